@@ -1,0 +1,5 @@
+//! An online key/value store that a person can read.
+
+pub mod model;
+pub mod service;
+pub mod store;

@@ -1,0 +1,152 @@
+//! A batch: expectations and writes that are carried out together or not at all.
+
+use bytes::Bytes;
+
+use super::content_type::ContentType;
+use super::entry::Entry;
+use super::name::Key;
+use super::revision::Revision;
+use super::time::Time;
+
+/// Expectations, all judged before the first write; then writes, in their order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Batch {
+    /// What must hold. The first that does not is named in [`Outcome::Refused`].
+    pub expectations: Vec<Expectation>,
+    /// What is done. A later write of a key sees the earlier one.
+    pub writes: Vec<Write>,
+}
+
+/// Something that must hold of a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expectation {
+    /// The key it speaks of.
+    pub key: Key,
+    /// What must hold.
+    pub condition: Condition,
+}
+
+/// What is expected of a key. An expired entry counts as absent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// There is no entry.
+    Absent,
+    /// There is an entry.
+    Present,
+    /// There is an entry and its revision is one of these.
+    RevisionIn(Vec<Revision>),
+    /// There is no entry, or its revision is none of these.
+    RevisionNotIn(Vec<Revision>),
+    /// There is an entry with exactly this value.
+    ValueIs(Bytes),
+    /// There is no entry, or its time of modification, in whole seconds, is not later than this.
+    ///
+    /// Writes of such a batch to this key end up at least one whole second later than the entry they replace,
+    /// so the same date does not pass twice.
+    NotModifiedSince(Time),
+}
+
+/// Which end of a value an append adds to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Edge {
+    /// Behind the last byte.
+    #[default]
+    Back,
+    /// Before the first byte.
+    Front,
+}
+
+/// One change of a bucket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Stores a value, replacing what stood there; `created` is kept.
+    Put {
+        /// The key.
+        key: Key,
+        /// The value.
+        value: Bytes,
+        /// Its media type.
+        content_type: ContentType,
+        /// When it ends, if it does.
+        expires: Option<Time>,
+        /// The client's time of modification, if it gave one.
+        modified: Option<Time>,
+    },
+    /// Removes the entry. A missing one is no error.
+    Delete {
+        /// The key.
+        key: Key,
+    },
+    /// Sets or removes the end of an entry, and nothing else of it: value and revision stay, the bucket's
+    /// revision moves on. A missing entry is no error and stays missing.
+    Touch {
+        /// The key.
+        key: Key,
+        /// The new end; none: it stays for good.
+        expires: Option<Time>,
+    },
+    /// Adds to a decimal 64-bit number; a missing one counts as 0. Type and end of an entry are kept.
+    Increment {
+        /// The key.
+        key: Key,
+        /// What is added.
+        by: i64,
+    },
+    /// Adds bytes at one end; a missing value counts as empty. Type and end of an entry are kept.
+    Append {
+        /// The key.
+        key: Key,
+        /// What is added.
+        value: Bytes,
+        /// Where.
+        edge: Edge,
+    },
+}
+
+impl Write {
+    /// The plain way to store text: no end, the type of text.
+    #[must_use]
+    pub fn put(key: Key, value: impl Into<Bytes>) -> Self {
+        Self::Put { key, value: value.into(), content_type: ContentType::default(), expires: None, modified: None }
+    }
+
+    /// The key it writes.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. }
+            | Self::Delete { key }
+            | Self::Touch { key, .. }
+            | Self::Increment { key, .. }
+            | Self::Append { key, .. } => key,
+        }
+    }
+}
+
+/// How a batch ended. Other endings are errors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Everything was done and is durable.
+    Committed {
+        /// The revision of the bucket after the batch; unchanged if nothing changed.
+        revision: Revision,
+        /// One for each write, in their order.
+        changes: Vec<Change>,
+    },
+    /// An expectation did not hold; nothing was done.
+    Refused {
+        /// Which one, from 0.
+        index: usize,
+        /// What stood under its key.
+        found: Option<Entry>,
+    },
+}
+
+/// What one write did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The entry before, if there was one.
+    pub before: Option<Entry>,
+    /// The entry after, if there is one.
+    pub after: Option<Entry>,
+}

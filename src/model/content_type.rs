@@ -1,0 +1,56 @@
+//! The media type of a value, as its writer gave it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::{Error, Kind};
+
+/// A media type such as `text/plain` or `application/json; charset=utf-8` (RFC 9110 section 8.3).
+///
+/// Kept as written; at most 255 visible ASCII characters and spaces, with a `/` in it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Default)]
+pub struct ContentType(Option<Arc<str>>);
+
+impl ContentType {
+    /// The type of a value of which nothing is known.
+    pub const TEXT: &'static str = "text/plain; charset=utf-8";
+
+    /// The checked type.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it could not stand in a header.
+    pub fn new(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let visible = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+        if text.len() > 255 || !visible || !text.contains('/') {
+            return Err(Error::new(Kind::Invalid, format!("bad content type {text:?}: write it as type/subtype")));
+        }
+        Ok(if text == Self::TEXT { Self(None) } else { Self(Some(text.into())) })
+    }
+
+    /// The type as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or(Self::TEXT)
+    }
+
+    /// `type/subtype` without parameters, in lower case.
+    #[must_use]
+    pub fn essence(&self) -> String {
+        self.as_str().split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    }
+
+    /// Whether this is the type of plain text, which a file need not mention.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+
+impl fmt::Debug for ContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}

@@ -1,0 +1,53 @@
+//! What stands under a key.
+
+use bytes::Bytes;
+
+use super::content_type::ContentType;
+use super::revision::Revision;
+use super::time::Time;
+
+/// A value and what is known of it. Cheap to clone: the bytes are shared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The value.
+    pub value: Bytes,
+    /// Its media type.
+    pub content_type: ContentType,
+    /// The write that put it there.
+    pub revision: Revision,
+    /// When the key came to be; a replacement keeps it.
+    pub created: Time,
+    /// The time of modification that a client gave, if it gave one.
+    pub modified: Option<Time>,
+    /// From this moment on the entry is no longer there.
+    pub expires: Option<Time>,
+}
+
+impl Entry {
+    /// When the entry was last written.
+    #[must_use]
+    pub fn updated(&self) -> Time {
+        self.revision.time()
+    }
+
+    /// The time of modification as HTTP tells it: the client's, else the commit's, in whole seconds.
+    #[must_use]
+    pub fn last_modified(&self) -> Time {
+        self.modified.unwrap_or_else(|| self.updated()).floor_to_second()
+    }
+
+    /// Whether the entry is still there at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Time) -> bool {
+        self.expires.is_none_or(|end| now < end)
+    }
+}
+
+/// The answer to a `get`: what stood under each key at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    /// The revision of the bucket at that moment: wait for a later one with `changed`.
+    pub revision: Revision,
+    /// One for each key asked for, in the order asked.
+    pub entries: Vec<Option<Entry>>,
+}

@@ -1,0 +1,124 @@
+//! A moment: nanoseconds since the Unix epoch, read and written as RFC 3339 in UTC.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::error::{Error, Kind};
+
+const NANOS: i64 = 1_000_000_000;
+
+/// A moment in time, in nanoseconds since the Unix epoch (years 1677 to 2262).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Time(i64);
+
+impl Time {
+    /// The moment that many nanoseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// The moment that many seconds after the Unix epoch; beyond the range, its end.
+    #[must_use]
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(NANOS))
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down: what an HTTP date can carry.
+    #[must_use]
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(NANOS)
+    }
+
+    /// The start of the second this moment lies in.
+    #[must_use]
+    pub const fn floor_to_second(self) -> Self {
+        Self::from_secs(self.secs())
+    }
+
+    /// The time from `earlier` to this; zero if it is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This moment moved into the future; at most to the end of the range.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Self {
+        let clamp = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self(clamp(after)),
+            Err(before) => Self(-clamp(before.duration())),
+        }
+    }
+}
+
+impl From<Time> for SystemTime {
+    fn from(time: Time) -> Self {
+        let span = Duration::from_nanos(time.0.unsigned_abs());
+        if time.0 < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339 in UTC, with as many decimals as it takes: `2026-11-20T12:00:00.5Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(stamp) => fmt::Display::fmt(&stamp, f),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+impl FromStr for Time {
+    type Err = Error;
+
+    /// RFC 3339, any offset.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad =
+            || Error::new(Kind::Invalid, format!("bad time {text:?}: write it as 2026-11-20T12:00:00Z (RFC 3339)"));
+        let stamp: jiff::Timestamp = text.parse().map_err(|_| bad())?;
+        i64::try_from(stamp.as_nanosecond()).map(Self).map_err(|_| bad())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_3339_there_and_back() {
+        for text in [
+            "2026-11-20T12:00:00.123456789Z",
+            "2026-11-20T12:01:00.5Z",
+            "1970-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.999999999Z",
+        ] {
+            assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
+        }
+        assert_eq!("2026-11-20T13:00:00+01:00".parse::<Time>().unwrap().to_string(), "2026-11-20T12:00:00Z");
+        for bad in ["", "yesterday", "2026-11-20", "2026-13-20T12:00:00Z", "9999-01-01T00:00:00Z"] {
+            assert!(bad.parse::<Time>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds_round_down_also_before_1970() {
+        assert_eq!(Time::from_nanos(-1).secs(), -1);
+        assert_eq!(Time::from_nanos(1_999_999_999).secs(), 1);
+        assert_eq!(Time::from_secs(i64::MAX).nanos(), i64::MAX);
+    }
+}

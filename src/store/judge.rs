@@ -1,0 +1,236 @@
+//! What a batch does to a bucket, decided in one place for every store that can hold the lock and look.
+
+use std::collections::HashMap;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::model::{
+    Batch, Change, Condition, Edge, Entry, Error, Expectation, Key, Kind, Result, Revision, Time, Write,
+};
+
+/// What a store takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The largest value, in bytes.
+    pub value: usize,
+}
+
+impl Limits {
+    /// No limit may be set higher than this, in bytes.
+    pub const MOST: usize = 100 << 20;
+}
+
+impl Default for Limits {
+    /// 1 MiB.
+    fn default() -> Self {
+        Self { value: 1 << 20 }
+    }
+}
+
+/// The judgement over a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// To be done: these changes, one for each write, in their order, each with the revision that it takes (that of
+    /// the entry after it, unless it deletes or touches). A write that changes nothing takes none.
+    Go {
+        /// The key, what the write does to it, and the revision it takes.
+        changes: Vec<(Key, Change, Option<Revision>)>,
+    },
+    /// Not to be done: this expectation does not hold, and this is what stood there.
+    Refused {
+        /// Which one, from 0.
+        index: usize,
+        /// What stood under its key.
+        found: Option<Entry>,
+    },
+}
+
+/// Judges a batch against what `look` finds under a key, at `now`, after the revision `last`.
+///
+/// `look` may return entries that have expired. Nothing is changed.
+///
+/// # Errors
+/// `Invalid` if a number cannot be incremented, `TooLarge` if a value would exceed the limit.
+pub fn judge(
+    batch: &Batch,
+    limits: Limits,
+    (now, last): (Time, Revision),
+    look: impl Fn(&Key) -> Option<Entry>,
+) -> Result<Judged> {
+    let live = |key: &Key| look(key).filter(|e| e.is_live(now));
+    for (index, Expectation { key, condition }) in batch.expectations.iter().enumerate() {
+        let found = live(key);
+        if !holds(condition, found.as_ref()) {
+            return Ok(Judged::Refused { index, found });
+        }
+    }
+    let mut last = last;
+    let mut written: HashMap<&Key, Option<Entry>> = HashMap::new();
+    let mut changes = Vec::with_capacity(batch.writes.len());
+    for write in &batch.writes {
+        let key = write.key();
+        let before = written.get(key).cloned().unwrap_or_else(|| live(key));
+        let revision = earliest(batch, key, before.as_ref()).max(last.next(now));
+        let after = after(write, before.as_ref(), revision, limits)?.filter(|e| e.is_live(now));
+        let taken = (before != after).then_some(revision);
+        last = taken.unwrap_or(last);
+        written.insert(key, after.clone());
+        changes.push((key.clone(), Change { before, after }, taken));
+    }
+    Ok(Judged::Go { changes })
+}
+
+fn holds(condition: &Condition, found: Option<&Entry>) -> bool {
+    match (condition, found) {
+        (Condition::Absent | Condition::RevisionNotIn(_) | Condition::NotModifiedSince(_), None)
+        | (Condition::Present, Some(_)) => true,
+        (Condition::RevisionIn(these), Some(entry)) => these.contains(&entry.revision),
+        (Condition::RevisionNotIn(these), Some(entry)) => !these.contains(&entry.revision),
+        (Condition::ValueIs(value), Some(entry)) => entry.value == value,
+        (Condition::NotModifiedSince(time), Some(entry)) => entry.last_modified() <= time.floor_to_second(),
+        (Condition::Absent, Some(_))
+        | (Condition::Present | Condition::RevisionIn(_) | Condition::ValueIs(_), None) => false,
+    }
+}
+
+/// The least revision a write of this key may take: a whole second later than what it replaces, if a date guards it.
+fn earliest(batch: &Batch, key: &Key, before: Option<&Entry>) -> Revision {
+    let by_date = |e: &Expectation| e.key == *key && matches!(e.condition, Condition::NotModifiedSince(_));
+    match before {
+        Some(entry) if batch.expectations.iter().any(by_date) => {
+            Time::from_secs(entry.updated().secs().saturating_add(1)).into()
+        }
+        _ => Revision::ZERO,
+    }
+}
+
+fn after(write: &Write, before: Option<&Entry>, revision: Revision, limits: Limits) -> Result<Option<Entry>> {
+    let created = before.map_or(revision.time(), |e| e.created);
+    let fits = |value: Bytes| {
+        if value.len() > limits.value {
+            let text = format!("the value has {} bytes; at most {} are taken", value.len(), limits.value);
+            return Err(Error::new(Kind::TooLarge, text));
+        }
+        Ok(value)
+    };
+    // A value changed in place keeps its type and its end.
+    let changed = |value: Bytes| Entry {
+        value,
+        content_type: before.map(|e| e.content_type.clone()).unwrap_or_default(),
+        revision,
+        created,
+        modified: None,
+        expires: before.and_then(|e| e.expires),
+    };
+    Ok(match write {
+        Write::Put { value, content_type, expires, modified, .. } => Some(Entry {
+            value: fits(value.clone())?,
+            content_type: content_type.clone(),
+            revision,
+            created,
+            modified: *modified,
+            expires: *expires,
+        }),
+        Write::Delete { .. } => None,
+        Write::Touch { expires, .. } => before.map(|e| Entry { expires: *expires, ..e.clone() }),
+        Write::Increment { key, by } => Some(changed(fits(increment(key, before, *by)?)?)),
+        Write::Append { value, edge, .. } => {
+            let old = before.map(|e| e.value.clone()).unwrap_or_default();
+            let (first, second) = match edge {
+                Edge::Back => (&old, value),
+                Edge::Front => (value, &old),
+            };
+            let mut whole = BytesMut::with_capacity(first.len() + second.len());
+            whole.extend_from_slice(first);
+            whole.extend_from_slice(second);
+            Some(changed(fits(whole.freeze())?))
+        }
+    })
+}
+
+fn increment(key: &Key, before: Option<&Entry>, by: i64) -> Result<Bytes> {
+    let old = match before {
+        None => 0,
+        Some(entry) => std::str::from_utf8(&entry.value)
+            .ok()
+            .and_then(|text| text.trim().parse::<i64>().ok())
+            .ok_or_else(|| Error::new(Kind::Invalid, format!("the value of {key:?} is no 64-bit number")))?,
+    };
+    let new = old
+        .checked_add(by)
+        .ok_or_else(|| Error::new(Kind::Invalid, format!("{old} plus {by} does not fit into 64 bits")))?;
+    Ok(Bytes::from(new.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::new(text).unwrap()
+    }
+
+    fn entry(value: &str, revision: u64) -> Entry {
+        Entry {
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            content_type: crate::model::ContentType::default(),
+            revision: Revision::new(revision),
+            created: Time::from_nanos(1),
+            modified: None,
+            expires: None,
+        }
+    }
+
+    fn go(batch: &Batch, found: Option<Entry>) -> Vec<(Key, Change, Option<Revision>)> {
+        let at = (Time::from_nanos(100), Revision::new(50));
+        match judge(batch, Limits::default(), at, |_| found.clone()).unwrap() {
+            Judged::Go { changes } => changes,
+            Judged::Refused { .. } => panic!("refused"),
+        }
+    }
+
+    #[test]
+    fn a_later_write_sees_the_earlier_and_takes_a_later_revision() {
+        let writes = vec![
+            Write::put(key("a"), "1"),
+            Write::Increment { key: key("a"), by: 4 },
+            Write::Append { key: key("a"), value: "x".into(), edge: Edge::Front },
+        ];
+        let changes = go(&Batch { expectations: vec![], writes }, None);
+        let values: Vec<_> = changes.iter().map(|c| c.1.after.clone().unwrap().value).collect();
+        assert_eq!(values, ["1", "5", "x5"]);
+        let revisions: Vec<_> = changes.iter().map(|c| c.2.unwrap().number()).collect();
+        assert_eq!(revisions, [100, 101, 102]);
+    }
+
+    #[test]
+    fn nothing_changed_takes_no_revision() {
+        let writes = vec![Write::Delete { key: key("a") }, Write::Touch { key: key("a"), expires: None }];
+        assert!(go(&Batch { expectations: vec![], writes }, None).iter().all(|c| c.2.is_none()));
+    }
+
+    #[test]
+    fn a_write_guarded_by_a_date_lands_in_a_later_second() {
+        let second = 1_000_000_000;
+        let old = entry("x", 7 * second + 5);
+        let batch = Batch {
+            expectations: vec![Expectation {
+                key: key("a"),
+                condition: Condition::NotModifiedSince(Time::from_secs(7)),
+            }],
+            writes: vec![Write::put(key("a"), "y")],
+        };
+        assert_eq!(go(&batch, Some(old))[0].2.unwrap().number(), 8 * second);
+    }
+
+    #[test]
+    fn a_number_that_would_overflow_is_refused() {
+        let batch = Batch { expectations: vec![], writes: vec![Write::Increment { key: key("a"), by: 1 }] };
+        for value in [i64::MAX.to_string().as_str(), "1.5", "", "abc"] {
+            let found = Some(entry(value, 1));
+            let at = (Time::from_nanos(100), Revision::new(50));
+            let error = judge(&batch, Limits::default(), at, |_| found.clone()).unwrap_err();
+            assert_eq!(error.kind(), Kind::Invalid, "{value}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The bounds of a scan, for stores that keep their keys ordered.
+
+use std::ops::Bound;
+
+use crate::model::Query;
+
+/// The keys a query asks for, as bounds over their bytes; none if nothing can lie between them.
+///
+/// The prefix is folded into the bounds.
+#[must_use]
+pub fn bounds(query: &Query) -> Option<(Bound<String>, Bound<String>)> {
+    let mut low = Bound::Included(query.prefix.clone());
+    let mut high = after_prefix(&query.prefix).map_or(Bound::Unbounded, Bound::Excluded);
+    if let Some(start) = &query.start {
+        low = higher(low, Bound::Included(start.clone()));
+    }
+    if let Some(end) = &query.end {
+        high = lower(high, Bound::Excluded(end.clone()));
+    }
+    if let Some(after) = &query.after {
+        let cursor = Bound::Excluded(after.clone());
+        if query.reverse {
+            high = lower(high, cursor);
+        } else {
+            low = higher(low, cursor);
+        }
+    }
+    let empty = match (&low, &high) {
+        (Bound::Included(l), Bound::Included(h)) => l > h,
+        (Bound::Included(l) | Bound::Excluded(l), Bound::Included(h) | Bound::Excluded(h)) => l >= h,
+        _ => false,
+    };
+    (!empty).then_some((low, high))
+}
+
+/// The least text that is greater than all that begin with `prefix`, if there is one.
+///
+/// The last character that has a successor is raised and what follows it dropped. The order of UTF-8 bytes is the order
+/// of code points, so this is exact over valid text.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            c => char::from_u32(u32::from(c) + 1),
+        };
+        if let Some(next) = next {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
+fn higher(a: Bound<String>, b: Bound<String>) -> Bound<String> {
+    match (&a, &b) {
+        (Bound::Unbounded, _) => b,
+        (_, Bound::Unbounded) => a,
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => match x.cmp(y) {
+            std::cmp::Ordering::Less => b,
+            std::cmp::Ordering::Greater => a,
+            std::cmp::Ordering::Equal if matches!(b, Bound::Excluded(_)) => b,
+            std::cmp::Ordering::Equal => a,
+        },
+    }
+}
+
+fn lower(a: Bound<String>, b: Bound<String>) -> Bound<String> {
+    match (&a, &b) {
+        (Bound::Unbounded, _) => b,
+        (_, Bound::Unbounded) => a,
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => match x.cmp(y) {
+            std::cmp::Ordering::Greater => b,
+            std::cmp::Ordering::Less => a,
+            std::cmp::Ordering::Equal if matches!(b, Bound::Excluded(_)) => b,
+            std::cmp::Ordering::Equal => a,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_prefix() {
+        assert_eq!(after_prefix(""), None);
+        assert_eq!(after_prefix("ab").as_deref(), Some("ac"));
+        assert_eq!(after_prefix("a\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(after_prefix("\u{10ffff}"), None);
+        assert_eq!(after_prefix("\u{d7ff}").as_deref(), Some("\u{e000}"));
+    }
+
+    #[test]
+    fn the_narrower_bound_wins_and_empty_ranges_are_none() {
+        let query = |prefix: &str, start: Option<&str>, end: Option<&str>| Query {
+            prefix: prefix.into(),
+            start: start.map(Into::into),
+            end: end.map(Into::into),
+            ..Query::default()
+        };
+        let (low, high) = bounds(&query("a", Some("ab"), Some("b"))).unwrap();
+        assert_eq!((low, high), (Bound::Included("ab".into()), Bound::Excluded("b".into())));
+        assert_eq!(bounds(&query("a", Some("b"), None)), None);
+        assert_eq!(bounds(&query("", Some("c"), Some("b"))), None);
+        assert_eq!(bounds(&Query { after: Some("x".into()), end: Some("x".into()), ..Query::default() }), None);
+    }
+}
