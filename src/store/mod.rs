@@ -9,4 +9,4 @@ pub mod suite;
 
 pub use contract::{Finding, Report, Store, Task};
 pub use judge::{Judged, Limits, judge};
-pub use range::bounds;
+pub use range::{bounds, page};

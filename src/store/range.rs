@@ -1,8 +1,31 @@
 //! The bounds of a scan, for stores that keep their keys ordered.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::model::Query;
+use crate::model::{Entry, Key, Page, Query, Shape, Time};
+
+/// The page of an ordered map that a query asks for, without what has expired at `now`. The revision is the caller's to set.
+#[must_use]
+pub fn page(entries: &BTreeMap<Key, Entry>, query: &Query, now: Time) -> Page {
+    let Some((low, high)) = bounds(query) else {
+        return Page { count: (query.shape == Shape::Count).then_some(0), ..Page::default() };
+    };
+    let range = entries.range::<str, _>((low.as_ref().map(String::as_str), high.as_ref().map(String::as_str)));
+    let live = range.filter(|(_, entry)| entry.is_live(now));
+    if query.shape == Shape::Count {
+        return Page { count: Some(live.count() as u64), ..Page::default() };
+    }
+    let mut ordered: Box<dyn Iterator<Item = _>> = if query.reverse { Box::new(live.rev()) } else { Box::new(live) };
+    let mut page = Page::default();
+    for (key, entry) in ordered.by_ref().take(query.limit) {
+        page.entries.push((key.clone(), (query.shape == Shape::Entries).then(|| entry.clone())));
+    }
+    if ordered.next().is_some() {
+        page.cursor = page.entries.last().map(|(key, _)| key.clone());
+    }
+    page
+}
 
 /// The keys a query asks for, as bounds over their bytes; none if nothing can lie between them.
 ///

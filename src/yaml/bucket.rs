@@ -1,0 +1,214 @@
+//! One bucket: reads from memory after one look at the file, writes by whoever comes first for all who wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::{oneshot, watch};
+
+use super::Options;
+use super::commit::Group;
+use super::disk::Hold;
+use super::file::DataFile;
+use super::image::{Damage, Image};
+use super::place::Place;
+use super::watch::Waiters;
+use crate::model::{Batch, Error, Kind, Outcome, Result, Revision};
+
+/// The log is folded into the snapshot once it is longer than the snapshot and than this.
+const LEAST_LOG: u64 = 64 << 10;
+
+/// A bucket in this process. The order of locks is `leader`, `file`, the lock of the bucket among processes, `image`.
+pub(super) struct BucketStore {
+    pub(super) options: Options,
+    pub(super) place: Place,
+    pub(super) image: RwLock<Image>,
+    pub(super) file: Mutex<DataFile>,
+    /// Set while this process holds the exclusive lock and appends: nobody else can have committed anything that is not in
+    /// the image, so readers need not look at the file.
+    committing: AtomicBool,
+    queue: Mutex<Vec<Waiting>>,
+    leader: Mutex<()>,
+    pub(super) compacting: AtomicBool,
+    /// The revision of the image, for those who wait for a later one.
+    pub(super) moved: watch::Sender<Revision>,
+    pub(super) waiters: Mutex<Waiters>,
+}
+
+struct Waiting {
+    batch: Batch,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+/// Sets a flag until dropped.
+struct Flag<'a>(&'a AtomicBool);
+
+impl<'a> Flag<'a> {
+    fn set(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::SeqCst);
+        Self(flag)
+    }
+}
+
+impl Drop for Flag<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Runs what may block for milliseconds, so that other tasks of a runtime with several threads go on meanwhile.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+impl BucketStore {
+    pub(super) fn new(place: Place, options: Options) -> Self {
+        Self {
+            file: Mutex::new(DataFile::new(place.clone(), Arc::clone(&options.disk))),
+            image: RwLock::default(),
+            committing: AtomicBool::new(false),
+            queue: Mutex::default(),
+            leader: Mutex::default(),
+            compacting: AtomicBool::new(false),
+            moved: watch::Sender::new(Revision::ZERO),
+            waiters: Mutex::default(),
+            options,
+            place,
+        }
+    }
+
+    /// The image as of now: with all that anyone has committed, and nothing that is not durable.
+    ///
+    /// # Errors
+    /// `Damaged` if nothing of the file can be read; a part that can be is served.
+    pub(super) fn current(&self) -> Result<RwLockReadGuard<'_, Image>> {
+        if !self.committing.load(Ordering::SeqCst) {
+            let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+            if stat != self.image.read().stat {
+                blocking(|| self.catch_up())?;
+            }
+        }
+        let image = self.image.read();
+        match &image.damage {
+            Some(damage) if damage.blind => Err(self.damaged(damage)),
+            _ => Ok(image),
+        }
+    }
+
+    fn catch_up(&self) -> Result<()> {
+        let mut file = self.file.lock();
+        let held = file.lock(Hold::Shared, self.options.lock_wait)?;
+        file.catch_up(&self.image)?;
+        drop(held);
+        drop(file);
+        self.tell();
+        Ok(())
+    }
+
+    pub(super) fn damaged(&self, damage: &Damage) -> Error {
+        let name = self.place.data.file_name().unwrap_or_default().to_string_lossy();
+        let fault = &damage.fault;
+        Error::new(
+            Kind::Damaged,
+            format!("{name}, line {}: {}. Nothing is written to it until it is mended", fault.line, fault.text),
+        )
+    }
+
+    /// Wakes those who wait for a later revision than the one they know.
+    pub(super) fn tell(&self) {
+        let revision = self.image.read().revision;
+        self.moved.send_if_modified(|known| {
+            let later = revision > *known;
+            *known = revision.max(*known);
+            later
+        });
+    }
+
+    /// Carries a batch out, together with all that wait.
+    pub(super) async fn apply(self: &Arc<Self>, batch: Batch) -> Result<Outcome> {
+        let (answer, outcome) = oneshot::channel();
+        self.queue.lock().push(Waiting { batch, answer });
+        self.lead();
+        outcome.await.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the write was given up half-way")))
+    }
+
+    /// Carries out what waits, unless another does: that one will look again before it leaves.
+    fn lead(self: &Arc<Self>) {
+        loop {
+            let Some(leading) = self.leader.try_lock() else { return };
+            let group = std::mem::take(&mut *self.queue.lock());
+            if !group.is_empty() {
+                blocking(|| self.commit(group));
+            }
+            drop(leading);
+            if self.queue.lock().is_empty() {
+                return;
+            }
+            // Others came meanwhile. This one has its answer and goes; a task of its own leads on.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                let bucket = Arc::clone(self);
+                runtime.spawn(async move { bucket.lead() });
+                return;
+            }
+        }
+    }
+
+    fn commit(self: &Arc<Self>, group: Vec<Waiting>) {
+        let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|w| (w.batch, w.answer)).unzip();
+        let outcomes = match self.carry_out(&batches) {
+            Ok(outcomes) => outcomes,
+            Err(error) => batches.iter().map(|_| Err(error.copied())).collect(),
+        };
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Who dropped the future does not want the answer.
+            let _ = answer.send(outcome);
+        }
+        self.tell();
+    }
+
+    /// Under the exclusive lock: catches up, judges, appends, syncs.
+    fn carry_out(self: &Arc<Self>, batches: &[Batch]) -> Result<Vec<Result<Outcome>>> {
+        let mut file = self.file.lock();
+        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        file.catch_up(&self.image)?;
+        if let Some(damage) = &self.image.read().damage {
+            return Err(self.damaged(damage));
+        }
+        let group = Group::judge(batches, &self.image.read(), self.options.limits, self.options.clock.now());
+        if group.text.is_empty() {
+            return Ok(group.outcomes);
+        }
+        file.prepare(&self.image, &*self.options.clock)?;
+        let _committing = Flag::set(&self.committing);
+        match file.append(&group.text) {
+            Ok(stat) => {
+                let mut image = self.image.write();
+                let outcomes = group.publish(&mut image);
+                image.stat = Some(stat);
+                drop(image);
+                self.compact_if_due(&file);
+                Ok(outcomes)
+            }
+            Err(error) => Ok(group.fail(&error)),
+        }
+    }
+
+    fn compact_if_due(self: &Arc<Self>, file: &DataFile) {
+        let known = &file.known;
+        let log = known.committed.saturating_sub(known.snapshot);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if log > known.snapshot.max(LEAST_LOG) && !self.compacting.swap(true, Ordering::SeqCst) {
+            let bucket = Arc::clone(self);
+            runtime.spawn_blocking(move || {
+                if let Err(error) = bucket.compact() {
+                    tracing::error!("compacting {}: {error}", bucket.place.data.display());
+                }
+                bucket.compacting.store(false, Ordering::SeqCst);
+            });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Folding the log into the snapshot, while readers and writers go on.
+//!
+//! The snapshot is written beside from memory, a part at a time, so it may hold writes that came after its beginning.
+//! The log from that beginning on is then copied behind it: replaying it leads to the same state, since each line tells
+//! the whole of its entry. Writers wait only while the last bytes of the log are copied and the new file is put in place.
+
+use std::ops::Bound;
+use std::path::Path;
+
+use super::bucket::BucketStore;
+use super::disk::{File, Hold, Open};
+use super::document::{finish, head};
+use super::file::DataFile;
+use super::line;
+use crate::model::{Error, Key, Kind, Result};
+use crate::store::Report;
+
+/// So many entries are written under one look at the image.
+const PART: usize = 2048;
+
+/// A file that is being written beside.
+struct Beside {
+    file: Box<dyn File>,
+    len: u64,
+    lines: u64,
+}
+
+impl Beside {
+    fn push(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write(self.len, bytes)?;
+        self.len += bytes.len() as u64;
+        self.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        Ok(())
+    }
+}
+
+impl BucketStore {
+    /// Folds the log into the snapshot and leaves out what has expired.
+    ///
+    /// # Errors
+    /// `Busy` if another does so already; `Damaged`. The bucket is as it was then.
+    pub(super) fn compact(&self) -> Result<Report> {
+        let failed = |e| self.place.failed("compact", e);
+        let path = self.place.beside("compact");
+        let Some((from, epoch)) = self.settle()? else { return Ok(Report::default()) };
+        let file = self.own(&path)?;
+        file.truncate(0).map_err(failed)?;
+        let mut beside = Beside { file, len: 0, lines: 0 };
+        let mut report = Report { bytes_before: from, ..Report::default() };
+        self.write_snapshot(&mut beside, &mut report).map_err(failed)?;
+        let snapshot = beside.len;
+        // What came meanwhile is copied and synced before the lock is taken, so that little is left for then.
+        let log = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
+        let mut copied = from;
+        let so_far = self.file.lock().known.clone();
+        if so_far.epoch == Some(epoch) {
+            beside.push(&log.read(copied, so_far.committed - copied).map_err(failed)?).map_err(failed)?;
+            copied = so_far.committed;
+        }
+        beside.file.sync().map_err(failed)?;
+
+        let mut file = self.file.lock();
+        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        file.catch_up(&self.image)?;
+        if file.known.epoch != Some(epoch) {
+            // Edited or compacted by another meanwhile: what was written beside is of no use.
+            self.options.disk.remove(&path).map_err(failed)?;
+            return Err(Error::new(Kind::Busy, "the bucket was written anew by another meanwhile; try again"));
+        }
+        let rest = log.read(copied, file.known.committed - copied).map_err(failed)?;
+        if !rest.is_empty() {
+            beside.push(&rest).map_err(failed)?;
+            beside.file.sync().map_err(failed)?;
+        }
+        report.bytes_after = beside.len;
+        self.put_in_place(&mut file, beside, &path, snapshot)?;
+        Ok(report)
+    }
+
+    /// Brings the file into a state that can be appended to, and says up to where it is committed and in which epoch.
+    fn settle(&self) -> Result<Option<(u64, u64)>> {
+        let mut file = self.file.lock();
+        let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+        if stat.is_none() {
+            return Ok(None);
+        }
+        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        file.catch_up(&self.image)?;
+        if let Some(damage) = &self.image.read().damage {
+            return Err(self.damaged(damage));
+        }
+        file.prepare(&self.image, &*self.options.clock)?;
+        file.ensure_epoch()?;
+        self.image.write().stat = file.known.stat;
+        Ok(file.known.epoch.map(|epoch| (file.known.committed, epoch)))
+    }
+
+    /// Opens the file beside, as the only one who writes it.
+    ///
+    /// Another may have put it in place as the data file between our opening and our lock, so its name is looked up again.
+    fn own(&self, path: &Path) -> Result<Box<dyn File>> {
+        let failed = |e| self.place.failed("compact", e);
+        for _ in 0..10 {
+            let file = self.options.disk.open(path, Open::Create).map_err(failed)?;
+            if !file.try_lock(Hold::Exclusive).map_err(failed)? {
+                break;
+            }
+            let named = self.options.disk.stat(path).map_err(failed)?;
+            if named.is_some_and(|named| file.stat().is_ok_and(|own| own.inode == named.inode)) {
+                return Ok(file);
+            }
+        }
+        Err(Error::new(Kind::Busy, "another process is compacting this bucket already"))
+    }
+
+    fn write_snapshot(&self, beside: &mut Beside, report: &mut Report) -> std::io::Result<()> {
+        let now = self.options.clock.now();
+        let mut text = head(&self.place.bucket, self.image.read().revision.time());
+        let mut last: Option<Key> = None;
+        loop {
+            let mut seen = 0;
+            let image = self.image.read();
+            let from = last.take().map_or(Bound::Unbounded, Bound::Excluded);
+            for (key, entry) in image.entries.range((from, Bound::Unbounded)).take(PART) {
+                seen += 1;
+                if entry.is_live(now) {
+                    report.entries += 1;
+                    line::write(&mut text, key, Some(entry), None);
+                } else {
+                    report.removed += 1;
+                }
+                last = Some(key.clone());
+            }
+            drop(image);
+            beside.push(&text)?;
+            text.clear();
+            if seen < PART {
+                break;
+            }
+        }
+        finish(&mut text, report.entries == 0);
+        beside.push(&text)
+    }
+
+    fn put_in_place(&self, file: &mut DataFile, beside: Beside, path: &Path, snapshot: u64) -> Result<()> {
+        let lines = beside.lines;
+        beside.file.unlock().map_err(|e| self.place.failed("compact", e))?;
+        file.replace(beside.file, path, snapshot)?;
+        file.known.lines = lines;
+        let now = self.options.clock.now();
+        let mut image = self.image.write();
+        image.stat = file.known.stat;
+        // What the file no longer holds need not be held in memory either.
+        image.entries.retain(|_, entry| entry.is_live(now));
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! Whole documents as they are written: the head and end of a snapshot, and the document of a transaction.
+
+use super::line;
+use crate::model::{Bucket, Entry, Key, Revision, Time};
+
+/// The first lines of a file.
+pub(super) fn head(bucket: &Bucket, revision: Time) -> Vec<u8> {
+    format!("# kvs bucket: {bucket}\n# revision: {revision}\n").into_bytes()
+}
+
+/// Ends the snapshot. An empty one says so, since a document cannot be nothing.
+pub(super) fn finish(text: &mut Vec<u8>, empty: bool) {
+    if empty {
+        text.extend_from_slice(b"{}\n");
+    }
+    text.extend_from_slice(b"...\n");
+}
+
+/// Appends a document: these changes, at most one of each key.
+pub(super) fn document<'a>(
+    text: &mut Vec<u8>,
+    lines: impl Iterator<Item = (&'a Key, Option<&'a Entry>, Option<Revision>)>,
+) {
+    text.extend_from_slice(b"---\n");
+    for (key, entry, revision) in lines {
+        line::write(text, key, entry, revision);
+    }
+    text.extend_from_slice(b"...\n");
+}
+
+/// How many lines end in these bytes.
+pub(super) fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}

@@ -1,0 +1,329 @@
+//! The data file of a bucket and its lock file, as one process knows them: catching up with what others did, appending,
+//! setting a torn tail aside, writing anew.
+//!
+//! Whoever calls holds the lock of the bucket, as each function says, and there is one caller at a time in a process.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use super::disk::{Disk, File, Hold, Open, Stat};
+use super::document::{finish, head, newlines};
+use super::image::{Image, Unstamped};
+use super::load::{Known, read_all};
+use super::lock::{self, Held, Record};
+use super::place::Place;
+use super::{line, stream};
+use crate::model::{Clock, Error, Kind, Result, Time};
+
+/// The two files.
+pub(super) struct DataFile {
+    pub(super) place: Place,
+    pub(super) known: Known,
+    disk: Arc<dyn Disk>,
+    file: Option<Box<dyn File>>,
+    lock: Option<Arc<dyn File>>,
+}
+
+impl DataFile {
+    pub(super) fn new(place: Place, disk: Arc<dyn Disk>) -> Self {
+        Self { place, disk, known: Known::default(), file: None, lock: None }
+    }
+
+    /// Takes the lock. A reader who may not make the lock file reads without, as there can be no writer with the same rights.
+    pub(super) fn lock(&mut self, hold: Hold, wait: Duration) -> Result<Option<Held>> {
+        if self.lock.is_none() {
+            let opened = match hold {
+                Hold::Exclusive => {
+                    let made = self.disk.make_folder(&self.place.folder);
+                    made.and_then(|()| self.disk.open(&self.place.lock, Open::Create))
+                }
+                Hold::Shared => self
+                    .disk
+                    .open(&self.place.lock, Open::Create)
+                    .or_else(|_| self.disk.open(&self.place.lock, Open::Read)),
+            };
+            match opened {
+                Ok(file) => self.lock = Some(file.into()),
+                Err(_) if hold == Hold::Shared => return Ok(None),
+                Err(e) => {
+                    return Err(Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e));
+                }
+            }
+        }
+        let Some(lock) = &self.lock else { return Ok(None) };
+        lock::take(lock, hold, wait).map(Some)
+    }
+
+    /// Brings the image up to what the file holds and makes sure that all of it is durable. Under the lock, however held.
+    pub(super) fn catch_up(&mut self, image: &RwLock<Image>) -> Result<()> {
+        // A person's editor does not take the lock, so the file may change while it is read.
+        for _ in 0..20 {
+            let stat = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+            if stat == self.known.stat && image.read().stat == stat {
+                return Ok(());
+            }
+            let Some(stat) = stat else {
+                self.forget(image);
+                return Ok(());
+            };
+            self.open(&stat)?;
+            let record = match &self.lock {
+                Some(lock) => lock::read(&**lock).map_err(|e| self.place.failed("read the lock file of", e))?,
+                None => None,
+            };
+            let matching = record.filter(|r| r.stat == stat && !r.suspect);
+            let appended = matching.is_some_and(|r| self.is_appended(&r));
+            let taken = if appended { self.take_tail(image, &stat)? } else { false };
+            if taken || self.load(image, &stat, record)? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(Error::new(Kind::Busy, "the data file is being edited; try again"))
+    }
+
+    fn is_appended(&self, record: &Record) -> bool {
+        let known = &self.known;
+        known.epoch == Some(record.epoch)
+            && known.torn.is_none()
+            && known.stat.is_some_and(|s| s.inode == record.stat.inode)
+            && record.stat.len >= known.committed
+    }
+
+    /// The file is gone: a person removed it, or it has never been.
+    fn forget(&mut self, image: &RwLock<Image>) {
+        self.known = Known::default();
+        self.file = None;
+        let mut image = image.write();
+        let revision = image.revision;
+        *image = Image { revision, ..Image::default() };
+    }
+
+    fn open(&mut self, stat: &Stat) -> Result<()> {
+        if self.file.is_some() && self.known.stat.is_some_and(|s| (s.device, s.inode) == (stat.device, stat.inode)) {
+            return Ok(());
+        }
+        self.file = None;
+        self.known = Known::default();
+        let data = &self.place.data;
+        let file = self.disk.open(data, Open::Write).or_else(|_| self.disk.open(data, Open::Read));
+        self.file = Some(file.map_err(|e| self.place.failed("open", e))?);
+        Ok(())
+    }
+
+    fn opened(&self) -> Result<&dyn File> {
+        self.file.as_deref().ok_or_else(|| self.place.failed("use", io::ErrorKind::NotFound.into()))
+    }
+
+    /// Takes in what was added since, which the record says is durable. False: read all of it instead.
+    fn take_tail(&mut self, image: &RwLock<Image>, stat: &Stat) -> Result<bool> {
+        let from = self.known.committed;
+        let len = stat.len.saturating_sub(from);
+        let bytes = self.opened()?.read(from, len).map_err(|e| self.place.failed("read", e))?;
+        let cut = stream::cut(&bytes, false, self.known.lines + 1);
+        if cut.torn.is_some() || bytes.len() as u64 != len {
+            return Ok(false);
+        }
+        let mut documents = Vec::new();
+        for piece in &cut.pieces {
+            match stream::read(piece) {
+                Ok(document) if piece.ended && !document.by_hand => documents.push(document),
+                _ => return Ok(false),
+            }
+        }
+        let mut image = image.write();
+        for document in documents {
+            image.take(document.lines, &mut Unstamped::default());
+        }
+        image.stat = Some(*stat);
+        self.known.stat = Some(*stat);
+        self.known.committed = stat.len;
+        self.known.lines += newlines(&bytes);
+        Ok(true)
+    }
+
+    /// Reads the whole file. False: it changed meanwhile.
+    fn load(&mut self, image: &RwLock<Image>, stat: &Stat, record: Option<Record>) -> Result<bool> {
+        let matching = record.filter(|r| r.stat == *stat && !r.suspect);
+        let suspect = record.filter(|r| r.suspect && r.stat.inode == stat.inode);
+        let failed = |doing: &str, e| self.place.failed(doing, e);
+        let file = self.opened()?;
+        if matching.is_none() {
+            // Whoever wrote it may have died before the sync, or between the rename and the sync of the folder.
+            file.sync().map_err(|e| failed("sync", e))?;
+            self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
+        }
+        let mut bytes = file.read(0, stat.len).map_err(|e| failed("read", e))?;
+        if file.stat().map_err(|e| failed("look at", e))? != *stat || bytes.len() as u64 != stat.len {
+            return Ok(false);
+        }
+        let mut known = Known { stat: Some(*stat), epoch: matching.map(|r| r.epoch), ..Known::default() };
+        if let Some(record) = suspect {
+            bytes.truncate(usize::try_from(record.stat.len).unwrap_or(usize::MAX));
+            known.rewrite = true;
+        }
+        let new = read_all(&bytes, &mut known, &image.read());
+        if let Some(damage) = &new.damage
+            && image.read().damage.as_ref() != Some(damage)
+        {
+            tracing::error!("{}, line {}: {}", self.place.data.display(), damage.fault.line, damage.fault.text);
+        }
+        *image.write() = new;
+        self.known = known;
+        Ok(true)
+    }
+
+    /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
+    /// exclusive lock.
+    pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
+        if let Some(torn) = self.known.torn {
+            self.set_aside(torn, clock.now())?;
+        }
+        if self.known.stat.is_none() || self.known.rewrite {
+            self.rewrite(image)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the torn tail in a file of its own and cuts it off.
+    fn set_aside(&mut self, torn: u64, now: Time) -> Result<()> {
+        let failed = |doing: &str, e| self.place.failed(doing, e);
+        let file = self.opened()?;
+        let len = file.stat().map_err(|e| failed("look at", e))?.len;
+        let tail = file.read(torn, len.saturating_sub(torn)).map_err(|e| failed("read", e))?;
+        let path = self.place.beside(&format!("torn-{}", now.nanos()));
+        let aside = || -> io::Result<()> {
+            let kept = self.disk.open(&path, Open::Create)?;
+            kept.write(0, &tail)?;
+            kept.sync()?;
+            self.disk.sync_folder(&self.place.folder)
+        };
+        aside().map_err(|e| failed("set aside the torn tail of", e))?;
+        file.truncate(torn).and_then(|()| file.sync()).map_err(|e| failed("cut the torn tail of", e))?;
+        tracing::warn!(
+            "{}: cut off {} bytes that an interrupted write left; kept in {}",
+            self.place.data.display(),
+            tail.len(),
+            path.display()
+        );
+        let stat = file.stat().map_err(|e| failed("look at", e))?;
+        self.known.torn = None;
+        self.known.stat = Some(stat);
+        self.known.epoch = None;
+        Ok(())
+    }
+
+    /// Appends documents behind the last commit mark and syncs them. Under the exclusive lock, after [`prepare`](Self::prepare).
+    ///
+    /// After an error the file is cut back to where it was if that can be done, and otherwise, or if the sync failed, not
+    /// trusted again until it has been written anew.
+    pub(super) fn append(&mut self, text: &[u8]) -> Result<Stat> {
+        let at = self.known.committed;
+        let written = self.opened()?.write(at, text);
+        let synced = if written.is_ok() { self.opened()?.sync() } else { Ok(()) };
+        let untrusted = synced.is_err();
+        match written.and(synced).and_then(|()| self.opened_io()?.stat()) {
+            Ok(stat) => {
+                self.known.committed = at + text.len() as u64;
+                self.known.lines += newlines(text);
+                self.leave(stat);
+                Ok(stat)
+            }
+            Err(e) => {
+                let cut = self.opened()?.truncate(at).and_then(|()| self.opened_io()?.sync());
+                if untrusted || cut.is_err() {
+                    self.distrust(at);
+                }
+                self.known.stat = None;
+                Err(self.place.failed("append to", e))
+            }
+        }
+    }
+
+    fn opened_io(&self) -> io::Result<&dyn File> {
+        self.file.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Leaves word that what stands behind `len` is not known to be durable.
+    fn distrust(&mut self, len: u64) {
+        let stat = Stat { len, ..self.known.stat.unwrap_or_default() };
+        let record = Record { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true };
+        if let Some(lock) = &self.lock
+            && let Err(e) = lock::write(&**lock, &record)
+        {
+            tracing::error!("cannot write the lock file {}: {e}", self.place.lock.display());
+        }
+        self.known.epoch = None;
+    }
+
+    /// Leaves a record of the file as it now is.
+    fn leave(&mut self, stat: Stat) {
+        self.known.stat = Some(stat);
+        let Some(lock) = &self.lock else { return };
+        let epoch = self.known.epoch.unwrap_or_else(|| {
+            let last = lock::read(&**lock).ok().flatten().map_or(0, |r| r.epoch);
+            last.wrapping_add(1)
+        });
+        // Without a record the next reader reads all, which is slower and as right.
+        let left = lock::write(&**lock, &Record { epoch, stat, suspect: false }).is_ok();
+        self.known.epoch = left.then_some(epoch);
+    }
+
+    /// Sees to it that there is a record of the file, so that later changes of it can be told. Under the exclusive lock.
+    pub(super) fn ensure_epoch(&mut self) -> Result<()> {
+        if self.known.epoch.is_none() {
+            let stat = self.opened()?.stat().map_err(|e| self.place.failed("look at", e))?;
+            self.leave(stat);
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
+    fn rewrite(&mut self, image: &RwLock<Image>) -> Result<()> {
+        let failed = |doing: &str, e| self.place.failed(doing, e);
+        let mut text = head(&self.place.bucket, image.read().revision.time());
+        for (key, entry) in &image.read().entries {
+            line::write(&mut text, key, Some(entry), None);
+        }
+        finish(&mut text, image.read().entries.is_empty());
+        self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
+        let path = self.place.beside("new");
+        let write = || -> io::Result<Box<dyn File>> {
+            let file = self.disk.open(&path, Open::Create)?;
+            file.truncate(0)?;
+            file.write(0, &text)?;
+            file.sync()?;
+            Ok(file)
+        };
+        let file = write().map_err(|e| failed("write anew", e))?;
+        self.replace(file, &path, text.len() as u64)?;
+        self.known.lines = newlines(&text);
+        image.write().stat = self.known.stat;
+        Ok(())
+    }
+
+    /// Puts a written and synced file in the place of the data file. Under the exclusive lock.
+    pub(super) fn replace(&mut self, file: Box<dyn File>, path: &Path, snapshot: u64) -> Result<()> {
+        let failed = |doing: &str, e| self.place.failed(doing, e);
+        if let Some(old) = &self.file {
+            file.resemble(&**old).map_err(|e| failed("set the rights of", e))?;
+        }
+        // From here on the old file is not to be written: a failure leaves open which of the two is in place.
+        let epoch = self.known.epoch.take();
+        self.file = None;
+        self.known = Known::default();
+        self.disk.rename(path, &self.place.data).map_err(|e| failed("replace", e))?;
+        self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
+        let stat = file.stat().map_err(|e| failed("look at", e))?;
+        self.known.committed = stat.len;
+        self.known.snapshot = snapshot;
+        self.file = Some(file);
+        self.known.epoch = epoch.map(|e| e.wrapping_add(1));
+        self.leave(stat);
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The lock file of a bucket: who may read and write the data file, and what the last writer left there.
+//!
+//! The lock is `flock` on a file that is never renamed or removed. Its one line is a record of the data file as the last
+//! writer left it, after its sync: so a reader knows what is durable, and whether bytes were only added since it last
+//! looked (the same epoch) or the file was written anew or edited by a person (another epoch, or no match at all). The
+//! record needs no sync: a wrong or missing one costs a full read, nothing else.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::disk::{File, Hold, Stat};
+use crate::model::{Error, Kind, Result};
+
+/// What the last writer left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Record {
+    /// Grows with each change of the file that is no append.
+    pub(super) epoch: u64,
+    /// The state of the file after its last sync.
+    pub(super) stat: Stat,
+    /// A sync failed: what the file holds is not known to be durable until it has been written anew.
+    pub(super) suspect: bool,
+}
+
+/// A record is padded to this, so that a shorter one hides a longer one.
+const WIDTH: usize = 192;
+
+impl Record {
+    fn text(&self) -> String {
+        let s = &self.stat;
+        let state = if self.suspect { "suspect" } else { "durable" };
+        let text = format!(
+            "{state} epoch={} device={} inode={} len={} modified={} changed={}",
+            self.epoch, s.device, s.inode, s.len, s.modified, s.changed
+        );
+        format!("{text:WIDTH$}\n")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.lines().next()?.split_ascii_whitespace();
+        let suspect = match words.next()? {
+            "suspect" => true,
+            "durable" => false,
+            _ => return None,
+        };
+        let mut number = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=')?.parse::<i128>().ok();
+        Some(Self {
+            epoch: u64::try_from(number("epoch")?).ok()?,
+            stat: Stat {
+                device: u64::try_from(number("device")?).ok()?,
+                inode: u64::try_from(number("inode")?).ok()?,
+                len: u64::try_from(number("len")?).ok()?,
+                modified: i64::try_from(number("modified")?).ok()?,
+                changed: i64::try_from(number("changed")?).ok()?,
+            },
+            suspect,
+        })
+    }
+}
+
+/// The record in a lock file, if there is one that can be read.
+pub(super) fn read(file: &dyn File) -> io::Result<Option<Record>> {
+    let bytes = file.read(0, WIDTH as u64 + 1)?;
+    Ok(std::str::from_utf8(&bytes).ok().and_then(Record::parse))
+}
+
+/// Leaves a record.
+pub(super) fn write(file: &dyn File, record: &Record) -> io::Result<()> {
+    file.write(0, record.text().as_bytes())
+}
+
+/// A lock, held until dropped.
+pub(super) struct Held(Arc<dyn File>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file would give the lock back as well; there is nothing better to do.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock, waiting at most so long.
+///
+/// The system can wait only without end, so this asks again and again, at first after microseconds.
+pub(super) fn take(file: &Arc<dyn File>, hold: Hold, wait: Duration) -> Result<Held> {
+    let mut pause = Duration::from_micros(20);
+    let mut start = None;
+    loop {
+        match file.try_lock(hold) {
+            Ok(true) => return Ok(Held(Arc::clone(file))),
+            Ok(false) => {}
+            Err(e) => return Err(Error::io("cannot lock the bucket", e)),
+        }
+        let start = *start.get_or_insert_with(Instant::now);
+        if start.elapsed() >= wait {
+            let text = format!("another process has held the bucket for {} s; try again", wait.as_secs_f32());
+            return Err(Error::new(Kind::Busy, text));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_back_and_anything_else_is_none() {
+        let stat = Stat { device: 1, inode: u64::MAX, len: 3, modified: -4, changed: i64::MAX };
+        let record = Record { epoch: u64::MAX, stat, suspect: true };
+        assert_eq!(Record::parse(&record.text()), Some(record));
+        assert_eq!(record.text().len(), WIDTH + 1);
+        for bad in ["", "\n", "durable", "durable epoch=x", "durable epoch=1 inode=2 device=3", "hello"] {
+            assert_eq!(Record::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The store itself: a folder of buckets.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+
+use super::bucket::BucketStore;
+use super::disk::{Disk, RealDisk};
+use super::draft::{Draft, Replaced};
+use super::place::Place;
+use crate::model::{Batch, Bucket, Clock, Error, Key, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
+use crate::store::{Limits, Report, Store, Task, page};
+
+/// How a store is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// What it takes.
+    pub limits: Limits,
+    /// How long to wait for a bucket that another process holds.
+    pub lock_wait: Duration,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Default for Options {
+    /// Values of 1 MiB, 5 s for a lock, the clock and the file system of the machine.
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            lock_wait: Duration::from_secs(5),
+            clock: Arc::new(SystemClock),
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+/// A folder of YAML files, one a bucket. Clones share it, and so do processes.
+#[derive(Clone)]
+pub struct YamlStore {
+    folder: Arc<PathBuf>,
+    options: Options,
+    buckets: Arc<RwLock<HashMap<Bucket, Arc<BucketStore>>>>,
+}
+
+impl YamlStore {
+    /// The store in a folder. Nothing is made before the first write.
+    ///
+    /// # Errors
+    /// `Invalid` if something other than a folder has that name; `Failed` if it cannot be looked at.
+    pub fn open(folder: impl Into<PathBuf>, options: Options) -> Result<Self> {
+        let folder = folder.into();
+        if folder.exists() && !folder.is_dir() {
+            let text = format!("{} is not a folder; name the folder to keep the data in", folder.display());
+            return Err(Error::new(crate::model::Kind::Invalid, text));
+        }
+        Ok(Self { folder: Arc::new(folder), options, buckets: Arc::default() })
+    }
+
+    fn bucket(&self, bucket: &Bucket) -> Arc<BucketStore> {
+        if let Some(found) = self.buckets.read().get(bucket) {
+            return Arc::clone(found);
+        }
+        let mut buckets = self.buckets.write();
+        let make = || Arc::new(BucketStore::new(Place::new(&self.folder, bucket), self.options.clone()));
+        Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
+    }
+
+    /// The bucket, if it is known or has a file: so that reading names at random does not fill the memory.
+    fn existing(&self, bucket: &Bucket) -> Result<Option<Arc<BucketStore>>> {
+        if let Some(found) = self.buckets.read().get(bucket) {
+            return Ok(Some(Arc::clone(found)));
+        }
+        let place = Place::new(&self.folder, bucket);
+        let stat = self.options.disk.stat(&place.data).map_err(|e| place.failed("look at", e))?;
+        Ok(stat.map(|_| self.bucket(bucket)))
+    }
+
+    /// A text of the bucket for a person to edit: clean YAML, or the file itself if it is damaged.
+    ///
+    /// # Errors
+    /// As for reads; `Damaged` if not even the text can be had.
+    pub fn draft(&self, bucket: &Bucket) -> Result<Draft> {
+        self.bucket(bucket).draft()
+    }
+
+    /// Takes back a draft as it was edited: writes what was changed, deletes what was removed, all or nothing.
+    ///
+    /// # Errors
+    /// `Invalid`, with the line, if the text cannot be read; `Busy` if another wrote the same keys meanwhile.
+    pub async fn replace(&self, bucket: &Bucket, draft: &Draft, text: &str) -> Result<Replaced> {
+        self.bucket(bucket).replace(draft, text).await
+    }
+}
+
+#[async_trait]
+impl Store for YamlStore {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let Some(bucket) = self.existing(bucket)? else {
+            return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
+        };
+        let now = self.options.clock.now();
+        let image = bucket.current()?;
+        let entries = keys.iter().map(|key| image.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
+        Ok(Snapshot { revision: image.revision, entries })
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        self.bucket(bucket).apply(batch).await
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        let Some(bucket) = self.existing(bucket)? else {
+            return Ok(page(&std::collections::BTreeMap::new(), &query, self.options.clock.now()));
+        };
+        let now = self.options.clock.now();
+        let image = bucket.current()?;
+        Ok(Page { revision: image.revision, ..page(&image.entries, &query, now) })
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.bucket(bucket).changed(since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        let names = self.options.disk.list(&self.folder);
+        let names = names.map_err(|e| Error::io(format!("cannot list {}", self.folder.display()), e))?;
+        let bucket = |name: &String| Bucket::new(name.strip_suffix(".yaml")?).ok();
+        let mut buckets: Vec<Bucket> = names.iter().filter_map(bucket).collect();
+        buckets.sort();
+        Ok(buckets)
+    }
+
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
+        let work = move || match task {
+            Task::Compact | Task::PurgeExpired => bucket.compact(),
+            Task::Sweep => bucket.sweep(),
+            Task::Check => bucket.check(),
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|e| Err(Error::new(crate::model::Kind::Failed, "upkeep ended early").because(e)))
+    }
+}

@@ -1,0 +1,69 @@
+//! Texts in our file format, apart from any bucket: for import, export and editing.
+
+use std::collections::BTreeMap;
+
+use super::hand::Fault;
+use super::line::{self, Given};
+use super::{document, stream};
+use crate::model::{Entry, Error, Key, Kind, Result};
+
+/// Reads a text in our file format or any YAML of bare `key: value` entries.
+///
+/// Of several documents a later one changes what those before it say. Entries come in the order of their keys.
+///
+/// # Errors
+/// `Invalid`, with the line.
+pub fn read_text(text: &str) -> Result<Vec<(Key, Given)>> {
+    let mut entries = BTreeMap::new();
+    let cut = stream::cut(text.as_bytes(), true, 1);
+    let torn = cut.torn.map(|at| Fault {
+        line: 1 + memchr::memchr_iter(b'\n', text.as_bytes().get(..at).unwrap_or_default()).count() as u64,
+        text: "the last document lacks its end mark (...); add it if the document is whole".into(),
+    });
+    for piece in &cut.pieces {
+        for line in stream::read(piece).map_err(invalid)?.lines {
+            match line.given {
+                Some(given) => entries.insert(line.key, given),
+                None => entries.remove(&line.key),
+            };
+        }
+    }
+    match torn {
+        Some(fault) => Err(invalid(fault)),
+        None => Ok(entries.into_iter().collect()),
+    }
+}
+
+fn invalid(fault: Fault) -> Error {
+    Error::new(Kind::Invalid, format!("line {}: {}", fault.line, fault.text))
+}
+
+/// Writes entries as one document of our file format.
+pub fn write_text<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>) -> String {
+    let mut text = Vec::new();
+    for (key, entry) in entries {
+        line::write(&mut text, key, Some(entry), None);
+    }
+    let empty = text.is_empty();
+    document::finish(&mut text, empty);
+    // All that was written came from text.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_follow_one_another() {
+        let read = read_text("a: 1\nb: 2\n...\n---\na: ~\nc: 3\n...\n").unwrap();
+        let keys: Vec<_> = read.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["b", "c"]);
+    }
+
+    #[test]
+    fn faults_name_their_line() {
+        assert!(read_text("a: 1\nb: [2]\n").unwrap_err().to_string().starts_with("line 2: "));
+        assert!(read_text("a: 1\n...\n---\nb: 2\n").unwrap_err().to_string().starts_with("line 3: "));
+    }
+}

@@ -1,0 +1,97 @@
+//! Upkeep besides compaction: looking a bucket over, and removing what interrupted work left behind.
+
+use super::bucket::BucketStore;
+use super::disk::{Hold, Open};
+use super::stream;
+use crate::model::Result;
+use crate::store::{Finding, Report};
+
+impl BucketStore {
+    /// Reads the whole file and reports every document that cannot be read, a torn tail, and files left beside.
+    pub(super) fn check(&self) -> Result<Report> {
+        let failed = |e| self.place.failed("check", e);
+        let mut report = Report::default();
+        let mut file = self.file.lock();
+        if let Some(stat) = self.options.disk.stat(&self.place.data).map_err(failed)? {
+            let held = file.lock(Hold::Shared, self.options.lock_wait)?;
+            let data = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
+            let bytes = data.read(0, stat.len).map_err(failed)?;
+            drop(held);
+            report.bytes_before = stat.len;
+            report.bytes_after = stat.len;
+            self.look_over(&bytes, &mut report);
+        }
+        drop(file);
+        let mut left = self.left_behind()?;
+        left.sort();
+        for name in left {
+            let torn = name.contains(".torn-");
+            let text = if torn {
+                "a torn tail that was set aside; remove it when you have looked at it"
+            } else {
+                "left behind by interrupted work; `kvs sweep` removes it"
+            };
+            let file = Some(self.place.folder.join(name));
+            report.findings.push(Finding { file, line: None, text: text.into(), harmless: true });
+        }
+        if let Ok(image) = self.current() {
+            let now = self.options.clock.now();
+            report.entries = image.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
+        }
+        Ok(report)
+    }
+
+    fn look_over(&self, bytes: &[u8], report: &mut Report) {
+        let cut = stream::cut(bytes, true, 1);
+        let mut found = |line: u64, text: String, harmless: bool| {
+            let file = Some(self.place.data.clone());
+            report.findings.push(Finding { file, line: Some(line), text, harmless });
+        };
+        for piece in &cut.pieces {
+            if let Err(fault) = stream::read(piece) {
+                found(fault.line, fault.text, false);
+            }
+        }
+        if let Some(torn) = cut.torn {
+            let line = memchr::memchr_iter(b'\n', bytes.get(..torn).unwrap_or_default()).count() as u64 + 1;
+            let text = "an interrupted write, never acknowledged; the next write sets it aside";
+            found(line, text.into(), true);
+        }
+    }
+
+    /// The files beside the data file that belong to it.
+    fn left_behind(&self) -> Result<Vec<String>> {
+        let names = self.options.disk.list(&self.place.folder).map_err(|e| self.place.failed("look beside", e))?;
+        let prefix = format!("{}.yaml.", self.place.bucket);
+        let ours = |name: &String| {
+            name.strip_prefix(&prefix).is_some_and(|ending| {
+                ending == "new"
+                    || ending == "compact"
+                    || ending.strip_prefix("torn-").is_some_and(|n| n.parse::<i64>().is_ok())
+            })
+        };
+        Ok(names.into_iter().filter(ours).collect())
+    }
+
+    /// Removes unfinished files. Torn tails stay: they are for a person to look at.
+    pub(super) fn sweep(&self) -> Result<Report> {
+        let failed = |e| self.place.failed("sweep beside", e);
+        let mut report = Report::default();
+        let left = self.left_behind()?;
+        if left.is_empty() {
+            return Ok(report);
+        }
+        let mut file = self.file.lock();
+        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        for name in left {
+            let path = self.place.folder.join(&name);
+            // A compaction at work holds the lock of its file; under ours nobody writes the other one.
+            let idle = || self.options.disk.open(&path, Open::Read)?.try_lock(Hold::Exclusive);
+            if !name.contains(".torn-") && idle().map_err(failed)? {
+                self.options.disk.remove(&path).map_err(failed)?;
+                report.removed += 1;
+            }
+        }
+        Ok(report)
+    }
+}
