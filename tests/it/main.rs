@@ -5,4 +5,6 @@ mod bench;
 mod crash;
 mod disks;
 mod failures;
+mod formats;
+mod processes;
 mod races;
