@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 
 mod bench;
+mod costs;
 mod crash;
+mod damage;
 mod disks;
 mod failures;
 mod formats;
+mod model;
 mod processes;
 mod races;
