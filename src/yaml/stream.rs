@@ -140,7 +140,7 @@ fn read_fast(text: &str, first_line: u64) -> Option<Document> {
                 document.lines.push(line);
             }
         } else if other.is_none() {
-            if own.starts_with([' ', '\t', '%', '-', '.']) {
+            if own.starts_with([' ', '\t', '%', '-', '.', '{', '[']) {
                 return None;
             }
             other = Some((at, number));
