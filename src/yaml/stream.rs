@@ -128,7 +128,8 @@ fn read_fast(text: &str, first_line: u64) -> Option<Document> {
             lines = 2;
         }
         let own = rest.get(..end)?;
-        let is_ours = own.is_empty() || own.starts_with('#') || (own == "---" && at == 0) || own == "{}";
+        let is_ours =
+            own.is_empty() || own.starts_with('#') || (own == "---" && document.lines.is_empty() && other.is_none());
         let read = if is_ours { None } else { line::read(own) };
         if is_ours || read.is_some() {
             if let Some((from, line)) = other.take() {
