@@ -1,5 +1,9 @@
 //! An online key/value store that a person can read.
 
+pub mod api;
+pub mod memory;
 pub mod model;
 pub mod service;
 pub mod store;
+
+pub use api::blocking;
