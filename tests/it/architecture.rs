@@ -133,7 +133,9 @@ fn floors_name_only_floors_below_them() {
     let mut wrong = vec![];
     for file in &files {
         let text = std::fs::read_to_string(file).unwrap();
-        wrong.extend(offences(file.strip_prefix(&src).unwrap().to_str().unwrap(), &text));
+        // The tests at the foot of a file may stand on any floor.
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        wrong.extend(offences(file.strip_prefix(&src).unwrap().to_str().unwrap(), text));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
