@@ -8,8 +8,7 @@ use super::error::{Error, Kind};
 /// A media type such as `text/plain` or `application/json; charset=utf-8` (RFC 9110 section 8.3).
 ///
 /// Kept as written; at most 255 visible ASCII characters and spaces, with a `/` in it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-#[derive(Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct ContentType(Option<Arc<str>>);
 
 impl ContentType {
@@ -47,7 +46,6 @@ impl ContentType {
         self.0.is_none()
     }
 }
-
 
 impl fmt::Debug for ContentType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
