@@ -3,4 +3,8 @@
 
 mod api;
 mod architecture;
+mod classic;
+mod cli;
+mod door_fastcgi;
+mod door_http;
 mod stores;
