@@ -119,6 +119,10 @@ impl Throttle {
         if known.len() >= MOST {
             known.retain(|_, k| k.unstored > 0);
         }
+        if known.len() >= MOST {
+            // Only while the store fails: better to forget than to grow without end.
+            known.clear();
+        }
         let this = known.entry(key.clone()).or_default();
         if !is_remembered(this, now) {
             *this = Known::default();
