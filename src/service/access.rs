@@ -210,7 +210,9 @@ mod tests {
 
     #[test]
     fn the_sample_is_never_a_secret() {
-        let hashed: String = hash_of_sample().iter().map(|b| format!("{b:02x}")).collect();
+        let hash = hash_of_sample();
+        let half = |at: usize| u128::from_be_bytes(hash[at..at + 16].try_into().unwrap());
+        let hashed = format!("{:032x}{:032x}", half(0), half(16));
         for text in ["yourauthorizationhere", &format!("sha256:{hashed} write"), "", "# only a comment"] {
             let access = Access::parse(text).unwrap();
             assert!(access.is_empty(), "{text}");

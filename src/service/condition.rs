@@ -6,6 +6,8 @@
 use http::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderValue};
 
+use super::form::Question;
+use super::reply::Refusal;
 use crate::model::Time;
 
 /// How the conditions of a read come out.
@@ -41,13 +43,31 @@ struct Tag {
     opaque: String,
 }
 
+/// What a client says in its address that it has seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    /// Nothing yet.
+    Nothing,
+    /// This tag, without quotes.
+    Tag(String),
+}
+
+impl Seen {
+    /// `seen=TAG`, with quotes or without; `seen=none`, or an empty one, is nothing.
+    pub(crate) fn asked(question: Question<'_>) -> Result<Option<Self>, Refusal> {
+        Ok(question.text("seen")?.map(|text| match bare(&text) {
+            "" | "none" => Self::Nothing,
+            tag => Self::Tag(tag.to_owned()),
+        }))
+    }
+}
+
 impl Conditions {
-    /// The conditions in the headers. `seen` is the tag a client that cannot set headers gave instead of If-None-Match:
-    /// the inner `None` is one who has seen nothing yet.
-    pub(crate) fn new(headers: &HeaderMap, seen: Option<Option<&str>>) -> Self {
+    /// The conditions in the headers. What the client says in its address goes before If-None-Match.
+    pub(crate) fn new(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
         let none_matches = match seen {
-            Some(Some(tag)) => Some(Tags::List(vec![Tag { weak: true, opaque: tag.to_owned() }])),
-            Some(None) => Some(Tags::List(vec![])),
+            Some(Seen::Tag(tag)) => Some(Tags::List(vec![Tag { weak: true, opaque: tag.clone() }])),
+            Some(Seen::Nothing) => Some(Tags::List(vec![])),
             None => tags(headers, &IF_NONE_MATCH),
         };
         Self {
@@ -94,7 +114,7 @@ pub(crate) fn quoted(tag: &str) -> Option<HeaderValue> {
 }
 
 /// A tag as a client may write it in an address: with `W/` and quotes or without.
-pub(crate) fn bare(text: &str) -> &str {
+fn bare(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix("W/").unwrap_or(text);
     plain(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
@@ -228,13 +248,26 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"k2\""));
-        assert_eq!(Conditions::new(&headers, Some(Some("k1"))).judge("k2", None), Verdict::Send);
-        assert_eq!(Conditions::new(&headers, Some(None)).judge("k2", None), Verdict::Send);
+        for (seen, verdict) in [(Seen::Tag("k1".into()), Verdict::Send), (Seen::Nothing, Verdict::Send)] {
+            assert_eq!(Conditions::new(&headers, Some(&seen)).judge("k2", None), verdict);
+        }
+        let seen = Seen::Tag("k2".into());
+        assert_eq!(Conditions::new(&HeaderMap::new(), Some(&seen)).judge("k2", None), Verdict::Same);
     }
 
     #[test]
     fn dates_of_any_age_can_be_told() {
         assert_eq!(format_date(Time::from_secs(-5)).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert!(format_date(Time::from_secs(i64::MAX)).is_some());
+    }
+
+    #[test]
+    fn what_was_seen_is_a_tag_or_nothing() {
+        let seen = |q| Seen::asked(Question::new(Some(q)).unwrap()).unwrap();
+        assert_eq!(seen("k=a"), None);
+        assert_eq!(seen("seen=none"), Some(Seen::Nothing));
+        assert_eq!(seen("seen="), Some(Seen::Nothing));
+        assert_eq!(seen("seen=%22k2%22"), Some(Seen::Tag("k2".into())));
+        assert_eq!(seen("seen=k2"), Some(Seen::Tag("k2".into())));
     }
 }

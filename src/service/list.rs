@@ -127,7 +127,9 @@ fn tag(page: &Page, body: &[u8]) -> String {
     let mut hash = Sha256::new();
     hash.update(body);
     hash.update(page.cursor.as_ref().map_or("", Key::as_str));
-    hash.finalize().iter().take(12).map(|b| format!("{b:02x}")).collect()
+    let hash: [u8; 32] = hash.finalize().into();
+    let half = hash.first_chunk::<16>().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(half))
 }
 
 fn text(page: &Page) -> Bytes {

@@ -85,6 +85,8 @@ pub(crate) struct Service {
     settings: Settings,
     throttle: Throttle,
     page: IndexPage,
+    /// Held while `/status` looks at the store.
+    checking: tokio::sync::Mutex<()>,
 }
 
 /// The service over a store.
@@ -93,7 +95,8 @@ pub(crate) struct Service {
 /// extensions; without one its address counts as unknown.
 pub fn router(store: Arc<dyn Store>, settings: Settings) -> axum::Router {
     let throttle = Throttle::new(Arc::clone(&store), Arc::clone(&settings.clock));
-    let service = Service { store, settings, throttle, page: IndexPage::new() };
+    let service =
+        Service { store, settings, throttle, page: IndexPage::new(), checking: tokio::sync::Mutex::default() };
     // Paths are judged by `route`, not by axum, which would decode what must be refused.
     axum::Router::new().fallback(answer).with_state(Arc::new(service))
 }

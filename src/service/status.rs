@@ -10,6 +10,8 @@ use crate::model::{Batch, Bucket, Error, Kind};
 
 /// Answers `GET /status`.
 pub(crate) async fn answer(service: &Service) -> Result<Response, Refusal> {
+    // One at a time: however many ask, the store is not kept busy with answering them.
+    let _turn = service.checking.lock().await;
     let buckets = service.store.buckets().await.map_err(told)?;
     for bucket in &buckets {
         check(service, bucket).await?;

@@ -119,6 +119,10 @@ impl Throttle {
         if known.len() >= MOST {
             known.retain(|_, k| k.unstored > 0);
         }
+        if known.len() >= MOST {
+            // Only while the store fails: better to forget than to grow without end.
+            known.clear();
+        }
         let this = known.entry(key.clone()).or_default();
         if !is_remembered(this, now) {
             *this = Known::default();
@@ -255,8 +259,8 @@ mod tests {
         }
     }
 
-    fn address(last: u8) -> Option<IpAddr> {
-        Some(Ipv4Addr::new(192, 0, 2, last).into())
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, last).into()
     }
 
     fn paused(seconds: u64) -> Verdict {
@@ -274,25 +278,25 @@ mod tests {
         let clock = HandClock::new();
         let [a, b] = processes(&clock);
         for throttle in [&a, &b, &a, &b, &a] {
-            assert_eq!(throttle.judge(address(1), || false).await, Verdict::Wrong);
+            assert_eq!(throttle.judge(Some(address(1)), || false).await, Verdict::Wrong);
         }
         for throttle in [&a, &b] {
-            let looked = throttle.judge(address(1), || panic!("the secret is not looked at")).await;
+            let looked = throttle.judge(Some(address(1)), || panic!("the secret is not looked at")).await;
             assert_eq!(looked, paused(1));
-            assert_eq!(throttle.judge(address(2), || true).await, Verdict::Pass);
+            assert_eq!(throttle.judge(Some(address(2)), || true).await, Verdict::Pass);
         }
         for (turn, seconds) in [2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
             clock.move_on(60);
             let throttle = if turn % 2 == 0 { &b } else { &a };
-            assert_eq!(throttle.judge(address(1), || false).await, paused(seconds));
+            assert_eq!(throttle.judge(Some(address(1)), || false).await, paused(seconds));
         }
         clock.move_on(60);
-        assert_eq!(b.judge(address(1), || true).await, Verdict::Pass);
+        assert_eq!(b.judge(Some(address(1)), || true).await, Verdict::Pass);
         clock.move_on(15 * 60);
         for throttle in [&b, &a, &b, &a, &b] {
-            assert_eq!(throttle.judge(address(1), || false).await, Verdict::Wrong);
+            assert_eq!(throttle.judge(Some(address(1)), || false).await, Verdict::Wrong);
         }
-        assert_eq!(a.judge(address(1), || true).await, paused(1));
+        assert_eq!(a.judge(Some(address(1)), || true).await, paused(1));
     }
 
     #[tokio::test]
@@ -304,10 +308,10 @@ mod tests {
             *looked.lock() += 1;
             false
         };
-        let verdicts = futures_util::future::join_all((0..200).map(|_| a.judge(address(1), guess))).await;
+        let verdicts = futures_util::future::join_all((0..200).map(|_| a.judge(Some(address(1)), guess))).await;
         assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Wrong).count(), 5);
         assert_eq!(*looked.lock(), 5);
-        let (stored, _) = a.stored(&key(address(1)).unwrap()).await.unwrap();
+        let (stored, _) = a.stored(&key(Some(address(1))).unwrap()).await.unwrap();
         assert_eq!(stored.unwrap().wrong, 5);
     }
 
@@ -316,7 +320,7 @@ mod tests {
         let clock = HandClock::new();
         let [a, _] = processes(&clock);
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        for address in [Some(mapped), address(1), Some(mapped), address(1), address(1)] {
+        for address in [Some(mapped), Some(address(1)), Some(mapped), Some(address(1)), Some(address(1))] {
             assert_eq!(a.judge(address, || false).await, Verdict::Wrong);
         }
         assert_eq!(a.judge(Some(mapped), || true).await, paused(1));

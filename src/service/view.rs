@@ -7,7 +7,7 @@ use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
 use http::request::Parts;
 
 use super::Service;
-use super::condition::{self, Conditions, Verdict};
+use super::condition::{self, Conditions, Seen, Verdict};
 use super::form::Question;
 use super::reply::{self, Cache, Refusal};
 use super::wait::{self, Hold};
@@ -50,9 +50,9 @@ pub(crate) async fn answer(
     looking: &dyn Look,
 ) -> Result<Response, Refusal> {
     let question = Question::new(parts.uri.query())?;
-    let seen = wait::Seen::asked(question)?;
-    let conditions = Conditions::new(&parts.headers, seen.as_ref().map(wait::Seen::tag));
-    let until_there = matches!(seen, Some(wait::Seen::Nothing));
+    let seen = Seen::asked(question)?;
+    let conditions = Conditions::new(&parts.headers, seen.as_ref());
+    let until_there = matches!(seen, Some(Seen::Nothing));
     let is_news = |view: &View| match &view.shown {
         Some(shown) => conditions.judge(&shown.tag, shown.modified) != Verdict::Same,
         None => !until_there,

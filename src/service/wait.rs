@@ -8,7 +8,6 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::Service;
-use super::condition;
 use super::form::Question;
 use super::reply::Refusal;
 use super::view::{Look, View};
@@ -20,33 +19,6 @@ const AGAIN: u64 = 2;
 const AGAIN_AFTER_STOP: u64 = 1;
 /// What ends by itself is looked at no sooner than this after its end: the store's clock may be a little behind ours.
 const GRACE: Duration = Duration::from_millis(5);
-
-/// What a client says in its address that it has seen.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Seen {
-    /// Nothing yet.
-    Nothing,
-    /// This tag, without quotes.
-    Tag(String),
-}
-
-impl Seen {
-    /// `seen=TAG`, with quotes or without; `seen=none`, or an empty one, is nothing.
-    pub(crate) fn asked(question: Question<'_>) -> Result<Option<Self>, Refusal> {
-        Ok(question.text("seen")?.map(|text| match condition::bare(&text) {
-            "" | "none" => Self::Nothing,
-            tag => Self::Tag(tag.to_owned()),
-        }))
-    }
-
-    /// The tag, if there is one.
-    pub(crate) fn tag(&self) -> Option<&str> {
-        match self {
-            Self::Nothing => None,
-            Self::Tag(tag) => Some(tag),
-        }
-    }
-}
 
 /// How long the client wants to wait: `wait=SECONDS` in the address, else `Prefer: wait=SECONDS` (RFC 7240).
 ///
@@ -155,15 +127,5 @@ mod tests {
         for bad in ["wait=", "wait=x", "wait=-1", "wait=1.5", "wait=%zz"] {
             assert!(ask(bad, None).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn what_was_seen_is_a_tag_or_nothing() {
-        let seen = |q| Seen::asked(Question::new(Some(q)).unwrap()).unwrap();
-        assert_eq!(seen("k=a"), None);
-        assert_eq!(seen("seen=none"), Some(Seen::Nothing));
-        assert_eq!(seen("seen="), Some(Seen::Nothing));
-        assert_eq!(seen("seen=%22k2%22"), Some(Seen::Tag("k2".into())));
-        assert_eq!(seen("seen=k2"), Some(Seen::Tag("k2".into())));
     }
 }
