@@ -6,122 +6,24 @@
 
 mod chromium;
 mod endpoint;
+mod visit;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fantoccini::Locator;
 use kvs::model::{Clock, SystemClock, Time};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use chromium::Chromium;
-use endpoint::{Endpoint, SECRET};
+use endpoint::SECRET;
+use visit::{PATIENCE, Visit};
 
-/// Longer than anything takes that is not itself measured.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// How soon another's write must be on the page.
 const SOON: Duration = Duration::from_secs(2);
-
-/// Runs before the page's own script: keeps what went wrong.
-const WITNESS: &str = "
-    window.faults = [];
-    addEventListener('securitypolicyviolation', e => faults.push(`${e.violatedDirective}: ${e.blockedURI} ${e.sample}`));
-    addEventListener('error', e => faults.push(`error: ${e.message}`));
-    addEventListener('unhandledrejection', e => faults.push(`rejected: ${e.reason}`));";
-
-/// What the scripts below speak with. Text is taken as a person sees it.
-const WORDS: &str = "
-    const $ = id => document.getElementById(id);
-    const text = id => $(id).innerText;
-    const lines = () => [...document.querySelectorAll('#list-rows tr')].filter(line => line.checkVisibility());
-    const key = line => line.querySelector('.key').textContent;
-    const row = name => lines().find(line => key(line) === name);
-    const cell = (name, index) => row(name).cells[index].innerText;
-    const keys = () => lines().map(key);";
 
 const HOSTILE_KEY: &str = "<img src=x onerror=window.pwned=1>";
 const HOSTILE_VALUE: &str =
     "<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">\n</textarea></td>javascript:pwned=1";
-
-/// A browser on the index page of an endpoint.
-struct Visit {
-    endpoint: Endpoint,
-    browser: Chromium,
-}
-
-impl Visit {
-    /// The first visit to an endpoint whose file begins with these lines.
-    async fn new(lines: &str) -> Self {
-        let visit = Self { endpoint: Endpoint::start(lines).await, browser: Chromium::start().await };
-        visit.browser.before_each_page(WITNESS).await;
-        visit.load().await;
-        visit
-    }
-
-    async fn load(&self) {
-        self.browser.client.goto(&self.endpoint.url()).await.expect("the page loads");
-        self.until("!$('open').hidden || !$('list').hidden").await;
-    }
-
-    /// The value of an expression in the page.
-    async fn see(&self, expression: &str) -> Value {
-        let script = format!("{WORDS}\nreturn {expression};");
-        self.browser.client.execute(&script, vec![]).await.unwrap_or_else(|e| panic!("{expression}: {e}"))
-    }
-
-    /// Waits until an expression is true.
-    async fn until(&self, expression: &str) -> Duration {
-        let begun = Instant::now();
-        while self.see(&format!("(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()")).await
-            != json!(true)
-        {
-            assert!(
-                begun.elapsed() <= PATIENCE,
-                "not within {PATIENCE:?}: {expression}\nthe page:\n{}",
-                self.see("document.body.innerText").await
-            );
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        begun.elapsed()
-    }
-
-    /// Types into a field as a person does, replacing what stands there.
-    async fn fill(&self, id: &str, text: &str) {
-        let field = self.browser.client.find(Locator::Id(id)).await.expect(id);
-        field.clear().await.expect(id);
-        field.send_keys(text).await.expect(id);
-    }
-
-    async fn click(&self, selector: &str) {
-        let button = self.browser.client.find(Locator::Css(selector)).await.expect(selector);
-        button.click().await.expect(selector);
-    }
-
-    /// Presses a key wherever the focus is.
-    async fn press(&self, key: fantoccini::key::Key) {
-        let focused = self.browser.client.active_element().await.expect("something has the focus");
-        focused.send_keys(&key.to_string()).await.expect("the key is taken");
-    }
-
-    async fn open_list(&self) {
-        self.fill("open-secret", SECRET).await;
-        self.click("#open button").await;
-        self.until("$('list').checkVisibility()").await;
-    }
-
-    async fn look_up(&self, typed: &str) {
-        self.fill("look-keys", typed).await;
-        self.click("#look button").await;
-    }
-
-    /// Ends the visit. Nothing may have gone wrong in the page without having been seen.
-    async fn end(self) {
-        assert_eq!(self.see("faults").await, json!([]));
-        assert_eq!(self.see("typeof window.pwned").await, json!("undefined"));
-        self.browser.client.clone().close().await.expect("the browser closes");
-    }
-}
 
 /// A line of the store's file, written so many seconds ago.
 fn line(key: &str, value: &str, age: i64) -> String {
@@ -270,6 +172,33 @@ async fn what_others_do_appears_in_the_list_without_reloading() {
     // Ages go on while nothing is written.
     visit.until("/^[5-9] seconds ago$|^[0-9]{2} seconds ago$/.test(cell('room', 3))").await;
     assert_eq!(visit.see("window.stayed").await, json!(true));
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn the_list_survives_a_restart_and_rests_while_nobody_looks() {
+    let mut visit = Visit::new(&line("kitchen/temp", "21.5", 60)).await;
+    visit.open_list().await;
+
+    visit.endpoint.stop();
+    visit.until("/cannot be reached.*next attempt in/.test(text('list-state'))").await;
+    assert_eq!(visit.see("keys()").await, json!(["kitchen/temp"]), "what was seen stays");
+    visit.endpoint.start_again().await;
+    visit.endpoint.store("hall/temp", "19").await;
+    visit.until("keys().includes('hall/temp') && text('list-state') === ''").await;
+
+    let look = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}}) \
+             && document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    visit.see(&look(true)).await;
+    visit.endpoint.store("cellar/temp", "12").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(visit.see("keys().includes('cellar/temp')").await, json!(false));
+    visit.see(&look(false)).await;
+    assert!(visit.until("keys().includes('cellar/temp')").await < SOON);
     visit.end().await;
 }
 

@@ -32,15 +32,21 @@ impl Endpoint {
         }
         put_file(folder.path().join("auth.txt"), &format!("sha256:{}\n", sha256(SECRET)));
         let address = free_address();
-        let process = program(&folder)
-            .args(["serve", "--http", &address.to_string(), "--auth"])
-            .arg(folder.path().join("auth.txt"))
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        let mut endpoint = Self { process, address, folder };
+        let mut endpoint = Self { process: serve(&folder, address), address, folder };
         endpoint.ready().await;
         endpoint
+    }
+
+    /// Ends the program without warning. Its folder and address are kept.
+    pub(super) fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts the program again where it was.
+    pub(super) async fn start_again(&mut self) {
+        self.process = serve(&self.folder, self.address);
+        self.ready().await;
     }
 
     async fn ready(&mut self) {
@@ -91,9 +97,17 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+fn serve(folder: &TempDir, address: SocketAddr) -> Child {
+    program(folder)
+        .args(["serve", "--http", &address.to_string(), "--auth"])
+        .arg(folder.path().join("auth.txt"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts")
 }
 
 /// The program in its folder, on its store, free of settings of whoever tests.
