@@ -76,9 +76,9 @@ pub(crate) fn try_send(port: u16, request: &[u8]) -> Option<Answer> {
 }
 
 /// Sends a part of a request, then closes this end.
-pub(crate) fn send_part(port: u16, part: &[u8]) {
+pub(crate) fn send_part(port: u16, bytes: &[u8]) {
     let mut stream = connect(port).expect("the server listens");
-    stream.write_all(part).unwrap();
+    stream.write_all(bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut sink = vec![];
     // Whether and what the server answers to half a request is its own affair.

@@ -1,4 +1,4 @@
-//! `cgi-fcgi` of libfcgi, a FastCGI client that is not ours: takes a request from its environment and standard input.
+//! `cgi-fcgi` of libfcgi, a client that is not ours. It takes a request from its environment and standard input.
 
 use std::io::Write;
 use std::path::Path;

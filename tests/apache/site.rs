@@ -56,15 +56,15 @@ impl Site {
 
     /// All that the servers logged or printed.
     pub(crate) fn logs(&self) -> String {
-        let mut text = String::new();
+        let mut parts = vec![];
         for entry in fs::read_dir(self.run()).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|e| e == "log") {
                 let bytes = fs::read(&path).unwrap();
-                text += &format!("--- {}\n{}\n", path.display(), String::from_utf8_lossy(&bytes));
+                parts.push(format!("--- {}\n{}\n", path.display(), String::from_utf8_lossy(&bytes)));
             }
         }
-        text
+        parts.concat()
     }
 
     /// The processes that run a program of this folder, each with what it runs.
