@@ -228,7 +228,7 @@ async fn long_lists_are_read_or_refused() {
     let pairs: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"value"[..])).collect();
     let text = ask(&door, &whole(1, false, &[get("/many"), params(&pairs)].concat(), b"")).await;
     assert!(text.contains("GET /many\n") && text.contains("x-11999: value\n"), "{}", text.len());
-    let list = [get("/long"), params(&[("HTTP_X_LONG", &[b'v'; 500_000])])].concat();
+    let list = [get("/long"), params(&[("HTTP_X_LONG", &vec![b'v'; 500_000])])].concat();
     assert!(ask(&door, &whole(1, false, &list, b"")).await.starts_with("Status: 431 "));
     door.end().await;
 }
@@ -301,7 +301,7 @@ async fn begun_requests_are_answered_when_it_stops() {
     answer(&mut idle, 1).await;
     sleep(Duration::from_millis(30)).await;
     let started = Instant::now();
-    let ((), (late, sent)) = tokio::join!(door.end(), async {
+    let (ended, (late, sent)) = tokio::join!(door.end(), async {
         sleep(Duration::from_millis(200)).await;
         sending.write_all(&stream(STDIN, 1, b"ur", 9)).await.unwrap();
         assert!(read_record(&mut idle).await.is_none());
@@ -310,6 +310,7 @@ async fn begun_requests_are_answered_when_it_stops() {
     assert!(late.text.starts_with("Status: 200 ") && late.status == Some(0));
     assert!(sent.text.ends_with("\n\nfour"), "{}", sent.text);
     assert!(started.elapsed() < Duration::from_millis(1500), "nothing waits for idle connections");
+    assert!(ended >= Duration::from_millis(200), "it waits for what has begun, not {ended:?}");
 }
 
 #[tokio::test]
