@@ -1,5 +1,6 @@
 //! A Router that says what it was asked, to see what a door hands on; and a door that runs it.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
 use http_body_util::BodyExt;
-use kvs::door::{Address, Base, Limits, Listener, SOCKET_MODE};
+use kvs::door::{Address, Limits, Listener, Mount, SOCKET_MODE};
 use kvs::service::Caller;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,9 +39,13 @@ async fn echo(request: Request) -> String {
     let caller = parts.extensions.get::<Caller>().unwrap().address;
     let mut text = format!("{} {}\ncaller: {caller:?}\n", parts.method, parts.uri);
     for (name, value) in &parts.headers {
-        text += &format!("{name}: {}\n", value.as_bytes().escape_ascii());
+        writeln!(text, "{name}: {}", value.as_bytes().escape_ascii()).unwrap();
     }
     text + "\n" + &body.escape_ascii().to_string()
+}
+
+async fn panics() -> &'static str {
+    panic!("as the test wants it")
 }
 
 /// The Router: `/panic`, `/large` (3,000,000 bytes), `/late` (after 300 ms), `/never`, `/broken` (a body that fails
@@ -63,10 +68,7 @@ pub(crate) fn app(seen: &Seen) -> Router {
         Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
     };
     Router::new()
-        .route(
-            "/panic",
-            any(|request: Request| async move { assert!(request.uri().path() != "/panic", "as the test wants it") }),
-        )
+        .route("/panic", any(panics))
         .route("/large", any(|| async { "x".repeat(3_000_000) }))
         .route("/late", any(|| async { tokio::time::sleep(Duration::from_millis(300)).await }))
         .route("/never", any(never))
@@ -105,8 +107,8 @@ pub(crate) fn http(limits: Limits) -> Running {
     running(|listener, app, stop| tokio::spawn(kvs::door::http::serve(listener, app, limits, stop)))
 }
 
-pub(crate) fn fastcgi(base: Base, limits: Limits) -> Running {
-    running(|listener, app, stop| tokio::spawn(kvs::door::fastcgi::serve(listener, app, base, limits, stop)))
+pub(crate) fn fastcgi(mount: Mount, limits: Limits) -> Running {
+    running(|listener, app, stop| tokio::spawn(kvs::door::fastcgi::serve(listener, app, mount, limits, stop)))
 }
 
 fn running(start: impl FnOnce(Listener, Router, CancellationToken) -> JoinHandle<io::Result<()>>) -> Running {
@@ -118,10 +120,12 @@ fn running(start: impl FnOnce(Listener, Router, CancellationToken) -> JoinHandle
 }
 
 impl Running {
-    /// Stops it, and waits for its end.
-    pub(crate) async fn end(self) {
+    /// Stops it, and waits for its end; how long that took.
+    pub(crate) async fn end(self) -> Duration {
+        let started = std::time::Instant::now();
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("it drains").unwrap().unwrap();
+        started.elapsed()
     }
 }
 
