@@ -235,7 +235,8 @@ fn key(address: Option<IpAddr>) -> Result<Key> {
 mod tests {
     use super::*;
     use crate::memory::MemoryStore;
-    use crate::store::Limits;
+    use crate::model::{Page, Query, Revision, Snapshot};
+    use crate::store::{Limits, Report, Task};
     use std::net::Ipv4Addr;
 
     /// Stands still until it is told to move.
@@ -259,6 +260,40 @@ mod tests {
         }
     }
 
+    /// Lets others go before and after each call, as a store with a disk does.
+    struct YieldingStore(MemoryStore);
+
+    #[async_trait::async_trait]
+    impl Store for YieldingStore {
+        async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+            tokio::task::yield_now().await;
+            let found = self.0.get(bucket, keys).await;
+            tokio::task::yield_now().await;
+            found
+        }
+        async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+            tokio::task::yield_now().await;
+            let outcome = self.0.apply(bucket, batch).await;
+            // Longer than a `get` takes, so that others see what is stored before the writer knows that it is.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            outcome
+        }
+        async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+            self.0.scan(bucket, query).await
+        }
+        async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+            self.0.changed(bucket, since).await
+        }
+        async fn buckets(&self) -> Result<Vec<Bucket>> {
+            self.0.buckets().await
+        }
+        async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+            self.0.upkeep(bucket, task).await
+        }
+    }
+
     fn address(last: u8) -> IpAddr {
         Ipv4Addr::new(192, 0, 2, last).into()
     }
@@ -267,10 +302,10 @@ mod tests {
         Verdict::Paused { seconds }
     }
 
-    fn processes(clock: &HandClock) -> [Throttle; 2] {
+    fn processes<const N: usize>(clock: &HandClock) -> [Throttle; N] {
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock), Limits::default()));
-        [(); 2].map(|()| Throttle::new(Arc::clone(&store), Arc::clone(&clock)))
+        let store: Arc<dyn Store> = Arc::new(YieldingStore(MemoryStore::new(Arc::clone(&clock), Limits::default())));
+        [(); N].map(|()| Throttle::new(Arc::clone(&store), Arc::clone(&clock)))
     }
 
     #[tokio::test]
@@ -302,7 +337,7 @@ mod tests {
     #[tokio::test]
     async fn guesses_sent_at_once_find_no_gap() {
         let clock = HandClock::new();
-        let [a, _] = processes(&clock);
+        let [a] = processes(&clock);
         let looked = Mutex::new(0);
         let guess = || {
             *looked.lock() += 1;
@@ -316,9 +351,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn counts_add_up_however_they_meet() {
+        let address = Some(address(1));
+        for (apart, by) in (0..8).flat_map(|apart| [[0; 4], [0, 1, 0, 1], [0, 1, 2, 3]].map(|by| (apart, by))) {
+            let some = processes::<4>(&HandClock::new());
+            let guesses = (0..).zip(by).map(async |(turn, process): (usize, usize)| {
+                for _ in 0..turn * apart {
+                    tokio::task::yield_now().await;
+                }
+                some[process].judge(address, || false).await
+            });
+            assert_eq!(futures_util::future::join_all(guesses).await, [Verdict::Wrong; 4]);
+            let (stored, _) = some[0].stored(&key(address).unwrap()).await.unwrap();
+            assert_eq!(stored.unwrap().wrong, 4, "{apart} {by:?}");
+            assert!(some.iter().all(|process| process.known.lock().values().all(|k| k.unstored == 0)));
+        }
+    }
+
+    #[tokio::test]
     async fn unknown_addresses_share_and_mapped_ones_are_the_same() {
         let clock = HandClock::new();
-        let [a, _] = processes(&clock);
+        let [a] = processes(&clock);
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         for address in [Some(mapped), Some(address(1)), Some(mapped), Some(address(1)), Some(address(1))] {
             assert_eq!(a.judge(address, || false).await, Verdict::Wrong);
