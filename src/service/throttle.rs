@@ -234,9 +234,7 @@ fn key(address: Option<IpAddr>) -> Result<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryStore;
-    use crate::model::{Page, Query, Revision, Snapshot};
-    use crate::store::{Limits, Report, Task};
+    use crate::service::yielding_store::YieldingStore;
     use std::net::Ipv4Addr;
 
     /// Stands still until it is told to move.
@@ -260,40 +258,6 @@ mod tests {
         }
     }
 
-    /// Lets others go before and after each call, as a store with a disk does.
-    struct YieldingStore(MemoryStore);
-
-    #[async_trait::async_trait]
-    impl Store for YieldingStore {
-        async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-            tokio::task::yield_now().await;
-            let found = self.0.get(bucket, keys).await;
-            tokio::task::yield_now().await;
-            found
-        }
-        async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-            tokio::task::yield_now().await;
-            let outcome = self.0.apply(bucket, batch).await;
-            // Longer than a `get` takes, so that others see what is stored before the writer knows that it is.
-            for _ in 0..3 {
-                tokio::task::yield_now().await;
-            }
-            outcome
-        }
-        async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-            self.0.scan(bucket, query).await
-        }
-        async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-            self.0.changed(bucket, since).await
-        }
-        async fn buckets(&self) -> Result<Vec<Bucket>> {
-            self.0.buckets().await
-        }
-        async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-            self.0.upkeep(bucket, task).await
-        }
-    }
-
     fn address(last: u8) -> IpAddr {
         Ipv4Addr::new(192, 0, 2, last).into()
     }
@@ -304,7 +268,7 @@ mod tests {
 
     fn processes<const N: usize>(clock: &HandClock) -> [Throttle; N] {
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        let store: Arc<dyn Store> = Arc::new(YieldingStore(MemoryStore::new(Arc::clone(&clock), Limits::default())));
+        let store: Arc<dyn Store> = Arc::new(YieldingStore::new(Arc::clone(&clock)));
         [(); N].map(|()| Throttle::new(Arc::clone(&store), Arc::clone(&clock)))
     }
 
