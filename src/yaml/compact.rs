@@ -144,8 +144,9 @@ impl BucketStore {
 
     fn put_in_place(&self, file: &mut DataFile, beside: Beside, path: &Path, snapshot: u64) -> Result<()> {
         let lines = beside.lines;
-        beside.file.unlock().map_err(|e| self.place.failed("compact", e))?;
         file.replace(beside.file, path, snapshot)?;
+        // Not before: another who opened it by its old name meanwhile must not get the lock while it still has that name.
+        file.unlock_data()?;
         file.known.lines = lines;
         let now = self.options.clock.now();
         let mut image = self.image.write();

@@ -8,10 +8,10 @@ pub(super) fn head(bucket: &Bucket, revision: Time) -> Vec<u8> {
     format!("# kvs bucket: {bucket}\n# revision: {revision}\n").into_bytes()
 }
 
-/// Ends the snapshot. An empty one says so, since a document cannot be nothing.
+/// Ends the snapshot. An empty one is a document all the same, with room for a person's first entry.
 pub(super) fn finish(text: &mut Vec<u8>, empty: bool) {
     if empty {
-        text.extend_from_slice(b"{}\n");
+        text.extend_from_slice(b"---\n");
     }
     text.extend_from_slice(b"...\n");
 }

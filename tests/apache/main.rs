@@ -1,0 +1,3 @@
+//! Tests against real programs: web servers and a browser.
+
+mod browser;
