@@ -1,6 +1,5 @@
 //! The command line from outside: the built program over a temporary folder. Every run has an environment of its own, so
 //! that nothing set on this machine is felt.
-#![expect(clippy::unwrap_used, reason = "this is test code")]
 
 mod edit;
 mod formats;
