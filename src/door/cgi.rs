@@ -14,37 +14,43 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
-use super::base::Base;
 use super::call::call;
 use super::gateway::{self, Variables};
 use super::length;
 use super::limits::Limits;
+use super::mount::Mount;
 use super::print::print;
 use super::refusal::Refusal;
+
+/// How much of a body that is refused is read.
+const DROPPED: u64 = 64 << 20;
+
+/// How long that may take.
+const DROP_TIME: Duration = Duration::from_secs(5);
 
 /// Answers the request in the environment of this process. An error means that nobody takes the answer.
 ///
 /// A thread that reads standard input may outlive this call if the web server never sends what it announced; leave the
 /// process without waiting for it.
-pub async fn answer(app: Router, base: &Base, limits: &Limits) -> io::Result<()> {
+pub async fn answer(app: Router, mount: &Mount, limits: &Limits) -> io::Result<()> {
     let mut variables = Variables::default();
     for (name, value) in std::env::vars_os() {
         variables.push(Bytes::from(name.into_vec()), Bytes::from(value.into_vec()));
     }
-    respond(app, (variables, base), limits, io::stdin(), &mut io::stdout().lock()).await
+    respond(app, (variables, mount), limits, io::stdin(), &mut io::stdout().lock()).await
 }
 
 async fn respond(
     app: Router,
-    (variables, base): (Variables, &Base),
+    (variables, mount): (Variables, &Mount),
     limits: &Limits,
     input: impl Read + Send + 'static,
     output: &mut impl Write,
 ) -> io::Result<()> {
-    let (method, response) = match gateway::head(&variables, base) {
+    let (method, response) = match gateway::head(&variables, mount) {
         Ok(parts) => {
             let method = parts.method.clone();
-            (method, called(&app, parts, &variables, (limits, input)).await)
+            (method, called(&app, parts, (&variables, mount), (limits, input)).await)
         }
         Err(refusal) => (Method::GET, refusal.response(&HeaderMap::new())),
     };
@@ -64,18 +70,34 @@ async fn respond(
 async fn called(
     app: &Router,
     parts: Parts,
-    variables: &Variables,
+    (variables, mount): (&Variables, &Mount),
     (limits, input): (&Limits, impl Read + Send + 'static),
 ) -> Response<Body> {
-    let body = match length::announced(variables, limits.body) {
+    let body = match length::announced(variables, mount, limits.body) {
         Ok(0) => Ok(Vec::new()),
         Ok(length) => read(input, length, limits.body_time).await,
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            drop_all(input).await;
+            Err(refusal)
+        }
     };
     match body {
         Ok(body) => call(app, Request::from_parts(parts, Body::from(body))).await,
         Err(refusal) => refusal.response(&parts.headers),
     }
+}
+
+/// Reads and drops a body that is refused. Apache takes a program that ends before as a broken one, and loses its
+/// answer.
+async fn drop_all(input: impl Read + Send + 'static) {
+    let (done, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        let outcome = io::copy(&mut input.take(DROPPED), &mut io::sink());
+        // Nobody listens any more if it took too long.
+        let _ = done.send(outcome);
+    });
+    // Whatever came of it: the answer is the refusal.
+    let _ = tokio::time::timeout(DROP_TIME, ended).await;
 }
 
 /// Exactly `length` bytes. No more are asked for: a web server need not close its end.
@@ -113,7 +135,7 @@ mod tests {
         let app = Router::new().fallback(echo);
         let limits = Limits { body: 100, body_time: Duration::from_millis(50), ..Limits::default() };
         let mut output = Vec::new();
-        respond(app, (variables(pairs), &Base::Script), &limits, input, &mut output).await.unwrap();
+        respond(app, (variables(pairs), &Mount::spawned()), &limits, input, &mut output).await.unwrap();
         String::from_utf8(output).unwrap()
     }
 
@@ -157,6 +179,24 @@ mod tests {
         let text = run(&[POST, &[("KVS_CLIENT_CHUNKED", "1")]].concat(), &b"body"[..]).await;
         assert!(text.starts_with("Status: 411 "), "{text}");
         assert!(run(&[], &b""[..]).await.starts_with("Status: 400 "));
+    }
+
+    /// Counts what is read of endless standard input.
+    struct Counted(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+    impl Read for Counted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.fetch_add(buffer.len(), std::sync::atomic::Ordering::SeqCst);
+            Ok(buffer.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_body_is_read_but_not_for_ever() {
+        let count = std::sync::Arc::default();
+        let text = run(&[POST, &[("CONTENT_LENGTH", "101")]].concat(), Counted(std::sync::Arc::clone(&count))).await;
+        assert!(text.starts_with("Status: 413 "), "{text}");
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 64 << 20);
     }
 
     #[tokio::test]

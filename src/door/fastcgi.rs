@@ -16,10 +16,10 @@ use tokio_fastcgi::{RequestResult, Requests, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, GRACE};
-use super::base::Base;
 use super::call::call;
 use super::limits::Limits;
 use super::listen::Listener;
+use super::mount::Mount;
 use super::print::print;
 use super::records::{Begun, MAX_OPEN};
 use super::refusal::Refusal;
@@ -30,22 +30,21 @@ use super::{gateway, length};
 /// Up to here a piece of a body is copied behind the head, so that both are one record.
 const SMALL: usize = 32 << 10;
 
-/// Answers FastCGI on `listener` until `stop`, then drains. A program that serves has a fixed `base`; one that the web
-/// server spawned has [`Base::Script`].
+/// Answers FastCGI on `listener` until `stop`, then drains. `mount` says whether the web server spawned the program.
 pub async fn serve(
     listener: Listener,
     app: Router,
-    base: Base,
+    mount: Mount,
     limits: Limits,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let door = Arc::new(Door { app, base, limits, stop: stop.clone() });
+    let door = Arc::new(Door { app, mount, limits, stop: stop.clone() });
     accept::run(listener, limits, stop, move |stream| Arc::clone(&door).connection(stream)).await
 }
 
 struct Door {
     app: Router,
-    base: Base,
+    mount: Mount,
     limits: Limits,
     stop: CancellationToken,
 }
@@ -130,7 +129,7 @@ impl Door {
 
     /// The response; none if nobody waits for it any more.
     async fn respond(&self, begun: Begun, wire: &Wire, id: u16) -> Option<(Method, Response<Body>)> {
-        let parts = match gateway::head(&begun.variables, &self.base) {
+        let parts = match gateway::head(&begun.variables, &self.mount) {
             Ok(parts) => parts,
             Err(refusal) => return Some((Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()))),
         };
@@ -153,7 +152,7 @@ impl Door {
         if let Some(Refusal::LongHead) = begun.refusal {
             return Err(Refusal::LongHead);
         }
-        let announced = length::announced(&begun.variables, self.limits.body)?;
+        let announced = length::announced(&begun.variables, &self.mount, self.limits.body)?;
         begun.refusal.map_or(Ok(()), Err)?;
         length::arrived(&begun.variables, announced, begun.body.len())
     }

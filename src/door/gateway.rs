@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::base::{Base, below, path_and_query};
+use super::mount::{Mount, below, path_and_query};
 use super::refusal::Refusal;
 use crate::service::Caller;
 
@@ -57,11 +57,11 @@ fn is_redirect(prefix: &[u8]) -> bool {
 }
 
 /// The head of the request that these variables tell of.
-pub(super) fn head(variables: &Variables, base: &Base) -> Result<Parts, Refusal> {
+pub(super) fn head(variables: &Variables, mount: &Mount) -> Result<Parts, Refusal> {
     let method = Method::from_bytes(variables.get("REQUEST_METHOD")).map_err(|_| Refusal::NotARequest)?;
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = method;
-    parts.uri = uri(variables, base)?;
+    parts.uri = uri(variables, mount)?;
     parts.version = match variables.get("SERVER_PROTOCOL") {
         b"HTTP/1.0" => Version::HTTP_10,
         _ => Version::HTTP_11,
@@ -78,7 +78,7 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
-fn uri(variables: &Variables, base: &Base) -> Result<Uri, Refusal> {
+fn uri(variables: &Variables, mount: &Mount) -> Result<Uri, Refusal> {
     let raw = variables.get("REQUEST_URI");
     let built;
     let target = if raw.is_empty() {
@@ -87,9 +87,9 @@ fn uri(variables: &Variables, base: &Base) -> Result<Uri, Refusal> {
     } else {
         path_and_query(raw)
     };
-    let given = variables.configured("KVS_BASE").map(Base::fixed);
-    let base = given.as_ref().unwrap_or(base);
-    let base = base.of(&target, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"));
+    let given = variables.configured("KVS_BASE").map(|path| Mount::default().at(path));
+    let mount = given.as_ref().unwrap_or(mount);
+    let base = mount.base(&target, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"));
     target_to_uri(below(&target, base).unwrap_or(&target))
 }
 
@@ -175,10 +175,10 @@ pub(super) mod tests {
         Variables(pairs.iter().map(|(name, value)| (own(name), own(value))).collect())
     }
 
-    fn path_of(pairs: &[(&str, &str)], base: &Base) -> String {
+    fn path_of(pairs: &[(&str, &str)], mount: &Mount) -> String {
         let mut all = variables(&[("REQUEST_METHOD", "GET")]);
         all.0.extend(variables(pairs).0);
-        head(&all, base).unwrap().uri.to_string()
+        head(&all, mount).unwrap().uri.to_string()
     }
 
     #[test]
@@ -194,7 +194,7 @@ pub(super) mod tests {
             ("/{x}|^\\[y]%zz", "/{x}|^\\[y]%zz"),
         ] {
             let names = [("REQUEST_URI", raw), ("SCRIPT_NAME", "/else"), ("QUERY_STRING", "no")];
-            assert_eq!(path_of(&names, &Base::default()), uri, "{raw}");
+            assert_eq!(path_of(&names, &Mount::served()), uri, "{raw}");
         }
     }
 
@@ -202,21 +202,21 @@ pub(super) mod tests {
     fn uri_is_built_when_the_server_gives_none() {
         let names =
             [("SCRIPT_NAME", "/my kvs"), ("PATH_INFO", "/a?b%"), ("QUERY_STRING", "k=%2C"), ("REQUEST_URI", "")];
-        assert_eq!(path_of(&names, &Base::default()), "/my%20kvs/a%3Fb%25?k=%2C");
-        assert_eq!(path_of(&[], &Base::default()), "/");
+        assert_eq!(path_of(&names, &Mount::served()), "/my%20kvs/a%3Fb%25?k=%2C");
+        assert_eq!(path_of(&[], &Mount::served()), "/");
         let names = [("SCRIPT_NAME", "/k.cgi"), ("SCRIPT_FILENAME", "/w/k.cgi"), ("PATH_INFO", "/x")];
-        assert_eq!(path_of(&names, &Base::Script), "/x");
+        assert_eq!(path_of(&names, &Mount::spawned()), "/x");
     }
 
     #[test]
     fn base_of_the_configuration_wins_when_given() {
         let names = [("REQUEST_URI", "/c/d?k=a"), ("SCRIPT_NAME", "/c/d"), ("SCRIPT_FILENAME", "/w/c/d")];
-        assert_eq!(path_of(&names, &Base::Script), "/?k=a");
+        assert_eq!(path_of(&names, &Mount::spawned()), "/?k=a");
         let with = |name, base| [&names[..], &[(name, base)]].concat();
-        assert_eq!(path_of(&with("KVS_BASE", "/c"), &Base::Script), "/d?k=a");
-        assert_eq!(path_of(&with("REDIRECT_REDIRECT_KVS_BASE", "/c"), &Base::Script), "/d?k=a");
-        assert_eq!(path_of(&with("KVS_BASE", ""), &Base::Script), "/c/d?k=a");
-        assert_eq!(path_of(&with("HTTP_KVS_BASE", "/c"), &Base::Script), "/?k=a");
+        assert_eq!(path_of(&with("KVS_BASE", "/c"), &Mount::spawned()), "/d?k=a");
+        assert_eq!(path_of(&with("REDIRECT_REDIRECT_KVS_BASE", "/c"), &Mount::spawned()), "/d?k=a");
+        assert_eq!(path_of(&with("KVS_BASE", ""), &Mount::spawned()), "/c/d?k=a");
+        assert_eq!(path_of(&with("HTTP_KVS_BASE", "/c"), &Mount::spawned()), "/?k=a");
     }
 
     #[test]
@@ -227,7 +227,7 @@ pub(super) mod tests {
         all.push(Bytes::from_static(b"HTTP_\xff"), Bytes::from_static(b"x"));
         all.push(Bytes::from_static(b"HTTP_"), Bytes::from_static(b"x"));
         all.push(Bytes::from_static(b"HTTP_X_TWO"), Bytes::from_static(b"2"));
-        let headers = head(&all, &Base::default()).unwrap().headers;
+        let headers = head(&all, &Mount::served()).unwrap().headers;
         assert_eq!(headers.len(), 3);
         assert_eq!(headers["x-bytes"].as_bytes(), b"\xff\xfe");
         assert_eq!(headers["x-two"], "2");
@@ -244,7 +244,7 @@ pub(super) mod tests {
             ("SERVER_PROTOCOL", "HTTP/1.0"),
             ("REMOTE_ADDR", "[::ffff:192.0.2.1]"),
         ]);
-        let parts = head(&all, &Base::default()).unwrap();
+        let parts = head(&all, &Mount::served()).unwrap();
         assert_eq!(parts.headers[CONTENT_LENGTH], "3");
         assert_eq!(parts.headers[CONTENT_TYPE], "text/plain");
         assert_eq!((parts.headers.len(), parts.version), (2, Version::HTTP_10));
@@ -256,17 +256,17 @@ pub(super) mod tests {
     fn authorization_is_found_when_the_server_renames_it() {
         for name in ["HTTP_AUTHORIZATION", "REDIRECT_HTTP_AUTHORIZATION", "Authorization", "REDIRECT_Authorization"] {
             let all = variables(&[("REQUEST_METHOD", "GET"), (name, "Bearer x")]);
-            assert_eq!(head(&all, &Base::default()).unwrap().headers[AUTHORIZATION], "Bearer x", "{name}");
+            assert_eq!(head(&all, &Mount::served()).unwrap().headers[AUTHORIZATION], "Bearer x", "{name}");
         }
         let all = variables(&[("REQUEST_METHOD", "GET"), ("XREDIRECT_HTTP_AUTHORIZATION", "Bearer x")]);
-        assert!(head(&all, &Base::default()).unwrap().headers.is_empty());
+        assert!(head(&all, &Mount::served()).unwrap().headers.is_empty());
     }
 
     #[test]
     fn request_is_refused_when_it_is_none() {
-        assert_eq!(head(&variables(&[]), &Base::default()).unwrap_err(), Refusal::NotARequest);
+        assert_eq!(head(&variables(&[]), &Mount::served()).unwrap_err(), Refusal::NotARequest);
         let long = format!("/{}", "x".repeat(70_000));
         let all = variables(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", &long)]);
-        assert_eq!(head(&all, &Base::default()).unwrap_err(), Refusal::LongTarget);
+        assert_eq!(head(&all, &Mount::served()).unwrap_err(), Refusal::LongTarget);
     }
 }

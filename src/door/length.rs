@@ -3,13 +3,16 @@
 //! Apache may empty or cut a body at limits of its own and call the program all the same; the client would then be told
 //! that its half was stored. So three numbers must agree: what the client announced to the web server
 //! (`KVS_CLIENT_LENGTH`, set by the configuration), what the server announces (`CONTENT_LENGTH`), and what arrives. A
-//! chunked body has no first number, so it needs the second: without it the end of the body cannot be told from a cut.
+//! chunked body has no first number. `mod_fcgid` announces what it kept of one, cut or not, and `mod_cgid` nothing, so a
+//! spawned program takes none. Servers that hand requests to a running program read all chunks first, or fail by
+//! themselves; their number is believed if they give one.
 
 use super::gateway::Variables;
+use super::mount::Mount;
 use super::refusal::Refusal;
 
 /// How long the body must be, judged before it is read.
-pub(super) fn announced(variables: &Variables, limit: usize) -> Result<usize, Refusal> {
+pub(super) fn announced(variables: &Variables, mount: &Mount, limit: usize) -> Result<usize, Refusal> {
     let length = match variables.get("CONTENT_LENGTH") {
         b"" => None,
         digits => Some(number(digits).ok_or(Refusal::BadLength)?),
@@ -21,7 +24,7 @@ pub(super) fn announced(variables: &Variables, limit: usize) -> Result<usize, Re
     }
     let chunked = variables.configured("KVS_CLIENT_CHUNKED").is_some_and(|value| !value.is_empty())
         || !variables.get("HTTP_TRANSFER_ENCODING").is_empty();
-    if chunked && length.is_none() {
+    if chunked && (mount.is_spawned() || length.is_none()) {
         return Err(Refusal::LengthLost);
     }
     let length = length.unwrap_or(0);
@@ -51,8 +54,12 @@ mod tests {
     use super::*;
 
     fn judged(pairs: &[(&str, &str)], came: usize) -> Result<usize, Refusal> {
+        judged_at(&Mount::served(), pairs, came)
+    }
+
+    fn judged_at(mount: &Mount, pairs: &[(&str, &str)], came: usize) -> Result<usize, Refusal> {
         let variables = variables(pairs);
-        let length = announced(&variables, 100)?;
+        let length = announced(&variables, mount, 100)?;
         arrived(&variables, length, came).map(|()| length)
     }
 
@@ -85,6 +92,12 @@ mod tests {
             assert_eq!(judged(&[(name, "1")], 0), Err(Refusal::LengthLost), "{name}");
         }
         assert_eq!(judged(&[], 50), Err(Refusal::LengthLost));
+        for mount in [Mount::spawned(), Mount::spawned().at("/x")] {
+            for name in ["KVS_CLIENT_CHUNKED", "HTTP_TRANSFER_ENCODING"] {
+                let cut = [("CONTENT_LENGTH", "50"), (name, "chunked")];
+                assert_eq!(judged_at(&mount, &cut, 50), Err(Refusal::LengthLost), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -256,8 +256,8 @@ mod tests {
     #[test]
     fn bytes_are_dropped_when_the_body_is_too_large() {
         let mut sieve = sieve();
-        let begin = [record(BEGIN_REQUEST, 1, BEGIN), record(PARAMS, 1, b""), record(STDIN, 1, b"0123456789")].concat();
-        passed(&mut sieve, &begin).unwrap();
+        let first = [record(BEGIN_REQUEST, 1, BEGIN), record(PARAMS, 1, b""), record(STDIN, 1, b"0123456789")].concat();
+        passed(&mut sieve, &first).unwrap();
         assert_eq!(sieve.open[&1].refusal, None);
         assert_eq!(passed(&mut sieve, &record(STDIN, 1, b"x")), Ok(0));
         assert_eq!(passed(&mut sieve, &record(STDIN, 1, b"")), Ok(1));

@@ -1,5 +1,6 @@
 //! A Router that says what it was asked, to see what a door hands on; and a door that runs it.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
 use http_body_util::BodyExt;
-use kvs::door::{Address, Base, Limits, Listener, SOCKET_MODE};
+use kvs::door::{Address, Limits, Listener, Mount, SOCKET_MODE};
 use kvs::service::Caller;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,7 @@ async fn echo(request: Request) -> String {
     let caller = parts.extensions.get::<Caller>().unwrap().address;
     let mut text = format!("{} {}\ncaller: {caller:?}\n", parts.method, parts.uri);
     for (name, value) in &parts.headers {
-        text += &format!("{name}: {}\n", value.as_bytes().escape_ascii());
+        writeln!(text, "{name}: {}", value.as_bytes().escape_ascii()).unwrap();
     }
     text + "\n" + &body.escape_ascii().to_string()
 }
@@ -109,8 +110,8 @@ pub(crate) fn http(limits: Limits) -> Running {
     running(|listener, app, stop| tokio::spawn(kvs::door::http::serve(listener, app, limits, stop)))
 }
 
-pub(crate) fn fastcgi(base: Base, limits: Limits) -> Running {
-    running(|listener, app, stop| tokio::spawn(kvs::door::fastcgi::serve(listener, app, base, limits, stop)))
+pub(crate) fn fastcgi(mount: Mount, limits: Limits) -> Running {
+    running(|listener, app, stop| tokio::spawn(kvs::door::fastcgi::serve(listener, app, mount, limits, stop)))
 }
 
 fn running(start: impl FnOnce(Listener, Router, CancellationToken) -> JoinHandle<io::Result<()>>) -> Running {

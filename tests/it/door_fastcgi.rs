@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kvs::door::{Base, Limits};
+use kvs::door::{Limits, Mount};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -107,7 +107,7 @@ async fn ask(door: &Running, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn request_is_handed_on_raw_when_in_any_form() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     for (raw, uri) in [("/a%2Cb?k=%2541,+", "/a%2Cb?k=%2541,+"), ("http://h/x?y", "/x?y"), ("//x", "//x")] {
         let text = ask(&door, &whole(1, false, &get(raw), b"")).await;
         assert!(text.starts_with("Status: 200 OK\r\nContent-Type: text/plain"), "{text}");
@@ -126,7 +126,7 @@ async fn request_is_handed_on_raw_when_in_any_form() {
 
 #[tokio::test]
 async fn base_is_that_of_the_script_when_spawned() {
-    let door = fastcgi(Base::Script, limits());
+    let door = fastcgi(Mount::spawned(), limits());
     let names: &[(&str, &[u8])] = &[
         ("REQUEST_METHOD", b"GET"),
         ("REQUEST_URI", b"/kv/kvs.fcgi/a%20b?c"),
@@ -143,7 +143,7 @@ async fn base_is_that_of_the_script_when_spawned() {
 
 #[tokio::test]
 async fn connection_is_kept_when_the_server_wants_it() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     for round in 0..3 {
         socket.write_all(&whole(1, true, &get(&format!("/{round}")), b"")).await.unwrap();
@@ -166,7 +166,7 @@ async fn connection_is_kept_when_the_server_wants_it() {
 
 #[tokio::test]
 async fn answer_is_whole_when_large_or_asked_by_head() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let text = ask(&door, &whole(1, false, &get("/large"), b"")).await;
     assert!(text.contains("\r\nContent-Length: 3000000\r\n"));
     assert_eq!(text.split_once("\r\n\r\n").unwrap().1.len(), 3_000_000);
@@ -182,7 +182,7 @@ async fn answer_is_whole_when_large_or_asked_by_head() {
 
 #[tokio::test]
 async fn app_is_not_called_when_the_body_is_not_whole() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let with = |name: &str, value: &[u8]| [post("4"), params(&[(name, value)])].concat();
     for (list, body, status) in [
         (post("4"), &b"five!"[..], 400),
@@ -216,7 +216,7 @@ async fn app_is_not_called_when_the_body_is_not_whole() {
 
 #[tokio::test]
 async fn long_lists_are_read_or_refused() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let value = vec![b'v'; 128 << 10];
     let list = [get("/long"), params(&[("HTTP_X_LONG", &value), ("HTTP_X_LAST", b"here")])].concat();
     for size in [60_000, 1_000] {
@@ -235,7 +235,7 @@ async fn long_lists_are_read_or_refused() {
 
 #[tokio::test]
 async fn others_are_served_when_one_panics_or_leaves() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.write_all(&whole(1, true, &get("/panic"), b"")).await.unwrap();
     assert!(answer(&mut socket, 1).await.text.starts_with("Status: 500 "));
@@ -266,7 +266,7 @@ async fn others_are_served_when_one_panics_or_leaves() {
 
 #[tokio::test]
 async fn request_is_given_up_when_it_arrives_too_slowly() {
-    let door = fastcgi(Base::default(), Limits { idle_time: Duration::from_millis(800), ..limits() });
+    let door = fastcgi(Mount::served(), Limits { idle_time: Duration::from_millis(800), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     let started = Instant::now();
@@ -288,7 +288,7 @@ async fn request_is_given_up_when_it_arrives_too_slowly() {
 
 #[tokio::test]
 async fn begun_requests_are_answered_when_it_stops() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let mut late = TcpStream::connect(door.address).await.unwrap();
     late.write_all(&whole(1, true, &get("/late"), b"")).await.unwrap();
     let mut sending = TcpStream::connect(door.address).await.unwrap();
@@ -314,7 +314,7 @@ async fn begun_requests_are_answered_when_it_stops() {
 
 #[tokio::test]
 async fn records_of_management_are_answered() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let names = params(&[("FCGI_MAX_CONNS", b""), ("FCGI_MPXS_CONNS", b""), ("OTHER", b"")]);
     socket.write_all(&record(9, 0, &names)).await.unwrap();
@@ -333,7 +333,7 @@ async fn records_of_management_are_answered() {
 
 #[tokio::test]
 async fn server_is_well_when_fed_junk() {
-    let door = fastcgi(Base::default(), limits());
+    let door = fastcgi(Mount::served(), limits());
     let mut state = 0x2545_f491_4f6c_dd1d;
     for round in 0..300 {
         let mut bytes = Vec::new();
@@ -362,7 +362,7 @@ async fn independent_client_is_served_over_a_unix_socket() {
     let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
     let listener = listener(&format!("unix:{}", path.display()));
     let app = door_echo::app(&seen);
-    let task = tokio::spawn(kvs::door::fastcgi::serve(listener, app, Base::default(), limits(), stop.clone()));
+    let task = tokio::spawn(kvs::door::fastcgi::serve(listener, app, Mount::served(), limits(), stop.clone()));
     let body = "b".repeat(70_000);
     for (method, length) in [("GET", String::new()), ("POST", body.len().to_string())] {
         let mut child = tokio::process::Command::new("cgi-fcgi")

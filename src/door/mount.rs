@@ -6,25 +6,29 @@
 
 use std::borrow::Cow;
 
-/// The place of the program among the paths of the web server. The variable `KVS_BASE` of a request overrides it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Base {
-    /// This path, decoded, without a slash at its end. Empty is the root.
-    Fixed(Vec<u8>),
-    /// What `SCRIPT_NAME` says. For programs that the web server spawned by the name of their file only: elsewhere
-    /// `SCRIPT_NAME` is just the path of the request again.
-    Script,
+/// The place of the program among the paths of the web server. The variable `KVS_BASE` of a request overrides the path.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Mount {
+    spawned: bool,
+    path: Option<Vec<u8>>,
 }
 
-impl Default for Base {
-    fn default() -> Self {
-        Self::Fixed(Vec::new())
+impl Mount {
+    /// A program that runs by itself and that web servers hand requests to. It stands at the root unless told
+    /// otherwise: what such servers put into `SCRIPT_NAME` is just the path of the request again.
+    pub fn served() -> Self {
+        Self::default()
     }
-}
 
-impl Base {
-    /// The base written as a path: `/kvs`, `/kvs/`, `/my%20files` or nothing.
-    pub fn fixed(path: impl AsRef<[u8]>) -> Self {
+    /// A program that the web server starts, by CGI or `mod_fcgid`, by the name of its file. Unless told otherwise it
+    /// stands where `SCRIPT_NAME` says.
+    pub fn spawned() -> Self {
+        Self { spawned: true, path: None }
+    }
+
+    /// The same at this path: `/kvs`, `/kvs/`, `/my%20files`, or nothing for the root.
+    #[must_use]
+    pub fn at(self, path: impl AsRef<[u8]>) -> Self {
         let mut path: Vec<u8> = percent_encoding::percent_decode(path.as_ref()).collect();
         while path.last() == Some(&b'/') {
             path.pop();
@@ -32,17 +36,22 @@ impl Base {
         if path.first().is_some_and(|b| *b != b'/') {
             path.insert(0, b'/');
         }
-        Self::Fixed(path)
+        Self { path: Some(path), ..self }
     }
 
-    /// The base that holds for a request with this raw target.
-    pub(super) fn of<'a>(&'a self, target: &[u8], script_name: &'a [u8], script_filename: &[u8]) -> &'a [u8] {
-        match self {
-            Self::Fixed(path) => path,
-            Self::Script if last_segment(script_name) != last_segment(script_filename) => b"",
-            Self::Script if below(target, script_name).is_some() => script_name,
+    /// Whether the web server starts the program.
+    pub(super) fn is_spawned(&self) -> bool {
+        self.spawned
+    }
+
+    /// The base that holds for a request with this raw target, decoded.
+    pub(super) fn base<'a>(&'a self, target: &[u8], script_name: &'a [u8], script_filename: &[u8]) -> &'a [u8] {
+        match &self.path {
+            Some(path) => path,
+            None if !self.spawned || last_segment(script_name) != last_segment(script_filename) => b"",
+            None if below(target, script_name).is_some() => script_name,
             // The program answers for its folder (FallbackResource, DirectoryIndex): the target does not name it.
-            Self::Script => folder(script_name),
+            None => folder(script_name),
         }
     }
 }
@@ -104,9 +113,9 @@ fn decoded(raw: &[u8]) -> Option<(u8, &[u8])> {
 mod tests {
     use super::*;
 
-    fn routed(base: &Base, target: &str, name: &str, file: &str) -> String {
+    fn routed(mount: &Mount, target: &str, name: &str, file: &str) -> String {
         let target = path_and_query(target.as_bytes()).into_owned();
-        let base = base.of(&target, name.as_bytes(), file.as_bytes());
+        let base = mount.base(&target, name.as_bytes(), file.as_bytes());
         String::from_utf8(below(&target, base).unwrap_or(&target).to_vec()).unwrap()
     }
 
@@ -144,31 +153,32 @@ mod tests {
             ("/kv?k=a", "?k=a"),
             ("/elsewhere", "/elsewhere"),
         ] {
-            assert_eq!(routed(&Base::Script, target, "/kv/kvs.fcgi", file), path, "{target}");
+            assert_eq!(routed(&Mount::spawned(), target, "/kv/kvs.fcgi", file), path, "{target}");
         }
     }
 
     #[test]
     fn base_is_empty_when_the_script_is_not_its_file() {
-        assert_eq!(routed(&Base::Script, "/kv/b/k", "/kv/b/k", "/srv/kvs.fcgi"), "/kv/b/k");
-        assert_eq!(routed(&Base::Script, "/x", "/kvs.fcgi", "proxy:fcgi://h/kvs.fcgi"), "/x");
-        assert_eq!(routed(&Base::default(), "/a/b", "/a/b", "/srv/a/b"), "/a/b");
+        assert_eq!(routed(&Mount::spawned(), "/kv/b/k", "/kv/b/k", "/srv/kvs.fcgi"), "/kv/b/k");
+        assert_eq!(routed(&Mount::spawned(), "/x", "/kvs.fcgi", "proxy:fcgi://h/kvs.fcgi"), "/x");
+        assert_eq!(routed(&Mount::served(), "/a/b", "/a/b", "/srv/a/b"), "/a/b");
     }
 
     #[test]
     fn base_matches_when_the_server_names_it_decoded() {
-        assert_eq!(routed(&Base::Script, "/my%20files/k.cgi/a", "/my files/k.cgi", "/w/my files/k.cgi"), "/a");
-        assert_eq!(routed(&Base::fixed("/my%20files/"), "/my%20files/a%2fb", "", ""), "/a%2fb");
+        assert_eq!(routed(&Mount::spawned(), "/my%20files/k.cgi/a", "/my files/k.cgi", "/w/my files/k.cgi"), "/a");
+        assert_eq!(routed(&Mount::served().at("/my%20files/"), "/my%20files/a%2fb", "", ""), "/a%2fb");
     }
 
     #[test]
     fn fixed_base_is_normal_when_written_in_any_way() {
         for text in ["/c", "/c/", "c", "c//"] {
-            assert_eq!(Base::fixed(text), Base::Fixed(b"/c".to_vec()), "{text}");
+            assert_eq!(Mount::served().at(text).path.unwrap(), b"/c", "{text}");
         }
-        assert_eq!(Base::fixed("/"), Base::default());
-        assert_eq!(routed(&Base::fixed("/c"), "/cr/x", "", ""), "/cr/x");
-        assert_eq!(routed(&Base::fixed("/c"), "/c?k=a", "", ""), "?k=a");
+        assert_eq!(Mount::served().at("/").path.unwrap(), b"");
+        assert_eq!(routed(&Mount::spawned().at(""), "/k.cgi/a", "/k.cgi", "/w/k.cgi"), "/k.cgi/a");
+        assert_eq!(routed(&Mount::served().at("/c"), "/cr/x", "", ""), "/cr/x");
+        assert_eq!(routed(&Mount::served().at("/c"), "/c?k=a", "", ""), "?k=a");
         assert_eq!(below(b"/%", b"/%"), Some(&b""[..]));
         assert_eq!(below(b"?k", b"?k"), None);
     }
