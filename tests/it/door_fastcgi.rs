@@ -228,7 +228,7 @@ async fn long_lists_are_read_or_refused() {
     let pairs: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"value"[..])).collect();
     let text = ask(&door, &whole(1, false, &[get("/many"), params(&pairs)].concat(), b"")).await;
     assert!(text.contains("GET /many\n") && text.contains("x-11999: value\n"), "{}", text.len());
-    let list = [get("/long"), params(&[("HTTP_X_LONG", &[b'v'; 500_000])])].concat();
+    let list = [get("/long"), params(&[("HTTP_X_LONG", &vec![b'v'; 500_000])])].concat();
     assert!(ask(&door, &whole(1, false, &list, b"")).await.starts_with("Status: 431 "));
     door.end().await;
 }
