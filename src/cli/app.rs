@@ -41,6 +41,9 @@ struct Watched {
 pub(super) fn router(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Router> {
     let stamp = Stamp::of(&settings.auth.path);
     let access = settings.auth.read()?;
+    if access.is_empty() {
+        tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
+    }
     let parts = Parts { opened: settings.open()?, settings, waiters, stop };
     let current = Mutex::new((stamp, parts.router(access)));
     let watched = Arc::new(Watched { parts, current });

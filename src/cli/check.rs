@@ -5,6 +5,7 @@ use clap::Args;
 use super::failure::{Done, Failure};
 use super::output::{Output, progress};
 use super::settings::Settings;
+use super::units::counted;
 use crate::store::{Finding, Task};
 
 const EXAMPLES: &str = "\
@@ -34,7 +35,8 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
             output.line(&line(finding))?;
         }
         if report.findings.is_empty() {
-            bar.suspend(|| settings.note(&format!("{bucket}: {} entries, all in order", report.entries)));
+            let entries = counted(report.entries, "entry", "entries");
+            bar.suspend(|| settings.note(&format!("{bucket}: {entries}, all in order")));
         }
         bar.inc(1);
     }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::failure::Done;
 use super::output::progress;
 use super::settings::Settings;
-use super::units::Size;
+use super::units::{Size, counted};
 use crate::store::Task;
 
 const EXAMPLES: &str = "\
@@ -26,9 +26,10 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
     let bar = progress(buckets.len(), "compacting", settings.quiet);
     for bucket in &buckets {
         let report = opened.store.upkeep(bucket, Task::Compact).await?;
+        let entries = counted(report.entries, "entry", "entries");
         let size = |bytes: u64| Size(usize::try_from(bytes).unwrap_or(usize::MAX));
         let (before, after) = (size(report.bytes_before), size(report.bytes_after));
-        bar.suspend(|| settings.note(&format!("{bucket}: {} entries, {before} before, {after} now", report.entries)));
+        bar.suspend(|| settings.note(&format!("{bucket}: {entries}, {before} before, {after} now")));
         bar.inc(1);
     }
     bar.finish_and_clear();

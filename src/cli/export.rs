@@ -10,6 +10,7 @@ use super::failure::{Done, Failure};
 use super::format::Format;
 use super::output::{Output, progress, unwritten};
 use super::settings::Settings;
+use super::units::counted;
 use crate::model::{Entry, Key, Query};
 
 /// More entries than any bucket has.
@@ -44,18 +45,19 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     // CSV looks at all entries once before it writes them.
     let steps = entries.len() * if format == Format::Csv { 2 } else { 1 };
     let bar = progress(steps, "exporting", settings.quiet || file.is_none());
-    let counted = entries.iter().inspect(|_| bar.inc(1)).map(|(key, entry)| (key, entry));
+    let shown = entries.iter().inspect(|_| bar.inc(1)).map(|(key, entry)| (key, entry));
     match &file {
         None => {
             let mut output = Output::new();
-            format.write(counted, output.writer()).map_err(unwritten)?;
+            format.write(shown, output.writer()).map_err(unwritten)?;
             output.done()?;
         }
-        Some(path) => replace(path, |file| format.write(counted, file))?,
+        Some(path) => replace(path, |file| format.write(shown, file))?,
     }
     bar.finish_and_clear();
     if let Some(path) = file {
-        settings.note(&format!("{} entries written to {}", entries.len(), path.display()));
+        let entries = counted(entries.len() as u64, "entry", "entries");
+        settings.note(&format!("{entries} written to {}", path.display()));
     }
     Ok(())
 }

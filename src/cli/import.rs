@@ -10,6 +10,7 @@ use super::failure::{Done, Failure};
 use super::format::{Format, Record};
 use super::output::progress;
 use super::settings::Settings;
+use super::units::counted;
 use crate::model::{Batch, Clock, Key, SystemClock, Time, Write};
 
 /// At most so many keys go into one commit.
@@ -60,24 +61,25 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     }
     let (writes, expired) = plan(records, SystemClock.now());
     let total = writes.len();
+    let keys = counted(total as u64, "key", "keys");
     let left_out = if expired == 0 { String::new() } else { format!(", {expired} had expired") };
     if given.dry_run {
-        settings.note(&format!("{total} keys can be stored{left_out}; nothing was written"));
+        settings.note(&format!("{keys} can be stored{left_out}; nothing was written"));
         return Ok(());
     }
     let opened = settings.open()?;
     let bar = progress(total, "importing", settings.quiet);
     for writes in batches(writes) {
-        let keys = writes.len() as u64;
+        let size = writes.len() as u64;
         let batch = Batch { expectations: vec![], writes };
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
             bar.abandon();
-            Failure::Failed(format!("{e}; {} of {total} keys are stored", bar.position()))
+            Failure::Failed(format!("{e}; {} of {keys} stored", bar.position()))
         })?;
-        bar.inc(keys);
+        bar.inc(size);
     }
     bar.finish_and_clear();
-    settings.note(&format!("{total} keys stored in bucket {}{left_out}", settings.bucket()));
+    settings.note(&format!("{keys} stored in bucket {}{left_out}", settings.bucket()));
     Ok(())
 }
 

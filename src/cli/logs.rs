@@ -8,11 +8,10 @@ use tracing_subscriber::filter::LevelFilter;
 /// Starts the log. `KVS_LOG` (`debug`, `kvs::yaml=trace,warn`) wins over the level. The time is left out where another
 /// log, as the one of Apache, puts its own in front.
 pub(super) fn start(level: LevelFilter, with_time: bool) {
-    let filter = EnvFilter::builder().with_default_directive(level.into());
-    let filter = match std::env::var("KVS_LOG") {
-        Ok(text) if !text.is_empty() => filter.parse_lossy(text),
-        _ => filter.parse_lossy(""),
-    };
+    // Of what the libraries below have to say only the warnings: they do not know what is secret.
+    let usual = format!("{},kvs={level}", level.min(LevelFilter::WARN));
+    let wished = std::env::var("KVS_LOG").ok().filter(|text| !text.is_empty());
+    let filter = EnvFilter::builder().parse_lossy(wished.unwrap_or(usual));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

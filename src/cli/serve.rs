@@ -12,7 +12,7 @@ use super::failure::{Done, Failure};
 use super::output::Output;
 use super::settings::{Serving, Settings};
 use super::units::Span;
-use crate::door::{self, Activated, Address, Base, Limits, Listener};
+use crate::door::{self, Activated, Address, Limits, Listener, Mount};
 use crate::service::{Reads, Waiters};
 
 const EXAMPLES: &str = "\
@@ -151,12 +151,13 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let stop = door::stop_on_signals().map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
     let listeners = listeners(&settings.serving, activated)?;
     let waiters = Waiters::new(settings.serving.max_waiters);
-    let (base, limits) = (settings.serving.base(), settings.serving.limits);
+    let mount = settings.serving.mounted(Mount::served());
+    let limits = settings.serving.limits;
     let ready = ready(&listeners, &settings);
     let app = app::router(settings, waiters, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
-        doors.spawn(open(tongue, listener, app.clone(), (base.clone(), limits), stop.clone()));
+        doors.spawn(open(tongue, listener, app.clone(), (mount.clone(), limits), stop.clone()));
     }
     announce(&ready)?;
     let mut outcome = Ok(());
@@ -174,13 +175,13 @@ async fn open(
     tongue: Tongue,
     listener: Listener,
     app: Router,
-    (base, limits): (Base, Limits),
+    (mount, limits): (Mount, Limits),
     stop: CancellationToken,
 ) -> Done {
     let place = listener.place();
     let served = match tongue {
         Tongue::Http => door::http::serve(listener, app, limits, stop).await,
-        Tongue::FastCgi => door::fastcgi::serve(listener, app, base, limits, stop).await,
+        Tongue::FastCgi => door::fastcgi::serve(listener, app, mount, limits, stop).await,
     };
     served.map_err(|e| Failure::Failed(format!("cannot serve on {place}: {e}")))
 }

@@ -14,7 +14,7 @@ use super::place::Place;
 use super::serve;
 use super::units::{Size, Span};
 use crate::api::Client;
-use crate::door::{self, Address, Base};
+use crate::door::{self, Address, Mount};
 use crate::model::Bucket;
 use crate::service::{Access, Reads};
 use crate::store::Limits;
@@ -159,9 +159,12 @@ impl Serving {
         })
     }
 
-    /// The base path of a server that is not spawned.
-    pub(super) fn base(&self) -> Base {
-        self.base.as_ref().map_or_else(Base::default, Base::fixed)
+    /// The same mount, at the path that is set.
+    pub(super) fn mounted(&self, mount: Mount) -> Mount {
+        match &self.base {
+            Some(path) => mount.at(path),
+            None => mount,
+        }
     }
 }
 

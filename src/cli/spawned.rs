@@ -23,7 +23,7 @@ use super::failure::{Done, Failure};
 use super::logs;
 use super::place::Place;
 use super::settings::Settings;
-use crate::door::{self, Base, Limits, Listener};
+use crate::door::{self, Limits, Listener, Mount};
 use crate::model::Bucket;
 use crate::service::{Gate, Waiters};
 use crate::yaml::WaitGate;
@@ -36,7 +36,7 @@ pub(super) fn cgi() -> ExitCode {
     serve(|runtime| {
         let stop = CancellationToken::new();
         let ready = Ready::new(&stop);
-        runtime.block_on(door::cgi::answer(ready.app, &ready.base, &ready.limits))
+        runtime.block_on(door::cgi::answer(ready.app, &ready.mount, &ready.limits))
     })
 }
 
@@ -46,7 +46,7 @@ pub(super) fn fastcgi(listener: Listener) -> ExitCode {
         runtime.block_on(async {
             let stop = door::stop_on_signals()?;
             let ready = Ready::new(&stop);
-            door::fastcgi::serve(listener, ready.app, ready.base, ready.limits, stop).await
+            door::fastcgi::serve(listener, ready.app, ready.mount, ready.limits, stop).await
         })
     })
 }
@@ -72,7 +72,7 @@ fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
 /// All that a door needs.
 struct Ready {
     app: Router,
-    base: Base,
+    mount: Mount,
     limits: Limits,
 }
 
@@ -83,7 +83,7 @@ impl Ready {
         Self::set_up(&place, stop).unwrap_or_else(|failure| {
             tracing::error!("kvs cannot serve: {}", failure.text());
             let app = broken(stop.clone());
-            Self { app, base: Base::Script, limits: Limits::default().spawned() }
+            Self { app, mount: Mount::spawned(), limits: Limits::default().spawned() }
         })
     }
 
@@ -97,7 +97,7 @@ impl Ready {
             return Err(Failure::Usage("the environment cannot be read".to_owned()));
         };
         let settings = Settings::resolve(typed.global, flags, place)?;
-        let base = settings.serving.base.as_ref().map_or(Base::Script, Base::fixed);
+        let mount = settings.serving.mounted(Mount::spawned());
         let limits = settings.serving.limits.spawned();
         let waiters = match settings.store.folder() {
             Some(folder) => Waiters::shared(settings.serving.max_waiters, Arc::new(FileGate::new(folder))),
@@ -105,7 +105,7 @@ impl Ready {
         };
         let config = Seal::on(&settings.config);
         let app = until_changed(app::router(settings, waiters, stop.clone())?, config, stop.clone());
-        Ok(Self { app, base, limits })
+        Ok(Self { app, mount, limits })
     }
 }
 

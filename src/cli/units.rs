@@ -83,7 +83,12 @@ pub(super) fn words(span: Duration) -> String {
         2_678_400..31_536_000 => (seconds / 2_592_000, "month"),
         _ => (seconds / 31_536_000, "year"),
     };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
+    counted(number, unit, &format!("{unit}s"))
+}
+
+/// A number of things: `1 entry`, `2 entries`.
+pub(super) fn counted(number: u64, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 /// How long ago something was, in words.

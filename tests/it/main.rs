@@ -9,6 +9,7 @@
 mod api;
 mod architecture;
 mod classic;
+mod cli;
 mod door_echo;
 mod door_fastcgi;
 mod door_http;
