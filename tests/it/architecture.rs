@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("layer", &["model", "store"]),
     ("api", &["model", "store"]),
     ("service", &["model", "store"]),
-    ("door", &["service"]),
+    ("door", &["model", "service"]),
     ("cli", &["model", "store", "memory", "yaml", "layer", "api", "service", "door"]),
 ];
 
