@@ -307,7 +307,7 @@ impl DataFile {
     /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
     fn rewrite(&mut self, image: &RwLock<Image>) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
-        let mut text = head(&self.place.bucket, image.read().revision.time());
+        let mut text = head(&self.place.bucket, image.read().revision);
         for (key, entry) in &image.read().entries {
             line::write(&mut text, key, Some(entry), None);
         }
