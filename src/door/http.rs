@@ -13,9 +13,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -53,8 +53,8 @@ struct Door {
 }
 
 fn builder(limits: &Limits) -> http1::Builder {
-    // The least that the parser allows.
-    let head = limits.head.max(8 << 10);
+    // The parser needs the lower bound; no client needs more than the upper one.
+    let head = limits.head.clamp(8 << 10, 64 << 10);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -100,6 +100,10 @@ impl Door {
         let Some(target) = parts.uri.path_and_query().filter(|t| t.path().starts_with('/') || *t == "*") else {
             return closing(Refusal::BadTarget.response(&parts.headers));
         };
+        // RFC 9112, section 3.2.
+        if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
+            return closing(Refusal::BadHost.response(&parts.headers));
+        }
         parts.uri = Uri::from(PathAndQuery::clone(target));
         parts.extensions.insert(Caller { address: peer });
         let body = if body.is_end_stream() { Ok(Bytes::new()) } else { self.whole(&parts.headers, body).await };

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// The longest body, in bytes. A longer one is answered 413 and never held as a whole.
     pub body: usize,
-    /// The longest request line with its headers (HTTP), or parameter list (FastCGI), in bytes.
+    /// The longest parameter list (FastCGI), or request line with its headers (HTTP, where 64 KiB is the most), in
+    /// bytes.
     pub head: usize,
     /// The most connections at once. Further ones wait in the queue of the system.
     pub connections: usize,

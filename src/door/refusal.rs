@@ -13,6 +13,8 @@ pub(super) enum Refusal {
     NotARequest,
     /// The target of the request cannot be a URI.
     BadTarget,
+    /// HTTP/1.1 without a Host, or with two.
+    BadHost,
     /// The target is longer than a URI may be.
     LongTarget,
     /// The parameters or headers are longer than the limit.
@@ -38,9 +40,12 @@ pub(super) enum Refusal {
 impl Refusal {
     fn status(self) -> StatusCode {
         match self {
-            Self::NotARequest | Self::BadTarget | Self::BadLength | Self::OtherLength | Self::Broken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::NotARequest
+            | Self::BadTarget
+            | Self::BadHost
+            | Self::BadLength
+            | Self::OtherLength
+            | Self::Broken => StatusCode::BAD_REQUEST,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::LongHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LengthLost => StatusCode::LENGTH_REQUIRED,
@@ -54,6 +59,7 @@ impl Refusal {
         match self {
             Self::NotARequest => "no request method; pass the CGI variables of the web server",
             Self::BadTarget => "the address is no valid path; escape special characters as %XX",
+            Self::BadHost => "a request of HTTP/1.1 needs one Host header",
             Self::LongTarget => "the address is too long; send a shorter one",
             Self::LongHead => "the headers are too long; send fewer or shorter ones",
             Self::BadLength => "Content-Length is not a number; send the length of the body in bytes",

@@ -21,6 +21,8 @@ mod view;
 mod wait;
 mod waiters;
 mod write;
+#[cfg(test)]
+mod yielding_store;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -234,8 +234,7 @@ fn key(address: Option<IpAddr>) -> Result<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryStore;
-    use crate::store::Limits;
+    use crate::service::yielding_store::YieldingStore;
     use std::net::Ipv4Addr;
 
     /// Stands still until it is told to move.
@@ -267,10 +266,10 @@ mod tests {
         Verdict::Paused { seconds }
     }
 
-    fn processes(clock: &HandClock) -> [Throttle; 2] {
+    fn processes<const N: usize>(clock: &HandClock) -> [Throttle; N] {
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&clock), Limits::default()));
-        [(); 2].map(|()| Throttle::new(Arc::clone(&store), Arc::clone(&clock)))
+        let store: Arc<dyn Store> = Arc::new(YieldingStore::new(Arc::clone(&clock)));
+        [(); N].map(|()| Throttle::new(Arc::clone(&store), Arc::clone(&clock)))
     }
 
     #[tokio::test]
@@ -302,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn guesses_sent_at_once_find_no_gap() {
         let clock = HandClock::new();
-        let [a, _] = processes(&clock);
+        let [a] = processes(&clock);
         let looked = Mutex::new(0);
         let guess = || {
             *looked.lock() += 1;
@@ -316,9 +315,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn counts_add_up_however_they_meet() {
+        let address = Some(address(1));
+        for (apart, by) in (0..8).flat_map(|apart| [[0; 4], [0, 1, 0, 1], [0, 1, 2, 3]].map(|by| (apart, by))) {
+            let some = processes::<4>(&HandClock::new());
+            let guesses = (0..).zip(by).map(async |(turn, process): (usize, usize)| {
+                for _ in 0..turn * apart {
+                    tokio::task::yield_now().await;
+                }
+                some[process].judge(address, || false).await
+            });
+            assert_eq!(futures_util::future::join_all(guesses).await, [Verdict::Wrong; 4]);
+            let (stored, _) = some[0].stored(&key(address).unwrap()).await.unwrap();
+            assert_eq!(stored.unwrap().wrong, 4, "{apart} {by:?}");
+            assert!(some.iter().all(|process| process.known.lock().values().all(|k| k.unstored == 0)));
+        }
+    }
+
+    #[tokio::test]
     async fn unknown_addresses_share_and_mapped_ones_are_the_same() {
         let clock = HandClock::new();
-        let [a, _] = processes(&clock);
+        let [a] = processes(&clock);
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         for address in [Some(mapped), Some(address(1)), Some(mapped), Some(address(1)), Some(address(1))] {
             assert_eq!(a.judge(address, || false).await, Verdict::Wrong);

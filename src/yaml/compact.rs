@@ -64,7 +64,8 @@ impl BucketStore {
         file.catch_up(&self.image)?;
         if file.known.epoch != Some(epoch) {
             // Edited or compacted by another meanwhile: what was written beside is of no use.
-            self.options.disk.remove(&path).map_err(failed)?;
+            // If it cannot be removed, the next compaction writes over it.
+            let _ = self.options.disk.remove(&path);
             return Err(Error::new(Kind::Busy, "the bucket was written anew by another meanwhile; try again"));
         }
         let rest = log.read(copied, file.known.committed - copied).map_err(failed)?;

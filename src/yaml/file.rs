@@ -270,7 +270,7 @@ impl DataFile {
         let stat = Stat { len, ..stat };
         let record = Record { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true };
         if let Some(lock) = &self.lock
-            && let Err(e) = lock::write(&**lock, &record)
+            && let Err(e) = lock::write(&**lock, &record).and_then(|()| lock.sync())
         {
             tracing::error!("cannot write the lock file {}: {e}", self.place.lock.display());
         }

@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("layer", &["model", "store"]),
     ("api", &["model", "store"]),
     ("service", &["model", "store"]),
-    ("door", &["service"]),
+    ("door", &["model", "service"]),
     ("cli", &["model", "store", "memory", "yaml", "layer", "api", "service", "door"]),
 ];
 
@@ -186,7 +186,7 @@ fn an_offence_is_noticed() {
             "use crate::{\n    model::Key,\n    store::{\n        Store,\n        judge,\n    },\n    door,\n};",
         ),
         ("service/get.rs", "use crate::{yaml, model};"),
-        ("door/http.rs", "use crate::model::Key;"),
+        ("door/http.rs", "use crate::store::Store;"),
         ("layer/hooked.rs", "use super::super::memory::MemoryStore;"),
         ("layer/mod.rs", "use super::{model, cli};"),
         ("layer/mod.rs", "mod tests { use super::super::yaml::YamlStore; }"),

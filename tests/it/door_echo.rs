@@ -44,6 +44,10 @@ async fn echo(request: Request) -> String {
     text + "\n" + &body.escape_ascii().to_string()
 }
 
+async fn panics() -> &'static str {
+    panic!("as the test wants it")
+}
+
 /// The Router: `/panic`, `/large` (3,000,000 bytes), `/late` (after 300 ms), `/never`, `/broken` (a body that fails
 /// half-way), and the echo everywhere else.
 pub(crate) fn app(seen: &Seen) -> Router {
@@ -64,10 +68,7 @@ pub(crate) fn app(seen: &Seen) -> Router {
         Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
     };
     Router::new()
-        .route(
-            "/panic",
-            any(|request: Request| async move { assert!(request.uri().path() != "/panic", "as the test wants it") }),
-        )
+        .route("/panic", any(panics))
         .route("/large", any(|| async { "x".repeat(3_000_000) }))
         .route("/late", any(|| async { tokio::time::sleep(Duration::from_millis(300)).await }))
         .route("/never", any(never))
@@ -119,10 +120,12 @@ fn running(start: impl FnOnce(Listener, Router, CancellationToken) -> JoinHandle
 }
 
 impl Running {
-    /// Stops it, and waits for its end.
-    pub(crate) async fn end(self) {
+    /// Stops it, and waits for its end; how long that took.
+    pub(crate) async fn end(self) -> Duration {
+        let started = std::time::Instant::now();
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("it drains").unwrap().unwrap();
+        started.elapsed()
     }
 }
 

@@ -301,7 +301,7 @@ async fn begun_requests_are_answered_when_it_stops() {
     answer(&mut idle, 1).await;
     sleep(Duration::from_millis(30)).await;
     let started = Instant::now();
-    let ((), (late, sent)) = tokio::join!(door.end(), async {
+    let (ended, (late, sent)) = tokio::join!(door.end(), async {
         sleep(Duration::from_millis(200)).await;
         sending.write_all(&stream(STDIN, 1, b"ur", 9)).await.unwrap();
         assert!(read_record(&mut idle).await.is_none());
@@ -310,6 +310,7 @@ async fn begun_requests_are_answered_when_it_stops() {
     assert!(late.text.starts_with("Status: 200 ") && late.status == Some(0));
     assert!(sent.text.ends_with("\n\nfour"), "{}", sent.text);
     assert!(started.elapsed() < Duration::from_millis(1500), "nothing waits for idle connections");
+    assert!(ended >= Duration::from_millis(200), "it waits for what has begun, not {ended:?}");
 }
 
 #[tokio::test]

@@ -8,9 +8,16 @@
 
 mod api;
 mod architecture;
+mod bench;
 mod classic;
 mod cli;
+mod crash;
+mod disks;
 mod door_echo;
 mod door_fastcgi;
 mod door_http;
+mod failures;
+mod formats;
+mod processes;
+mod races;
 mod stores;

@@ -90,7 +90,12 @@ impl Endpoint {
 
     /// Another process on the same files: runs a command of the program to its end.
     pub(super) fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) {
-        let done = program(&self.folder).args(arguments).stdout(Stdio::null()).status().expect("the program runs");
+        let done = program(&self.folder)
+            .args(arguments)
+            .arg("--quiet")
+            .stdout(Stdio::null())
+            .status()
+            .expect("the program runs");
         assert!(done.success(), "{done}");
     }
 }

@@ -1,0 +1,342 @@
+//! Test doubles of the file system: one that loses power, and three that stand before another one and fail, freeze or count
+//! its calls.
+//!
+//! They say nothing of the store. A call is known by its [`Call`] and by how the name of its file ends.
+
+pub(crate) mod crash_disk;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kvs::yaml::disk::{Disk, File, Hold, Open, Stat};
+use parking_lot::{Condvar, Mutex};
+
+/// The calls there are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Call {
+    Stat,
+    Open,
+    Rename,
+    Remove,
+    MakeFolder,
+    SyncFolder,
+    List,
+    FileStat,
+    Read,
+    Write,
+    Truncate,
+    Sync,
+    Resemble,
+    Lock,
+}
+
+/// Something that sees every call before it is made.
+pub(crate) trait Probe: Send + Sync + 'static {
+    /// An error fails the call.
+    fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()>;
+    /// How many bytes of a failing write are written all the same.
+    fn part(&self) -> usize {
+        0
+    }
+}
+
+/// A disk before which a probe stands.
+pub(crate) struct Probed<P> {
+    pub(crate) inner: Arc<dyn Disk>,
+    pub(crate) probe: Arc<P>,
+}
+
+/// Fails chosen calls.
+pub(crate) type FailingDisk = Probed<Failing>;
+/// Holds chosen calls back.
+pub(crate) type FreezingDisk = Probed<Freezing>;
+/// Does something else within a chosen call.
+pub(crate) type MeddlingDisk = Probed<Meddling>;
+/// Counts calls.
+pub(crate) type CountingDisk = Probed<Counting>;
+
+impl<P> Clone for Probed<P> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), probe: Arc::clone(&self.probe) }
+    }
+}
+
+impl<P: Probe> Probed<P> {
+    pub(crate) fn new(inner: impl Disk, probe: P) -> Self {
+        Self { inner: Arc::new(inner), probe: Arc::new(probe) }
+    }
+}
+
+impl<P: Probe> Disk for Probed<P> {
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        self.probe.before(Call::Stat, path, 0)?;
+        self.inner.stat(path)
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
+        self.probe.before(Call::Open, path, 0)?;
+        let inner = self.inner.open(path, how)?;
+        Ok(Box::new(ProbedFile { inner, probe: Arc::clone(&self.probe), path: path.to_owned() }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.probe.before(Call::Rename, from, 0)?;
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.probe.before(Call::Remove, path, 0)?;
+        self.inner.remove(path)
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        self.probe.before(Call::MakeFolder, path, 0)?;
+        self.inner.make_folder(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.probe.before(Call::SyncFolder, path, 0)?;
+        self.inner.sync_folder(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.probe.before(Call::List, folder, 0)?;
+        self.inner.list(folder)
+    }
+}
+
+struct ProbedFile<P> {
+    inner: Box<dyn File>,
+    probe: Arc<P>,
+    path: PathBuf,
+}
+
+impl<P: Probe> File for ProbedFile<P> {
+    fn stat(&self) -> io::Result<Stat> {
+        self.probe.before(Call::FileStat, &self.path, 0)?;
+        self.inner.stat()
+    }
+
+    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        self.probe.before(Call::Read, &self.path, 0)?;
+        self.inner.read(offset, len)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Err(e) = self.probe.before(Call::Write, &self.path, bytes.len()) {
+            self.inner.write(offset, &bytes[..self.probe.part().min(bytes.len())])?;
+            return Err(e);
+        }
+        self.inner.write(offset, bytes)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.probe.before(Call::Truncate, &self.path, 0)?;
+        self.inner.truncate(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.probe.before(Call::Sync, &self.path, 0)?;
+        self.inner.sync()
+    }
+
+    fn resemble(&self, other: &dyn File) -> io::Result<()> {
+        self.probe.before(Call::Resemble, &self.path, 0)?;
+        self.inner.resemble(other)
+    }
+
+    fn rights(&self) -> io::Result<(u32, u32, u32)> {
+        self.inner.rights()
+    }
+
+    fn try_lock(&self, hold: Hold) -> io::Result<bool> {
+        self.probe.before(Call::Lock, &self.path, 0)?;
+        self.inner.try_lock(hold)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.inner.unlock()
+    }
+}
+
+/// A kind of call on files whose name ends so.
+#[derive(Clone, Debug)]
+pub(crate) struct Which(pub(crate) Call, pub(crate) &'static str);
+
+impl Which {
+    fn is(&self, call: Call, path: &Path) -> bool {
+        call == self.0 && path.to_string_lossy().ends_with(self.1)
+    }
+}
+
+/// What fails, how often, and how.
+pub(crate) struct Fault {
+    pub(crate) which: Which,
+    /// So many such calls succeed before.
+    pub(crate) after: usize,
+    /// So many fail then.
+    pub(crate) times: usize,
+    pub(crate) kind: io::ErrorKind,
+    /// So many bytes of a failing write are written.
+    pub(crate) part: usize,
+}
+
+/// Fails what it was told to.
+#[derive(Default)]
+pub(crate) struct Failing {
+    faults: Mutex<Vec<Fault>>,
+    part: Mutex<usize>,
+    failed: Mutex<usize>,
+    /// Called with the path when a sync fails.
+    on_failed_sync: Option<Box<dyn Fn(&Path) + Send + Sync>>,
+}
+
+impl Failing {
+    pub(crate) fn on_failed_sync(does: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        Self { on_failed_sync: Some(Box::new(does)), ..Self::default() }
+    }
+
+    /// From now on this fails, and nothing else.
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        *self.faults.lock() = faults.into_iter().collect();
+    }
+
+    /// How many calls have failed.
+    pub(crate) fn failed(&self) -> usize {
+        *self.failed.lock()
+    }
+}
+
+impl Probe for Failing {
+    fn before(&self, call: Call, path: &Path, _: usize) -> io::Result<()> {
+        let mut faults = self.faults.lock();
+        let Some(fault) = faults.iter_mut().find(|fault| fault.which.is(call, path) && fault.times > 0) else {
+            return Ok(());
+        };
+        if fault.after > 0 {
+            fault.after -= 1;
+            return Ok(());
+        }
+        fault.times -= 1;
+        *self.part.lock() = fault.part;
+        *self.failed.lock() += 1;
+        if let (Call::Sync, Some(does)) = (call, &self.on_failed_sync) {
+            does(path);
+        }
+        Err(fault.kind.into())
+    }
+
+    fn part(&self) -> usize {
+        *self.part.lock()
+    }
+}
+
+/// Holds chosen calls until they are let go.
+#[derive(Default)]
+pub(crate) struct Freezing {
+    gates: Mutex<Vec<Arc<Gate>>>,
+}
+
+/// A call that is held when it comes.
+pub(crate) struct Gate {
+    which: Which,
+    state: Mutex<(bool, bool)>,
+    moved: Condvar,
+}
+
+impl Gate {
+    /// Waits until the call has come.
+    pub(crate) fn reached(&self) {
+        let mut state = self.state.lock();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !state.0 {
+            assert!(!self.moved.wait_until(&mut state, end).timed_out(), "{:?} has not come", self.which);
+        }
+    }
+
+    /// Whether the call has come.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.state.lock().0
+    }
+
+    /// Lets it go, if it has come or when it comes.
+    pub(crate) fn open(&self) {
+        self.state.lock().1 = true;
+        self.moved.notify_all();
+    }
+}
+
+impl Freezing {
+    /// Holds the next such call.
+    pub(crate) fn freeze(&self, which: Which) -> Arc<Gate> {
+        let gate = Arc::new(Gate { which, state: Mutex::default(), moved: Condvar::new() });
+        self.gates.lock().push(Arc::clone(&gate));
+        gate
+    }
+}
+
+impl Probe for Freezing {
+    fn before(&self, call: Call, path: &Path, _: usize) -> io::Result<()> {
+        let mut gates = self.gates.lock();
+        let Some(at) = gates.iter().position(|gate| gate.which.is(call, path)) else { return Ok(()) };
+        let gate = gates.remove(at);
+        drop(gates);
+        let mut state = gate.state.lock();
+        state.0 = true;
+        gate.moved.notify_all();
+        while !state.1 {
+            gate.moved.wait(&mut state);
+        }
+        Ok(())
+    }
+}
+
+type Deed = Box<dyn FnOnce() + Send>;
+
+/// Does something once, just before the next such call.
+#[derive(Default)]
+pub(crate) struct Meddling(Mutex<Option<(Which, Deed)>>);
+
+impl Meddling {
+    pub(crate) fn next(&self, which: Which, does: impl FnOnce() + Send + 'static) {
+        *self.0.lock() = Some((which, Box::new(does)));
+    }
+}
+
+impl Probe for Meddling {
+    fn before(&self, call: Call, path: &Path, _: usize) -> io::Result<()> {
+        let mut deed = self.0.lock();
+        if deed.as_ref().is_some_and(|(which, _)| which.is(call, path)) {
+            let does = deed.take().unwrap().1;
+            drop(deed);
+            does();
+        }
+        Ok(())
+    }
+}
+
+/// How many calls there were, and how many bytes were written, by kind and name of the file.
+#[derive(Default)]
+pub(crate) struct Counting {
+    counts: Mutex<BTreeMap<(Call, String), (u64, u64)>>,
+}
+
+impl Counting {
+    /// What was counted since the last time: the calls, each with its file's ending, and the bytes written.
+    pub(crate) fn take(&self) -> BTreeMap<(Call, String), (u64, u64)> {
+        std::mem::take(&mut *self.counts.lock())
+    }
+}
+
+impl Probe for Counting {
+    fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()> {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let mut counts = self.counts.lock();
+        let count = counts.entry((call, ending)).or_default();
+        count.0 += 1;
+        count.1 += len as u64;
+        Ok(())
+    }
+}

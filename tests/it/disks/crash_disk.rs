@@ -1,0 +1,428 @@
+//! A file system in memory that can lose power.
+//!
+//! Each file has the bytes that everybody sees and the bytes that are durable; between them lie the changes since the last
+//! sync. So do the names of the folder. [`CrashDisk::stop_before`] ends everything before a chosen call that changes something;
+//! [`CrashDisk::crashed`] is what a machine finds after the power came back, [`CrashDisk::killed`] what other processes
+//! find when only the process died. What always holds: after a crash a file is what it was at its last sync, and any part of
+//! what came later, page by page; a name is what it was at the last sync of the folder, and any of what came later.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kvs::yaml::disk::{Disk, File, Hold, Open, Stat};
+use parking_lot::Mutex;
+
+/// Numbers that look random and are the same for the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed(u64);
+
+impl Seed {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        // The generator splitmix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
+    }
+}
+
+/// Smaller than a real one, so that small files have many.
+const PAGE: usize = 64;
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Truncate(usize),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, new) => {
+                let end = at + new.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*at..end].copy_from_slice(new);
+            }
+            Self::Truncate(len) => bytes.resize(*len, 0),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+    modified: i64,
+    locks: Vec<(u64, Hold)>,
+}
+
+impl Inode {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.seen);
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.unsynced) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    /// What a crash leaves: the changes up to some one, that one perhaps in part, and of the pages since the sync any.
+    fn crash(&mut self, seed: &mut Seed) {
+        let mut bytes = self.durable.clone();
+        let whole = seed.below(self.unsynced.len() + 1);
+        for change in &self.unsynced[..whole] {
+            change.apply(&mut bytes);
+        }
+        if let Some(Change::Write(at, new)) = self.unsynced.get(whole) {
+            Change::Write(*at, new[..seed.below(new.len() + 1)].to_vec()).apply(&mut bytes);
+        }
+        if seed.below(2) == 0 {
+            for at in (0..bytes.len()).step_by(PAGE).filter(|_| seed.below(2) == 0).collect::<Vec<_>>() {
+                for n in at..bytes.len().min(at + PAGE) {
+                    bytes[n] = self.durable.get(n).copied().unwrap_or(0);
+                }
+            }
+        }
+        *self = Self { seen: bytes.clone(), durable: bytes, modified: self.modified, ..Self::default() };
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Naming {
+    Set(PathBuf, u64),
+    Rename(PathBuf, PathBuf, u64),
+    Remove(PathBuf),
+}
+
+impl Naming {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Set(path, inode) => {
+                names.insert(path.clone(), *inode);
+            }
+            Self::Rename(from, to, inode) => {
+                if names.get(from) == Some(inode) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *inode);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    inodes: BTreeMap<u64, Inode>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    unsynced_names: Vec<Naming>,
+    handles: u64,
+    /// How many calls that change something there have been.
+    changes: u64,
+    stop_before: Option<u64>,
+    ended: bool,
+    /// The write that was under way when everything stopped.
+    halved: Option<(u64, usize, Vec<u8>)>,
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the disk is gone")
+}
+
+impl State {
+    fn alive(&self) -> io::Result<()> {
+        if self.ended { Err(dead()) } else { Ok(()) }
+    }
+
+    /// Counts a call that changes something; an error if everything stops before it.
+    fn step(&mut self) -> io::Result<()> {
+        self.ended |= self.stop_before.is_some_and(|stop| self.changes >= stop);
+        self.alive()?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// The time of files moves on with every fourth change, as coarse as that of real ones.
+    fn now(&self) -> i64 {
+        1_790_000_000_000_000_000 + i64::try_from(self.changes / 4).unwrap() * 4_000_000
+    }
+
+    fn stat(&self, number: u64) -> Stat {
+        let inode = &self.inodes[&number];
+        Stat {
+            device: 1,
+            inode: number,
+            len: inode.seen.len() as u64,
+            modified: inode.modified,
+            changed: inode.modified,
+        }
+    }
+
+    fn inode(&mut self, number: u64) -> &mut Inode {
+        self.inodes.get_mut(&number).unwrap()
+    }
+
+    fn rename(&mut self, naming: Naming) {
+        naming.apply(&mut self.names);
+        self.unsynced_names.push(naming);
+    }
+}
+
+/// The file system. Clones are the same one; [`crashed`](Self::crashed) and [`killed`](Self::killed) are new ones.
+#[derive(Clone, Default)]
+pub(crate) struct CrashDisk(Arc<Mutex<State>>);
+
+impl CrashDisk {
+    /// Everything ends before the call of that number, from 0, of those that change something from now on.
+    pub(crate) fn stop_before(&self, number: u64) {
+        let mut state = self.0.lock();
+        state.stop_before = Some(state.changes + number);
+    }
+
+    /// How many calls changed something so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.lock().changes
+    }
+
+    /// What a new process finds after this one was killed: all that was seen, nothing more durable than it was.
+    pub(crate) fn killed(&self, seed: &mut Seed) -> Self {
+        let mut state = self.0.lock().clone();
+        state.stop_before = None;
+        state.ended = false;
+        if let Some((inode, at, bytes)) = state.halved.take() {
+            let part = bytes[..seed.below(bytes.len() + 1)].to_vec();
+            state.inode(inode).change(Change::Write(at, part));
+        }
+        for inode in state.inodes.values_mut() {
+            inode.locks.clear();
+        }
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// What the machine finds after the power failed.
+    pub(crate) fn crashed(&self, seed: &mut Seed) -> Self {
+        let killed = self.killed(seed);
+        let mut state = killed.0.lock();
+        let mut names = state.durable_names.clone();
+        for naming in std::mem::take(&mut state.unsynced_names) {
+            if seed.below(2) == 0 {
+                naming.apply(&mut names);
+            }
+        }
+        state.inodes.retain(|number, _| names.values().any(|n| n == number));
+        for inode in state.inodes.values_mut() {
+            inode.crash(seed);
+        }
+        state.names.clone_from(&names);
+        state.durable_names = names;
+        drop(state);
+        killed
+    }
+
+    /// Forgets the changes of a file that wait for a sync, as a system does after a sync failed: all see them still, and
+    /// no later sync makes them durable. Of a file that was opened under another name before a rename give both.
+    pub(crate) fn lose_unsynced(&self, path: &Path, renamed: &Path) {
+        let mut state = self.0.lock();
+        let number = *state.names.get(path).unwrap_or_else(|| &state.names[renamed]);
+        state.inode(number).unsynced.clear();
+    }
+
+    /// The bytes of a file as all see them.
+    pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.0.lock();
+        state.names.get(path).map(|number| state.inodes[number].seen.clone())
+    }
+
+    /// The names of all files.
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
+        self.0.lock().names.keys().cloned().collect()
+    }
+
+    /// Puts a file there at once, as a person does with an editor that writes by rename; durable.
+    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.0.lock();
+        let number = state.inodes.keys().last().map_or(10, |n| n + 1);
+        state.changes += 4;
+        let modified = state.now();
+        state.inodes.insert(number, Inode { seen: bytes.into(), durable: bytes.into(), modified, ..Inode::default() });
+        state.names.insert(path.to_owned(), number);
+        state.durable_names.insert(path.to_owned(), number);
+    }
+}
+
+impl Disk for CrashDisk {
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        let state = self.0.lock();
+        state.alive()?;
+        Ok(state.names.get(path).map(|number| state.stat(*number)))
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
+        let mut state = self.0.lock();
+        state.alive()?;
+        let number = match state.names.get(path) {
+            Some(number) => *number,
+            None if how == Open::Create => {
+                state.step()?;
+                let number = state.inodes.keys().last().map_or(10, |n| n + 1);
+                let modified = state.now();
+                state.inodes.insert(number, Inode { modified, ..Inode::default() });
+                state.rename(Naming::Set(path.to_owned(), number));
+                number
+            }
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        state.handles += 1;
+        Ok(Box::new(OpenFile { disk: self.clone(), inode: number, handle: state.handles }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        let number = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        state.rename(Naming::Rename(from.to_owned(), to.to_owned(), number));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.rename(Naming::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn make_folder(&self, _: &Path) -> io::Result<()> {
+        self.0.lock().step()
+    }
+
+    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        state.unsynced_names.clear();
+        let names = state.names.clone();
+        state.durable_names = names;
+        Ok(())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let state = self.0.lock();
+        state.alive()?;
+        let inside = state.names.keys().filter(|path| path.parent() == Some(folder));
+        Ok(inside.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect())
+    }
+}
+
+struct OpenFile {
+    disk: CrashDisk,
+    inode: u64,
+    handle: u64,
+}
+
+impl OpenFile {
+    fn change(&self, change: Change) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        let before = state.ended;
+        if let Err(e) = state.step() {
+            if let (false, Change::Write(at, bytes)) = (before, change) {
+                state.halved = Some((self.inode, at, bytes));
+            }
+            return Err(e);
+        }
+        let now = state.now();
+        let inode = state.inode(self.inode);
+        inode.change(change);
+        inode.modified = now;
+        Ok(())
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.disk.0.lock().inode(self.inode).locks.retain(|(handle, _)| *handle != self.handle);
+    }
+}
+
+impl File for OpenFile {
+    fn stat(&self) -> io::Result<Stat> {
+        let state = self.disk.0.lock();
+        state.alive()?;
+        Ok(state.stat(self.inode))
+    }
+
+    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let state = self.disk.0.lock();
+        state.alive()?;
+        let bytes = &state.inodes[&self.inode].seen;
+        let from = bytes.len().min(usize::try_from(offset).unwrap());
+        let to = bytes.len().min(from.saturating_add(usize::try_from(len).unwrap()));
+        Ok(bytes[from..to].to_vec())
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.change(Change::Write(usize::try_from(offset).unwrap(), bytes.to_vec()))
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.change(Change::Truncate(usize::try_from(len).unwrap()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        state.step()?;
+        state.inode(self.inode).sync();
+        Ok(())
+    }
+
+    fn resemble(&self, other: &dyn File) -> io::Result<()> {
+        other.rights()?;
+        self.disk.0.lock().step()
+    }
+
+    fn rights(&self) -> io::Result<(u32, u32, u32)> {
+        self.disk.0.lock().alive().map(|()| (0o644, 0, 0))
+    }
+
+    fn try_lock(&self, hold: Hold) -> io::Result<bool> {
+        let mut state = self.disk.0.lock();
+        state.alive()?;
+        let locks = &mut state.inode(self.inode).locks;
+        let others = |(handle, held): &(u64, Hold)| {
+            *handle != self.handle && (hold == Hold::Exclusive || *held == Hold::Exclusive)
+        };
+        if locks.iter().any(others) {
+            return Ok(false);
+        }
+        locks.retain(|(handle, _)| *handle != self.handle);
+        locks.push((self.handle, hold));
+        Ok(true)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        state.inode(self.inode).locks.retain(|(handle, _)| *handle != self.handle);
+        Ok(())
+    }
+}

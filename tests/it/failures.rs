@@ -1,0 +1,264 @@
+//! Calls that fail: each kind of call, at each place where it is made, once or for ever, by a fault or for want of room.
+//!
+//! A sync that failed loses what waited for it, as systems do: the bytes are seen still, and no later sync makes them
+//! durable. What always holds: what failed is not acknowledged; what is served afterwards, here or by another process,
+//! outlives a crash; and once calls succeed again, so does writing.
+
+use std::io::ErrorKind;
+
+use kvs::model::{Condition, Kind, Outcome, Write};
+use kvs::store::Task;
+use kvs::yaml::YamlStore;
+
+use crate::bench::{Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values};
+use crate::crash::grouped;
+use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::{Call, Failing, FailingDisk, Fault, Meddling, MeddlingDisk, Which};
+
+const SEEDS: u64 = 20;
+
+fn failing(disk: &CrashDisk) -> FailingDisk {
+    let lost = disk.clone();
+    FailingDisk::new(disk.clone(), Failing::on_failed_sync(move |path| lost.lose_unsynced(path, &data())))
+}
+
+fn fault(call: Call, ending: &'static str, kind: ErrorKind) -> Fault {
+    Fault { which: Which(call, ending), after: 0, times: 1, kind, part: 0 }
+}
+
+fn begun() -> (CrashDisk, Values) {
+    let disk = CrashDisk::default();
+    let store = open(disk.clone());
+    let mut known = Values::new();
+    for n in 0..3 {
+        commit(&store, pair(n, "old"));
+        model(&mut known, &pair(n, "old"));
+    }
+    (disk, known)
+}
+
+/// What is served now is one of these, by a new process as well, and outlives any crash.
+fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
+    let reader = open(disk.clone());
+    // A reader may be told of a fault that is still there to be met, but not be told what is not durable.
+    let served = (0..4).find_map(|_| all(&reader).ok());
+    let served = served.unwrap_or_else(|| panic!("{case}: nothing can be read: {:?}", all(&reader)));
+    let found = values(&reader);
+    assert!(allowed.contains(&&found), "{case}: found {found:?}, not one of {allowed:?}");
+    for number in 0..SEEDS {
+        let seed = &mut Seed::new(number);
+        let later = open(disk.crashed(seed));
+        assert_eq!(all(&later).unwrap(), served, "{case}: served, then crashed, seed {number}");
+    }
+    found
+}
+
+#[test]
+fn a_failed_sync_is_not_acknowledged_and_the_next_write_stands_on_what_is_durable() {
+    let (disk, old) = begun();
+    let faulty = failing(&disk);
+    let store = open(faulty.clone());
+    commit(&store, pair(0, "old"));
+    faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
+    assert_eq!(apply(&store, pair(0, "lost")).unwrap_err().kind(), Kind::Failed);
+    assert_eq!(values(&store), old);
+    lasts(&disk, &[&old], "after a failed sync");
+    commit(&store, pair(1, "next"));
+    let mut next = old;
+    model(&mut next, &pair(1, "next"));
+    assert_eq!(values(&store), next);
+    lasts(&disk, &[&next], "after the next write");
+}
+
+#[test]
+fn while_syncs_fail_nothing_is_acknowledged_and_nothing_wrong_is_served() {
+    let (disk, old) = begun();
+    let faulty = failing(&disk);
+    let store = open(faulty.clone());
+    commit(&store, pair(0, "old"));
+    for ending in [".yaml", ".new", ""] {
+        faulty.probe.fail([Fault { times: usize::MAX, ..fault(Call::Sync, ending, ErrorKind::Other) }]);
+        for n in 0..3 {
+            let answer = apply(&store, pair(n, "lost"));
+            assert!(ending == ".new" || answer.is_err(), "{ending}: {answer:?}");
+            if answer.is_ok() {
+                apply(&store, pair(n, "old")).unwrap();
+            }
+            if let Ok((_, entries)) = all(&store) {
+                assert!(entries.values().all(|entry| entry.value == "old"), "{ending}: {entries:?}");
+            }
+        }
+    }
+    faulty.probe.fail([]);
+    lasts(&disk, &[&old], "after syncs failed for long");
+    commit(&store, pair(1, "next"));
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_state_and_says_so() {
+    for part in [0, 1, 3, 4, 5, 30, 60, 75, 200] {
+        for times in [1, usize::MAX] {
+            let (disk, old) = begun();
+            let faulty = failing(&disk);
+            let store = open(faulty.clone());
+            commit(&store, pair(0, "old"));
+            faulty.probe.fail([Fault { times, part, ..fault(Call::Write, ".yaml", ErrorKind::StorageFull) }]);
+            let case = format!("{part} bytes written, {times} times");
+            for _ in 0..times.min(3) {
+                let error = apply(&store, pair(0, "new")).unwrap_err();
+                assert_eq!(error.kind(), Kind::Full, "{case}: {error}");
+                assert_eq!(values(&store), old, "{case}");
+                assert_eq!(values(&open(disk.clone())), old, "{case}: another process");
+            }
+            faulty.probe.fail([]);
+            lasts(&disk, &[&old], &case);
+            commit(&store, pair(0, "new"));
+            assert_eq!(values(&open(disk.clone()))["b0"], "new");
+            let names = disk.names();
+            assert!(names.iter().all(|name| !name.to_string_lossy().contains("torn")), "{case}: {names:?}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_that_cannot_be_cut_back_leaves_the_old_state() {
+    for part in [1, 30, 200] {
+        let (disk, old) = begun();
+        let faulty = failing(&disk);
+        let store = open(faulty.clone());
+        commit(&store, pair(0, "old"));
+        let full = Fault { part, ..fault(Call::Write, ".yaml", ErrorKind::StorageFull) };
+        faulty.probe.fail([full, fault(Call::Truncate, ".yaml", ErrorKind::Other)]);
+        assert_eq!(apply(&store, pair(0, "new")).unwrap_err().kind(), Kind::Full);
+        assert_eq!(faulty.probe.failed(), 2);
+        assert_eq!(values(&store), old);
+        lasts(&disk, &[&old], "not cut back");
+        commit(&store, pair(0, "new"));
+    }
+}
+
+/// A way to write, with what it changes.
+type Walk = fn(&YamlStore) -> kvs::model::Result<Vec<Write>>;
+
+const WALKS: [(&str, Walk); 3] = [
+    ("append", |store| apply(store, pair(0, "new")).map(|_| pair(0, "new"))),
+    ("compaction", |store| upkeep(store, Task::Compact).map(|_| vec![])),
+    ("sweep", |store| upkeep(store, Task::Sweep).map(|_| vec![])),
+];
+
+/// What stands there before: as written, edited by hand, with a torn tail.
+const BEGINNINGS: [(&str, &str, Option<(&str, &str)>); 3] = [
+    ("as written", "", None),
+    ("edited", "hand: written\n", Some(("hand", "written"))),
+    ("torn", "---\na0: {value: torn, upd", None),
+];
+
+#[test]
+fn any_call_that_fails_once_does_no_harm() {
+    use Call::{
+        FileStat, List, Lock, MakeFolder, Open, Read, Remove, Rename, Resemble, Stat, Sync, SyncFolder, Truncate,
+    };
+    let mut failures = 0;
+    for (walk_name, walk) in WALKS {
+        for (beginning, tail, adds) in BEGINNINGS {
+            for call in [
+                Stat,
+                Open,
+                Rename,
+                Remove,
+                MakeFolder,
+                SyncFolder,
+                List,
+                FileStat,
+                Read,
+                Call::Write,
+                Truncate,
+                Sync,
+                Resemble,
+                Lock,
+            ] {
+                for after in 0..20 {
+                    let (disk, mut old) = begun();
+                    disk.put(&data(), &[&disk.bytes(&data()).unwrap(), tail.as_bytes()].concat());
+                    if let Some((key, value)) = adds {
+                        model(&mut old, &[put(key, value)]);
+                    }
+                    let case = format!("{walk_name}, {beginning}: {call:?} fails, {after} before do not");
+                    let faulty = failing(&disk);
+                    faulty.probe.fail([Fault { after, part: 40, ..fault(call, "", ErrorKind::Other) }]);
+                    let store = open(faulty.clone());
+                    let answer = walk(&store);
+                    if faulty.probe.failed() == 0 {
+                        assert!(answer.is_ok(), "{case}: {answer:?}");
+                        break;
+                    }
+                    failures += 1;
+                    let mut new = old.clone();
+                    model(&mut new, &pair(0, "new"));
+                    let allowed = match (&answer, walk_name) {
+                        (Ok(_), "append") => vec![&new],
+                        (Err(_), "append") => vec![&old, &new],
+                        _ => vec![&old],
+                    };
+                    let mut found = lasts(&disk, &allowed, &case);
+                    assert_eq!(values(&store), found, "{case}: this process and another differ");
+                    commit(&store, pair(5, "on"));
+                    model(&mut found, &pair(5, "on"));
+                    lasts(&disk, &[&found], &format!("{case}, went on"));
+                }
+            }
+        }
+    }
+    assert!(failures > 100, "only {failures}");
+}
+
+#[test]
+fn a_sync_that_fails_while_another_catches_up_is_not_forgotten() {
+    // A process is killed between its append and its sync, so the next reader has to sync, and cannot.
+    let (disk, old) = begun();
+    let killed = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let point = disk.changes();
+    let store = open(killed.clone());
+    let dying = disk.clone();
+    killed.probe.next(Which(Call::Sync, ".yaml"), move || dying.stop_before(0));
+    assert!(apply(&store, pair(0, "new")).is_err());
+    assert!(disk.changes() > point);
+    let disk = disk.killed(&mut Seed::new(0));
+    let mut new = old.clone();
+    model(&mut new, &pair(0, "new"));
+    assert!(String::from_utf8(disk.bytes(&data()).unwrap()).unwrap().contains("new"), "written, not synced");
+
+    let faulty = failing(&disk);
+    let reader = open(faulty.clone());
+    faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
+    assert_eq!(all(&reader).unwrap_err().kind(), Kind::Failed);
+    assert_eq!(faulty.probe.failed(), 1);
+    lasts(&disk, &[&old, &new], "another reader");
+    let served = all(&reader).unwrap();
+    for number in 0..SEEDS {
+        let later = open(disk.crashed(&mut Seed::new(number)));
+        assert_eq!(all(&later).unwrap(), served, "the same reader again, then a crash");
+    }
+}
+
+#[test]
+fn what_fails_with_its_group_leaves_no_answer_that_stands_on_it() {
+    let absent = |name: &str| kvs::model::Batch {
+        expectations: vec![expect(name, Condition::Absent)],
+        writes: vec![put(name, "mine")],
+    };
+    let (disk, old) = begun();
+    let faulty = failing(&disk);
+    let meddling = MeddlingDisk::new(faulty.clone(), Meddling::default());
+    let store = open(meddling.clone());
+    // The append of the first succeeds, that of the group behind it does not.
+    faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", ErrorKind::StorageFull) }]);
+    let others = vec![absent("new"), absent("new"), batch(vec![delete("a1")]), batch(vec![delete("a1")])];
+    let outcomes = grouped(&meddling, &store, pair(0, "old"), others);
+    assert!(outcomes[0].is_ok() && faulty.probe.failed() == 1);
+    assert_eq!(values(&store), old);
+    // Now `new` is absent and `a1` is there: no answer may say otherwise.
+    assert!(outcomes[1].is_err() && outcomes[3].is_err());
+    assert!(!matches!(&outcomes[2], Ok(Outcome::Refused { .. })), "refused for what is not stored: {:?}", outcomes[2]);
+    assert!(!matches!(&outcomes[4], Ok(Outcome::Committed { .. })), "says a1 is gone: {:?}", outcomes[4]);
+}

@@ -1,0 +1,215 @@
+//! Two at once, held at the worst moment: every case stops one call of one process and lets another go on meanwhile.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kvs::model::Kind;
+use kvs::store::Task;
+
+use crate::bench::{Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values};
+use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::{Call, Freezing, FreezingDisk, Meddling, MeddlingDisk, Which};
+use kvs::store::Store;
+
+fn freezing(disk: &CrashDisk) -> FreezingDisk {
+    FreezingDisk::new(disk.clone(), Freezing::default())
+}
+
+fn begun() -> (CrashDisk, Values) {
+    let disk = CrashDisk::default();
+    let store = open(disk.clone());
+    let mut known = Values::new();
+    for n in 0..20 {
+        commit(&store, pair(n % 7, &format!("{n}")));
+        model(&mut known, &pair(n % 7, &format!("{n}")));
+    }
+    (disk, known)
+}
+
+#[test]
+fn a_process_that_begins_to_compact_while_another_ends_does_not_touch_the_new_file() {
+    // The second has settled and is about to open or to lock the file beside; the first is about to rename that file.
+    for call in [Call::Open, Call::Lock] {
+        let (disk, known) = begun();
+        let (first, second) = (freezing(&disk), freezing(&disk));
+        let late = second.probe.freeze(Which(call, ".compact"));
+        let second_store = open(second.clone());
+        let second_thread = thread::spawn(move || upkeep(&second_store, Task::Compact).map(drop));
+        late.reached();
+        let renaming = first.probe.freeze(Which(Call::Rename, ".compact"));
+        let first_store = open(first.clone());
+        let first_thread = thread::spawn(move || upkeep(&first_store, Task::Compact).map(drop));
+        renaming.reached();
+        // The second may get as far as to write its own snapshot; then the first goes on to its end.
+        let writing = second.probe.freeze(Which(Call::Write, ".compact"));
+        late.open();
+        thread::sleep(Duration::from_millis(50));
+        renaming.open();
+        let first_answer = first_thread.join().unwrap();
+        let found = all(&open(disk.clone()));
+        writing.open();
+        let second_answer = second_thread.join().unwrap();
+        let case = format!("the second was held at {call:?}; {first_answer:?}, {second_answer:?}");
+        assert!(first_answer.is_ok() || second_answer.is_ok(), "{case}");
+        assert_eq!(found.map(|(_, entries)| entries.len()).ok(), Some(known.len()), "{case}");
+        assert_eq!(values(&open(disk.clone())), known, "{case}");
+        assert_eq!(values(&open(disk.crashed(&mut Seed::new(3)))), known, "{case}");
+    }
+}
+
+#[test]
+fn what_is_written_while_a_large_snapshot_is_half_written_is_kept() {
+    // The snapshot goes out in parts of some thousands of entries; writes of all kinds come between two parts.
+    let disk = CrashDisk::default();
+    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let store = open(compacting.clone());
+    let mut known = Values::new();
+    let many: Vec<_> = (0..5000).map(|n| put(&format!("key {n:05}"), "value")).collect();
+    commit(&store, many.clone());
+    model(&mut known, &many);
+    let writes = vec![
+        put("key 00001", "changed behind the hand"),
+        delete("key 00002"),
+        put("key 04990", "changed before the hand"),
+        delete("key 04991"),
+        put("a first", "new"),
+        put("z last", "new"),
+    ];
+    model(&mut known, &writes);
+    for (call, ending) in [(Call::Truncate, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
+        for own in [true, false] {
+            let other = if own { store.clone() } else { open(disk.clone()) };
+            let writes = writes.clone();
+            compacting.probe.next(Which(call, ending), move || {
+                // First the opposite, so that it shows if the last write is not the last.
+                commit(&other, vec![delete("key 00001"), put("key 00002", "x"), delete("a first")]);
+                commit(&other, writes);
+            });
+            upkeep(&store, Task::Compact).unwrap();
+            let case = format!("{call:?}, by this process: {own}");
+            assert_eq!(values(&store), known, "{case}");
+            assert_eq!(all(&open(disk.clone())).unwrap(), all(&store).unwrap(), "{case}");
+            assert_eq!(values(&open(disk.crashed(&mut Seed::new(5)))), known, "{case}");
+        }
+    }
+}
+
+#[test]
+fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
+    let (disk, known) = begun();
+    let frozen = freezing(&disk);
+    let store = open(frozen.clone());
+    commit(&store, pair(0, "before"));
+    let mut known = known;
+    model(&mut known, &pair(0, "before"));
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
+    let writer = store.clone();
+    let writing = thread::spawn(move || apply(&writer, pair(0, "after")).is_ok());
+    gate.reached();
+    let start = Instant::now();
+    assert_eq!(values(&store), known, "of this process");
+    assert!(start.elapsed() < Duration::from_millis(100));
+    // Another process may wait or be told to come again; it may not see what is not durable.
+    let other = all(&open(disk.clone()));
+    assert!(other.is_err_and(|e| e.kind() == Kind::Busy));
+    gate.open();
+    assert!(writing.join().unwrap());
+    assert_eq!(values(&store)["b0"], "after");
+    assert_eq!(values(&open(disk))["b0"], "after");
+}
+
+#[test]
+fn many_readers_of_a_held_bucket_are_told_within_the_time_for_one() {
+    let (disk, _) = begun();
+    let frozen = freezing(&disk);
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
+    let holder = open(frozen);
+    let writing = thread::spawn(move || apply(&holder, pair(0, "held")).is_ok());
+    gate.reached();
+    let reader = open(disk);
+    let start = Instant::now();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let reader = reader.clone();
+            thread::spawn(move || all(&reader).is_err_and(|e| e.kind() == Kind::Busy))
+        })
+        .collect();
+    assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    let took = start.elapsed();
+    gate.open();
+    assert!(writing.join().unwrap());
+    assert!(took < Duration::from_millis(900), "8 readers, each willing to wait 300 ms, were told after {took:?}");
+}
+
+#[test]
+fn a_writer_of_a_held_bucket_is_told_busy_and_nothing_is_written() {
+    let (disk, _) = begun();
+    let frozen = freezing(&disk);
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
+    let holder = open(frozen);
+    let writing = thread::spawn(move || apply(&holder, pair(0, "held")).is_ok());
+    gate.reached();
+    let bytes = disk.bytes(&data());
+    let other = open(disk.clone());
+    assert_eq!(apply(&other, pair(0, "other")).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(disk.bytes(&data()), bytes);
+    gate.open();
+    assert!(writing.join().unwrap());
+    commit(&other, pair(0, "other"));
+}
+
+#[test]
+fn a_writer_that_goes_away_half_way_leaves_the_store_whole() {
+    // The future is dropped while its batch waits behind another: it has happened, or has not, and nothing hangs.
+    let (disk, _) = begun();
+    let frozen = freezing(&disk);
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
+    let store = open(frozen);
+    let writer = store.clone();
+    let writing = thread::spawn(move || apply(&writer, pair(0, "first")).is_ok());
+    gate.reached();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let bucket = bucket();
+    let mut waiting = Box::pin(store.apply(&bucket, crate::bench::batch(pair(1, "dropped"))));
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    drop(waiting);
+    gate.open();
+    assert!(writing.join().unwrap());
+    commit(&store, pair(2, "later"));
+    let found = values(&open(disk));
+    assert_eq!(found["a1"], found["b1"]);
+    assert_eq!(found["b2"], "later");
+}
+
+#[test]
+fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let frozen = FreezingDisk::new(kvs::yaml::RealDisk, Freezing::default());
+    let options = |disk: Arc<dyn kvs::yaml::Disk>| kvs::yaml::Options {
+        lock_wait: Duration::from_millis(300),
+        disk,
+        ..kvs::yaml::Options::default()
+    };
+    let old = kvs::yaml::YamlStore::open(folder.path(), options(Arc::new(kvs::yaml::RealDisk))).unwrap();
+    commit(&old, pair(0, "x"));
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert!(values(&old).is_empty());
+    let new = kvs::yaml::YamlStore::open(folder.path(), options(Arc::new(frozen.clone()))).unwrap();
+    commit(&new, pair(1, "new"));
+    // After the rename the file is known by the name it was written under.
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".new"));
+    let writer = new.clone();
+    let writing = thread::spawn(move || apply(&writer, pair(2, "new")).is_ok());
+    gate.reached();
+    let answer = apply(&old, pair(3, "old"));
+    gate.open();
+    assert!(writing.join().unwrap());
+    assert!(answer.is_err_and(|e| e.kind() == Kind::Busy), "two wrote at once");
+    commit(&old, pair(3, "old"));
+    let found = values(&new);
+    assert_eq!((found["b1"].as_str(), found["b2"].as_str(), found["b3"].as_str()), ("new", "new", "old"));
+    run(new.buckets()).unwrap();
+}
