@@ -98,7 +98,8 @@ fn earliest(batch: &Batch, key: &Key, before: Option<&Entry>) -> Revision {
     let by_date = |e: &Expectation| e.key == *key && matches!(e.condition, Condition::NotModifiedSince(_));
     match before {
         Some(entry) if batch.expectations.iter().any(by_date) => {
-            Time::from_secs(entry.updated().secs().saturating_add(1)).into()
+            let shown = entry.updated().max(entry.last_modified());
+            Time::from_secs(shown.secs().saturating_add(1)).into()
         }
         _ => Revision::ZERO,
     }

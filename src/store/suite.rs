@@ -71,17 +71,6 @@ use cases;
 ///
 /// Call it on a runtime with several threads: some cases look for what only shows when things happen at once.
 ///
-/// ```
-/// use std::sync::Arc;
-/// use kvs::memory::MemoryStore;
-/// use kvs::store::{Store, suite};
-///
-/// # #[tokio::main(worker_threads = 4)]
-/// # async fn main() {
-/// suite::run(async |setup| Arc::new(MemoryStore::new(setup.clock, setup.limits)) as Arc<dyn Store>).await;
-/// # }
-/// ```
-///
 /// # Panics
 /// At the end, naming the cases that failed and why.
 pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {

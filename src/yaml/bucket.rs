@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use tokio::sync::{oneshot, watch};
 
 use super::Options;
@@ -99,8 +99,16 @@ impl BucketStore {
         }
     }
 
+    /// The files, once those of this process who use them are done.
+    fn files(&self) -> Result<MutexGuard<'_, DataFile>> {
+        let wait = self.options.lock_wait;
+        self.file.try_lock_for(wait).ok_or_else(|| {
+            Error::new(Kind::Busy, format!("the bucket has been busy for {} s; try again", wait.as_secs_f32()))
+        })
+    }
+
     fn catch_up(&self) -> Result<()> {
-        let mut file = self.file.lock();
+        let mut file = self.files()?;
         let held = file.lock(Hold::Shared, self.options.lock_wait)?;
         file.catch_up(&self.image)?;
         drop(held);
@@ -172,7 +180,7 @@ impl BucketStore {
 
     /// Under the exclusive lock: catches up, judges, appends, syncs.
     fn carry_out(self: &Arc<Self>, batches: &[Batch]) -> Result<Vec<Result<Outcome>>> {
-        let mut file = self.file.lock();
+        let mut file = self.files()?;
         let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
         file.catch_up(&self.image)?;
         if let Some(damage) = &self.image.read().damage {

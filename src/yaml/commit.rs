@@ -13,6 +13,8 @@ pub(super) struct Group {
     pub(super) text: Vec<u8>,
     /// One for each transaction.
     pub(super) outcomes: Vec<Result<Outcome>>,
+    /// The first transaction that changes something.
+    first_write: Option<usize>,
     changed: HashMap<Key, Option<Entry>>,
     revision: Revision,
 }
@@ -20,8 +22,13 @@ pub(super) struct Group {
 impl Group {
     /// Judges the transactions in their order, each on what those before it leave.
     pub(super) fn judge(batches: &[Batch], image: &Image, limits: Limits, now: Time) -> Self {
-        let mut group =
-            Self { text: Vec::new(), outcomes: Vec::new(), changed: HashMap::new(), revision: image.revision };
+        let mut group = Self {
+            text: Vec::new(),
+            outcomes: Vec::new(),
+            first_write: None,
+            changed: HashMap::new(),
+            revision: image.revision,
+        };
         for batch in batches {
             let look = |key: &Key| match group.changed.get(key) {
                 Some(entry) => entry.clone(),
@@ -52,6 +59,7 @@ impl Group {
             },
         );
         if !last.is_empty() {
+            self.first_write.get_or_insert(self.outcomes.len());
             document(&mut self.text, lines);
         }
         let done = changes.iter().map(|(_, change, _)| change.clone()).collect();
@@ -75,13 +83,12 @@ impl Group {
         self.outcomes
     }
 
-    /// The answers if the append failed: those who were to write something get the error.
-    pub(super) fn fail(self, error: &crate::model::Error) -> Vec<Result<Outcome>> {
-        let wrote = |outcome: &Outcome| matches!(outcome, Outcome::Committed { changes, .. } if changes.iter().any(|c| c.before != c.after));
-        let answer = |outcome: Result<Outcome>| match outcome {
-            Ok(outcome) if wrote(&outcome) => Err(error.copied()),
-            other => other,
-        };
-        self.outcomes.into_iter().map(answer).collect()
+    /// The answers if the append failed: the first who was to write something and all who were judged after it get the
+    /// error, since they were judged on what is not there.
+    pub(super) fn fail(mut self, error: &crate::model::Error) -> Vec<Result<Outcome>> {
+        for outcome in self.outcomes.iter_mut().skip(self.first_write.unwrap_or(0)) {
+            *outcome = Err(error.copied());
+        }
+        self.outcomes
     }
 }

@@ -64,7 +64,8 @@ impl BucketStore {
         file.catch_up(&self.image)?;
         if file.known.epoch != Some(epoch) {
             // Edited or compacted by another meanwhile: what was written beside is of no use.
-            self.options.disk.remove(&path).map_err(failed)?;
+            // If it cannot be removed, the next compaction writes over it.
+            let _ = self.options.disk.remove(&path);
             return Err(Error::new(Kind::Busy, "the bucket was written anew by another meanwhile; try again"));
         }
         let rest = log.read(copied, file.known.committed - copied).map_err(failed)?;
@@ -115,7 +116,7 @@ impl BucketStore {
 
     fn write_snapshot(&self, beside: &mut Beside, report: &mut Report) -> std::io::Result<()> {
         let now = self.options.clock.now();
-        let mut text = head(&self.place.bucket, self.image.read().revision.time());
+        let mut text = head(&self.place.bucket, self.image.read().revision);
         let mut last: Option<Key> = None;
         loop {
             let mut seen = 0;
@@ -144,8 +145,9 @@ impl BucketStore {
 
     fn put_in_place(&self, file: &mut DataFile, beside: Beside, path: &Path, snapshot: u64) -> Result<()> {
         let lines = beside.lines;
-        beside.file.unlock().map_err(|e| self.place.failed("compact", e))?;
         file.replace(beside.file, path, snapshot)?;
+        // Not before: another who opened it by its old name meanwhile must not get the lock while it still has that name.
+        file.unlock_data()?;
         file.known.lines = lines;
         let now = self.options.clock.now();
         let mut image = self.image.write();

@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes a folder and those above it.
+    /// Makes a folder and those above it, durably.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
     /// Makes what was created, renamed and removed in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
@@ -128,11 +128,15 @@ impl Disk for RealDisk {
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
+        let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.is_dir()).collect();
+        for folder in missing.into_iter().rev() {
+            match std::fs::create_dir(folder) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            own_as_folder(folder);
+            self.sync_folder(folder_of(folder))?;
         }
-        std::fs::create_dir_all(path)?;
-        own_as_folder(path);
         Ok(())
     }
 
@@ -157,10 +161,13 @@ impl Disk for RealDisk {
 ///
 /// For anyone else the system refuses, and the file is theirs.
 fn own_as_folder(path: &Path) {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Ok(meta) = std::fs::metadata(folder) {
+    if let Ok(meta) = std::fs::metadata(folder_of(path)) {
         let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl File for std::fs::File {

@@ -17,7 +17,7 @@ use super::load::{Known, read_all};
 use super::lock::{self, Held, Record};
 use super::place::Place;
 use super::{line, stream};
-use crate::model::{Clock, Error, Kind, Result, Time};
+use crate::model::{Clock, Error, Kind, Result, Revision, Time};
 
 /// The two files.
 pub(super) struct DataFile {
@@ -34,28 +34,37 @@ impl DataFile {
     }
 
     /// Takes the lock. A reader who may not make the lock file reads without, as there can be no writer with the same rights.
+    ///
+    /// If a person removed the lock file, whoever comes next makes a new one; so what was locked must still have its name.
     pub(super) fn lock(&mut self, hold: Hold, wait: Duration) -> Result<Option<Held>> {
-        if self.lock.is_none() {
-            let opened = match hold {
-                Hold::Exclusive => {
-                    let made = self.disk.make_folder(&self.place.folder);
-                    made.and_then(|()| self.disk.open(&self.place.lock, Open::Create))
-                }
-                Hold::Shared => self
-                    .disk
-                    .open(&self.place.lock, Open::Create)
-                    .or_else(|_| self.disk.open(&self.place.lock, Open::Read)),
+        let failed = |e| Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e);
+        for _ in 0..10 {
+            let lock = match self.lock.take() {
+                Some(lock) => lock,
+                None => match self.open_lock(hold) {
+                    Ok(file) => file.into(),
+                    Err(_) if hold == Hold::Shared => return Ok(None),
+                    Err(e) => return Err(failed(e)),
+                },
             };
-            match opened {
-                Ok(file) => self.lock = Some(file.into()),
-                Err(_) if hold == Hold::Shared => return Ok(None),
-                Err(e) => {
-                    return Err(Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e));
-                }
+            let taken = lock::take(&lock, hold, wait)?;
+            let named = self.disk.stat(&self.place.lock).map_err(failed)?;
+            let own = lock.stat().map_err(failed)?;
+            if named.is_some_and(|named| (named.device, named.inode) == (own.device, own.inode)) {
+                self.lock = Some(lock);
+                return Ok(Some(taken));
             }
         }
-        let Some(lock) = &self.lock else { return Ok(None) };
-        lock::take(lock, hold, wait).map(Some)
+        Err(Error::new(Kind::Busy, "the lock file is being replaced; try again"))
+    }
+
+    fn open_lock(&self, hold: Hold) -> io::Result<Box<dyn File>> {
+        let path = &self.place.lock;
+        if hold == Hold::Shared {
+            return self.disk.open(path, Open::Create).or_else(|_| self.disk.open(path, Open::Read));
+        }
+        self.disk.make_folder(&self.place.folder)?;
+        self.disk.open(path, Open::Create)
     }
 
     /// Brings the image up to what the file holds and makes sure that all of it is durable. Under the lock, however held.
@@ -99,7 +108,9 @@ impl DataFile {
         self.known = Known::default();
         self.file = None;
         let mut image = image.write();
-        let revision = image.revision;
+        // That the entries are gone is a change as well.
+        let gone = u64::from(!image.entries.is_empty());
+        let revision = Revision::new(image.revision.number().saturating_add(gone));
         *image = Image { revision, ..Image::default() };
     }
 
@@ -154,7 +165,13 @@ impl DataFile {
         let file = self.opened()?;
         if matching.is_none() {
             // Whoever wrote it may have died before the sync, or between the rename and the sync of the folder.
-            file.sync().map_err(|e| failed("sync", e))?;
+            if let Err(e) = file.sync() {
+                // What was not synced before stays unknown, even if the next sync works.
+                let error = failed("sync", e);
+                let same = record.filter(|r| r.stat.inode == stat.inode);
+                self.distrust(*stat, same.map_or(stat.len, |r| r.stat.len.min(stat.len)));
+                return Err(error);
+            }
             self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
         }
         let mut bytes = file.read(0, stat.len).map_err(|e| failed("read", e))?;
@@ -236,7 +253,7 @@ impl DataFile {
             Err(e) => {
                 let cut = self.opened()?.truncate(at).and_then(|()| self.opened_io()?.sync());
                 if untrusted || cut.is_err() {
-                    self.distrust(at);
+                    self.distrust(self.known.stat.unwrap_or_default(), at);
                 }
                 self.known.stat = None;
                 Err(self.place.failed("append to", e))
@@ -249,11 +266,11 @@ impl DataFile {
     }
 
     /// Leaves word that what stands behind `len` is not known to be durable.
-    fn distrust(&mut self, len: u64) {
-        let stat = Stat { len, ..self.known.stat.unwrap_or_default() };
+    fn distrust(&mut self, stat: Stat, len: u64) {
+        let stat = Stat { len, ..stat };
         let record = Record { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true };
         if let Some(lock) = &self.lock
-            && let Err(e) = lock::write(&**lock, &record)
+            && let Err(e) = lock::write(&**lock, &record).and_then(|()| lock.sync())
         {
             tracing::error!("cannot write the lock file {}: {e}", self.place.lock.display());
         }
@@ -282,10 +299,15 @@ impl DataFile {
         Ok(())
     }
 
+    /// Gives back the lock that a compaction held on the file while it lay beside.
+    pub(super) fn unlock_data(&self) -> Result<()> {
+        self.opened()?.unlock().map_err(|e| self.place.failed("unlock", e))
+    }
+
     /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
     fn rewrite(&mut self, image: &RwLock<Image>) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
-        let mut text = head(&self.place.bucket, image.read().revision.time());
+        let mut text = head(&self.place.bucket, image.read().revision);
         for (key, entry) in &image.read().entries {
             line::write(&mut text, key, Some(entry), None);
         }

@@ -53,7 +53,7 @@ impl Image {
 
     /// Gives revisions to what a person wrote: in its order, after all others, not before the file was changed.
     ///
-    /// All processes that read the same file come to the same revisions. What stood there already in `old`, the state
+    /// Processes that knew the same file before come to the same revisions. What stood there already in `old`, the state
     /// before the person's edit, keeps its revision; what has another value under its old revision gets a new one.
     /// Returns whether the file no longer says what the image does.
     pub(super) fn stamp(&mut self, unstamped: Unstamped, old: &Image, modified: i64) -> bool {
@@ -66,7 +66,8 @@ impl Image {
         } else {
             Vec::new()
         };
-        let mut last = self.revision.max(Revision::new(u64::try_from(modified).unwrap_or(0)));
+        let changed_at = Revision::new(u64::try_from(modified).unwrap_or(0));
+        let mut last = self.revision.max(old.revision).max(changed_at);
         let mut stamped = false;
         for key in unstamped.0.into_iter().chain(changed) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };

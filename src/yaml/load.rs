@@ -57,12 +57,10 @@ pub(super) fn read_all(bytes: &[u8], known: &mut Known, old: &Image) -> Image {
     known.lines = newlines(bytes.get(..end).unwrap_or_default());
     known.rewrite |= end == 0 || bytes.get(end - 1) != Some(&b'\n');
     known.rewrite |= image.stamp(unstamped, old, stat.map_or(0, |s| s.modified));
-    if known.epoch.is_none() {
-        // Written by a person, or unknown: what was removed moved the bucket on as well.
-        image.revision = image.revision.max(old.revision);
-        if image.entries != old.entries && old.stat.is_some() && image.revision == old.revision {
-            image.revision = image.revision.next(Time::from_nanos(stat.map_or(0, |s| s.modified)));
-        }
+    // A person may have removed what was written last; that moved the bucket on as well.
+    image.revision = image.revision.max(old.revision);
+    if image.revision == old.revision && old.stat.is_some() && image.entries != old.entries {
+        image.revision = Revision::new(old.revision.number().saturating_add(1));
     }
     image
 }

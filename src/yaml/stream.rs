@@ -39,6 +39,8 @@ pub(super) fn cut(bytes: &[u8], whole: bool, first_line: u64) -> Cut<'_> {
     let (mut start, mut line, mut number) = (0, first_line, first_line);
     let mut at = 0;
     let mut begun = false;
+    // Whether what stands before is ended by a mark, as all is that we append to.
+    let mut marked = !whole;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let end = memchr::memchr(b'\n', rest).map_or(bytes.len(), |n| at + n + 1);
         let text = bytes.get(at..end).unwrap_or_default();
@@ -51,10 +53,10 @@ pub(super) fn cut(bytes: &[u8], whole: bool, first_line: u64) -> Cut<'_> {
         };
         if is_mark(text, *b"...") {
             pieces.push(piece(at, end));
-            (start, line, begun) = (end, number + 1, false);
+            (start, line, begun, marked) = (end, number + 1, false, true);
         } else if is_mark(text, *b"---") && begun {
             pieces.push(piece(at, at));
-            (start, line) = (at, number);
+            (start, line, marked) = (at, number, false);
         } else {
             begun |= !is_idle(text) && !text.starts_with(b"%");
         }
@@ -62,9 +64,8 @@ pub(super) fn cut(bytes: &[u8], whole: bool, first_line: u64) -> Cut<'_> {
         at = end;
     }
     let rest = bytes.get(start..).unwrap_or_default();
-    let appended = !(whole && pieces.is_empty());
     let mut torn = None;
-    if appended && (rest.starts_with(b"---") || (!rest.is_empty() && b"---\n".starts_with(rest))) {
+    if marked && (rest.starts_with(b"---") || (!rest.is_empty() && b"---\n".starts_with(rest))) {
         torn = Some(start);
     } else if !rest.is_empty() {
         pieces.push(Piece { text: rest, line, start, end: bytes.len(), ended: false });
@@ -128,7 +129,8 @@ fn read_fast(text: &str, first_line: u64) -> Option<Document> {
             lines = 2;
         }
         let own = rest.get(..end)?;
-        let is_ours = own.is_empty() || own.starts_with('#') || (own == "---" && at == 0) || own == "{}";
+        let is_ours =
+            own.is_empty() || own.starts_with('#') || (own == "---" && document.lines.is_empty() && other.is_none());
         let read = if is_ours { None } else { line::read(own) };
         if is_ours || read.is_some() {
             if let Some((from, line)) = other.take() {
@@ -140,7 +142,7 @@ fn read_fast(text: &str, first_line: u64) -> Option<Document> {
                 document.lines.push(line);
             }
         } else if other.is_none() {
-            if own.starts_with([' ', '\t', '%', '-', '.']) {
+            if own.starts_with([' ', '\t', '%', '-', '.', '{', '[']) {
                 return None;
             }
             other = Some((at, number));
@@ -203,6 +205,7 @@ mod tests {
     fn what_a_person_added_is_not_torn() {
         assert_eq!(texts("a: 1\n", true), (vec!["a: 1\n"], None));
         assert_eq!(texts("---\na: 1\n", true), (vec!["---\na: 1\n"], None));
+        assert_eq!(texts("a: 1\n---\nb: 2\n", true), (vec!["a: 1\n", "---\nb: 2\n"], None));
         assert_eq!(texts("a: 1\n...\nb: 2", true), (vec!["a: 1\n", "b: 2"], None));
     }
 

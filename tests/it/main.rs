@@ -1,13 +1,26 @@
 //! The integration tests, one binary: what holds of the whole rather than of one file.
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
 
+mod api;
+mod architecture;
 mod bench;
+mod classic;
+mod cli;
 mod costs;
 mod crash;
 mod damage;
 mod disks;
+mod door_echo;
+mod door_fastcgi;
+mod door_http;
 mod failures;
 mod formats;
 mod model;
 mod processes;
 mod races;
+mod stores;

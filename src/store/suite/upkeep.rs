@@ -1,7 +1,5 @@
 //! Upkeep: it keeps order and changes nothing that a reader sees.
 
-use std::time::Duration;
-
 use super::bench::{Bench, expect, key, put_all, put_until};
 use crate::model::{Condition, Outcome, Revision, Time, Write};
 use crate::store::{Report, Task};
@@ -12,7 +10,6 @@ super::cases![
     tasks_count_what_is_there,
     purging_again_finds_nothing,
     revisions_stay_behind_a_task,
-    no_task_wakes_who_waits,
     writes_go_on_during_a_task,
     a_missing_bucket_needs_no_upkeep,
 ];
@@ -92,23 +89,6 @@ async fn revisions_stay_behind_a_task(bench: Bench) {
     upkeep(&bench, Task::Compact).await;
     assert_eq!(bench.revision().await, revision, "of an emptied bucket too");
     assert_eq!(bench.store.buckets().await.unwrap().as_slice(), [bench.bucket]);
-}
-
-async fn no_task_wakes_who_waits(bench: Bench) {
-    mixed(&bench).await;
-    let since = bench.revision().await;
-    let waiter = {
-        let bench = bench.clone();
-        tokio::spawn(async move { bench.store.changed(&bench.bucket, since).await.unwrap() })
-    };
-    for task in TASKS {
-        upkeep(&bench, task).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(!waiter.is_finished(), "{task:?}");
-    }
-    let revision = bench.put("b", "1").await.revision;
-    let reached = tokio::time::timeout(Duration::from_secs(10), waiter).await;
-    assert_eq!(reached.unwrap_or_else(|_| panic!("a task put the waiter off")).unwrap(), revision);
 }
 
 async fn writes_go_on_during_a_task(bench: Bench) {

@@ -1,0 +1,151 @@
+//! The service as the doors get it: the Router over the store, made anew when `auth.txt` changes.
+//!
+//! A secret that has been taken out of the file is refused from the next request on, without a restart, which somebody
+//! with an account on a shared host could not ask for.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::failure::Done;
+use super::open::Opened;
+use super::settings::{AuthFile, Settings};
+use crate::model::SystemClock;
+use crate::service::{self, Access, Waiters};
+
+/// What a router is made of, beside the secrets.
+struct Parts {
+    opened: Opened,
+    settings: Settings,
+    waiters: Waiters,
+    stop: CancellationToken,
+}
+
+struct Watched {
+    parts: Parts,
+    current: Mutex<(Stamp, Router)>,
+}
+
+/// The service over the store that the settings name.
+///
+/// # Errors
+/// If the store cannot be opened or the secrets cannot be read.
+pub(super) fn router(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Router> {
+    let stamp = Stamp::of(&settings.auth.path);
+    let access = settings.auth.read()?;
+    if access.is_empty() {
+        tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
+    }
+    let parts = Parts { opened: settings.open()?, settings, waiters, stop };
+    let current = Mutex::new((stamp, parts.router(access)));
+    let watched = Arc::new(Watched { parts, current });
+    Ok(Router::new().fallback(answer).with_state(watched))
+}
+
+async fn answer(State(watched): State<Arc<Watched>>, request: Request) -> Response {
+    let router = watched.router();
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+impl Parts {
+    fn router(&self, access: Access) -> Router {
+        let settings = service::Settings {
+            stop: self.stop.clone(),
+            clock: Arc::new(SystemClock),
+            max_wait: self.settings.serving.max_wait,
+            max_value: self.settings.opening.limits.value,
+            access,
+            reads: self.settings.serving.reads,
+            waiters: self.waiters.clone(),
+        };
+        service::router(Arc::clone(&self.opened.store), settings)
+    }
+}
+
+impl Watched {
+    /// The router for a request that comes now.
+    fn router(&self) -> Router {
+        let auth = &self.parts.settings.auth;
+        let stamp = Stamp::of(&auth.path);
+        let mut current = self.current.lock();
+        if current.0 != stamp {
+            *current = (stamp, self.parts.router(reread(auth)));
+        }
+        current.1.clone()
+    }
+}
+
+/// The secrets as they are now. If they cannot be read nobody may write: the old ones may just have been withdrawn.
+fn reread(auth: &AuthFile) -> Access {
+    match auth.read() {
+        Ok(access) => {
+            tracing::info!(file = %auth.path.display(), "the secrets have been read again");
+            access
+        }
+        Err(failure) => {
+            tracing::error!("writes are off: {}", failure.text());
+            Access::none()
+        }
+    }
+}
+
+/// What changes when a file is written or replaced; none if it is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamp(Option<(u64, u64, i64, i64, i64, i64)>);
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> Self {
+        let stamp = |m: Metadata| (m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+        Self(std::fs::metadata(path).ok().map(stamp))
+    }
+}
+
+/// A file that is expected to stay as it is.
+pub(super) struct Seal {
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl Seal {
+    pub(super) fn on(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), stamp: Stamp::of(path) }
+    }
+
+    /// Whether the file is no longer what it was.
+    pub(super) fn is_broken(&self) -> bool {
+        Stamp::of(&self.path) != self.stamp
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_that_is_written_replaced_or_removed_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("auth.txt");
+        let missing = Seal::on(&path);
+        let mut file = std::fs::File::create(&path).unwrap();
+        assert!(missing.is_broken());
+        let seal = Seal::on(&path);
+        assert!(!seal.is_broken());
+        file.write_all(b"secret").unwrap();
+        assert!(seal.is_broken());
+        let seal = Seal::on(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(seal.is_broken());
+    }
+}

@@ -1,0 +1,157 @@
+//! What was typed: the flags of every command, and which command. Nothing is checked here beyond its form; what the
+//! values come to, with environment and `config.yaml` behind them, is for [`super::settings`].
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use super::units::{Size, Span};
+use super::{
+    check, compact, completions, delete, edit, export, get, import, incr, list, man, passcode, serve, set, sweep,
+};
+use crate::model::Bucket;
+
+const EXAMPLES: &str = "\
+Examples:
+  kvs set kitchen/temp 21.5            store a value
+  kvs get kitchen/temp                 print it
+  kvs list kitchen/                    what there is, and how old
+  kvs passcode --write                 make auth.txt, so that clients may write
+  kvs serve --http 127.0.0.1:8080      answer clients
+
+Settings are taken from the flags, else from KVS_* in the environment, else from config.yaml,
+else the defaults. config.yaml has the names of the flags, with _ for -:
+  store: yaml:/var/lib/kvs
+  reads: secret
+  max_value: 64KiB
+  http: [127.0.0.1:8080, \"[::1]:8080\"]
+
+Files that no flag names (config.yaml, auth.txt, the folder data) are looked for in $KVS_HOME,
+else beside the program if auth.txt or config.yaml stands there, else in the working folder.
+
+Exit codes: 0 done, 1 failed or not found, 2 wrong usage.";
+
+/// An online key/value store that a person can read
+///
+/// Keeps keys and values in YAML files that open in any editor, and answers clients over HTTP, FastCGI and CGI. The
+/// commands below work on the same files, also while a server runs on them.
+#[derive(Parser, Debug)]
+#[command(name = "kvs", version, after_long_help = EXAMPLES, max_term_width = 100)]
+pub(super) struct Typed {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The flags that every command takes.
+#[derive(Args, Clone, Default, Debug)]
+#[command(next_help_heading = "Options of every command")]
+pub(super) struct Global {
+    /// The bucket to work on; without it `default`, or all buckets for check, compact and sweep
+    #[arg(short, long, global = true, env = "KVS_BUCKET", hide_env_values = true, value_name = "NAME")]
+    pub(super) bucket: Option<Bucket>,
+    /// The store: `yaml:DIR` (files in a folder) or `memory:` (gone when the program ends) [default: yaml:data]
+    // A text until it is checked: an error of the parser would show it, and a URL may hold a password.
+    #[arg(long, global = true, env = "KVS_STORE", hide_env_values = true, value_name = "URL")]
+    pub(super) store: Option<String>,
+    /// The file of settings [default: config.yaml]
+    #[arg(long, global = true, env = "KVS_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The file of secrets [default: auth.txt]
+    #[arg(long, global = true, env = "KVS_AUTH", hide_env_values = true, value_name = "FILE")]
+    pub(super) auth: Option<PathBuf>,
+    /// The largest value that is stored, at most 100MiB [default: 1MiB]
+    #[arg(
+        long,
+        global = true,
+        env = "KVS_MAX_VALUE",
+        hide_env_values = true,
+        value_name = "SIZE",
+        hide_short_help = true
+    )]
+    pub(super) max_value: Option<Size>,
+    /// How long to wait for others who hold the store
+    #[arg(
+        long,
+        global = true,
+        env = "KVS_LOCK_WAIT",
+        hide_env_values = true,
+        value_name = "TIME",
+        hide_short_help = true
+    )]
+    pub(super) lock_wait: Option<Span>,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Say more; twice: everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+impl Global {
+    /// These flags, and those of `other` where none was given.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            bucket: self.bucket.or(other.bucket),
+            store: self.store.or(other.store),
+            config: self.config.or(other.config),
+            auth: self.auth.or(other.auth),
+            max_value: self.max_value.or(other.max_value),
+            lock_wait: self.lock_wait.or(other.lock_wait),
+            quiet: self.quiet || other.quiet,
+            verbose: self.verbose.max(other.verbose),
+        }
+    }
+}
+
+/// Which command, and what it was given.
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    Serve(serve::Flags),
+    Get(get::Given),
+    Set(set::Given),
+    Delete(delete::Given),
+    List(list::Given),
+    Incr(incr::Given),
+    Edit(edit::Given),
+    Export(export::Given),
+    Import(import::Given),
+    Check(check::Given),
+    Compact(compact::Given),
+    Sweep(sweep::Given),
+    Passcode(passcode::Given),
+    Completions(completions::Given),
+    Man(man::Given),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        let mut whole = Typed::command();
+        whole.build();
+        for command in whole.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example") && help.contains("kvs "), "{}", command.get_name());
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn what_was_given_first_stands() {
+        let mine = Global { store: Some("memory:".into()), ..Global::default() };
+        let other = Global { store: Some("yaml:x".into()), max_value: Some(Size(7)), verbose: 2, ..Global::default() };
+        let both = mine.or(other);
+        assert_eq!(both.store.as_deref(), Some("memory:"));
+        assert_eq!((both.max_value, both.verbose), (Some(Size(7)), 2));
+    }
+}

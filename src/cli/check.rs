@@ -1,0 +1,75 @@
+//! `kvs check`: reads all that is stored and says what is wrong, changing nothing.
+
+use clap::Args;
+
+use super::failure::{Done, Failure};
+use super::output::{Output, progress};
+use super::settings::Settings;
+use super::units::counted;
+use crate::store::{Finding, Task};
+
+const EXAMPLES: &str = "\
+Examples:
+  kvs check                      all buckets
+  kvs check --bucket default     one
+  kvs check --quiet || mail -s 'kvs is damaged' me@example.org < /dev/null";
+
+/// Look for damage, changing nothing
+///
+/// Prints a line for each finding: the file, the line in it, what is wrong and what to do. Exit code 1 if something is
+/// damaged; what the store mends by itself at the next write is told, but is no damage.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Given {}
+
+pub(super) async fn run(settings: &Settings, _: Given) -> Done {
+    let opened = settings.open()?;
+    let buckets = settings.buckets(&opened).await?;
+    let bar = progress(buckets.len(), "checking", settings.quiet);
+    let mut output = Output::new();
+    let mut damaged = false;
+    for bucket in &buckets {
+        let report = opened.store.upkeep(bucket, Task::Check).await?;
+        damaged |= report.findings.iter().any(|finding| !finding.harmless);
+        for finding in &report.findings {
+            output.line(&line(finding))?;
+        }
+        if report.findings.is_empty() {
+            let entries = counted(report.entries, "entry", "entries");
+            bar.suspend(|| settings.note(&format!("{bucket}: {entries}, all in order")));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    output.done()?;
+    if damaged { Err(Failure::Told) } else { Ok(()) }
+}
+
+/// A finding as compilers write it, so that editors can jump to the place.
+fn line(finding: &Finding) -> String {
+    let place = match (&finding.file, finding.line) {
+        (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
+        (Some(file), None) => format!("{}: ", file.display()),
+        (None, _) => String::new(),
+    };
+    let note = if finding.harmless { "note: " } else { "" };
+    format!("{place}{note}{}", finding.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_begins_with_its_place() {
+        let finding = |file: Option<&str>, line, harmless| Finding {
+            file: file.map(Into::into),
+            line,
+            text: "bad".into(),
+            harmless,
+        };
+        assert_eq!(line(&finding(Some("data/a.yaml"), Some(3), false)), "data/a.yaml:3: bad");
+        assert_eq!(line(&finding(Some("data/a.yaml"), None, true)), "data/a.yaml: note: bad");
+        assert_eq!(line(&finding(None, None, false)), "bad");
+    }
+}

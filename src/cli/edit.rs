@@ -1,0 +1,189 @@
+//! `kvs edit`: a bucket in an editor, as `visudo` does it: a private copy, the editor, judging, replacing.
+//!
+//! The copy is never thrown away while it holds something that is not stored.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::failure::{Done, Failure};
+use super::settings::Settings;
+use crate::model::{Bucket, Kind};
+use crate::yaml::{Draft, YamlStore};
+
+/// What Debian offers first, then what is on nearly every machine.
+const EDITORS: [&str; 5] = ["sensible-editor", "editor", "nano", "vim", "vi"];
+
+const EXAMPLES: &str = "\
+Examples:
+  kvs edit
+  EDITOR='code --wait' kvs edit --bucket sensors
+
+In the editor, one entry a line; `key: value` is enough for a new one:
+  greeting: hello
+Removing a line deletes the key. Entries that are left as they are keep their times, and what others
+make of them meanwhile.";
+
+/// Edit a bucket in your editor
+///
+/// Opens a copy in $VISUAL, else $EDITOR, else what the machine has. When the editor ends, the text is judged; only if
+/// all of it is right are the changed entries stored, in one step. Others may read and write meanwhile; if they wrote what
+/// you changed, nothing of yours is stored, and you are asked.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Given {}
+
+pub(super) async fn run(settings: &Settings, _: Given) -> Done {
+    let Some(yaml) = settings.open()?.yaml else {
+        return Err(Failure::Usage(format!("edit works on a store of files (yaml:DIR), not on {}", settings.store)));
+    };
+    let bucket = settings.bucket();
+    let draft = yaml.draft(&bucket)?;
+    // Ctrl-C in the editor is for the editor. The handler lasts as long as the program.
+    let _ours = signal(SignalKind::interrupt()).map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
+    let copy = Copy::of(&bucket, &draft.text)?;
+    let editor = editor();
+    loop {
+        copy.open_in(&editor)?;
+        let text = copy.text()?;
+        if text == draft.text {
+            copy.remove();
+            settings.note("nothing was changed");
+            return Ok(());
+        }
+        let error = match replace(&yaml, &bucket, &draft, &text).await {
+            Ok(note) => {
+                copy.remove();
+                settings.note(&note);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        eprintln!("kvs: nothing is stored: {error}");
+        if !again()? {
+            return Err(copy.kept("what you wrote is kept"));
+        }
+    }
+}
+
+async fn replace(yaml: &YamlStore, bucket: &Bucket, draft: &Draft, text: &str) -> crate::model::Result<String> {
+    match yaml.replace(bucket, draft, text).await {
+        Ok(done) => Ok(format!("{bucket}: {} written, {} deleted", done.written, done.deleted)),
+        Err(error) if error.kind() == Kind::Busy => Err(crate::model::Error::new(
+            Kind::Busy,
+            format!("{error} (leave what others wrote as it was, or try again)"),
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks what to do. At the end of the input: give up.
+fn again() -> Done<bool> {
+    let mut lines = io::stdin().lock().lines();
+    loop {
+        eprint!("(e)dit again, or e(x)it and keep the copy? ");
+        match lines.next().transpose().map_err(|e| Failure::Failed(format!("cannot read the answer: {e}")))? {
+            None => {
+                eprintln!();
+                return Ok(false);
+            }
+            Some(answer) => match answer.trim() {
+                "e" | "E" => return Ok(true),
+                "x" | "X" => return Ok(false),
+                _ => {}
+            },
+        }
+    }
+}
+
+/// The command that edits a file.
+fn editor() -> OsString {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |name: &&&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| EDITORS.iter().find(is_there).unwrap_or(&"vi").into())
+}
+
+/// The copy that is edited, in a folder that only its owner can enter.
+struct Copy {
+    folder: PathBuf,
+    file: PathBuf,
+}
+
+impl Copy {
+    fn of(bucket: &Bucket, text: &str) -> Done<Self> {
+        let mut random = [0_u8; 8];
+        getrandom::fill(&mut random)
+            .map_err(|e| Failure::Failed(format!("the operating system gave no random numbers: {e}")))?;
+        let folder = std::env::temp_dir().join(format!("kvs-edit-{:016x}", u64::from_be_bytes(random)));
+        DirBuilder::new().mode(0o700).create(&folder).map_err(|e| Failure::file("make the folder", &folder, &e))?;
+        let copy = Self { file: folder.join(format!("{bucket}.yaml")), folder };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy.file);
+        let written = file.as_mut().map_err(|e| io::Error::from(e.kind())).and_then(|f| f.write_all(text.as_bytes()));
+        written.map_err(|e| Failure::file("write", &copy.file, &e))?;
+        Ok(copy)
+    }
+
+    /// Opens it and waits until the editor ends.
+    fn open_in(&self, editor: &OsString) -> Done {
+        // By the shell, since $EDITOR may hold arguments; the name of the file is an argument of its own.
+        let mut script = editor.clone();
+        script.push(" \"$@\"");
+        let status =
+            Command::new("sh").arg("-c").arg(script).arg("kvs-edit").arg(&self.file).stdin(terminal()).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(self.kept(&format!("the editor {} ended with {status}", editor.display()))),
+            Err(e) => Err(self.kept(&format!("cannot start the editor {}: {e}", editor.display()))),
+        }
+    }
+
+    fn text(&self) -> Done<String> {
+        let bytes = std::fs::read(&self.file).map_err(|e| self.kept(&format!("cannot read the copy: {e}")))?;
+        String::from_utf8(bytes).map_err(|_| self.kept("the copy is no longer UTF-8"))
+    }
+
+    /// The failure that says where the copy is.
+    fn kept(&self, text: &str) -> Failure {
+        Failure::Failed(format!("{text}; nothing is stored; the copy is {}", self.file.display()))
+    }
+
+    /// Takes it away, with what the editor left beside it. Failing that does no harm: it is private.
+    fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The terminal for the editor, even if our own input is a pipe; else our input.
+fn terminal() -> Stdio {
+    if io::IsTerminal::is_terminal(&io::stdin()) {
+        return Stdio::inherit();
+    }
+    File::open(Path::new("/dev/tty")).map_or_else(|_| Stdio::inherit(), Stdio::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_copy_is_private_and_can_be_removed() {
+        let copy = Copy::of(&Bucket::default(), "a: 1\n").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&copy.folder), mode(&copy.file)), (0o700, 0o600));
+        assert_eq!(copy.text().unwrap(), "a: 1\n");
+        copy.open_in(&OsString::from("sh -c 'echo \"b: 2\" >> \"$0\"'")).unwrap();
+        assert_eq!(copy.text().unwrap(), "a: 1\nb: 2\n");
+        let Err(Failure::Failed(text)) = copy.open_in(&OsString::from("false")) else { panic!("no failure") };
+        assert!(text.contains("ended with") && text.contains(&copy.file.display().to_string()), "{text}");
+        copy.remove();
+        assert!(!copy.folder.exists());
+    }
+}

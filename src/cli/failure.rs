@@ -1,0 +1,58 @@
+//! How a command ends when it does not end well, and the exit codes. No other file knows exit codes.
+
+use std::process::ExitCode;
+
+use crate::model::Error;
+
+/// The result of a command.
+pub(super) type Done<T = ()> = std::result::Result<T, Failure>;
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// What was typed or set makes no sense: exit code 2.
+    Usage(String),
+    /// It was tried and did not work: exit code 1.
+    Failed(String),
+    /// It did not work and all has been said already: exit code 1.
+    Told,
+    /// Whoever read our output has gone: nothing to say, exit code 0.
+    Unread,
+}
+
+impl Failure {
+    /// A failure to do something with a file of the user's.
+    pub(super) fn file(doing: &str, path: &std::path::Path, source: &std::io::Error) -> Self {
+        Self::Failed(format!("cannot {doing} {}: {source}", path.display()))
+    }
+
+    /// Says what there is to say on standard error and gives the exit code.
+    pub(super) fn report(self) -> ExitCode {
+        match self {
+            Self::Usage(text) => {
+                eprintln!("kvs: {text}");
+                ExitCode::from(2)
+            }
+            Self::Failed(text) => {
+                eprintln!("kvs: {text}");
+                ExitCode::from(1)
+            }
+            Self::Told => ExitCode::from(1),
+            Self::Unread => ExitCode::SUCCESS,
+        }
+    }
+
+    /// What to write to a log.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Usage(text) | Self::Failed(text) => text,
+            Self::Told | Self::Unread => "stopped",
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

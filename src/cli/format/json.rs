@@ -1,0 +1,228 @@
+//! JSON (RFC 8259): a list of objects with `key` and `value`, as we write it, or one object of keys and values.
+//!
+//! A number is kept as it is written, so that `21.50` stays `21.50`; `true` and `false` become these words; objects and
+//! lists are kept as JSON text with the type of JSON. `null` is no value.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed as _, Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Given, Record, text_or_base64};
+use crate::model::{ContentType, Entry, Error, Key, Kind, Result};
+
+/// One object of the list, as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    r#type: &'a str,
+    revision: String,
+    updated: String,
+    created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+/// Writes the entries as a list, one a line.
+pub(super) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to: &mut impl Write) -> io::Result<()> {
+    let mut before = "[\n";
+    for (key, entry) in entries {
+        let (value, base64) = text_or_base64(&entry.value);
+        to.write_all(before.as_bytes())?;
+        let written = Written {
+            key: key.as_str(),
+            value,
+            base64,
+            r#type: entry.content_type.as_str(),
+            revision: entry.revision.to_string(),
+            updated: entry.updated().to_string(),
+            created: entry.created.to_string(),
+            modified: entry.modified.map(|time| time.to_string()),
+            expires: entry.expires.map(|time| time.to_string()),
+        };
+        serde_json::to_writer(&mut *to, &written)?;
+        before = ",\n";
+    }
+    to.write_all(if before == "[\n" { b"[]\n" } else { b"\n]\n" })
+}
+
+/// One object of the list, as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row<'a> {
+    key: String,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    base64: Option<String>,
+    r#type: Option<String>,
+    updated: Option<String>,
+    modified: Option<String>,
+    expires: Option<String>,
+    // The store gives these anew.
+    #[serde(rename = "created")]
+    _created: Option<IgnoredAny>,
+    #[serde(rename = "revision")]
+    _revision: Option<IgnoredAny>,
+    #[serde(rename = "bucket")]
+    _bucket: Option<IgnoredAny>,
+}
+
+/// What stands in that text.
+pub(super) fn read(text: &str) -> Result<Vec<Record>> {
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let records = parser.deserialize_any(Whole).and_then(|records| parser.end().map(|()| records));
+    records.map_err(|e| {
+        let text = e.to_string();
+        let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(front, _)| front);
+        Error::new(Kind::Invalid, format!("line {}: {text}", e.line()))
+    })
+}
+
+struct Whole;
+
+impl<'de> Visitor<'de> for Whole {
+    type Value = Vec<Record>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of keys and values, or a list of objects with \"key\" and \"value\"")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut records = Records::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let raw: &RawValue = map.next_value()?;
+            records.add(&key, Some(raw), Given::default()).map_err(A::Error::custom)?;
+        }
+        Ok(records.all)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut records = Records::default();
+        while let Some(row) = seq.next_element::<Row<'de>>()? {
+            let content_type = row.r#type.as_deref().map(ContentType::new).transpose().map_err(A::Error::custom)?;
+            let given = Given {
+                value: None,
+                base64: row.base64,
+                content_type,
+                updated: row.updated,
+                modified: row.modified,
+                expires: row.expires,
+            };
+            records.add(&row.key, row.value, given).map_err(A::Error::custom)?;
+        }
+        Ok(records.all)
+    }
+}
+
+/// The records read so far, no key twice.
+#[derive(Default)]
+struct Records {
+    all: Vec<Record>,
+    seen: HashSet<Key>,
+}
+
+impl Records {
+    fn add(&mut self, key: &str, raw: Option<&RawValue>, mut given: Given) -> Result<()> {
+        if let Some(raw) = raw {
+            let (value, own_type) = value(key, raw.get())?;
+            given.value = Some(value);
+            given.content_type = given.content_type.or(own_type);
+        }
+        let record = given.record(key)?;
+        if !self.seen.insert(record.key.clone()) {
+            return Err(Error::new(Kind::Invalid, format!("the key {key:?} stands here a second time")));
+        }
+        self.all.push(record);
+        Ok(())
+    }
+}
+
+/// The bytes that a JSON value is stored as, and their type if they are JSON themselves.
+fn value(key: &str, raw: &str) -> Result<(Bytes, Option<ContentType>)> {
+    let literal = || Bytes::copy_from_slice(raw.as_bytes());
+    match raw.as_bytes().first() {
+        Some(b'"') => {
+            let mut parser = serde_json::Deserializer::from_str(raw);
+            let text = std::marker::PhantomData::<String>.deserialize(&mut parser);
+            let bad = |e: serde_json::Error| {
+                let text = e.to_string();
+                let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(front, _)| front).to_owned();
+                Error::new(Kind::Invalid, format!("the value of {key:?}: {text}"))
+            };
+            Ok((text.map_err(bad)?.into(), None))
+        }
+        Some(b'{' | b'[') => Ok((literal(), Some(ContentType::new("application/json")?))),
+        Some(b'n') => Err(Error::new(Kind::Invalid, format!("null is no value; leave the key {key:?} out"))),
+        _ => Ok((literal(), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String, String)> {
+        let show = |r: Record| {
+            let value = String::from_utf8(r.value.to_vec()).unwrap();
+            (r.key.to_string(), value, r.content_type.essence())
+        };
+        read(text).unwrap().into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn an_object_gives_its_values_as_they_are_written() {
+        let text = r#"{"s":"a\n\u00e4","n":21.50,"big":123456789012345678901234567890,"t":true,"o":{"x": [1]}}"#;
+        let plain = "text/plain";
+        let expected = [
+            ("s", "a\nä", plain),
+            ("n", "21.50", plain),
+            ("big", "123456789012345678901234567890", plain),
+            ("t", "true", plain),
+            ("o", r#"{"x": [1]}"#, "application/json"),
+        ];
+        let expected = expected.map(|(k, v, t)| (k.to_owned(), v.to_owned(), t.to_owned()));
+        assert_eq!(pairs(text), expected);
+    }
+
+    #[test]
+    fn a_list_gives_type_and_end() {
+        let text = r#"[{"key":"a","value":"<b>","type":"text/html","expires":"2030-01-01T00:00:00Z","bucket":"x"},
+                       {"key":"b","base64":"/wA="}]"#;
+        let records = read(text).unwrap();
+        assert_eq!(records[0].content_type.as_str(), "text/html");
+        assert_eq!(records[0].expires.unwrap().to_string(), "2030-01-01T00:00:00Z");
+        assert_eq!(records[1].value.as_ref(), b"\xff\x00");
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_refused_with_its_line() {
+        for (text, expected) in [
+            ("{\"a\":1,\n\"b\":null}", "line 2: null is no value"),
+            ("{\"a\":1,\n\"a\":2}", "line 2: the key \"a\" stands here a second time"),
+            ("{\"\":1}", "line 1: bad key"),
+            ("[\n{\"key\":\"a\"}]", "line 2: \"a\" has no value"),
+            ("[{\"key\":\"a\",\"value\":\"x\",\"base64\":\"eA==\"}]", "give one"),
+            ("[{\"key\":\"a\",\"base64\":\"!\"}]", "base64"),
+            ("[{\"key\":\"a\",\"value\":\"x\",\n\"valeu\":1}]", "line 2: unknown field"),
+            ("[{\"key\":\"a\",\"value\":\"x\",\"expires\":\"soon\"}]", "bad time"),
+            ("[{\"key\":\"a\",\"value\":\"x\",\"type\":\"html\"}]", "bad content type"),
+            ("[{\"key\":\"a\",\"value\":\"\\ud800\"}]", "line 1: "),
+            ("{\"a\":1}\n{", "line 2: "),
+            ("\"a\"", "line 1: "),
+            ("", "line "),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text} gave {error}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The program: what was started decides what is done. The one floor that knows all others, and puts them together.
+//!
+//! Started by a web server (CGI, FastCGI) it serves and never reads its arguments, which a client may have chosen;
+//! else they are a command line. Data goes to standard output, all else to standard error.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::door::{Activated, Spawned};
+
+mod app;
+mod args;
+mod check;
+mod compact;
+mod completions;
+mod config;
+mod delete;
+mod edit;
+mod export;
+mod failure;
+mod format;
+mod get;
+mod import;
+mod incr;
+mod list;
+mod logs;
+mod man;
+mod open;
+mod output;
+mod passcode;
+mod place;
+mod serve;
+mod set;
+mod settings;
+mod spawned;
+mod sweep;
+mod units;
+
+use args::{Command, Typed};
+use failure::{Done, Failure};
+use place::Place;
+use settings::Settings;
+
+/// Does what the program was started for.
+pub fn run() -> ExitCode {
+    // What cannot be looked at was not put there by a web server.
+    match Spawned::detect().unwrap_or(Spawned::No) {
+        Spawned::Cgi => spawned::cgi(),
+        Spawned::FastCgi(listener) => spawned::fastcgi(listener),
+        Spawned::No => commands(),
+    }
+}
+
+fn commands() -> ExitCode {
+    // The parser prints its own errors, help and version, and knows their exit codes: 2 and 0.
+    let typed = Typed::try_parse().unwrap_or_else(|e| e.exit());
+    let usual = if matches!(typed.command, Command::Serve(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    logs::start(logs::level(usual, typed.global.quiet, typed.global.verbose), true);
+    match command(typed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn command(typed: Typed) -> Done {
+    let flags = if let Command::Serve(flags) = &typed.command { flags.clone() } else { serve::Flags::default() };
+    match typed.command {
+        // These need no settings, so that a slip in config.yaml does not stand in their way.
+        Command::Completions(given) => return completions::run(given),
+        Command::Man(given) => return man::run(given),
+        _ => {}
+    }
+    let settings = Settings::resolve(typed.global, flags, &Place::for_commands())?;
+    if let Command::Passcode(given) = typed.command {
+        return passcode::run(&settings, given);
+    }
+    // Before the threads of the runtime: it changes the environment.
+    let activated = match typed.command {
+        Command::Serve(_) => Activated::from_env()?,
+        _ => Activated::default(),
+    };
+    let mut runtime = match typed.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start: {e}")))?;
+    runtime.block_on(async {
+        match typed.command {
+            Command::Serve(_) => serve::run(settings, activated).await,
+            other => on_data(&settings, other).await,
+        }
+    })
+}
+
+/// The commands that read and write what is stored.
+async fn on_data(settings: &Settings, command: Command) -> Done {
+    match command {
+        Command::Get(given) => get::run(settings, given).await,
+        Command::Set(given) => set::run(settings, given).await,
+        Command::Delete(given) => delete::run(settings, given).await,
+        Command::List(given) => list::run(settings, given).await,
+        Command::Incr(given) => incr::run(settings, given).await,
+        Command::Edit(given) => edit::run(settings, given).await,
+        Command::Export(given) => export::run(settings, given).await,
+        Command::Import(given) => import::run(settings, given).await,
+        Command::Check(given) => check::run(settings, given).await,
+        Command::Compact(given) => compact::run(settings, given).await,
+        Command::Sweep(given) => sweep::run(settings, given).await,
+        Command::Serve(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+    }
+}

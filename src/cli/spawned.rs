@@ -1,0 +1,212 @@
+//! What a web server starts: CGI, one request and the end; FastCGI, requests on the socket it left as standard input.
+//!
+//! Arguments are never read: under CGI a client chooses them. Settings come from the environment and from `config.yaml`
+//! and `auth.txt` beside the executable; the data lies beside it too. Standard output and error are the web server's log.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use clap::Parser;
+use http::{StatusCode, header};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::app::{self, Seal};
+use super::args::{Command, Typed};
+use super::failure::{Done, Failure};
+use super::logs;
+use super::place::Place;
+use super::settings::Settings;
+use crate::door::{self, Limits, Listener, Mount};
+use crate::model::Bucket;
+use crate::service::{Gate, Waiters};
+use crate::yaml::{Disk, RealDisk, WaitGate};
+
+/// What a client is told when the settings are wrong. The reason is in the log: it is nobody else's business.
+const BROKEN: &str = "kvs is not set up correctly here. The owner of this site finds the reason in the error log.\n";
+
+/// Answers the one request of a CGI process.
+pub(super) fn cgi() -> ExitCode {
+    serve(|runtime| {
+        let stop = CancellationToken::new();
+        let ready = Ready::new(&stop);
+        runtime.block_on(door::cgi::answer(ready.app, &ready.mount, &ready.limits))
+    })
+}
+
+/// Answers FastCGI until the web server asks to stop.
+pub(super) fn fastcgi(listener: Listener) -> ExitCode {
+    serve(|runtime| {
+        runtime.block_on(async {
+            let stop = door::stop_on_signals()?;
+            let ready = Ready::new(&stop);
+            door::fastcgi::serve(listener, ready.app, ready.mount, ready.limits, stop).await
+        })
+    })
+}
+
+fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
+    logs::start(LevelFilter::WARN, false);
+    // One thread: such a process gets one request at a time.
+    let outcome = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let outcome = run(&runtime);
+        // A read of standard input that never ends must not keep the process.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("kvs: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All that a door needs.
+struct Ready {
+    app: Router,
+    mount: Mount,
+    limits: Limits,
+}
+
+impl Ready {
+    /// What the settings make, or what says that they are wrong.
+    fn new(stop: &CancellationToken) -> Self {
+        let place = Place::for_spawned();
+        Self::set_up(&place, stop).unwrap_or_else(|failure| {
+            tracing::error!("kvs cannot serve: {}", failure.text());
+            let app = broken(stop.clone());
+            Self { app, mount: Mount::spawned(), limits: Limits::default().spawned() }
+        })
+    }
+
+    fn set_up(place: &Place, stop: &CancellationToken) -> Done<Self> {
+        // As if `kvs serve` had been typed, which brings in the environment.
+        let typed = Typed::try_parse_from(["kvs", "serve"]).map_err(|e| {
+            let text = e.to_string();
+            Failure::Usage(text.lines().next().unwrap_or("the environment cannot be read").to_owned())
+        })?;
+        let Command::Serve(flags) = typed.command else {
+            return Err(Failure::Usage("the environment cannot be read".to_owned()));
+        };
+        let settings = Settings::resolve(typed.global, flags, place)?;
+        let mount = settings.serving.mounted(Mount::spawned());
+        let limits = settings.serving.limits.spawned();
+        let waiters = match settings.store.folder() {
+            Some(folder) => Waiters::shared(settings.serving.max_waiters, Arc::new(FileGate::new(folder))),
+            None => Waiters::new(settings.serving.max_waiters),
+        };
+        let config = Seal::on(&settings.config);
+        let app = until_changed(app::router(settings, waiters, stop.clone())?, config, stop.clone());
+        Ok(Self { app, mount, limits })
+    }
+}
+
+/// Ends the process behind the request that finds `config.yaml` changed, so that the next one reads it.
+fn until_changed(app: Router, config: Seal, stop: CancellationToken) -> Router {
+    let config = Arc::new(config);
+    Router::new().fallback(move |request: Request| {
+        let (app, config, stop) = (app.clone(), Arc::clone(&config), stop.clone());
+        async move {
+            if config.is_broken() {
+                tracing::warn!("config.yaml has changed: this process ends, the next one reads it");
+                stop.cancel();
+            }
+            match app.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    })
+}
+
+/// Tells every client the same, and ends the process behind the first, so that the next one reads mended settings.
+fn broken(stop: CancellationToken) -> Router {
+    Router::new().fallback(move || {
+        let stop = stop.clone();
+        async move {
+            stop.cancel();
+            refusal()
+        }
+    })
+}
+
+fn refusal() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (StatusCode::INTERNAL_SERVER_ERROR, headers, BROKEN).into_response()
+}
+
+/// The gate of a file store, which all processes of it share.
+struct FileGate {
+    folder: PathBuf,
+    gate: WaitGate,
+}
+
+impl FileGate {
+    fn new(folder: PathBuf) -> Self {
+        Self { gate: WaitGate::new(&folder), folder }
+    }
+}
+
+impl Gate for FileGate {
+    fn enter(&self, bucket: &Bucket) -> Option<Box<dyn Send>> {
+        // The first to come may wait for the first key of all: then the folder of the locks is still to be made. If it
+        // cannot be, no lock can be had, and nobody waits.
+        if !self.folder.is_dir() {
+            RealDisk.make_folder(&self.folder).ok()?;
+        }
+        self.gate.enter(bucket).map(|pass| Box::new(pass) as Box<dyn Send>)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get() -> Request {
+        http::Request::get("/?k=a").body(axum::body::Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn one_waits_at_a_time_also_before_the_first_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let gates = [(); 2].map(|()| FileGate::new(dir.path().join("data")));
+        let pass = gates[0].enter(&Bucket::default());
+        assert!(pass.is_some() && gates[1].enter(&Bucket::default()).is_none());
+        drop(pass);
+        assert!(gates[1].enter(&Bucket::default()).is_some());
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_are_answered_neutrally_and_end_the_process() {
+        let stop = CancellationToken::new();
+        let response = broken(stop.clone()).oneshot(get()).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_changed_config_ends_the_process_behind_an_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.yaml");
+        let stop = CancellationToken::new();
+        let inner = Router::new().fallback(async || "answer");
+        let app = until_changed(inner, Seal::on(&path), stop.clone());
+        assert_eq!(app.clone().oneshot(get()).await.unwrap().status(), 200);
+        assert!(!stop.is_cancelled());
+        std::fs::File::create(&path).unwrap();
+        assert_eq!(app.oneshot(get()).await.unwrap().status(), 200);
+        assert!(stop.is_cancelled());
+    }
+}

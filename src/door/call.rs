@@ -1,0 +1,51 @@
+//! Calls the Router for one request, and keeps its panic to that request.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, Response};
+use tower::Service as _;
+
+use super::refusal::Refusal;
+
+/// The answer of `app`; 500 if it panics. The panic itself was written by the panic hook; the query is kept out of the
+/// log, since a client may have put a secret there.
+pub(super) async fn call(app: &Router, request: Request<Body>) -> Response<Body> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let mut app = app.clone();
+    let mut answer = pin!(async move { app.call(request).await });
+    // A state that a panic left half-changed is dropped with the future. What outlives it sits behind locks of the
+    // stores, which must hold whatever happens to a caller.
+    let outcome = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(Ok(response))) => Poll::Ready(Some(response)),
+        Err(_panic) => Poll::Ready(None),
+    })
+    .await;
+    outcome.unwrap_or_else(|| {
+        tracing::error!(%method, path = uri.path(), "a request panicked");
+        Refusal::Failed.response(&HeaderMap::new())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+
+    async fn breaks() -> &'static str {
+        panic!("as the test wants it")
+    }
+
+    #[tokio::test]
+    async fn panic_is_an_answer_when_the_app_panics() {
+        let app = Router::new().route("/", get(breaks)).route("/well", get(|| async { "well" }));
+        let broken = call(&app, Request::get("/").body(Body::empty()).unwrap()).await;
+        assert_eq!(broken.status(), 500);
+        let well = call(&app, Request::get("/well").body(Body::empty()).unwrap()).await;
+        assert_eq!(well.status(), 200);
+    }
+}

@@ -1,0 +1,272 @@
+//! The variables of CGI and FastCGI to the head of a request. Pure: no sockets, no environment, no body.
+//!
+//! The names are those of RFC 3875. Values are bytes: one that HTTP cannot carry leaves out its own header and nothing
+//! else. After an internal redirect of Apache variables of its configuration stand under `REDIRECT_` names.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Uri, Version};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
+use super::mount::{Mount, below, path_and_query};
+use super::refusal::Refusal;
+use crate::service::Caller;
+
+/// What a decoded path may not carry as it is.
+const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
+/// What a raw target may not carry although some clients send it; everything already escaped stays.
+const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#');
+
+/// The variables of one request, in the order in which they came.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Variables(Vec<(Bytes, Bytes)>);
+
+impl Variables {
+    /// Adds a variable.
+    pub(super) fn push(&mut self, name: Bytes, value: Bytes) {
+        self.0.push((name, value));
+    }
+
+    /// The value of this very name; the last one, as an environment would have it.
+    fn exactly(&self, name: &str) -> Option<&Bytes> {
+        self.0.iter().rev().find(|(n, _)| n == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// The value of a variable that the web server itself sets for each request; missing is empty.
+    pub(super) fn get(&self, name: &str) -> &[u8] {
+        self.exactly(name).map_or(b"", |value| value)
+    }
+
+    /// The value of a variable that a configuration sets, also after internal redirects. No header of a client comes
+    /// under such a name, since those begin with `HTTP_`.
+    pub(super) fn configured(&self, name: &str) -> Option<&Bytes> {
+        self.exactly(name).or_else(|| {
+            let endings = |n: &[u8]| n.strip_suffix(name.as_bytes()).is_some_and(is_redirect);
+            self.0.iter().rev().find(|(n, _)| endings(n)).map(|(_, value)| value)
+        })
+    }
+}
+
+/// Whether this is `REDIRECT_`, once or more often.
+fn is_redirect(prefix: &[u8]) -> bool {
+    let word = b"REDIRECT_";
+    !prefix.is_empty() && prefix.chunks(word.len()).all(|chunk| chunk == word)
+}
+
+/// The head of the request that these variables tell of.
+pub(super) fn head(variables: &Variables, mount: &Mount) -> Result<Parts, Refusal> {
+    let method = Method::from_bytes(variables.get("REQUEST_METHOD")).map_err(|_| Refusal::NotARequest)?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = method;
+    parts.uri = uri(variables, mount)?;
+    parts.version = match variables.get("SERVER_PROTOCOL") {
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    parts.headers = headers(variables);
+    parts.extensions.insert(Caller { address: address(variables.get("REMOTE_ADDR")) });
+    Ok(parts)
+}
+
+/// The client's address. Some servers put IPv6 into brackets or add a zone.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim_start_matches('[').trim_end_matches(']');
+    let text = text.split('%').next().unwrap_or(text);
+    text.parse().ok().map(|address: IpAddr| address.to_canonical())
+}
+
+fn uri(variables: &Variables, mount: &Mount) -> Result<Uri, Refusal> {
+    let raw = variables.get("REQUEST_URI");
+    let built;
+    let target = if raw.is_empty() {
+        built = built_target(variables);
+        built.as_slice().into()
+    } else {
+        path_and_query(raw)
+    };
+    let given = variables.configured("KVS_BASE").map(|path| Mount::default().at(path));
+    let mount = given.as_ref().unwrap_or(mount);
+    let base = mount.base(&target, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"));
+    target_to_uri(below(&target, base).unwrap_or(&target))
+}
+
+/// The target of a request whose server passes no `REQUEST_URI`, from the decoded names.
+fn built_target(variables: &Variables) -> Vec<u8> {
+    let path = [variables.get("SCRIPT_NAME"), variables.get("PATH_INFO")].concat();
+    let mut target = percent_encode(&path, PATH).to_string().into_bytes();
+    if target.first() != Some(&b'/') {
+        target.insert(0, b'/');
+    }
+    let query = variables.get("QUERY_STRING");
+    if !query.is_empty() {
+        target.push(b'?');
+        target.extend_from_slice(query);
+    }
+    target
+}
+
+/// A raw path and query as a URI. Bytes that a URI cannot carry are escaped, which says the same.
+fn target_to_uri(target: &[u8]) -> Result<Uri, Refusal> {
+    let mut text = percent_encode(target, TARGET).to_string();
+    if !text.starts_with('/') && text != "*" {
+        text.insert(0, '/');
+    }
+    if text.len() >= usize::from(u16::MAX) {
+        return Err(Refusal::LongTarget);
+    }
+    // Only a path and a query: `//x` must never be taken for a host.
+    let target: http::uri::PathAndQuery = text.try_into().map_err(|_| Refusal::BadTarget)?;
+    Ok(target.into())
+}
+
+fn headers(variables: &Variables) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(variables.0.len() / 2);
+    for (name, value) in &variables.0 {
+        let Some(name) = name.strip_prefix(b"HTTP_") else { continue };
+        let name: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
+        // These tell of the way to the web server, which has gone it.
+        let of_the_way: &[&[u8]] = &[
+            b"connection",
+            b"content-length",
+            b"content-type",
+            b"expect",
+            b"keep-alive",
+            b"te",
+            b"trailer",
+            b"transfer-encoding",
+            b"upgrade",
+        ];
+        if of_the_way.contains(&name.as_slice()) {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_maybe_shared(value.clone())) {
+            headers.append(name, value);
+        }
+    }
+    let mut set = |name: HeaderName, value: &Bytes| {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
+            headers.insert(name, value);
+        }
+    };
+    for (name, variable) in [(CONTENT_TYPE, "CONTENT_TYPE"), (CONTENT_LENGTH, "CONTENT_LENGTH")] {
+        if let Some(value) = variables.exactly(variable).filter(|value| !value.is_empty()) {
+            set(name, value);
+        }
+    }
+    if variables.exactly("HTTP_AUTHORIZATION").is_none() {
+        let names = ["HTTP_AUTHORIZATION", "Authorization", "AUTHORIZATION"];
+        if let Some(value) = names.iter().find_map(|name| variables.configured(name)).filter(|v| !v.is_empty()) {
+            set(AUTHORIZATION, value);
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Variables from names and values.
+    pub(in crate::door) fn variables(pairs: &[(&str, &str)]) -> Variables {
+        let own = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        Variables(pairs.iter().map(|(name, value)| (own(name), own(value))).collect())
+    }
+
+    fn path_of(pairs: &[(&str, &str)], mount: &Mount) -> String {
+        let mut all = variables(&[("REQUEST_METHOD", "GET")]);
+        all.0.extend(variables(pairs).0);
+        head(&all, mount).unwrap().uri.to_string()
+    }
+
+    #[test]
+    fn uri_is_raw_when_the_server_gives_it() {
+        for (raw, uri) in [
+            ("/?k=a%2Cb", "/?k=a%2Cb"),
+            ("http://host/x%2541?y", "/x%2541?y"),
+            ("//x", "//x"),
+            ("//host:99/x?y", "//host:99/x?y"),
+            ("*", "*"),
+            ("/a b\"<>`", "/a%20b%22%3C%3E%60"),
+            ("/ä?k=ü", "/%C3%A4?k=%C3%BC"),
+            ("/{x}|^\\[y]%zz", "/{x}|^\\[y]%zz"),
+        ] {
+            let names = [("REQUEST_URI", raw), ("SCRIPT_NAME", "/else"), ("QUERY_STRING", "no")];
+            assert_eq!(path_of(&names, &Mount::served()), uri, "{raw}");
+        }
+    }
+
+    #[test]
+    fn uri_is_built_when_the_server_gives_none() {
+        let names =
+            [("SCRIPT_NAME", "/my kvs"), ("PATH_INFO", "/a?b%"), ("QUERY_STRING", "k=%2C"), ("REQUEST_URI", "")];
+        assert_eq!(path_of(&names, &Mount::served()), "/my%20kvs/a%3Fb%25?k=%2C");
+        assert_eq!(path_of(&[], &Mount::served()), "/");
+        let names = [("SCRIPT_NAME", "/k.cgi"), ("SCRIPT_FILENAME", "/w/k.cgi"), ("PATH_INFO", "/x")];
+        assert_eq!(path_of(&names, &Mount::spawned()), "/x");
+    }
+
+    #[test]
+    fn base_of_the_configuration_wins_when_given() {
+        let names = [("REQUEST_URI", "/c/d?k=a"), ("SCRIPT_NAME", "/c/d"), ("SCRIPT_FILENAME", "/w/c/d")];
+        assert_eq!(path_of(&names, &Mount::spawned()), "/?k=a");
+        let with = |name, base| [&names[..], &[(name, base)]].concat();
+        assert_eq!(path_of(&with("KVS_BASE", "/c"), &Mount::spawned()), "/d?k=a");
+        assert_eq!(path_of(&with("REDIRECT_REDIRECT_KVS_BASE", "/c"), &Mount::spawned()), "/d?k=a");
+        assert_eq!(path_of(&with("KVS_BASE", ""), &Mount::spawned()), "/c/d?k=a");
+        assert_eq!(path_of(&with("HTTP_KVS_BASE", "/c"), &Mount::spawned()), "/?k=a");
+    }
+
+    #[test]
+    fn other_headers_stay_when_one_cannot_be_carried() {
+        let mut all = variables(&[("REQUEST_METHOD", "GET"), ("HTTP_X_ONE", "1")]);
+        all.push(Bytes::from_static(b"HTTP_X_BYTES"), Bytes::from_static(b"\xff\xfe"));
+        all.push(Bytes::from_static(b"HTTP_X_BAD"), Bytes::from_static(b"a\nb"));
+        all.push(Bytes::from_static(b"HTTP_\xff"), Bytes::from_static(b"x"));
+        all.push(Bytes::from_static(b"HTTP_"), Bytes::from_static(b"x"));
+        all.push(Bytes::from_static(b"HTTP_X_TWO"), Bytes::from_static(b"2"));
+        let headers = head(&all, &Mount::served()).unwrap().headers;
+        assert_eq!(headers.len(), 3);
+        assert_eq!(headers["x-bytes"].as_bytes(), b"\xff\xfe");
+        assert_eq!(headers["x-two"], "2");
+    }
+
+    #[test]
+    fn headers_of_the_body_come_from_their_variables() {
+        let all = variables(&[
+            ("REQUEST_METHOD", "POST"),
+            ("CONTENT_TYPE", "text/plain"),
+            ("CONTENT_LENGTH", "3"),
+            ("HTTP_CONTENT_LENGTH", "4"),
+            ("HTTP_TRANSFER_ENCODING", "chunked"),
+            ("SERVER_PROTOCOL", "HTTP/1.0"),
+            ("REMOTE_ADDR", "[::ffff:192.0.2.1]"),
+        ]);
+        let parts = head(&all, &Mount::served()).unwrap();
+        assert_eq!(parts.headers[CONTENT_LENGTH], "3");
+        assert_eq!(parts.headers[CONTENT_TYPE], "text/plain");
+        assert_eq!((parts.headers.len(), parts.version), (2, Version::HTTP_10));
+        let caller = parts.extensions.get::<Caller>().unwrap();
+        assert_eq!(caller.address, Some("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn authorization_is_found_when_the_server_renames_it() {
+        for name in ["HTTP_AUTHORIZATION", "REDIRECT_HTTP_AUTHORIZATION", "Authorization", "REDIRECT_Authorization"] {
+            let all = variables(&[("REQUEST_METHOD", "GET"), (name, "Bearer x")]);
+            assert_eq!(head(&all, &Mount::served()).unwrap().headers[AUTHORIZATION], "Bearer x", "{name}");
+        }
+        let all = variables(&[("REQUEST_METHOD", "GET"), ("XREDIRECT_HTTP_AUTHORIZATION", "Bearer x")]);
+        assert!(head(&all, &Mount::served()).unwrap().headers.is_empty());
+    }
+
+    #[test]
+    fn request_is_refused_when_it_is_none() {
+        assert_eq!(head(&variables(&[]), &Mount::served()).unwrap_err(), Refusal::NotARequest);
+        let long = format!("/{}", "x".repeat(70_000));
+        let all = variables(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", &long)]);
+        assert_eq!(head(&all, &Mount::served()).unwrap_err(), Refusal::LongTarget);
+    }
+}

@@ -1,0 +1,273 @@
+//! Conditions of a read, in the order of RFC 9110 section 13.2.2. We judge them ourselves: the web server before us
+//! does not know our tags.
+//!
+//! What does not parse is ignored, as the RFC has it for reads.
+
+use http::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, HeaderValue};
+
+use super::form::Question;
+use super::reply::Refusal;
+use crate::model::Time;
+
+/// How the conditions of a read come out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// Send it.
+    Send,
+    /// The client has it.
+    Same,
+    /// What the client demanded does not hold.
+    Fails,
+}
+
+/// The conditions a client set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Conditions {
+    matches: Option<Tags>,
+    unmodified_since: Option<Time>,
+    none_matches: Option<Tags>,
+    modified_since: Option<Time>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Tags {
+    /// `*`
+    Any,
+    List(Vec<Tag>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Tag {
+    weak: bool,
+    opaque: String,
+}
+
+/// What a client says in its address that it has seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    /// Nothing yet.
+    Nothing,
+    /// This tag, without quotes.
+    Tag(String),
+}
+
+impl Seen {
+    /// `seen=TAG`, with quotes or without; `seen=none`, or an empty one, is nothing.
+    pub(crate) fn asked(question: Question<'_>) -> Result<Option<Self>, Refusal> {
+        Ok(question.text("seen")?.map(|text| match bare(&text) {
+            "" | "none" => Self::Nothing,
+            tag => Self::Tag(tag.to_owned()),
+        }))
+    }
+}
+
+impl Conditions {
+    /// The conditions in the headers. What the client says in its address goes before If-None-Match.
+    pub(crate) fn new(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
+        let none_matches = match seen {
+            Some(Seen::Tag(tag)) => Some(Tags::List(vec![Tag { weak: true, opaque: tag.clone() }])),
+            Some(Seen::Nothing) => Some(Tags::List(vec![])),
+            None => tags(headers, &IF_NONE_MATCH),
+        };
+        Self {
+            matches: tags(headers, &IF_MATCH),
+            unmodified_since: date(headers, &IF_UNMODIFIED_SINCE),
+            none_matches,
+            modified_since: date(headers, &IF_MODIFIED_SINCE),
+        }
+    }
+
+    /// Whether the client told by tag what it has.
+    pub(crate) fn has_seen(&self) -> bool {
+        self.none_matches.is_some()
+    }
+
+    /// How they come out for an existing thing with this tag, without quotes, and this time of modification.
+    pub(crate) fn judge(&self, tag: &str, modified: Option<Time>) -> Verdict {
+        let in_list = |tags: &Tags, strong: bool| match tags {
+            Tags::Any => true,
+            Tags::List(list) => list.iter().any(|t| t.opaque == tag && !(strong && t.weak)),
+        };
+        let later_than = |date: Time| modified.is_some_and(|m| m.floor_to_second() > date);
+        let demanded = match (&self.matches, self.unmodified_since) {
+            (Some(tags), _) => in_list(tags, true),
+            (None, Some(date)) => !later_than(date),
+            (None, None) => true,
+        };
+        let same = match (&self.none_matches, self.modified_since) {
+            (Some(tags), _) => in_list(tags, false),
+            (None, Some(date)) => modified.is_some() && !later_than(date),
+            (None, None) => false,
+        };
+        match (demanded, same) {
+            (false, _) => Verdict::Fails,
+            (true, true) => Verdict::Same,
+            (true, false) => Verdict::Send,
+        }
+    }
+}
+
+/// A tag as it stands in the header.
+pub(crate) fn quoted(tag: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("\"{tag}\"")).ok()
+}
+
+/// A tag as a client may write it in an address: with `W/` and quotes or without.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let text = text.strip_prefix("W/").unwrap_or(text);
+    plain(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
+}
+
+/// Without what a web server that compressed the answer appended.
+fn plain(opaque: &str) -> &str {
+    opaque.strip_suffix("-gzip").or_else(|| opaque.strip_suffix("-br")).unwrap_or(opaque)
+}
+
+/// The moment of an HTTP date, if it is one.
+pub(crate) fn parse_date(text: &str) -> Option<Time> {
+    httpdate::parse_http_date(text.trim()).ok().map(Time::from)
+}
+
+/// A moment as an HTTP date. A date cannot lie before 1970 or after 9999; those are moved to the nearest end.
+pub(crate) fn format_date(time: Time) -> Option<HeaderValue> {
+    let time = time.max(Time::from_secs(0));
+    HeaderValue::from_str(&httpdate::fmt_http_date(time.into())).ok()
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next()?;
+    // A date given twice is no date.
+    if lines.next().is_some() { None } else { parse_date(line.to_str().ok()?) }
+}
+
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
+    let mut list: Option<Vec<Tag>> = None;
+    for line in headers.get_all(name) {
+        let text = line.to_str().ok()?.trim();
+        if text == "*" {
+            return Some(Tags::Any);
+        }
+        list.get_or_insert_default().extend(parse_tags(text)?);
+    }
+    list.map(Tags::List)
+}
+
+/// `"a", W/"b"`; nothing if there is anything else in it.
+fn parse_tags(text: &str) -> Option<Vec<Tag>> {
+    let mut tags = vec![];
+    let mut rest = text.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let (weak, quoted) = match rest.strip_prefix("W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, rest),
+        };
+        let (opaque, behind) = quoted.strip_prefix('"')?.split_once('"')?;
+        tags.push(Tag { weak, opaque: plain(opaque).to_owned() });
+        let next = behind.trim_start_matches([' ', '\t']);
+        if !next.is_empty() && !next.starts_with(',') {
+            return None;
+        }
+        rest = next.trim_start_matches([' ', '\t', ',']);
+    }
+    if tags.is_empty() { None } else { Some(tags) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
+    const EARLIER: &str = "Fri, 20 Nov 2026 11:59:59 GMT";
+
+    fn verdict(given: &[(HeaderName, &str)]) -> Verdict {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(name, value.parse().unwrap());
+        }
+        Conditions::new(&headers, None).judge("k2", parse_date(NOW))
+    }
+
+    #[test]
+    fn each_condition_by_itself() {
+        use Verdict::{Fails, Same, Send};
+        let cases = [
+            (IF_NONE_MATCH, "\"k2\"", Same),
+            (IF_NONE_MATCH, "W/\"k2\"", Same),
+            (IF_NONE_MATCH, "\"k2-gzip\"", Same),
+            (IF_NONE_MATCH, "W/\"k2-br\"", Same),
+            (IF_NONE_MATCH, "\"x\" , W/\"k2\"", Same),
+            (IF_NONE_MATCH, ",\"x,y\",\"k2\",", Same),
+            (IF_NONE_MATCH, "*", Same),
+            (IF_NONE_MATCH, "\"x\"", Send),
+            (IF_NONE_MATCH, "k2", Send),
+            (IF_NONE_MATCH, "\"k2", Send),
+            (IF_NONE_MATCH, "\"k2\" \"x\"", Send),
+            (IF_NONE_MATCH, "", Send),
+            (IF_MODIFIED_SINCE, NOW, Same),
+            (IF_MODIFIED_SINCE, "Friday, 20-Nov-26 12:00:00 GMT", Same),
+            (IF_MODIFIED_SINCE, EARLIER, Send),
+            (IF_MODIFIED_SINCE, "yesterday", Send),
+            (IF_MATCH, "\"k2\"", Send),
+            (IF_MATCH, "\"k2-gzip\"", Send),
+            (IF_MATCH, "*", Send),
+            (IF_MATCH, "\"x\", \"k2\"", Send),
+            (IF_MATCH, "W/\"k2\"", Fails),
+            (IF_MATCH, "\"x\"", Fails),
+            (IF_MATCH, "x", Send),
+            (IF_UNMODIFIED_SINCE, NOW, Send),
+            (IF_UNMODIFIED_SINCE, EARLIER, Fails),
+            (IF_UNMODIFIED_SINCE, "yesterday", Send),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(verdict(&[(name.clone(), value)]), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_rfc() {
+        use Verdict::{Fails, Same, Send};
+        // Tags go before dates.
+        assert_eq!(verdict(&[(IF_MATCH, "\"k2\""), (IF_UNMODIFIED_SINCE, EARLIER)]), Send);
+        assert_eq!(verdict(&[(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, NOW)]), Send);
+        assert_eq!(verdict(&[(IF_NONE_MATCH, "\"k2\""), (IF_MODIFIED_SINCE, EARLIER)]), Same);
+        // What was demanded goes before what was seen.
+        assert_eq!(verdict(&[(IF_MATCH, "\"x\""), (IF_NONE_MATCH, "\"k2\"")]), Fails);
+        assert_eq!(verdict(&[(IF_UNMODIFIED_SINCE, EARLIER), (IF_NONE_MATCH, "\"k2\"")]), Fails);
+        // Several lines are one list; a date given twice is none.
+        assert_eq!(verdict(&[(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, "\"k2\"")]), Same);
+        assert_eq!(verdict(&[(IF_MODIFIED_SINCE, NOW), (IF_MODIFIED_SINCE, NOW)]), Send);
+    }
+
+    #[test]
+    fn a_tag_in_an_address_needs_no_quotes() {
+        for text in ["k2", "\"k2\"", "W/\"k2\"", " k2-gzip", "\"k2-br\""] {
+            assert_eq!(bare(text), "k2", "{text}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"k2\""));
+        for (seen, verdict) in [(Seen::Tag("k1".into()), Verdict::Send), (Seen::Nothing, Verdict::Send)] {
+            assert_eq!(Conditions::new(&headers, Some(&seen)).judge("k2", None), verdict);
+        }
+        let seen = Seen::Tag("k2".into());
+        assert_eq!(Conditions::new(&HeaderMap::new(), Some(&seen)).judge("k2", None), Verdict::Same);
+    }
+
+    #[test]
+    fn dates_of_any_age_can_be_told() {
+        assert_eq!(format_date(Time::from_secs(-5)).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert!(format_date(Time::from_secs(i64::MAX)).is_some());
+    }
+
+    #[test]
+    fn what_was_seen_is_a_tag_or_nothing() {
+        let seen = |q| Seen::asked(Question::new(Some(q)).unwrap()).unwrap();
+        assert_eq!(seen("k=a"), None);
+        assert_eq!(seen("seen=none"), Some(Seen::Nothing));
+        assert_eq!(seen("seen="), Some(Seen::Nothing));
+        assert_eq!(seen("seen=%22k2%22"), Some(Seen::Tag("k2".into())));
+        assert_eq!(seen("seen=k2"), Some(Seen::Tag("k2".into())));
+    }
+}

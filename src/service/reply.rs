@@ -1,0 +1,269 @@
+//! Answers: the one place that knows status codes and the headers every answer carries.
+//!
+//! A [`Refusal`] is what the rest of the service returns as an error. Its text is one line that tells the client what to
+//! do; it never holds a secret nor the place of a file. What the operator must know of it is logged here, once.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, StatusCode};
+
+use super::accept;
+use crate::model::{ContentType, Error, Kind};
+
+/// What caches may do with an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cache {
+    /// Keep it, but ask again before each use.
+    Revalidate,
+    /// The same, and only the client's own cache: who may see it depends on a secret.
+    Private,
+    /// Keep nothing.
+    Never,
+}
+
+impl Cache {
+    fn value(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Revalidate => "no-cache",
+            Self::Private => "private, no-cache",
+            Self::Never => "no-store",
+        })
+    }
+}
+
+/// A request that is not done, and why.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    text: Cow<'static, str>,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+    cache: Cache,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, text: text.into(), retry_after: None, allow: None, cache: Cache::Never }
+    }
+
+    /// The request is wrong.
+    pub(crate) fn invalid(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// A secret is needed, or the one given is wrong.
+    pub(crate) fn unauthorized(text: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, text)
+    }
+
+    /// Not with this secret, or not at all.
+    pub(crate) fn forbidden(text: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+
+    /// There is nothing there.
+    pub(crate) fn missing(text: &'static str, cache: Cache) -> Self {
+        Self { cache, ..Self::new(StatusCode::NOT_FOUND, text) }
+    }
+
+    /// There is something there, but it does not do this; `allow` lists what it does.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        let text = format!("this method does nothing here; use {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
+    }
+
+    /// An If-Match or If-Unmodified-Since does not hold.
+    pub(crate) fn condition(cache: Cache) -> Self {
+        let text = "the condition of the request does not hold; read the key again";
+        Self { cache, ..Self::new(StatusCode::PRECONDITION_FAILED, text) }
+    }
+
+    /// More than is taken.
+    pub(crate) fn too_large(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// A body of a type that is not understood.
+    pub(crate) fn unsupported(text: &'static str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+    }
+
+    /// Too many wrong secrets came from this address.
+    pub(crate) fn paused(seconds: u64) -> Self {
+        let text = format!("too many wrong secrets from this address; try again in {seconds} s");
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
+    }
+
+    /// Something that a person must mend; `text` names it.
+    pub(crate) fn damaged(text: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// Something went wrong that nobody foresaw.
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why")
+    }
+
+    /// The answer: a problem in JSON (RFC 9457) to who accepts JSON, else a line of text.
+    pub(crate) fn answer(self, headers: &HeaderMap) -> Response {
+        let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let json = accept::lists(headers, &["application/json", "application/problem+json"]);
+        let (content_type, body) = if json {
+            let problem = serde_json::json!({
+                "type": "about:blank",
+                "title": self.status.canonical_reason().unwrap_or("Error"),
+                "status": self.status.as_u16(),
+                "detail": line,
+            });
+            ("application/problem+json", format!("{problem}\n"))
+        } else {
+            (ContentType::TEXT, line + "\n")
+        };
+        let mut response = shell(self.status, self.cache, content_type, body.into());
+        let out = response.headers_mut();
+        out.insert(VARY, HeaderValue::from_static("Accept"));
+        if let Some(seconds) = self.retry_after {
+            out.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = self.allow {
+            out.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // Not Basic: a browser would ask for a name and a password over the page.
+            out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kvs\""));
+        }
+        response
+    }
+}
+
+/// The text of an error of kind `Failed` or the like may name files of the server, so it goes to the log only.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let (status, text) = match error.kind() {
+            Kind::Invalid => return Self::invalid(error.to_string()),
+            Kind::TooLarge => return Self::too_large(error.to_string()),
+            Kind::Busy => {
+                tracing::warn!("{error}");
+                let text = "the store is busy; nothing was done, try again shortly";
+                return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+            }
+            Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "there is no room left; nothing was stored"),
+            Kind::Damaged => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the store is damaged and takes no writes; /status names the place")
+            }
+            Kind::Failed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the store failed; read the key to see whether a write was done")
+            }
+        };
+        tracing::error!("{error}");
+        Self::new(status, text)
+    }
+}
+
+fn shell(status: StatusCode, cache: Cache, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    headers.insert(CACHE_CONTROL, cache.value());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+/// 200 with plain text, byte for byte.
+pub(crate) fn text(body: impl Into<Bytes>, cache: Cache) -> Response {
+    shell(StatusCode::OK, cache, ContentType::TEXT, body.into())
+}
+
+/// 200 with these bytes; `headers` say what they are and replace those of plain text.
+pub(crate) fn bytes(
+    body: Bytes,
+    cache: Cache,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> Response {
+    let mut response = shell(StatusCode::OK, cache, ContentType::TEXT, body);
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// 304: what the client has is what there is.
+pub(crate) fn same(cache: Cache, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Response {
+    let mut response = bodiless(StatusCode::NOT_MODIFIED, cache);
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// 204 that says which methods there are.
+pub(crate) fn options(allow: &'static str) -> Response {
+    let mut response = bodiless(StatusCode::NO_CONTENT, Cache::Never);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// Asks the client to wait a little before it asks again.
+pub(crate) fn retry_after(response: &mut Response, seconds: u64) {
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+}
+
+fn bodiless(status: StatusCode, cache: Cache) -> Response {
+    // A body of known size 0 would be given `Content-Length: 0`, which a 304 and a 204 must not carry
+    // (RFC 9110 section 8.6); an empty stream has no known size.
+    let nothing = futures_util::stream::empty::<Result<Bytes, std::convert::Infallible>>();
+    let mut response = Response::new(Body::from_stream(nothing));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, cache.value());
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(kind: Kind) -> u16 {
+        Refusal::from(Error::new(kind, "/home/someone/data/default.yaml")).answer(&HeaderMap::new()).status().as_u16()
+    }
+
+    #[test]
+    fn every_kind_has_its_status() {
+        let kinds = [Kind::Invalid, Kind::TooLarge, Kind::Busy, Kind::Full, Kind::Damaged, Kind::Failed];
+        assert_eq!(kinds.map(status), [400, 413, 503, 507, 500, 500]);
+    }
+
+    #[test]
+    fn a_failure_names_no_file() {
+        for kind in [Kind::Busy, Kind::Full, Kind::Damaged, Kind::Failed] {
+            let refusal = Refusal::from(Error::new(kind, "/home/someone/data/default.yaml"));
+            assert!(!refusal.text.contains("home"), "{}", refusal.text);
+        }
+    }
+
+    #[test]
+    fn a_text_stays_on_its_line() {
+        let response = Refusal::invalid("a\r\nSet-Cookie: x").answer(&HeaderMap::new());
+        let length = response.headers().get(CONTENT_LENGTH).unwrap();
+        assert_eq!(length, "17");
+        assert_eq!(response.headers().get(X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff");
+    }
+
+    #[test]
+    fn json_is_for_who_names_it() {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static("text/html, */*"));
+        let kind = |r: Response| r.headers().get(CONTENT_TYPE).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(kind(Refusal::invalid("x").answer(&headers)), ContentType::TEXT);
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+        assert_eq!(kind(Refusal::invalid("x").answer(&headers)), "application/problem+json");
+    }
+}

@@ -1,0 +1,90 @@
+//! What a read shows, and how it becomes an answer: the way every read goes, of one key or of a list.
+
+use async_trait::async_trait;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
+use http::request::Parts;
+
+use super::Service;
+use super::condition::{self, Conditions, Seen, Verdict};
+use super::form::Question;
+use super::reply::{self, Cache, Refusal};
+use super::wait::{self, Hold};
+use crate::model::{Bucket, Revision, Time};
+
+/// What was found at one moment.
+pub(crate) struct View {
+    /// The revision of the bucket at that moment: a later change is one after it.
+    pub(crate) moved: Revision,
+    /// When it ends by itself, if it does.
+    pub(crate) ends: Option<Time>,
+    /// What there is to show.
+    pub(crate) shown: Option<Shown>,
+}
+
+/// Something to show.
+pub(crate) struct Shown {
+    /// Its tag, without quotes. It differs whenever anything else here differs.
+    pub(crate) tag: String,
+    /// When it was modified, if that can be told.
+    pub(crate) modified: Option<Time>,
+    /// The headers that say what it is.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The bytes.
+    pub(crate) body: Bytes,
+}
+
+/// Something that can be looked at again and again, while a client waits for it to change.
+#[async_trait]
+pub(crate) trait Look: Send + Sync {
+    /// What is there now.
+    async fn look(&self, service: &Service) -> Result<View, Refusal>;
+}
+
+/// Looks, waits if the client wants to, and answers.
+pub(crate) async fn answer(
+    service: &Service,
+    parts: &Parts,
+    (bucket, cache): (&Bucket, Cache),
+    looking: &dyn Look,
+) -> Result<Response, Refusal> {
+    let question = Question::new(parts.uri.query())?;
+    let seen = Seen::asked(question)?;
+    let conditions = Conditions::new(&parts.headers, seen.as_ref());
+    let until_there = matches!(seen, Some(Seen::Nothing));
+    let is_news = |view: &View| match &view.shown {
+        Some(shown) => conditions.judge(&shown.tag, shown.modified) != Verdict::Same,
+        None => !until_there,
+    };
+    let span = if conditions.has_seen() { wait::asked(parts, question)? } else { wait::checked(question)? };
+    let (view, hold) = wait::hold(service, bucket, span, looking, is_news).await?;
+
+    let Some(shown) = view.shown else {
+        let mut response = Refusal::missing("no such key", cache).answer(&parts.headers);
+        advise(&mut response, hold);
+        return Ok(response);
+    };
+    let verdict = conditions.judge(&shown.tag, shown.modified);
+    let mut headers: Vec<(HeaderName, HeaderValue)> = vec![];
+    headers.extend(condition::quoted(&shown.tag).map(|tag| (ETAG, tag)));
+    // Not later than the Date of the answer (RFC 9110 section 8.8.2.1).
+    let modified = shown.modified.map(|m| m.min(service.settings.clock.now()));
+    headers.extend(modified.and_then(condition::format_date).map(|date| (LAST_MODIFIED, date)));
+    let mut response = match verdict {
+        Verdict::Fails => return Err(Refusal::condition(cache)),
+        Verdict::Same => reply::same(cache, headers),
+        Verdict::Send => {
+            headers.extend(shown.headers);
+            reply::bytes(shown.body, cache, headers)
+        }
+    };
+    advise(&mut response, hold);
+    Ok(response)
+}
+
+fn advise(response: &mut Response, hold: Hold) {
+    if let Hold::Declined { retry_after } = hold {
+        reply::retry_after(response, retry_after);
+    }
+}

@@ -1,0 +1,131 @@
+//! Long polls: a read that is held until there is news, the client's time is up, or the program stops.
+//!
+//! No change is missed: what was looked at carries the revision of its bucket, and the store wakes for anything after it.
+
+use std::time::Duration;
+
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::Service;
+use super::form::Question;
+use super::reply::Refusal;
+use super::view::{Look, View};
+use crate::model::{Bucket, Clock, Time};
+
+/// Seconds after which a client that could not be held may ask again.
+const AGAIN: u64 = 2;
+/// The same when the program stops: another one takes over.
+const AGAIN_AFTER_STOP: u64 = 1;
+/// What ends by itself is looked at no sooner than this after its end: the store's clock may be a little behind ours.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// How long the client wants to wait: `wait=SECONDS` in the address, else `Prefer: wait=SECONDS` (RFC 7240).
+///
+/// # Errors
+/// A `wait` in the address that is no whole number. A preference that is not understood is ignored, as the RFC has it.
+pub(crate) fn asked(parts: &Parts, question: Question<'_>) -> Result<Option<Duration>, Refusal> {
+    let seconds = match question.number("wait", 0)? {
+        Some(seconds) => Some(seconds),
+        None => preferred(parts),
+    };
+    Ok(seconds.filter(|s| *s > 0).map(Duration::from_secs))
+}
+
+/// For a client that did not say what it has seen: it is answered at once, but not misunderstood.
+pub(crate) fn checked(question: Question<'_>) -> Result<Option<Duration>, Refusal> {
+    question.number("wait", 0).map(|_| None)
+}
+
+fn preferred(parts: &Parts) -> Option<u64> {
+    let lines = parts.headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|line| line.split([',', ';'])).find_map(|preference| {
+        let (name, value) = preference.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+        (name.trim().eq_ignore_ascii_case("wait") && is_number).then(|| value.parse().unwrap_or(u64::MAX))
+    })
+}
+
+/// What became of a wish to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    /// There was no such wish, or it was fulfilled.
+    Done,
+    /// The client should come back.
+    Declined {
+        /// In so many seconds.
+        retry_after: u64,
+    },
+}
+
+/// Looks until there is news, at most for `span`, and returns the last look.
+pub(crate) async fn hold(
+    service: &Service,
+    bucket: &Bucket,
+    span: Option<Duration>,
+    looking: &dyn Look,
+    is_news: impl Fn(&View) -> bool + Send + Sync,
+) -> Result<(View, Hold), Refusal> {
+    let settings = &service.settings;
+    let mut view = looking.look(service).await?;
+    let Some(span) = span.filter(|_| !is_news(&view)) else { return Ok((view, Hold::Done)) };
+    let Some(_place) = settings.waiters.enter(bucket) else {
+        return Ok((view, Hold::Declined { retry_after: AGAIN }));
+    };
+    let deadline = Instant::now() + span.min(settings.max_wait);
+    loop {
+        tokio::select! {
+            // In this order: a bucket that never rests must not keep a waiter beyond its time.
+            biased;
+            () = settings.stop.cancelled() => {
+                return Ok((view, Hold::Declined { retry_after: AGAIN_AFTER_STOP }));
+            }
+            () = tokio::time::sleep_until(deadline) => return Ok((view, Hold::Done)),
+            moved = service.store.changed(bucket, view.moved) => { moved?; }
+            () = end_of(view.ends, settings.clock.as_ref()) => {}
+        }
+        view = looking.look(service).await?;
+        if is_news(&view) {
+            return Ok((view, Hold::Done));
+        }
+    }
+}
+
+async fn end_of(ends: Option<Time>, clock: &dyn Clock) {
+    match ends {
+        Some(end) => tokio::time::sleep(end.since(clock.now()) + GRACE).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(query: &str, prefer: Option<&str>) -> Parts {
+        let mut request = http::Request::builder().uri(format!("/?{query}"));
+        if let Some(prefer) = prefer {
+            request = request.header("Prefer", prefer);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn ask(query: &str, prefer: Option<&str>) -> Result<Option<u64>, Refusal> {
+        let parts = parts(query, prefer);
+        asked(&parts, Question::new(parts.uri.query()).unwrap()).map(|d| d.map(|d| d.as_secs()))
+    }
+
+    #[test]
+    fn the_address_goes_before_the_preference() {
+        assert_eq!(ask("wait=3", Some("wait=9")).unwrap(), Some(3));
+        assert_eq!(ask("k=a", Some("wait=9")).unwrap(), Some(9));
+        assert_eq!(ask("k=a", Some("respond-async, Wait = \"9\"; x=1")).unwrap(), Some(9));
+        assert_eq!(ask("k=a", Some("wait=soon")).unwrap(), None);
+        assert_eq!(ask("wait=0", Some("wait=9")).unwrap(), None);
+        assert_eq!(ask("", None).unwrap(), None);
+        for bad in ["wait=", "wait=x", "wait=-1", "wait=1.5", "wait=%zz"] {
+            assert!(ask(bad, None).is_err(), "{bad}");
+        }
+    }
+}

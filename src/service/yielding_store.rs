@@ -1,0 +1,84 @@
+//! A test double: a store of one bucket that lets other tasks go on before and after each call, as a store with a disk
+//! does. It knows `get` and `apply` and no more; what needs a whole store is tested in `tests/`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::task::yield_now;
+
+use crate::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Query, Result, Revision, Snapshot};
+use crate::store::{Judged, Limits, Report, Store, Task, judge};
+
+pub(super) struct YieldingStore {
+    clock: Arc<dyn Clock>,
+    content: Mutex<(Revision, BTreeMap<Key, Entry>)>,
+}
+
+impl YieldingStore {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, content: Mutex::default() }
+    }
+
+    fn look(&self, keys: &[Key]) -> Snapshot {
+        let content = self.content.lock();
+        let now = self.clock.now();
+        let live = |key: &Key| content.1.get(key).filter(|e| e.is_live(now)).cloned();
+        Snapshot { revision: content.0, entries: keys.iter().map(live).collect() }
+    }
+
+    fn change(&self, batch: &Batch) -> Result<Outcome> {
+        let mut content = self.content.lock();
+        let at = (self.clock.now(), content.0);
+        let changes = match judge(batch, Limits::default(), at, |key| content.1.get(key).cloned())? {
+            Judged::Refused { index, found } => return Ok(Outcome::Refused { index, found }),
+            Judged::Go { changes } => changes,
+        };
+        for (key, change, revision) in &changes {
+            content.0 = revision.unwrap_or(content.0);
+            match &change.after {
+                Some(entry) => content.1.insert(key.clone(), entry.clone()),
+                None => content.1.remove(key),
+            };
+        }
+        let changes = changes.into_iter().map(|(_, change, _)| change).collect();
+        Ok(Outcome::Committed { revision: content.0, changes })
+    }
+}
+
+#[async_trait]
+impl Store for YieldingStore {
+    async fn get(&self, _: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        yield_now().await;
+        let found = self.look(keys);
+        yield_now().await;
+        Ok(found)
+    }
+
+    async fn apply(&self, _: &Bucket, batch: Batch) -> Result<Outcome> {
+        yield_now().await;
+        let outcome = self.change(&batch);
+        // Longer than a `get` takes, so that others see what is stored before the writer knows that it is.
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        outcome
+    }
+
+    async fn scan(&self, _: &Bucket, _: Query) -> Result<Page> {
+        unimplemented!("not asked for here")
+    }
+
+    async fn changed(&self, _: &Bucket, _: Revision) -> Result<Revision> {
+        unimplemented!("not asked for here")
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        unimplemented!("not asked for here")
+    }
+
+    async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
+        unimplemented!("not asked for here")
+    }
+}

@@ -1,0 +1,170 @@
+//! Nothing but the program's answers is ever served: no secret, no settings, no data, no backup. No secret is logged.
+
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::client::{self, Answer};
+use crate::script::{form, form_with};
+use crate::servers::{Server, Way};
+use crate::site::{MARK, SECRET, Site, WRONG, give_to_server};
+
+const WAYS: &[Way] = &[Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::NginxProxy, Way::Http];
+
+/// Files of a site, by the path from its folder. Those that kvs makes itself are not among them.
+const FILES: &[&str] = &[
+    "auth.txt~",
+    "auth.txt.bak",
+    ".auth.txt.swp",
+    "#auth.txt#",
+    "auth",
+    "config.yaml.old",
+    "kvs.fcgi.bak",
+    "kvs.fcgi.old",
+    "kvs.cgi~",
+    "notes.html",
+    "index.html",
+    "picture.png",
+    ".git/config",
+    ".git/HEAD",
+    ".env",
+    "data/default.yaml.new",
+    "data/default.torn",
+    "data/blobs/0a1b2c",
+    "data/index.html",
+    "sub/auth.txt",
+];
+
+fn site_full_of_files() -> Site {
+    let site = Site::new();
+    let data = site.root().join("data");
+    for folder in ["data/blobs", ".git", "sub"] {
+        fs::create_dir_all(site.root().join(folder)).unwrap();
+    }
+    give_to_server(&data);
+    for file in FILES {
+        fs::write(site.root().join(file), MARK).unwrap();
+    }
+    fs::write(site.root().join("config.yaml"), format!("# {MARK}\n")).unwrap();
+    site
+}
+
+/// Ways to write the path of a file that a server might take for the same.
+fn spellings(path: &str) -> Vec<String> {
+    let dots = path.replace('.', "%2e");
+    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+    let first = format!("%{:02X}{}", name.as_bytes()[0], &name[1..]);
+    let slash = if folder.is_empty() { "" } else { "/" };
+    vec![
+        format!("/{path}"),
+        format!("//{path}"),
+        format!("/./{path}"),
+        format!("/nowhere/../{path}"),
+        format!("/nowhere/%2e%2e/{path}"),
+        format!("/{dots}"),
+        format!("/{folder}{slash}{first}"),
+        format!("/{}", path.to_uppercase()),
+        format!("/{path}/"),
+        format!("/{path}/more"),
+        format!("/{path}?x=1"),
+        format!("/{path}%00.html"),
+        format!("/{path};.html"),
+        format!("/{}", path.replace('/', "//")),
+        format!("/{}", path.replace('/', "%2F")),
+        format!("/kvs.fcgi/../{path}"),
+        format!("/kvs.fcgi/{path}"),
+        format!("/kvs.cgi/{path}"),
+    ]
+}
+
+#[test]
+fn no_file_is_served_in_any_way() {
+    for &way in WAYS {
+        let server = Server::start_in(site_full_of_files(), way);
+        let stored = server.send(&form(&format!("hidden={MARK}")));
+        assert_eq!(stored.status, 200, "{way:?}: {}", stored.text());
+        assert!(server.site.root().join("data/default.yaml").exists(), "{way:?}: the data is elsewhere");
+
+        let made =
+            ["auth.txt", "auth_sample.txt", "config.yaml", ".htaccess", "data/default.yaml", "data/default.lock"];
+        for path in FILES.iter().copied().chain(made) {
+            for spelling in spellings(path) {
+                for method in ["GET", "POST"] {
+                    let answer = ask(&server, method, &spelling);
+                    let fault = fault(&answer);
+                    assert!(fault.is_none(), "{way:?}: {method} {spelling}: {fault:?}: {answer:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_folder_is_listed_in_any_way() {
+    for &way in WAYS {
+        let server = Server::start_in(site_full_of_files(), way);
+        assert_eq!(server.send(&form("a=1")).status, 200, "{way:?}");
+        for path in ["/data", "/data/", "/data/blobs", "/data/blobs/", "/.git/", "/sub/", "/sub", "//data//", "/DATA/"]
+        {
+            let answer = ask(&server, "GET", path);
+            assert!(fault(&answer).is_none(), "{way:?}: {path}: {answer:?}");
+            for name in ["default.yaml", "0a1b2c", "HEAD", "auth.txt", "Index of"] {
+                assert!(!answer.text().contains(name), "{way:?}: {path} tells of {name}: {}", answer.text());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_logged_in_any_way() {
+    let basic = STANDARD.encode(format!("anybody:{SECRET}"));
+    for &way in WAYS {
+        let mut server = Server::start(way);
+        let right = [
+            form("a=1"),
+            form_with(&format!("Authorization: Bearer {SECRET}\r\n"), "a=2"),
+            form_with(&format!("Authorization: Basic {basic}\r\n"), "a=3"),
+            form_with(&format!("X-KVS-Auth: {SECRET}\r\n"), "a=4"),
+        ];
+        for request in right {
+            assert_eq!(server.send(&request).status, 200, "{way:?}\n{}", server.site.logs());
+        }
+        let faulty = [
+            form_with("", &format!("a%00=5&auth={SECRET}")),
+            form_with("", &format!("a=5&auth={SECRET}&auth={SECRET}")),
+            form_with("", &format!("a=5&auth={WRONG}")),
+            form_with(&format!("Authorization: Bearer {WRONG}\r\n"), "a=5"),
+        ];
+        for request in faulty {
+            let answer = server.send(&request);
+            assert!((400..500).contains(&answer.status), "{way:?}: {}", answer.status);
+            assert!(!answer.text().contains(SECRET) && !answer.text().contains(WRONG), "{way:?}: {}", answer.text());
+        }
+        assert!(server.stop().is_empty(), "{way:?}: a process is left");
+        let logs = server.site.logs();
+        assert!(logs.contains("---"), "no log was found");
+        for secret in [SECRET, WRONG, basic.as_str()] {
+            assert!(!logs.contains(secret), "{way:?}: a secret in a log:\n{logs}");
+        }
+    }
+}
+
+fn ask(server: &Server, method: &str, path: &str) -> Answer {
+    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n{length}\r\n");
+    client::send(server.port, request.as_bytes())
+}
+
+/// Why an answer tells more than it may.
+fn fault(answer: &Answer) -> Option<&'static str> {
+    let text = answer.text();
+    if text.contains(MARK) || text.contains(SECRET) {
+        return Some("what must be hidden");
+    }
+    if text.contains("RewriteRule") || text.contains("A good secret is long") {
+        return Some("a file of the site");
+    }
+    // Only the pages of kvs itself are there, and none of the paths names one.
+    (answer.status == 200).then_some("a page")
+}

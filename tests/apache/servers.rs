@@ -1,0 +1,253 @@
+//! Starts kvs in each of the ways it can be reached, on a free port of 127.0.0.1, and stops it again.
+//!
+//! What always holds: when a [`Server`] is dropped, also by a panic, its processes and its folder are gone.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{self, Answer};
+use crate::fastcgi_client;
+use crate::site::{Site, am_root, server_names};
+
+/// A way to reach kvs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// `kvs serve --http`: what all others are measured by.
+    Http,
+    ModFcgid,
+    ModCgid,
+    ModProxyFcgi,
+    NginxFastcgi,
+    NginxProxy,
+    /// `cgi-fcgi` of libfcgi as the client of `kvs serve --fastcgi`.
+    CgiFcgi,
+}
+
+impl Way {
+    /// Whether Apache is in front.
+    pub(crate) fn is_apache(self) -> bool {
+        matches!(self, Self::ModFcgid | Self::ModCgid | Self::ModProxyFcgi)
+    }
+
+    /// Whether the web server finds the program in the folder of the site and starts it.
+    pub(crate) fn is_spawned(self) -> bool {
+        matches!(self, Self::ModFcgid | Self::ModCgid)
+    }
+}
+
+/// A running kvs and whatever stands in front of it.
+pub(crate) struct Server {
+    pub(crate) way: Way,
+    pub(crate) port: u16,
+    pub(crate) site: Site,
+    /// In the order in which they are to be stopped: the one in front first.
+    children: Vec<Child>,
+}
+
+impl Server {
+    /// Starts it and waits until it answers.
+    pub(crate) fn start(way: Way) -> Self {
+        Self::start_in(Site::new(), way)
+    }
+
+    /// The same in a folder that was prepared.
+    pub(crate) fn start_in(site: Site, way: Way) -> Self {
+        let mut this = Self { way, port: free_port(), site, children: vec![] };
+        match way {
+            Way::Http => this.start_kvs(&["--http", &format!("127.0.0.1:{}", this.port)]),
+            Way::ModFcgid => this.start_apache("mod_fcgid"),
+            Way::ModCgid => this.start_apache("mod_cgid"),
+            Way::ModProxyFcgi => {
+                this.start_kvs_on_socket();
+                this.start_apache("mod_proxy_fcgi");
+            }
+            Way::NginxFastcgi => {
+                this.start_kvs_on_socket();
+                let socket = this.socket().display().to_string();
+                this.start_nginx("kvs-fastcgi.conf", "/run/kvs/kvs.sock", &socket);
+            }
+            Way::NginxProxy => {
+                let behind = format!("127.0.0.1:{}", free_port());
+                this.start_kvs(&["--http", &behind]);
+                this.start_nginx("kvs-proxy.conf", "127.0.0.1:8080;", &format!("{behind};"));
+            }
+            Way::CgiFcgi => this.start_kvs_on_socket(),
+        }
+        this.wait_until_it_answers();
+        this
+    }
+
+    /// Sends a request (which asks to close the connection) and returns the answer.
+    pub(crate) fn send(&self, request: &[u8]) -> Answer {
+        match self.way {
+            Way::CgiFcgi => fastcgi_client::send(&self.socket(), request),
+            _ => client::send(self.port, request),
+        }
+    }
+
+    /// The process in front: Apache, nginx or kvs.
+    pub(crate) fn front(&mut self) -> &mut Child {
+        &mut self.children[0]
+    }
+
+    /// The process number of what is in front.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        let id = Pid::from_child(self.front());
+        kill_process(id, signal).unwrap();
+    }
+
+    /// Stops everything as an administrator would, and says what was still running of it half a minute later.
+    pub(crate) fn stop(&mut self) -> Vec<(i32, String)> {
+        for mut child in self.children.drain(..) {
+            end(&mut child);
+        }
+        let start = Instant::now();
+        loop {
+            let left = self.site.programs();
+            if left.is_empty() || start.elapsed() > Duration::from_secs(30) {
+                return left;
+            }
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.site.run().join("kvs.sock")
+    }
+
+    fn start_kvs(&mut self, listen: &[&str]) {
+        let root = self.site.root();
+        let mut command = Command::new(root.join("kvs.fcgi"));
+        command.arg("serve").args(listen);
+        command.arg("--store").arg(format!("yaml:{}", root.join("data").display()));
+        command.arg("--auth").arg(root.join("auth.txt"));
+        self.spawn(command, "kvs");
+    }
+
+    fn start_kvs_on_socket(&mut self) {
+        let socket = self.socket();
+        self.start_kvs(&["--fastcgi", &format!("unix:{}", socket.display())]);
+        self.wait_for("its socket", || socket.exists());
+        // The web server is another user.
+        fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+
+    fn start_apache(&mut self, module: &str) {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");
+        let (user, group) = server_names();
+        let defines = [
+            ("KVS_DEPLOY", deploy.display().to_string()),
+            ("KVS_RUN", self.site.run().display().to_string()),
+            ("KVS_SITE", self.site.root().display().to_string()),
+            ("KVS_SOCKET", self.socket().display().to_string()),
+            ("KVS_PORT", self.port.to_string()),
+            ("KVS_USER", user),
+            ("KVS_GROUP", group),
+        ];
+        let mut command = Command::new("/usr/sbin/apache2");
+        command.arg("-f").arg(deploy.join("private.conf")).args(["-D", module, "-D", "FOREGROUND"]);
+        for (name, value) in defines {
+            command.arg("-C").arg(format!("Define {name} \"{value}\""));
+        }
+        self.spawn(command, "apache");
+    }
+
+    /// nginx with the server block of `deploy/nginx/`, `from` in it replaced by `to`.
+    fn start_nginx(&mut self, file: &str, from: &str, to: &str) {
+        let block = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx").join(file);
+        let block = fs::read_to_string(block).unwrap();
+        assert!(block.contains(from) && block.contains("listen 80;"), "{file} has another form");
+        let block = block.replace(from, to).replace("listen 80;", &format!("listen 127.0.0.1:{};", self.port));
+        let run = self.site.run();
+        let run_text = run.display();
+        let user = if am_root() { "user www-data;" } else { "" };
+        let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|what| format!("{what}_temp_path {run_text}/nginx_{what};\n"))
+            .concat();
+        let whole = format!(
+            "{user}\ndaemon off;\npid {run_text}/nginx.pid;\nerror_log {run_text}/nginx-error.log;\nevents {{}}\n\
+             http {{\naccess_log {run_text}/nginx-access.log;\n{scratch}{block}}}\n"
+        );
+        let path = run.join("nginx.conf");
+        fs::write(&path, whole).unwrap();
+        let mut command = Command::new("/usr/sbin/nginx");
+        command.arg("-e").arg(run.join("nginx-error.log")).arg("-c").arg(path);
+        self.spawn(command, "nginx");
+    }
+
+    fn spawn(&mut self, mut command: Command, name: &str) {
+        let log = File::create(self.site.run().join(format!("{name}-stderr.log"))).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.env_remove("KVS_HOME");
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}; see tests/packages.sh"));
+        self.children.insert(0, child);
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let request = b"GET /status HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
+        let (way, port, socket) = (self.way, self.port, self.socket());
+        self.wait_for("an answer to /status", || match way {
+            Way::CgiFcgi => fastcgi_client::send(&socket, request).status == 200,
+            _ => client::try_send(port, request).is_some_and(|answer| answer.status == 200),
+        });
+    }
+
+    fn wait_for(&mut self, what: &str, mut happened: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !happened() {
+            let dead = self.children.iter_mut().any(|child| child.try_wait().unwrap().is_some());
+            let late = start.elapsed() > Duration::from_secs(30);
+            assert!(!dead && !late, "{:?}: waited in vain for {what}\n{}", self.way, self.site.logs());
+            sleep(Duration::from_millis(30));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for mut child in self.children.drain(..) {
+            end(&mut child);
+        }
+        for (id, _) in self.site.programs() {
+            if let Some(id) = Pid::from_raw(id) {
+                _ = kill_process(id, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Asks a process to end; insists after fifteen seconds.
+fn end(child: &mut Child) {
+    if child.try_wait().ok().flatten().is_none() {
+        _ = kill_process(Pid::from_child(child), Signal::TERM);
+    }
+    let start = Instant::now();
+    while child.try_wait().ok().flatten().is_none() {
+        if start.elapsed() > Duration::from_secs(15) {
+            _ = child.kill();
+            _ = child.wait();
+            return;
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port that nobody listens on. Below those that the system gives to outgoing connections, and a range of its own
+/// for each run, so that nothing takes it before the server does.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = 20_000 + u16::try_from(std::process::id() % 150).unwrap() * 80;
+    loop {
+        let port = range + NEXT.fetch_add(1, Ordering::Relaxed) % 80;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}

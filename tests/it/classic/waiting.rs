@@ -1,0 +1,200 @@
+//! Long polls: held until there is news, answered at once where there is none to wait for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kvs::model::Bucket;
+use kvs::service::{Gate, Settings, Waiters};
+
+use super::{Answer, Endpoint, Headers, NO_HEADERS};
+
+/// Long enough to be told from an answer at once, on a machine that is busy.
+const HELD: Duration = Duration::from_millis(150);
+
+/// Asks, does something a little later, and tells how long the answer took.
+async fn meanwhile(kvs: &Endpoint, uri: &str, then: impl Future<Output = ()>) -> (Answer, Duration) {
+    let start = Instant::now();
+    let late = async {
+        tokio::time::sleep(HELD).await;
+        then.await;
+    };
+    let ask = async {
+        let answer = kvs.get(uri).await;
+        (answer, start.elapsed())
+    };
+    tokio::join!(ask, late).0
+}
+
+async fn post(kvs: &Endpoint, form: &str) {
+    assert_eq!(kvs.post(form).await.status, 200);
+}
+
+async fn tag(kvs: &Endpoint, uri: &str) -> String {
+    kvs.get(uri).await.header("etag").trim_matches('"').to_owned()
+}
+
+#[tokio::test]
+async fn a_change_wakes_who_waits_for_it() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let (answer, took) = meanwhile(&kvs, &uri, post(&kvs, "a=2&auth=s3cret")).await;
+    assert_eq!((answer.status, answer.text()), (200, "2"));
+    assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
+    assert!(!answer.headers.contains_key("retry-after"));
+    // Another key that takes over is news as well.
+    let uri = format!("/?k=a,b&wait=20&seen=%22{}%22", tag(&kvs, "/?k=a").await);
+    let (answer, _) = meanwhile(&kvs, &uri, post(&kvs, "b=3&auth=s3cret")).await;
+    assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "3", "b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_to_another_key_is_no_news() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let seen = tag(&kvs, "/?k=a").await;
+    let start = tokio::time::Instant::now();
+    let others = async {
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            post(&kvs, "b=1&auth=s3cret").await;
+        }
+    };
+    let uri = format!("/?k=a&wait=3&seen={seen}");
+    let ask = async {
+        let answer = kvs.get(&uri).await;
+        (answer, start.elapsed())
+    };
+    let ((answer, took), ()) = tokio::join!(ask, others);
+    assert_eq!((answer.status, took.as_secs()), (304, 3));
+    assert_eq!(answer.header("etag").trim_matches('"'), seen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_ends_and_is_capped() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let seen = tag(&kvs, "/?k=a").await;
+    let quoted = format!("\"{seen}\"");
+    let seen_query = format!("/?k=a&seen={seen}&wait=");
+    let cases = [
+        (format!("{seen_query}3"), None, 304, 3),
+        (format!("{seen_query}99999999999999999999999"), None, 304, 25),
+        (format!("{seen_query}0"), None, 304, 0),
+        ("/?k=missing&seen=none&wait=4".to_owned(), None, 404, 4),
+        ("/?k=a".to_owned(), Some("wait=5"), 304, 5),
+        ("/?k=a&wait=6".to_owned(), Some("wait=5"), 304, 6),
+        ("/?k=a".to_owned(), Some("wait=soon"), 304, 0),
+    ];
+    for (uri, prefer, status, seconds) in cases {
+        let start = tokio::time::Instant::now();
+        let headers = prefer.map_or(vec![], |p| vec![("prefer", p), ("if-none-match", quoted.as_str())]);
+        let answer = kvs.ask("GET", &uri, &headers).await;
+        assert_eq!((answer.status, start.elapsed().as_secs()), (status, seconds), "{uri} {prefer:?}");
+        assert!(!answer.headers.contains_key("retry-after"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_news_already_is_answered_at_once() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let start = tokio::time::Instant::now();
+    let cases: [(&str, Headers<'_>, u16); 6] = [
+        ("/?k=a&wait=20", NO_HEADERS, 200),
+        ("/?k=a&wait=20&seen=other", NO_HEADERS, 200),
+        ("/?k=a&wait=20&seen=none", NO_HEADERS, 200),
+        ("/?k=missing&wait=20", NO_HEADERS, 404),
+        ("/?k=missing&wait=20&seen=other", NO_HEADERS, 404),
+        ("/?k=a", &[("prefer", "wait=20"), ("if-match", "\"x\""), ("if-none-match", "*")], 412),
+    ];
+    for (uri, headers, status) in cases {
+        assert_eq!(kvs.ask("GET", uri, headers).await.status, status, "{uri}");
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_missing_key_can_be_waited_for() {
+    let kvs = Endpoint::new();
+    let (answer, took) = meanwhile(&kvs, "/?k=a&wait=20&seen=none", post(&kvs, "a=1&auth=s3cret")).await;
+    assert_eq!((answer.status, answer.text()), (200, "1"));
+    assert!(took >= HELD, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_news() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let (answer, took) = meanwhile(&kvs, &uri, kvs.delete("a")).await;
+    assert_eq!(answer.status, 404);
+    assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_end_is_news_though_nobody_wrote() {
+    let kvs = Endpoint::in_real_time();
+    post(&kvs, "b=2&auth=s3cret").await;
+    let form = axum::body::Body::from("a=1&auth=s3cret");
+    assert_eq!(kvs.send(super::request("POST", "/?ttl=1", NO_HEADERS, form)).await.status, 200);
+    let start = Instant::now();
+    let answer = kvs.get(&format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
+    assert_eq!((answer.status, answer.text()), (200, "2"));
+    assert!(start.elapsed() > Duration::from_millis(700) && start.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn all_are_answered_when_the_program_stops() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let (answer, took) = meanwhile(&kvs, &uri, async { kvs.stop.cancel() }).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (304, "1"));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let answer = kvs.get("/?k=x&wait=20&seen=none").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (404, "1"));
+}
+
+/// Lets nobody through while it is shut.
+struct ShutGate(AtomicBool);
+
+impl Gate for ShutGate {
+    fn enter(&self, _: &Bucket) -> Option<Box<dyn Send>> {
+        (!self.0.load(Ordering::SeqCst)).then(|| Box::new(()) as Box<dyn Send>)
+    }
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_asked_to_come_back() {
+    let shut = Waiters::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
+    for waiters in [Waiters::new(0), shut] {
+        let kvs = Endpoint::with(|s| Settings { waiters, ..s });
+        post(&kvs, "a=1&auth=s3cret").await;
+        let start = Instant::now();
+        let answer = kvs.get(&format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (304, "2"));
+        let answer = kvs.get("/?k=x&wait=20&seen=none").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (404, "2"));
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_given_back() {
+    let kvs = Endpoint::with(|s| Settings { waiters: Waiters::new(1), ..s });
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a&wait=1&seen={}", tag(&kvs, "/?k=a").await);
+    let both = || async { tokio::join!(kvs.get(&uri), kvs.get(&uri)) };
+    for _ in 0..2 {
+        let (one, other) = both().await;
+        assert_eq!((one.status, other.status), (304, 304));
+        let declined = [one, other].iter().filter(|a| a.headers.contains_key("retry-after")).count();
+        assert_eq!(declined, 1);
+    }
+    // A client that leaves gives its place back as well.
+    let left = tokio::time::timeout(Duration::from_millis(50), kvs.get(&uri)).await;
+    assert!(left.is_err());
+    assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
+}

@@ -1,0 +1,89 @@
+//! Editing with a scripted editor: done, a slip, a conflict, damage.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::Place;
+
+#[test]
+fn edit_stores_what_was_changed_and_leaves_no_copy() {
+    let place = Place::new();
+    for key in ["a", "b", "c"] {
+        place.run(&["set", key, "old"]).ok();
+    }
+    let editor = place.editor("sed -i -e '/^b:/d' -e 's/^a:.*/a: new/' \"$1\"; echo 'd: added' >> \"$1\"");
+    let run = place.with(&["edit"], &[("EDITOR", &editor)], b"").ok();
+    assert_eq!((run.text(), run.err.trim_end()), ("", "default: 2 written, 1 deleted"));
+    assert_eq!(place.run(&["list"]).ok().text(), "a\tnew\nc\told\nd\tadded\n");
+    let run = place.with(&["edit"], &[("VISUAL", "true"), ("EDITOR", &editor)], b"").ok();
+    assert_eq!(run.err.trim_end(), "nothing was changed");
+    assert_eq!(place.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn edit_begins_with_an_empty_bucket_too() {
+    let place = Place::new();
+    let editor = place.editor("echo 'greeting: hello' >> \"$1\"");
+    place.with(&["edit", "--bucket", "new"], &[("EDITOR", &editor)], b"").ok();
+    assert_eq!(place.run(&["get", "greeting", "--bucket", "new"]).ok().text(), "hello");
+}
+
+#[test]
+fn edit_asks_on_a_slip_and_keeps_the_copy_of_who_gives_up() {
+    let place = Place::new();
+    place.run(&["set", "a", "old"]).ok();
+    let slip = place.editor("echo 'a: [1, 2' > \"$1\"");
+    let run = place.with(&["edit"], &[("EDITOR", &slip)], b"what?\nx\n").fails(1, "(e)dit again");
+    assert!(run.err.contains("line 1"), "{run:?}");
+    let kept = place.leftovers().pop().unwrap();
+    let file = kept.join("default.yaml");
+    assert!(run.err.contains(file.to_str().unwrap()), "{run:?}");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "a: [1, 2\n");
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "old");
+    std::fs::remove_dir_all(kept).unwrap();
+
+    // A second round mends it.
+    let mends = place.editor("if grep -q new \"$1\"; then echo 'a: mended' > \"$1\"; else echo 'a: [new' > \"$1\"; fi");
+    place.with(&["edit"], &[("EDITOR", &mends)], b"e\n").ok();
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "mended");
+    assert_eq!(place.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn edit_does_not_write_over_what_others_wrote_meanwhile() {
+    let place = Place::new();
+    for key in ["a", "b"] {
+        place.run(&["set", key, "old"]).ok();
+    }
+    let kvs = env!("CARGO_BIN_EXE_kvs");
+    let other = format!("{kvs} set a theirs; sed -i 's/^a:.*/a: mine/' \"$1\"");
+    let run = place.with(&["edit"], &[("EDITOR", &place.editor(&other))], b"x\n").fails(1, "\"a\"");
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "theirs");
+    assert_eq!(place.leftovers().len(), 1, "{run:?}");
+    // Another key of theirs is no conflict, and is kept.
+    let other = format!("{kvs} set a again; sed -i 's/^b:.*/b: mine/' \"$1\"");
+    place.with(&["edit"], &[("EDITOR", &place.editor(&other))], b"").ok();
+    assert_eq!(place.run(&["list"]).ok().text(), "a\tagain\nb\tmine\n");
+}
+
+#[test]
+fn a_failing_editor_stores_nothing() {
+    let place = Place::new();
+    place.run(&["set", "a", "old"]).ok();
+    place.with(&["edit"], &[("EDITOR", &place.editor("echo 'a: new' > \"$1\"; exit 3"))], b"").fails(1, "the copy is ");
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "old");
+}
+
+#[test]
+fn a_damaged_bucket_is_mended_by_edit() {
+    let place = Place::new();
+    place.run(&["set", "a", "1"]).ok();
+    let mut text = place.read("data/default.yaml");
+    text.extend_from_slice(b"---\nbad: [1, 2\n...\n");
+    place.file("data/default.yaml", &text);
+    place.run(&["set", "b", "1"]).fails(1, "default.yaml");
+    place.with(&["edit"], &[("EDITOR", &place.editor("sed -i 's/^bad:.*/bad: mended/' \"$1\""))], b"").ok();
+    place.run(&["check"]).ok();
+    assert_eq!(place.run(&["list"]).ok().text(), "a\t1\nbad\tmended\n");
+}

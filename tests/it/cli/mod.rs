@@ -1,0 +1,96 @@
+//! The command line from outside: the built program over a temporary folder. Every run has an environment of its own, so
+//! that nothing set on this machine is felt.
+
+mod edit;
+mod formats;
+mod once;
+mod serving;
+mod settings;
+mod values;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A folder with the program at work in it.
+struct Place(TempDir);
+
+/// What a run came to.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    out: Vec<u8>,
+    err: String,
+}
+
+impl Run {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.out).unwrap()
+    }
+
+    #[track_caller]
+    fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn fails(self, code: i32, says: &str) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.contains(says), "{says:?} is not in {self:?}");
+        self
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::File::create(&path).unwrap().write_all(content.as_ref()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
+        command.args(args).current_dir(self.0.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("TMPDIR", self.0.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.with(args, &[], b"")
+    }
+
+    fn with(&self, args: &[&str], env: &[(&str, &str)], input: &[u8]) -> Run {
+        let mut child = self.command(args).envs(env.iter().copied()).spawn().unwrap();
+        // A program that does not read its input may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        let err = String::from_utf8(stderr).unwrap();
+        Run { code: status.code().unwrap_or(-1), out: stdout, err }
+    }
+
+    /// An editor that runs these lines of shell with the copy as `$1`.
+    fn editor(&self, lines: &str) -> String {
+        format!("sh {}", self.file("editor.sh", format!("{lines}\n")))
+    }
+
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("kvs-edit-")).collect()
+    }
+}

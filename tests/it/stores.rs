@@ -1,0 +1,37 @@
+//! Every store there is, against the suite.
+//!
+//! A new store is one line in [`stores!`]; with it the other tests that run on every store know it too.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kvs::memory::MemoryStore;
+use kvs::store::Store;
+use kvs::store::suite::{self, Setup};
+use kvs::yaml::{self, YamlStore};
+
+/// Makes an empty store; a store with files keeps them in the folder, which is empty as well.
+pub(crate) type Make = fn(Setup, &Path) -> Arc<dyn Store>;
+
+/// For each store its name and how to make it: a test that runs the suite on it, and its place in [`STORES`].
+macro_rules! stores {
+    ($($name:ident: $make:expr;)+) => {
+        /// The stores by name.
+        pub(crate) const STORES: &[(&str, Make)] = &[$((stringify!($name), $make)),+];
+
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $name() {
+            let make: Make = $make;
+            let folders = tempfile::tempdir().unwrap();
+            suite::run(async |setup| make(setup, &tempfile::tempdir_in(folders.path()).unwrap().keep())).await;
+        })+
+    };
+}
+
+stores! {
+    memory: |setup, _| Arc::new(MemoryStore::new(setup.clock, setup.limits));
+    yaml: |setup, folder| {
+        let options = yaml::Options { clock: setup.clock, limits: setup.limits, ..yaml::Options::default() };
+        Arc::new(YamlStore::open(folder, options).unwrap())
+    };
+}

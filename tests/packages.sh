@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine lacks. Does nothing, and asks nobody, when all is there.
+#
+# None of these packages may start a service here: the tests start private servers of their own, and port 80 may
+# belong to somebody. nginx would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
+set -euo pipefail
+
+# A file that shows that a package is there, and the package.
+wanted='
+/usr/sbin/apache2                                apache2-bin
+/usr/lib/apache2/modules/mod_fcgid.so            libapache2-mod-fcgid
+/usr/sbin/nginx                                  nginx-light
+/usr/bin/cgi-fcgi                                libfcgi-bin
+/usr/include/fcgiapp.h                           libfcgi-dev
+/usr/bin/chromium                                chromium
+/usr/bin/chromedriver                            chromium-driver
+/usr/lib/python3/dist-packages/yaml/__init__.py  python3-yaml
+/usr/bin/curl                                    curl
+/usr/bin/gcc                                     gcc
+/usr/bin/g++                                     g++
+/usr/bin/pkill                                   procps
+'
+missing=()
+while read -r file package; do
+  [ -z "$file" ] || [ -e "$file" ] || missing+=("$package")
+done <<<"$wanted"
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+give_up() {
+  printf 'The tests need these packages, and %s: %s\n' "$1" "${missing[*]}" >&2
+  printf 'Install them and start again.\n' >&2
+  exit 1
+}
+command -v apt-get >/dev/null || give_up "there is no apt-get to install them with"
+
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || give_up "neither root nor sudo is at hand"
+  sudo=(sudo)
+  [ -t 0 ] || sudo=(sudo -n)
+  "${sudo[@]}" true || give_up "sudo refused"
+fi
+
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${sudo[@]}" rm -f "$policy"' EXIT
+  trap 'exit 1' INT TERM HUP
+  printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+  "${sudo[@]}" chmod 755 "$policy"
+fi
+
+install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
+echo "Installing ${missing[*]} ..."
+# The list of packages is brought up to date only if it turns out to be old or absent.
+"${install[@]}" </dev/null >/dev/null 2>&1 ||
+  { "${sudo[@]}" apt-get update -q </dev/null >/dev/null && "${install[@]}" </dev/null >/dev/null; } ||
+  give_up "apt-get could not install them"
