@@ -12,7 +12,8 @@ use kvs::yaml::YamlStore;
 
 use crate::bench::{Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values};
 use crate::crash::grouped;
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 use crate::disks::{Call, Failing, FailingDisk, Fault, Meddling, MeddlingDisk, Which};
 
 const SEEDS: u64 = 20;
@@ -146,8 +147,11 @@ const WALKS: [(&str, Walk); 3] = [
     ("sweep", |store| upkeep(store, Task::Sweep).map(|_| vec![])),
 ];
 
+/// A name, what is added to the file, and the entry that this adds.
+type Beginning = (&'static str, &'static str, Option<(&'static str, &'static str)>);
+
 /// What stands there before: as written, edited by hand, with a torn tail.
-const BEGINNINGS: [(&str, &str, Option<(&str, &str)>); 3] = [
+const BEGINNINGS: [Beginning; 3] = [
     ("as written", "", None),
     ("edited", "hand: written\n", Some(("hand", "written"))),
     ("torn", "---\na0: {value: torn, upd", None),
@@ -277,9 +281,9 @@ fn a_sync_that_fails_on_an_edited_file_cuts_nothing_off() {
             format!("# An entry by hand, and a long comment before it: {}\nhand: edited\n---\n{text}", "x".repeat(90));
         model(&mut known, &[put("hand", "edited")]);
         if by_rename {
-            disk.put(&data(), text.as_bytes())
+            disk.put(&data(), text.as_bytes());
         } else {
-            disk.edit(&data(), text.as_bytes())
+            disk.edit(&data(), text.as_bytes());
         }
         faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
         let reader = open(faulty.clone());

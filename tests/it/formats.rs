@@ -1,4 +1,4 @@
-//! The format against what wrote and what reads it elsewhere: golden files that must open for ever, and PyYAML, which
+//! The format against what wrote and what reads it elsewhere: golden files that must open for ever, and `PyYAML`, which
 //! must find in our files what we find.
 
 use std::collections::BTreeMap;
@@ -14,10 +14,10 @@ use kvs::store::suite::{nasty_keys, nasty_strings};
 use kvs::yaml::{Options, YamlStore};
 
 use crate::bench::{Values, all, commit, key, put, upkeep, values};
-use crate::disks::crash_disk::Seed;
+use crate::disks::seed::Seed;
 
-/// Reads a file with PyYAML, document after document, as the format says: a later entry replaces an earlier one, and nothing
-/// removes it. Any key or value that PyYAML does not take for a string is told as `!` and what it took it for.
+/// Reads a file with `PyYAML`, document after document, as the format says: a later entry replaces an earlier one, and nothing
+/// removes it. Any key or value that `PyYAML` does not take for a string is told as `!` and what it took it for.
 const SCRIPT: &str = r#"
 import base64, json, sys, yaml
 loader = getattr(yaml, sys.argv[2])
@@ -46,7 +46,7 @@ fn read_with(loader: &str, path: &Path) -> BTreeMap<String, Vec<u8>> {
     found.into_iter().map(|(key, value)| (key, STANDARD.decode(value).unwrap())).collect()
 }
 
-/// What PyYAML finds in a file: keys and values.
+/// What `PyYAML` finds in a file: keys and values.
 pub(crate) fn pyyaml(path: &Path) -> BTreeMap<String, Vec<u8>> {
     read_with("SafeLoader", path)
 }
@@ -101,7 +101,7 @@ const GOLDEN: &[Golden] = &[
     ("deletions.yaml", &[("b", "why"), ("c", "z")]),
 ];
 
-/// What a person added behind the last end mark: no YAML to PyYAML, which wants `---` there, until it is written anew.
+/// What a person added behind the last end mark: no YAML to `PyYAML`, which wants `---` there, until it is written anew.
 const APPENDED: &str = "appended.yaml";
 
 /// Stands for a key of 1024 letters `k`.
@@ -228,7 +228,7 @@ fn pyyaml_finds_the_same_in_what_nasty_strings_make() {
     assert_eq!(again.len(), bytes(&store).len());
 }
 
-/// Prints for each of the texts what PyYAML makes of it: keys and texts as they stand, nothing for what it takes for null.
+/// Prints for each of the texts what `PyYAML` makes of it: keys and texts as they stand, nothing for what it takes for null.
 const FLATTEN: &str = r#"
 import json, sys, yaml
 answers = []

@@ -13,7 +13,8 @@ use kvs::store::{Store, Task};
 use kvs::yaml::{Disk, Options, YamlStore};
 
 use crate::bench::{FOLDER, all, bucket, data, key, options, run, upkeep};
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -72,13 +73,11 @@ impl Game {
     }
 
     fn value(&mut self) -> Vec<u8> {
-        match self.pick(3) {
-            0 => self.pick(100).to_string().into_bytes(),
-            _ => {
-                let n = self.pick(self.strings.len());
-                self.strings[n].clone()
-            }
+        if self.pick(3) == 0 {
+            return self.pick(100).to_string().into_bytes();
         }
+        let n = self.pick(self.strings.len());
+        self.strings[n].clone()
     }
 
     fn end(&mut self) -> Option<Time> {

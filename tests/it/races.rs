@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvs::model::Kind;
-use kvs::store::Task;
+use kvs::store::{Store, Task};
 
 use crate::bench::{Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values};
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 use crate::disks::{Call, Freezing, FreezingDisk, Meddling, MeddlingDisk, Which};
-use kvs::store::Store;
 
 fn freezing(disk: &CrashDisk) -> FreezingDisk {
     FreezingDisk::new(disk.clone(), Freezing::default())
@@ -91,6 +91,41 @@ fn what_is_written_while_a_large_snapshot_is_half_written_is_kept() {
             assert_eq!(values(&store), known, "{case}");
             assert_eq!(all(&open(disk.clone())).unwrap(), all(&store).unwrap(), "{case}");
             assert_eq!(values(&open(disk.crashed(&mut Seed::new(5)))), known, "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_edit_by_hand_during_compaction_is_kept() {
+    for (call, ending) in [(Call::Truncate, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
+        for written_anew in [false, true] {
+            let (disk, mut known) = begun();
+            let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+            let other = disk.clone();
+            compacting.probe.next(Which(call, ending), move || {
+                let text = [&other.bytes(&data()).unwrap(), &b"hand: edited\n"[..]].concat();
+                other.put(&data(), &text);
+                if written_anew {
+                    // Another process writes the file anew, appends, and leaves word of it.
+                    let store = open(other);
+                    commit(&store, pair(0, "meanwhile"));
+                    commit(&store, vec![delete("a1"), delete("b1")]);
+                }
+            });
+            model(&mut known, &[put("hand", "edited")]);
+            if written_anew {
+                model(&mut known, &pair(0, "meanwhile"));
+                model(&mut known, &[delete("a1"), delete("b1")]);
+            }
+            let store = open(compacting);
+            let answer = upkeep(&store, Task::Compact);
+            let case = format!("{call:?}, written anew: {written_anew}: {answer:?}");
+            assert!(answer.as_ref().is_err_and(|e| e.kind() == Kind::Busy), "{case}");
+            assert_eq!(values(&store), known, "{case}");
+            assert_eq!(values(&open(disk.clone())), known, "{case}");
+            upkeep(&store, Task::Compact).unwrap();
+            assert_eq!(values(&open(disk.clone())), known, "{case}, compacted again");
+            assert!(disk.names().iter().all(|name| !name.to_string_lossy().ends_with(".compact")));
         }
     }
 }
