@@ -125,7 +125,7 @@ lay_out() {
 # The first word that `kvs passcode` prints.
 new_secret() {
   local lines
-  lines=$("$program" passcode) || fail "kvs passcode failed"
+  lines=$("$program" --quiet passcode) || fail "kvs passcode failed"
   lines=${lines%%$'\n'*}
   printf '%s\n' "${lines%% *}"
 }
@@ -213,7 +213,8 @@ cargo build --release --quiet --bin kvs
 program=${CARGO_TARGET_DIR:-target}/release/kvs
 
 trap stop EXIT
-trap 'exit 130' INT
+# Ctrl-C is the way to end this, so it is no failure.
+trap 'echo; exit 0' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 work=$(cd "$(mktemp -d "${TMPDIR:-/tmp}/kvs.XXXXXX")" && pwd -P)
