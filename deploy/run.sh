@@ -56,7 +56,7 @@ stop() {
       kill -0 "$server" 2>/dev/null || break
       sleep 0.1
     done
-    kill -KILL "$server" 2>/dev/null || true
+    kill -KILL -- "-$server" 2>/dev/null || true
   fi
   [ -z "$server" ] || wait "$server" 2>/dev/null || true
   if [ -n "$apache" ]; then
@@ -141,6 +141,8 @@ give_to() {
   fi
 }
 
+# `set -m` gives the server a process group of its own: Ctrl-C and a closed terminal reach this script only, which then
+# stops the server in order (to Apache, SIGHUP would mean: start again), and no process of the group can be missed.
 start_apache() {
   local user group
   user=$(id -un) group=$(id -gn)
@@ -151,19 +153,23 @@ start_apache() {
   fi
   run=$work/run
   mkdir "$run"
+  set -m
   "$apache" -f "$PWD/deploy/apache/private.conf" -D mod_fcgid -D FOREGROUND \
     -C "Define KVS_DEPLOY \"$PWD/deploy/apache\"" -C "Define KVS_MODULES $modules" -C "Define KVS_RUN \"$run\"" \
     -C "Define KVS_SITE \"$site\"" -C "Define KVS_PORT $port" \
     -C "Define KVS_USER $user" -C "Define KVS_GROUP $group" 2>"$run/stderr" </dev/null &
   server=$!
+  set +m
 }
 
 start_alone() {
   run=$work/run
   mkdir "$run"
+  set -m
   "$site/kvs.fcgi" serve --http "127.0.0.1:$port" --store "yaml:$site/data" --auth "$site/auth.txt" \
     2>"$run/stderr" </dev/null &
   server=$!
+  set +m
 }
 
 wait_until_it_answers() {
