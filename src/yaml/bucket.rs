@@ -16,9 +16,6 @@ use super::place::Place;
 use super::watch::Waiters;
 use crate::model::{Batch, Error, Kind, Outcome, Result, Revision};
 
-/// The log is folded into the snapshot once it is longer than the snapshot and than this.
-const LEAST_LOG: u64 = 64 << 10;
-
 /// A bucket in this process. The order of locks is `leader`, `file`, the lock of the bucket among processes, `image`.
 pub(super) struct BucketStore {
     pub(super) options: Options,
@@ -215,7 +212,9 @@ impl BucketStore {
         let known = &file.known;
         let log = known.committed.saturating_sub(known.snapshot);
         let mut compaction = self.compaction.lock();
-        if log <= known.snapshot.max(LEAST_LOG) || compaction.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if log <= known.snapshot.max(self.options.least_log)
+            || compaction.as_ref().is_some_and(|thread| !thread.is_finished())
+        {
             return;
         }
         let bucket = Arc::clone(self);

@@ -22,6 +22,8 @@ pub struct Options {
     pub limits: Limits,
     /// How long to wait for a bucket that another process holds.
     pub lock_wait: Duration,
+    /// The log is folded into the snapshot once it is longer than the snapshot and than this, in bytes.
+    pub least_log: u64,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The file system.
@@ -29,11 +31,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Values of 1 MiB, 5 s for a lock, the clock and the file system of the machine.
+    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, the clock and the file system of the machine.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             lock_wait: Duration::from_secs(5),
+            least_log: 64 << 10,
             clock: Arc::new(SystemClock),
             disk: Arc::new(RealDisk),
         }
