@@ -61,12 +61,13 @@ impl Image {
         let mut changed = Vec::new();
         for (key, was) in &old.entries {
             let Some(entry) = self.entries.get_mut(key).filter(|e| e.revision != Revision::ZERO) else { continue };
-            if was.revision == entry.revision && was.value != entry.value {
-                changed.push(key.clone());
-            } else if was.revision > entry.revision && was.says_as(entry) {
-                // Stamped before, when a person had changed it under its old revision.
+            // kvs itself changes no value without a later revision, and gives no earlier one.
+            if was.revision > entry.revision && was.says_as(entry) {
+                // Edited before, and stamped then in memory only.
                 *entry = was.clone();
                 stamped = true;
+            } else if was.revision > entry.revision || was.revision == entry.revision && was.value != entry.value {
+                changed.push(key.clone());
             }
         }
         let changed_at = Revision::new(u64::try_from(modified).unwrap_or(0));
