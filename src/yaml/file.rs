@@ -179,11 +179,11 @@ impl DataFile {
             return Ok(false);
         }
         let mut known = Known { stat: Some(*stat), epoch: matching.map(|r| r.epoch), ..Known::default() };
-        if let Some(record) = suspect {
-            bytes.truncate(usize::try_from(record.stat.len).unwrap_or(usize::MAX));
-            known.rewrite = true;
-        }
+        let durable = suspect.and_then(|record| appended_at(&bytes, record.stat.len));
+        bytes.truncate(durable.unwrap_or(bytes.len()));
         let new = read_all(&bytes, &mut known, &image.read());
+        known.rewrite |= suspect.is_some();
+        known.torn = known.torn.or(durable.map(|len| len as u64));
         if let Some(damage) = &new.damage
             && image.read().damage.as_ref() != Some(damage)
         {
@@ -212,7 +212,7 @@ impl DataFile {
         let file = self.opened()?;
         let len = file.stat().map_err(|e| failed("look at", e))?.len;
         let tail = file.read(torn, len.saturating_sub(torn)).map_err(|e| failed("read", e))?;
-        let path = self.place.beside(&format!("torn-{}", now.nanos()));
+        let path = self.place.torn(&*self.disk, now).map_err(|e| failed("look beside", e))?;
         let aside = || -> io::Result<()> {
             let kept = self.disk.open(&path, Open::Create)?;
             kept.write(0, &tail)?;
@@ -315,8 +315,9 @@ impl DataFile {
         self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
         let path = self.place.beside("new");
         let write = || -> io::Result<Box<dyn File>> {
+            // One that interrupted work left may belong to another user, so it is not reused. Mostly there is none.
+            let _ = self.disk.remove(&path);
             let file = self.disk.open(&path, Open::Create)?;
-            file.truncate(0)?;
             file.write(0, &text)?;
             file.sync()?;
             Ok(file)
@@ -348,4 +349,10 @@ impl DataFile {
         self.leave(stat);
         Ok(())
     }
+}
+
+/// The offset `len`, if what stands behind it is an append of ours, and not what a person made of the file since.
+fn appended_at(bytes: &[u8], len: u64) -> Option<usize> {
+    let (before, behind) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
+    (before.ends_with(b"\n...\n") && behind.starts_with(b"---\n")).then_some(before.len())
 }
