@@ -56,7 +56,7 @@ stop() {
       kill -0 "$server" 2>/dev/null || break
       sleep 0.1
     done
-    kill -KILL "$server" 2>/dev/null || true
+    kill -KILL -- "-$server" 2>/dev/null || true
   fi
   [ -z "$server" ] || wait "$server" 2>/dev/null || true
   if [ -n "$apache" ]; then
@@ -125,7 +125,7 @@ lay_out() {
 # The first word that `kvs passcode` prints.
 new_secret() {
   local lines
-  lines=$("$program" passcode) || fail "kvs passcode failed"
+  lines=$("$program" --quiet passcode) || fail "kvs passcode failed"
   lines=${lines%%$'\n'*}
   printf '%s\n' "${lines%% *}"
 }
@@ -141,6 +141,8 @@ give_to() {
   fi
 }
 
+# `set -m` gives the server a process group of its own: Ctrl-C and a closed terminal reach this script only, which then
+# stops the server in order (to Apache, SIGHUP would mean: start again), and no process of the group can be missed.
 start_apache() {
   local user group
   user=$(id -un) group=$(id -gn)
@@ -151,19 +153,23 @@ start_apache() {
   fi
   run=$work/run
   mkdir "$run"
+  set -m
   "$apache" -f "$PWD/deploy/apache/private.conf" -D mod_fcgid -D FOREGROUND \
     -C "Define KVS_DEPLOY \"$PWD/deploy/apache\"" -C "Define KVS_MODULES $modules" -C "Define KVS_RUN \"$run\"" \
     -C "Define KVS_SITE \"$site\"" -C "Define KVS_PORT $port" \
     -C "Define KVS_USER $user" -C "Define KVS_GROUP $group" 2>"$run/stderr" </dev/null &
   server=$!
+  set +m
 }
 
 start_alone() {
   run=$work/run
   mkdir "$run"
+  set -m
   "$site/kvs.fcgi" serve --http "127.0.0.1:$port" --store "yaml:$site/data" --auth "$site/auth.txt" \
     2>"$run/stderr" </dev/null &
   server=$!
+  set +m
 }
 
 wait_until_it_answers() {
@@ -213,7 +219,8 @@ cargo build --release --quiet --bin kvs
 program=${CARGO_TARGET_DIR:-target}/release/kvs
 
 trap stop EXIT
-trap 'exit 130' INT
+# Ctrl-C is the way to end this, so it is no failure.
+trap 'echo; exit 0' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 work=$(cd "$(mktemp -d "${TMPDIR:-/tmp}/kvs.XXXXXX")" && pwd -P)

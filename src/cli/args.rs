@@ -19,9 +19,15 @@ Examples:
   kvs passcode --write                 make auth.txt, so that clients may write
   kvs serve --http 127.0.0.1:8080      answer clients
 
-Settings are taken from the flags, else from KVS_* in the environment, else from config.yaml, else the defaults.
-Files that no flag names (config.yaml, auth.txt, the folder data) are looked for in $KVS_HOME, else beside the
-program if auth.txt or config.yaml stands there, else in the working folder.
+Settings are taken from the flags, else from KVS_* in the environment, else from config.yaml,
+else the defaults. config.yaml has the names of the flags, with _ for -:
+  store: yaml:/var/lib/kvs
+  reads: secret
+  max_value: 64KiB
+  http: [127.0.0.1:8080, \"[::1]:8080\"]
+
+Files that no flag names (config.yaml, auth.txt, the folder data) are looked for in $KVS_HOME,
+else beside the program if auth.txt or config.yaml stands there, else in the working folder.
 
 Exit codes: 0 done, 1 failed or not found, 2 wrong usage.";
 
@@ -40,6 +46,7 @@ pub(super) struct Typed {
 
 /// The flags that every command takes.
 #[derive(Args, Clone, Default, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// The bucket to work on; without it `default`, or all buckets for check, compact and sweep
     #[arg(short, long, global = true, env = "KVS_BUCKET", hide_env_values = true, value_name = "NAME")]

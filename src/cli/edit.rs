@@ -27,8 +27,8 @@ Examples:
 
 In the editor, one entry a line; `key: value` is enough for a new one:
   greeting: hello
-Removing a line deletes the key. Entries that are left as they are keep their times, also if they are stored anew by
-others meanwhile.";
+Removing a line deletes the key. Entries that are left as they are keep their times, and what others
+make of them meanwhile.";
 
 /// Edit a bucket in your editor
 ///

@@ -1,5 +1,7 @@
 //! `kvs list`: what there is, for a person or for a program.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::failure::Done;
@@ -96,7 +98,9 @@ fn table(entries: &[(Key, Entry)], now: Time) -> Vec<String> {
     };
     let mut rows = vec![row("KEY", "VALUE", "UPDATED", "EXPIRES")];
     for (key, entry) in entries {
-        let end = entry.expires.map_or(String::new(), |end| format!("in {}", words(end.since(now))));
+        // To the nearest second, so that who has just said three hours does not read two.
+        let left = |end: Time| format!("in {}", words(end.since(now) + Duration::from_millis(500)));
+        let end = entry.expires.map_or(String::new(), left);
         rows.push(row(key.as_str(), &shown(&entry.value), &ago(now.since(entry.updated())), &end));
     }
     let mut widths = vec![0; 4];

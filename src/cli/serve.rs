@@ -22,9 +22,10 @@ Examples:
   kvs serve --fastcgi unix:/run/kvs/kvs.sock    for nginx, or Apache's mod_proxy_fcgi
   kvs serve --store yaml:/var/lib/kvs --auth /etc/kvs/auth.txt
 
-Sockets that systemd opened are served as well, by the name that their unit gives them: FileDescriptorName=http or
-FileDescriptorName=fastcgi. auth.txt is read again when it changes; config.yaml is not. SIGTERM, SIGINT, SIGHUP and
-SIGUSR1 stop the server once what has begun is answered; a second Ctrl-C stops it at once.";
+Sockets that systemd opened are served as well, by the name that their unit gives them:
+FileDescriptorName=http or FileDescriptorName=fastcgi. auth.txt is read again when it changes;
+config.yaml is not. SIGTERM, SIGINT, SIGHUP and SIGUSR1 stop the server once what has begun is
+answered; a second Ctrl-C stops it at once.";
 
 /// Answer clients over HTTP and FastCGI
 ///

@@ -26,7 +26,7 @@ use super::settings::Settings;
 use crate::door::{self, Limits, Listener, Mount};
 use crate::model::Bucket;
 use crate::service::{Gate, Waiters};
-use crate::yaml::WaitGate;
+use crate::yaml::{Disk, RealDisk, WaitGate};
 
 /// What a client is told when the settings are wrong. The reason is in the log: it is nobody else's business.
 const BROKEN: &str = "kvs is not set up correctly here. The owner of this site finds the reason in the error log.\n";
@@ -148,17 +148,25 @@ fn refusal() -> Response {
 }
 
 /// The gate of a file store, which all processes of it share.
-struct FileGate(WaitGate);
+struct FileGate {
+    folder: PathBuf,
+    gate: WaitGate,
+}
 
 impl FileGate {
     fn new(folder: PathBuf) -> Self {
-        Self(WaitGate::new(folder))
+        Self { gate: WaitGate::new(&folder), folder }
     }
 }
 
 impl Gate for FileGate {
     fn enter(&self, bucket: &Bucket) -> Option<Box<dyn Send>> {
-        self.0.enter(bucket).map(|pass| Box::new(pass) as Box<dyn Send>)
+        // The first to come may wait for the first key of all: then the folder of the locks is still to be made. If it
+        // cannot be, no lock can be had, and nobody waits.
+        if !self.folder.is_dir() {
+            RealDisk.make_folder(&self.folder).ok()?;
+        }
+        self.gate.enter(bucket).map(|pass| Box::new(pass) as Box<dyn Send>)
     }
 }
 
@@ -168,6 +176,16 @@ mod tests {
 
     fn get() -> Request {
         http::Request::get("/?k=a").body(axum::body::Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn one_waits_at_a_time_also_before_the_first_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let gates = [(); 2].map(|()| FileGate::new(dir.path().join("data")));
+        let pass = gates[0].enter(&Bucket::default());
+        assert!(pass.is_some() && gates[1].enter(&Bucket::default()).is_none());
+        drop(pass);
+        assert!(gates[1].enter(&Bucket::default()).is_some());
     }
 
     #[tokio::test]

@@ -116,7 +116,7 @@ impl BucketStore {
 
     fn write_snapshot(&self, beside: &mut Beside, report: &mut Report) -> std::io::Result<()> {
         let now = self.options.clock.now();
-        let mut text = head(&self.place.bucket, self.image.read().revision.time());
+        let mut text = head(&self.place.bucket, self.image.read().revision);
         let mut last: Option<Key> = None;
         loop {
             let mut seen = 0;

@@ -1,11 +1,15 @@
 //! Whole documents as they are written: the head and end of a snapshot, and the document of a transaction.
 
 use super::line;
-use crate::model::{Bucket, Entry, Key, Revision, Time};
+use crate::model::{Bucket, Entry, Key, Revision};
 
-/// The first lines of a file.
-pub(super) fn head(bucket: &Bucket, revision: Time) -> Vec<u8> {
-    format!("# kvs bucket: {bucket}\n# revision: {revision}\n").into_bytes()
+/// The first lines of a file: its bucket, and the last revision before it was written anew, if there was one.
+pub(super) fn head(bucket: &Bucket, last: Revision) -> Vec<u8> {
+    let mut text = format!("# kvs bucket: {bucket}\n");
+    if last > Revision::ZERO {
+        text += &format!("# revision: {}\n", last.time());
+    }
+    text.into_bytes()
 }
 
 /// Ends the snapshot. An empty one is a document all the same, with room for a person's first entry.

@@ -212,7 +212,7 @@ impl DataFile {
         let file = self.opened()?;
         let len = file.stat().map_err(|e| failed("look at", e))?.len;
         let tail = file.read(torn, len.saturating_sub(torn)).map_err(|e| failed("read", e))?;
-        let path = self.place.beside(&format!("torn-{}", now.nanos()));
+        let path = self.place.torn(&*self.disk, now).map_err(|e| failed("look beside", e))?;
         let aside = || -> io::Result<()> {
             let kept = self.disk.open(&path, Open::Create)?;
             kept.write(0, &tail)?;
@@ -307,7 +307,7 @@ impl DataFile {
     /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
     fn rewrite(&mut self, image: &RwLock<Image>) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
-        let mut text = head(&self.place.bucket, image.read().revision.time());
+        let mut text = head(&self.place.bucket, image.read().revision);
         for (key, entry) in &image.read().entries {
             line::write(&mut text, key, Some(entry), None);
         }
@@ -315,8 +315,9 @@ impl DataFile {
         self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
         let path = self.place.beside("new");
         let write = || -> io::Result<Box<dyn File>> {
+            // One that interrupted work left may belong to another user, so it is not reused. Mostly there is none.
+            let _ = self.disk.remove(&path);
             let file = self.disk.open(&path, Open::Create)?;
-            file.truncate(0)?;
             file.write(0, &text)?;
             file.sync()?;
             Ok(file)

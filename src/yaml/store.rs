@@ -45,7 +45,19 @@ impl Default for Options {
 pub struct YamlStore {
     folder: Arc<PathBuf>,
     options: Options,
-    buckets: Arc<RwLock<HashMap<Bucket, Arc<BucketStore>>>>,
+    buckets: Arc<Buckets>,
+}
+
+/// The buckets that were used.
+#[derive(Default)]
+struct Buckets(RwLock<HashMap<Bucket, Arc<BucketStore>>>);
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        for bucket in self.0.get_mut().values() {
+            bucket.finish();
+        }
+    }
 }
 
 impl YamlStore {
@@ -63,17 +75,17 @@ impl YamlStore {
     }
 
     fn bucket(&self, bucket: &Bucket) -> Arc<BucketStore> {
-        if let Some(found) = self.buckets.read().get(bucket) {
+        if let Some(found) = self.buckets.0.read().get(bucket) {
             return Arc::clone(found);
         }
-        let mut buckets = self.buckets.write();
+        let mut buckets = self.buckets.0.write();
         let make = || Arc::new(BucketStore::new(Place::new(&self.folder, bucket), self.options.clone()));
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
     /// The bucket, if it is known or has a file: so that reading names at random does not fill the memory.
     fn existing(&self, bucket: &Bucket) -> Result<Option<Arc<BucketStore>>> {
-        if let Some(found) = self.buckets.read().get(bucket) {
+        if let Some(found) = self.buckets.0.read().get(bucket) {
             return Ok(Some(Arc::clone(found)));
         }
         let place = Place::new(&self.folder, bucket);

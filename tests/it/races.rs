@@ -213,3 +213,46 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
     assert_eq!((found["b1"].as_str(), found["b2"].as_str(), found["b3"].as_str()), ("new", "new", "old"));
     run(new.buckets()).unwrap();
 }
+
+#[test]
+fn who_waits_behind_a_runtime_that_stands_still_is_answered() {
+    // A runtime of one thread does nothing between two calls of its owner: so it is with a blocking client.
+    let (disk, _) = begun();
+    let meddling = MeddlingDisk::new(disk, Meddling::default());
+    let store = open(meddling.clone());
+    let (first, second) = (store.clone(), store.clone());
+    let (told, answer) = std::sync::mpsc::channel();
+    meddling.probe.next(Which(Call::Write, ".yaml"), move || {
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let outcome = runtime.block_on(second.apply(&bucket(), crate::bench::batch(pair(1, "second"))));
+            let _ = told.send(outcome.is_ok());
+        });
+        // Long enough that it waits behind the first.
+        thread::sleep(Duration::from_millis(50));
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(first.apply(&bucket(), crate::bench::batch(pair(0, "first")))).unwrap();
+    assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits for ever");
+    drop(runtime);
+}
+
+#[test]
+fn reading_what_is_not_there_leaves_nothing_behind() {
+    let disk = CrashDisk::default();
+    let store = open(disk.clone());
+    assert!(values(&store).is_empty());
+    run(store.get(&bucket(), &[crate::bench::key("a")])).unwrap();
+    for task in [Task::Compact, Task::PurgeExpired, Task::Sweep, Task::Check] {
+        assert_eq!(upkeep(&store, task).unwrap(), kvs::store::Report::default());
+    }
+    assert_eq!(run(store.buckets()).unwrap(), []);
+    store.draft(&bucket()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let bucket = bucket();
+        let waiting = store.changed(&bucket, kvs::model::Revision::ZERO);
+        assert!(tokio::time::timeout(Duration::from_millis(120), waiting).await.is_err());
+    });
+    assert_eq!(disk.names(), Vec::<std::path::PathBuf>::new());
+}

@@ -258,6 +258,23 @@ impl CrashDisk {
         self.0.lock().names.keys().cloned().collect()
     }
 
+    /// Changes a file where it is, as a person does with an editor that keeps the file.
+    pub(crate) fn edit(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.0.lock();
+        let number = state.names[path];
+        state.changes += 4;
+        let modified = state.now();
+        let inode = state.inode(number);
+        inode.change(Change::Truncate(0));
+        inode.change(Change::Write(0, bytes.to_vec()));
+        inode.modified = modified;
+    }
+
+    /// Removes a file, as a person does.
+    pub(crate) fn take_away(&self, path: &Path) {
+        self.0.lock().rename(Naming::Remove(path.to_owned()));
+    }
+
     /// Puts a file there at once, as a person does with an editor that writes by rename; durable.
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.0.lock();

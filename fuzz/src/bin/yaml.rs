@@ -1,0 +1,22 @@
+//! Texts in the file format: no text makes the reader fail, and what it reads is read the same once kvs has written it.
+#![no_main]
+
+use kvs::model::{Entry, Key, Revision};
+use kvs::yaml::{Given, read_text, write_text};
+use libfuzzer_sys::fuzz_target;
+
+fn entry((key, given): (Key, Given)) -> (Key, Entry) {
+    let revision = given.updated.map_or(Revision::new(1), Revision::from);
+    (key, given.at(revision))
+}
+
+fuzz_target!(|text: &str| {
+    let Ok(read) = read_text(text) else { return };
+    let first: Vec<(Key, Entry)> = read.into_iter().map(entry).collect();
+    let written = write_text(first.iter().map(|(key, entry)| (key, entry)));
+    let again: Vec<(Key, Entry)> = match read_text(&written) {
+        Ok(read) => read.into_iter().map(entry).collect(),
+        Err(error) => panic!("{error} in {written:?}"),
+    };
+    assert_eq!(first, again, "{written:?}");
+});
