@@ -18,6 +18,7 @@ mod disks;
 mod door_echo;
 mod door_fastcgi;
 mod door_http;
+mod examples;
 mod failures;
 mod formats;
 mod model;
