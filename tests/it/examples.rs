@@ -1,6 +1,6 @@
 //! What README.md and examples/ tell people to paste and to run, run against the program.
 //!
-//! Those for boxes and boards are not, but for the one in MicroPython, which Python runs; Node.js stands in for a browser.
+//! Those for boxes and boards are not, but for the one in `MicroPython`, which Python runs; Node stands in for a browser.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ impl Drop for Endpoint {
 impl Endpoint {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("auth.txt"), SECRET).unwrap();
+        let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
+        auth.write_all(SECRET.as_bytes()).unwrap();
         let mut server = Command::new(env!("CARGO_BIN_EXE_kvs"));
         server.args(["serve", "--http", "127.0.0.1:0"]).current_dir(folder.path()).env("KVS_HOME", folder.path());
         let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -15,6 +15,7 @@ mod costs;
 mod crash;
 mod damage;
 mod disks;
+mod documents;
 mod door_echo;
 mod door_fastcgi;
 mod door_http;
