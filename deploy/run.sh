@@ -4,6 +4,7 @@
 #
 #   PORT=8080   the port, on 127.0.0.1 only
 #   SITE=dir    keep the data in this folder; without it they live in a temporary folder and end with Ctrl-C
+#   PROGRAM=f   take this kvs instead of building one
 #
 # What always holds: however this script ends, Apache and every kvs process it started are gone, and the temporary
 # folder with them.
@@ -108,6 +109,9 @@ lay_out() {
     site=$work/site
     mkdir "$site"
   fi
+  case "$site" in
+  *[[:space:]]*) [ -z "$apache" ] || fail "mod_fcgid starts no program in a folder with a space in its name: $site" ;;
+  esac
   cp .htaccess auth_sample.txt "$site/"
   # By rename: a running program must not be written over.
   cp "$program" "$site/.kvs.new"
@@ -153,6 +157,8 @@ start_apache() {
   fi
   run=$work/run
   mkdir "$run"
+  # In a group of its own: what the terminal sends to all of a group (Ctrl-C, or SIGHUP, by which Apache would start
+  # anew) is for this script, which then stops Apache in order.
   set -m
   "$apache" -f "$PWD/deploy/apache/private.conf" -D mod_fcgid -D FOREGROUND \
     -C "Define KVS_DEPLOY \"$PWD/deploy/apache\"" -C "Define KVS_MODULES $modules" -C "Define KVS_RUN \"$run\"" \
@@ -173,8 +179,8 @@ start_alone() {
 }
 
 wait_until_it_answers() {
-  local tries code=''
-  for ((tries = 0; tries < 100; tries++)); do
+  local code='' end=$((SECONDS + 15))
+  while ((SECONDS < end)); do
     kill -0 "$server" 2>/dev/null || break
     code=$(status /status)
     [ "$code" != 200 ] || return 0
@@ -212,11 +218,15 @@ esac
 if taken; then
   fail "port $port is taken; choose another: make run PORT=$((port + 2))"
 fi
-command -v cargo >/dev/null || fail "the Rust toolchain is missing: see https://rustup.rs"
-
-say "Building kvs ..."
-cargo build --release --quiet --bin kvs
-program=${CARGO_TARGET_DIR:-target}/release/kvs
+program=${PROGRAM:-}
+if [ -n "$program" ]; then
+  [ -x "$program" ] || fail "PROGRAM=$program is no program"
+else
+  command -v cargo >/dev/null || fail "the Rust toolchain is missing: see https://rustup.rs"
+  say "Building kvs ..."
+  cargo build --release --quiet --bin kvs
+  program=${CARGO_TARGET_DIR:-target}/release/kvs
+fi
 
 trap stop EXIT
 # Ctrl-C is the way to end this, so it is no failure.

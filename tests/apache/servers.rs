@@ -16,6 +16,9 @@ use crate::client::{self, Answer};
 use crate::fastcgi_client;
 use crate::site::{Site, am_root, server_names};
 
+/// Is answered as soon as anything is.
+const STATUS: &[u8] = b"GET /status HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
+
 /// A way to reach kvs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
@@ -82,6 +85,23 @@ impl Server {
         }
         this.wait_until_it_answers();
         this
+    }
+
+    /// Starts `kvs serve --http` on the same data, and gives its port once it answers. It ends with this server at the
+    /// latest.
+    pub(crate) fn serve_beside(&self) -> (u16, Child) {
+        let (root, port) = (self.site.root(), free_port());
+        let log = File::create(self.site.run().join("beside-stderr.log")).unwrap();
+        let mut command = Command::new(root.join("kvs.fcgi"));
+        command.args(["serve", "--http", &format!("127.0.0.1:{port}")]).stdin(Stdio::null()).stdout(Stdio::null());
+        // The program looks beside itself for auth.txt and data.
+        let child = command.env_remove("KVS_HOME").stderr(log).spawn().unwrap();
+        let start = Instant::now();
+        while client::try_send(port, STATUS).is_none_or(|answer| answer.status != 200) {
+            assert!(start.elapsed() < Duration::from_secs(30), "no answer\n{}", self.site.logs());
+            sleep(Duration::from_millis(10));
+        }
+        (port, child)
     }
 
     /// Sends a request (which asks to close the connection) and returns the answer.
@@ -191,11 +211,10 @@ impl Server {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let request = b"GET /status HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
         let (way, port, socket) = (self.way, self.port, self.socket());
         self.wait_for("an answer to /status", || match way {
-            Way::CgiFcgi => fastcgi_client::send(&socket, request).status == 200,
-            _ => client::try_send(port, request).is_some_and(|answer| answer.status == 200),
+            Way::CgiFcgi => fastcgi_client::send(&socket, STATUS).status == 200,
+            _ => client::try_send(port, STATUS).is_some_and(|answer| answer.status == 200),
         });
     }
 
@@ -241,7 +260,7 @@ fn end(child: &mut Child) {
 
 /// A port that nobody listens on. Below those that the system gives to outgoing connections, and a range of its own
 /// for each run, so that nothing takes it before the server does.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let range = 20_000 + u16::try_from(std::process::id() % 150).unwrap() * 80;
     loop {

@@ -1,0 +1,179 @@
+//! Many processes at once on one bucket: programs that Apache starts, a server of its own, the command line, and
+//! programs that use the library. Nothing that was acknowledged is missing, and nothing is counted twice.
+//!
+//! The workers are this very binary run again, with the name of the test as the filter and the folder in the environment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kvs::api::{Client, Swap};
+use kvs::model::{Bucket, Entry, Query};
+use kvs::store::{Store, Task};
+use kvs::yaml::{Options, YamlStore};
+
+use crate::client::{Answer, try_send};
+use crate::script::form;
+use crate::servers::{Server, Way};
+
+/// Where a worker finds the data.
+const FOLDER: &str = "KVS_TEST_FOLDER";
+const TEST: &str = "contention::increments_and_posts_of_many_processes_all_count";
+
+const WORKERS: usize = 4;
+const INCREMENTS: usize = 50_000;
+const _: () = assert!(INCREMENTS.is_multiple_of(WORKERS));
+
+/// Clients of Apache, and of the server beside it.
+const POSTERS: usize = 3;
+
+/// Numbers that look drawn by lot and are the same in every run with the same seed.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % most as u64).unwrap()
+    }
+}
+
+pub(crate) fn open(folder: &Path) -> YamlStore {
+    YamlStore::open(folder, Options::default()).unwrap()
+}
+
+/// Everything in the bucket, as text.
+pub(crate) async fn everything(store: &YamlStore) -> BTreeMap<String, String> {
+    let page = store.scan(&Bucket::default(), Query { limit: usize::MAX, ..Query::default() }).await.unwrap();
+    let entries = page.entries;
+    let text = |entry: Option<Entry>| String::from_utf8(entry.unwrap().value.to_vec()).unwrap();
+    entries.into_iter().map(|(key, entry)| (key.to_string(), text(entry))).collect()
+}
+
+/// Adds one to the counter so many times, each time by compare-and-swap.
+async fn count(folder: &Path, times: usize) {
+    let client = Client::new(Arc::new(open(folder)));
+    let mut seen: Option<String> = client.get_string("counter").await.unwrap();
+    let mut done = 0;
+    while done < times {
+        let next = seen.as_deref().map_or(0, |text| text.parse::<u64>().unwrap()) + 1;
+        match client.compare_and_swap("counter", seen.as_deref().map(str::as_bytes), next.to_string()).await.unwrap() {
+            Swap::Done => {
+                done += 1;
+                seen = Some(next.to_string());
+            }
+            Swap::Other(found) => seen = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap()),
+        }
+    }
+}
+
+fn worker(folder: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", TEST, "--nocapture", "--test-threads=1"]).env(FOLDER, folder);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Stores one new pair after another until told to stop; the keys whose storing was acknowledged.
+fn post(port: u16, name: &str, stop: &AtomicBool) -> Vec<String> {
+    let mut stored = vec![];
+    for turn in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("{name}/{turn}");
+        match try_send(port, &form(&format!("{key}={name}&shared={key}"))) {
+            Some(Answer { status: 200, whole: true, .. }) => stored.push(key),
+            // To be told to come back is no fault; never to get through is, and is seen by the count.
+            Some(answer) if answer.status == 503 => {}
+            answer => panic!("{name}: {answer:?}"),
+        }
+    }
+    stored
+}
+
+/// The same by `kvs set`, a process each.
+fn set(folder: &Path, stop: &AtomicBool) -> Vec<String> {
+    let mut stored = vec![];
+    for turn in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("cli/{turn}");
+        let output = Command::new(env!("CARGO_BIN_EXE_kvs"))
+            .args(["set", &key, "cli", "--store", &format!("yaml:{}", folder.display())])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        stored.push(key);
+    }
+    stored
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn increments_and_posts_of_many_processes_all_count() {
+    if let Ok(folder) = std::env::var(FOLDER) {
+        return count(Path::new(&folder), INCREMENTS / WORKERS).await;
+    }
+    let apache = Server::start(Way::ModFcgid);
+    let (beside, mut alone) = apache.serve_beside();
+    // Made by the server's user, so that the folder is theirs.
+    assert_eq!(apache.send(&form("first=1")).status, 200);
+    let folder = apache.site.root().join("data");
+
+    let (stop, begun) = (AtomicBool::new(false), Instant::now());
+    let mut programs = 0;
+    let stored: Vec<(&str, Vec<String>)> = thread::scope(|scope| {
+        let (stop, folder) = (&stop, &folder);
+        let mut workers: Vec<_> = (0..WORKERS).map(|_| worker(folder)).collect();
+        let mut posters = vec![("command line", scope.spawn(|| set(folder, stop)))];
+        for n in 0..POSTERS {
+            let (first, second) = (apache.port, beside);
+            posters.push(("Apache", scope.spawn(move || post(first, &format!("apache{n}"), stop))));
+            posters.push(("server beside it", scope.spawn(move || post(second, &format!("http{n}"), stop))));
+        }
+        while workers.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
+            programs = programs.max(apache.site.programs().len());
+            thread::sleep(Duration::from_millis(100));
+            if begun.elapsed() > Duration::from_secs(240) {
+                for child in &mut workers {
+                    _ = child.kill();
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        for child in workers {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+        posters.into_iter().map(|(who, poster)| (who, poster.join().unwrap())).collect()
+    });
+    let took = begun.elapsed();
+    alone.kill().unwrap();
+    alone.wait().unwrap();
+
+    // Apache's programs and the server beside it; with the workers and the command line they are eight or more.
+    assert!(programs >= 3, "only {programs} programs of the site ran at once");
+    let store = open(&folder);
+    let found = everything(&store).await;
+    assert_eq!(found["counter"], INCREMENTS.to_string());
+    for (who, keys) in &stored {
+        assert!(keys.len() > 5, "{who}: only {} were stored", keys.len());
+        let missing: Vec<_> = keys.iter().filter(|key| !found.contains_key(*key)).collect();
+        assert!(missing.is_empty(), "{who}: {} acknowledged and missing: {missing:?}", missing.len());
+    }
+    assert!(found.len() >= stored.iter().map(|(_, keys)| keys.len()).sum::<usize>());
+    let findings = store.upkeep(&Bucket::default(), Task::Check).await.unwrap().findings;
+    assert!(findings.iter().all(|finding| finding.harmless), "{findings:?}");
+    let counts: Vec<_> = stored.iter().map(|(who, keys)| format!("{} by {who}", keys.len())).collect();
+    eprintln!("{INCREMENTS} increments beside {} posts took {took:?}, {programs} programs", counts.join(", "));
+    assert!(took < Duration::from_secs(120), "{took:?}");
+}

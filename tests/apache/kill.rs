@@ -1,0 +1,117 @@
+//! kvs killed at random moments under form posts of two keys each: nothing acknowledged is lost, no pair is torn, and
+//! the service answers again without help.
+
+use std::collections::BTreeMap;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{Answer, try_send};
+use crate::contention::{Dice, everything, open};
+use crate::script::form;
+use crate::servers::{Server, Way};
+
+const ROUNDS: usize = 40;
+/// Clients of Apache, and as many of the server beside it.
+const CLIENTS: usize = 3;
+/// Pairs that a client writes in turn.
+const SLOTS: usize = 5;
+
+/// The number of a pair that a client was last told is stored.
+type Acknowledged = BTreeMap<String, u64>;
+
+/// Writes pairs until told to stop, numbers rising.
+fn post(port: u16, client: &str, from: u64, stop: &AtomicBool) -> Acknowledged {
+    let mut acknowledged = Acknowledged::new();
+    for number in from.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let pair = format!("{client}.{}", number % SLOTS as u64);
+        let value = format!("{number:012}+{}", "filler+".repeat(usize::try_from(number % 40).unwrap()));
+        let answer = try_send(port, &form(&format!("{pair}/left={value}&{pair}/right={value}")));
+        match answer {
+            Some(Answer { status: 200, whole: true, body, .. }) if body == b"OK" => {
+                acknowledged.insert(pair, number);
+            }
+            // Killed in the middle of it (Apache says 500 or 503), or nobody listens yet.
+            Some(answer) => {
+                assert!(answer.status >= 500 || !answer.whole, "{client}: {} {}", answer.status, answer.text());
+            }
+            None => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    acknowledged
+}
+
+/// Kills every program of the site, which are those of Apache and the one beside it.
+fn kill_all(server: &Server, dice: &mut Dice) -> usize {
+    let mut killed = 0;
+    for (id, _) in server.site.programs() {
+        // Not all at the same moment.
+        thread::sleep(Duration::from_micros(dice.below(3_000) as u64));
+        killed += usize::from(Pid::from_raw(id).is_some_and(|id| kill_process(id, Signal::KILL).is_ok()));
+    }
+    killed
+}
+
+/// How long until a post is stored again.
+fn recovery(port: u16) -> Duration {
+    let begun = Instant::now();
+    while try_send(port, &form("alive=1")).is_none_or(|answer| answer.status != 200) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no answer any more");
+        thread::sleep(Duration::from_millis(10));
+    }
+    begun.elapsed()
+}
+
+fn assert_intact(found: &BTreeMap<String, String>, acknowledged: &Acknowledged, round: usize) {
+    let pairs = found.iter().filter_map(|(key, value)| Some((key.strip_suffix("/left")?, value)));
+    let pairs: BTreeMap<&str, &String> = pairs.collect();
+    for (pair, left) in &pairs {
+        assert_eq!(found.get(&format!("{pair}/right")), Some(*left), "round {round}: {pair} is torn");
+    }
+    assert_eq!(found.keys().filter(|key| key.ends_with("/right")).count(), pairs.len(), "round {round}: half a pair");
+    for (pair, number) in acknowledged {
+        let stored: u64 = pairs.get(pair.as_str()).map_or(0, |value| value[..12].parse().unwrap());
+        assert!(stored >= *number, "round {round}: {pair}: {number} was acknowledged, {stored} is stored");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_posts_outlive_the_kill_of_every_program() {
+    let apache = Server::start(Way::ModFcgid);
+    assert_eq!(apache.send(&form("first=1")).status, 200);
+    let mut dice = Dice::new(std::process::id().into());
+    let (mut acknowledged, mut known, mut killed, mut slowest) = (0, Acknowledged::new(), 0, Duration::ZERO);
+    for round in 1..=ROUNDS {
+        let (beside, mut alone): (u16, Child) = apache.serve_beside();
+        let stop = AtomicBool::new(false);
+        let told: Vec<Acknowledged> = thread::scope(|scope| {
+            let (stop, from) = (&stop, round as u64 * 1_000_000);
+            let client = |port, name: String| scope.spawn(move || post(port, &name, from, stop));
+            let clients: Vec<_> = (0..CLIENTS)
+                .flat_map(|n| [client(apache.port, format!("apache{n}")), client(beside, format!("http{n}"))])
+                .collect();
+            thread::sleep(Duration::from_millis(100 + dice.below(250) as u64));
+            killed += kill_all(&apache, &mut dice);
+            // Apache starts new ones for who comes next; only the server beside it stays dead.
+            thread::sleep(Duration::from_millis(dice.below(60) as u64));
+            stop.store(true, Ordering::Relaxed);
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        });
+        _ = alone.kill();
+        alone.wait().unwrap();
+        slowest = slowest.max(recovery(apache.port));
+        for (pair, number) in told.into_iter().flatten() {
+            acknowledged += 1;
+            known.insert(pair, number);
+        }
+        assert_intact(&everything(&open(&apache.site.root().join("data"))).await, &known, round);
+    }
+    eprintln!("{killed} programs killed, {acknowledged} last pairs of rounds seen, answering again within {slowest:?}");
+    assert!(killed > ROUNDS * 2 && acknowledged > ROUNDS * 4, "{killed} killed, {acknowledged} acknowledged");
+}
