@@ -131,6 +131,29 @@ fn an_edit_by_hand_during_compaction_is_kept() {
 }
 
 #[test]
+fn a_compaction_that_was_overtaken_by_a_whole_other_one_gives_up() {
+    let (disk, mut known) = begun();
+    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let other = disk.clone();
+    // As much is written behind the other's snapshot that the file is as long as it was, and longer.
+    compacting.probe.next(Which(Call::Open, ".compact"), move || {
+        let store = open(other);
+        upkeep(&store, Task::Compact).unwrap();
+        for n in 0..60 {
+            commit(&store, pair(n % 7, &format!("meanwhile {n}")));
+        }
+    });
+    for n in 0..60 {
+        model(&mut known, &pair(n % 7, &format!("meanwhile {n}")));
+    }
+    let store = open(compacting);
+    let answer = upkeep(&store, Task::Compact);
+    assert!(answer.is_err_and(|e| e.kind() == Kind::Busy));
+    assert_eq!(values(&store), known);
+    assert_eq!(values(&open(disk)), known);
+}
+
+#[test]
 fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
     let (disk, known) = begun();
     let frozen = freezing(&disk);
