@@ -157,8 +157,6 @@ start_apache() {
   fi
   run=$work/run
   mkdir "$run"
-  # In a group of its own: what the terminal sends to all of a group (Ctrl-C, or SIGHUP, by which Apache would start
-  # anew) is for this script, which then stops Apache in order.
   set -m
   "$apache" -f "$PWD/deploy/apache/private.conf" -D mod_fcgid -D FOREGROUND \
     -C "Define KVS_DEPLOY \"$PWD/deploy/apache\"" -C "Define KVS_MODULES $modules" -C "Define KVS_RUN \"$run\"" \
