@@ -173,6 +173,10 @@ impl Server {
         ];
         let mut command = Command::new("/usr/sbin/apache2");
         command.arg("-f").arg(deploy.join("private.conf")).args(["-D", module, "-D", "FOREGROUND"]);
+        if module == "mod_fcgid" {
+            // Left to itself it starts three programs a second at most once some were killed; a test kills many.
+            command.args(["-c", "FcgidSpawnScoreUpLimit 1000"]);
+        }
         for (name, value) in defines {
             command.arg("-C").arg(format!("Define {name} \"{value}\""));
         }
