@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::disk::{Disk, File, Hold, Open, Stat};
-use super::document::{finish, head, newlines};
+use super::document::{finish, head};
 use super::image::{Image, Unstamped};
 use super::load::{Known, read_all};
 use super::lock::{self, Held, Record};
@@ -135,7 +135,7 @@ impl DataFile {
         let from = self.known.committed;
         let len = stat.len.saturating_sub(from);
         let bytes = self.opened()?.read(from, len).map_err(|e| self.place.failed("read", e))?;
-        let cut = stream::cut(&bytes, false, self.known.lines + 1);
+        let cut = stream::cut(&bytes, false);
         if cut.torn.is_some() || bytes.len() as u64 != len {
             return Ok(false);
         }
@@ -153,7 +153,6 @@ impl DataFile {
         image.stat = Some(*stat);
         self.known.stat = Some(*stat);
         self.known.committed = stat.len;
-        self.known.lines += newlines(&bytes);
         Ok(true)
     }
 
@@ -246,7 +245,6 @@ impl DataFile {
         match written.and(synced).and_then(|()| self.opened_io()?.stat()) {
             Ok(stat) => {
                 self.known.committed = at + text.len() as u64;
-                self.known.lines += newlines(text);
                 self.leave(stat);
                 Ok(stat)
             }
@@ -324,7 +322,6 @@ impl DataFile {
         };
         let file = write().map_err(|e| failed("write anew", e))?;
         self.replace(file, &path, text.len() as u64)?;
-        self.known.lines = newlines(&text);
         image.write().stat = self.known.stat;
         Ok(())
     }
