@@ -89,7 +89,7 @@ impl BucketStore {
             return Err(self.damaged(damage));
         }
         file.prepare(&self.image, &*self.options.clock)?;
-        file.ensure_epoch()?;
+        file.ensure_epoch();
         self.image.write().stat = file.known.stat;
         Ok(file.known.epoch.map(|epoch| (file.known.committed, epoch)))
     }
@@ -143,8 +143,6 @@ impl BucketStore {
 
     fn put_in_place(&self, file: &mut DataFile, beside: Beside, path: &Path, snapshot: u64) -> Result<()> {
         file.replace(beside.file, path, snapshot)?;
-        // Not before: another who opened it by its old name meanwhile must not get the lock while it still has that name.
-        file.unlock_data()?;
         let now = self.options.clock.now();
         let mut image = self.image.write();
         image.stat = file.known.stat;
