@@ -136,6 +136,7 @@ impl BucketStore {
             Ok(new)
         };
         let new = write().map_err(failed)?;
+        file.known.stat = base;
         file.replace(new, &path, 0)?;
         // It is as a person wrote it: read it so.
         file.known = super::load::Known::default();

@@ -16,9 +16,9 @@ use crate::model::{Entry, Error, Key, Kind, Result};
 /// `Invalid`, with the line.
 pub fn read_text(text: &str) -> Result<Vec<(Key, Given)>> {
     let mut entries = BTreeMap::new();
-    let cut = stream::cut(text.as_bytes(), true, 1);
+    let cut = stream::cut(text.as_bytes(), true);
     let torn = cut.torn.map(|at| Fault {
-        line: 1 + memchr::memchr_iter(b'\n', text.as_bytes().get(..at).unwrap_or_default()).count() as u64,
+        line: 1 + stream::newlines(text.as_bytes().get(..at).unwrap_or_default()),
         text: "the last document lacks its end mark (...); add it if the document is whole".into(),
     });
     for (n, piece) in cut.pieces.iter().enumerate() {

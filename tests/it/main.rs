@@ -19,6 +19,7 @@ mod documents;
 mod door_echo;
 mod door_fastcgi;
 mod door_http;
+mod edits;
 mod examples;
 mod failures;
 mod formats;

@@ -257,8 +257,7 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
     assert!(values(&old).is_empty());
     let new = kvs::yaml::YamlStore::open(folder.path(), options(Arc::new(frozen.clone()))).unwrap();
     commit(&new, pair(1, "new"));
-    // After the rename the file is known by the name it was written under.
-    let gate = frozen.probe.freeze(Which(Call::Sync, ".new"));
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let writer = new.clone();
     let writing = thread::spawn(move || apply(&writer, pair(2, "new")).is_ok());
     gate.reached();
