@@ -54,6 +54,7 @@ pub(crate) fn answer(port: u16, request: &[u8]) -> String {
 }
 
 struct Client {
+    port: u16,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -62,20 +63,34 @@ impl Client {
     async fn connect(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::with_capacity(4096) }
+        Self { port, stream, buffer: Vec::with_capacity(4096) }
     }
 
     /// Sends a request and reads the whole answer.
     async fn ask(&mut self, request: &[u8]) {
-        self.stream.write_all(request).await.unwrap();
-        self.buffer.clear();
-        let mut whole = None;
-        while whole.is_none_or(|length| self.buffer.len() < length) {
-            let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
-            assert!(read > 0, "the server closed the connection: {}", String::from_utf8_lossy(&self.buffer));
-            whole = whole.or_else(|| length(&self.buffer));
+        // Apache ends connections between two requests when it gives up a process that it does not need.
+        while !self.try_ask(request).await {
+            *self = Self::connect(self.port).await;
         }
         assert!(self.buffer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&self.buffer));
+    }
+
+    /// Whether there was an answer: a connection that ended before its first byte gives none.
+    async fn try_ask(&mut self, request: &[u8]) -> bool {
+        self.buffer.clear();
+        let mut whole = None;
+        if self.stream.write_all(request).await.is_err() {
+            return false;
+        }
+        while whole.is_none_or(|length| self.buffer.len() < length) {
+            let read = self.stream.read_buf(&mut self.buffer).await.unwrap_or(0);
+            if read == 0 && self.buffer.is_empty() {
+                return false;
+            }
+            assert!(read > 0, "half an answer: {}", String::from_utf8_lossy(&self.buffer));
+            whole = whole.or_else(|| length(&self.buffer));
+        }
+        true
     }
 }
 
