@@ -113,20 +113,7 @@ impl Throttle {
         if is_right() {
             return (Verdict::Pass, false);
         }
-        if known.len() >= MOST {
-            known.retain(|_, k| is_remembered(k, now));
-        }
-        if known.len() >= MOST {
-            known.retain(|_, k| k.unstored > 0);
-        }
-        if known.len() >= MOST {
-            // Only while the store fails: better to forget than to grow without end.
-            known.clear();
-        }
-        let this = known.entry(key.clone()).or_default();
-        if !is_remembered(this, now) {
-            *this = Known::default();
-        }
+        let this = known_of(&mut known, key, now);
         this.unstored += 1;
         this.last = now;
         if this.wrong() < FREE {
@@ -142,10 +129,7 @@ impl Throttle {
     fn learn(&self, key: &Key, stored: Option<Stored>) {
         let Some(stored) = stored else { return };
         let mut known = self.known.lock();
-        let this = known.entry(key.clone()).or_default();
-        if !is_remembered(this, self.clock.now()) {
-            *this = Known::default();
-        }
+        let this = known_of(&mut known, key, self.clock.now());
         this.stored = this.stored.max(stored.wrong);
         this.until = this.until.max(stored.until);
         this.last = this.last.max(stored.last);
@@ -220,6 +204,25 @@ impl Stored {
 /// The pause that the wrong secret of this number begins, in seconds.
 fn pause_after(wrong: u32) -> u64 {
     1_u64.checked_shl(wrong.saturating_sub(FREE)).unwrap_or(LONGEST).clamp(1, LONGEST)
+}
+
+/// What is known of an address, to be added to. A new one is found room for, also if it is only learnt from the store.
+fn known_of<'a>(known: &'a mut HashMap<Key, Known>, key: &Key, now: Time) -> &'a mut Known {
+    if known.len() >= MOST && !known.contains_key(key) {
+        known.retain(|_, k| is_remembered(k, now));
+        if known.len() >= MOST {
+            known.retain(|_, k| k.unstored > 0);
+        }
+        if known.len() >= MOST {
+            // Only while the store fails: better to forget than to grow without end.
+            known.clear();
+        }
+    }
+    let this = known.entry(key.clone()).or_default();
+    if !is_remembered(this, now) {
+        *this = Known::default();
+    }
+    this
 }
 
 fn is_remembered(known: &Known, now: Time) -> bool {
@@ -346,6 +349,20 @@ mod tests {
             assert_eq!(a.judge(None, || false).await, Verdict::Wrong);
         }
         assert_eq!(a.judge(None, || true).await, paused(1));
+    }
+
+    #[tokio::test]
+    async fn no_number_of_addresses_fills_the_memory() {
+        let [a, b] = processes(&HandClock::new());
+        let addresses = || (0..=u32::try_from(MOST).unwrap()).map(|n| Some(Ipv4Addr::from(n).into()));
+        for address in addresses() {
+            assert_eq!(a.judge(address, || false).await, Verdict::Wrong);
+        }
+        // What is learnt from the store takes room as well.
+        for address in addresses() {
+            assert_eq!(b.judge(address, || true).await, Verdict::Pass);
+        }
+        assert!(a.known.lock().len() <= MOST && b.known.lock().len() <= MOST);
     }
 
     #[test]

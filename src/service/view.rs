@@ -57,7 +57,8 @@ pub(crate) async fn answer(
         Some(shown) => conditions.judge(&shown.tag, shown.modified) != Verdict::Same,
         None => !until_there,
     };
-    let span = if conditions.has_seen() { wait::asked(parts, question)? } else { wait::checked(question)? };
+    // Who did not say what it has seen is answered at once, but not misunderstood.
+    let span = wait::asked(parts, question)?.filter(|_| conditions.has_seen());
     let (view, hold) = wait::hold(service, bucket, span, looking, is_news).await?;
 
     let Some(shown) = view.shown else {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
 use tokio::time::Instant;
 
@@ -32,11 +33,6 @@ pub(crate) fn asked(parts: &Parts, question: Question<'_>) -> Result<Option<Dura
     Ok(seconds.filter(|s| *s > 0).map(Duration::from_secs))
 }
 
-/// For a client that did not say what it has seen: it is answered at once, but not misunderstood.
-pub(crate) fn checked(question: Question<'_>) -> Result<Option<Duration>, Refusal> {
-    question.number("wait", 0).map(|_| None)
-}
-
 fn preferred(parts: &Parts) -> Option<u64> {
     let lines = parts.headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     lines.flat_map(|line| line.split([',', ';'])).find_map(|preference| {
@@ -59,7 +55,8 @@ pub(crate) enum Hold {
     },
 }
 
-/// Looks until there is news, at most for `span`, and returns the last look.
+/// Looks until there is news, at most for `span`, and returns the last look; if it was held, and there is none, without
+/// the body.
 pub(crate) async fn hold(
     service: &Service,
     bucket: &Bucket,
@@ -75,6 +72,10 @@ pub(crate) async fn hold(
     };
     let deadline = Instant::now() + span.min(settings.max_wait);
     loop {
+        // Nobody is sent what is no news, and thousands may wait: none keeps a whole list meanwhile.
+        if let Some(shown) = &mut view.shown {
+            shown.body = Bytes::new();
+        }
         tokio::select! {
             // In this order: a bucket that never rests must not keep a waiter beyond its time.
             biased;

@@ -4,10 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kvs::model::Bucket;
-use kvs::service::{Gate, Settings, Waiters};
+use async_trait::async_trait;
+use bytes::Bytes;
+use kvs::model::{
+    Batch, Bucket, ContentType, Entry, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock,
+    Time,
+};
+use kvs::service::{Gate, Settings, Waiters, router};
+use kvs::store::{Report, Store, Task};
+use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Endpoint, Headers, NO_HEADERS};
+use super::{Answer, Endpoint, Headers, NO_HEADERS, settings};
 
 /// Long enough to be told from an answer at once, on a machine that is busy.
 const HELD: Duration = Duration::from_millis(150);
@@ -197,4 +204,67 @@ async fn a_place_is_given_back() {
     let left = tokio::time::timeout(Duration::from_millis(50), kvs.get(&uri)).await;
     assert!(left.is_err());
     assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
+}
+
+/// Gives under every key a value of its own, and counts itself among the owners of each.
+struct LendingStore(Arc<()>);
+
+struct Lent(#[expect(dead_code, reason = "counted by being there")] Arc<()>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        b"lent"
+    }
+}
+
+#[async_trait]
+impl Store for LendingStore {
+    async fn get(&self, _: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let entry = |_: &Key| {
+            Some(Entry {
+                value: Bytes::from_owner(Lent(Arc::clone(&self.0))),
+                content_type: ContentType::default(),
+                revision: Revision::new(1),
+                created: Time::default(),
+                modified: None,
+                expires: None,
+            })
+        };
+        Ok(Snapshot { revision: Revision::new(1), entries: keys.iter().map(entry).collect() })
+    }
+
+    async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
+        Err(Error::new(Kind::Failed, "it only lends"))
+    }
+
+    async fn scan(&self, _: &Bucket, _: Query) -> Result<Page> {
+        Ok(Page::default())
+    }
+
+    async fn changed(&self, _: &Bucket, _: Revision) -> Result<Revision> {
+        std::future::pending().await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        Ok(vec![])
+    }
+
+    async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
+        Ok(Report::default())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_keeps_no_value_meanwhile() {
+    let held = Arc::new(());
+    let mut kvs = Endpoint::new();
+    let lending = Arc::new(LendingStore(Arc::clone(&held)));
+    kvs.app = router(lending, settings(Arc::new(SystemClock), CancellationToken::new()));
+    let look = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Arc::strong_count(&held)
+    };
+    let (answer, owners) = tokio::join!(kvs.get("/?k=a&wait=2&seen=1"), look);
+    // The test and the store.
+    assert_eq!((answer.status, owners), (304, 2));
 }
