@@ -6,12 +6,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use clap::Parser;
 use http::{StatusCode, header};
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -109,13 +111,14 @@ impl Ready {
     }
 }
 
-/// Ends the process behind the request that finds `config.yaml` changed, so that the next one reads it.
+/// Ends the process behind a request that finds `config.yaml` changed, so that the next one reads it. It looks once a
+/// second at most.
 fn until_changed(app: Router, config: Seal, stop: CancellationToken) -> Router {
-    let config = Arc::new(config);
+    let config = Arc::new(Sometimes::new(config));
     Router::new().fallback(move |request: Request| {
         let (app, config, stop) = (app.clone(), Arc::clone(&config), stop.clone());
         async move {
-            if config.is_broken() {
+            if config.is_due() && config.seal.is_broken() {
                 tracing::warn!("config.yaml has changed: this process ends, the next one reads it");
                 stop.cancel();
             }
@@ -125,6 +128,29 @@ fn until_changed(app: Router, config: Seal, stop: CancellationToken) -> Router {
             }
         }
     })
+}
+
+/// A file that is looked at once in a while.
+struct Sometimes {
+    seal: Seal,
+    last: Mutex<Instant>,
+}
+
+impl Sometimes {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn new(seal: Seal) -> Self {
+        Self { seal, last: Mutex::new(Instant::now()) }
+    }
+
+    fn is_due(&self) -> bool {
+        let mut last = self.last.lock();
+        let due = last.elapsed() >= Self::PAUSE;
+        if due {
+            *last = Instant::now();
+        }
+        due
+    }
 }
 
 /// Tells every client the same, and ends the process behind the first, so that the next one reads mended settings.

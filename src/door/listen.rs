@@ -11,6 +11,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::address::Address;
 use super::limits::Limits;
@@ -93,7 +95,8 @@ impl Listener {
             }
             Socket::Unix(socket) => {
                 socket.set_nonblocking(true)?;
-                Opened::Unix(tokio::net::UnixListener::from_std(socket)?)
+                #[expect(deprecated, reason = "unsound for types that change their descriptor, as a listener does not")]
+                Opened::Unix(AsyncFd::with_interest(socket, Interest::READABLE)?)
             }
         };
         Ok(Accepting { socket, file: self.file })
@@ -102,7 +105,7 @@ impl Listener {
 
 enum Opened {
     Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener),
+    Unix(AsyncFd<UnixListener>),
 }
 
 /// A listener within a runtime.
@@ -116,7 +119,14 @@ impl Accepting {
     pub(super) async fn accept(&self, limits: &Limits) -> io::Result<Stream> {
         match &self.socket {
             Opened::Tcp(socket) => socket.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer.ip(), limits)),
-            Opened::Unix(socket) => socket.accept().await.map(|(stream, _)| Stream::unix(stream, limits)),
+            Opened::Unix(socket) => loop {
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                let accept = |fd: &AsyncFd<UnixListener>| Ok(rustix::net::accept_with(fd.get_ref(), flags)?);
+                // Otherwise it only seemed to be ready.
+                if let Ok(accepted) = socket.readable().await?.try_io(accept) {
+                    return accepted.map(|connection| Stream::direct(connection, limits));
+                }
+            },
         }
     }
 

@@ -1,21 +1,50 @@
 //! A connection, TCP or Unix, with a bound on how long a write may stand still. What is said on it is not known here.
+//!
+//! A Unix connection is made known to the runtime only once it has to be waited for: a web server on the same machine has
+//! mostly sent its request by then and takes the answer at once, so that two calls of the system are saved for each.
 
 use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
 use super::limits::Limits;
 
+/// A usual request fits into this; what is longer takes further reads.
+const DIRECT_READ: usize = 4 << 10;
+
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// A Unix connection that the runtime does not know yet; none while it is being made known.
+    Direct(Option<OwnedFd>),
+}
+
+impl Socket {
+    /// What `act` comes to without waiting; none if it has to wait, which it does as a socket of the runtime.
+    fn directly<T>(&mut self, act: impl FnOnce(&OwnedFd) -> rustix::io::Result<T>) -> Option<io::Result<T>> {
+        let Self::Direct(socket) = self else { return None };
+        let outcome = act(socket.as_ref()?);
+        if !matches!(outcome, Err(Errno::AGAIN | Errno::INTR)) {
+            return Some(outcome.map_err(Into::into));
+        }
+        let known = socket.take().map(StdUnixStream::from).map(UnixStream::from_std)?;
+        match known {
+            Ok(known) => *self = Self::Unix(known),
+            Err(error) => return Some(Err(error)),
+        }
+        None
+    }
 }
 
 /// An accepted connection.
@@ -37,8 +66,9 @@ impl Stream {
         Self { socket: Socket::Tcp(socket), peer, patience: limits.write_time, stalled: None }
     }
 
-    pub(super) fn unix(socket: UnixStream, limits: &Limits) -> Self {
-        Self { socket: Socket::Unix(socket), peer: None, patience: limits.write_time, stalled: None }
+    /// A Unix connection that does not block.
+    pub(super) fn direct(socket: OwnedFd, limits: &Limits) -> Self {
+        Self { socket: Socket::Direct(Some(socket)), peer: None, patience: limits.write_time, stalled: None }
     }
 
     /// The address of the other side; a Unix socket has none.
@@ -60,18 +90,27 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_READ));
+        if let Some(read) = self.socket.directly(|fd| rustix::io::read(fd, room)) {
+            return Poll::Ready(read.map(|count| buf.advance(count)));
+        }
         match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             Socket::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
+            Socket::Direct(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(written) = self.socket.directly(|fd| rustix::net::send(fd, buf, SendFlags::NOSIGNAL)) {
+            return Poll::Ready(written);
+        }
         let outcome = match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
             Socket::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
+            Socket::Direct(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         };
         self.bounded(cx, outcome)
     }
@@ -84,6 +123,10 @@ impl AsyncWrite for Stream {
         let outcome = match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             Socket::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Socket::Direct(_) => {
+                let first = bufs.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
+                return self.poll_write(cx, first);
+            }
         };
         self.bounded(cx, outcome)
     }
@@ -101,6 +144,10 @@ impl AsyncWrite for Stream {
         match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Socket::Direct(socket) => {
+                let end = |fd: &OwnedFd| rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+                Poll::Ready(socket.as_ref().map_or(Ok(()), |fd| end(fd).map_err(Into::into)))
+            }
         }
     }
 }
@@ -108,14 +155,41 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn direct() -> (Stream, UnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let limits = Limits { write_time: Duration::from_millis(30), ..Limits::default() };
+        (Stream::direct(ours.into(), &limits), UnixStream::from_std(theirs).unwrap())
+    }
 
     #[tokio::test]
     async fn write_fails_when_nobody_reads() {
-        let (ours, _theirs) = UnixStream::pair().unwrap();
-        let limits = Limits { write_time: Duration::from_millis(30), ..Limits::default() };
-        let mut stream = Stream::unix(ours, &limits);
+        let (mut stream, _theirs) = direct();
         let error = stream.write_all(&vec![0; 8 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_read_at_once_and_the_rest_waited_for() {
+        let (mut stream, mut theirs) = direct();
+        theirs.write_all(b"here").await.unwrap();
+        let mut read = [0; 4];
+        stream.read_exact(&mut read).await.unwrap();
+        assert!(matches!(stream.socket, Socket::Direct(_)), "it need not be waited for");
+        let later = tokio::spawn(async move {
+            stream.read_exact(&mut read).await.unwrap();
+            stream.write_all(&read).await.unwrap();
+            assert!(matches!(stream.socket, Socket::Unix(_)));
+            stream.shutdown().await.unwrap();
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        theirs.write_all(b"late").await.unwrap();
+        let mut all = Vec::new();
+        theirs.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"late");
+        later.await.unwrap();
     }
 }

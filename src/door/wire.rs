@@ -187,9 +187,11 @@ mod tests {
     use tokio::net::UnixStream;
 
     fn wire() -> (Wire, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
         let limits = Limits::default();
-        (Wire::new(Stream::unix(ours, &limits), &limits), theirs)
+        (Wire::new(Stream::direct(ours.into(), &limits), &limits), UnixStream::from_std(theirs).unwrap())
     }
 
     #[tokio::test]
