@@ -26,30 +26,41 @@ pub(super) struct DataFile {
     disk: Arc<dyn Disk>,
     file: Option<Box<dyn File>>,
     lock: Option<Arc<dyn File>>,
+    /// We could open them for reading only. Whether that is still so is seen at the next write.
+    file_only_read: bool,
+    lock_only_read: bool,
 }
 
 impl DataFile {
     pub(super) fn new(place: Place, disk: Arc<dyn Disk>) -> Self {
-        Self { place, disk, known: Known::default(), file: None, lock: None }
+        Self {
+            place,
+            disk,
+            known: Known::default(),
+            file: None,
+            lock: None,
+            file_only_read: false,
+            lock_only_read: false,
+        }
     }
 
     /// Takes the lock. A reader who may not make the lock file reads without, as there can be no writer with the same rights.
     ///
     /// If a person removed the lock file, whoever comes next makes a new one; so what was locked must still have its name.
     pub(super) fn lock(&mut self, hold: Hold, wait: Duration) -> Result<Option<Held>> {
-        let failed = |e| Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e);
         for _ in 0..10 {
-            let lock = match self.lock.take() {
+            let fit = hold == Hold::Shared || !self.lock_only_read;
+            let lock = match self.lock.take().filter(|_| fit) {
                 Some(lock) => lock,
                 None => match self.open_lock(hold) {
                     Ok(file) => file.into(),
                     Err(_) if hold == Hold::Shared => return Ok(None),
-                    Err(e) => return Err(failed(e)),
+                    Err(e) => return Err(self.lock_failed(e)),
                 },
             };
             let taken = lock::take(&lock, hold, wait)?;
-            let named = self.disk.stat(&self.place.lock).map_err(failed)?;
-            let own = lock.stat().map_err(failed)?;
+            let named = self.disk.stat(&self.place.lock).map_err(|e| self.lock_failed(e))?;
+            let own = lock.stat().map_err(|e| self.lock_failed(e))?;
             if named.is_some_and(|named| (named.device, named.inode) == (own.device, own.inode)) {
                 self.lock = Some(lock);
                 return Ok(Some(taken));
@@ -58,13 +69,18 @@ impl DataFile {
         Err(Error::new(Kind::Busy, "the lock file is being replaced; try again"))
     }
 
-    fn open_lock(&self, hold: Hold) -> io::Result<Box<dyn File>> {
+    fn lock_failed(&self, e: io::Error) -> Error {
+        Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e)
+    }
+
+    fn open_lock(&mut self, hold: Hold) -> io::Result<Box<dyn File>> {
         let path = &self.place.lock;
-        if hold == Hold::Shared {
-            return self.disk.open(path, Open::Create).or_else(|_| self.disk.open(path, Open::Read));
+        if hold == Hold::Exclusive {
+            self.disk.make_folder(&self.place.folder)?;
         }
-        self.disk.make_folder(&self.place.folder)?;
-        self.disk.open(path, Open::Create)
+        let file = self.disk.open(path, Open::Create);
+        self.lock_only_read = file.is_err();
+        if hold == Hold::Shared { file.or_else(|_| self.disk.open(path, Open::Read)) } else { file }
     }
 
     /// Brings the image up to what the file holds and makes sure that all of it is durable. Under the lock, however held.
@@ -121,7 +137,9 @@ impl DataFile {
         self.file = None;
         self.known = Known::default();
         let data = &self.place.data;
-        let file = self.disk.open(data, Open::Write).or_else(|_| self.disk.open(data, Open::Read));
+        let file = self.disk.open(data, Open::Write);
+        self.file_only_read = file.is_err();
+        let file = file.or_else(|_| self.disk.open(data, Open::Read));
         self.file = Some(file.map_err(|e| self.place.failed("open", e))?);
         Ok(())
     }
@@ -197,12 +215,28 @@ impl DataFile {
     /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
     /// exclusive lock.
     pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
+        if self.file.is_some() && self.file_only_read {
+            self.open_to_write()?;
+        }
         if let Some(torn) = self.known.torn {
             self.set_aside(torn, clock.now())?;
         }
         if self.known.stat.is_none() || self.known.rewrite {
             self.rewrite(image)?;
         }
+        Ok(())
+    }
+
+    /// Opens the same file again, now to write it.
+    fn open_to_write(&mut self) -> Result<()> {
+        let file = self.disk.open(&self.place.data, Open::Write).map_err(|e| self.place.failed("write", e))?;
+        let stat = file.stat().map_err(|e| self.place.failed("look at", e))?;
+        if self.known.stat != Some(stat) {
+            self.known.stat = None;
+            return Err(Error::new(Kind::Busy, "the data file is being edited; try again"));
+        }
+        self.file = Some(file);
+        self.file_only_read = false;
         Ok(())
     }
 
@@ -344,6 +378,7 @@ impl DataFile {
         self.known.committed = stat.len;
         self.known.snapshot = snapshot;
         self.file = Some(file);
+        self.file_only_read = false;
         self.known.epoch = epoch.map(|e| e.wrapping_add(1));
         self.leave(stat);
         Ok(())
