@@ -129,7 +129,7 @@ lay_out() {
 # The first word that `kvs passcode` prints.
 new_secret() {
   local lines
-  lines=$("$program" passcode) || fail "kvs passcode failed"
+  lines=$("$program" --quiet passcode) || fail "kvs passcode failed"
   lines=${lines%%$'\n'*}
   printf '%s\n' "${lines%% *}"
 }
@@ -145,6 +145,8 @@ give_to() {
   fi
 }
 
+# `set -m` gives the server a process group of its own: Ctrl-C and a closed terminal reach this script only, which then
+# stops the server in order (to Apache, SIGHUP would mean: start again), and no process of the group can be missed.
 start_apache() {
   local user group
   user=$(id -un) group=$(id -gn)
@@ -155,8 +157,6 @@ start_apache() {
   fi
   run=$work/run
   mkdir "$run"
-  # In a group of its own: what the terminal sends to all of a group (Ctrl-C, or SIGHUP, by which Apache would start
-  # anew) is for this script, which then stops Apache in order.
   set -m
   "$apache" -f "$PWD/deploy/apache/private.conf" -D mod_fcgid -D FOREGROUND \
     -C "Define KVS_DEPLOY \"$PWD/deploy/apache\"" -C "Define KVS_MODULES $modules" -C "Define KVS_RUN \"$run\"" \
@@ -227,7 +227,8 @@ else
 fi
 
 trap stop EXIT
-trap 'exit 130' INT
+# Ctrl-C is the way to end this, so it is no failure.
+trap 'echo; exit 0' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 work=$(cd "$(mktemp -d "${TMPDIR:-/tmp}/kvs.XXXXXX")" && pwd -P)

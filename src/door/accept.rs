@@ -76,6 +76,8 @@ struct Crew {
 impl Crew {
     fn start(&self, work: impl Future<Output = ()> + Send + 'static, seat: Seat) {
         let cut = self.cut.clone();
+        // Some kilobytes, which each wrapper on the way to the task would move again.
+        let work = Box::pin(work);
         self.tasks.spawn(async move {
             cut.run_until_cancelled_owned(work).await;
             drop(seat);

@@ -66,7 +66,8 @@ impl Door {
                 break;
             }
         }
-        if let Err(error) = wire.close().await {
+        // Dropping the connection then says that nothing follows.
+        if let Err(error) = wire.flush().await {
             tracing::debug!(%error, "the web server did not take an answer");
         }
     }

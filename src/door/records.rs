@@ -16,6 +16,11 @@ use super::refusal::Refusal;
 /// The most requests that may be open on one connection. Web servers send them one after the other.
 pub(super) const MAX_OPEN: u8 = 8;
 
+/// New room is made in pieces of this size,
+const ROOM: usize = 16 << 10;
+/// once less than this is left.
+const LEAST_ROOM: usize = 2 << 10;
+
 const HEADER: usize = 8;
 const BEGIN_REQUEST: u8 = 1;
 const ABORT_REQUEST: u8 = 2;
@@ -56,9 +61,12 @@ impl Sieve {
         Self { raw: BytesMut::new(), open: HashMap::new(), body: limits.body, head: limits.head }
     }
 
-    /// Takes in what came from the socket.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
-        self.raw.extend_from_slice(bytes);
+    /// Where to put what comes from the socket: behind what came before, and there is room for a usual request.
+    pub(super) fn room(&mut self) -> &mut BytesMut {
+        if self.raw.capacity() - self.raw.len() < LEAST_ROOM {
+            self.raw.reserve(ROOM);
+        }
+        &mut self.raw
     }
 
     /// Whether no request and no record has begun.
@@ -222,7 +230,7 @@ mod tests {
     fn passed(sieve: &mut Sieve, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut count = 0;
         for byte in bytes {
-            sieve.feed(&[*byte]);
+            sieve.room().extend_from_slice(&[*byte]);
             while sieve.next()?.is_some() {
                 count += 1;
             }
@@ -305,7 +313,7 @@ mod tests {
     #[test]
     fn abort_is_seen_when_it_waits() {
         let mut sieve = sieve();
-        sieve.feed(&record(ABORT_REQUEST, 0x0102, b""));
+        sieve.room().extend_from_slice(&record(ABORT_REQUEST, 0x0102, b""));
         assert!(sieve.aborts(0x0102) && !sieve.aborts(1));
         assert_eq!(sieve.next(), Ok(None), "an abort of nothing is dropped");
         passed(&mut sieve, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
 
 use super::limits::Limits;
 use super::records::{Begun, Sieve};
@@ -31,7 +32,6 @@ struct Inner {
     sieve: Sieve,
     record: Bytes,
     outgoing: BytesMut,
-    scratch: Box<[u8]>,
     begun: Option<Instant>,
     ended: bool,
     broken: bool,
@@ -44,7 +44,6 @@ impl Wire {
             sieve: Sieve::new(limits),
             record: Bytes::new(),
             outgoing: BytesMut::new(),
-            scratch: vec![0; 16 << 10].into_boxed_slice(),
             begun: None,
             ended: false,
             broken: false,
@@ -76,12 +75,6 @@ impl Wire {
         poll_fn(|cx| self.0.lock().send(cx)).await
     }
 
-    /// Sends what was gathered and says that nothing follows.
-    pub(super) async fn close(&self) -> io::Result<()> {
-        self.flush().await?;
-        poll_fn(|cx| Pin::new(&mut self.0.lock().stream).poll_shutdown(cx)).await
-    }
-
     /// Resolves once the web server gives up the request that is being answered. Requests that it has sent in advance
     /// hide that, and stay.
     pub(super) async fn gone(&self, id: u16) {
@@ -110,16 +103,13 @@ impl Inner {
 
     /// Reads once from the socket into the sieve; `Ok(0)` at its end.
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(&mut self.scratch);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let bytes = buffer.filled();
-        if bytes.is_empty() {
+        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, self.sieve.room()))?;
+        if count == 0 {
             self.ended = true;
         } else {
             self.begun.get_or_insert_with(Instant::now);
-            self.sieve.feed(bytes);
         }
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(count))
     }
 
     fn watch(&mut self, id: u16, cx: &mut Context<'_>) -> Poll<()> {
@@ -234,7 +224,7 @@ mod tests {
         wire.write_all(b"half").await.unwrap();
         wire.break_off();
         assert!(wire.write_all(b"more").await.is_err());
-        assert!(wire.close().await.is_err());
+        assert!(wire.flush().await.is_err());
         drop(wire);
         assert_eq!(peer.read(&mut [0; 9]).await.unwrap(), 0);
     }

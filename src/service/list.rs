@@ -39,15 +39,15 @@ struct List {
 pub(crate) async fn answer(
     service: &Service,
     parts: &Parts,
+    question: Question<'_>,
     caller: Caller,
     bucket: Bucket,
 ) -> Result<Response, Refusal> {
-    let question = Question::new(parts.uri.query())?;
     let secrets = guard::Secrets::in_headers(&parts.headers);
     guard::admit(service, caller, &secrets, (Right::Read, &bucket)).await?;
     let (query, lines) = query(question)?;
     let list = List { bucket, query, lines };
-    view::answer(service, parts, (&list.bucket, Cache::Private), &list).await
+    view::answer(service, parts, question, (&list.bucket, Cache::Private), &list).await
 }
 
 /// What is asked for, and whether as lines of text.

@@ -112,18 +112,20 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
 }
 
 async fn dispatch(service: &Service, parts: &Parts, body: Body) -> Result<Response, Refusal> {
-    let route = Route::new(parts.uri.path())?;
     // Before anything else, so that no answer depends on a secret that has no business there.
     let question = Question::new(parts.uri.query())?;
+    let route = Route::new(parts.uri.path())?;
     let caller = parts.extensions.get::<Caller>().copied().unwrap_or_default();
     let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
     match route {
         route if parts.method == Method::OPTIONS => Ok(reply::options(route.allow())),
-        Route::Root if parts.method == Method::POST => write::answer(service, parts, caller, body).await,
-        Route::Root if is_read && question.all("k").next().is_some() => read::answer(service, parts, caller).await,
+        Route::Root if parts.method == Method::POST => write::answer(service, parts, question, caller, body).await,
+        Route::Root if is_read && question.all("k").next().is_some() => {
+            read::answer(service, parts, question, caller).await
+        }
         Route::Root if is_read => Ok(service.page.answer(&parts.headers)),
         Route::Status if is_read => status::answer(service).await,
-        Route::Bucket(bucket) if is_read => list::answer(service, parts, caller, bucket).await,
+        Route::Bucket(bucket) if is_read => list::answer(service, parts, question, caller, bucket).await,
         route => Err(Refusal::method(route.allow())),
     }
 }

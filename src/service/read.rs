@@ -26,8 +26,13 @@ struct Newest {
 }
 
 /// Answers `GET /?k=a,b`.
-pub(crate) async fn answer(service: &Service, parts: &Parts, caller: Caller) -> Result<Response, Refusal> {
-    let keys = keys(Question::new(parts.uri.query())?)?;
+pub(crate) async fn answer(
+    service: &Service,
+    parts: &Parts,
+    question: Question<'_>,
+    caller: Caller,
+) -> Result<Response, Refusal> {
+    let keys = keys(question)?;
     let bucket = Bucket::default();
     let cache = match service.settings.reads {
         Reads::Open => Cache::Revalidate,
@@ -38,7 +43,7 @@ pub(crate) async fn answer(service: &Service, parts: &Parts, caller: Caller) -> 
         }
     };
     let newest = Newest { bucket, keys };
-    view::answer(service, parts, (&newest.bucket, cache), &newest).await
+    view::answer(service, parts, question, (&newest.bucket, cache), &newest).await
 }
 
 /// The keys asked for: every `k`, decoded, then split at commas. Nothing between two commas is no key.

@@ -46,10 +46,10 @@ pub(crate) trait Look: Send + Sync {
 pub(crate) async fn answer(
     service: &Service,
     parts: &Parts,
+    question: Question<'_>,
     (bucket, cache): (&Bucket, Cache),
     looking: &dyn Look,
 ) -> Result<Response, Refusal> {
-    let question = Question::new(parts.uri.query())?;
     let seen = Seen::asked(question)?;
     let conditions = Conditions::new(&parts.headers, seen.as_ref());
     let until_there = matches!(seen, Some(Seen::Nothing));

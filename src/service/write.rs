@@ -23,9 +23,13 @@ const FORM_OVERHEAD: usize = 64 << 10;
 const MOST_PAIRS: usize = 10_000;
 
 /// Answers `POST /`.
-pub(crate) async fn answer(service: &Service, parts: &Parts, caller: Caller, body: Body) -> Result<Response, Refusal> {
-    // Refused before the body is read, and long before the secret in it could be judged.
-    let question = Question::new(parts.uri.query())?;
+pub(crate) async fn answer(
+    service: &Service,
+    parts: &Parts,
+    question: Question<'_>,
+    caller: Caller,
+    body: Body,
+) -> Result<Response, Refusal> {
     check_type(&parts.headers)?;
     let most = service.settings.max_value;
     let body = collect(&parts.headers, body, most.saturating_mul(3).saturating_add(FORM_OVERHEAD)).await?;

@@ -1,5 +1,6 @@
 //! The bounds of a scan, for stores that keep their keys ordered.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -35,17 +36,17 @@ pub fn bounds(query: &Query) -> Option<(Bound<String>, Bound<String>)> {
     let mut low = Bound::Included(query.prefix.clone());
     let mut high = after_prefix(&query.prefix).map_or(Bound::Unbounded, Bound::Excluded);
     if let Some(start) = &query.start {
-        low = higher(low, Bound::Included(start.clone()));
+        low = narrower(low, Bound::Included(start.clone()), Ordering::Greater);
     }
     if let Some(end) = &query.end {
-        high = lower(high, Bound::Excluded(end.clone()));
+        high = narrower(high, Bound::Excluded(end.clone()), Ordering::Less);
     }
     if let Some(after) = &query.after {
         let cursor = Bound::Excluded(after.clone());
         if query.reverse {
-            high = lower(high, cursor);
+            high = narrower(high, cursor, Ordering::Less);
         } else {
-            low = higher(low, cursor);
+            low = narrower(low, cursor, Ordering::Greater);
         }
     }
     let empty = match (&low, &high) {
@@ -75,30 +76,15 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-fn higher(a: Bound<String>, b: Bound<String>) -> Bound<String> {
-    match (&a, &b) {
-        (Bound::Unbounded, _) => b,
-        (_, Bound::Unbounded) => a,
-        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => match x.cmp(y) {
-            std::cmp::Ordering::Less => b,
-            std::cmp::Ordering::Greater => a,
-            std::cmp::Ordering::Equal if matches!(b, Bound::Excluded(_)) => b,
-            std::cmp::Ordering::Equal => a,
-        },
-    }
-}
-
-fn lower(a: Bound<String>, b: Bound<String>) -> Bound<String> {
-    match (&a, &b) {
-        (Bound::Unbounded, _) => b,
-        (_, Bound::Unbounded) => a,
-        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => match x.cmp(y) {
-            std::cmp::Ordering::Greater => b,
-            std::cmp::Ordering::Less => a,
-            std::cmp::Ordering::Equal if matches!(b, Bound::Excluded(_)) => b,
-            std::cmp::Ordering::Equal => a,
-        },
-    }
+/// The narrower of two bounds on the same side. `closer` is how the text of one compares with that of the other if it leaves
+/// less over: `Greater` for lower bounds, `Less` for upper ones.
+fn narrower(a: Bound<String>, b: Bound<String>, closer: Ordering) -> Bound<String> {
+    let order = match (&a, &b) {
+        (Bound::Unbounded, _) => return b,
+        (_, Bound::Unbounded) => return a,
+        (Bound::Included(x) | Bound::Excluded(x), Bound::Included(y) | Bound::Excluded(y)) => x.cmp(y),
+    };
+    if order == closer || (order.is_eq() && matches!(a, Bound::Excluded(_))) { a } else { b }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use tokio::sync::{oneshot, watch};
@@ -15,9 +16,6 @@ use super::place::Place;
 use super::watch::Waiters;
 use crate::model::{Batch, Error, Kind, Outcome, Result, Revision};
 
-/// The log is folded into the snapshot once it is longer than the snapshot and than this.
-const LEAST_LOG: u64 = 64 << 10;
-
 /// A bucket in this process. The order of locks is `leader`, `file`, the lock of the bucket among processes, `image`.
 pub(super) struct BucketStore {
     pub(super) options: Options,
@@ -29,7 +27,7 @@ pub(super) struct BucketStore {
     committing: AtomicBool,
     queue: Mutex<Vec<Waiting>>,
     leader: Mutex<()>,
-    pub(super) compacting: AtomicBool,
+    compaction: Mutex<Option<JoinHandle<()>>>,
     /// The revision of the image, for those who wait for a later one.
     pub(super) moved: watch::Sender<Revision>,
     pub(super) waiters: Mutex<Waiters>,
@@ -73,7 +71,7 @@ impl BucketStore {
             committing: AtomicBool::new(false),
             queue: Mutex::default(),
             leader: Mutex::default(),
-            compacting: AtomicBool::new(false),
+            compaction: Mutex::default(),
             moved: watch::Sender::new(Revision::ZERO),
             waiters: Mutex::default(),
             options,
@@ -145,24 +143,28 @@ impl BucketStore {
     }
 
     /// Carries out what waits, unless another does: that one will look again before it leaves.
+    ///
+    /// Who comes first leads one group, its own, and goes with its answer. If others came meanwhile, a thread leads on until
+    /// nobody waits: not a task, since the runtime of the first one may stand still or end.
     fn lead(self: &Arc<Self>) {
-        loop {
-            let Some(leading) = self.leader.try_lock() else { return };
-            let group = std::mem::take(&mut *self.queue.lock());
-            if !group.is_empty() {
-                blocking(|| self.commit(group));
-            }
-            drop(leading);
-            if self.queue.lock().is_empty() {
-                return;
-            }
-            // Others came meanwhile. This one has its answer and goes; a task of its own leads on.
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                let bucket = Arc::clone(self);
-                runtime.spawn(async move { bucket.lead() });
+        while self.lead_group() {
+            let bucket = Arc::clone(self);
+            let led = std::thread::Builder::new().name("kvs commit".into()).spawn(move || while bucket.lead_group() {});
+            if led.is_ok() {
                 return;
             }
         }
+    }
+
+    /// Carries out what waits now, unless another does. Returns whether more waits and nobody leads.
+    fn lead_group(self: &Arc<Self>) -> bool {
+        let Some(leading) = self.leader.try_lock() else { return false };
+        let group = std::mem::take(&mut *self.queue.lock());
+        if !group.is_empty() {
+            blocking(|| self.commit(group));
+        }
+        drop(leading);
+        !self.queue.lock().is_empty()
     }
 
     fn commit(self: &Arc<Self>, group: Vec<Waiting>) {
@@ -205,18 +207,33 @@ impl BucketStore {
         }
     }
 
+    /// Starts a compaction in a thread of its own, if the log has outgrown the snapshot.
     fn compact_if_due(self: &Arc<Self>, file: &DataFile) {
         let known = &file.known;
         let log = known.committed.saturating_sub(known.snapshot);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if log > known.snapshot.max(LEAST_LOG) && !self.compacting.swap(true, Ordering::SeqCst) {
-            let bucket = Arc::clone(self);
-            runtime.spawn_blocking(move || {
-                if let Err(error) = bucket.compact() {
-                    tracing::error!("compacting {}: {error}", bucket.place.data.display());
-                }
-                bucket.compacting.store(false, Ordering::SeqCst);
-            });
+        let mut compaction = self.compaction.lock();
+        if log <= known.snapshot.max(self.options.least_log)
+            || compaction.as_ref().is_some_and(|thread| !thread.is_finished())
+        {
+            return;
+        }
+        let bucket = Arc::clone(self);
+        let work = move || match bucket.compact() {
+            Err(error) if error.kind() != Kind::Busy => {
+                tracing::error!("compacting {}: {error}", bucket.place.data.display());
+            }
+            // Busy: another process does it.
+            _ => {}
+        };
+        // Without a thread to be had, the next write tries again.
+        *compaction = std::thread::Builder::new().name("kvs compact".into()).spawn(work).ok();
+    }
+
+    /// Waits for a compaction that has begun, so that a program that stores once and ends does not cut it off each time.
+    pub(super) fn finish(&self) {
+        if let Some(thread) = self.compaction.lock().take() {
+            // It has logged what went wrong.
+            let _ = thread.join();
         }
     }
 }

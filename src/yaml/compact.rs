@@ -22,14 +22,12 @@ const PART: usize = 2048;
 struct Beside {
     file: Box<dyn File>,
     len: u64,
-    lines: u64,
 }
 
 impl Beside {
     fn push(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.file.write(self.len, bytes)?;
         self.len += bytes.len() as u64;
-        self.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
         Ok(())
     }
 }
@@ -45,7 +43,7 @@ impl BucketStore {
         let Some((from, epoch)) = self.settle()? else { return Ok(Report::default()) };
         let file = self.own(&path)?;
         file.truncate(0).map_err(failed)?;
-        let mut beside = Beside { file, len: 0, lines: 0 };
+        let mut beside = Beside { file, len: 0 };
         let mut report = Report { bytes_before: from, ..Report::default() };
         self.write_snapshot(&mut beside, &mut report).map_err(failed)?;
         let snapshot = beside.len;
@@ -91,7 +89,7 @@ impl BucketStore {
             return Err(self.damaged(damage));
         }
         file.prepare(&self.image, &*self.options.clock)?;
-        file.ensure_epoch()?;
+        file.ensure_epoch();
         self.image.write().stat = file.known.stat;
         Ok(file.known.epoch.map(|epoch| (file.known.committed, epoch)))
     }
@@ -144,11 +142,7 @@ impl BucketStore {
     }
 
     fn put_in_place(&self, file: &mut DataFile, beside: Beside, path: &Path, snapshot: u64) -> Result<()> {
-        let lines = beside.lines;
         file.replace(beside.file, path, snapshot)?;
-        // Not before: another who opened it by its old name meanwhile must not get the lock while it still has that name.
-        file.unlock_data()?;
-        file.known.lines = lines;
         let now = self.options.clock.now();
         let mut image = self.image.write();
         image.stat = file.known.stat;

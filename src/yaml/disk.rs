@@ -25,8 +25,8 @@ pub struct Stat {
 pub enum Open {
     /// To read.
     Read,
-    /// To read and write.
-    Write,
+    /// To read, to cut, and to write at the end: what another adds at the same time is not written over.
+    Append,
     /// To read and write; made if it is missing.
     Create,
 }
@@ -107,7 +107,7 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         let mut options = std::fs::OpenOptions::new();
-        options.read(true).write(how != Open::Read);
+        options.read(true).write(how != Open::Read).append(how == Open::Append);
         let file = match options.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && how == Open::Create => {
                 let file = options.create(true).truncate(false).open(path)?;

@@ -31,8 +31,3 @@ pub(super) fn document<'a>(
     }
     text.extend_from_slice(b"...\n");
 }
-
-/// How many lines end in these bytes.
-pub(super) fn newlines(bytes: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', bytes).count() as u64
-}

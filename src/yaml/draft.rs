@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::bucket::BucketStore;
 use super::disk::{Hold, Open, Stat};
 use super::text::{read_text, write_text};
-use crate::model::{Batch, Condition, Entry, Error, Expectation, Key, Kind, Outcome, Result, Time, Write};
+use crate::model::{Batch, Condition, Entry, Error, Expectation, Key, Kind, Outcome, Result, Write};
 
 /// A text for a person to edit.
 #[derive(Clone, Debug)]
@@ -121,8 +121,7 @@ impl BucketStore {
         if self.options.disk.stat(&self.place.data).map_err(failed)? != base {
             return Err(Error::new(Kind::Busy, "the file was changed by another meanwhile; edit it again"));
         }
-        let time: Time = self.options.clock.now();
-        let old = self.place.beside(&format!("torn-{}", time.nanos()));
+        let old = self.place.torn(&*self.options.disk, self.options.clock.now()).map_err(failed)?;
         let path = self.place.beside("new");
         let write = || -> std::io::Result<_> {
             // What the person took out may still be wanted.
@@ -137,6 +136,7 @@ impl BucketStore {
             Ok(new)
         };
         let new = write().map_err(failed)?;
+        file.known.stat = base;
         file.replace(new, &path, 0)?;
         // It is as a person wrote it: read it so.
         file.known = super::load::Known::default();

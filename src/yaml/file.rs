@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::disk::{Disk, File, Hold, Open, Stat};
-use super::document::{finish, head, newlines};
+use super::document::{finish, head};
 use super::image::{Image, Unstamped};
 use super::load::{Known, read_all};
 use super::lock::{self, Held, Record};
@@ -25,23 +25,16 @@ pub(super) struct DataFile {
     pub(super) known: Known,
     disk: Arc<dyn Disk>,
     file: Option<Box<dyn File>>,
+    /// The data file could be opened only to read.
+    read_only: bool,
     lock: Option<Arc<dyn File>>,
-    /// We could open them for reading only. Whether that is still so is seen at the next write.
-    file_only_read: bool,
-    lock_only_read: bool,
+    /// Likewise the lock file.
+    lock_read_only: bool,
 }
 
 impl DataFile {
     pub(super) fn new(place: Place, disk: Arc<dyn Disk>) -> Self {
-        Self {
-            place,
-            disk,
-            known: Known::default(),
-            file: None,
-            lock: None,
-            file_only_read: false,
-            lock_only_read: false,
-        }
+        Self { place, disk, known: Known::default(), file: None, read_only: false, lock: None, lock_read_only: false }
     }
 
     /// Takes the lock. A reader who may not make the lock file reads without, as there can be no writer with the same rights.
@@ -49,7 +42,7 @@ impl DataFile {
     /// If a person removed the lock file, whoever comes next makes a new one; so what was locked must still have its name.
     pub(super) fn lock(&mut self, hold: Hold, wait: Duration) -> Result<Option<Held>> {
         for _ in 0..10 {
-            let fit = hold == Hold::Shared || !self.lock_only_read;
+            let fit = hold == Hold::Shared || !self.lock_read_only;
             let lock = match self.lock.take().filter(|_| fit) {
                 Some(lock) => lock,
                 None => match self.open_lock(hold) {
@@ -79,7 +72,7 @@ impl DataFile {
             self.disk.make_folder(&self.place.folder)?;
         }
         let file = self.disk.open(path, Open::Create);
-        self.lock_only_read = file.is_err();
+        self.lock_read_only = file.is_err();
         if hold == Hold::Shared { file.or_else(|_| self.disk.open(path, Open::Read)) } else { file }
     }
 
@@ -137,8 +130,8 @@ impl DataFile {
         self.file = None;
         self.known = Known::default();
         let data = &self.place.data;
-        let file = self.disk.open(data, Open::Write);
-        self.file_only_read = file.is_err();
+        let file = self.disk.open(data, Open::Append);
+        self.read_only = file.is_err();
         let file = file.or_else(|_| self.disk.open(data, Open::Read));
         self.file = Some(file.map_err(|e| self.place.failed("open", e))?);
         Ok(())
@@ -153,7 +146,7 @@ impl DataFile {
         let from = self.known.committed;
         let len = stat.len.saturating_sub(from);
         let bytes = self.opened()?.read(from, len).map_err(|e| self.place.failed("read", e))?;
-        let cut = stream::cut(&bytes, false, self.known.lines + 1);
+        let cut = stream::cut(&bytes, false);
         if cut.torn.is_some() || bytes.len() as u64 != len {
             return Ok(false);
         }
@@ -171,7 +164,6 @@ impl DataFile {
         image.stat = Some(*stat);
         self.known.stat = Some(*stat);
         self.known.committed = stat.len;
-        self.known.lines += newlines(&bytes);
         Ok(true)
     }
 
@@ -197,11 +189,11 @@ impl DataFile {
             return Ok(false);
         }
         let mut known = Known { stat: Some(*stat), epoch: matching.map(|r| r.epoch), ..Known::default() };
-        if let Some(record) = suspect {
-            bytes.truncate(usize::try_from(record.stat.len).unwrap_or(usize::MAX));
-            known.rewrite = true;
-        }
+        let durable = suspect.and_then(|record| appended_at(&bytes, record.stat.len));
+        bytes.truncate(durable.unwrap_or(bytes.len()));
         let new = read_all(&bytes, &mut known, &image.read());
+        known.rewrite |= suspect.is_some();
+        known.torn = known.torn.or(durable.map(|len| len as u64));
         if let Some(damage) = &new.damage
             && image.read().damage.as_ref() != Some(damage)
         {
@@ -215,8 +207,11 @@ impl DataFile {
     /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
     /// exclusive lock.
     pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
-        if self.file.is_some() && self.file_only_read {
-            self.open_to_write()?;
+        if self.file.is_some() && self.read_only {
+            // Perhaps it may be written by now; if not, this tells why.
+            let file = self.disk.open(&self.place.data, Open::Append);
+            self.file = Some(file.map_err(|e| self.place.failed("write to", e))?);
+            self.read_only = false;
         }
         if let Some(torn) = self.known.torn {
             self.set_aside(torn, clock.now())?;
@@ -227,26 +222,13 @@ impl DataFile {
         Ok(())
     }
 
-    /// Opens the same file again, now to write it.
-    fn open_to_write(&mut self) -> Result<()> {
-        let file = self.disk.open(&self.place.data, Open::Write).map_err(|e| self.place.failed("write", e))?;
-        let stat = file.stat().map_err(|e| self.place.failed("look at", e))?;
-        if self.known.stat != Some(stat) {
-            self.known.stat = None;
-            return Err(Error::new(Kind::Busy, "the data file is being edited; try again"));
-        }
-        self.file = Some(file);
-        self.file_only_read = false;
-        Ok(())
-    }
-
     /// Keeps the torn tail in a file of its own and cuts it off.
     fn set_aside(&mut self, torn: u64, now: Time) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
         let file = self.opened()?;
         let len = file.stat().map_err(|e| failed("look at", e))?.len;
         let tail = file.read(torn, len.saturating_sub(torn)).map_err(|e| failed("read", e))?;
-        let path = self.place.beside(&format!("torn-{}", now.nanos()));
+        let path = self.place.torn(&*self.disk, now).map_err(|e| failed("look beside", e))?;
         let aside = || -> io::Result<()> {
             let kept = self.disk.open(&path, Open::Create)?;
             kept.write(0, &tail)?;
@@ -263,12 +245,15 @@ impl DataFile {
         );
         let stat = file.stat().map_err(|e| failed("look at", e))?;
         self.known.torn = None;
-        self.known.stat = Some(stat);
+        self.known.stat = Some(Stat { len: torn, ..stat });
         self.known.epoch = None;
         Ok(())
     }
 
     /// Appends documents behind the last commit mark and syncs them. Under the exclusive lock, after [`prepare`](Self::prepare).
+    ///
+    /// Returns the state of the file as far as it is known: if a person added something meanwhile the file is longer, so
+    /// that whoever looks at it next finds an edit, and reads all of it.
     ///
     /// After an error the file is cut back to where it was if that can be done, and otherwise, or if the sync failed, not
     /// trusted again until it has been written anew.
@@ -280,7 +265,7 @@ impl DataFile {
         match written.and(synced).and_then(|()| self.opened_io()?.stat()) {
             Ok(stat) => {
                 self.known.committed = at + text.len() as u64;
-                self.known.lines += newlines(text);
+                let stat = Stat { len: self.known.committed, ..stat };
                 self.leave(stat);
                 Ok(stat)
             }
@@ -325,17 +310,10 @@ impl DataFile {
     }
 
     /// Sees to it that there is a record of the file, so that later changes of it can be told. Under the exclusive lock.
-    pub(super) fn ensure_epoch(&mut self) -> Result<()> {
-        if self.known.epoch.is_none() {
-            let stat = self.opened()?.stat().map_err(|e| self.place.failed("look at", e))?;
+    pub(super) fn ensure_epoch(&mut self) {
+        if let (None, Some(stat)) = (self.known.epoch, self.known.stat) {
             self.leave(stat);
         }
-        Ok(())
-    }
-
-    /// Gives back the lock that a compaction held on the file while it lay beside.
-    pub(super) fn unlock_data(&self) -> Result<()> {
-        self.opened()?.unlock().map_err(|e| self.place.failed("unlock", e))
     }
 
     /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
@@ -349,24 +327,32 @@ impl DataFile {
         self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
         let path = self.place.beside("new");
         let write = || -> io::Result<Box<dyn File>> {
+            // One that interrupted work left may belong to another user, so it is not reused. Mostly there is none.
+            let _ = self.disk.remove(&path);
             let file = self.disk.open(&path, Open::Create)?;
-            file.truncate(0)?;
             file.write(0, &text)?;
             file.sync()?;
             Ok(file)
         };
         let file = write().map_err(|e| failed("write anew", e))?;
         self.replace(file, &path, text.len() as u64)?;
-        self.known.lines = newlines(&text);
         image.write().stat = self.known.stat;
         Ok(())
     }
 
-    /// Puts a written and synced file in the place of the data file. Under the exclusive lock.
+    /// Puts a written and synced file in the place of the data file, if that is still the one that is known. Under the
+    /// exclusive lock.
+    ///
+    /// The handle that wrote the file is closed, and with it any lock on it given back, only when the file has its new name.
     pub(super) fn replace(&mut self, file: Box<dyn File>, path: &Path, snapshot: u64) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
         if let Some(old) = &self.file {
             file.resemble(&**old).map_err(|e| failed("set the rights of", e))?;
+        }
+        let len = file.stat().map_err(|e| failed("look at", e))?.len;
+        // A person's editor does not take the lock.
+        if self.disk.stat(&self.place.data).map_err(|e| failed("look at", e))? != self.known.stat {
+            return Err(Error::new(Kind::Busy, "the data file is being edited; try again"));
         }
         // From here on the old file is not to be written: a failure leaves open which of the two is in place.
         let epoch = self.known.epoch.take();
@@ -374,13 +360,18 @@ impl DataFile {
         self.known = Known::default();
         self.disk.rename(path, &self.place.data).map_err(|e| failed("replace", e))?;
         self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
-        let stat = file.stat().map_err(|e| failed("look at", e))?;
-        self.known.committed = stat.len;
+        let stat = Stat { len, ..file.stat().map_err(|e| failed("look at", e))? };
+        self.open(&stat)?;
+        self.known.committed = len;
         self.known.snapshot = snapshot;
-        self.file = Some(file);
-        self.file_only_read = false;
         self.known.epoch = epoch.map(|e| e.wrapping_add(1));
         self.leave(stat);
         Ok(())
     }
+}
+
+/// The offset `len`, if what stands behind it is an append of ours, and not what a person made of the file since.
+fn appended_at(bytes: &[u8], len: u64) -> Option<usize> {
+    let (before, behind) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
+    (before.ends_with(b"\n...\n") && behind.starts_with(b"---\n")).then_some(before.len())
 }

@@ -57,27 +57,24 @@ impl Image {
     /// before the person's edit, keeps its revision; what has another value under its old revision gets a new one.
     /// Returns whether the file no longer says what the image does.
     pub(super) fn stamp(&mut self, unstamped: Unstamped, old: &Image, modified: i64) -> bool {
-        let edited = !old.entries.is_empty();
-        let changed: Vec<Key> = if edited {
-            let stale = |(key, entry): &(&Key, &Entry)| {
-                old.entries.get(*key).is_some_and(|was| was.revision == entry.revision && was.value != entry.value)
-            };
-            self.entries.iter().filter(stale).map(|(key, _)| key.clone()).collect()
-        } else {
-            Vec::new()
-        };
+        let mut stamped = false;
+        let mut changed = Vec::new();
+        for (key, was) in &old.entries {
+            let Some(entry) = self.entries.get_mut(key).filter(|e| e.revision != Revision::ZERO) else { continue };
+            // kvs itself changes no value without a later revision, and gives no earlier one.
+            if was.revision > entry.revision && was.says_as(entry) {
+                // Edited before, and stamped then in memory only.
+                *entry = was.clone();
+                stamped = true;
+            } else if was.revision > entry.revision || was.revision == entry.revision && was.value != entry.value {
+                changed.push(key.clone());
+            }
+        }
         let changed_at = Revision::new(u64::try_from(modified).unwrap_or(0));
         let mut last = self.revision.max(old.revision).max(changed_at);
-        let mut stamped = false;
         for key in unstamped.0.into_iter().chain(changed) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
-            let same = |was: &&Entry| {
-                entry.revision == Revision::ZERO
-                    && was.value == entry.value
-                    && was.content_type == entry.content_type
-                    && was.expires == entry.expires
-            };
-            if let Some(was) = old.entries.get(&key).filter(same) {
+            if let Some(was) = old.entries.get(&key).filter(|was| was.says_as(entry)) {
                 *entry = was.clone();
             } else {
                 last = Revision::new(last.number().saturating_add(1));
@@ -91,6 +88,13 @@ impl Image {
             stamped = true;
         }
         stamped
+    }
+}
+
+impl Entry {
+    /// Whether a person would write both in the same way.
+    fn says_as(&self, other: &Self) -> bool {
+        self.value == other.value && self.content_type == other.content_type && self.expires == other.expires
     }
 }
 

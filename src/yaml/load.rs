@@ -1,7 +1,6 @@
 //! A whole file, read: the image that its bytes tell, and what has to be known to go on from there.
 
 use super::disk::Stat;
-use super::document::newlines;
 use super::image::{Damage, Image, Unstamped};
 use super::stream;
 use crate::model::{Revision, Time};
@@ -16,8 +15,6 @@ pub(super) struct Known {
     pub(super) committed: u64,
     /// The length of the snapshot, the first document.
     pub(super) snapshot: u64,
-    /// How many lines stand before `committed`.
-    pub(super) lines: u64,
     /// Where a torn tail begins.
     pub(super) torn: Option<u64>,
     /// The file must be written anew before it is appended to: a person edited it, or a sync failed.
@@ -27,7 +24,7 @@ pub(super) struct Known {
 /// The state that the bytes of a whole file tell, or the last good one and what is wrong.
 pub(super) fn read_all(bytes: &[u8], known: &mut Known, old: &Image) -> Image {
     let stat = known.stat;
-    let cut = stream::cut(bytes, true, 1);
+    let cut = stream::cut(bytes, true);
     let mut image = Image { stat, ..Image::default() };
     let mut unstamped = Unstamped::default();
     for (n, piece) in cut.pieces.iter().enumerate() {
@@ -54,7 +51,6 @@ pub(super) fn read_all(bytes: &[u8], known: &mut Known, old: &Image) -> Image {
     let end = cut.torn.unwrap_or(bytes.len());
     known.torn = cut.torn.map(|at| at as u64);
     known.committed = end as u64;
-    known.lines = newlines(bytes.get(..end).unwrap_or_default());
     known.rewrite |= end == 0 || bytes.get(end - 1) != Some(&b'\n');
     known.rewrite |= image.stamp(unstamped, old, stat.map_or(0, |s| s.modified));
     // A person may have removed what was written last; that moved the bucket on as well.

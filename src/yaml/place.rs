@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Bucket, Error};
+use super::disk::Disk;
+use crate::model::{Bucket, Error, Time};
 
 /// A bucket's name and the paths of its files.
 #[derive(Clone, Debug)]
@@ -23,6 +24,18 @@ impl Place {
     /// A file beside the data file.
     pub(super) fn beside(&self, ending: &str) -> PathBuf {
         self.folder.join(format!("{}.yaml.{ending}", self.bucket))
+    }
+
+    /// A free name for bytes that are set aside.
+    pub(super) fn torn(&self, disk: &dyn Disk, now: Time) -> io::Result<PathBuf> {
+        let mut number = now.nanos();
+        loop {
+            let path = self.beside(&format!("torn-{number}"));
+            if disk.stat(&path)?.is_none() {
+                return Ok(path);
+            }
+            number = number.saturating_add(1);
+        }
     }
 
     pub(super) fn failed(&self, doing: &str, e: io::Error) -> Error {

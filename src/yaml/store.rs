@@ -22,6 +22,8 @@ pub struct Options {
     pub limits: Limits,
     /// How long to wait for a bucket that another process holds.
     pub lock_wait: Duration,
+    /// The log is folded into the snapshot once it is longer than the snapshot and than this, in bytes.
+    pub least_log: u64,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The file system.
@@ -29,11 +31,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Values of 1 MiB, 5 s for a lock, the clock and the file system of the machine.
+    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, the clock and the file system of the machine.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             lock_wait: Duration::from_secs(5),
+            least_log: 64 << 10,
             clock: Arc::new(SystemClock),
             disk: Arc::new(RealDisk),
         }
@@ -45,7 +48,19 @@ impl Default for Options {
 pub struct YamlStore {
     folder: Arc<PathBuf>,
     options: Options,
-    buckets: Arc<RwLock<HashMap<Bucket, Arc<BucketStore>>>>,
+    buckets: Arc<Buckets>,
+}
+
+/// The buckets that were used.
+#[derive(Default)]
+struct Buckets(RwLock<HashMap<Bucket, Arc<BucketStore>>>);
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        for bucket in self.0.get_mut().values() {
+            bucket.finish();
+        }
+    }
 }
 
 impl YamlStore {
@@ -63,17 +78,17 @@ impl YamlStore {
     }
 
     fn bucket(&self, bucket: &Bucket) -> Arc<BucketStore> {
-        if let Some(found) = self.buckets.read().get(bucket) {
+        if let Some(found) = self.buckets.0.read().get(bucket) {
             return Arc::clone(found);
         }
-        let mut buckets = self.buckets.write();
+        let mut buckets = self.buckets.0.write();
         let make = || Arc::new(BucketStore::new(Place::new(&self.folder, bucket), self.options.clone()));
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
     /// The bucket, if it is known or has a file: so that reading names at random does not fill the memory.
     fn existing(&self, bucket: &Bucket) -> Result<Option<Arc<BucketStore>>> {
-        if let Some(found) = self.buckets.read().get(bucket) {
+        if let Some(found) = self.buckets.0.read().get(bucket) {
             return Ok(Some(Arc::clone(found)));
         }
         let place = Place::new(&self.folder, bucket);

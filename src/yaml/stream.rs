@@ -34,9 +34,9 @@ pub(super) struct Cut<'a> {
 /// An append begins with `---`. So a last document that begins so, or with a part of it, and has no mark is torn. No
 /// YAML holds a NUL, but a file that grew before its data reached the disk does: an append with one is torn, and all
 /// behind it, for nothing is appended before what stands there is durable.
-pub(super) fn cut(bytes: &[u8], whole: bool, first_line: u64) -> Cut<'_> {
+pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
     let mut pieces = Vec::new();
-    let (mut start, mut line, mut number) = (0, first_line, first_line);
+    let (mut start, mut line, mut number) = (0, 1, 1);
     let mut at = 0;
     let mut begun = false;
     // Whether what stands before is ended by a mark, as all is that we append to.
@@ -78,6 +78,11 @@ pub(super) fn cut(bytes: &[u8], whole: bool, first_line: u64) -> Cut<'_> {
     Cut { pieces, torn }
 }
 
+/// How many lines end in these bytes.
+pub(super) fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
 fn is_mark(line: &[u8], mark: [u8; 3]) -> bool {
     line.strip_prefix(&mark).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
@@ -102,8 +107,10 @@ pub(super) struct Document {
 pub(super) fn read(piece: &Piece<'_>) -> Result<Document, Fault> {
     let text = std::str::from_utf8(piece.text).map_err(|e| {
         let before = piece.text.get(..e.valid_up_to()).unwrap_or_default();
-        let line = piece.line + memchr::memchr_iter(b'\n', before).count() as u64;
-        Fault { line, text: "these bytes are not UTF-8; store such values by base64:".into() }
+        Fault {
+            line: piece.line + newlines(before),
+            text: "these bytes are not UTF-8; store such values by base64:".into(),
+        }
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(document) = read_fast(text, piece.line) {
@@ -177,7 +184,7 @@ mod tests {
     use super::*;
 
     fn texts(bytes: &str, whole: bool) -> (Vec<&str>, Option<usize>) {
-        let cut = cut(bytes.as_bytes(), whole, 1);
+        let cut = cut(bytes.as_bytes(), whole);
         (cut.pieces.iter().map(|p| std::str::from_utf8(p.text).unwrap()).collect(), cut.torn)
     }
 
@@ -245,7 +252,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_fail(bytes in any::<Vec<u8>>(), text in "[-.#?:{}~\"'a-c \n\0]{0,60}", whole in any::<bool>()) {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
-                for piece in cut(bytes, whole, 1).pieces {
+                for piece in cut(bytes, whole).pieces {
                     let _ = read(&piece);
                 }
             }

@@ -9,22 +9,27 @@ use crate::model::{Entry, Error, Key, Kind, Result};
 
 /// Reads a text in our file format or any YAML of bare `key: value` entries.
 ///
-/// Of several documents a later one changes what those before it say. Entries come in the order of their keys.
+/// Of several documents a later one changes what those before it say, so only there a key may stand without a value.
+/// Entries come in the order of their keys.
 ///
 /// # Errors
 /// `Invalid`, with the line.
 pub fn read_text(text: &str) -> Result<Vec<(Key, Given)>> {
     let mut entries = BTreeMap::new();
-    let cut = stream::cut(text.as_bytes(), true, 1);
+    let cut = stream::cut(text.as_bytes(), true);
     let torn = cut.torn.map(|at| Fault {
-        line: 1 + memchr::memchr_iter(b'\n', text.as_bytes().get(..at).unwrap_or_default()).count() as u64,
+        line: 1 + stream::newlines(text.as_bytes().get(..at).unwrap_or_default()),
         text: "the last document lacks its end mark (...); add it if the document is whole".into(),
     });
-    for piece in &cut.pieces {
+    for (n, piece) in cut.pieces.iter().enumerate() {
         for line in stream::read(piece).map_err(invalid)?.lines {
             match line.given {
                 Some(given) => entries.insert(line.key, given),
-                None => entries.remove(&line.key),
+                None if n > 0 => entries.remove(&line.key),
+                None => {
+                    let text = format!("{:?} has no value; write \"\" for an empty one, or remove the key", line.key);
+                    return Err(Error::new(Kind::Invalid, text));
+                }
             };
         }
     }
@@ -59,6 +64,13 @@ mod tests {
         let read = read_text("a: 1\nb: 2\n...\n---\na: ~\nc: 3\n...\n").unwrap();
         let keys: Vec<_> = read.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["b", "c"]);
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_not_dropped_without_a_word() {
+        for text in ["a: 1\nb:\n", "b: ~\n", "b: null\n...\n"] {
+            assert!(read_text(text).unwrap_err().to_string().contains("\"b\" has no value"), "{text}");
+        }
     }
 
     #[test]

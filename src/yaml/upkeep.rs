@@ -42,7 +42,7 @@ impl BucketStore {
     }
 
     fn look_over(&self, bytes: &[u8], report: &mut Report) {
-        let cut = stream::cut(bytes, true, 1);
+        let cut = stream::cut(bytes, true);
         let mut found = |line: u64, text: String, harmless: bool| {
             let file = Some(self.place.data.clone());
             report.findings.push(Finding { file, line: Some(line), text, harmless });
@@ -53,7 +53,7 @@ impl BucketStore {
             }
         }
         if let Some(torn) = cut.torn {
-            let line = memchr::memchr_iter(b'\n', bytes.get(..torn).unwrap_or_default()).count() as u64 + 1;
+            let line = 1 + stream::newlines(bytes.get(..torn).unwrap_or_default());
             let text = "an interrupted write, never acknowledged; the next write sets it aside";
             found(line, text.into(), true);
         }

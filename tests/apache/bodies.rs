@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use crate::client::{Answer, send_part};
+use crate::client::{Answer, send_part, try_send};
 use crate::script::form;
 use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
@@ -51,8 +51,12 @@ fn chunked_body_that_apache_may_have_cut_is_refused() {
         let server = Server::start_in(site_with_limit(), way);
         // The secret comes first, so that what is left of a body cut by Apache would be a good form.
         for (length, size) in [(20_000, 100), (20_000, 5_000), (20_000, 20_000), (9_000, 1_000), (5, 5)] {
-            let answer = server.send(&chunked(&format!("auth={SECRET}&long={}", "x".repeat(length)), size));
-            assert_eq!(answer.status, 411, "{way:?}, {length} in chunks of {size}: {}", answer.text());
+            let answer = try_send(server.port, &chunked(&format!("auth={SECRET}&long={}", "x".repeat(length)), size));
+            let status = answer.map(|answer| answer.status);
+            // mod_cgid may find a body too long itself; and when the program refuses a body before it has read it, the
+            // rest of the body that still arrives may close the connection over the answer.
+            let good = status == Some(411) || (way == Way::ModCgid && matches!(status, None | Some(413)));
+            assert!(good, "{way:?}, {length} in chunks of {size}: {status:?}\n{}", server.site.logs());
             assert_eq!(read(&server, "long").status, 404, "{way:?}, {length} in chunks of {size}");
         }
     }

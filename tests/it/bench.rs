@@ -69,6 +69,8 @@ pub(crate) fn options(disk: impl Disk) -> Options {
     Options {
         limits: Limits::default(),
         lock_wait: Duration::from_millis(300),
+        // Compaction comes when a test asks for it.
+        least_log: u64::MAX,
         clock: Arc::new(Ticking::default()),
         disk: Arc::new(disk),
     }

@@ -15,11 +15,12 @@ use parking_lot::Mutex;
 use crate::bench::{
     Values, all, apply, batch, bucket, commit, data, delete, expect, model, open, pair, put, run, upkeep, values,
 };
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 use crate::disks::{Call, Meddling, MeddlingDisk, Which};
 
 /// Crashes per point, and as many kills.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
 
 /// What was acknowledged, and what was not.
 #[derive(Clone, Debug, Default)]
@@ -228,6 +229,29 @@ fn a_crash_while_a_torn_tail_is_set_aside_loses_nothing() {
         }
     };
     Way { name: "torn tail", begin, walk }.explore();
+}
+
+#[test]
+fn what_was_set_aside_is_durable_before_it_is_cut_off() {
+    let disk = CrashDisk::default();
+    some_pairs(&disk);
+    let tail = format!("---\na0: {{value: {}", "torn ".repeat(40));
+    disk.put(&data(), &[&disk.bytes(&data()).unwrap(), tail.as_bytes()].concat());
+    for stop in 0.. {
+        let running = disk.killed(&mut Seed::new(0));
+        running.stop_before(stop);
+        let done = apply(&open(running.clone()), pair(0, "after")).is_ok();
+        for number in 0..SEEDS {
+            let left = running.crashed(&mut Seed::new(number));
+            let files = left.names().into_iter().filter(|name| !name.to_string_lossy().ends_with(".lock"));
+            let holds = |bytes: Vec<u8>| bytes.windows(tail.len()).any(|part| part == tail.as_bytes());
+            let kept = files.filter_map(|name| left.bytes(&name)).any(holds);
+            assert!(kept, "stopped before change {stop}, seed {number}: the torn tail is nowhere");
+        }
+        if done {
+            return;
+        }
+    }
 }
 
 #[test]

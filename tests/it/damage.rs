@@ -27,8 +27,11 @@ fn line_of(text: &str, part: &str) -> u64 {
     text.lines().position(|line| line.contains(part)).unwrap() as u64 + 1
 }
 
+/// A name, what is done to the text, and a part of the line of the fault.
+type Spoil = (&'static str, fn(&str) -> String, &'static str);
+
 /// Ways to spoil a file: the text before and after, and what stands in the line of the fault.
-const SPOILS: [(&str, fn(&str) -> String, &str); 9] = [
+const SPOILS: [Spoil; 9] = [
     ("a line in the snapshot", |text| text.replacen("a0: {", "a0: [", 1), "a0: ["),
     ("a line in the log", |text| text.replacen("b2: {value", "b2: {valeu", 1), "valeu"),
     ("a key given twice", |text| text.replacen("b1: ", "a1: x\nb1: ", 1), "a1: {"),
@@ -49,9 +52,9 @@ fn a_damaged_file_is_never_changed_and_the_last_good_state_is_served() {
             let bad = spoil(&good);
             assert_ne!(good, bad, "{name}");
             if by_rename {
-                disk.put(&data(), bad.as_bytes())
+                disk.put(&data(), bad.as_bytes());
             } else {
-                disk.edit(&data(), bad.as_bytes())
+                disk.edit(&data(), bad.as_bytes());
             }
             assert_eq!(values(&store), known, "{name}: who knew it serves what it was");
             for store in [&store, &open(disk.clone())] {

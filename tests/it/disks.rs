@@ -4,6 +4,8 @@
 //! They say nothing of the store. A call is known by its [`Call`] and by how the name of its file ends.
 
 pub(crate) mod crash_disk;
+pub(crate) mod seed;
+mod volatile;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -183,6 +185,8 @@ pub(crate) struct Fault {
     pub(crate) part: usize,
 }
 
+type OnFailedSync = Box<dyn Fn(&Path) + Send + Sync>;
+
 /// Fails what it was told to.
 #[derive(Default)]
 pub(crate) struct Failing {
@@ -190,7 +194,7 @@ pub(crate) struct Failing {
     part: Mutex<usize>,
     failed: Mutex<usize>,
     /// Called with the path when a sync fails.
-    on_failed_sync: Option<Box<dyn Fn(&Path) + Send + Sync>>,
+    on_failed_sync: Option<OnFailedSync>,
 }
 
 impl Failing {
@@ -254,11 +258,6 @@ impl Gate {
         while !state.0 {
             assert!(!self.moved.wait_until(&mut state, end).timed_out(), "{:?} has not come", self.which);
         }
-    }
-
-    /// Whether the call has come.
-    pub(crate) fn is_reached(&self) -> bool {
-        self.state.lock().0
     }
 
     /// Lets it go, if it has come or when it comes.

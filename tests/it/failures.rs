@@ -12,7 +12,8 @@ use kvs::yaml::YamlStore;
 
 use crate::bench::{Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values};
 use crate::crash::grouped;
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 use crate::disks::{Call, Failing, FailingDisk, Fault, Meddling, MeddlingDisk, Which};
 
 const SEEDS: u64 = 20;
@@ -146,8 +147,11 @@ const WALKS: [(&str, Walk); 3] = [
     ("sweep", |store| upkeep(store, Task::Sweep).map(|_| vec![])),
 ];
 
+/// A name, what is added to the file, and the entry that this adds.
+type Beginning = (&'static str, &'static str, Option<(&'static str, &'static str)>);
+
 /// What stands there before: as written, edited by hand, with a torn tail.
-const BEGINNINGS: [(&str, &str, Option<(&str, &str)>); 3] = [
+const BEGINNINGS: [Beginning; 3] = [
     ("as written", "", None),
     ("edited", "hand: written\n", Some(("hand", "written"))),
     ("torn", "---\na0: {value: torn, upd", None),
@@ -261,4 +265,35 @@ fn what_fails_with_its_group_leaves_no_answer_that_stands_on_it() {
     assert!(outcomes[1].is_err() && outcomes[3].is_err());
     assert!(!matches!(&outcomes[2], Ok(Outcome::Refused { .. })), "refused for what is not stored: {:?}", outcomes[2]);
     assert!(!matches!(&outcomes[4], Ok(Outcome::Committed { .. })), "says a1 is gone: {:?}", outcomes[4]);
+}
+
+#[test]
+fn a_sync_that_fails_on_an_edited_file_cuts_nothing_off() {
+    for by_rename in [false, true] {
+        let (disk, mut known) = begun();
+        let faulty = failing(&disk);
+        let store = open(faulty.clone());
+        commit(&store, pair(6, "last"));
+        model(&mut known, &pair(6, "last"));
+        // A person adds a line at the top, so that all below stands further down than the last writer left it.
+        let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
+        let text =
+            format!("# An entry by hand, and a long comment before it: {}\nhand: edited\n---\n{text}", "x".repeat(90));
+        model(&mut known, &[put("hand", "edited")]);
+        if by_rename {
+            disk.put(&data(), text.as_bytes());
+        } else {
+            disk.edit(&data(), text.as_bytes());
+        }
+        faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
+        let reader = open(faulty.clone());
+        let _ = all(&reader);
+        assert_eq!(faulty.probe.failed(), 1);
+        for store in [&reader, &store, &open(disk.clone())] {
+            assert_eq!(values(store), known, "by rename: {by_rename}");
+        }
+        commit(&store, pair(1, "next"));
+        model(&mut known, &pair(1, "next"));
+        assert_eq!(values(&open(disk.clone())), known, "by rename: {by_rename}");
+    }
 }

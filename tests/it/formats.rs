@@ -1,7 +1,8 @@
-//! The format against what wrote and what reads it elsewhere: golden files that must open for ever, and PyYAML, which
+//! The format against what wrote and what reads it elsewhere: golden files that must open for ever, and `PyYAML`, which
 //! must find in our files what we find.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,9 +14,10 @@ use kvs::store::suite::{nasty_keys, nasty_strings};
 use kvs::yaml::{Options, YamlStore};
 
 use crate::bench::{Values, all, commit, key, put, upkeep, values};
+use crate::disks::seed::Seed;
 
-/// Reads a file with PyYAML, document after document, as the format says: a later entry replaces an earlier one, and nothing
-/// removes it. Any key or value that PyYAML does not take for a string is told as `!` and what it took it for.
+/// Reads a file with `PyYAML`, document after document, as the format says: a later entry replaces an earlier one, and nothing
+/// removes it. Any key or value that `PyYAML` does not take for a string is told as `!` and what it took it for.
 const SCRIPT: &str = r#"
 import base64, json, sys, yaml
 loader = getattr(yaml, sys.argv[2])
@@ -44,7 +46,7 @@ fn read_with(loader: &str, path: &Path) -> BTreeMap<String, Vec<u8>> {
     found.into_iter().map(|(key, value)| (key, STANDARD.decode(value).unwrap())).collect()
 }
 
-/// What PyYAML finds in a file: keys and values.
+/// What `PyYAML` finds in a file: keys and values.
 pub(crate) fn pyyaml(path: &Path) -> BTreeMap<String, Vec<u8>> {
     read_with("SafeLoader", path)
 }
@@ -99,7 +101,7 @@ const GOLDEN: &[Golden] = &[
     ("deletions.yaml", &[("b", "why"), ("c", "z")]),
 ];
 
-/// What a person added behind the last end mark: no YAML to PyYAML, which wants `---` there, until it is written anew.
+/// What a person added behind the last end mark: no YAML to `PyYAML`, which wants `---` there, until it is written anew.
 const APPENDED: &str = "appended.yaml";
 
 /// Stands for a key of 1024 letters `k`.
@@ -224,4 +226,113 @@ fn pyyaml_finds_the_same_in_what_nasty_strings_make() {
     assert!(text.lines().all(|line| line.chars().all(|c| !c.is_control())));
     let again = kvs::yaml::read_text(&text).unwrap();
     assert_eq!(again.len(), bytes(&store).len());
+}
+
+/// Prints for each of the texts what `PyYAML` makes of it: keys and texts as they stand, nothing for what it takes for null.
+const FLATTEN: &str = r#"
+import json, sys, yaml
+answers = []
+for text in json.load(open(sys.argv[1])):
+    try:
+        found = {}
+        for root in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            for key, value in (root.value if isinstance(root, yaml.MappingNode) else []):
+                key.value = key.value if isinstance(key.value, str) else "!"
+                fields = {str(k.value): v.value for k, v in value.value} if isinstance(value, yaml.MappingNode) else None
+                if value.tag.endswith(":null"):
+                    found.pop(key.value, None)
+                else:
+                    found[key.value] = value.value if fields is None else fields.get("value")
+                if not isinstance(found.get(key.value, ""), str):
+                    found[key.value] = "!"
+        answers.append(found)
+    except yaml.YAMLError as e:
+        answers.append(str(e))
+json.dump(answers, sys.stdout)
+"#;
+
+/// Texts as a person might write them, good and bad.
+fn by_hand(seed: &mut Seed) -> String {
+    const KEYS: [&str; 14] =
+        ["a", "b c", "'d'", "\"e\"", "1", "yes", "kitchen/temp", "k:k", "ü", "- f", "? g", "x#y", "h ", "i\tj"];
+    const SEPARATORS: [&str; 6] = [": ", ":", ":  ", " : ", ":\t", ":\n  "];
+    const VALUES: [&str; 34] = [
+        "plain",
+        "two words",
+        "'it''s'",
+        "\"q\\n\"",
+        "\"\\x41\\u00e9\"",
+        "|\n  two\n   lines",
+        ">-\n  folded\n  text\n\n  more",
+        "1.0",
+        "~",
+        "null",
+        "",
+        "# comment",
+        "v # comment",
+        "v#no comment",
+        "http://x/?a=b",
+        "a: b",
+        "- x",
+        "[1]",
+        "{value: x}",
+        "{value: 'x', type: a/b}",
+        "&a x",
+        "*a",
+        "!!str x",
+        "@x",
+        "`x",
+        "%x",
+        "'open",
+        "\"open",
+        "over\n  two lines",
+        "'over\n\n  two'",
+        "a, b",
+        "x]",
+        "=",
+        "|2\n    in",
+    ];
+    let mut text = String::new();
+    for _ in 0..=seed.below(4) {
+        text += ["", "", "", "", "# comment\n", "\n", " ", "\t", "---\n"][seed.below(9)];
+        text += KEYS[seed.below(KEYS.len())];
+        text += SEPARATORS[if seed.below(3) > 0 { 0 } else { seed.below(SEPARATORS.len()) }];
+        text += VALUES[seed.below(VALUES.len())];
+        text += ["\n", "\n", "\n", "\n", "\r\n", " \n", "\n\n", "\n...\n"][seed.below(8)];
+    }
+    text
+}
+
+#[test]
+fn what_is_taken_of_a_person_is_what_pyyaml_takes() {
+    let seed = &mut Seed::new(7);
+    let texts: Vec<String> = (0..6000).map(|_| by_hand(seed)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("texts.json");
+    std::fs::File::create(&file).unwrap().write_all(&serde_json::to_vec(&texts).unwrap()).unwrap();
+    let output = Command::new("/usr/bin/python3").args(["-c", FLATTEN]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answers: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut taken = 0;
+    let mut differ = vec![];
+    for (text, theirs) in texts.iter().zip(answers) {
+        let Ok(ours) = kvs::yaml::read_text(text) else { continue };
+        // It refuses tabs that YAML allows, and a document without `---` behind another.
+        if theirs.is_string() {
+            continue;
+        }
+        taken += 1;
+        let text_of = |given: kvs::yaml::Given| String::from_utf8(given.value.to_vec()).unwrap();
+        let ours: Values = ours.into_iter().map(|(key, given)| (key.to_string(), text_of(given))).collect();
+        if theirs != serde_json::to_value(&ours).unwrap() {
+            differ.push(format!("{text:?}\n  ours {ours:?}\n  theirs {theirs}"));
+        }
+    }
+    assert!(taken > 500, "only {taken} were taken at all");
+    assert!(
+        differ.is_empty(),
+        "{} of {taken} differ, such as\n{}",
+        differ.len(),
+        differ[..differ.len().min(12)].join("\n")
+    );
 }

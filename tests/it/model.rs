@@ -13,7 +13,8 @@ use kvs::store::{Store, Task};
 use kvs::yaml::{Disk, Options, YamlStore};
 
 use crate::bench::{FOLDER, all, bucket, data, key, options, run, upkeep};
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -40,6 +41,8 @@ struct Game {
     clock: Arc<Moved>,
     /// Two processes, and the last revision that each has seen.
     stores: [(YamlStore, Revision); 2],
+    /// The value that each process has seen under a key and a revision: there is never another.
+    seen: [BTreeMap<(String, Revision), Vec<u8>>; 2],
     model: BTreeMap<String, Held>,
     strings: Vec<Vec<u8>>,
     log: Vec<String>,
@@ -51,7 +54,8 @@ impl Game {
         let store = || (Self::store(&disk, &clock), Revision::ZERO);
         let strings = nasty_strings().into_iter().filter(|s| s.len() < 2000).map(|s| s.to_vec()).collect();
         let stores = [store(), store()];
-        Self { seed: Seed::new(number), stores, disk, clock, model: BTreeMap::new(), strings, log: vec![] }
+        let (seed, seen) = (Seed::new(number), Default::default());
+        Self { seed, stores, disk, clock, seen, model: BTreeMap::new(), strings, log: vec![] }
     }
 
     fn store(disk: &CrashDisk, clock: &Arc<Moved>) -> YamlStore {
@@ -69,13 +73,11 @@ impl Game {
     }
 
     fn value(&mut self) -> Vec<u8> {
-        match self.pick(3) {
-            0 => self.pick(100).to_string().into_bytes(),
-            _ => {
-                let n = self.pick(self.strings.len());
-                self.strings[n].clone()
-            }
+        if self.pick(3) == 0 {
+            return self.pick(100).to_string().into_bytes();
         }
+        let n = self.pick(self.strings.len());
+        self.strings[n].clone()
     }
 
     fn end(&mut self) -> Option<Time> {
@@ -189,6 +191,16 @@ impl Game {
                 |e: kvs::model::Entry| Held { value: e.value.to_vec(), kind: e.content_type, expires: e.expires };
             assert!(revision >= *last, "store {n}: {revision:?} after {last:?}: {:#?}\n{text}", self.log);
             assert!(entries.values().all(|entry| entry.revision <= revision), "{:#?}\n{text}", self.log);
+            for (key, entry) in &entries {
+                let before = self.seen[n].insert((key.clone(), entry.revision), entry.value.to_vec());
+                assert!(
+                    before.as_ref().is_none_or(|value| *value == entry.value),
+                    "store {n}: {key} at {:?} was {before:?} and is {:?}: {:#?}\n{text}",
+                    entry.revision,
+                    entry.value,
+                    self.log
+                );
+            }
             let found: BTreeMap<_, _> = entries.into_iter().map(|(key, entry)| (key, held(entry))).collect();
             assert_eq!(found, self.model, "store {n} after {:#?}\n{text}", self.log);
             let count = Query { shape: Shape::Count, prefix: "k".into(), ..Query::default() };
@@ -242,7 +254,8 @@ impl Game {
                 let new = format!("{name}: {{value: {value}{kind}, updated: {rest}");
                 held.value = value.into_bytes();
                 let lines: Vec<&str> = lines.iter().enumerate().map(|(n, l)| if n == at { &new } else { *l }).collect();
-                self.save(&(lines.join("\n") + "\n"));
+                let end = if text.ends_with('\n') { "\n" } else { "" };
+                self.save(&(lines.join("\n") + end));
             }
             2 => {
                 self.model.clear();
@@ -301,6 +314,7 @@ impl Game {
             0 => {
                 let n = self.pick(2);
                 self.log.push(format!("store {n} opens again"));
+                self.seen[n].clear();
                 self.stores[n] = (Self::store(&self.disk, &self.clock), Revision::ZERO);
             }
             n @ 1..=3 => {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kvs::model::{Batch, Condition, Entry, Outcome, Revision, Write};
+use kvs::model::{Batch, Condition, Entry, Outcome, Revision};
 use kvs::store::{Store, Task};
 use kvs::yaml::{Options, YamlStore};
 
@@ -138,7 +138,7 @@ async fn what_was_acknowledged_outlives_the_kill_of_its_writer() {
     }
     let folder = tempfile::tempdir().unwrap();
     let watching = real(folder.path());
-    let mut seed = crate::disks::crash_disk::Seed::new(std::process::id().into());
+    let mut seed = crate::disks::seed::Seed::new(std::process::id().into());
     let mut known: BTreeMap<usize, usize> = BTreeMap::new();
     let mut acknowledged = 0;
     for round in 1..=ROUNDS {

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kvs::model::Kind;
-use kvs::store::Task;
+use kvs::store::{Store, Task};
 
 use crate::bench::{Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values};
-use crate::disks::crash_disk::{CrashDisk, Seed};
+use crate::disks::crash_disk::CrashDisk;
+use crate::disks::seed::Seed;
 use crate::disks::{Call, Freezing, FreezingDisk, Meddling, MeddlingDisk, Which};
-use kvs::store::Store;
 
 fn freezing(disk: &CrashDisk) -> FreezingDisk {
     FreezingDisk::new(disk.clone(), Freezing::default())
@@ -93,6 +93,64 @@ fn what_is_written_while_a_large_snapshot_is_half_written_is_kept() {
             assert_eq!(values(&open(disk.crashed(&mut Seed::new(5)))), known, "{case}");
         }
     }
+}
+
+#[test]
+fn an_edit_by_hand_during_compaction_is_kept() {
+    for (call, ending) in [(Call::Truncate, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
+        for written_anew in [false, true] {
+            let (disk, mut known) = begun();
+            let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+            let other = disk.clone();
+            compacting.probe.next(Which(call, ending), move || {
+                let text = [&other.bytes(&data()).unwrap(), &b"hand: edited\n"[..]].concat();
+                other.put(&data(), &text);
+                if written_anew {
+                    // Another process writes the file anew, appends, and leaves word of it.
+                    let store = open(other);
+                    commit(&store, pair(0, "meanwhile"));
+                    commit(&store, vec![delete("a1"), delete("b1")]);
+                }
+            });
+            model(&mut known, &[put("hand", "edited")]);
+            if written_anew {
+                model(&mut known, &pair(0, "meanwhile"));
+                model(&mut known, &[delete("a1"), delete("b1")]);
+            }
+            let store = open(compacting);
+            let answer = upkeep(&store, Task::Compact);
+            let case = format!("{call:?}, written anew: {written_anew}: {answer:?}");
+            assert!(answer.as_ref().is_err_and(|e| e.kind() == Kind::Busy), "{case}");
+            assert_eq!(values(&store), known, "{case}");
+            assert_eq!(values(&open(disk.clone())), known, "{case}");
+            upkeep(&store, Task::Compact).unwrap();
+            assert_eq!(values(&open(disk.clone())), known, "{case}, compacted again");
+            assert!(disk.names().iter().all(|name| !name.to_string_lossy().ends_with(".compact")));
+        }
+    }
+}
+
+#[test]
+fn a_compaction_that_was_overtaken_by_a_whole_other_one_gives_up() {
+    let (disk, mut known) = begun();
+    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let other = disk.clone();
+    // As much is written behind the other's snapshot that the file is as long as it was, and longer.
+    compacting.probe.next(Which(Call::Open, ".compact"), move || {
+        let store = open(other);
+        upkeep(&store, Task::Compact).unwrap();
+        for n in 0..60 {
+            commit(&store, pair(n % 7, &format!("meanwhile {n}")));
+        }
+    });
+    for n in 0..60 {
+        model(&mut known, &pair(n % 7, &format!("meanwhile {n}")));
+    }
+    let store = open(compacting);
+    let answer = upkeep(&store, Task::Compact);
+    assert!(answer.is_err_and(|e| e.kind() == Kind::Busy));
+    assert_eq!(values(&store), known);
+    assert_eq!(values(&open(disk)), known);
 }
 
 #[test]
@@ -199,8 +257,7 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
     assert!(values(&old).is_empty());
     let new = kvs::yaml::YamlStore::open(folder.path(), options(Arc::new(frozen.clone()))).unwrap();
     commit(&new, pair(1, "new"));
-    // After the rename the file is known by the name it was written under.
-    let gate = frozen.probe.freeze(Which(Call::Sync, ".new"));
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let writer = new.clone();
     let writing = thread::spawn(move || apply(&writer, pair(2, "new")).is_ok());
     gate.reached();
@@ -212,4 +269,47 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
     let found = values(&new);
     assert_eq!((found["b1"].as_str(), found["b2"].as_str(), found["b3"].as_str()), ("new", "new", "old"));
     run(new.buckets()).unwrap();
+}
+
+#[test]
+fn who_waits_behind_a_runtime_that_stands_still_is_answered() {
+    // A runtime of one thread does nothing between two calls of its owner: so it is with a blocking client.
+    let (disk, _) = begun();
+    let meddling = MeddlingDisk::new(disk, Meddling::default());
+    let store = open(meddling.clone());
+    let (first, second) = (store.clone(), store.clone());
+    let (told, answer) = std::sync::mpsc::channel();
+    meddling.probe.next(Which(Call::Write, ".yaml"), move || {
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let outcome = runtime.block_on(second.apply(&bucket(), crate::bench::batch(pair(1, "second"))));
+            let _ = told.send(outcome.is_ok());
+        });
+        // Long enough that it waits behind the first.
+        thread::sleep(Duration::from_millis(50));
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(first.apply(&bucket(), crate::bench::batch(pair(0, "first")))).unwrap();
+    assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits for ever");
+    drop(runtime);
+}
+
+#[test]
+fn reading_what_is_not_there_leaves_nothing_behind() {
+    let disk = CrashDisk::default();
+    let store = open(disk.clone());
+    assert!(values(&store).is_empty());
+    run(store.get(&bucket(), &[crate::bench::key("a")])).unwrap();
+    for task in [Task::Compact, Task::PurgeExpired, Task::Sweep, Task::Check] {
+        assert_eq!(upkeep(&store, task).unwrap(), kvs::store::Report::default());
+    }
+    assert_eq!(run(store.buckets()).unwrap(), []);
+    store.draft(&bucket()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let bucket = bucket();
+        let waiting = store.changed(&bucket, kvs::model::Revision::ZERO);
+        assert!(tokio::time::timeout(Duration::from_millis(120), waiting).await.is_err());
+    });
+    assert_eq!(disk.names(), Vec::<std::path::PathBuf>::new());
 }

@@ -74,6 +74,8 @@ async fn what_is_missing_or_wrong_is_said_in_one_line() {
         ("GET", "/?k=a&auth=s3cret", 400),
         ("POST", "/?auth=s3cret", 400),
         ("GET", "/status?auth=s3cret", 400),
+        ("GET", "/nowhere?auth=s3cret", 400),
+        ("PUT", "/kv/_kvs.throttle?%61uth=s3cret", 400),
         ("GET", "/nowhere", 404),
         ("GET", "//", 400),
         ("GET", "/%2e%2e/etc/passwd", 400),

@@ -1,0 +1,102 @@
+# kvs from MicroPython on an ESP32: plain sockets and HTTP/1.0, nothing to install. It runs with Python 3 as well.
+#
+# Copy this file to the board; in main.py, once the network is up:
+#
+#     from esp32 import Kvs
+#     kvs = Kvs("192.168.1.10", 8080, secret="SECRET")
+#     kvs.store({"garden/temp": 12.5, "garden/hum": 71})
+#     for value in kvs.watch("garden/valve"):
+#         valve.value(value == b"open")
+
+import socket
+import time
+
+WAIT = 25  # seconds that a read is held, at most
+
+
+def quote(text):
+    """Every byte but letters and digits as %XX."""
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    return "".join(chr(b) if b in plain else "%%%02X" % b for b in str(text).encode())
+
+
+class Kvs:
+    """A kvs endpoint. `path` is where it is mounted, with a slash at its end."""
+
+    def __init__(self, host, port=80, path="/", secret=""):
+        self.host, self.port, self.path, self.secret = host, port, path, secret
+
+    def request(self, method, query="", body=""):
+        """The status, the headers (names in lower case) and the body of the answer."""
+        lines = [
+            "%s %s%s HTTP/1.0" % (method, self.path, query),
+            "Host: %s" % self.host,
+            "Content-Type: application/x-www-form-urlencoded",
+            "Content-Length: %d" % len(body),
+        ]
+        if body:
+            lines.append("X-KVS-Auth: " + self.secret)
+        message = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+        connection = socket.socket()
+        try:
+            connection.settimeout(WAIT + 15)
+            connection.connect(socket.getaddrinfo(self.host, self.port)[0][-1])
+            connection.sendall(message)
+            answer = b""
+            while True:
+                part = connection.recv(1024)
+                if not part:
+                    break
+                answer += part
+        finally:
+            connection.close()
+        at = answer.find(b"\r\n\r\n")
+        if at < 0:
+            raise OSError("the answer broke off")
+        head = answer[:at].decode().split("\r\n")
+        headers = {}
+        for line in head[1:]:
+            name, value = line.split(":", 1)
+            headers[name.lower()] = value.strip()
+        body = answer[at + 4 :]
+        if len(body) != int(headers.get("content-length", len(body))):
+            raise OSError("the answer broke off")
+        return int(head[0].split(" ")[1]), headers, body
+
+    def get(self, *keys):
+        """The newest value of these keys, or None."""
+        status, _, body = self.request("GET", "?k=" + ",".join([quote(key) for key in keys]))
+        if status == 404:
+            return None
+        if status != 200:
+            raise OSError(body)
+        return body
+
+    def store(self, pairs):
+        """Stores all pairs, or none. When it returns they are on the disk of the server."""
+        form = "&".join([quote(key) + "=" + quote(value) for key, value in pairs.items()])
+        status, _, body = self.request("POST", body=form)
+        if status != 200:
+            raise OSError(body)
+
+    def watch(self, key):
+        """The value (None: there is none), and each time it is another one."""
+        seen, last = "none", False
+        while True:
+            value, pause = last, 0
+            try:
+                query = "?k=%s&wait=%d&seen=%s" % (quote(key), WAIT, quote(seen))
+                status, headers, body = self.request("GET", query)
+                pause = int(headers.get("retry-after", 0))
+                if status == 200:
+                    seen, value = headers["etag"], body
+                elif status == 404:
+                    seen, value = "none", None
+                elif status != 304:
+                    pause = pause or 2
+            except OSError:
+                pause = 2  # out of reach: try again
+            if value != last:
+                last = value
+                yield value
+            time.sleep(pause)

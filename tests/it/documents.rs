@@ -1,0 +1,209 @@
+//! The documents against the program: every command, flag and setting there is stands in them, and none that is not;
+//! every link leads somewhere; and they speak of the project only.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Flags of other programs that the documents show.
+const OF_OTHERS: &[&str] = &["--data-urlencode", "--release", "--lib", "--target", "--test"];
+
+/// Words of a workshop, which a reader has no use for.
+const FORBIDDEN: &[&str] = &["/work/", "session", "prompt", "/tmp/"];
+
+type Names = BTreeSet<String>;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The pages, by name.
+fn pages() -> Vec<PathBuf> {
+    let in_folder = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let all = in_folder(root()).chain(in_folder(&root().join("docs")));
+    let pages: Vec<_> = all.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    assert!(pages.len() >= 7, "{pages:?}");
+    pages
+}
+
+fn help(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_kvs")).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn commands() -> Names {
+    let help = help(&["--help"]);
+    let (_, list) = help.split_once("Commands:\n").unwrap();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    lines.map(|line| line.split_whitespace().next().unwrap().to_owned()).filter(|name| name != "help").collect()
+}
+
+/// What begins with that mark and goes on with such characters.
+fn words(text: &str, mark: &str, goes_on: fn(char) -> bool) -> Names {
+    let ends = |rest: &str| rest.find(|c| !goes_on(c)).unwrap_or(rest.len());
+    let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_');
+    let found = text.match_indices(mark).filter(|(at, _)| begins(*at));
+    let found = found.map(|(at, _)| &text[at..at + mark.len() + ends(&text[at + mark.len()..])]);
+    found.map(|word| word.trim_end_matches('-')).filter(|word| word.len() > mark.len()).map(str::to_owned).collect()
+}
+
+fn flags(text: &str) -> Names {
+    words(text, "--", |c| c.is_ascii_lowercase() || c == '-')
+}
+
+fn variables(text: &str) -> Names {
+    words(text, "KVS_", |c| c.is_ascii_uppercase() || c == '_')
+}
+
+/// What the help of a command says of its own flags, without examples.
+fn options(help: &str) -> String {
+    let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    lines.map(|line| line.split("  ").find(|part| !part.is_empty()).unwrap().to_owned() + "\n").collect()
+}
+
+#[track_caller]
+fn same(what: &str, there: &Names, told: &Names) {
+    let missing: Vec<_> = there.difference(told).collect();
+    let stale: Vec<_> = told.difference(there).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "{what}: not told {missing:?}; told, but not there {stale:?}");
+}
+
+#[test]
+fn every_command_is_told() {
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `kvs "));
+    let told = rows.map(|row| row.split([' ', '`']).next().unwrap().to_owned()).collect();
+    same("the table of commands in README.md", &commands(), &told);
+}
+
+#[test]
+fn every_command_shown_is_there() {
+    let mut there = commands();
+    // Not commands, but what stands where one could: a placeholder, and the global flags.
+    there.extend(["COMMAND", "--version", "--store"].map(str::to_owned));
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let shown = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2).chain(line.strip_prefix("    ")));
+        let shown = shown.filter_map(|code| code.strip_prefix("kvs ")?.split_whitespace().next());
+        for name in shown {
+            assert!(there.contains(name), "{}: kvs {name}", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_flag_is_told() {
+    let mut there = flags(&options(&help(&["--help"])));
+    for command in commands() {
+        there.extend(flags(&options(&help(&[&command, "--help"]))));
+    }
+    let mut told = Names::new();
+    for page in pages() {
+        told.extend(flags(&std::fs::read_to_string(page).unwrap()));
+    }
+    for flag in OF_OTHERS {
+        assert!(told.remove(*flag), "{flag} is not shown any more");
+    }
+    same("the flags", &there, &told);
+}
+
+#[test]
+fn every_setting_is_told() {
+    let config = read("src/cli/config.rs");
+    let (_, names) = config.split_once("const NAMES").unwrap();
+    let (names, _) = names.split_once("];").unwrap();
+    let there: Names = names.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let deploy = read("docs/deploy.md");
+    let (_, table) = deploy.split_once("\n## Settings\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `config")).collect();
+    let cell = |row: &str, n: usize| row.split('|').nth(n).unwrap().trim().trim_matches('`').to_owned();
+    same("the settings in docs/deploy.md", &there, &rows.iter().map(|row| cell(row, 1)).collect());
+    for row in rows {
+        let name = cell(row, 1);
+        assert_eq!(cell(row, 2), format!("--{}", name.replace('_', "-")), "{row}");
+        assert_eq!(cell(row, 3), format!("KVS_{}", name.to_uppercase()), "{row}");
+    }
+}
+
+#[test]
+fn every_variable_is_told() {
+    let mut there = Names::new();
+    for command in commands() {
+        there.extend(variables(&help(&[&command, "--help"])));
+    }
+    // What no flag stands for: where things are, the log, and what a web server says of each request.
+    for (file, name) in [
+        ("src/cli/place.rs", "KVS_HOME"),
+        ("src/cli/logs.rs", "KVS_LOG"),
+        ("src/door/length.rs", "KVS_CLIENT_LENGTH"),
+        ("src/door/length.rs", "KVS_CLIENT_CHUNKED"),
+    ] {
+        assert!(read(file).contains(&format!("\"{name}\"")), "{name} is not in {file}");
+        there.insert(name.to_owned());
+    }
+    same("the variables in docs/deploy.md", &there, &variables(&read("docs/deploy.md")));
+}
+
+/// What a heading is called in a link, as GitHub has it.
+fn anchor(heading: &str) -> String {
+    let kept =
+        heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-').collect::<String>();
+    kept.replace(' ', "-")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !place.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let found = text
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line.trim_start_matches('#').trim_start()) == place);
+                assert!(found, "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pages_speak_of_the_project_only() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap().to_lowercase();
+        for word in FORBIDDEN {
+            assert!(!text.contains(word), "{}: {word:?}", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_of_the_tour_is_there() {
+    let text = read("ARCHITECTURE.md");
+    let names =
+        text.split('`').skip(1).step_by(2).filter(|code| Path::new(code).extension().is_some_and(|e| e == "rs"));
+    let mut files = vec![];
+    let mut folders = vec![root().join("src"), root().join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    for name in names {
+        assert!(files.iter().any(|file| file.ends_with(name)), "ARCHITECTURE.md names {name}");
+    }
+}

@@ -1,0 +1,195 @@
+//! What README.md and examples/ tell people to paste and to run, run against the program.
+//!
+//! Those for boxes and boards are not, but for the one in `MicroPython`, which Python runs; Node stands in for a browser.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const SECRET: &str = "secret-of-the-examples";
+
+/// A running `kvs serve`, stopped at the end.
+struct Endpoint {
+    server: Child,
+    url: String,
+    folder: TempDir,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+impl Endpoint {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
+        auth.write_all(SECRET.as_bytes()).unwrap();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_kvs"));
+        server.args(["serve", "--http", "127.0.0.1:0"]).current_dir(folder.path()).env("KVS_HOME", folder.path());
+        let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        Self { server, url, folder }
+    }
+
+    /// A program with what the examples take from the environment.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.folder.path());
+        command.env("KVS_URL", &self.url).env("KVS_SECRET", SECRET);
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> String {
+        let output = self.command(program, args).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{args:?}: {out}{err}");
+        out.into_owned()
+    }
+
+    fn store(&self, key: &str, value: &str) {
+        self.run(example("client.sh"), &["set", key, value]);
+    }
+
+    /// The block of README.md in that language below that heading, with this endpoint in it.
+    fn recipe(&self, heading: &str, language: &str) -> String {
+        let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+        let (_, below) = readme.split_once(&format!("\n### {heading}\n")).unwrap();
+        let (_, block) = below.split_once(&format!("```{language}\n")).unwrap();
+        let (block, _) = block.split_once("\n```\n").unwrap();
+        assert!(block.contains("http://127.0.0.1:8080/") && block.contains("SECRET"));
+        let block = block.replace("http://127.0.0.1:8080/", &self.url);
+        // The name of a variable stays, its value does not.
+        block
+            .replace("=SECRET", &format!("={SECRET}"))
+            .replace(": SECRET'", &format!(": {SECRET}'"))
+            .replace("\"SECRET\"", &format!("\"{SECRET}\""))
+    }
+}
+
+/// A program that prints a line for each change it sees; ended at the end.
+struct Watching {
+    program: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+impl Watching {
+    fn start(mut command: Command) -> Self {
+        let mut program = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(program.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { program, lines }
+    }
+
+    #[track_caller]
+    fn sees(&self, expected: &str) {
+        assert_eq!(self.lines.recv_timeout(Duration::from_secs(20)).as_deref(), Ok(expected));
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+#[track_caller]
+fn watches(endpoint: &Endpoint, command: Command, key: &str) {
+    endpoint.store(key, "one");
+    let watching = Watching::start(command);
+    watching.sees("one");
+    for value in ["two", "three"] {
+        endpoint.store(key, value);
+        watching.sees(value);
+    }
+}
+
+#[test]
+fn the_shell_example_stores_reads_and_watches() {
+    let endpoint = Endpoint::start();
+    let odd = "a b/ä%+&=\"'\\";
+    endpoint.run(example("client.sh"), &["set", odd, "50% off & = +", "other", ""]);
+    assert_eq!(endpoint.run(example("client.sh"), &["get", odd]), "50% off & = +");
+    endpoint.store("later", "last");
+    assert_eq!(endpoint.run(example("client.sh"), &["get", odd, "later", "nothing"]), "last");
+    watches(&endpoint, endpoint.command(example("client.sh"), &["watch", "w"]), "w");
+}
+
+#[test]
+fn the_python_example_stores_and_watches() {
+    let endpoint = Endpoint::start();
+    let poll = example("poll.py").display().to_string();
+    assert_eq!(endpoint.run("python3", &[&poll, &endpoint.url, "a=50% & +"]), "OK\n");
+    assert_eq!(endpoint.run(example("client.sh"), &["get", "a"]), "50% & +");
+    watches(&endpoint, endpoint.command("python3", &["-u", &poll, &endpoint.url, "w"]), "w");
+}
+
+#[test]
+fn the_micropython_example_stores_and_watches() {
+    let endpoint = Endpoint::start();
+    let (host, port) = endpoint.url.trim_start_matches("http://").trim_end_matches('/').split_once(':').unwrap();
+    let board = format!(
+        "import sys\nsys.path.insert(0, {:?})\nfrom esp32 import Kvs\nkvs = Kvs({host:?}, {port}, secret={SECRET:?})\n\
+         kvs.store({{'a b': '50% & +', 'n': 12.5}})\n\
+         assert kvs.get('a b', 'nothing') == b'50% & +' and kvs.get('n') == b'12.5' and kvs.get('nothing') is None\n\
+         for value in kvs.watch('w'):\n    print(value.decode())\n",
+        example("").display()
+    );
+    watches(&endpoint, endpoint.command("python3", &["-u", "-B", "-c", &board]), "w");
+}
+
+#[test]
+fn the_javascript_example_stores_and_watches() {
+    let endpoint = Endpoint::start();
+    let poll = example("poll.js").display().to_string();
+    assert_eq!(endpoint.run("node", &[&poll, &endpoint.url, "a=50% & +"]), "OK\n");
+    assert_eq!(endpoint.run(example("client.sh"), &["get", "a"]), "50% & +");
+    watches(&endpoint, endpoint.command("node", &[&poll, &endpoint.url, "w"]), "w");
+}
+
+#[test]
+fn the_recipes_for_curl_work_when_pasted() {
+    let endpoint = Endpoint::start();
+    let recipe = endpoint.recipe("curl", "sh");
+    let out = endpoint.run("sh", &["-euc", &recipe]);
+    for expected in ["OKOKOKOKOK21.5", "KVS-Key: attic", "no such key", "304 Not Modified", "\"key\":\"kitchen/temp\""]
+    {
+        assert!(out.to_lowercase().contains(&expected.to_lowercase()), "{expected:?} is not in {out}");
+    }
+    let asked = recipe.matches("\ncurl").count() + recipe.matches("$(curl").count();
+    assert!(asked >= 11, "{asked} requests found");
+}
+
+#[test]
+fn the_recipe_for_python_works_when_pasted() {
+    let endpoint = Endpoint::start();
+    let recipe = endpoint.recipe("Python", "python");
+    assert_eq!(endpoint.run("python3", &["-c", &recipe]), "b'OK'\nb'19.5'\n");
+}
+
+#[test]
+fn the_recipe_for_browsers_works_when_pasted() {
+    let endpoint = Endpoint::start();
+    let recipe = endpoint.recipe("JavaScript in a browser", "js");
+    let mut file = std::fs::File::create(endpoint.folder.path().join("recipe.mjs")).unwrap();
+    file.write_all(recipe.as_bytes()).unwrap();
+    let watching = Watching::start(endpoint.command("node", &["recipe.mjs"]));
+    watching.sees("19.5");
+    endpoint.store("hall", "20");
+    watching.sees("20");
+}
