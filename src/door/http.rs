@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
@@ -103,6 +103,11 @@ impl Door {
         // RFC 9112, section 3.2.
         if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
             return closing(Refusal::BadHost.response(&parts.headers));
+        }
+        // RFC 9112, section 6.1: what is in the chunks would be taken for the body itself.
+        let codings = parts.headers.get_all(TRANSFER_ENCODING);
+        if codings.iter().any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+            return closing(Refusal::BadCoding.response(&parts.headers));
         }
         parts.uri = Uri::from(PathAndQuery::clone(target));
         parts.extensions.insert(Caller { address: peer });

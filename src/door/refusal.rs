@@ -15,6 +15,8 @@ pub(super) enum Refusal {
     BadTarget,
     /// HTTP/1.1 without a Host, or with two.
     BadHost,
+    /// The body is encoded for the transfer in a way other than chunks.
+    BadCoding,
     /// The target is longer than a URI may be.
     LongTarget,
     /// The parameters or headers are longer than the limit.
@@ -51,6 +53,7 @@ impl Refusal {
             Self::LengthLost => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge | Self::CutByServer => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::BadCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -60,6 +63,7 @@ impl Refusal {
             Self::NotARequest => "no request method; pass the CGI variables of the web server",
             Self::BadTarget => "the address is no valid path; escape special characters as %XX",
             Self::BadHost => "a request of HTTP/1.1 needs one Host header",
+            Self::BadCoding => "this Transfer-Encoding is not taken; send the body as it is or in chunks",
             Self::LongTarget => "the address is too long; send a shorter one",
             Self::LongHead => "the headers are too long; send fewer or shorter ones",
             Self::BadLength => "Content-Length is not a number; send the length of the body in bytes",

@@ -28,30 +28,32 @@ pub(super) struct DataFile {
     /// The data file could be opened only to read.
     read_only: bool,
     lock: Option<Arc<dyn File>>,
+    /// Likewise the lock file.
+    lock_read_only: bool,
 }
 
 impl DataFile {
     pub(super) fn new(place: Place, disk: Arc<dyn Disk>) -> Self {
-        Self { place, disk, known: Known::default(), file: None, read_only: false, lock: None }
+        Self { place, disk, known: Known::default(), file: None, read_only: false, lock: None, lock_read_only: false }
     }
 
     /// Takes the lock. A reader who may not make the lock file reads without, as there can be no writer with the same rights.
     ///
     /// If a person removed the lock file, whoever comes next makes a new one; so what was locked must still have its name.
     pub(super) fn lock(&mut self, hold: Hold, wait: Duration) -> Result<Option<Held>> {
-        let failed = |e| Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e);
         for _ in 0..10 {
-            let lock = match self.lock.take() {
+            let fit = hold == Hold::Shared || !self.lock_read_only;
+            let lock = match self.lock.take().filter(|_| fit) {
                 Some(lock) => lock,
                 None => match self.open_lock(hold) {
                     Ok(file) => file.into(),
                     Err(_) if hold == Hold::Shared => return Ok(None),
-                    Err(e) => return Err(failed(e)),
+                    Err(e) => return Err(self.lock_failed(e)),
                 },
             };
             let taken = lock::take(&lock, hold, wait)?;
-            let named = self.disk.stat(&self.place.lock).map_err(failed)?;
-            let own = lock.stat().map_err(failed)?;
+            let named = self.disk.stat(&self.place.lock).map_err(|e| self.lock_failed(e))?;
+            let own = lock.stat().map_err(|e| self.lock_failed(e))?;
             if named.is_some_and(|named| (named.device, named.inode) == (own.device, own.inode)) {
                 self.lock = Some(lock);
                 return Ok(Some(taken));
@@ -60,13 +62,18 @@ impl DataFile {
         Err(Error::new(Kind::Busy, "the lock file is being replaced; try again"))
     }
 
-    fn open_lock(&self, hold: Hold) -> io::Result<Box<dyn File>> {
+    fn lock_failed(&self, e: io::Error) -> Error {
+        Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e)
+    }
+
+    fn open_lock(&mut self, hold: Hold) -> io::Result<Box<dyn File>> {
         let path = &self.place.lock;
-        if hold == Hold::Shared {
-            return self.disk.open(path, Open::Create).or_else(|_| self.disk.open(path, Open::Read));
+        if hold == Hold::Exclusive {
+            self.disk.make_folder(&self.place.folder)?;
         }
-        self.disk.make_folder(&self.place.folder)?;
-        self.disk.open(path, Open::Create)
+        let file = self.disk.open(path, Open::Create);
+        self.lock_read_only = file.is_err();
+        if hold == Hold::Shared { file.or_else(|_| self.disk.open(path, Open::Read)) } else { file }
     }
 
     /// Brings the image up to what the file holds and makes sure that all of it is durable. Under the lock, however held.
@@ -200,7 +207,7 @@ impl DataFile {
     /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
     /// exclusive lock.
     pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
-        if self.read_only {
+        if self.file.is_some() && self.read_only {
             // Perhaps it may be written by now; if not, this tells why.
             let file = self.disk.open(&self.place.data, Open::Append);
             self.file = Some(file.map_err(|e| self.place.failed("write to", e))?);

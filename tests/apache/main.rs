@@ -15,6 +15,7 @@ mod hidden;
 mod kill;
 mod main_job;
 mod restart;
+mod rights;
 mod run;
 mod script;
 mod servers;

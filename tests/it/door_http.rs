@@ -149,6 +149,18 @@ async fn message_is_refused_when_its_length_is_ambiguous() {
 }
 
 #[tokio::test]
+async fn body_is_refused_when_coded_for_the_transfer_otherwise_than_in_chunks() {
+    let door = http(limits());
+    for (coding, expected) in [("gzip, chunked", "501"), ("Chunked ", "200")] {
+        let text = format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n");
+        let answer = talk(&door, text + "3\r\nabc\r\n0\r\n\r\n").await;
+        assert_eq!(status(&answer), expected, "{coding}: {answer}");
+    }
+    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 1);
+    door.end().await;
+}
+
+#[tokio::test]
 async fn app_is_not_called_when_the_body_is_not_whole() {
     let door = http(limits());
     let post = |headers: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{body}");

@@ -1,0 +1,55 @@
+//! Data that the web server's user may read and not write, as after a copy by root: reads are answered, writes are refused
+//! with the reason in the log, and once the rights are mended writing goes on without a restart.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use crate::script::form;
+use crate::servers::{Server, Way};
+use crate::site::{am_root, give_to_server};
+
+const NAMES: [&str; 3] = ["", "default.yaml", "default.lock"];
+
+fn take_away(data: &Path) {
+    for name in NAMES {
+        if am_root() {
+            chown(data.join(name), Some(0), Some(0)).unwrap();
+        }
+        set_permissions(data.join(name), Permissions::from_mode(if name.is_empty() { 0o555 } else { 0o444 })).unwrap();
+    }
+}
+
+fn give_back(data: &Path) {
+    for name in NAMES {
+        set_permissions(data.join(name), Permissions::from_mode(if name.is_empty() { 0o755 } else { 0o644 })).unwrap();
+        give_to_server(&data.join(name));
+    }
+}
+
+#[test]
+fn writing_goes_on_without_a_restart_when_rights_are_mended() {
+    let server = Server::start(Way::ModFcgid);
+    assert_eq!(server.send(&form("a=1")).status, 200);
+    let data = server.site.root().join("data");
+    take_away(&data);
+    // A new program, which has never been able to write.
+    for (id, _) in server.site.programs() {
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    }
+    let read = || server.send(b"GET /?k=a HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n");
+    while read().status != 200 {}
+    for _ in 0..2 {
+        let answer = server.send(&form("a=2"));
+        assert_eq!(answer.status, 500, "{}", answer.text());
+        assert_eq!(read().body, b"1");
+    }
+    let logs = server.site.logs();
+    assert!(logs.contains("Permission denied") && !logs.contains("Bad file descriptor"), "{logs}");
+    give_back(&data);
+    for n in 3..6 {
+        assert_eq!(server.send(&form(&format!("a={n}"))).status, 200, "{}", server.site.logs());
+        assert_eq!(read().text(), n.to_string());
+    }
+}
