@@ -249,12 +249,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_text_stays_on_its_line() {
+    #[tokio::test]
+    async fn a_text_stays_on_its_line() {
         let response = Refusal::invalid("a\r\nSet-Cookie: x").answer(&HeaderMap::new());
-        let length = response.headers().get(CONTENT_LENGTH).unwrap();
-        assert_eq!(length, "17");
+        assert_eq!(response.headers().get(CONTENT_LENGTH).unwrap(), "17");
         assert_eq!(response.headers().get(X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff");
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body, "a  Set-Cookie: x\n");
     }
 
     #[test]

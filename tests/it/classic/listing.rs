@@ -116,6 +116,40 @@ async fn a_list_can_be_waited_for() {
     assert!(start.elapsed() >= Duration::from_millis(150) && start.elapsed() < Duration::from_secs(10));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_end_is_news_for_a_list_though_nobody_wrote() {
+    // Where entries are shown their ends are known; keys and numbers are looked at again and again.
+    for (shape, seconds) in [("entries", 1), ("keys", 5), ("count", 5)] {
+        let kvs = filled().await;
+        let form = axum::body::Body::from("ends=1&auth=s3cret");
+        assert_eq!(kvs.send(super::request("POST", "/?ttl=1", &[], form)).await.status, 200);
+        let seen = list(&kvs, shape).await.header("etag").trim_matches('"').to_owned();
+        let start = tokio::time::Instant::now();
+        let query = format!("{shape}&wait=20&seen={seen}");
+        let ask = async { (list(&kvs, &query).await, start.elapsed().as_secs()) };
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            kvs.clock.move_on(Duration::from_secs(1));
+        };
+        let ((answer, took), ()) = tokio::join!(ask, later);
+        assert_eq!((answer.status, took), (200, seconds), "{shape}");
+        assert!(!answer.text().contains("\"ends\""), "{shape}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_large_values_comes_in_parts() {
+    static LARGE: [u8; 1 << 20] = [b'x'; 1 << 20];
+    let kvs = Endpoint::new();
+    for key in 10..30 {
+        kvs.put(&key.to_string(), &LARGE, "text/plain").await;
+    }
+    let first = list(&kvs, "limit=1000").await;
+    assert!(first.body.len() < 17 << 20 && first.text().ends_with(r#""cursor":"25"}"#));
+    let second = list(&kvs, "limit=1000&after=25").await;
+    assert!(second.text().contains(r#""key":"26""#) && second.text().ends_with(r#""cursor":null}"#));
+}
+
 /// Serves reads of nothing, and answers every write with one error.
 struct RefusingStore(Kind);
 

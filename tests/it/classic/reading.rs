@@ -92,6 +92,7 @@ async fn what_is_missing_or_wrong_is_said_in_one_line() {
         let text = answer.text();
         assert!(text.ends_with('\n') && text.lines().count() == 1, "{method} {uri}: {text:?}");
         assert!(!text.contains("s3cret"), "{text}");
+        assert_eq!(answer.header("vary"), "Accept", "{method} {uri}");
         assert_eq!(answer.headers.contains_key("allow"), status == 405, "{method} {uri}");
         let json = kvs.ask(method, uri, &[("accept", "application/json")]).await;
         assert_eq!((json.status, json.header("content-type")), (status, "application/problem+json"));
@@ -186,7 +187,11 @@ async fn the_index_page_is_for_who_lists_html() {
     let kvs = Endpoint::new();
     let page = kvs.ask("GET", "/", &[("accept", "text/html,*/*;q=0.8")]).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
-    assert!(page.header("content-security-policy").contains("script-src 'sha256-"));
+    let policy = page.header("content-security-policy");
+    for part in ["default-src 'none';", "script-src 'sha256-", "base-uri 'none'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
     assert!(page.text().contains("<form"));
     for accept in ["*/*", "application/json", "text/html;q=0"] {
         let usage = kvs.ask("GET", "/?_=1", &[("accept", accept)]).await;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kvs::model::{
     Batch, Bucket, ContentType, Entry, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock,
-    Time,
+    Time, Write,
 };
 use kvs::service::{Gate, Settings, Waiters, router};
 use kvs::store::{Report, Store, Task};
@@ -204,6 +204,55 @@ async fn a_place_is_given_back() {
     let left = tokio::time::timeout(Duration::from_millis(50), kvs.get(&uri)).await;
     assert!(left.is_err());
     assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
+}
+
+/// Somebody writes right behind its first read, so what that read gives is old when it arrives.
+struct OvertakenStore {
+    inner: Arc<dyn Store>,
+    write: parking_lot::Mutex<Option<Batch>>,
+}
+
+#[async_trait]
+impl Store for OvertakenStore {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let found = self.inner.get(bucket, keys).await;
+        let write = self.write.lock().take();
+        if let Some(batch) = write {
+            self.inner.apply(bucket, batch).await?;
+        }
+        found
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        self.inner.apply(bucket, batch).await
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        self.inner.scan(bucket, query).await
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.inner.changed(bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.inner.buckets().await
+    }
+
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.inner.upkeep(bucket, task).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_looking_and_waiting_is_not_missed() {
+    let mut kvs = Endpoint::new();
+    let batch = Batch { expectations: vec![], writes: vec![Write::put(Key::new("a").unwrap(), "1")] };
+    let store = OvertakenStore { inner: Arc::clone(&kvs.store), write: parking_lot::Mutex::new(Some(batch)) };
+    kvs.app = router(Arc::new(store), settings(Arc::new(kvs.clock.clone()), CancellationToken::new()));
+    let start = tokio::time::Instant::now();
+    let answer = kvs.get("/?k=a&wait=20&seen=none").await;
+    assert_eq!((answer.status, answer.text(), start.elapsed()), (200, "1", Duration::ZERO));
 }
 
 /// Gives under every key a value of its own, and counts itself among the owners of each.
