@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::failure::Done;
+use super::failure::{Done, Failure};
 use super::output::progress;
 use super::settings::Settings;
 use super::units::{Size, counted};
@@ -24,14 +24,21 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
     let opened = settings.open()?;
     let buckets = settings.buckets(&opened).await?;
     let bar = progress(buckets.len(), "compacting", settings.quiet);
+    let mut outcome = Ok(());
     for bucket in &buckets {
-        let report = opened.store.upkeep(bucket, Task::Compact).await?;
+        bar.inc(1);
+        let report = match opened.store.upkeep(bucket, Task::Compact).await {
+            Ok(report) => report,
+            Err(error) => {
+                outcome = Err(bar.suspend(|| Failure::from(error).told()));
+                continue;
+            }
+        };
         let entries = counted(report.entries, "entry", "entries");
         let size = |bytes: u64| Size(usize::try_from(bytes).unwrap_or(usize::MAX));
         let (before, after) = (size(report.bytes_before), size(report.bytes_after));
         bar.suspend(|| settings.note(&format!("{bucket}: {entries}, {before} before, {after} now")));
-        bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(())
+    outcome
 }

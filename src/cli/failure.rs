@@ -26,6 +26,12 @@ impl Failure {
         Self::Failed(format!("cannot {doing} {}: {source}", path.display()))
     }
 
+    /// Says it at once, so that the work can go on with something else.
+    pub(super) fn told(self) -> Self {
+        let _ = self.report();
+        Self::Told
+    }
+
     /// Says what there is to say on standard error and gives the exit code.
     pub(super) fn report(self) -> ExitCode {
         match self {

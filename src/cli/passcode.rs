@@ -2,7 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::Path;
 
 use clap::Args;
 use sha2::{Digest, Sha256};
@@ -93,6 +94,11 @@ fn write_new(settings: &Settings, line: &str) -> Done {
             )),
             _ => Failure::file("write", path, &e),
         })?;
+    // What root makes is for the program that runs as the owner of the folder; for anyone else this changes nothing.
+    if let Ok(folder) = std::fs::metadata(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    {
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
     let text = format!("# A secret a line; behind it, if wished: read, write, buckets=a,b\n{line}\n");
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| Failure::file("write", path, &e))
 }

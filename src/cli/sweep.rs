@@ -2,9 +2,10 @@
 
 use clap::Args;
 
-use super::failure::Done;
+use super::failure::{Done, Failure};
 use super::settings::Settings;
-use crate::store::Task;
+use crate::model::{Bucket, Result};
+use crate::store::{Store, Task};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,10 +22,22 @@ pub(super) struct Given {}
 
 pub(super) async fn run(settings: &Settings, _: Given) -> Done {
     let opened = settings.open()?;
+    let mut outcome = Ok(());
     for bucket in settings.buckets(&opened).await? {
-        let expired = opened.store.upkeep(&bucket, Task::PurgeExpired).await?.removed;
-        let leftovers = opened.store.upkeep(&bucket, Task::Sweep).await?.removed;
-        settings.note(&format!("{bucket}: {expired} expired, {leftovers} leftovers removed"));
+        match sweep(&*opened.store, &bucket).await {
+            Ok((expired, leftovers)) => {
+                settings.note(&format!("{bucket}: {expired} expired, {leftovers} leftovers removed"));
+            }
+            // One that is damaged must not keep the others from being swept.
+            Err(error) => outcome = Err(Failure::from(error).told()),
+        }
     }
-    Ok(())
+    outcome
+}
+
+/// How many entries had expired, and how many files were left over.
+async fn sweep(store: &dyn Store, bucket: &Bucket) -> Result<(u64, u64)> {
+    let expired = store.upkeep(bucket, Task::PurgeExpired).await?.removed;
+    let leftovers = store.upkeep(bucket, Task::Sweep).await?.removed;
+    Ok((expired, leftovers))
 }

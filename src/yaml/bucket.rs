@@ -1,7 +1,7 @@
 //! One bucket: reads from memory after one look at the file, writes by whoever comes first for all who wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -28,6 +28,8 @@ pub(super) struct BucketStore {
     queue: Mutex<Vec<Waiting>>,
     leader: Mutex<()>,
     compaction: Mutex<Option<JoinHandle<()>>>,
+    /// After a compaction that failed: how long the file must be before the next is tried.
+    put_off: AtomicU64,
     /// The revision of the image, for those who wait for a later one.
     pub(super) moved: watch::Sender<Revision>,
     pub(super) waiters: Mutex<Waiters>,
@@ -72,6 +74,7 @@ impl BucketStore {
             queue: Mutex::default(),
             leader: Mutex::default(),
             compaction: Mutex::default(),
+            put_off: AtomicU64::new(0),
             moved: watch::Sender::new(Revision::ZERO),
             waiters: Mutex::default(),
             options,
@@ -95,6 +98,12 @@ impl BucketStore {
             Some(damage) if damage.blind => Err(self.damaged(damage)),
             _ => Ok(image),
         }
+    }
+
+    /// Whether it has never held anything, so that nothing is lost with it.
+    pub(super) fn is_blank(&self) -> bool {
+        let image = self.image.read();
+        image.stat.is_none() && image.revision == Revision::ZERO
     }
 
     /// The files, once those of this process who use them are done.
@@ -213,17 +222,23 @@ impl BucketStore {
         let log = known.committed.saturating_sub(known.snapshot);
         let mut compaction = self.compaction.lock();
         if log <= known.snapshot.max(self.options.least_log)
+            || known.committed < self.put_off.load(Ordering::Relaxed)
             || compaction.as_ref().is_some_and(|thread| !thread.is_finished())
         {
             return;
         }
         let bucket = Arc::clone(self);
-        let work = move || match bucket.compact() {
-            Err(error) if error.kind() != Kind::Busy => {
-                tracing::error!("compacting {}: {error}", bucket.place.data.display());
+        let later = known.committed.saturating_add(self.options.least_log);
+        let work = move || {
+            let done = bucket.compact();
+            bucket.put_off.store(if done.is_ok() { 0 } else { later }, Ordering::Relaxed);
+            match done {
+                // Busy: another process does it.
+                Err(error) if error.kind() != Kind::Busy => {
+                    tracing::error!("compacting {}: {error}", bucket.place.data.display());
+                }
+                _ => {}
             }
-            // Busy: another process does it.
-            _ => {}
         };
         // Without a thread to be had, the next write tries again.
         *compaction = std::thread::Builder::new().name("kvs compact".into()).spawn(work).ok();

@@ -10,13 +10,20 @@ use std::path::Path;
 use super::bucket::BucketStore;
 use super::disk::{File, Hold, Open};
 use super::document::{finish, head};
-use super::file::DataFile;
 use super::line;
 use crate::model::{Error, Key, Kind, Result};
 use crate::store::Report;
 
 /// So many entries are written under one look at the image.
 const PART: usize = 2048;
+
+/// The file as it was when the compaction began.
+#[derive(Clone, Copy)]
+struct Begin {
+    /// The length of what was committed.
+    committed: u64,
+    epoch: u64,
+}
 
 /// A file that is being written beside.
 struct Beside {
@@ -30,54 +37,69 @@ impl Beside {
         self.len += bytes.len() as u64;
         Ok(())
     }
+
+    /// Copies the bytes between two offsets of a log.
+    fn copy(&mut self, log: &dyn File, from: u64, to: u64) -> std::io::Result<()> {
+        self.push(&log.read(from, to.saturating_sub(from))?)
+    }
 }
 
 impl BucketStore {
     /// Folds the log into the snapshot and leaves out what has expired.
     ///
     /// # Errors
-    /// `Busy` if another does so already; `Damaged`. The bucket is as it was then.
+    /// `Busy` if another does so already, or edits the file; `Damaged`. The bucket is as it was then.
     pub(super) fn compact(&self) -> Result<Report> {
-        let failed = |e| self.place.failed("compact", e);
+        let Some(begin) = self.settle()? else { return Ok(Report::default()) };
         let path = self.place.beside("compact");
-        let Some((from, epoch)) = self.settle()? else { return Ok(Report::default()) };
-        let file = self.own(&path)?;
-        file.truncate(0).map_err(failed)?;
-        let mut beside = Beside { file, len: 0 };
-        let mut report = Report { bytes_before: from, ..Report::default() };
-        self.write_snapshot(&mut beside, &mut report).map_err(failed)?;
+        let mut beside = Beside { file: self.own(&path)?, len: 0 };
+        let done = self.fold(begin, &mut beside, &path);
+        if done.is_err() && self.is_named(&*beside.file, &path).unwrap_or(false) {
+            // Perhaps the disk is full. If it cannot be removed, the next compaction writes over it.
+            let _ = self.options.disk.remove(&path);
+        }
+        done
+    }
+
+    /// Writes the file beside and puts it in place.
+    fn fold(&self, begin: Begin, beside: &mut Beside, path: &Path) -> Result<Report> {
+        let failed = |e| self.place.failed("compact", e);
+        let mut report = Report { bytes_before: begin.committed, ..Report::default() };
+        beside.file.truncate(0).map_err(failed)?;
+        self.write_snapshot(beside, &mut report).map_err(failed)?;
         let snapshot = beside.len;
         // What came meanwhile is copied and synced before the lock is taken, so that little is left for then.
         let log = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
-        let mut copied = from;
         let so_far = self.file.lock().known.clone();
-        if so_far.epoch == Some(epoch) {
-            beside.push(&log.read(copied, so_far.committed - copied).map_err(failed)?).map_err(failed)?;
-            copied = so_far.committed;
-        }
+        let middle = if so_far.epoch == Some(begin.epoch) { so_far.committed } else { begin.committed };
+        beside.copy(&*log, begin.committed, middle).map_err(failed)?;
         beside.file.sync().map_err(failed)?;
 
         let mut file = self.file.lock();
         let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
         file.catch_up(&self.image)?;
-        if file.known.epoch != Some(epoch) {
-            // Edited or compacted by another meanwhile: what was written beside is of no use.
-            // If it cannot be removed, the next compaction writes over it.
-            let _ = self.options.disk.remove(&path);
+        if file.known.epoch != Some(begin.epoch) {
             return Err(Error::new(Kind::Busy, "the bucket was written anew by another meanwhile; try again"));
         }
-        let rest = log.read(copied, file.known.committed - copied).map_err(failed)?;
-        if !rest.is_empty() {
-            beside.push(&rest).map_err(failed)?;
+        let end = file.known.committed;
+        if end > middle {
+            beside.copy(&*log, middle, end).map_err(failed)?;
             beside.file.sync().map_err(failed)?;
         }
         report.bytes_after = beside.len;
-        self.put_in_place(&mut file, beside, &path, snapshot)?;
+        file.replace(&*beside.file, path, snapshot)?;
+        let mut image = self.image.write();
+        image.stat = file.known.stat;
+        if report.removed > 0 {
+            // What the file no longer holds need not be held in memory either.
+            let now = self.options.clock.now();
+            image.entries.retain(|_, entry| entry.is_live(now));
+        }
         Ok(report)
     }
 
-    /// Brings the file into a state that can be appended to, and says up to where it is committed and in which epoch.
-    fn settle(&self) -> Result<Option<(u64, u64)>> {
+    /// Brings the file into a state that can be appended to. None if there is no file.
+    fn settle(&self) -> Result<Option<Begin>> {
         let mut file = self.file.lock();
         let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
         if stat.is_none() {
@@ -91,7 +113,7 @@ impl BucketStore {
         file.prepare(&self.image, &*self.options.clock)?;
         file.ensure_epoch();
         self.image.write().stat = file.known.stat;
-        Ok(file.known.epoch.map(|epoch| (file.known.committed, epoch)))
+        Ok(file.known.epoch.map(|epoch| Begin { committed: file.known.committed, epoch }))
     }
 
     /// Opens the file beside, as the only one who writes it.
@@ -104,12 +126,17 @@ impl BucketStore {
             if !file.try_lock(Hold::Exclusive).map_err(failed)? {
                 break;
             }
-            let named = self.options.disk.stat(path).map_err(failed)?;
-            if named.is_some_and(|named| file.stat().is_ok_and(|own| own.inode == named.inode)) {
+            if self.is_named(&*file, path).map_err(failed)? {
                 return Ok(file);
             }
         }
         Err(Error::new(Kind::Busy, "another process is compacting this bucket already"))
+    }
+
+    /// Whether this name stands for this file.
+    fn is_named(&self, file: &dyn File, path: &Path) -> std::io::Result<bool> {
+        let named = self.options.disk.stat(path)?;
+        Ok(named.map(|s| s.inode) == Some(file.stat()?.inode))
     }
 
     fn write_snapshot(&self, beside: &mut Beside, report: &mut Report) -> std::io::Result<()> {
@@ -139,15 +166,5 @@ impl BucketStore {
         }
         finish(&mut text, report.entries == 0);
         beside.push(&text)
-    }
-
-    fn put_in_place(&self, file: &mut DataFile, beside: Beside, path: &Path, snapshot: u64) -> Result<()> {
-        file.replace(beside.file, path, snapshot)?;
-        let now = self.options.clock.now();
-        let mut image = self.image.write();
-        image.stat = file.known.stat;
-        // What the file no longer holds need not be held in memory either.
-        image.entries.retain(|_, entry| entry.is_live(now));
-        Ok(())
     }
 }

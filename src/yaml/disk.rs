@@ -2,8 +2,10 @@
 //! count, or forget each one. [`RealDisk`] is the operating system.
 
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,7 +29,7 @@ pub enum Open {
     Read,
     /// To read, to cut, and to write at the end: what another adds at the same time is not written over.
     Append,
-    /// To read and write; made if it is missing.
+    /// To read and write; made if it is missing. A symbolic link is refused: whoever owns the folder could lead root astray.
     Create,
 }
 
@@ -108,6 +110,9 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(how != Open::Read).append(how == Open::Append);
+        if how == Open::Create {
+            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        }
         let file = match options.open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && how == Open::Create => {
                 let file = options.create(true).truncate(false).open(path)?;
@@ -162,7 +167,7 @@ impl Disk for RealDisk {
 /// For anyone else the system refuses, and the file is theirs.
 fn own_as_folder(path: &Path) {
     if let Ok(meta) = std::fs::metadata(folder_of(path)) {
-        let _ = std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()));
+        let _ = std::os::unix::fs::lchown(path, Some(meta.uid()), Some(meta.gid()));
     }
 }
 
@@ -204,8 +209,11 @@ impl File for std::fs::File {
 
     fn resemble(&self, other: &dyn File) -> io::Result<()> {
         let (mode, user, group) = other.rights()?;
-        // Only root may give a file away; for anyone else the new file is theirs, as the old one was.
-        let _ = std::os::unix::fs::fchown(self, Some(user), Some(group));
+        // Only root may give a file away; anyone else may at least leave it to a group of theirs, so that its other members
+        // can still write it.
+        if std::os::unix::fs::fchown(self, Some(user), Some(group)).is_err() {
+            let _ = std::os::unix::fs::fchown(self, None, Some(group));
+        }
         self.set_permissions(std::fs::Permissions::from_mode(mode & 0o7777))
     }
 
@@ -228,5 +236,30 @@ impl File for std::fs::File {
 
     fn unlock(&self) -> io::Result<()> {
         fs2::FileExt::unlock(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_of_ours_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("default.lock"));
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(RealDisk.open(&link, Open::Create).is_err());
+        assert!(!victim.exists());
+        RealDisk.open(&victim, Open::Create).unwrap().write(0, b"x").unwrap();
+        assert!(RealDisk.open(&link, Open::Create).is_err());
+    }
+
+    #[test]
+    fn what_is_opened_to_append_is_written_at_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("default.yaml");
+        RealDisk.open(&path, Open::Create).unwrap().write(0, b"one").unwrap();
+        RealDisk.open(&path, Open::Append).unwrap().write(0, b" two").unwrap();
+        assert_eq!(RealDisk.open(&path, Open::Read).unwrap().read(0, 9).unwrap(), b"one two");
     }
 }

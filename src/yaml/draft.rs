@@ -121,23 +121,13 @@ impl BucketStore {
         if self.options.disk.stat(&self.place.data).map_err(failed)? != base {
             return Err(Error::new(Kind::Busy, "the file was changed by another meanwhile; edit it again"));
         }
-        let old = self.place.torn(&*self.options.disk, self.options.clock.now()).map_err(failed)?;
+        // What the person took out may still be wanted.
+        let old = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
+        file.keep(&*old, 0, self.options.clock.now()).map_err(failed)?;
         let path = self.place.beside("new");
-        let write = || -> std::io::Result<_> {
-            // What the person took out may still be wanted.
-            let data = self.options.disk.open(&self.place.data, Open::Read)?;
-            let kept = self.options.disk.open(&old, Open::Create)?;
-            kept.write(0, &data.read(0, base.map_or(0, |s| s.len))?)?;
-            kept.sync()?;
-            let new = self.options.disk.open(&path, Open::Create)?;
-            new.truncate(0)?;
-            new.write(0, text.as_bytes())?;
-            new.sync()?;
-            Ok(new)
-        };
-        let new = write().map_err(failed)?;
+        let new = file.write_beside(&path, text.as_bytes()).map_err(failed)?;
         file.known.stat = base;
-        file.replace(new, &path, 0)?;
+        file.replace(&*new, &path, 0)?;
         // It is as a person wrote it: read it so.
         file.known = super::load::Known::default();
         drop((held, file));

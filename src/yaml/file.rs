@@ -4,7 +4,7 @@
 //! Whoever calls holds the lock of the bucket, as each function says, and there is one caller at a time in a process.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,25 +222,34 @@ impl DataFile {
         Ok(())
     }
 
+    /// Writes a file beside the data file, and syncs it.
+    pub(super) fn write_beside(&self, path: &Path, bytes: &[u8]) -> io::Result<Box<dyn File>> {
+        // One that interrupted work left may belong to another user, so it is not reused. Mostly there is none.
+        let _ = self.disk.remove(path);
+        let file = self.disk.open(path, Open::Create)?;
+        file.write(0, bytes)?;
+        file.sync()?;
+        Ok(file)
+    }
+
+    /// Keeps what a file holds from an offset on in a file of its own, durably. Returns its name and length.
+    pub(super) fn keep(&self, file: &dyn File, from: u64, now: Time) -> io::Result<(PathBuf, usize)> {
+        let bytes = file.read(from, file.stat()?.len.saturating_sub(from))?;
+        let path = self.place.torn(&*self.disk, now)?;
+        self.write_beside(&path, &bytes)?;
+        self.disk.sync_folder(&self.place.folder)?;
+        Ok((path, bytes.len()))
+    }
+
     /// Keeps the torn tail in a file of its own and cuts it off.
     fn set_aside(&mut self, torn: u64, now: Time) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
         let file = self.opened()?;
-        let len = file.stat().map_err(|e| failed("look at", e))?.len;
-        let tail = file.read(torn, len.saturating_sub(torn)).map_err(|e| failed("read", e))?;
-        let path = self.place.torn(&*self.disk, now).map_err(|e| failed("look beside", e))?;
-        let aside = || -> io::Result<()> {
-            let kept = self.disk.open(&path, Open::Create)?;
-            kept.write(0, &tail)?;
-            kept.sync()?;
-            self.disk.sync_folder(&self.place.folder)
-        };
-        aside().map_err(|e| failed("set aside the torn tail of", e))?;
+        let (path, len) = self.keep(file, torn, now).map_err(|e| failed("set aside the torn tail of", e))?;
         file.truncate(torn).and_then(|()| file.sync()).map_err(|e| failed("cut the torn tail of", e))?;
         tracing::warn!(
-            "{}: cut off {} bytes that an interrupted write left; kept in {}",
+            "{}: cut off {len} bytes that an interrupted write left; kept in {}",
             self.place.data.display(),
-            tail.len(),
             path.display()
         );
         let stat = file.stat().map_err(|e| failed("look at", e))?;
@@ -326,16 +335,8 @@ impl DataFile {
         finish(&mut text, image.read().entries.is_empty());
         self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
         let path = self.place.beside("new");
-        let write = || -> io::Result<Box<dyn File>> {
-            // One that interrupted work left may belong to another user, so it is not reused. Mostly there is none.
-            let _ = self.disk.remove(&path);
-            let file = self.disk.open(&path, Open::Create)?;
-            file.write(0, &text)?;
-            file.sync()?;
-            Ok(file)
-        };
-        let file = write().map_err(|e| failed("write anew", e))?;
-        self.replace(file, &path, text.len() as u64)?;
+        let file = self.write_beside(&path, &text).map_err(|e| failed("write anew", e))?;
+        self.replace(&*file, &path, text.len() as u64)?;
         image.write().stat = self.known.stat;
         Ok(())
     }
@@ -343,8 +344,8 @@ impl DataFile {
     /// Puts a written and synced file in the place of the data file, if that is still the one that is known. Under the
     /// exclusive lock.
     ///
-    /// The handle that wrote the file is closed, and with it any lock on it given back, only when the file has its new name.
-    pub(super) fn replace(&mut self, file: Box<dyn File>, path: &Path, snapshot: u64) -> Result<()> {
+    /// A lock on that file must be held on: another who opened it by its old name must not get it before the rename.
+    pub(super) fn replace(&mut self, file: &dyn File, path: &Path, snapshot: u64) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
         if let Some(old) = &self.file {
             file.resemble(&**old).map_err(|e| failed("set the rights of", e))?;

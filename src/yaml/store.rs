@@ -82,6 +82,10 @@ impl YamlStore {
             return Arc::clone(found);
         }
         let mut buckets = self.buckets.0.write();
+        if buckets.len() == buckets.capacity() {
+            // Before the map grows: waiting for names at random does not fill the memory either.
+            buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_blank());
+        }
         let make = || Arc::new(BucketStore::new(Place::new(&self.folder, bucket), self.options.clone()));
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
@@ -160,5 +164,22 @@ impl Store for YamlStore {
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|e| Err(Error::new(crate::model::Kind::Failed, "upkeep ended early").because(e)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_hold_nothing_do_not_pile_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = YamlStore::open(folder.path(), Options::default()).unwrap();
+        let waiting = store.bucket(&Bucket::new("waiting").unwrap());
+        for n in 0..1000 {
+            store.bucket(&Bucket::new(&format!("b{n}")).unwrap());
+        }
+        assert!(store.buckets.0.read().len() < 30);
+        assert!(Arc::ptr_eq(&waiting, &store.bucket(&Bucket::new("waiting").unwrap())));
     }
 }

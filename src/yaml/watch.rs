@@ -28,7 +28,7 @@ impl Waiter {
         let mut waiters = bucket.waiters.lock();
         waiters.count += 1;
         if !std::mem::replace(&mut waiters.looking, true) {
-            tokio::spawn(Looking(Arc::clone(bucket)).run());
+            tokio::spawn(Looking { bucket: Arc::clone(bucket), done: false }.run());
         }
         Self(Arc::clone(bucket))
     }
@@ -41,20 +41,25 @@ impl Drop for Waiter {
 }
 
 /// The task that looks at the file until nobody waits, or its runtime ends.
-struct Looking(Arc<BucketStore>);
+struct Looking {
+    bucket: Arc<BucketStore>,
+    /// It has said itself that it no longer looks; another may have begun since.
+    done: bool,
+}
 
 impl Looking {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut failing = false;
         loop {
             tokio::time::sleep(LOOK).await;
-            let mut waiters = self.0.waiters.lock();
+            let mut waiters = self.bucket.waiters.lock();
             if waiters.count == 0 {
                 waiters.looking = false;
+                self.done = true;
                 return;
             }
             drop(waiters);
-            let looked = self.0.current().map(drop);
+            let looked = self.bucket.current().map(drop);
             if let (Err(error), false) = (&looked, failing) {
                 tracing::warn!("looking for changes: {error}");
             }
@@ -65,10 +70,9 @@ impl Looking {
 
 impl Drop for Looking {
     fn drop(&mut self) {
-        let mut waiters = self.0.waiters.lock();
-        // Ended with its runtime while some wait on another: the next who comes starts a new one.
-        if waiters.count > 0 {
-            waiters.looking = false;
+        // Ended with its runtime, while some may wait on another: the next who comes starts a new one.
+        if !self.done {
+            self.bucket.waiters.lock().looking = false;
         }
     }
 }

@@ -17,6 +17,11 @@ fn echo(folder: &Path) {
     file.write_all(b"hand: edited\n").unwrap();
 }
 
+/// As an editor that writes in place does.
+fn save(path: &Path, text: &str) {
+    std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
 fn open(folder: &Path, disk: impl kvs::yaml::Disk) -> YamlStore {
     YamlStore::open(folder, options(disk)).unwrap()
 }
@@ -62,7 +67,7 @@ fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
                 (_, false) => ".new",
             };
             if !compacts {
-                std::fs::write(folder.path().join("default.yaml"), "a0: 1\nb0: 2\n").unwrap();
+                save(&folder.path().join("default.yaml"), "a0: 1\nb0: 2\n");
                 values(&store);
             }
             let path = folder.path().to_owned();
@@ -85,7 +90,7 @@ fn write(store: &YamlStore) -> kvs::model::Result<()> {
 fn a_data_file_that_may_not_be_written_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("default.yaml");
-    std::fs::write(&path, "").unwrap();
+    save(&path, "");
     let disk = Arc::new(Guarded);
     let store = YamlStore::open(folder.path(), Options { disk, ..options(RealDisk) }).unwrap();
     commit(&open(folder.path(), RealDisk), pair(0, "first"));

@@ -297,3 +297,21 @@ fn a_sync_that_fails_on_an_edited_file_cuts_nothing_off() {
         assert_eq!(values(&open(disk.clone())), known, "by rename: {by_rename}");
     }
 }
+
+#[test]
+fn a_compaction_that_fails_leaves_no_file_and_is_not_tried_with_every_write() {
+    let disk = CrashDisk::default();
+    let failing = failing(&disk);
+    let options = kvs::yaml::Options { least_log: 2000, ..crate::bench::options(failing.clone()) };
+    let store = kvs::yaml::YamlStore::open(crate::bench::FOLDER, options).unwrap();
+    commit(&store, pair(0, "first"));
+    failing.probe.fail([Fault { times: usize::MAX, ..fault(Call::Write, ".compact", ErrorKind::StorageFull) }]);
+    for n in 0..100 {
+        commit(&store, pair(0, &format!("{n}")));
+        // So that a compaction that begins ends before the next write.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let tries = failing.probe.failed();
+    assert!((1..=10).contains(&tries), "{tries} tries for {} bytes", disk.bytes(&data()).unwrap().len());
+    assert!(disk.names().iter().all(|name| !name.to_string_lossy().ends_with(".compact")));
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::Place;
 
@@ -15,7 +15,11 @@ fn a_passcode_is_made_once_and_hidden_from_others() {
     assert!(!run.err.contains(lines[0]));
     assert!(!place.path("auth.txt").exists());
 
+    // Only root can give the folder away; a file of anyone else is theirs, as the folder is.
+    let _ = std::os::unix::fs::chown(place.path(""), Some(65534), Some(65534));
     let run = place.run(&["passcode", "--write"]).ok();
+    let owner = |name: &str| std::fs::metadata(place.path(name)).unwrap().uid();
+    assert_eq!(owner("auth.txt"), owner(""));
     let secret = run.text().trim_end().to_owned();
     assert_eq!(std::fs::metadata(place.path("auth.txt")).unwrap().permissions().mode() & 0o777, 0o600);
     let written = String::from_utf8(place.read("auth.txt")).unwrap();

@@ -197,6 +197,8 @@ fn a_spawned_program_serves_until_its_settings_change() {
         assert!(ask_fastcgi(&socket, "k=a").contains("\r\n\r\n1"));
     }
     place.file("config.yaml", "stoer: yaml:data\n");
+    // It looks once a second.
+    std::thread::sleep(Duration::from_millis(1100));
     assert!(ask_fastcgi(&socket, "k=a").contains("\r\n\r\n1"));
     assert!(ended(child).contains("config.yaml has changed"));
 

@@ -107,3 +107,14 @@ fn compact_makes_the_file_small_and_keeps_the_values() {
     assert!(place.read("data/default.yaml").len() < before / 5);
     assert_eq!(place.run(&["get", "a"]).ok().text(), "49");
 }
+
+#[test]
+fn a_damaged_bucket_does_not_keep_others_from_upkeep() {
+    let place = Place::new();
+    place.run(&["set", "a", "1"]).ok();
+    place.file("data/another.yaml", "a: [1]\n");
+    for command in ["sweep", "compact"] {
+        let run = place.run(&[command]).fails(1, "another.yaml, line 1");
+        assert!(run.err.contains("default: "), "{run:?}");
+    }
+}
