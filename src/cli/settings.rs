@@ -114,13 +114,16 @@ impl Settings {
         Ok(self.store.open(self.opening)?)
     }
 
-    /// The buckets to work on, for commands that work on all unless one is named. A named one must be there.
+    /// The buckets to work on, for commands that work on all unless one is named. A named one must be there, and so must
+    /// the folder of all: a wrong name in a nightly `kvs check` is not to look like health.
     pub(super) async fn buckets(&self, opened: &Opened) -> Done<Vec<Bucket>> {
         let all = opened.store.buckets().await?;
-        match &self.bucket {
-            None => Ok(all),
-            Some(one) if all.contains(one) => Ok(vec![one.clone()]),
-            Some(one) => Err(Failure::Failed(format!("there is no bucket {one} in {}", self.store))),
+        let missing = self.store.folder().filter(|folder| !folder.is_dir());
+        match (&self.bucket, missing) {
+            (None, Some(folder)) => Err(Failure::Failed(format!("there is no folder {}", folder.display()))),
+            (None, None) => Ok(all),
+            (Some(one), _) if all.contains(one) => Ok(vec![one.clone()]),
+            (Some(one), _) => Err(Failure::Failed(format!("there is no bucket {one} in {}", self.store))),
         }
     }
 

@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 pub(super) const MAX_OPEN: u8 = 8;
 
 /// New room is made in pieces of this size,
-const ROOM: usize = 16 << 10;
+const ROOM: usize = 8 << 10;
 /// once less than this is left.
 const LEAST_ROOM: usize = 2 << 10;
 

@@ -30,17 +30,19 @@ pub(crate) struct Conditions {
     modified_since: Option<Time>,
 }
 
+/// The tags in a header.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Tags {
+pub(crate) enum Tags {
     /// `*`
     Any,
     List(Vec<Tag>),
 }
 
+/// A tag, without quotes and without what a web server appended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Tag {
-    weak: bool,
-    opaque: String,
+pub(crate) struct Tag {
+    pub(crate) weak: bool,
+    pub(crate) opaque: String,
 }
 
 /// What a client says in its address that it has seen.
@@ -136,14 +138,16 @@ pub(crate) fn format_date(time: Time) -> Option<HeaderValue> {
     HeaderValue::from_str(&httpdate::fmt_http_date(time.into())).ok()
 }
 
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
+/// The date in a header, if there is one and it is one.
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
     let mut lines = headers.get_all(name).iter();
     let line = lines.next()?;
     // A date given twice is no date.
     if lines.next().is_some() { None } else { parse_date(line.to_str().ok()?) }
 }
 
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
+/// The tags in a header, if there are some and nothing else.
+pub(crate) fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
     let mut list: Option<Vec<Tag>> = None;
     for line in headers.get_all(name) {
         let text = line.to_str().ok()?.trim();

@@ -7,6 +7,7 @@
 mod accept;
 mod access;
 mod condition;
+mod demand;
 mod form;
 mod guard;
 mod list;

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::access::Right;
+use super::demand;
 use super::form::{self, Question};
 use super::guard::{self, Secrets};
 use super::reply::{self, Cache, Refusal};
@@ -40,12 +41,10 @@ pub(crate) async fn answer(
 
     let expires = expiry(question, service.settings.clock.now())?;
     let writes = writes(&body, expires, most)?;
-    match service.store.apply(&bucket, Batch { expectations: vec![], writes }).await? {
+    let expectations = demand::expectations(&parts.headers, &writes)?;
+    match service.store.apply(&bucket, Batch { expectations, writes }).await? {
         Outcome::Committed { .. } => Ok(reply::text("OK", Cache::Never)),
-        Outcome::Refused { .. } => {
-            tracing::error!("the store refused a batch that expects nothing");
-            Err(Refusal::internal())
-        }
+        Outcome::Refused { .. } => Err(Refusal::condition(Cache::Never)),
     }
 }
 

@@ -5,7 +5,6 @@
     clippy::indexing_slicing,
     reason = "a test ends at the first thing that is not as it should be"
 )]
-#![expect(clippy::disallowed_methods, reason = "a person's files are written without the store's disk seam")]
 
 mod api;
 mod architecture;

@@ -155,3 +155,24 @@ async fn guessing_is_slowed_down_for_that_address_only() {
     assert_eq!(kvs.post("a=1&auth=s3cret").await.status, 200);
     assert_eq!(kvs.get("/?k=a").await.text(), "1");
 }
+
+#[tokio::test]
+async fn a_form_of_one_pair_is_guarded_by_its_conditions() {
+    let kvs = Endpoint::new();
+    let send = async |form: &str, headers: Headers<'_>| {
+        let answer = kvs.send(request("POST", "/", headers, Body::from(form.to_owned()))).await;
+        (answer.status, kvs.get("/?k=a").await.text().to_owned())
+    };
+    let form = |value: &str| format!("a={value}&auth=s3cret");
+    assert_eq!(send(&form("0"), &[("if-match", "*")]).await.0, 412);
+    assert_eq!(send(&form("1"), &[("if-none-match", "*")]).await, (200, "1".into()));
+    assert_eq!(send(&form("2"), &[("if-none-match", "*")]).await, (412, "1".into()));
+    let tag = kvs.get("/?k=a").await.headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(send(&form("2"), &[("if-match", &format!("\"other\", {tag}"))]).await, (200, "2".into()));
+    assert_eq!(send(&form("3"), &[("if-match", &tag)]).await, (412, "2".into()), "the same tag passes once");
+    assert_eq!(send(&form("3"), &[("if-unmodified-since", "Fri, 20 Nov 2020 12:00:00 GMT")]).await, (412, "2".into()));
+    for broken in [[("if-match", "2")], [("if-none-match", "a b")], [("if-unmodified-since", "soon")]] {
+        assert_eq!(send(&form("3"), &broken).await, (400, "2".into()), "{broken:?}");
+    }
+    assert_eq!(send("a=3&b=3&auth=s3cret", &[("if-match", "*")]).await, (400, "2".into()));
+}

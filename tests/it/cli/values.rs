@@ -92,6 +92,7 @@ fn check_names_file_and_line_of_damage() {
     assert!(found.starts_with("data/default.yaml:") && (lines - 2..=lines).contains(&line), "{run:?}");
     place.run(&["check", "--bucket", "other"]).ok();
     place.run(&["check", "--bucket", "nobody"]).fails(1, "no bucket nobody");
+    place.run(&["check", "--store", "yaml:dtaa"]).fails(1, "no folder");
 }
 
 #[test]
