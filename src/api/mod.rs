@@ -1,4 +1,4 @@
-//! What a user of the library calls: the plain verbs of a key/value store, over any [`Store`].
+//! What a user of the library calls: the plain verbs of a key/value store, over any [`Store`](crate::store::Store).
 //!
 //! Everything here is built on the few methods of the contract, so it behaves alike on every store. It keeps no data and
 //! no lock: clients are cheap to clone, and any number of them may work on one store.
