@@ -105,16 +105,15 @@ impl Ready {
             Some(folder) => Waiters::shared(settings.serving.max_waiters, Arc::new(FileGate::new(folder))),
             None => Waiters::new(settings.serving.max_waiters),
         };
-        let config = Seal::on(&settings.config);
+        let config = Sometimes::new(Seal::on(&settings.config), Duration::from_secs(1));
         let app = until_changed(app::router(settings, waiters, stop.clone())?, config, stop.clone());
         Ok(Self { app, mount, limits })
     }
 }
 
-/// Ends the process behind a request that finds `config.yaml` changed, so that the next one reads it. It looks once a
-/// second at most.
-fn until_changed(app: Router, config: Seal, stop: CancellationToken) -> Router {
-    let config = Arc::new(Sometimes::new(config));
+/// Ends the process behind a request that finds `config.yaml` changed, so that the next one reads it.
+fn until_changed(app: Router, config: Sometimes, stop: CancellationToken) -> Router {
+    let config = Arc::new(config);
     Router::new().fallback(move |request: Request| {
         let (app, config, stop) = (app.clone(), Arc::clone(&config), stop.clone());
         async move {
@@ -133,19 +132,18 @@ fn until_changed(app: Router, config: Seal, stop: CancellationToken) -> Router {
 /// A file that is looked at once in a while.
 struct Sometimes {
     seal: Seal,
+    pause: Duration,
     last: Mutex<Instant>,
 }
 
 impl Sometimes {
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    fn new(seal: Seal) -> Self {
-        Self { seal, last: Mutex::new(Instant::now()) }
+    fn new(seal: Seal, pause: Duration) -> Self {
+        Self { seal, pause, last: Mutex::new(Instant::now()) }
     }
 
     fn is_due(&self) -> bool {
         let mut last = self.last.lock();
-        let due = last.elapsed() >= Self::PAUSE;
+        let due = last.elapsed() >= self.pause;
         if due {
             *last = Instant::now();
         }
@@ -228,10 +226,12 @@ mod tests {
         let path = dir.path().join("config.yaml");
         let stop = CancellationToken::new();
         let inner = Router::new().fallback(async || "answer");
-        let app = until_changed(inner, Seal::on(&path), stop.clone());
+        let config = Sometimes::new(Seal::on(&path), Duration::from_millis(50));
+        let app = until_changed(inner, config, stop.clone());
         assert_eq!(app.clone().oneshot(get()).await.unwrap().status(), 200);
         assert!(!stop.is_cancelled());
         std::fs::File::create(&path).unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(app.oneshot(get()).await.unwrap().status(), 200);
         assert!(stop.is_cancelled());
     }
