@@ -50,6 +50,7 @@ pub(crate) async fn answer(
     (bucket, cache): (&Bucket, Cache),
     looking: &dyn Look,
 ) -> Result<Response, Refusal> {
+    let arrived = service.settings.clock.now();
     let seen = Seen::asked(question)?;
     let conditions = Conditions::new(&parts.headers, seen.as_ref());
     let until_there = matches!(seen, Some(Seen::Nothing));
@@ -69,8 +70,8 @@ pub(crate) async fn answer(
     let verdict = conditions.judge(&shown.tag, shown.modified);
     let mut headers: Vec<(HeaderName, HeaderValue)> = vec![];
     headers.extend(condition::quoted(&shown.tag).map(|tag| (ETAG, tag)));
-    // Not later than the Date of the answer (RFC 9110 section 8.8.2.1).
-    let modified = shown.modified.map(|m| m.min(service.settings.clock.now()));
+    // Not later than the Date of the answer (RFC 9110 section 8.8.2.1), for which Apache takes the arrival of the request.
+    let modified = shown.modified.map(|m| m.min(arrived));
     headers.extend(modified.and_then(condition::format_date).map(|date| (LAST_MODIFIED, date)));
     let mut response = match verdict {
         Verdict::Fails => return Err(Refusal::condition(cache)),

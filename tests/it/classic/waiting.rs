@@ -56,6 +56,21 @@ async fn a_change_wakes_who_waits_for_it() {
     assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "3", "b"));
 }
 
+#[tokio::test]
+async fn what_was_waited_for_is_not_later_than_the_request() {
+    let kvs = Endpoint::new();
+    post(&kvs, "a=1&auth=s3cret").await;
+    let first = kvs.get("/?k=a").await;
+    let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let later = async {
+        kvs.clock.move_on(Duration::from_secs(5));
+        post(&kvs, "a=2&auth=s3cret").await;
+    };
+    let (answer, _) = meanwhile(&kvs, &uri, later).await;
+    assert_eq!(answer.text(), "2");
+    assert_eq!(answer.header("last-modified"), first.header("last-modified"), "Apache's Date is that of the arrival");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_to_another_key_is_no_news() {
     let kvs = Endpoint::new();
