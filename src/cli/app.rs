@@ -19,7 +19,7 @@ use super::failure::Done;
 use super::open::Opened;
 use super::settings::{AuthFile, Settings};
 use crate::model::SystemClock;
-use crate::service::{self, Access, Waiters};
+use crate::service::{self, Access, Waiters, Waiting};
 
 /// What a router is made of, beside the secrets.
 struct Parts {
@@ -63,11 +63,10 @@ impl Parts {
         let settings = service::Settings {
             stop: self.stop.clone(),
             clock: Arc::new(SystemClock),
-            max_wait: self.settings.serving.max_wait,
             max_value: self.settings.opening.limits.value,
             access,
-            reads: self.settings.serving.reads,
-            waiters: self.waiters.clone(),
+            policies: self.settings.serving.reads.into(),
+            waiting: Waiting { longest: self.settings.serving.max_wait, waiters: self.waiters.clone() },
         };
         service::router(Arc::clone(&self.opened.store), settings)
     }

@@ -85,6 +85,11 @@ pub enum Write {
         /// The new end; none: it stays for good.
         expires: Option<Time>,
     },
+    /// Changes nothing: its [`Change`] shows what stands there amid the other writes.
+    Look {
+        /// The key.
+        key: Key,
+    },
     /// Adds to a decimal 64-bit number; a missing one counts as 0. Type and end of an entry are kept.
     Increment {
         /// The key.
@@ -116,6 +121,7 @@ impl Write {
         match self {
             Self::Put { key, .. }
             | Self::Delete { key }
+            | Self::Look { key }
             | Self::Touch { key, .. }
             | Self::Increment { key, .. }
             | Self::Append { key, .. } => key,

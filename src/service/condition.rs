@@ -6,6 +6,7 @@
 use http::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderValue};
 
+use super::dates;
 use super::form::Question;
 use super::reply::Refusal;
 use crate::model::Time;
@@ -80,6 +81,16 @@ impl Conditions {
         }
     }
 
+    /// The same in a bucket whose clients give the times.
+    pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
+        Self { matches: dates::matches(headers), ..Self::new(headers, seen) }
+    }
+
+    /// Whether the client demands that there be something, whatever it is.
+    pub(crate) fn demand_presence(&self) -> bool {
+        matches!(self.matches, Some(Tags::Any))
+    }
+
     /// Whether the client told by tag what it has.
     pub(crate) fn has_seen(&self) -> bool {
         self.none_matches.is_some()
@@ -116,7 +127,7 @@ pub(crate) fn quoted(tag: &str) -> Option<HeaderValue> {
 }
 
 /// A tag as a client may write it in an address: with `W/` and quotes or without.
-fn bare(text: &str) -> &str {
+pub(crate) fn bare(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix("W/").unwrap_or(text);
     plain(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
@@ -157,6 +168,23 @@ pub(crate) fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
         list.get_or_insert_default().extend(parse_tags(text)?);
     }
     list.map(Tags::List)
+}
+
+/// The tags in a header of a write.
+///
+/// # Errors
+/// What is neither `*` nor tags: to ignore a broken guard would be an unguarded overwrite.
+pub(crate) fn strict_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Refusal> {
+    if !headers.contains_key(name) {
+        return Ok(None);
+    }
+    let broken = || Refusal::invalid(format!("{name} is neither * nor tags in quotes; nothing was stored"));
+    tags(headers, name).map(Some).ok_or_else(broken)
+}
+
+/// That If-Unmodified-Since of a write is no date.
+pub(crate) fn broken_date() -> Refusal {
+    Refusal::invalid("If-Unmodified-Since is no HTTP date; nothing was stored")
 }
 
 /// `"a", W/"b"`; nothing if there is anything else in it.

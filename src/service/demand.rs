@@ -4,28 +4,66 @@
 //! Unlike on a read, what does not parse is refused: to ignore a broken guard would be an unguarded overwrite.
 
 use http::HeaderMap;
-use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use http::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 
 use super::condition::{self, Tags};
+use super::dates::Dates;
 use super::reply::Refusal;
-use crate::model::{Condition, Expectation, Key, Revision, Write};
+use super::{Asked, Timestamps};
+use crate::model::{Bucket, Condition, Revision};
 
-/// What the headers demand of the one key that is written. Conditions on several keys at once would be guesses.
-pub(crate) fn expectations(headers: &HeaderMap, writes: &[Write]) -> Result<Vec<Expectation>, Refusal> {
-    let conditions = conditions(headers)?;
-    let keys: Vec<&Key> = writes.iter().map(Write::key).collect();
-    match (conditions.as_slice(), keys.as_slice()) {
-        ([], _) => Ok(vec![]),
-        (_, [key]) => {
-            Ok(conditions.into_iter().map(|condition| Expectation { key: (*key).clone(), condition }).collect())
+/// What the headers of a write demand of the one key that it writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Demand {
+    /// By our tags and times.
+    Conditions(Vec<Condition>),
+    /// By the dates of clients.
+    Dates(Dates),
+}
+
+impl Demand {
+    /// What the request demands of a key of that bucket.
+    ///
+    /// # Errors
+    /// A condition that does not parse.
+    pub(crate) fn new(asked: Asked<'_>, bucket: &Bucket) -> Result<Self, Refusal> {
+        let headers = &asked.parts.headers;
+        match asked.service.settings.policies.of(bucket).timestamps {
+            Timestamps::Server => conditions(headers).map(Self::Conditions),
+            Timestamps::Client => Dates::new(headers).map(Self::Dates),
         }
-        _ => Err(Refusal::invalid("a condition goes with one pair; send the others in a form of their own")),
+    }
+
+    /// That nothing is demanded by a request on several keys.
+    ///
+    /// # Errors
+    /// If something is demanded.
+    pub(crate) fn none(asked: Asked<'_>) -> Result<(), Refusal> {
+        let given = |name| asked.parts.headers.contains_key(name);
+        if given(IF_MATCH) || given(IF_NONE_MATCH) || given(IF_UNMODIFIED_SINCE) {
+            Err(Self::of_several())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// That something is demanded of several keys: conditions on all of them at once would be guesses.
+    pub(crate) fn of_several() -> Refusal {
+        Refusal::invalid("a condition goes with one key; nothing was stored")
+    }
+
+    /// Whether nothing is demanded.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Conditions(conditions) => conditions.is_empty(),
+            Self::Dates(dates) => dates.is_empty(),
+        }
     }
 }
 
 fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Refusal> {
     let mut conditions = vec![];
-    match tags(headers, &IF_MATCH)? {
+    match condition::strict_tags(headers, &IF_MATCH)? {
         Some(Tags::Any) => conditions.push(Condition::Present),
         // If-Match compares strongly: a weak tag is like no other.
         Some(Tags::List(list)) => {
@@ -34,7 +72,7 @@ fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Refusal> {
         }
         None => conditions.extend(unmodified_since(headers)?),
     }
-    match tags(headers, &IF_NONE_MATCH)? {
+    match condition::strict_tags(headers, &IF_NONE_MATCH)? {
         Some(Tags::Any) => conditions.push(Condition::Absent),
         Some(Tags::List(list)) => {
             conditions.push(Condition::RevisionNotIn(list.iter().filter_map(|tag| revision(&tag.opaque)).collect()));
@@ -49,20 +87,11 @@ fn revision(opaque: &str) -> Option<Revision> {
     opaque.parse().ok()
 }
 
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Refusal> {
-    if !headers.contains_key(name) {
-        return Ok(None);
-    }
-    let broken = || Refusal::invalid(format!("{name} is neither * nor tags in quotes; nothing was stored"));
-    condition::tags(headers, name).map(Some).ok_or_else(broken)
-}
-
 fn unmodified_since(headers: &HeaderMap) -> Result<Option<Condition>, Refusal> {
     if !headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Ok(None);
     }
-    let broken = || Refusal::invalid("If-Unmodified-Since is no HTTP date; nothing was stored");
-    let date = condition::date(headers, &IF_UNMODIFIED_SINCE).ok_or_else(broken)?;
+    let date = condition::date(headers, &IF_UNMODIFIED_SINCE).ok_or_else(condition::broken_date)?;
     Ok(Some(Condition::NotModifiedSince(date)))
 }
 
@@ -70,6 +99,7 @@ fn unmodified_since(headers: &HeaderMap) -> Result<Option<Condition>, Refusal> {
 mod tests {
     use super::*;
     use crate::model::Time;
+    use http::header::HeaderName;
 
     fn demanded(headers: &[(HeaderName, &str)]) -> Result<Vec<Condition>, Refusal> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();

@@ -8,9 +8,9 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::access::{Right, Standing};
-use super::reply::Refusal;
+use super::reply::{Cache, Refusal};
 use super::throttle::Verdict;
-use super::{Caller, Service};
+use super::{Asked, Reads};
 use crate::model::Bucket;
 
 /// The header for a secret that a web server does not hide from us.
@@ -71,11 +71,11 @@ fn credentials(value: &[u8]) -> Option<Vec<u8>> {
 /// Of several secrets all must be good for this: a second one never makes up for a wrong one. A secret that is right but
 /// short of the right is no guess and is not counted.
 pub(crate) async fn admit(
-    service: &Service,
-    caller: Caller,
+    asked: Asked<'_>,
     secrets: &Secrets,
     (right, bucket): (Right, &Bucket),
 ) -> Result<(), Refusal> {
+    let Asked { service, caller, .. } = asked;
     let access = &service.settings.access;
     if access.is_empty() {
         return Err(Refusal::forbidden(match right {
@@ -108,6 +108,32 @@ pub(crate) async fn admit(
             Right::Read => "this secret may not read here",
         })),
     }
+}
+
+/// Lets a request write whose secret stands in its headers.
+pub(crate) async fn writer(asked: Asked<'_>, bucket: &Bucket) -> Result<(), Refusal> {
+    admit(asked, &Secrets::in_headers(&asked.parts.headers), (Right::Write, bucket)).await
+}
+
+/// Lets a request read keys that it names; what caches may do with the answer.
+pub(crate) async fn reader(asked: Asked<'_>, bucket: &Bucket) -> Result<Cache, Refusal> {
+    match asked.service.settings.policies.of(bucket).reads {
+        Reads::Open | Reads::Listed => Ok(Cache::Revalidate),
+        Reads::Secret => with_secret(asked, bucket).await,
+    }
+}
+
+/// Lets a request see what keys there are; what caches may do with the answer.
+pub(crate) async fn lister(asked: Asked<'_>, bucket: &Bucket) -> Result<Cache, Refusal> {
+    match asked.service.settings.policies.of(bucket).reads {
+        Reads::Listed => Ok(Cache::Revalidate),
+        Reads::Open | Reads::Secret => with_secret(asked, bucket).await,
+    }
+}
+
+async fn with_secret(asked: Asked<'_>, bucket: &Bucket) -> Result<Cache, Refusal> {
+    admit(asked, &Secrets::in_headers(&asked.parts.headers), (Right::Read, bucket)).await?;
+    Ok(Cache::Private)
 }
 
 #[cfg(test)]

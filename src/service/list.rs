@@ -1,24 +1,22 @@
-//! `GET /kv/{bucket}`: a page of the keys of a bucket, in the order of their bytes. No secret, no list.
+//! `GET /kv/{bucket}`: a page of the keys of a bucket, in the order of their bytes. No secret, no list, unless the policy
+//! of the bucket says otherwise.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::access::Right;
 use super::form::Question;
-use super::reply::{Cache, Refusal};
+use super::meta::{self, Meta};
+use super::reply::Refusal;
 use super::view::{self, Look, Shown, View};
-use super::{Caller, Service, guard};
-use crate::model::{Bucket, Entry, Key, Page, Query, Shape, Time};
+use super::{Asked, Service, guard};
+use crate::model::{Bucket, Key, Page, Query, Shape};
 
 /// The most entries of a page.
 const MOST: u64 = 1000;
@@ -36,18 +34,11 @@ struct List {
 }
 
 /// Answers `GET /kv/{bucket}`.
-pub(crate) async fn answer(
-    service: &Service,
-    parts: &Parts,
-    question: Question<'_>,
-    caller: Caller,
-    bucket: Bucket,
-) -> Result<Response, Refusal> {
-    let secrets = guard::Secrets::in_headers(&parts.headers);
-    guard::admit(service, caller, &secrets, (Right::Read, &bucket)).await?;
-    let (query, lines) = query(question)?;
-    let list = List { bucket, query, lines };
-    view::answer(service, parts, question, (&list.bucket, Cache::Private), &list).await
+pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket) -> Result<Response, Refusal> {
+    let cache = guard::lister(asked, bucket).await?;
+    let (query, lines) = query(asked.question)?;
+    let list = List { bucket: bucket.clone(), query, lines };
+    view::answer(asked, bucket, cache.into(), &list).await
 }
 
 /// What is asked for, and whether as lines of text.
@@ -139,46 +130,6 @@ fn text(page: &Page) -> Bytes {
     page.entries.iter().flat_map(|(key, _)| [key.as_str(), "\n"]).collect::<String>().into()
 }
 
-/// An entry as JSON.
-#[derive(Serialize)]
-struct Meta<'a> {
-    bucket: &'a str,
-    key: &'a str,
-    #[serde(flatten)]
-    value: Value<'a>,
-    r#type: &'a str,
-    revision: String,
-    updated: String,
-    created: String,
-    modified: Option<String>,
-    expires: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Value<'a> {
-    Value(&'a str),
-    Base64(String),
-}
-
-impl<'a> Meta<'a> {
-    fn new(bucket: &'a Bucket, key: &'a Key, entry: &'a Entry) -> Self {
-        let time = |time: Option<Time>| time.map(|t| t.to_string());
-        Self {
-            bucket: bucket.as_str(),
-            key: key.as_str(),
-            value: std::str::from_utf8(&entry.value)
-                .map_or_else(|_| Value::Base64(STANDARD.encode(&entry.value)), Value::Value),
-            r#type: entry.content_type.as_str(),
-            revision: entry.revision.to_string(),
-            updated: entry.updated().to_string(),
-            created: entry.created.to_string(),
-            modified: time(entry.modified),
-            expires: time(entry.expires),
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Entries<'a> {
     entries: Vec<Meta<'a>>,
@@ -193,28 +144,24 @@ struct Keys<'a> {
 
 fn json(bucket: &Bucket, shape: Shape, page: &Page) -> Result<Bytes, Refusal> {
     let cursor = page.cursor.as_ref().map(Key::as_str);
-    let body = match shape {
-        Shape::Count => serde_json::to_vec(&BTreeMap::from([("count", page.count.unwrap_or(0))])),
+    match shape {
+        Shape::Count => meta::json(&BTreeMap::from([("count", page.count.unwrap_or(0))])),
         Shape::Keys => {
             let keys = page.entries.iter().map(|(key, _)| key.as_str()).collect();
-            serde_json::to_vec(&Keys { keys, cursor })
+            meta::json(&Keys { keys, cursor })
         }
         Shape::Entries => {
             let entries = page.entries.iter();
             let entries = entries.filter_map(|(key, e)| e.as_ref().map(|e| Meta::new(bucket, key, e))).collect();
-            serde_json::to_vec(&Entries { entries, cursor })
+            meta::json(&Entries { entries, cursor })
         }
-    };
-    body.map(Bytes::from).map_err(|error| {
-        tracing::error!("writing a list as JSON: {error}");
-        Refusal::internal()
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ContentType, Revision};
+    use crate::model::{ContentType, Entry, Revision, Time};
 
     fn entry(value: impl Into<Bytes>) -> Entry {
         Entry {

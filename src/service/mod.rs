@@ -1,23 +1,34 @@
 //! Requests to responses: an axum Router over any store. No sockets, no files, no SQL.
 //!
-//! One file a verb: `read`, `write`, `list`, `status`, `page`; around them what a request is made of
-//! (`route`, `form`, `accept`, `condition`), who may send it (`access`, `guard`, `throttle`), and how it
-//! is answered (`view`, `wait`, `media`, `reply`). Only `reply` knows status codes.
+//! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
+//! `multi` and `txn` for many keys at once; `status` and `page`. Around them what a request is made of (`route`, `form`,
+//! `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it (`access`, `guard`, `policy`, `throttle`),
+//! and how it is answered (`view`, `wait`, `media`, `meta`, `reply`). Only `reply` knows status codes.
 
 mod accept;
 mod access;
+mod body;
+mod clear;
+mod commit;
 mod condition;
+mod dates;
 mod demand;
+mod entry;
+mod expiry;
 mod form;
 mod guard;
 mod list;
 mod media;
+mod meta;
+mod multi;
 mod page;
+mod policy;
 mod read;
 mod reply;
 mod route;
 mod status;
 mod throttle;
+mod txn;
 mod view;
 mod wait;
 mod waiters;
@@ -37,9 +48,10 @@ use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
+pub use policy::{Policies, Policy, Reads, Timestamps};
 pub use waiters::{Gate, Waiters};
 
-use crate::model::Clock;
+use crate::model::{Bucket, Clock, Time};
 use crate::store::Store;
 use form::Question;
 use page::IndexPage;
@@ -54,31 +66,28 @@ pub struct Caller {
     pub address: Option<IpAddr>,
 }
 
-/// Who may read a key by its name. A list always needs a secret.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Reads {
-    /// Everybody.
-    #[default]
-    Open,
-    /// Who has a secret with the right to read.
-    Secret,
-}
-
 /// What the service needs to know besides the store.
 pub struct Settings {
     /// Told when the program is to stop: waiting reads are answered at once.
     pub stop: CancellationToken,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The longest wait of a read.
-    pub max_wait: Duration,
     /// The largest value, in bytes.
     pub max_value: usize,
     /// The secrets, and what each allows.
     pub access: Access,
-    /// Who may read.
-    pub reads: Reads,
-    /// How many reads may wait at once.
+    /// What holds of each bucket.
+    pub policies: Policies,
+    /// How long and how many reads may wait.
+    pub waiting: Waiting,
+}
+
+/// The bounds of waiting reads.
+#[derive(Clone)]
+pub struct Waiting {
+    /// The longest wait of one.
+    pub longest: Duration,
+    /// How many may wait at once.
     pub waiters: Waiters,
 }
 
@@ -104,29 +113,60 @@ pub fn router(store: Arc<dyn Store>, settings: Settings) -> axum::Router {
     axum::Router::new().fallback(answer).with_state(Arc::new(service))
 }
 
+/// A request on its way through the service, without its body.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    service: &'a Service,
+    parts: &'a Parts,
+    question: Question<'a>,
+    caller: Caller,
+}
+
+impl Asked<'_> {
+    /// The largest value that the bucket takes, in bytes.
+    fn most(&self, bucket: &Bucket) -> usize {
+        let settings = &self.service.settings;
+        settings.policies.of(bucket).max_value.map_or(settings.max_value, |most| most.min(settings.max_value))
+    }
+
+    /// The time.
+    fn now(&self) -> Time {
+        self.service.settings.clock.now()
+    }
+}
+
 async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    match dispatch(&service, &parts, body).await {
+    let (mut parts, body) = request.into_parts();
+    match dispatch(&service, &mut parts, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.answer(&parts.headers),
     }
 }
 
-async fn dispatch(service: &Service, parts: &Parts, body: Body) -> Result<Response, Refusal> {
+async fn dispatch(service: &Service, parts: &mut Parts, body: Body) -> Result<Response, Refusal> {
     // Before anything else, so that no answer depends on a secret that has no business there.
+    let route = Route::new(parts.uri.path(), Question::new(parts.uri.query())?)?;
+    route::override_method(parts)?;
+    let parts = &*parts;
     let question = Question::new(parts.uri.query())?;
-    let route = Route::new(parts.uri.path())?;
     let caller = parts.extensions.get::<Caller>().copied().unwrap_or_default();
-    let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
-    match route {
-        route if parts.method == Method::OPTIONS => Ok(reply::options(route.allow())),
-        Route::Root if parts.method == Method::POST => write::answer(service, parts, question, caller, body).await,
-        Route::Root if is_read && question.all("k").next().is_some() => {
-            read::answer(service, parts, question, caller).await
-        }
+    let asked = Asked { service, parts, question, caller };
+    let method = &parts.method;
+    let is_read = method == Method::GET || method == Method::HEAD;
+    match &route {
+        route if method == Method::OPTIONS => Ok(reply::options(route.allow())),
+        Route::Root if method == Method::POST => write::answer(asked, body).await,
+        Route::Root if is_read && question.all("k").next().is_some() => read::answer(asked).await,
         Route::Root if is_read => Ok(service.page.answer(&parts.headers)),
         Route::Status if is_read => status::answer(service).await,
-        Route::Bucket(bucket) if is_read => list::answer(service, parts, question, caller, bucket).await,
+        Route::Bucket(bucket) if is_read => list::answer(asked, bucket).await,
+        Route::Bucket(bucket) if method == Method::DELETE => clear::answer(asked, bucket).await,
+        Route::Entry(bucket, key) if is_read => entry::get::answer(asked, (bucket, key)).await,
+        Route::Entry(bucket, key) if method == Method::PUT => entry::put::answer(asked, (bucket, key), body).await,
+        Route::Entry(bucket, key) if method == Method::POST => entry::post::answer(asked, (bucket, key), body).await,
+        Route::Entry(bucket, key) if method == Method::DELETE => entry::delete::answer(asked, (bucket, key)).await,
+        Route::Multi(bucket) if multi::knows(method) => multi::answer(asked, bucket, body).await,
+        Route::Txn(bucket) if method == Method::POST => txn::answer(asked, bucket, body).await,
         route => Err(Refusal::method(route.allow())),
     }
 }

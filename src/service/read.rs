@@ -3,14 +3,12 @@
 use async_trait::async_trait;
 use axum::response::Response;
 use http::header::{HeaderName, HeaderValue};
-use http::request::Parts;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::access::Right;
 use super::form::Question;
-use super::reply::{Cache, Refusal};
+use super::reply::Refusal;
 use super::view::{self, Look, Shown, View};
-use super::{Caller, Reads, Service, guard, media};
+use super::{Asked, Service, guard, media};
 use crate::model::{Bucket, Entry, Key};
 
 /// More keys than this are refused: each one costs the store a search.
@@ -26,24 +24,12 @@ struct Newest {
 }
 
 /// Answers `GET /?k=a,b`.
-pub(crate) async fn answer(
-    service: &Service,
-    parts: &Parts,
-    question: Question<'_>,
-    caller: Caller,
-) -> Result<Response, Refusal> {
-    let keys = keys(question)?;
+pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response, Refusal> {
+    let keys = keys(asked.question)?;
     let bucket = Bucket::default();
-    let cache = match service.settings.reads {
-        Reads::Open => Cache::Revalidate,
-        Reads::Secret => {
-            let secrets = guard::Secrets::in_headers(&parts.headers);
-            guard::admit(service, caller, &secrets, (Right::Read, &bucket)).await?;
-            Cache::Private
-        }
-    };
+    let cache = guard::reader(asked, &bucket).await?;
     let newest = Newest { bucket, keys };
-    view::answer(service, parts, question, (&newest.bucket, cache), &newest).await
+    view::answer(asked, &newest.bucket, cache.into(), &newest).await
 }
 
 /// The keys asked for: every `k`, decoded, then split at commas. Nothing between two commas is no key.

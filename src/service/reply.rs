@@ -13,8 +13,10 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, StatusCode};
+use serde::Serialize;
 
 use super::accept;
+use super::meta::{self, Meta};
 use crate::model::{ContentType, Error, Kind};
 
 /// What caches may do with an answer.
@@ -46,11 +48,13 @@ pub(crate) struct Refusal {
     retry_after: Option<u64>,
     allow: Option<&'static str>,
     cache: Cache,
+    /// Whether the status says it all.
+    silent: bool,
 }
 
 impl Refusal {
     fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, text: text.into(), retry_after: None, allow: None, cache: Cache::Never }
+        Self { status, text: text.into(), retry_after: None, allow: None, cache: Cache::Never, silent: false }
     }
 
     /// The request is wrong.
@@ -83,6 +87,22 @@ impl Refusal {
     pub(crate) fn condition(cache: Cache) -> Self {
         let text = "the condition of the request does not hold; read the key again";
         Self { cache, ..Self::new(StatusCode::PRECONDITION_FAILED, text) }
+    }
+
+    /// What the client is told.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same, without a body if that is wished: clients of Poky expect none.
+    pub(crate) fn silent(self, silent: bool) -> Self {
+        Self { silent, ..self }
+    }
+
+    /// Others were faster, again and again.
+    pub(crate) fn outrun() -> Self {
+        let text = "others kept writing the same keys; nothing was done, try again shortly";
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
     }
 
     /// More than is taken.
@@ -126,7 +146,8 @@ impl Refusal {
         } else {
             (ContentType::TEXT, line + "\n")
         };
-        let mut response = shell(self.status, self.cache, content_type, body.into());
+        let body = if self.silent { Bytes::new() } else { body.into() };
+        let mut response = shell(self.status, self.cache, content_type, body);
         let out = response.headers_mut();
         out.insert(VARY, HeaderValue::from_static("Accept"));
         if let Some(seconds) = self.retry_after {
@@ -195,6 +216,35 @@ pub(crate) fn bytes(
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// 201 with plain text: what was asked for is new.
+pub(crate) fn created(body: impl Into<Bytes>) -> Response {
+    shell(StatusCode::CREATED, Cache::Never, ContentType::TEXT, body.into())
+}
+
+/// 204: it was done, and there is nothing to show.
+pub(crate) fn nothing() -> Response {
+    bodiless(StatusCode::NO_CONTENT, Cache::Never)
+}
+
+/// 200 with JSON.
+pub(crate) fn json(shown: &impl Serialize) -> Result<Response, Refusal> {
+    let what = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok(bytes(meta::json(shown)?, Cache::Never, what))
+}
+
+/// 409 in JSON (RFC 9457 with members of its own): why a transaction was not done, whatever the client accepts.
+pub(crate) fn conflict(check: usize, found: Option<&Meta<'_>>) -> Result<Response, Refusal> {
+    let body = meta::json(&serde_json::json!({
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": StatusCode::CONFLICT.as_u16(),
+        "detail": format!("check {check} does not hold; nothing was done"),
+        "check": check,
+        "found": found,
+    }))?;
+    Ok(shell(StatusCode::CONFLICT, Cache::Never, "application/problem+json", body))
 }
 
 /// 304: what the client has is what there is.

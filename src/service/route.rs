@@ -3,11 +3,16 @@
 //! A path that could mean something else to a web server before us or to a file system (`..`, `//`, control
 //! characters, half an escape) is refused rather than mended.
 
+use http::Method;
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use super::form;
+use super::form::{self, Question};
 use super::reply::{Cache, Refusal};
-use crate::model::Bucket;
+use crate::model::{Bucket, Key};
+
+/// The header by which a POST stands for another method.
+const METHOD_OVERRIDE: &str = "x-http-method-override";
 
 /// What a path names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,16 +23,22 @@ pub(crate) enum Route {
     Status,
     /// `/kv/{bucket}`.
     Bucket(Bucket),
+    /// `/kv/{bucket}/{key}`, or `/kv/{bucket}?key=KEY` for a key that a path cannot carry.
+    Entry(Bucket, Key),
+    /// `/multi/{bucket}`.
+    Multi(Bucket),
+    /// `/txn/{bucket}`.
+    Txn(Bucket),
     /// `*`, the server as a whole, which `OPTIONS` may ask about.
     Server,
 }
 
 impl Route {
-    /// What the raw path of a request names.
+    /// What the raw path of a request names, and in a bucket the question.
     ///
     /// # Errors
     /// A path that is malformed, or that names nothing.
-    pub(crate) fn new(path: &str) -> Result<Self, Refusal> {
+    pub(crate) fn new(path: &str, question: Question<'_>) -> Result<Self, Refusal> {
         if path == "*" {
             return Ok(Self::Server);
         }
@@ -37,16 +48,32 @@ impl Route {
         if rest.is_empty() {
             return Ok(Self::Root);
         }
-        // `/kv/{bucket}/` is `/kv/{bucket}`: one slash at the end is no segment.
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let segments = rest.split('/').map(segment).collect::<Result<Vec<_>, _>>()?;
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match *segments.as_slice() {
-            ["status"] if !path.ends_with('/') => Ok(Self::Status),
-            ["kv", bucket] => match Bucket::new(bucket)? {
-                bucket if bucket.is_reserved() => Err(nothing()),
-                bucket => Ok(Self::Bucket(bucket)),
+        let (first, rest) = rest.split_once('/').map_or((rest, None), |(first, rest)| (first, Some(rest)));
+        let first = decoded(first)?;
+        let Some(rest) = rest else {
+            return match first.as_str() {
+                "status" => Ok(Self::Status),
+                _ => Err(nothing()),
+            };
+        };
+        let (second, behind) = rest.split_once('/').unwrap_or((rest, ""));
+        // One slash behind a bucket is no segment.
+        if rest.is_empty() {
+            return Err(nothing());
+        }
+        let second = decoded(second)?;
+        let behind = if behind.is_empty() { None } else { Some(decoded(behind)?) };
+        match (first.as_str(), behind) {
+            ("kv", None) => match question.all("key").last() {
+                Some(key) => Ok(Self::Entry(bucket(&second)?, key.key()?)),
+                None => Ok(Self::Bucket(bucket(&second)?)),
             },
+            ("kv", Some(key)) if question.all("key").next().is_none() => {
+                Ok(Self::Entry(bucket(&second)?, Key::new(&key)?))
+            }
+            ("kv", Some(_)) => Err(Refusal::invalid("the address names a key in its path and another as ?key=")),
+            ("multi", None) => Ok(Self::Multi(bucket(&second)?)),
+            ("txn", None) => Ok(Self::Txn(bucket(&second)?)),
             _ => Err(nothing()),
         }
     }
@@ -55,16 +82,49 @@ impl Route {
     pub(crate) fn allow(&self) -> &'static str {
         match self {
             Self::Root | Self::Server => "GET, HEAD, POST, OPTIONS",
-            Self::Status | Self::Bucket(_) => "GET, HEAD, OPTIONS",
+            Self::Status => "GET, HEAD, OPTIONS",
+            Self::Bucket(_) => "GET, HEAD, DELETE, OPTIONS",
+            Self::Entry(..) => "GET, HEAD, PUT, POST, DELETE, OPTIONS",
+            Self::Multi(_) => "POST, PUT, DELETE, OPTIONS",
+            Self::Txn(_) => "POST, OPTIONS",
         }
     }
+}
+
+/// The bucket of that name, if clients may see it.
+fn bucket(name: &str) -> Result<Bucket, Refusal> {
+    match Bucket::new(name)? {
+        bucket if bucket.is_reserved() => Err(nothing()),
+        bucket => Ok(bucket),
+    }
+}
+
+/// Takes the method that a POST says it stands for: shared hosts let nothing but GET and POST through.
+///
+/// # Errors
+/// One that a POST may not stand for.
+pub(crate) fn override_method(parts: &mut Parts) -> Result<(), Refusal> {
+    if parts.method != Method::POST {
+        return Ok(());
+    }
+    let mut given = parts.headers.get_all(METHOD_OVERRIDE).iter();
+    let Some(name) = given.next() else { return Ok(()) };
+    parts.method = match (name.as_bytes().to_ascii_uppercase().as_slice(), given.next()) {
+        (b"PUT", None) => Method::PUT,
+        (b"DELETE", None) => Method::DELETE,
+        (b"PATCH", None) => Method::PATCH,
+        (b"POST", None) => Method::POST,
+        _ => return Err(Refusal::invalid("X-HTTP-Method-Override is PUT, DELETE or PATCH, on a POST")),
+    };
+    Ok(())
 }
 
 fn nothing() -> Refusal {
     Refusal::missing("there is nothing at this path", Cache::Revalidate)
 }
 
-fn segment(encoded: &str) -> Result<String, Refusal> {
+/// Part of a path, decoded once. A slash may have come as `%2F`; what stands around it is judged the same.
+fn decoded(encoded: &str) -> Result<String, Refusal> {
     if !form::is_well_formed(encoded.as_bytes()) {
         return Err(Refusal::invalid("the path holds a % without two hexadecimal digits; write %25"));
     }
@@ -74,7 +134,6 @@ fn segment(encoded: &str) -> Result<String, Refusal> {
     if text.chars().any(char::is_control) {
         return Err(Refusal::invalid("the path holds a control character"));
     }
-    // A slash may have come as %2F; what stands around it is judged the same.
     if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Refusal::invalid("the path holds an empty segment, '.' or '..'"));
     }
@@ -85,8 +144,13 @@ fn segment(encoded: &str) -> Result<String, Refusal> {
 mod tests {
     use super::*;
 
+    fn route(address: &str) -> Result<Route, Refusal> {
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        Route::new(path, Question::new(Some(query))?)
+    }
+
     fn status(path: &str) -> u16 {
-        match Route::new(path) {
+        match route(path) {
             Ok(_) => 200,
             Err(refusal) => refusal.answer(&http::HeaderMap::new()).status().as_u16(),
         }
@@ -95,12 +159,42 @@ mod tests {
     #[test]
     fn what_a_path_names() {
         let bucket = |name| Route::Bucket(Bucket::new(name).unwrap());
-        assert_eq!(Route::new("/").unwrap(), Route::Root);
-        assert_eq!(Route::new("/status").unwrap(), Route::Status);
-        assert_eq!(Route::new("/st%61tus").unwrap(), Route::Status);
-        assert_eq!(Route::new("/kv/default").unwrap(), bucket("default"));
-        assert_eq!(Route::new("/kv/default/").unwrap(), bucket("default"));
-        assert_eq!(Route::new("*").unwrap(), Route::Server);
+        assert_eq!(route("/").unwrap(), Route::Root);
+        assert_eq!(route("/status").unwrap(), Route::Status);
+        assert_eq!(route("/st%61tus").unwrap(), Route::Status);
+        assert_eq!(route("/kv/default").unwrap(), bucket("default"));
+        assert_eq!(route("/kv/default/").unwrap(), bucket("default"));
+        assert_eq!(route("/multi/default/").unwrap(), Route::Multi(Bucket::default()));
+        assert_eq!(route("/txn/default?key=a").unwrap(), Route::Txn(Bucket::default()));
+        assert_eq!(route("*").unwrap(), Route::Server);
+    }
+
+    #[test]
+    fn a_key_is_all_that_follows_or_the_question() {
+        for (address, key) in [
+            ("/kv/default/a", "a"),
+            ("/kv/default/a/b", "a/b"),
+            ("/kv/default/a%2Fb%252F", "a/b%2F"),
+            ("/kv/default/%C3%A4%20+", "ä +"),
+            ("/kv/default/a...", "a..."),
+            ("/kv/default?key=a%2F%2F..+b", "a//.. b"),
+            ("/kv/default/?key=/&_=1", "/"),
+        ] {
+            assert_eq!(route(address).unwrap(), Route::Entry(Bucket::default(), Key::new(key).unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_post_may_stand_for_another_method() {
+        let method = |method: &str, header: &str| {
+            let request = http::Request::builder().method(method).header(METHOD_OVERRIDE, header).body(()).unwrap();
+            let mut parts = request.into_parts().0;
+            override_method(&mut parts).map(|()| parts.method)
+        };
+        assert_eq!(method("POST", "PUT").unwrap(), Method::PUT);
+        assert_eq!(method("POST", "delete").unwrap(), Method::DELETE);
+        assert_eq!(method("GET", "DELETE").unwrap(), Method::GET);
+        assert!(method("POST", "GET").is_err() && method("POST", "").is_err() && method("POST", "PUT, PUT").is_err());
     }
 
     #[test]
@@ -128,6 +222,20 @@ mod tests {
             "",
             "/kv/a%20b",
             "/kv/default//",
+            "/kv/default/a/",
+            "/kv/default/a//b",
+            "/kv/default/a/../b",
+            "/kv/default/%2e%2e",
+            "/kv/default/a%2F%2Fb",
+            "/kv/default/%zz",
+            "/kv/default/%ff",
+            "/kv/default/a%0Ab",
+            "/kv/default/%C2%85",
+            "/kv/default/a?key=a",
+            "/kv/default?key=",
+            "/kv/default?key=..",
+            "/kv/default?key=%0a",
+            "/multi/a%20b",
         ] {
             assert_eq!(status(path), 400, "{path}");
         }
@@ -135,9 +243,20 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_missing() {
-        for path in
-            ["/x", "/kv", "/kv/", "/kv/default/a", "/status/", "/status/x", "/kv/_kvs.throttle", "/kv%2Fdefault"]
-        {
+        for path in [
+            "/x",
+            "/kv",
+            "/kv/",
+            "/status/",
+            "/status/x",
+            "/kv/_kvs.throttle",
+            "/kv/_kvs.throttle/a",
+            "/kv%2Fdefault",
+            "/multi",
+            "/multi/",
+            "/multi/default/a",
+            "/txn/_kvs.x",
+        ] {
             assert_eq!(status(path), 404, "{path}");
         }
     }

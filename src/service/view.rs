@@ -3,14 +3,12 @@
 use async_trait::async_trait;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
-use http::request::Parts;
+use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED, VARY};
 
-use super::Service;
 use super::condition::{self, Conditions, Seen, Verdict};
-use super::form::Question;
 use super::reply::{self, Cache, Refusal};
 use super::wait::{self, Hold};
+use super::{Asked, Service, Timestamps};
 use crate::model::{Bucket, Revision, Time};
 
 /// What was found at one moment.
@@ -42,17 +40,38 @@ pub(crate) trait Look: Send + Sync {
     async fn look(&self, service: &Service) -> Result<View, Refusal>;
 }
 
+/// How an answer is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// What caches may do with it.
+    pub(crate) cache: Cache,
+    /// Whose times it tells.
+    pub(crate) timestamps: Timestamps,
+}
+
+impl From<Cache> for Manner {
+    /// Our times.
+    fn from(cache: Cache) -> Self {
+        Self { cache, timestamps: Timestamps::Server }
+    }
+}
+
 /// Looks, waits if the client wants to, and answers.
 pub(crate) async fn answer(
-    service: &Service,
-    parts: &Parts,
-    question: Question<'_>,
-    (bucket, cache): (&Bucket, Cache),
+    asked: Asked<'_>,
+    bucket: &Bucket,
+    Manner { cache, timestamps }: Manner,
     looking: &dyn Look,
 ) -> Result<Response, Refusal> {
+    let Asked { service, parts, question, .. } = asked;
     let arrived = service.settings.clock.now();
     let seen = Seen::asked(question)?;
-    let conditions = Conditions::new(&parts.headers, seen.as_ref());
+    let by_date = timestamps == Timestamps::Client;
+    let conditions = if by_date {
+        Conditions::by_date(&parts.headers, seen.as_ref())
+    } else {
+        Conditions::new(&parts.headers, seen.as_ref())
+    };
     let until_there = matches!(seen, Some(Seen::Nothing));
     let is_news = |view: &View| match &view.shown {
         Some(shown) => conditions.judge(&shown.tag, shown.modified) != Verdict::Same,
@@ -63,7 +82,10 @@ pub(crate) async fn answer(
     let (view, hold) = wait::hold(service, bucket, span, looking, is_news).await?;
 
     let Some(shown) = view.shown else {
-        let mut response = Refusal::missing("no such key", cache).answer(&parts.headers);
+        if by_date && conditions.demand_presence() {
+            return Err(Refusal::condition(cache).silent(by_date));
+        }
+        let mut response = Refusal::missing("no such key", cache).silent(by_date).answer(&parts.headers);
         advise(&mut response, hold);
         return Ok(response);
     };
@@ -71,10 +93,14 @@ pub(crate) async fn answer(
     let mut headers: Vec<(HeaderName, HeaderValue)> = vec![];
     headers.extend(condition::quoted(&shown.tag).map(|tag| (ETAG, tag)));
     // Not later than the Date of the answer (RFC 9110 section 8.8.2.1), for which Apache takes the arrival of the request.
-    let modified = shown.modified.map(|m| m.min(arrived));
+    // What a client gave is told as it gave it.
+    let modified = shown.modified.map(|m| if by_date { m } else { m.min(arrived) });
     headers.extend(modified.and_then(condition::format_date).map(|date| (LAST_MODIFIED, date)));
+    if by_date {
+        headers.push((VARY, HeaderValue::from_static("If-Match, X-If-Match")));
+    }
     let mut response = match verdict {
-        Verdict::Fails => return Err(Refusal::condition(cache)),
+        Verdict::Fails => return Err(Refusal::condition(cache).silent(by_date)),
         Verdict::Same => reply::same(cache, headers),
         Verdict::Send => {
             headers.extend(shown.headers);

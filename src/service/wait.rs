@@ -67,10 +67,10 @@ pub(crate) async fn hold(
     let settings = &service.settings;
     let mut view = looking.look(service).await?;
     let Some(span) = span.filter(|_| !is_news(&view)) else { return Ok((view, Hold::Done)) };
-    let Some(_place) = settings.waiters.enter(bucket) else {
+    let Some(_place) = settings.waiting.waiters.enter(bucket) else {
         return Ok((view, Hold::Declined { retry_after: AGAIN }));
     };
-    let deadline = Instant::now() + span.min(settings.max_wait);
+    let deadline = Instant::now() + span.min(settings.waiting.longest);
     loop {
         // Nobody is sent what is no news, and thousands may wait: none keeps a whole list meanwhile.
         if let Some(shown) = &mut view.shown {

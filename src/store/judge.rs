@@ -70,7 +70,7 @@ pub fn judge(
     for write in &batch.writes {
         let key = write.key();
         let before = written.get(key).cloned().unwrap_or_else(|| live(key));
-        let revision = earliest(batch, key, before.as_ref()).max(last.next(now));
+        let revision = earliest(batch, key, (now, before.as_ref())).max(last.next(now));
         let after = after(write, before.as_ref(), revision, limits)?.filter(|e| e.is_live(now));
         let taken = (before != after).then_some(revision);
         last = taken.unwrap_or(last);
@@ -94,11 +94,12 @@ fn holds(condition: &Condition, found: Option<&Entry>) -> bool {
 }
 
 /// The least revision a write of this key may take: a whole second later than what it replaces, if a date guards it.
-fn earliest(batch: &Batch, key: &Key, before: Option<&Entry>) -> Revision {
+fn earliest(batch: &Batch, key: &Key, (now, before): (Time, Option<&Entry>)) -> Revision {
     let by_date = |e: &Expectation| e.key == *key && matches!(e.condition, Condition::NotModifiedSince(_));
     match before {
         Some(entry) if batch.expectations.iter().any(by_date) => {
-            let shown = entry.updated().max(entry.last_modified());
+            // A client's date from the future is told to nobody before its time, and must not carry the bucket there.
+            let shown = entry.updated().max(entry.last_modified().min(now));
             Time::from_secs(shown.secs().saturating_add(1)).into()
         }
         _ => Revision::ZERO,
@@ -133,6 +134,7 @@ fn after(write: &Write, before: Option<&Entry>, revision: Revision, limits: Limi
             expires: *expires,
         }),
         Write::Delete { .. } => None,
+        Write::Look { .. } => before.cloned(),
         Write::Touch { expires, .. } => before.map(|e| Entry { expires: *expires, ..e.clone() }),
         Write::Increment { key, by } => Some(changed(fits(increment(key, before, *by)?)?)),
         Write::Append { value, edge, .. } => {

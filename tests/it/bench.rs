@@ -144,7 +144,7 @@ pub(crate) fn model(values: &mut Values, writes: &[Write]) {
             Write::Delete { .. } => {
                 values.remove(&key);
             }
-            Write::Touch { .. } => {}
+            Write::Touch { .. } | Write::Look { .. } => {}
             Write::Increment { by, .. } => {
                 let old: i64 = values.get(&key).map_or(0, |v| v.parse().unwrap());
                 values.insert(key, (old + by).to_string());

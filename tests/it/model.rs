@@ -145,6 +145,7 @@ impl Game {
                     model.insert(name, Held { value: value.to_vec(), kind: content_type.clone(), expires: *expires });
                 }
                 Write::Delete { .. } => drop(model.remove(&name)),
+                Write::Look { .. } => {}
                 Write::Touch { expires, .. } => {
                     if let Some(held) = model.get_mut(&name) {
                         held.expires = *expires;

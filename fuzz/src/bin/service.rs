@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use kvs::memory::MemoryStore;
 use kvs::model::{Bucket, Query, SystemClock};
-use kvs::service::{Access, Reads, Settings, Waiters, router};
+use kvs::service::{Access, Policies, Settings, Waiters, Waiting, router};
 use kvs::store::{Limits, Store};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
@@ -24,11 +24,10 @@ fuzz_target!(|input: (&str, &[u8], u8)| {
     let settings = Settings {
         stop: tokio_util::sync::CancellationToken::new(),
         clock: Arc::new(SystemClock),
-        max_wait: Duration::ZERO,
         max_value: 1000,
         access: Access::parse("correct-horse-battery").expect("a secret"),
-        reads: Reads::Open,
-        waiters: Waiters::new(1),
+        policies: Policies::default(),
+        waiting: Waiting { longest: Duration::ZERO, waiters: Waiters::new(1) },
     };
     let method = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"][usize::from(kind % 6)];
     let mut request = Request::builder().method(method).uri(uri);

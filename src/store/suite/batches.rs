@@ -13,6 +13,7 @@ super::cases![
     revisions_grow_before_1970,
     deletes_and_touches_take_their_turn,
     a_later_write_sees_the_earlier,
+    a_look_shows_what_stands_there_amid_the_writes,
     a_key_deleted_and_put_in_one_batch_begins_anew,
     nothing_is_done_of_a_batch_that_fails_last,
     a_thousand_writes_are_one_batch,
@@ -115,6 +116,19 @@ async fn a_later_write_sees_the_earlier(bench: Bench) {
         assert_eq!(pair[0].after, pair[1].before, "each write begins where the one before it ended");
     }
     assert_eq!(bench.entry("a").await, changes[5].after);
+}
+
+async fn a_look_shows_what_stands_there_amid_the_writes(bench: Bench) {
+    let old = bench.put("a", "1").await;
+    let look = |name| Write::Look { key: key(name) };
+    let writes =
+        vec![look("a"), Write::put(key("a"), "2"), look("a"), look("missing"), Write::Delete { key: key("a") }];
+    let (_, changes) = bench.commit(writes).await;
+    assert_eq!((changes[0].before.as_ref(), changes[0].after.as_ref()), (Some(&old), Some(&old)));
+    assert_eq!((&changes[2].before, &changes[2].after), (&changes[1].after, &changes[1].after));
+    assert_eq!((&changes[3].before, &changes[3].after), (&None, &None));
+    let revision = bench.revision().await;
+    assert_eq!(bench.commit(vec![look("a"), look("missing")]).await.0, revision, "a look alone moves nothing");
 }
 
 async fn a_key_deleted_and_put_in_one_batch_begins_anew(bench: Bench) {

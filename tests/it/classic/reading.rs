@@ -107,7 +107,7 @@ async fn what_is_missing_or_wrong_is_said_in_one_line() {
 
 #[tokio::test]
 async fn reads_can_be_closed() {
-    let kvs = Endpoint::with(|s| Settings { reads: Reads::Secret, ..s });
+    let kvs = Endpoint::with(|s| Settings { policies: Reads::Secret.into(), ..s });
     kvs.post("a=1&auth=s3cret").await;
     assert_eq!(kvs.get("/?k=a").await.status, 401);
     assert_eq!(kvs.ask("GET", "/?k=a", &[("x-kvs-auth", "wrong")]).await.status, 401);

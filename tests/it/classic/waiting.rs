@@ -10,7 +10,7 @@ use kvs::model::{
     Batch, Bucket, ContentType, Entry, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock,
     Time, Write,
 };
-use kvs::service::{Gate, Settings, Waiters, router};
+use kvs::service::{Gate, Settings, Waiters, Waiting, router};
 use kvs::store::{Report, Store, Task};
 use tokio_util::sync::CancellationToken;
 
@@ -192,7 +192,7 @@ impl Gate for ShutGate {
 async fn who_finds_no_place_is_asked_to_come_back() {
     let shut = Waiters::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
     for waiters in [Waiters::new(0), shut] {
-        let kvs = Endpoint::with(|s| Settings { waiters, ..s });
+        let kvs = Endpoint::with(|s| Settings { waiting: Waiting { waiters, ..s.waiting }, ..s });
         post(&kvs, "a=1&auth=s3cret").await;
         let start = Instant::now();
         let answer = kvs.get(&format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
@@ -205,7 +205,7 @@ async fn who_finds_no_place_is_asked_to_come_back() {
 
 #[tokio::test]
 async fn a_place_is_given_back() {
-    let kvs = Endpoint::with(|s| Settings { waiters: Waiters::new(1), ..s });
+    let kvs = Endpoint::with(|s| Settings { waiting: Waiting { waiters: Waiters::new(1), ..s.waiting }, ..s });
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=1&seen={}", tag(&kvs, "/?k=a").await);
     let both = || async { tokio::join!(kvs.get(&uri), kvs.get(&uri)) };

@@ -1,0 +1,56 @@
+//! The body of a request: all of it, or a refusal.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::reply::Refusal;
+
+/// What a body of values in a notation may be larger than these values, which it may take three times as many bytes for.
+const OVERHEAD: usize = 64 << 10;
+
+/// The media type of a form, which `curl -d` gives whatever it sends.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The largest body that holds values in a notation, such as a form, where a value has at most `most` bytes.
+pub(crate) fn notation(most: usize) -> usize {
+    most.saturating_mul(3).saturating_add(OVERHEAD)
+}
+
+/// The media type that the request gives its body, in lower case and without parameters; empty if it gives none.
+pub(crate) fn essence(headers: &HeaderMap) -> String {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return String::new() };
+    value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+/// The whole body, which has the length its header says.
+pub(crate) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::too_large(format!("the body is too large; at most {most} bytes are taken"));
+    let told: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if told.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    let body = match Limited::new(body, most).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Err(error) => {
+            tracing::debug!("a body broke off: {error}");
+            return Err(Refusal::invalid("the body broke off; nothing was stored"));
+        }
+    };
+    if told.is_some_and(|length| length != body.len()) {
+        return Err(Refusal::invalid("the body is not as long as its Content-Length; nothing was stored"));
+    }
+    Ok(body)
+}
+
+/// The body as JSON rows or the like, which it must be said to be.
+pub(crate) async fn json(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let essence = essence(headers);
+    if essence != "application/json" && !essence.ends_with("+json") {
+        return Err(Refusal::unsupported("send JSON, and Content-Type: application/json"));
+    }
+    collect(headers, body, notation(most)).await
+}

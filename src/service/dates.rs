@@ -1,0 +1,145 @@
+//! Conditions in a bucket whose clients give the times, as Poky's do: the tag of an entry is its date of modification,
+//! and If-Unmodified-Since is both a guard and the new date.
+//!
+//! Revisions order the writes here too; what is judged by date is then done only if the revision is still the same.
+
+use http::HeaderMap;
+use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+
+use super::condition::{self, Tag, Tags};
+use super::reply::Refusal;
+use crate::model::{Entry, Time};
+
+/// If-Match under another name, for caches in front of us that keep the header to themselves.
+const X_IF_MATCH: HeaderName = HeaderName::from_static("x-if-match");
+
+/// The tag of an entry, without quotes: its date.
+pub(crate) fn tag(entry: &Entry) -> String {
+    let date = condition::format_date(entry.last_modified());
+    date.and_then(|date| date.to_str().map(ToOwned::to_owned).ok()).unwrap_or_default()
+}
+
+/// The tags of If-Match or X-If-Match; what is no tag in quotes is taken for one without.
+pub(crate) fn matches(headers: &HeaderMap) -> Option<Tags> {
+    let name = [IF_MATCH, X_IF_MATCH].into_iter().find(|name| headers.contains_key(name))?;
+    condition::tags(headers, &name).or_else(|| {
+        let text = String::from_utf8_lossy(headers.get(&name)?.as_bytes()).into_owned();
+        Some(Tags::List(vec![Tag { weak: false, opaque: condition::bare(&text).to_owned() }]))
+    })
+}
+
+/// What a write demands of the entry it replaces, and the date that it gives the new one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Dates {
+    matches: Option<Tags>,
+    none_matches: Option<Tags>,
+    unmodified_since: Option<Time>,
+    /// The date of the new entry; none: that of the entry before it.
+    pub(crate) given: Option<Time>,
+}
+
+impl Dates {
+    /// What the headers say.
+    ///
+    /// # Errors
+    /// A date or a tag that is none.
+    pub(crate) fn new(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let matches = matches(headers);
+        if let Some(Tags::List(list)) = &matches
+            && list.iter().any(|tag| condition::parse_date(&tag.opaque).is_none())
+        {
+            return Err(Refusal::invalid("If-Match is neither * nor HTTP dates in quotes; nothing was stored"));
+        }
+        let none_matches = condition::strict_tags(headers, &IF_NONE_MATCH)?;
+        let given = condition::date(headers, &IF_UNMODIFIED_SINCE);
+        if given.is_none() && matches.is_none() && headers.contains_key(IF_UNMODIFIED_SINCE) {
+            return Err(condition::broken_date());
+        }
+        let unmodified_since = given.filter(|_| matches.is_none());
+        Ok(Self { matches, none_matches, unmodified_since, given })
+    }
+
+    /// Whether anything is demanded.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a write may replace what was found.
+    pub(crate) fn hold(&self, found: Option<&Entry>) -> bool {
+        let among = |tags: &Tags, entry: &Entry| match tags {
+            Tags::Any => true,
+            Tags::List(list) => list.iter().any(|t| t.opaque == tag(entry)),
+        };
+        let demanded = match (&self.matches, found) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(tags), Some(entry)) => among(tags, entry),
+        };
+        let new = !matches!((&self.none_matches, found), (Some(tags), Some(entry)) if among(tags, entry));
+        let not_later = match (self.unmodified_since, found) {
+            (Some(date), Some(entry)) => entry.last_modified() <= date,
+            _ => true,
+        };
+        demanded && new && not_later
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
+    const EARLIER: &str = "Fri, 20 Nov 2026 11:59:59 GMT";
+
+    fn entry() -> Entry {
+        Entry {
+            value: "v".into(),
+            content_type: crate::model::ContentType::default(),
+            revision: crate::model::Revision::new(1),
+            created: Time::default(),
+            modified: condition::parse_date(DATE),
+            expires: None,
+        }
+    }
+
+    fn dates(given: &[(&'static str, &str)]) -> Result<Dates, Refusal> {
+        let headers = given.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect();
+        Dates::new(&headers)
+    }
+
+    #[test]
+    fn dates_guard_and_tags_are_dates() {
+        let quoted = format!("\"{DATE}\"");
+        let missing_too = [true, false, false, true, true, true, true];
+        let cases: [(&[(&'static str, &str)], bool); 7] = [
+            (&[], true),
+            (&[("if-match", &quoted)], true),
+            (&[("x-if-match", EARLIER)], false),
+            (&[("if-none-match", "*")], false),
+            (&[("if-none-match", &quoted)], false),
+            (&[("if-unmodified-since", DATE)], true),
+            (&[("if-unmodified-since", EARLIER)], false),
+        ];
+        for ((headers, holds), missing) in cases.into_iter().zip(missing_too) {
+            let dates = dates(headers).unwrap();
+            assert_eq!(dates.hold(Some(&entry())), holds, "{headers:?}");
+            assert_eq!(dates.hold(None), missing, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_guard_is_the_new_date_also_beside_a_tag() {
+        assert_eq!(dates(&[("if-unmodified-since", DATE)]).unwrap().given, condition::parse_date(DATE));
+        let both = dates(&[("if-unmodified-since", EARLIER), ("if-match", DATE)]).unwrap();
+        assert!(both.hold(Some(&entry())));
+        assert_eq!(both.given, condition::parse_date(EARLIER));
+        assert!(dates(&[("if-unmodified-since", "soon"), ("if-match", "*")]).is_ok());
+    }
+
+    #[test]
+    fn broken_guards_are_refused() {
+        for bad in [("if-unmodified-since", "bogus"), ("if-match", "\"k2\""), ("if-none-match", DATE)] {
+            assert!(dates(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+}
