@@ -44,7 +44,7 @@ fn result(bucket: &Bucket, write: &Write, change: &Change) -> Result<Value, Refu
         Write::Put { .. } | Write::Append { .. } => json!({ "revision": revision }),
         Write::Delete { .. } => json!({ "deleted": change.before.is_some() }),
         Write::Touch { .. } => json!({ "touched": change.before.is_some() }),
-        Write::Look { key } => json!({ "entry": change.after.as_ref().map(|entry| Meta::new(bucket, key, entry)) }),
+        Write::Look { key } => json!(change.after.as_ref().map(|entry| Meta::new(bucket, key, entry))),
         Write::Increment { .. } => {
             let text = change.after.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok());
             let number: i64 = text.and_then(|text| text.parse().ok()).ok_or_else(Refusal::internal)?;
