@@ -14,6 +14,7 @@ mod fastcgi_client;
 mod hidden;
 mod kill;
 mod main_job;
+mod rest;
 mod restart;
 mod rights;
 mod run;
