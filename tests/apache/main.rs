@@ -15,6 +15,7 @@ mod hidden;
 mod kill;
 mod main_job;
 mod rest;
+mod rest_hostile;
 mod restart;
 mod rights;
 mod run;
