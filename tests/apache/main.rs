@@ -14,6 +14,8 @@ mod fastcgi_client;
 mod hidden;
 mod kill;
 mod main_job;
+mod rest;
+mod rest_hostile;
 mod restart;
 mod rights;
 mod run;

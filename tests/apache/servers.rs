@@ -63,13 +63,14 @@ impl Server {
     /// The same in a folder that was prepared.
     pub(crate) fn start_in(site: Site, way: Way) -> Self {
         let mut this = Self { way, port: free_port(), site, children: vec![] };
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");
         match way {
             Way::Http => this.start_kvs(&["--http", &format!("127.0.0.1:{}", this.port)]),
-            Way::ModFcgid => this.start_apache("mod_fcgid"),
-            Way::ModCgid => this.start_apache("mod_cgid"),
+            Way::ModFcgid => this.start_apache(&deploy, "mod_fcgid"),
+            Way::ModCgid => this.start_apache(&deploy, "mod_cgid"),
             Way::ModProxyFcgi => {
                 this.start_kvs_on_socket();
-                this.start_apache("mod_proxy_fcgi");
+                this.start_apache(&deploy, "mod_proxy_fcgi");
             }
             Way::NginxFastcgi => {
                 this.start_kvs_on_socket();
@@ -83,6 +84,25 @@ impl Server {
             }
             Way::CgiFcgi => this.start_kvs_on_socket(),
         }
+        this.wait_until_it_answers();
+        this
+    }
+
+    /// Starts Apache as a shared host has it, whose configuration knows nothing of kvs: there is `.htaccess`, and no more.
+    pub(crate) fn start_as_shared_host(way: Way) -> Self {
+        let site = Site::new();
+        let mut this = Self { way, port: free_port(), site, children: vec![] };
+        let module = if way == Way::ModFcgid { "mod_fcgid" } else { "mod_cgid" };
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");
+        let copy = this.site.run().join("deploy");
+        fs::create_dir(&copy).unwrap();
+        for file in ["private.conf", &format!("{module}.conf")] {
+            let text = fs::read_to_string(deploy.join(file)).unwrap();
+            let bare = text.replace("\nAllowEncodedSlashes NoDecode", "");
+            assert!(file == "private.conf" || bare != text, "{file} has another form");
+            fs::write(copy.join(file), bare).unwrap();
+        }
+        this.start_apache(&copy, module);
         this.wait_until_it_answers();
         this
     }
@@ -159,8 +179,7 @@ impl Server {
         fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     }
 
-    fn start_apache(&mut self, module: &str) {
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");
+    fn start_apache(&mut self, deploy: &Path, module: &str) {
         let (user, group) = server_names();
         let defines = [
             ("KVS_DEPLOY", deploy.display().to_string()),

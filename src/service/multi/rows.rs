@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::reply::Refusal;
 use super::super::{condition, expiry};
@@ -47,14 +47,13 @@ pub(super) fn fault(number: usize, what: impl std::fmt::Display) -> Refusal {
 
 /// The rows of a request to get or to delete: keys, or objects with a key.
 pub(super) fn keys(body: &[u8]) -> Result<Vec<Named>, Refusal> {
-    let named = |(number, value)| {
+    let named = |(number, raw): (usize, Box<RawValue>)| {
         let fault = |what: String| fault(number, what);
-        let row = match value {
-            Value::String(key) => {
-                return Ok(Named { key: Key::new(&key).map_err(|e| fault(e.to_string()))?, modified: None });
-            }
-            other => row(other).map_err(fault)?,
-        };
+        if raw.get().starts_with('"') {
+            let key: String = serde_json::from_str(raw.get()).map_err(|e| fault(e.to_string()))?;
+            return Ok(Named { key: Key::new(&key).map_err(|e| fault(e.to_string()))?, modified: None });
+        }
+        let row = row(&raw).map_err(fault)?;
         if row.data.is_some() || row.content_type.is_some() || row.ttl.is_some() || row.expires.is_some() {
             return Err(fault("it has a value, and this request stores none; use PUT or ?op=set".to_owned()));
         }
@@ -66,9 +65,9 @@ pub(super) fn keys(body: &[u8]) -> Result<Vec<Named>, Refusal> {
 
 /// The rows of a request to set.
 pub(super) fn values(body: &[u8], most: usize, now: Time) -> Result<Vec<Valued>, Refusal> {
-    let valued = |(number, value)| {
+    let valued = |(number, raw): (usize, Box<RawValue>)| {
         let fault = |what: String| fault(number, what);
-        let row = row(value).map_err(fault)?;
+        let row = row(&raw).map_err(fault)?;
         let key = Key::new(&row.key).map_err(|e| fault(e.to_string()))?;
         let Some(data) = row.data else { return Err(fault("data is missing".to_owned())) };
         if data.len() > most {
@@ -91,8 +90,9 @@ pub(super) fn values(body: &[u8], most: usize, now: Time) -> Result<Vec<Valued>,
     all(body)?.into_iter().enumerate().map(valued).collect()
 }
 
-fn all(body: &[u8]) -> Result<Vec<Value>, Refusal> {
-    let rows: Vec<Value> = serde_json::from_slice(body)
+/// The rows as they are written: a name given twice must not be lost before it is seen.
+fn all(body: &[u8]) -> Result<Vec<Box<RawValue>>, Refusal> {
+    let rows: Vec<Box<RawValue>> = serde_json::from_slice(body)
         .map_err(|error| Refusal::invalid(format!("the body is no JSON array of rows: {error}; nothing was stored")))?;
     if rows.len() > MOST {
         return Err(Refusal::too_large(format!("at most {MOST} rows are taken at once; nothing was stored")));
@@ -100,11 +100,11 @@ fn all(body: &[u8]) -> Result<Vec<Value>, Refusal> {
     Ok(rows)
 }
 
-fn row(value: Value) -> Result<Row, String> {
-    if !value.is_object() {
+fn row(raw: &RawValue) -> Result<Row, String> {
+    if !raw.get().starts_with('{') {
         return Err("it is no object with key".to_owned());
     }
-    Row::deserialize(value).map_err(|error| error.to_string())
+    serde_json::from_str(raw.get()).map_err(|error| error.to_string())
 }
 
 fn date(text: Option<String>) -> Result<Option<Time>, String> {
@@ -133,6 +133,8 @@ mod tests {
             r#"["a",{}]"#,
             r#"["a",{"key":1}]"#,
             r#"["a",{"key":"b","kee":"c"}]"#,
+            r#"["a",{"key":"b","key":"c"}]"#,
+            r#"["a","\ud800"]"#,
             r#"["a",{"key":"b","data":"x"}]"#,
             r#"["a",{"key":"b","modified_at":"soon"}]"#,
             r#"["a",null]"#,
@@ -143,6 +145,7 @@ mod tests {
         for bad in [
             r#"{"key":"b"}"#,
             r#"{"key":"b","data":1}"#,
+            r#"{"key":"b","data":"1","data":"2"}"#,
             r#"{"key":"b","data":"x","ttl":0}"#,
             r#"{"key":"b","data":"x","ttl":1,"expires":2000}"#,
             r#"{"key":"b","data":"x","expires":1}"#,

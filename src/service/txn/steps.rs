@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::super::reply::Refusal;
 use super::super::{condition, expiry};
@@ -12,12 +13,13 @@ use crate::model::{Batch, Condition, ContentType, Edge, Expectation, Key, Time, 
 /// Operations, and checks, of one transaction.
 const MOST: usize = 1000;
 
+/// Each step as it is written: a name given twice must not be lost before it is seen.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Txn {
     #[serde(default)]
-    checks: Vec<serde_json::Value>,
-    ops: Vec<serde_json::Value>,
+    checks: Vec<Box<RawValue>>,
+    ops: Vec<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -59,21 +61,23 @@ struct Set {
 /// # Errors
 /// Names the check or the operation, from 0, that is not understood.
 pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal> {
-    let txn: Txn = serde_json::from_slice(body).map_err(|error| {
-        Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {error}"))
-    })?;
+    let no_transaction = |what: String| {
+        Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {what}"))
+    };
+    let text = std::str::from_utf8(body).map_err(|e| no_transaction(e.to_string()))?;
+    let txn: Txn = object(text).map_err(no_transaction)?;
     if txn.checks.len() > MOST || txn.ops.len() > MOST {
         return Err(Refusal::too_large(format!(
             "at most {MOST} checks and {MOST} operations are taken; nothing was done"
         )));
     }
     let expectations = txn.checks.into_iter().enumerate().map(|(number, check)| {
-        let check = Check::deserialize(check).map_err(|e| e.to_string()).and_then(expectation);
+        let check = object(check.get()).and_then(expectation);
         check.map_err(|what| Refusal::invalid(format!("check {number} is not understood: {what}; nothing was done")))
     });
     let expectations = expectations.collect::<Result<_, _>>()?;
     let writes = txn.ops.into_iter().enumerate().map(|(number, op)| {
-        let write = Op::deserialize(op).map_err(|e| e.to_string()).and_then(|op| write(op, now));
+        let write = object(op.get()).and_then(|op| write(op, now));
         match write {
             Ok(Write::Put { value, .. }) if value.len() > most => Err(Refusal::too_large(format!(
                 "operation {number}: the value has {} bytes; at most {most} are taken",
@@ -86,6 +90,14 @@ pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal
         }
     });
     Ok(Batch { expectations, writes: writes.collect::<Result<_, _>>()? })
+}
+
+/// What is written as an object; serde would take an array for the values of one, in the order of ours.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    if !text.trim_start().starts_with('{') {
+        return Err("it is no JSON object".to_owned());
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn expectation(check: Check) -> Result<Expectation, String> {
@@ -190,8 +202,11 @@ mod tests {
             r#"{"op":"drop","key":"a"}"#,
             r#"{"op":"incr","key":"a","by":1.5}"#,
             r#"{"op":"touch","key":"a"}"#,
+            r#"{"op":"set","key":"a","value":"1","value":"2"}"#,
+            r#"{"op":"get","op":"delete","key":"a"}"#,
             r#"{"op":"get","key":"a","by":1}"#,
             "1",
+            r#"["get","a"]"#,
         ] {
             let refusal = batch(&format!(r#"{{"ops":[{{"op":"get","key":"a"}},{bad}]}}"#)).unwrap_err();
             assert!(refusal.text().contains("operation 1 "), "{bad}: {}", refusal.text());
@@ -199,13 +214,15 @@ mod tests {
         for bad in [
             r#"{"key":"a"}"#,
             r#"{"key":"a","absent":true,"value":"x"}"#,
+            r#"{"key":"a","absent":true,"absent":false}"#,
             r#"{"key":"a","revision":"K2!"}"#,
             r#"{"revision":"k2"}"#,
+            r#"["a",null,true,null,null]"#,
         ] {
             let refusal = batch(&format!(r#"{{"checks":[{bad}],"ops":[]}}"#)).unwrap_err();
             assert!(refusal.text().contains("check 0 "), "{bad}: {}", refusal.text());
         }
-        for bad in ["", "[]", "{}", r#"{"op":[]}"#, r#"{"ops":{}}"#] {
+        for bad in ["", "[]", "[[],[]]", "{}", r#"{"op":[]}"#, r#"{"ops":{}}"#] {
             assert!(batch(bad).is_err(), "{bad}");
         }
     }

@@ -1,0 +1,114 @@
+//! A real `kvs serve` on a folder of its own, stopped when the test ends, and what the system tells of it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// May do everything.
+pub(super) const SECRET: &str = "secret-of-the-served";
+
+/// A running `kvs serve` over plain HTTP.
+pub(super) struct Served {
+    child: Child,
+    /// `HOST:PORT`.
+    pub(super) address: String,
+    folder: TempDir,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Served {
+    /// Starts it with these flags and waits until it is ready.
+    pub(super) fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
+        auth.write_all(SECRET.as_bytes()).unwrap();
+        let mut child = program(&folder);
+        child.args(["serve", "--http", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        Self { child, address, folder }
+    }
+
+    /// The same program, as a command on the same data.
+    pub(super) fn command(&self, args: &[&str]) {
+        let status = program(&self.folder).args(args).stdout(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{args:?}");
+    }
+
+    /// Where a bucket is kept.
+    pub(super) fn file(&self, bucket: &str) -> PathBuf {
+        self.folder.path().join("data").join(format!("{bucket}.yaml"))
+    }
+
+    /// A connection of patience.
+    pub(super) fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(&self.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        socket
+    }
+
+    /// The whole of what comes for a request that asks to close the connection.
+    pub(super) fn ask(&self, request: &str) -> String {
+        let mut socket = self.connect();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = vec![];
+        socket.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The same for a target.
+    pub(super) fn get(&self, target: &str) -> String {
+        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Stores a value.
+    #[track_caller]
+    pub(super) fn put(&self, target: &str, value: &str) {
+        let head = format!("PUT {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth: {SECRET}");
+        let answer = self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{value}", value.len()));
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    }
+
+    /// Asks it to end, as an administrator does.
+    pub(super) fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < within {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    /// The most memory it has held so far, in MiB.
+    pub(super) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+}
+
+fn program(folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
+    command.current_dir(folder.path()).env("KVS_HOME", folder.path()).stdin(Stdio::null());
+    command
+}
