@@ -39,7 +39,7 @@
 //!
 //! - [`model`]: buckets, keys, entries, batches, revisions, errors
 //! - [`store`]: the contract of a store, and the suite that every store must pass
-//! - [`memory`], [`yaml`]: the stores
+//! - [`memory`], [`yaml`], [`postgres`]: the stores
 //! - [`api`]: the verbs of a key/value store over any of them
 //! - [`service`]: requests to responses, as a router for axum
 //! - [`door`]: FastCGI, CGI and HTTP, and the sockets they come over
@@ -50,6 +50,7 @@ pub mod cli;
 pub mod door;
 pub mod memory;
 pub mod model;
+pub mod postgres;
 pub mod service;
 pub mod store;
 pub mod yaml;

@@ -2,7 +2,7 @@
 # Installs what the tests need and the machine lacks. Does nothing, and asks nobody, when all is there.
 #
 # None of these packages may start a service here: the tests start private servers of their own, and port 80 may
-# belong to somebody. nginx would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
+# belong to somebody. nginx and postgresql would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
 set -euo pipefail
 
 # A file that shows that a package is there, and the package.
@@ -20,6 +20,7 @@ wanted='
 /usr/bin/gcc                                     gcc
 /usr/bin/g++                                     g++
 /usr/bin/pkill                                   procps
+/usr/bin/pg_createcluster                        postgresql
 '
 missing=()
 while read -r file package; do

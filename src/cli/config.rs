@@ -73,7 +73,7 @@ impl File {
     fn below(mut self, dir: &Path) -> Self {
         self.global.auth = self.global.auth.map(|path| dir.join(path));
         self.global.store =
-            self.global.store.map(|url| url.parse::<StoreUrl>().map_or(url, |url| url.below(dir).to_string()));
+            self.global.store.map(|url| url.parse::<StoreUrl>().map_or(url, |url| url.below(dir).written()));
         self
     }
 }
@@ -115,7 +115,7 @@ impl File {
     fn take<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let (global, places, bounds) = (&mut self.global, &mut self.serve.places, &mut self.serve.bounds);
         match name {
-            "store" => global.store = Some(map.next_value::<Text<StoreUrl>>()?.0.to_string()),
+            "store" => global.store = Some(map.next_value::<Text<StoreUrl>>()?.0.written()),
             "auth" => global.auth = Some(map.next_value::<Text<std::path::PathBuf>>()?.0),
             "max_value" => global.max_value = Some(map.next_value::<Text<_>>()?.0),
             "lock_wait" => global.lock_wait = Some(map.next_value::<Text<_>>()?.0),

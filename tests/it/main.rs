@@ -26,6 +26,7 @@ mod formats;
 mod hostile;
 mod model;
 mod polls;
+mod postgres;
 mod processes;
 mod races;
 mod served;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kvs::memory::MemoryStore;
+use kvs::postgres::{self, PostgresStore};
 use kvs::store::Store;
 use kvs::store::suite::{self, Setup};
 use kvs::yaml::{self, YamlStore};
@@ -33,5 +34,14 @@ stores! {
     yaml: |setup, folder| {
         let options = yaml::Options { clock: setup.clock, limits: setup.limits, ..yaml::Options::default() };
         Arc::new(YamlStore::open(folder, options).unwrap())
+    };
+    postgresql: |setup, _| {
+        let options = postgres::Options { clock: setup.clock, limits: setup.limits, ..postgres::Options::default() };
+        Arc::new(PostgresStore::open(&crate::postgres::empty(""), options).unwrap())
+    };
+    postgresql_partitioned: |setup, _| {
+        let options = postgres::Options { clock: setup.clock, limits: setup.limits, ..postgres::Options::default() };
+        let url = crate::postgres::empty("layout=partitioned&mode=unlogged&expired=on-read&pool=3");
+        Arc::new(PostgresStore::open(&url, options).unwrap())
     };
 }
