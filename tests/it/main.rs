@@ -29,5 +29,6 @@ mod polls;
 mod postgres;
 mod processes;
 mod races;
+mod rest_settings;
 mod served;
 mod stores;
