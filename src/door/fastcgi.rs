@@ -135,7 +135,7 @@ impl<A: App> Door<A> {
 
     /// What is to be done with a request that has arrived.
     pub(super) fn asked(&self, begun: Begun) -> Asked {
-        if !begun.is_responder {
+        if !begun.is_responder() {
             return Asked::OtherRole;
         }
         let parts = match gateway::head(&begun.variables, &self.mount) {

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn long_parts_are_several_records() {
         let mut out = Vec::new();
-        part(&mut out, 0x0102, &[b'x'; 70_000]);
+        part(&mut out, 0x0102, &vec![b'x'; 70_000]);
         end(&mut out, 0x0102, End::Complete);
         assert_eq!(out[..8], [1, 6, 1, 2, 0xff, 0xf8, 0, 0]);
         let second = 8 + LONGEST;

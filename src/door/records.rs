@@ -54,8 +54,7 @@ pub(super) struct Begun {
     pub(super) id: u16,
     /// Whether the connection is to be kept after the answer.
     pub(super) keep: bool,
-    /// Whether it is a request at all, and not for a filter or an authorizer.
-    pub(super) is_responder: bool,
+    role: u16,
     /// The parameters, once all have arrived.
     pub(super) variables: Variables,
     /// The body.
@@ -68,9 +67,14 @@ pub(super) struct Begun {
 }
 
 impl Begun {
+    /// Whether it is a request at all, and not for a filter or an authorizer.
+    pub(super) fn is_responder(&self) -> bool {
+        self.role == RESPONDER
+    }
+
     fn is_whole(&self) -> bool {
         // Who plays another role gets no body that would have to be awaited.
-        self.list_ended && (self.body_ended || !self.is_responder)
+        self.list_ended && (self.body_ended || !self.is_responder())
     }
 }
 
@@ -148,7 +152,9 @@ impl Sieve {
                 ABORT_REQUEST => self.close(id).map(Event::GivenUp),
                 PARAMS => self.params(id, content)?,
                 STDIN => self.stdin(id, &content)?,
-                GET_VALUES => Some(Event::Values(Variables::parse(content).ok_or(Malformed("a list of names is cut off"))?)),
+                GET_VALUES => {
+                    Some(Event::Values(Variables::parse(content).ok_or(Malformed("a list of names is cut off"))?))
+                }
                 // Of a filter, a role that is refused; or of nobody.
                 DATA => None,
                 _ => (id == 0).then_some(Event::Unknown(kind)),
@@ -165,7 +171,9 @@ impl Sieve {
         if self.raw.first().is_some_and(|version| *version != 1) {
             return Err(Malformed("this is not FastCGI version 1"));
         }
-        let Some([_, kind, a, b, c, d, padding, _]) = self.raw.first_chunk::<HEADER>().copied() else { return Ok(None) };
+        let Some([_, kind, a, b, c, d, padding, _]) = self.raw.first_chunk::<HEADER>().copied() else {
+            return Ok(None);
+        };
         let (length, padding) = (usize::from(u16::from_be_bytes([c, d])), usize::from(padding));
         if self.raw.len() < HEADER + length + padding {
             return Ok(None);
@@ -189,8 +197,8 @@ impl Sieve {
         if self.opened(id).is_some() {
             return Err(Malformed("a request began twice"));
         }
-        let (keep, is_responder) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]) == RESPONDER);
-        self.open.push(Begun { id, keep, is_responder, ..Begun::default() });
+        let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
+        self.open.push(Begun { id, keep, role, ..Begun::default() });
         Ok(None)
     }
 
@@ -302,7 +310,7 @@ mod tests {
         ];
         let begun = request(&mut sieve, &bytes.concat());
         assert_eq!(begun.variables.get("KEY"), b"v\xff");
-        assert_eq!((begun.id, begun.keep, begun.is_responder), (7, true, true));
+        assert_eq!((begun.id, begun.keep, begun.is_responder()), (7, true, true));
         assert_eq!((&begun.body[..], begun.refusal), (&b"body"[..], None));
         assert!(sieve.is_idle());
     }
@@ -372,7 +380,7 @@ mod tests {
         let mut sieve = sieve();
         let authorizer = [record(BEGIN_REQUEST, 1, &[0, 2, 0, 0, 0, 0, 0, 0]), record(PARAMS, 1, b"")].concat();
         let begun = request(&mut sieve, &authorizer);
-        assert!(!begun.is_responder && !begun.keep);
+        assert!(!begun.is_responder() && !begun.keep);
         let late = [record(STDIN, 1, b"x"), record(STDIN, 1, b""), record(DATA, 1, b"x"), record(77, 1, b"")].concat();
         assert!(passed(&mut sieve, &late).unwrap().is_empty(), "it is not open any more");
         let events = passed(&mut sieve, &[record(GET_VALUES, 0, b"\x01\0A"), record(77, 0, b"")].concat()).unwrap();

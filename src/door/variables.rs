@@ -13,13 +13,16 @@ pub(super) struct Variables {
     places: Vec<Place>,
 }
 
-/// Where a variable lies: its name, and its value right behind.
+/// Where a variable lies: its name, of that length, and its value right behind.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     start: usize,
-    middle: usize,
-    end: usize,
+    name: usize,
+    value: usize,
 }
+
+/// What Apache puts before the names of variables at an internal redirect, each time anew.
+const REDIRECT: &[u8] = b"REDIRECT_";
 
 impl Variables {
     /// Those of a program's environment.
@@ -27,11 +30,10 @@ impl Variables {
         let mut text = Vec::new();
         let mut places = Vec::new();
         for (name, value) in pairs {
-            let start = text.len();
-            text.extend_from_slice(name.as_ref());
-            let middle = text.len();
-            text.extend_from_slice(value.as_ref());
-            places.push(Place { start, middle, end: text.len() });
+            let (name, value) = (name.as_ref(), value.as_ref());
+            places.push(Place { start: text.len(), name: name.len(), value: value.len() });
+            text.extend_from_slice(name);
+            text.extend_from_slice(value);
         }
         Self { text: text.into(), places }
     }
@@ -43,12 +45,11 @@ impl Variables {
         while at < list.len() {
             let name = length(&list, &mut at)?;
             let value = length(&list, &mut at)?;
-            let place = Place { start: at, middle: at.checked_add(name)?, end: at.checked_add(name)?.checked_add(value)? };
-            if place.end > list.len() {
+            places.push(Place { start: at, name, value });
+            at = at.checked_add(name)?.checked_add(value)?;
+            if at > list.len() {
                 return None;
             }
-            places.push(place);
-            at = place.end;
         }
         Some(Self { text: list, places })
     }
@@ -59,9 +60,17 @@ impl Variables {
     }
 
     /// Names and values.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
-        let part = |from, to| self.text.get(from..to).unwrap_or_default();
-        self.places.iter().map(move |place| (part(place.start, place.middle), part(place.middle, place.end)))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.places.iter().map(|place| (self.name(place), self.value(place)))
+    }
+
+    fn name(&self, place: &Place) -> &[u8] {
+        self.text.get(place.start..place.start + place.name).unwrap_or_default()
+    }
+
+    fn value(&self, place: &Place) -> &[u8] {
+        let start = place.start + place.name;
+        self.text.get(start..start + place.value).unwrap_or_default()
     }
 
     /// A value of these variables, to be kept beyond them without a copy.
@@ -76,7 +85,8 @@ impl Variables {
 
     /// The value of this very name; the last one, as an environment would have it.
     fn exactly(&self, name: &str) -> Option<&[u8]> {
-        self.iter().rev().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
+        let same = |place: &&Place| place.name == name.len() && self.name(place) == name.as_bytes();
+        self.places.iter().rev().find(same).map(|place| self.value(place))
     }
 
     /// The value of a variable that the web server itself sets for each request; missing is empty.
@@ -87,17 +97,20 @@ impl Variables {
     /// The value of a variable that a configuration sets, also after internal redirects. No header of a client comes
     /// under such a name, since those begin with `HTTP_`.
     pub(super) fn configured(&self, name: &str) -> Option<&[u8]> {
-        self.exactly(name).or_else(|| {
-            let ends = |n: &[u8]| n.strip_suffix(name.as_bytes()).is_some_and(is_redirect);
-            self.iter().rev().find(|(n, _)| n.first() == Some(&b'R') && ends(n)).map(|(_, value)| value)
-        })
+        let redirected = |place: &&Place| {
+            // Most names are not looked at.
+            let prefix = place.name.checked_sub(name.len());
+            prefix.is_some_and(|prefix| prefix > 0 && prefix % REDIRECT.len() == 0)
+                && self.name(place).strip_suffix(name.as_bytes()).is_some_and(is_redirect)
+        };
+        let found = || self.places.iter().rev().find(redirected).map(|place| self.value(place));
+        self.exactly(name).or_else(found)
     }
 }
 
-/// Whether this is `REDIRECT_`, once or more often.
+/// Whether this is [`REDIRECT`], once or more often.
 fn is_redirect(prefix: &[u8]) -> bool {
-    let word = b"REDIRECT_";
-    !prefix.is_empty() && prefix.chunks(word.len()).all(|chunk| chunk == word)
+    prefix.chunks(REDIRECT.len()).all(|chunk| chunk == REDIRECT)
 }
 
 /// One byte up to 127, else four with the highest bit set.
@@ -127,7 +140,8 @@ mod tests {
 
     #[test]
     fn configured_value_is_found_behind_redirects() {
-        let all = Variables::of([("REDIRECT_REDIRECT_A", "1"), ("XREDIRECT_B", "2"), ("REDIRECT_", "3"), ("HTTP_C", "4")]);
+        let all =
+            Variables::of([("REDIRECT_REDIRECT_A", "1"), ("XREDIRECT_B", "2"), ("REDIRECT_", "3"), ("HTTP_C", "4")]);
         assert_eq!(all.configured("A"), Some(&b"1"[..]));
         assert_eq!((all.configured("B"), all.configured("C")), (None, None));
     }
