@@ -86,8 +86,8 @@ fn open_memory(_: &str, opening: Opening) -> Result<Opened> {
 }
 
 fn open_postgres(place: &str, opening: Opening) -> Result<Opened> {
-    let mut options = postgres::Options { limits: opening.limits, ..postgres::Options::default() };
-    options.lock_wait = opening.lock_wait.unwrap_or(options.lock_wait);
+    let Opening { limits, lock_wait } = opening;
+    let options = postgres::Options { limits, lock_wait, ..postgres::Options::default() };
     let store = PostgresStore::open(&format!("postgresql:{place}"), options)?;
     Ok(Opened { store: Arc::new(store.clone()), yaml: None, postgres: Some(store) })
 }
