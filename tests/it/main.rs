@@ -26,4 +26,5 @@ mod formats;
 mod model;
 mod processes;
 mod races;
+mod rest;
 mod stores;
