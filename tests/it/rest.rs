@@ -10,6 +10,7 @@ mod bodies;
 mod errors;
 mod expiry;
 mod keys;
+mod matrix;
 mod meta;
 mod old;
 mod races;
