@@ -28,6 +28,11 @@ pub(crate) fn matches(headers: &HeaderMap) -> Option<Tags> {
     })
 }
 
+/// Whether a request has If-Match under its other name.
+pub(crate) fn are_given(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_IF_MATCH)
+}
+
 /// What a write demands of the entry it replaces, and the date that it gives the new one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Dates {

@@ -233,3 +233,35 @@ async fn operations_and_forms_honour_the_same_conditions() {
         assert_eq!(kvs.ask("POST", &uri, &[("if-none-match", "*")], "").await.status, 404);
     }
 }
+
+#[tokio::test]
+async fn a_condition_on_many_keys_is_refused() {
+    let kvs = Endpoint::new();
+    kvs.put("/kv/default/a", "1").await;
+    kvs.put("/kv/poky/a", "1").await;
+    for bucket in ["default", "poky"] {
+        for (name, value) in [
+            ("if-match", "*"),
+            ("if-none-match", "*"),
+            ("if-unmodified-since", "Fri, 20 Nov 2026 12:00:00 GMT"),
+            ("if-match", "broken"),
+            ("x-if-match", "*"),
+        ] {
+            if bucket == "default" && name == "x-if-match" {
+                continue;
+            }
+            let headers = [(name, value), super::JSON];
+            let asks = [
+                ("PUT", format!("/multi/{bucket}"), r#"[{"key":"a","data":"2"}]"#),
+                ("DELETE", format!("/multi/{bucket}"), r#"["a"]"#),
+                ("POST", format!("/txn/{bucket}"), r#"{"ops":[{"op":"delete","key":"a"}]}"#),
+                ("DELETE", format!("/kv/{bucket}?prefix="), ""),
+            ];
+            for (method, uri, body) in asks {
+                let answer = kvs.ask(method, &uri, &headers, body).await;
+                assert_eq!(answer.status, 400, "{method} {uri} {name}");
+                assert_eq!(kvs.get(&format!("/kv/{bucket}/a")).await.text(), "1", "{method} {uri} {name}");
+            }
+        }
+    }
+}
