@@ -83,7 +83,7 @@ impl Conditions {
 
     /// The same in a bucket whose clients give the times.
     pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
-        Self { matches: dates::matches(headers), ..Self::new(headers, seen) }
+        Self { matches: dates::matches(headers).ok().flatten(), ..Self::new(headers, seen) }
     }
 
     /// Whether the client demands that there be something, whatever it is.

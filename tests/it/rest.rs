@@ -13,6 +13,7 @@ mod keys;
 mod matrix;
 mod meta;
 mod old;
+mod poky;
 mod races;
 mod rights;
 mod scans;
