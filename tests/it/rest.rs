@@ -19,6 +19,7 @@ mod rights;
 mod scans;
 mod transfers;
 mod waiting;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
