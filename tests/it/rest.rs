@@ -12,12 +12,14 @@ mod expiry;
 mod keys;
 mod matrix;
 mod meta;
+mod multi;
 mod old;
 mod poky;
 mod races;
 mod rights;
 mod scans;
 mod transfers;
+mod txn;
 mod waiting;
 mod writes;
 

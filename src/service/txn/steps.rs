@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::super::reply::Refusal;
 use super::super::{condition, expiry};
@@ -14,10 +15,11 @@ const MOST: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Txn {
-    #[serde(default)]
-    checks: Vec<serde_json::Value>,
-    ops: Vec<serde_json::Value>,
+struct Txn<'a> {
+    #[serde(borrow, default)]
+    checks: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    ops: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +61,8 @@ struct Set {
 /// # Errors
 /// Names the check or the operation, from 0, that is not understood.
 pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal> {
-    let txn: Txn = serde_json::from_slice(body).map_err(|error| {
+    let txn = serde_json::from_slice(body).map_err(|error| error.to_string()).and_then(object);
+    let txn: Txn<'_> = txn.map_err(|error| {
         Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {error}"))
     })?;
     if txn.checks.len() > MOST || txn.ops.len() > MOST {
@@ -68,12 +71,12 @@ pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal
         )));
     }
     let expectations = txn.checks.into_iter().enumerate().map(|(number, check)| {
-        let check = Check::deserialize(check).map_err(|e| e.to_string()).and_then(expectation);
+        let check = object(check).and_then(expectation);
         check.map_err(|what| Refusal::invalid(format!("check {number} is not understood: {what}; nothing was done")))
     });
     let expectations = expectations.collect::<Result<_, _>>()?;
     let writes = txn.ops.into_iter().enumerate().map(|(number, op)| {
-        let write = Op::deserialize(op).map_err(|e| e.to_string()).and_then(|op| write(op, now));
+        let write = object(op).and_then(|op| write(op, now));
         match write {
             Ok(Write::Put { value, .. }) if value.len() > most => Err(Refusal::too_large(format!(
                 "operation {number}: the value has {} bytes; at most {most} are taken",
@@ -86,6 +89,15 @@ pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal
         }
     });
     Ok(Batch { expectations, writes: writes.collect::<Result<_, _>>()? })
+}
+
+/// Read from the text itself, so that a name that stands twice is noticed.
+fn object<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T, String> {
+    // A struct could be written as an array as well, in the order of our fields.
+    if !text.get().starts_with('{') {
+        return Err("it is no object".to_owned());
+    }
+    serde_json::from_str(text.get()).map_err(|error| error.to_string())
 }
 
 fn expectation(check: Check) -> Result<Expectation, String> {
