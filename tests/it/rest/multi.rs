@@ -84,6 +84,23 @@ async fn a_guarded_row_passes_if_what_it_replaces_is_not_later() {
 }
 
 #[tokio::test]
+async fn the_same_date_passes_once_also_within_one_request() {
+    let kvs = Endpoint::new();
+    kvs.put("/kv/default/a", "0").await;
+    // The clock stands still: what replaces the entry ends up in the next second.
+    let row = |value: &str| json!({"key": "a", "data": value, "modified_at": THEN});
+    let results = json!([{"result": "updated"}, {"result": "rejected"}]);
+    assert_eq!(kvs.multi("PUT", "", json!([row("1"), row("2")])).await.1, results);
+    assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
+    // Nor does a row without a guard open the way for one with it.
+    kvs.clock.move_on(Duration::from_secs(10));
+    let since = date(kvs.stored("default", "a").await.unwrap().last_modified());
+    let rows = json!([{"key": "a", "data": "3"}, {"key": "a", "data": "4", "modified_at": since}]);
+    assert_eq!(kvs.multi("PUT", "", rows).await.1, results);
+    assert_eq!(kvs.get("/kv/default/a").await.text(), "3");
+}
+
+#[tokio::test]
 async fn one_commit_for_all_rows() {
     let kvs = Endpoint::new();
     let rows = json!([{"key": "a", "data": "1"}, {"key": "b", "data": "2"}, {"key": "a", "data": "3"}]);

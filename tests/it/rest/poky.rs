@@ -169,6 +169,32 @@ async fn guards_beside_the_date() {
 }
 
 #[tokio::test]
+async fn results_of_many_are_those_of_one_by_one() {
+    let kvs = Endpoint::new();
+    let set = async |rows: serde_json::Value| kvs.json("PUT", "/multi/poky", rows).await.json();
+    let row = |value: &str| json!([{"key": "key", "data": value}]);
+    assert_eq!(set(row("1")).await, json!([{"result": "inserted"}]));
+    assert_eq!(set(row("2")).await, json!([{"result": "updated"}]));
+    let old = json!([{"key": "key", "data": "3", "modified_at": MONDAY}]);
+    assert_eq!(set(old).await, json!([{"result": "rejected"}]));
+    assert_eq!(kvs.get("/kv/poky/key").await.text(), "2");
+    // Of two for one key the second is judged by what the first left behind.
+    for (first, second, results) in [
+        (Some(MONDAY), Some(TUESDAY), ["inserted", "updated"]),
+        (Some(TUESDAY), Some(MONDAY), ["inserted", "rejected"]),
+        (None, Some(MONDAY), ["inserted", "rejected"]),
+        (None, None, ["inserted", "updated"]),
+        (Some(TUESDAY), None, ["inserted", "updated"]),
+    ] {
+        kvs.delete("/kv/poky/twice").await;
+        let rows = json!([{"key": "twice", "data": "1", "modified_at": first},
+            {"key": "twice", "data": "2", "modified_at": second}]);
+        let expected = json!([{"result": results[0]}, {"result": results[1]}]);
+        assert_eq!(set(rows).await, expected, "{first:?} {second:?}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_of_the_shape_of_poky_s_examples_load() {
     let kvs = Endpoint::new();
     let body = |name: &str| std::fs::read_to_string(format!("tests/data/poky/{name}.json")).unwrap();
