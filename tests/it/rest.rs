@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails the test")]
 
 mod bodies;
+mod changes;
 mod errors;
 mod expiry;
 mod keys;

@@ -169,6 +169,35 @@ async fn guards_beside_the_date() {
 }
 
 #[tokio::test]
+async fn a_write_without_a_date_leaves_it_whatever_the_write() {
+    let kvs = Endpoint::new();
+    for (method, uri, body) in [
+        ("POST", "/kv/poky/a?op=incr", ""),
+        ("POST", "/kv/poky/a?op=incr&ttl=60", ""),
+        ("POST", "/kv/poky/a?op=append", "1"),
+        ("POST", "/kv/poky/a?op=prepend", "1"),
+        ("POST", "/kv/poky/a?op=touch&ttl=9", ""),
+        ("POST", "/kv/poky/a?op=persist", ""),
+        ("POST", "/kv/poky/a", "1"),
+        ("PUT", "/multi/poky", r#"[{"key":"a","data":"1"}]"#),
+        ("POST", "/txn/poky", r#"{"ops":[{"op":"set","key":"a","value":"1"}]}"#),
+        ("POST", "/txn/poky", r#"{"ops":[{"op":"incr","key":"a"},{"op":"append","key":"a","value":"1"}]}"#),
+        ("POST", "/txn/poky", r#"{"checks":[{"key":"a","value":"1"}],"ops":[{"op":"set","key":"a","value":"2"}]}"#),
+    ] {
+        assert_eq!(kvs.put_at("/kv/poky/a", TOMORROW, "1").await, 200);
+        let headers = if uri.starts_with("/kv") { vec![] } else { vec![super::JSON] };
+        let answer = kvs.ask(method, uri, &headers, body).await;
+        assert_eq!(answer.status, 200, "{uri} {body} {:?}", answer.body);
+        assert_eq!(kvs.get("/kv/poky/a").await.header("last-modified"), TOMORROW, "{uri} {body}");
+    }
+    let guarded = [("if-unmodified-since", TOMORROW)];
+    kvs.delete("/kv/poky/a").await;
+    kvs.put_at("/kv/poky/a", MONDAY, "1").await;
+    assert_eq!(kvs.ask("POST", "/kv/poky/a?op=incr", &guarded, "").await.text(), "2");
+    assert_eq!(kvs.get("/kv/poky/a").await.tag(), quoted(TOMORROW), "the guard is the new date");
+}
+
+#[tokio::test]
 async fn results_of_many_are_those_of_one_by_one() {
     let kvs = Endpoint::new();
     let set = async |rows: serde_json::Value| kvs.json("PUT", "/multi/poky", rows).await.json();

@@ -184,3 +184,23 @@ async fn the_latest_of_the_clients_dates_stays() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_without_a_date_lose_nothing_to_each_other() {
+    on_each_store(async |kvs| {
+        let at = date(Time::from_secs(1_700_000_000));
+        kvs.ask("PUT", "/kv/poky/n", &[("if-unmodified-since", at.as_str())], "0").await;
+        at_once(20, |_| {
+            let kvs = kvs.clone();
+            async move {
+                for _ in 0..3 {
+                    patient(&kvs, "/kv/poky/n?op=incr").await;
+                }
+            }
+        })
+        .await;
+        let found = kvs.get("/kv/poky/n").await;
+        assert_eq!((found.text(), found.header("last-modified")), ("60", at.as_str()));
+    })
+    .await;
+}
