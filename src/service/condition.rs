@@ -83,7 +83,7 @@ impl Conditions {
 
     /// The same in a bucket whose clients give the times.
     pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
-        Self { matches: dates::matches(headers), ..Self::new(headers, seen) }
+        Self { matches: dates::matches(headers).ok().flatten(), ..Self::new(headers, seen) }
     }
 
     /// Whether the client demands that there be something, whatever it is.
@@ -159,15 +159,17 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
 
 /// The tags in a header, if there are some and nothing else.
 pub(crate) fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
-    let mut list: Option<Vec<Tag>> = None;
-    for line in headers.get_all(name) {
-        let text = line.to_str().ok()?.trim();
-        if text == "*" {
-            return Some(Tags::Any);
-        }
-        list.get_or_insert_default().extend(parse_tags(text)?);
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?.to_str().ok()?.trim();
+    if first == "*" {
+        // It is no member of a list.
+        return lines.next().is_none().then_some(Tags::Any);
     }
-    list.map(Tags::List)
+    let mut list = parse_tags(first)?;
+    for line in lines {
+        list.extend(parse_tags(line.to_str().ok()?.trim())?);
+    }
+    Some(Tags::List(list))
 }
 
 /// The tags in a header of a write.

@@ -31,6 +31,7 @@ mod polls;
 mod postgres;
 mod processes;
 mod races;
+mod rest;
 mod rest_settings;
 mod served;
 mod stores;
