@@ -9,10 +9,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("memory", &["model", "store"]),
     ("yaml", &["model", "store"]),
     ("layer", &["model", "store"]),
+    ("hook", &["model"]),
     ("api", &["model", "store"]),
     ("service", &["model", "store"]),
     ("door", &["model", "service"]),
-    ("cli", &["model", "store", "memory", "yaml", "layer", "api", "service", "door"]),
+    ("cli", &["model", "store", "memory", "yaml", "layer", "hook", "api", "service", "door"]),
 ];
 
 /// The only files that stand in no floor.
