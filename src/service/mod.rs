@@ -3,10 +3,12 @@
 //! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
 //! `multi` and `txn` for many keys at once; `status` and `page`. Around them what a request is made of (`route`, `form`,
 //! `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it (`access`, `guard`, `policy`, `throttle`),
-//! and how it is answered (`view`, `wait`, `media`, `meta`, `reply`). Only `reply` knows status codes.
+//! how it is answered (`view`, `wait`, `media`, `meta`, `reply`), and where caches may hold the answer (`address`). Only
+//! `reply` knows status codes.
 
 mod accept;
 mod access;
+mod address;
 mod body;
 mod clear;
 mod commit;
@@ -48,6 +50,7 @@ use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
+pub use address::addresses;
 pub use policy::{Policies, Policy, Reads, Timestamps};
 pub use waiters::{Gate, Waiters};
 
