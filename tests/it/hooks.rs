@@ -111,17 +111,31 @@ async fn webhook_tells_what_happened_signed() {
     }
 }
 
-/// The check that docs/hooks.md shows, made by another program than ours.
+/// The checks that docs/hooks.md shows, as they stand there.
 fn is_signed(request: &crate::receiver::Request, secret: &str) -> bool {
-    let mut signed = format!("{}.", request.header("kvs-timestamp")).into_bytes();
-    signed.extend(&request.body);
-    let code = "import sys, hmac; print('sha256=' + hmac.new(sys.argv[1].encode(), sys.stdin.buffer.read(), 'sha256').hexdigest())";
-    let mut python = std::process::Command::new("python3");
-    let python = python.args(["-c", code, secret]).stdin(std::process::Stdio::piped());
-    let mut python = python.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut python.stdin.take().unwrap(), &signed).unwrap();
-    let output = python.wait_with_output().unwrap();
-    String::from_utf8_lossy(&output.stdout).trim() == request.header("kvs-signature")
+    let (timestamp, signature) = (request.header("kvs-timestamp"), request.header("kvs-signature"));
+    let dir = tempfile::tempdir().unwrap();
+    std::io::Write::write_all(&mut std::fs::File::create(dir.path().join("body")).unwrap(), &request.body).unwrap();
+    let python = format!(
+        "{}\nimport sys\nheaders = {{'KVS-Timestamp': '{timestamp}', 'KVS-Signature': '{signature}'}}\n\
+         sys.exit(not is_from_kvs(b'{secret}', headers, open('body', 'rb').read()))",
+        shown("python", "def is_from_kvs")
+    );
+    let shell = format!("secret={secret} timestamp={timestamp} signature={signature}\n{}", shown("sh", "expected="));
+    let run = |program: &str, code: &str| {
+        let mut command = std::process::Command::new(program);
+        command.args(["-c", code]).current_dir(dir.path()).status().unwrap().success()
+    };
+    let (by_python, by_shell) = (run("python3", &python), run("sh", &shell));
+    assert_eq!(by_python, by_shell);
+    by_python
+}
+
+/// The code of that language in docs/hooks.md that holds that text.
+fn shown(language: &str, mark: &str) -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hooks.md")).unwrap();
+    let blocks = page.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.map(ToOwned::to_owned).find(|block| block.contains(mark)).expect("the example")
 }
 
 #[tokio::test]
