@@ -65,7 +65,8 @@ impl Parts {
             clock: Arc::new(SystemClock),
             max_value: self.settings.opening.limits.value,
             access,
-            policies: self.settings.serving.reads.into(),
+            policies: self.settings.serving.policies.clone(),
+            cors: self.settings.serving.cors.clone(),
             waiting: Waiting { longest: self.settings.serving.max_wait, waiters: self.waiters.clone() },
         };
         service::router(Arc::clone(&self.opened.store), settings)

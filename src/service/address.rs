@@ -5,6 +5,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::reply::Cache;
+use super::{Asked, wait};
 use crate::model::{Bucket, Key};
 
 /// All but the unreserved characters of RFC 3986, section 2.3, and the slash.
@@ -25,6 +27,19 @@ pub fn addresses(bucket: &Bucket, key: &Key) -> Vec<String> {
         all.push(format!("/?k={encoded}"));
     }
     all
+}
+
+/// What caches may do with the answer to a read of that key, if `cache` is what its readers may: keep it for as long as
+/// the policy of the bucket says, if it was asked for under one of its addresses and waits for nothing.
+pub(crate) fn kept(asked: Asked<'_>, (bucket, key): (&Bucket, &Key), cache: Cache) -> Cache {
+    let max_age = asked.service.settings.policies.of(bucket).max_age;
+    let (Cache::Revalidate, Some(max_age)) = (cache, max_age) else { return cache };
+    let target = asked.parts.uri.path_and_query().map_or("", |target| target.as_str());
+    let waits = !matches!(wait::asked(asked.parts, asked.question), Ok(None));
+    if waits || !addresses(bucket, key).iter().any(|address| address == target) {
+        return cache;
+    }
+    Cache::Shared(max_age.as_secs()).until(Some(max_age.as_secs()))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
 //! `multi` and `txn` for many keys at once; `status` and `page`. Around them what a request is made of (`route`, `form`,
 //! `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it (`access`, `guard`, `policy`, `throttle`),
-//! how it is answered (`view`, `wait`, `media`, `meta`, `reply`), and where caches may hold the answer (`address`). Only
-//! `reply` knows status codes.
+//! how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches may hold the answer (`address`), and whose
+//! pages may read it (`cors`). Only `reply` knows status codes.
 
 mod accept;
 mod access;
@@ -13,6 +13,7 @@ mod body;
 mod clear;
 mod commit;
 mod condition;
+mod cors;
 mod dates;
 mod demand;
 mod entry;
@@ -51,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
 pub use address::addresses;
+pub use cors::{Cors, Origin};
 pub use policy::{Policies, Policy, Reads, Timestamps};
 pub use waiters::{Gate, Waiters};
 
@@ -81,6 +83,8 @@ pub struct Settings {
     pub access: Access,
     /// What holds of each bucket.
     pub policies: Policies,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
     /// How long and how many reads may wait.
     pub waiting: Waiting,
 }
@@ -140,10 +144,13 @@ impl Asked<'_> {
 
 async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    match dispatch(&service, &mut parts, body).await {
+    let from = cors::From::of(&parts.method, &parts.headers);
+    let mut response = match dispatch(&service, &mut parts, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.answer(&parts.headers),
-    }
+    };
+    service.settings.cors.open(from, &mut response);
+    response
 }
 
 async fn dispatch(service: &Service, parts: &mut Parts, body: Body) -> Result<Response, Refusal> {

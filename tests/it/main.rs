@@ -28,4 +28,5 @@ mod model;
 mod processes;
 mod races;
 mod receiver;
+mod rest_settings;
 mod stores;
