@@ -40,6 +40,8 @@
 //! - [`model`]: buckets, keys, entries, batches, revisions, errors
 //! - [`store`]: the contract of a store, and the suite that every store must pass
 //! - [`memory`], [`yaml`], [`postgres`]: the stores
+//! - [`layer`]: stores that wrap a store
+//! - [`hook`]: telling caches and other programs of changes
 //! - [`api`]: the verbs of a key/value store over any of them
 //! - [`service`]: requests to responses, as a router for axum
 //! - [`door`]: FastCGI, CGI and HTTP, and the sockets they come over
@@ -48,6 +50,8 @@
 pub mod api;
 pub mod cli;
 pub mod door;
+pub mod hook;
+pub mod layer;
 pub mod memory;
 pub mod model;
 pub mod postgres;

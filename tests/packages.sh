@@ -10,6 +10,7 @@ wanted='
 /usr/sbin/apache2                                apache2-bin
 /usr/lib/apache2/modules/mod_fcgid.so            libapache2-mod-fcgid
 /usr/sbin/nginx                                  nginx-light
+/usr/sbin/varnishd                               varnish
 /usr/bin/cgi-fcgi                                libfcgi-bin
 /usr/include/fcgiapp.h                           libfcgi-dev
 /usr/bin/chromium                                chromium

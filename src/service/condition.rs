@@ -73,8 +73,10 @@ impl Conditions {
             Some(Seen::Nothing) => Some(Tags::List(vec![])),
             None => tags(headers, &IF_NONE_MATCH),
         };
+        // The second for caches that keep the first to themselves.
+        let demand = if headers.contains_key(IF_MATCH) { IF_MATCH } else { dates::X_IF_MATCH };
         Self {
-            matches: tags(headers, &IF_MATCH),
+            matches: tags(headers, &demand),
             unmodified_since: date(headers, &IF_UNMODIFIED_SINCE),
             none_matches,
             modified_since: date(headers, &IF_MODIFIED_SINCE),
@@ -251,6 +253,8 @@ mod tests {
             (IF_MATCH, "W/\"k2\"", Fails),
             (IF_MATCH, "\"x\"", Fails),
             (IF_MATCH, "x", Send),
+            (dates::X_IF_MATCH, "\"k2\"", Send),
+            (dates::X_IF_MATCH, "\"x\"", Fails),
             (IF_UNMODIFIED_SINCE, NOW, Send),
             (IF_UNMODIFIED_SINCE, EARLIER, Fails),
             (IF_UNMODIFIED_SINCE, "yesterday", Send),
@@ -267,6 +271,8 @@ mod tests {
         assert_eq!(verdict(&[(IF_MATCH, "\"k2\""), (IF_UNMODIFIED_SINCE, EARLIER)]), Send);
         assert_eq!(verdict(&[(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, NOW)]), Send);
         assert_eq!(verdict(&[(IF_NONE_MATCH, "\"k2\""), (IF_MODIFIED_SINCE, EARLIER)]), Same);
+        // The header itself goes before the other name of it.
+        assert_eq!(verdict(&[(dates::X_IF_MATCH, "\"x\""), (IF_MATCH, "\"k2\"")]), Send);
         // What was demanded goes before what was seen.
         assert_eq!(verdict(&[(IF_MATCH, "\"x\""), (IF_NONE_MATCH, "\"k2\"")]), Fails);
         assert_eq!(verdict(&[(IF_UNMODIFIED_SINCE, EARLIER), (IF_NONE_MATCH, "\"k2\"")]), Fails);

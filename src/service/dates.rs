@@ -11,7 +11,7 @@ use super::reply::Refusal;
 use crate::model::{Entry, Time};
 
 /// If-Match under another name, for caches in front of us that keep the header to themselves.
-const X_IF_MATCH: HeaderName = HeaderName::from_static("x-if-match");
+pub(crate) const X_IF_MATCH: HeaderName = HeaderName::from_static("x-if-match");
 
 /// The tag of an entry, without quotes: its date.
 pub(crate) fn tag(entry: &Entry) -> String {

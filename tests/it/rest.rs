@@ -36,7 +36,7 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use kvs::memory::MemoryStore;
 use kvs::model::{Bucket, Clock, Entry, Key, SystemClock, Time};
-use kvs::service::{Access, Caller, Policies, Policy, Reads, Settings, Timestamps, Waiters, Waiting, router};
+use kvs::service::{Access, Caller, Cors, Policies, Policy, Reads, Settings, Timestamps, Waiters, Waiting, router};
 use kvs::store::{Limits, Store};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -121,6 +121,7 @@ fn settings(clock: Arc<dyn Clock>) -> Settings {
         max_value: Limits::default().value,
         access: Access::parse(AUTH).unwrap(),
         policies: policies(),
+        cors: Cors::default(),
         waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(100) },
     }
 }
