@@ -24,6 +24,7 @@ mod examples;
 mod failures;
 mod formats;
 mod model;
+mod pgkv;
 mod processes;
 mod races;
 mod stores;
