@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Programs without `async` take [`blocking::Client`]. A bucket of `kvs serve` and one of yours are the same bucket.
+//! Programs without `async` take [`blocking::Client`]; `docs/library.md` is the guide. A bucket of `kvs serve` and one of yours are the same bucket.
 //!
 //! # The floors
 //!
@@ -60,3 +60,8 @@ pub mod store;
 pub mod yaml;
 
 pub use api::blocking;
+
+/// The guide, so that its examples are run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Guide;

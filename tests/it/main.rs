@@ -28,6 +28,7 @@ mod formats;
 mod hooks;
 mod hostile;
 mod model;
+mod pgkv;
 mod polls;
 mod postgres;
 mod processes;
