@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::args::Settable;
 use super::config::{Fault, File, Node, Setting};
 use super::failure::{Done, Failure};
+use super::hooks;
 use super::nearest::no_such;
 use super::open::StoreUrl;
 use super::policies::{self, Named};
@@ -75,6 +76,11 @@ impl Layers {
         let matches = parser.try_get_matches_from_mut(flags.collect::<Vec<_>>()).map_err(failed)?;
         let settable = Settable::from_arg_matches(&matches).map_err(failed)?;
         Ok((settable, Self { path: file.path, given, buckets }))
+    }
+
+    /// The file of settings, whether it is there or not.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// All settings, in the order of the help.
@@ -155,6 +161,7 @@ fn take(
 /// A value of the file; relative paths are read from the folder of the file.
 fn located(name: &str, text: &str, dir: &Path) -> Result<OsString, String> {
     match name {
+        "webhook_secret" => Ok(hooks::located(text, dir).into()),
         "auth" => Ok(dir.join(text).into_os_string()),
         "store" => text.parse::<StoreUrl>().map(|url| url.below(dir).to_string().into()).map_err(|e| e.to_string()),
         _ => Ok(text.into()),
@@ -204,7 +211,8 @@ impl Given {
 
     /// Whether nobody is to see the value.
     pub(super) fn is_secret(&self) -> bool {
-        self.name.ends_with("secret")
+        // Whoever knows the URL of a webhook may often post to it.
+        self.name.ends_with("secret") || self.name == "webhook"
     }
 }
 

@@ -134,7 +134,8 @@ fn is_signed(request: &crate::receiver::Request, secret: &str) -> bool {
 /// The code of that language in docs/hooks.md that holds that text.
 fn shown(language: &str, mark: &str) -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hooks.md")).unwrap();
-    let blocks = page.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```").next().unwrap());
+    let begin = format!("```{language}\n");
+    let blocks = page.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.map(ToOwned::to_owned).find(|block| block.contains(mark)).expect("the example")
 }
 

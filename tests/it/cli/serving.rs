@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Place, Run};
 
 /// A server that is stopped at the end.
-struct Server {
+pub(super) struct Server {
     child: Child,
     line: String,
 }
@@ -24,7 +24,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(place: &Place, args: &[&str]) -> Self {
+    pub(super) fn start(place: &Place, args: &[&str]) -> Self {
         let args = [&["serve"], args].concat();
         let mut child = place.command(&args).spawn().unwrap();
         let mut line = String::new();
@@ -45,13 +45,13 @@ impl Server {
         self.ask(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
-    fn post(&self, form: &str) -> String {
+    pub(super) fn post(&self, form: &str) -> String {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded";
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()))
     }
 
     /// Stops it and gives what it wrote to its log.
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let mut log = String::new();
