@@ -221,3 +221,46 @@ impl fmt::Debug for Given {
         write!(f, "{} {:?}", self.name, self.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::args::Typed;
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let texts = vec![OsString::from("hunter2")];
+        let given = |name: &str| Given {
+            name: name.into(),
+            source: Source::Flag,
+            texts: texts.clone(),
+            flag: String::new(),
+            variable: String::new(),
+        };
+        assert!(given("webhook_secret").is_secret() && !given("reads").is_secret());
+        assert_eq!(format!("{:?}", given("webhook_secret")), "webhook_secret Flag");
+    }
+
+    #[test]
+    fn no_command_calls_something_else_by_the_name_of_a_setting() {
+        let settable = Settable::augment_args(Command::new("kvs"));
+        let settings: Vec<_> = settable.get_arguments().map(Arg::get_id).collect();
+        let whole = Typed::command();
+        for command in whole.get_subcommands().filter(|command| command.get_name() != "serve") {
+            for arg in command.get_arguments() {
+                assert!(!settings.contains(&arg.get_id()), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_and_a_variable() {
+        let settable = Settable::augment_args(Command::new("kvs"));
+        for arg in settable.get_arguments() {
+            let takes_values = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+            assert!(arg.get_long().is_some() && arg.get_env().is_some() && takes_values, "{}", arg.get_id());
+        }
+    }
+}
