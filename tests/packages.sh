@@ -17,6 +17,7 @@ wanted='
 /usr/bin/chromedriver                            chromium-driver
 /usr/lib/python3/dist-packages/yaml/__init__.py  python3-yaml
 /usr/bin/curl                                    curl
+/usr/bin/openssl                                 openssl
 /usr/bin/node                                    nodejs
 /usr/bin/gcc                                     gcc
 /usr/bin/g++                                     g++

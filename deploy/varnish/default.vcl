@@ -61,9 +61,11 @@ sub vcl_recv {
     # Nor If-Match. kvs takes it under the other name as well and says that its answer varies with it, so that a copy goes
     # only to who sent the same; a 412 is never kept.
     if (req.http.If-Match) {
-        set req.http.X-If-Match = std.collect(req.http.If-Match);
+        std.collect(req.http.If-Match);
+        set req.http.X-If-Match = req.http.If-Match;
         unset req.http.If-Match;
     }
+    std.collect(req.http.X-If-Match);
     # kvs knows no cookies.
     unset req.http.Cookie;
     return (hash);

@@ -8,7 +8,8 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::units::{Size, Span};
 use super::{
-    check, compact, completions, delete, edit, export, get, import, incr, list, man, passcode, serve, set, store, sweep,
+    check, compact, completions, delete, edit, export, get, hooks, import, incr, list, man, passcode, serve, set,
+    store, sweep,
 };
 use crate::model::Bucket;
 
@@ -59,6 +60,11 @@ pub(super) struct Global {
     #[command(flatten)]
     // For the parser to know them; what they come to is told by super::layers.
     data: Data,
+    #[command(flatten)]
+    hooks: hooks::Flags,
+    /// Tell nobody of what is written: no write hooks
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(super) no_hooks: bool,
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
@@ -72,6 +78,8 @@ pub(super) struct Global {
 pub(super) struct Settable {
     #[command(flatten)]
     pub(super) data: Data,
+    #[command(flatten)]
+    pub(super) hooks: hooks::Flags,
     #[command(flatten)]
     pub(super) serve: serve::Flags,
 }

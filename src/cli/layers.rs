@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::args::Settable;
 use super::config::{Fault, File, Node, Setting};
 use super::failure::{Done, Failure};
+use super::hooks;
 use super::nearest::no_such;
 use super::open::StoreUrl;
 use super::policies::{self, Named};
@@ -75,6 +76,11 @@ impl Layers {
         let matches = parser.try_get_matches_from_mut(flags.collect::<Vec<_>>()).map_err(failed)?;
         let settable = Settable::from_arg_matches(&matches).map_err(failed)?;
         Ok((settable, Self { path: file.path, given, buckets }))
+    }
+
+    /// The file of settings, whether it is there or not.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// All settings, in the order of the help.
@@ -155,6 +161,7 @@ fn take(
 /// A value of the file; relative paths are read from the folder of the file.
 fn located(name: &str, text: &str, dir: &Path) -> Result<OsString, String> {
     match name {
+        "webhook_secret" => Ok(hooks::located(text, dir).into()),
         "auth" => Ok(dir.join(text).into_os_string()),
         "store" => text.parse::<StoreUrl>().map(|url| url.below(dir).written().into()).map_err(|e| e.to_string()),
         _ => Ok(text.into()),
@@ -204,12 +211,56 @@ impl Given {
 
     /// Whether nobody is to see the value.
     pub(super) fn is_secret(&self) -> bool {
-        self.name.ends_with("secret")
+        // Whoever knows the URL of a webhook may often post to it.
+        self.name.ends_with("secret") || self.name == "webhook"
     }
 }
 
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.name, self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::args::Typed;
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let texts = vec![OsString::from("hunter2")];
+        let given = |name: &str| Given {
+            name: name.into(),
+            source: Source::Flag,
+            texts: texts.clone(),
+            flag: String::new(),
+            variable: String::new(),
+        };
+        assert!(given("webhook_secret").is_secret() && !given("reads").is_secret());
+        assert_eq!(format!("{:?}", given("webhook_secret")), "webhook_secret Flag");
+    }
+
+    #[test]
+    fn no_command_calls_something_else_by_the_name_of_a_setting() {
+        let settable = Settable::augment_args(Command::new("kvs"));
+        let settings: Vec<_> = settable.get_arguments().map(Arg::get_id).collect();
+        let whole = Typed::command();
+        for command in whole.get_subcommands().filter(|command| command.get_name() != "serve") {
+            for arg in command.get_arguments() {
+                assert!(!settings.contains(&arg.get_id()), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_and_a_variable() {
+        let settable = Settable::augment_args(Command::new("kvs"));
+        for arg in settable.get_arguments() {
+            let takes_values = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+            assert!(arg.get_long().is_some() && arg.get_env().is_some() && takes_values, "{}", arg.get_id());
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! else they are a command line. Data goes to standard output, all else to standard error.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use tracing_subscriber::filter::LevelFilter;
@@ -24,6 +25,7 @@ mod export;
 mod failure;
 mod format;
 mod get;
+mod hooks;
 mod import;
 mod incr;
 mod layers;
@@ -97,7 +99,12 @@ fn command(typed: Typed, matches: &ArgMatches) -> Done {
     runtime.block_on(async {
         match typed.command {
             Command::Serve(_) => serve::run(settings, activated).await,
-            other => on_data(&settings, other).await,
+            other => {
+                let done = on_data(&settings, other).await;
+                // Also of what was written before something failed.
+                settings.delivery.finish(Duration::MAX).await;
+                done
+            }
         }
     })
 }

@@ -1,6 +1,7 @@
 //! `kvs serve`: answers clients over HTTP and FastCGI until it is told to stop.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::Router;
 use clap::Args;
@@ -124,6 +125,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let base = settings.serving.places.base.clone().unwrap_or_default();
     let limits = settings.serving.limits;
     let ready = ready(&listeners, &settings);
+    let delivery = settings.delivery.clone();
     let app = app::router(settings, waiters, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
@@ -139,6 +141,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
             outcome = outcome.and(Err(failure));
         }
     }
+    delivery.finish(Duration::MAX).await;
     outcome
 }
 

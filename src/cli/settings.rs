@@ -11,6 +11,7 @@ use clap::ArgMatches;
 use super::args::{Global, Settable};
 use super::config::File;
 use super::failure::{Done, Failure};
+use super::hooks::Delivery;
 use super::layers::Layers;
 use super::open::{Opened, Opening, StoreUrl};
 use super::place::Place;
@@ -36,8 +37,8 @@ pub(super) struct Settings {
     pub(super) opening: Opening,
     /// The file of secrets.
     pub(super) auth: AuthFile,
-    /// The file of settings, whether it is there or not.
-    pub(super) config: PathBuf,
+    /// Whom to tell of writes.
+    pub(super) delivery: Delivery,
     /// What only a server needs.
     pub(super) serving: Serving,
     /// Whether to say nothing but errors.
@@ -77,7 +78,7 @@ impl Settings {
     pub(super) fn resolve(global: Global, matches: &ArgMatches, place: &Place) -> Done<Self> {
         let asked_for = global.config.is_some();
         let config = global.config.unwrap_or_else(|| place.at("config.yaml"));
-        let (Settable { data, serve }, layers) = Layers::new(matches, File::read(&config, asked_for)?)?;
+        let (Settable { data, hooks, serve }, layers) = Layers::new(matches, File::read(&config, asked_for)?)?;
         let store = match &data.store {
             Some(url) => url.parse().map_err(|e| layers.blame("store", e))?,
             None => StoreUrl::yaml(&place.at("data"))?,
@@ -88,12 +89,13 @@ impl Settings {
             return Err(layers.blame("max_value", text));
         }
         let Span(lock_wait) = data.lock_wait;
+        let delivery = hooks.resolve(&layers)?;
         Ok(Self {
             bucket: global.bucket,
             store,
             opening: Opening { limits: Limits { value }, lock_wait },
             auth: AuthFile { asked_for: data.auth.is_some(), path: data.auth.unwrap_or_else(|| place.at("auth.txt")) },
-            config,
+            delivery: if global.no_hooks { delivery.off() } else { delivery },
             serving: Serving::resolve(serve, &layers, value)?,
             quiet: global.quiet,
             layers,
@@ -110,9 +112,10 @@ impl Settings {
         Ok(Client::new(self.open()?.store).with_bucket(self.bucket()))
     }
 
-    /// Opens the store.
+    /// Opens the store; what is written through it is told.
     pub(super) fn open(&self) -> Done<Opened> {
-        Ok(self.store.open(self.opening)?)
+        let Opened { store, yaml } = self.store.open(self.opening)?;
+        Ok(Opened { store: self.delivery.over(store), yaml })
     }
 
     /// The buckets to work on, for commands that work on all unless one is named. A named one must be there, and so must
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn paths_in_the_file_are_read_from_its_folder() {
         let settings = resolve(&[], "store: yaml:data\nauth: a.txt\n").unwrap();
-        let dir = settings.config.parent().unwrap();
+        let dir = settings.layers.path().parent().unwrap();
         assert_eq!(settings.store.folder().unwrap(), dir.join("data"));
         assert_eq!(settings.auth.path, dir.join("a.txt"));
         assert!(settings.auth.asked_for);

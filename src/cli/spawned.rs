@@ -24,6 +24,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::app::{App, Seal};
 use super::args::Typed;
 use super::failure::{Done, Failure};
+use super::hooks::{self, Delivery};
 use super::logs;
 use super::place::Place;
 use super::settings::Settings;
@@ -40,8 +41,27 @@ pub(super) fn cgi() -> ExitCode {
     serve(|runtime| {
         let stop = CancellationToken::new();
         let ready = Ready::new(&stop);
-        runtime.block_on(door::cgi::answer(ready.app, &ready.mount, &ready.limits))
+        let answered = runtime.block_on(async {
+            if ready.delivery.is_on() {
+                // Apache asks a program to end as soon as the client has its answer; there may still be something to do.
+                door::stop_on_signals()?;
+            }
+            door::cgi::answer(ready.app, &ready.mount, &ready.limits).await
+        });
+        if ready.delivery.is_on() {
+            end_answer();
+            runtime.block_on(ready.delivery.finish(hooks::CGI));
+        }
+        answered
     })
+}
+
+/// Closes standard output: for the web server the answer is over then.
+fn end_answer() {
+    if let Ok(nowhere) = std::fs::File::options().write(true).open("/dev/null") {
+        // If it stays open, the answer lasts until this process ends, which is soon.
+        let _ = rustix::stdio::dup2_stdout(nowhere);
+    }
 }
 
 /// Answers FastCGI until the web server asks to stop.
@@ -50,7 +70,17 @@ pub(super) fn fastcgi(listener: Listener) -> ExitCode {
         runtime.block_on(async {
             let stop = door::stop_on_signals()?;
             let ready = Ready::new(&stop);
-            door::fastcgi::serve(listener, ready.app, ready.mount, ready.limits, stop).await
+            let (drain, token) = (ready.limits.drain_time, stop.clone());
+            let stopped = tokio::spawn(async move {
+                token.cancelled().await;
+                Instant::now()
+            });
+            let served = door::fastcgi::serve(listener, ready.app, ready.mount, ready.limits, stop.clone()).await;
+            stop.cancel();
+            // What the answers have left of the time that the web server gives.
+            let left = stopped.await.map_or(drain, |since| drain.saturating_sub(since.elapsed()));
+            ready.delivery.finish(left).await;
+            served
         })
     })
 }
@@ -78,6 +108,7 @@ struct Ready {
     app: Either<UntilChanged<App>, Router>,
     mount: Mount,
     limits: Limits,
+    delivery: Delivery,
 }
 
 impl Ready {
@@ -87,7 +118,8 @@ impl Ready {
         Self::set_up(&place, stop).unwrap_or_else(|failure| {
             tracing::error!("kvs cannot serve: {}", failure.text());
             let app = Either::Right(broken(stop.clone()));
-            Self { app, mount: Mount::spawned(), limits: Limits::default().spawned() }
+            let limits = Limits::default().spawned();
+            Self { app, mount: Mount::spawned(), limits, delivery: Delivery::default() }
         })
     }
 
@@ -104,10 +136,11 @@ impl Ready {
             Some(folder) => Waiters::shared(settings.serving.max_waiters, Arc::new(FileGate::new(folder))),
             None => Waiters::new(settings.serving.max_waiters),
         };
-        let config = Arc::new(Sometimes::new(Seal::on(&settings.config), Duration::from_secs(1)));
+        let delivery = settings.delivery.clone();
+        let config = Arc::new(Sometimes::new(Seal::on(settings.layers.path()), Duration::from_secs(1)));
         let inner = App::new(settings, waiters, stop.clone())?;
         let app = Either::Left(UntilChanged { inner, config, stop: stop.clone() });
-        Ok(Self { app, mount, limits })
+        Ok(Self { app, mount, limits, delivery })
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED, VARY};
+use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
 
 use super::condition::{self, Conditions, Seen, Verdict};
 use super::reply::{self, Cache, Refusal};
@@ -13,6 +13,9 @@ use crate::model::{Bucket, Revision, Time};
 
 /// What a read of a bucket whose times clients give depends on beside its address.
 const DATES: &str = "If-Match, X-If-Match";
+
+/// What a read that caches keep depends on: they would answer without judging these.
+const DEMANDS: &str = "If-Match, If-Unmodified-Since, X-If-Match";
 
 /// What was found at one moment.
 pub(crate) struct View {
@@ -52,6 +55,17 @@ pub(crate) struct Manner {
     pub(crate) timestamps: Timestamps,
 }
 
+impl Manner {
+    /// What the answer depends on beside its address, where a cache must know.
+    fn varies(self) -> Option<&'static str> {
+        match (self.timestamps, self.cache) {
+            (Timestamps::Client, _) => Some(DATES),
+            (Timestamps::Server, Cache::Shared(_)) => Some(DEMANDS),
+            (Timestamps::Server, _) => None,
+        }
+    }
+}
+
 impl From<Cache> for Manner {
     /// Our times.
     fn from(cache: Cache) -> Self {
@@ -61,6 +75,20 @@ impl From<Cache> for Manner {
 
 /// Looks, waits if the client wants to, and answers.
 pub(crate) async fn answer(
+    asked: Asked<'_>,
+    bucket: &Bucket,
+    manner: Manner,
+    looking: &dyn Look,
+) -> Result<Response, Refusal> {
+    let answered = answer_for(asked, bucket, manner, looking).await;
+    let Some(names) = manner.varies() else { return answered };
+    // Whatever the answer is: none is for who asked otherwise.
+    let mut response = answered.unwrap_or_else(|refusal| refusal.answer(&asked.parts.headers));
+    reply::vary(&mut response, names);
+    Ok(response)
+}
+
+async fn answer_for(
     asked: Asked<'_>,
     bucket: &Bucket,
     Manner { cache, timestamps }: Manner,
@@ -90,9 +118,6 @@ pub(crate) async fn answer(
             return Err(Refusal::condition(cache).silent(by_date));
         }
         let mut response = Refusal::missing("no such key", cache).silent(by_date).answer(&parts.headers);
-        if by_date {
-            reply::vary(&mut response, DATES);
-        }
         advise(&mut response, hold);
         return Ok(response);
     };
@@ -103,9 +128,6 @@ pub(crate) async fn answer(
     // What a client gave is told as it gave it.
     let modified = shown.modified.map(|m| if by_date { m } else { m.min(arrived) });
     headers.extend(modified.and_then(condition::format_date).map(|date| (LAST_MODIFIED, date)));
-    if by_date {
-        headers.push((VARY, HeaderValue::from_static(DATES)));
-    }
     let mut response = match verdict {
         Verdict::Fails => return Err(Refusal::condition(cache).silent(by_date)),
         Verdict::Same => reply::same(cache, headers),

@@ -29,6 +29,8 @@ pub(crate) enum Way {
     ModProxyFcgi,
     NginxFastcgi,
     NginxProxy,
+    /// nginx that keeps answers, before `kvs serve --http`.
+    NginxCache,
     /// `cgi-fcgi` of libfcgi as the client of `kvs serve --fastcgi`.
     CgiFcgi,
 }
@@ -81,6 +83,11 @@ impl Server {
                 let behind = format!("127.0.0.1:{}", free_port());
                 this.start_kvs(&["--http", &behind]);
                 this.start_nginx("kvs-proxy.conf", "127.0.0.1:8080;", &format!("{behind};"));
+            }
+            Way::NginxCache => {
+                let behind = format!("127.0.0.1:{}", free_port());
+                this.start_kvs(&["--http", &behind]);
+                this.start_nginx("cache.conf", "127.0.0.1:8080;", &format!("{behind};"));
             }
             Way::CgiFcgi => this.start_kvs_on_socket(),
         }
@@ -209,6 +216,7 @@ impl Server {
         assert!(block.contains(from) && block.contains("listen 80;"), "{file} has another form");
         let block = block.replace(from, to).replace("listen 80;", &format!("listen 127.0.0.1:{};", self.port));
         let run = self.site.run();
+        let block = block.replace("/var/cache/nginx/kvs", &run.join("nginx_cache").display().to_string());
         let run_text = run.display();
         let user = if am_root() { "user www-data;" } else { "" };
         let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -132,7 +132,7 @@ fn settings() -> Vec<(String, String)> {
 fn every_setting_is_told() {
     let page = read("docs/settings.md");
     let cell = |row: &str, n: usize| row.split('|').nth(n).unwrap().trim().trim_matches('`').to_owned();
-    let rows: Vec<_> = page.lines().filter(|line| line.starts_with('|') && cell(line, 2).starts_with("--")).collect();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `") && cell(line, 2).starts_with("--")).collect();
     let settings = settings();
     same(
         "the settings in docs/settings.md",

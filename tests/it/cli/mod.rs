@@ -3,6 +3,7 @@
 
 mod edit;
 mod formats;
+mod hooks;
 mod once;
 mod serving;
 mod settings;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Place, Run};
 
 /// A server that is stopped at the end.
-struct Server {
+pub(super) struct Server {
     child: Child,
     line: String,
 }
@@ -24,7 +24,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(place: &Place, args: &[&str]) -> Self {
+    pub(super) fn start(place: &Place, args: &[&str]) -> Self {
         let args = [&["serve"], args].concat();
         let mut child = place.command(&args).spawn().unwrap();
         let mut line = String::new();
@@ -45,13 +45,13 @@ impl Server {
         self.ask(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
-    fn post(&self, form: &str) -> String {
+    pub(super) fn post(&self, form: &str) -> String {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded";
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()))
     }
 
     /// Stops it and gives what it wrote to its log.
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let mut log = String::new();
@@ -83,6 +83,20 @@ fn serve_answers_and_takes_new_secrets_without_a_restart() {
     assert!(log.contains("writes are off"), "{log}");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "3");
     assert!(!place.path("s").exists());
+}
+
+#[test]
+fn plain_http_is_served_below_the_path_that_is_set() {
+    let place = Place::new();
+    place.file("config.yaml", "base: /kvs\nbuckets:\n  default: {reads: listed, max_age: 9s}\n");
+    place.run(&["set", "a", "1"]).ok();
+    let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
+    for target in ["/kvs/?k=a", "/kvs?k=a", "/kvs/kv/default/a"] {
+        let answer = server.get(target);
+        assert!(answer.ends_with("\r\n\r\n1") && answer.contains("s-maxage=9"), "{target}: {answer}");
+    }
+    assert!(server.get("/kvs/kv/default?keys").contains("{\"keys\":[\"a\"]"));
+    assert!(server.get("/kvs/kvs/?k=a").starts_with("HTTP/1.1 404"));
 }
 
 #[test]

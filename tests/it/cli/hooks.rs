@@ -1,0 +1,220 @@
+//! Write hooks of real processes: commands, a server that is stopped, a CGI program behind its answer, TLS.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Place;
+use super::serving::Server;
+use crate::receiver::{Receiver, Reply};
+
+const SECRET: &str = "webhook_secret: 0123456789abcdef\n";
+
+fn lines(receiver: &Receiver) -> Vec<String> {
+    receiver.seen().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
+}
+
+/// A folder whose kvs tells this receiver.
+fn telling(receiver: &Receiver, more: &str) -> Place {
+    let place = Place::new();
+    place.file("config.yaml", format!("purge: {}\n{more}", receiver.url()));
+    place.file("auth.txt", "some-secret\n");
+    place
+}
+
+fn end(child: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn every_command_that_writes_tells_before_it_ends() {
+    let receiver = Receiver::start();
+    let place = telling(&receiver, "");
+    let editor = place.editor("sed -i 's/^d:.*/d: new/' \"$1\"");
+    let import = place.file("in.yaml", "d: 1\n");
+    let mut told = 0;
+    for (args, key) in [
+        (&["set", "a", "1"][..], "a"),
+        (&["incr", "n"], "n"),
+        (&["delete", "a"], "a"),
+        (&["import", &import], "d"),
+        (&["edit"], "d"),
+    ] {
+        let run = place.with(args, &[("EDITOR", &editor)], b"").ok();
+        let expected = [format!("PURGE /kv/default/{key}"), format!("PURGE /?k={key}")];
+        assert_eq!(lines(&receiver)[told..], expected, "{args:?} {run:?}");
+        told += 2;
+    }
+    for args in [&["get", "n"][..], &["delete", "gone"], &["set", "a", "1", "--no-hooks"], &["compact"]] {
+        place.run(args).ok();
+    }
+    place.with(&["set", "b", "1"], &[("KVS_HOOK_BUCKETS", "other")], b"").ok();
+    assert_eq!(lines(&receiver).len(), told);
+}
+
+#[test]
+fn a_receiver_that_hangs_costs_a_command_a_bounded_time_and_a_warning() {
+    let receiver = Receiver::start();
+    receiver.usually(Reply::Silence);
+    let place = telling(&receiver, "");
+    let begun = Instant::now();
+    let run = place.run(&["set", "a", "1", "--hook-drain", "300ms"]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(run.text(), "");
+    assert!(run.err.contains("not delivered before the end") && run.err.lines().count() == 1, "{run:?}");
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "1");
+    receiver.usually(Reply::Status(403, ""));
+    let run = place.run(&["set", "a", "2"]).ok();
+    assert!(run.err.contains("it answered 403") && run.err.lines().count() == 1, "{run:?}");
+}
+
+#[test]
+fn a_server_answers_writes_while_a_receiver_hangs_and_ends_in_time() {
+    let receiver = Receiver::start();
+    receiver.usually(Reply::Silence);
+    let place = telling(&receiver, "hook_drain: 500ms\n");
+    let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
+    let begun = Instant::now();
+    for n in 0..20 {
+        assert!(server.post(&format!("a{n}=1&auth=some-secret")).starts_with("HTTP/1.1 200"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    receiver.wait_for(1);
+    let begun = Instant::now();
+    let log = server.stop();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(log.contains("40 of a purge hook not delivered before the end"), "{log}");
+}
+
+#[test]
+fn a_server_that_is_stopped_delivers_what_is_left() {
+    let receiver = Receiver::start();
+    // Tried again and again, until the server has been told to end.
+    receiver.usually(Reply::Status(503, ""));
+    let place = telling(&receiver, &format!("webhook: {}/hook\n{SECRET}hook_drain: 20s\n", receiver.url()));
+    let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
+    assert!(server.post("a=1&auth=some-secret").starts_with("HTTP/1.1 200"));
+    receiver.wait_for(2);
+    let mender = std::thread::spawn({
+        let receiver = receiver.clone();
+        move || {
+            std::thread::sleep(Duration::from_millis(700));
+            receiver.usually(Reply::Status(200, ""));
+        }
+    });
+    let log = server.stop();
+    mender.join().unwrap();
+    assert!(!log.contains("not delivered"), "{log}");
+    let seen = lines(&receiver);
+    for line in ["PURGE /kv/default/a", "PURGE /?k=a", "POST /hook"] {
+        assert!(seen.iter().any(|l| l == line), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_cgi_program_ends_its_answer_before_it_tells() {
+    let receiver = Receiver::replying([Reply::Silence]);
+    let place = telling(&receiver, "hook_timeout: 800ms\n");
+    let form = "a=1&auth=some-secret";
+    let length = form.len().to_string();
+    let mut command = place.command(&[]);
+    command.envs([
+        ("GATEWAY_INTERFACE", "CGI/1.1"),
+        ("REQUEST_METHOD", "POST"),
+        ("SCRIPT_NAME", "/kvs.cgi"),
+        ("SCRIPT_FILENAME", "/srv/kvs.cgi"),
+        ("REQUEST_URI", "/kvs.cgi"),
+        ("CONTENT_LENGTH", &length),
+        ("CONTENT_TYPE", "application/x-www-form-urlencoded"),
+        ("KVS_HOME", place.0.path().to_str().unwrap()),
+    ]);
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(form.as_bytes()).unwrap();
+    let mut answer = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    let answered = Instant::now();
+    assert!(answer.starts_with("Status: 200") && answer.ends_with("\r\n\r\nOK"), "{answer}");
+    assert!(child.try_wait().unwrap().is_none(), "it has not told yet");
+    // So does Apache, once the client has its answer.
+    end(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(answered.elapsed() < Duration::from_secs(4));
+    let told = ["PURGE /kv/default/a", "PURGE /kv/default/a", "PURGE /?k=a"];
+    assert_eq!(lines(&receiver), told, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A server in Python that speaks TLS with a certificate of its own and prints its port, then each path.
+const TLS: &str = "
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers['Content-Length']))
+        print(self.path, flush=True)
+        self.send_response(204)
+        self.end_headers()
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('cert.pem', 'key.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+#[test]
+fn a_webhook_over_tls_needs_a_certificate_that_is_trusted() {
+    let place = Place::new();
+    let openssl =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2"];
+    let mut command = Command::new("openssl");
+    command.args(openssl).args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    assert!(command.current_dir(place.0.path()).stderr(Stdio::null()).status().unwrap().success());
+    let mut python = Command::new("python3");
+    python.args(["-c", TLS]).current_dir(place.0.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = python.spawn().unwrap();
+    let mut output = std::io::BufReader::new(server.stdout.take().unwrap());
+    let mut line = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        line.trim().to_owned()
+    };
+    let port = line();
+    place.file("config.yaml", format!("webhook: https://localhost:{port}/in\n{SECRET}hook_tries: 1\n"));
+    let cert = place.path("cert.pem");
+    place.with(&["set", "a", "1"], &[("SSL_CERT_FILE", cert.to_str().unwrap())], b"").ok();
+    assert_eq!(line(), "/in");
+    let run = place.run(&["set", "a", "2"]).ok();
+    assert!(run.err.contains("webhook hook not delivered") && run.err.contains("ertificate"), "{run:?}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn settings_without_sense_are_refused_and_no_secret_is_shown() {
+    let place = Place::new();
+    place.file("secret.txt", "hunter2\n");
+    for (args, says) in [
+        (&["--webhook", "https://h/"][..], "--webhook: this needs a webhook_secret"),
+        (
+            &["--webhook", "https://h/", "--webhook-secret", "hunter2"],
+            "--webhook-secret: a secret for webhooks has at least 16",
+        ),
+        (&["--webhook", "https://h/", "--webhook-secret", "file:secret.txt"], "at least 16"),
+        (&["--webhook", "https://h/", "--webhook-secret", "file:none.txt"], "cannot read none.txt"),
+        (&["--webhook", "hunter2", "--webhook-secret", "0123456789abcdef"], "--webhook: a URL of a hook begins with"),
+        (&["--purge", "http://me:hunter2@h/"], "--purge: a URL of a hook holds no user"),
+        (&["--purge", "http://h/?a"], "--purge: an address is put behind"),
+        (&["--hook-queue", "0"], "--hook-queue: this must be more than nothing"),
+        (&["--hook-tries", "0"], "--hook-tries: this must be more than nothing"),
+    ] {
+        let run = place.run(&[&["set", "a", "1"], args].concat()).fails(2, says);
+        assert!(!run.err.contains("hunter2"), "{run:?}");
+    }
+    // Read from the folder of the file of settings.
+    place.file("secret.txt", "0123456789abcdef\n");
+    place.file("config.yaml", "webhook: https://h/hunter2\nwebhook_secret: file:secret.txt\n");
+    let shown = place.run(&["serve", "--check-config"]).ok();
+    assert!(!shown.text().contains("hunter2") && !shown.text().contains("0123456789abcdef"), "{shown:?}");
+    place.run(&["get", "a", "--config", place.path("config.yaml").to_str().unwrap()]).fails(1, "");
+}
