@@ -133,16 +133,22 @@ impl FromStr for StoreUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.split_once(':')
-            .and_then(|(name, rest)| {
-                let scheme = SCHEMES.iter().find(|s| s.name == name)?;
-                scheme.follows.fits(rest).then(|| Self { scheme, rest: rest.to_owned() })
-            })
-            .ok_or_else(|| {
-                let known: Vec<_> = SCHEMES.iter().map(|s| s.form).filter(|form| !form.is_empty()).collect();
-                // A URL may hold a password, so the text itself is not shown.
-                Error::new(Kind::Invalid, format!("no store of this kind; the kinds are: {}", known.join(", ")))
-            })
+        let found = text.split_once(':').and_then(|(name, rest)| {
+            let scheme = SCHEMES.iter().find(|s| s.name == name)?;
+            scheme.follows.fits(rest).then(|| Self { scheme, rest: rest.to_owned() })
+        });
+        let Some(url) = found else {
+            let known: Vec<_> = SCHEMES.iter().map(|s| s.form).filter(|form| !form.is_empty()).collect();
+            // A URL may hold a password, so the text itself is not shown.
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("no store of this kind; the kinds are: {}", known.join(", ")),
+            ));
+        };
+        if url.scheme.follows == Follows::Place {
+            postgres::check_url(text)?;
+        }
+        Ok(url)
     }
 }
 

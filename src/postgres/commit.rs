@@ -20,6 +20,9 @@ use super::queue::Group;
 use super::row::{column, entry, number, revision};
 use crate::model::{Batch, Bucket, Entry, Key, Result, Revision, Write};
 
+/// Each statement sees what was committed when it began, so what is read behind the lock is what stands there.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// Carries the group out and answers everybody in it.
 pub(super) async fn carry_out(engine: &Arc<Engine>, bucket: &Bucket, group: &mut Group) {
     let work = Work { engine, bucket };
@@ -112,7 +115,7 @@ impl Work<'_> {
         let lock = client.prepare_cached(&statements.lock).await.map_err(Fault::before)?;
         let held = client.prepare_cached(&statements.held).await.map_err(Fault::before)?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &keys];
-        let begin = client.batch_execute("BEGIN");
+        let begin = client.batch_execute(BEGIN);
         let (begun, locked, found) =
             join3(begin, client.query_opt(&lock, &[&bucket]), client.query(&held, &parameters)).await;
         begun.map_err(Fault::before)?;
@@ -135,7 +138,7 @@ impl Work<'_> {
             // Not within the transaction, where it would have to wait for all who read the table.
             client.batch_execute("ROLLBACK").await.map_err(Fault::before)?;
             self.make_partition().await?;
-            client.batch_execute("BEGIN").await.map_err(Fault::before)?;
+            client.batch_execute(BEGIN).await.map_err(Fault::before)?;
         }
         let born = client.prepare_cached(&statements.born).await.map_err(Fault::before)?;
         let lock = client.prepare_cached(&statements.lock).await.map_err(Fault::before)?;

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime};
 use futures_util::future::join;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -77,6 +77,8 @@ impl Engine {
         let pool = Pool::builder(manager)
             .max_size(place.url.pool)
             .post_create(greet)
+            // The one that was used last has the most prepared.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(wait)
             .create_timeout(Some(3 * super::url::CONNECT_TIMEOUT))
             .runtime(Runtime::Tokio1)

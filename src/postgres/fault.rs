@@ -3,7 +3,8 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{HookError, PoolError};
+use tokio::time::Instant;
 use tokio_postgres::Error as ServerError;
 use tokio_postgres::error::SqlState;
 
@@ -40,17 +41,15 @@ impl Fault {
     /// No connection could be had. Nothing was sent.
     pub(super) fn connecting(source: PoolError) -> Self {
         match source {
-            PoolError::Backend(error) => Self { again: true, ..Self::before(error) },
-            PoolError::Timeout(_) => Self {
-                error: Error::new(Kind::Busy, "PostgreSQL gave no connection in time; try again"),
-                again: false,
-                reason: None,
-            },
-            other => Self {
-                error: Error::new(Kind::Failed, "cannot connect to PostgreSQL").because(other),
-                again: false,
-                reason: None,
-            },
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => Self::before(error),
+            PoolError::Timeout(_) => {
+                let text = "PostgreSQL gave no connection in time; try again";
+                Self { error: Error::new(Kind::Busy, text), again: false, reason: None }
+            }
+            other => {
+                let error = Error::new(Kind::Failed, "cannot connect to PostgreSQL").because(other);
+                Self { error, again: false, reason: None }
+            }
         }
     }
 
@@ -114,22 +113,33 @@ fn shown(source: ServerError) -> Box<dyn std::error::Error + Send + Sync> {
 }
 
 /// How often something is tried, and how long is waited in between.
-#[derive(Debug, Default)]
-pub(super) struct Attempts(u32);
+#[derive(Debug)]
+pub(super) struct Attempts {
+    made: u32,
+    begun: Instant,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { made: 0, begun: Instant::now() }
+    }
+}
 
 impl Attempts {
     /// So many in all; with the pauses between them it takes less than a second and a half until the last.
     const MOST: u32 = 6;
+    /// After this none is begun: a server that does not answer takes its time at each.
+    const LONGEST: Duration = Duration::from_secs(5);
 
     /// Waits a little, if another attempt makes sense.
     pub(super) async fn another(&mut self, fault: &Fault) -> bool {
-        self.0 += 1;
-        if !fault.again || self.0 >= Self::MOST {
+        self.made += 1;
+        if !fault.again || self.made >= Self::MOST || self.begun.elapsed() >= Self::LONGEST {
             return false;
         }
         // The first repetition comes at once: a stale connection, or a deadlock, is over.
-        if self.0 > 1 {
-            tokio::time::sleep(Duration::from_millis(10 << (2 * (self.0 - 2)).min(8))).await;
+        if self.made > 1 {
+            tokio::time::sleep(Duration::from_millis(10 << (2 * (self.made - 2)).min(9))).await;
         }
         true
     }

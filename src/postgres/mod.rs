@@ -5,7 +5,7 @@
 //! entries and revision of the same moment. Every statement begins with the bucket, so that clusters which distribute
 //! tables by it find all of a bucket on one node.
 //!
-//! From the outside in: [`store`](self) answers the contract; `queue` gathers the batches that wait, `commit` and `once`
+//! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
 //! carry them out, `judged` decides; `read`, `wait`, `listen` and `upkeep` are the rest; `engine` and `fault` are about
 //! connections, `url`, `tls` and `schema` about settings and names. What it does is described in `docs/postgres.md`.
 
@@ -26,4 +26,4 @@ mod url;
 mod wait;
 
 pub use store::{Options, PostgresStore};
-pub use url::without_password;
+pub use url::{check_url, without_password};

@@ -255,6 +255,14 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
+/// Whether a store could be opened at this URL, as far as can be told without the server.
+///
+/// # Errors
+/// As for opening it.
+pub fn check_url(url: &str) -> Result<()> {
+    Url::parse(url).map(drop)
+}
+
 /// The URL without its password, to be shown.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };

@@ -79,7 +79,9 @@ impl Waits {
     /// A word did not get through. If the server carries none, they are not tried any more.
     pub(super) fn unheard(&self, error: &tokio_postgres::Error) {
         tracing::debug!("telling others of a change: {error}");
-        if error.code().is_some_and(|code| matches!(code.code(), "42601" | "0A000")) {
+        // These classes are of servers that come and go; what is left is that it does not understand.
+        let passing = |code: &str| ["08", "25", "53", "57"].iter().any(|class| code.starts_with(class));
+        if error.code().is_some_and(|code| !passing(code.code())) {
             self.silent.store(true, Ordering::Relaxed);
         }
     }

@@ -212,7 +212,8 @@ fn every_link_leads_somewhere() {
 #[test]
 fn the_pages_speak_of_the_project_only() {
     for page in pages() {
-        let text = std::fs::read_to_string(&page).unwrap().to_lowercase();
+        // The name of a parameter of PostgreSQL is what it is.
+        let text = std::fs::read_to_string(&page).unwrap().to_lowercase().replace("target_session_attrs", "");
         for word in FORBIDDEN {
             assert!(!text.contains(word), "{}: {word:?}", page.display());
         }

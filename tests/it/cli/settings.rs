@@ -32,7 +32,7 @@ fn wrong_usage_is_told_on_standard_error_with_code_2() {
 #[test]
 fn the_password_of_a_store_is_not_repeated() {
     let place = Place::new();
-    let url = "postgresql://me:hunter2@db/kvs";
+    let url = "mysql://me:hunter2@db/kvs";
     for run in [place.run(&["list", "--store", url]), place.with(&["list"], &[("KVS_STORE", url)], b"")] {
         let run = run.fails(2, "the kinds are: yaml:DIR, memory:");
         assert!(!run.err.contains("hunter2"), "{run:?}");

@@ -56,10 +56,10 @@ fn no_output_of_any_kind_shows_the_password() {
     for (url, args, code) in [
         (good(&format!("table={}", table())), &["set", "k", "v", "-vv"][..], 0),
         (good(&format!("table={}", table())), &["store", "init", "-vv"], 0),
-        (good("tabel=x"), &["get", "k", "-vv"], 1),
+        (good("tabel=x"), &["get", "k", "-vv"], 2),
         (good(&format!("table={}", table())), &["check", "--bucket", "none", "-vv"], 1),
         (server.tcp_url("hunter2", ""), &["get", "k", "-vv"], 1),
-        (server.tcp_url(PASSWORD, ""), &["get", "k", "-vv"], 1),
+        (server.tcp_url(PASSWORD, ""), &["get", "k", "-vv"], 2),
         ("postgresql://kvs:hunter2@127.0.0.1:1/db".to_owned(), &["get", "k", "-vv"], 1),
         ("postgresql:kvs:hunter2@127.0.0.1:1/db".to_owned(), &["get", "k", "-vv"], 2),
     ] {

@@ -157,41 +157,43 @@ async fn who_listens_goes_on_when_its_connection_is_cut() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Another who holds all buckets of a table until it is dropped.
+async fn holder(server: &Server, table: &str) -> tokio_postgres::Client {
+    let config: tokio_postgres::Config = server.url("application_name=holder").parse().unwrap();
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("BEGIN; SELECT * FROM {table}_buckets FOR UPDATE")).await.unwrap();
+    client
+}
+
+#[tokio::test]
 async fn who_holds_a_bucket_for_too_long_makes_others_busy_and_no_other_bucket() {
     let (server, table) = (Server::shared(), table());
-    let options = Options { lock_wait: Duration::from_millis(300), ..Options::default() };
+    let options = Options { lock_wait: Duration::from_millis(500), ..Options::default() };
     let client = Client::new(open(&server.url(&format!("table={table}")), options));
     client.set("k", "0").await.unwrap();
-    let sql = format!("BEGIN; SELECT * FROM {table}_buckets FOR UPDATE; SELECT pg_sleep(3); COMMIT");
-    let holder = std::thread::spawn(move || server.psql(&sql));
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    for attempt in 0..2 {
-        let error = if attempt == 0 {
-            client.set("k", "1").await.unwrap_err()
-        } else {
-            client.increment("n", 1).await.unwrap_err()
-        };
-        assert_eq!(error.kind(), Kind::Busy, "{error}");
-    }
+    let holder = holder(server, &table).await;
+    let put = client.set("k", "1").await.unwrap_err();
+    let judged = client.increment("n", 1).await.unwrap_err();
+    assert_eq!((put.kind(), judged.kind()), (Kind::Busy, Kind::Busy), "{put}; {judged}");
     assert_eq!(client.get_string("k").await.unwrap().as_deref(), Some("0"), "reading goes on");
     client.with_bucket(Bucket::new("other").unwrap()).set("k", "1").await.unwrap();
-    holder.join().unwrap();
+    holder.batch_execute("COMMIT").await.unwrap();
     client.set("k", "1").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_given_up() {
     let (server, table) = (Server::shared(), table());
-    let client = client(&server.url(&format!("table={table}&statement_timeout=200ms")));
-    client.set("k", "0").await.unwrap();
-    let sql = format!("BEGIN; SELECT * FROM {table}_buckets FOR UPDATE; SELECT pg_sleep(1); COMMIT");
-    let holder = std::thread::spawn(move || server.psql(&sql));
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let error = client.set("k", "1").await.unwrap_err();
+    let url = server.url(&format!("table={table}"));
+    client(&url).set("k", "0").await.unwrap();
+    let hasty = client(&format!("{url}&statement_timeout=300ms"));
+    let holder = holder(server, &table).await;
+    let error = hasty.set("k", "1").await.unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
     assert!(error.to_string().contains("statement_timeout"), "{error}");
-    holder.join().unwrap();
+    holder.batch_execute("COMMIT").await.unwrap();
+    hasty.set("k", "1").await.unwrap();
 }
 
 #[test]
