@@ -7,6 +7,8 @@
 #     kvs.store({"garden/temp": 12.5, "garden/hum": 71})
 #     for value in kvs.watch("garden/valve"):
 #         valve.value(value == b"open")
+#
+# Over REST: kvs.put("garden/pump", "on", 60) is gone after a minute, kvs.increment("boots") counts.
 
 import socket
 import time
@@ -26,15 +28,15 @@ class Kvs:
     def __init__(self, host, port=80, path="/", secret=""):
         self.host, self.port, self.path, self.secret = host, port, path, secret
 
-    def request(self, method, query="", body=""):
-        """The status, the headers (names in lower case) and the body of the answer."""
+    def request(self, method, query="", body="", kind="application/x-www-form-urlencoded"):
+        """The status, the headers (names in lower case) and the body of the answer. A query may follow a path."""
         lines = [
             "%s %s%s HTTP/1.0" % (method, self.path, query),
             "Host: %s" % self.host,
-            "Content-Type: application/x-www-form-urlencoded",
-            "Content-Length: %d" % len(body),
+            "Content-Type: " + kind,
+            "Content-Length: %d" % len(body.encode()),
         ]
-        if body:
+        if method != "GET":
             lines.append("X-KVS-Auth: " + self.secret)
         message = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
         connection = socket.socket()
@@ -78,6 +80,24 @@ class Kvs:
         status, _, body = self.request("POST", body=form)
         if status != 200:
             raise OSError(body)
+
+    def entry(self, key, rest=""):
+        """The address of a key; `?key=` takes every one."""
+        return "kv/default?key=" + quote(key) + rest
+
+    def put(self, key, value, seconds=None):
+        """Stores a value, which is gone after so many seconds."""
+        ttl = "" if seconds is None else "&ttl=%d" % seconds
+        status, _, body = self.request("PUT", self.entry(key, ttl), str(value), "text/plain")
+        if status not in (200, 201):
+            raise OSError(body)
+
+    def increment(self, key, by=1):
+        """Counts, together with all others who do, and returns the new number."""
+        status, _, body = self.request("POST", self.entry(key, "&op=incr&by=%d" % by))
+        if status != 200:
+            raise OSError(body)
+        return int(body)
 
     def watch(self, key):
         """The value (None: there is none), and each time it is another one."""

@@ -24,6 +24,37 @@ function kvsStore(base as string, secret as string, pairs as object) as boolean
     return http.PostFromString(form.Join("&")) = 200
 end function
 
+' Stores a text that is gone after so many seconds (0: never). True once it is on the disk of the server.
+function kvsPut(base as string, secret as string, key as string, value as string, seconds as integer) as boolean
+    http = kvsTransfer()
+    url = base + "kv/default?key=" + http.Escape(key)
+    if seconds > 0 then url = url + "&ttl=" + seconds.ToStr()
+    http.SetUrl(url)
+    http.SetRequest("PUT")
+    http.AddHeader("X-KVS-Auth", secret)
+    http.AddHeader("Content-Type", "text/plain; charset=utf-8")
+    code = http.PostFromString(value)
+    return code = 200 or code = 201
+end function
+
+' Adds to a number, together with all others who do. The new number, or invalid if it could not be changed.
+function kvsIncrement(base as string, secret as string, key as string, by as integer) as dynamic
+    port = CreateObject("roMessagePort")
+    http = kvsTransfer()
+    http.SetUrl(base + "kv/default?key=" + http.Escape(key) + "&op=incr&by=" + by.ToStr())
+    http.AddHeader("X-KVS-Auth", secret)
+    http.AddHeader("Content-Type", "text/plain")
+    http.SetMessagePort(port)
+    if not http.AsyncPostFromString("") then return invalid
+    event = Wait(20000, port)
+    if type(event) <> "roUrlEvent" then
+        http.AsyncCancel()
+        return invalid
+    end if
+    if event.GetResponseCode() <> 200 then return invalid
+    return event.GetString().ToInt()
+end function
+
 ' Sets the field of a node to the value of a key, now and each time it changes. Does not return.
 sub kvsWatch(base as string, key as string, node as object, field as string)
     seen = "none"

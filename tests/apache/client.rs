@@ -75,6 +75,17 @@ pub(crate) fn try_send(port: u16, request: &[u8]) -> Option<Answer> {
     exchange(port, request).0
 }
 
+/// Sends what may never come to an end, closes this end, and returns what the server says to that, if anything.
+pub(crate) fn send_and_close(port: u16, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = connect(port).ok()?;
+    // A server that refuses it may stop reading.
+    _ = stream.write_all(bytes);
+    _ = stream.shutdown(Shutdown::Write);
+    let mut received = vec![];
+    _ = stream.read_to_end(&mut received);
+    Answer::from_wire(&received, bytes.starts_with(b"HEAD "))
+}
+
 /// Sends a part of a request, then closes this end.
 pub(crate) fn send_part(port: u16, bytes: &[u8]) {
     let mut stream = connect(port).expect("the server listens");

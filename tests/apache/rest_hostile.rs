@@ -10,7 +10,7 @@ mod names;
 
 use std::fs;
 
-use crate::client::{printable, try_send};
+use crate::client::{printable, send_and_close, try_send};
 use crate::servers::{Server, Way};
 use crate::site::SECRET;
 
@@ -46,17 +46,16 @@ fn refuses(server: &Server, cases: &[Case]) {
     assert!(before == after, "{:?}: {}", server.way, String::from_utf8_lossy(&after));
 }
 
-/// Of the others the server makes what it likes, but no failure, and never two requests of one.
+/// Of the others the server makes what it likes, but kvs never fails, and never gets two requests of one.
 fn smuggles_nothing(server: &Server, cases: &[Case]) {
     for (name, request) in cases {
-        let status = try_send(server.port, request).map(|answer| answer.status);
-        assert!(
-            status.is_none_or(|status| status < 500 || status == 501 || status == 505),
-            "{:?}: {name}: {status:?}",
-            server.way
-        );
-        assert_eq!(send(server, "GET /kv/default/smuggled", "").0, 404, "{:?}: {name}", server.way);
+        if let Some(answer) = send_and_close(server.port, request) {
+            // A server that cannot read a body says 500 itself; every answer of ours has this header.
+            let ours = answer.header("x-content-type-options").is_some();
+            assert!(answer.status < 500 || !ours, "{:?}: {name}: {answer:?}", server.way);
+        }
     }
+    assert_eq!(send(server, "GET /kv/default/smuggled", "").0, 404, "{:?}", server.way);
 }
 
 fn is_refused(way: Way) {

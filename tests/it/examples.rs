@@ -146,6 +146,8 @@ fn the_micropython_example_stores_and_watches() {
     let board = format!(
         "import sys\nsys.path.insert(0, {:?})\nfrom esp32 import Kvs\nkvs = Kvs({host:?}, {port}, secret={SECRET:?})\n\
          kvs.store({{'a b': '50% & +', 'n': 12.5}})\n\
+         kvs.put('\u{e4}//b', '\u{e4}', 60)\nassert kvs.get('\u{e4}//b') == '\u{e4}'.encode()\n\
+         assert kvs.increment('boots') == 1 and kvs.increment('boots', -3) == -2\n\
          assert kvs.get('a b', 'nothing') == b'50% & +' and kvs.get('n') == b'12.5' and kvs.get('nothing') is None\n\
          for value in kvs.watch('w'):\n    print(value.decode())\n",
         example("").display()
@@ -160,6 +162,104 @@ fn the_javascript_example_stores_and_watches() {
     assert_eq!(endpoint.run("node", &[&poll, &endpoint.url, "a=50% & +"]), "OK\n");
     assert_eq!(endpoint.run(example("client.sh"), &["get", "a"]), "50% & +");
     watches(&endpoint, endpoint.command("node", &[&poll, &endpoint.url, "w"]), "w");
+}
+
+/// The three clients of the REST surface, which take the same words.
+fn rest_clients(endpoint: &Endpoint) -> [Vec<String>; 3] {
+    let path = |name| example(name).display().to_string();
+    [
+        vec!["sh".to_owned(), path("rest.sh")],
+        vec!["python3".to_owned(), "-u".to_owned(), path("rest.py"), endpoint.url.clone()],
+        vec!["node".to_owned(), path("rest.js"), endpoint.url.clone()],
+    ]
+}
+
+fn words<'a>(client: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    client[1..].iter().map(String::as_str).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn the_rest_examples_store_count_and_move() {
+    let endpoint = Endpoint::start();
+    for client in rest_clients(&endpoint) {
+        let run = |args: &[&str]| endpoint.run(&client[0], &words(&client, args)).trim_end().to_owned();
+        let fails =
+            |args: &[&str]| !endpoint.command(&client[0], &words(&client, args)).output().unwrap().status.success();
+        let odd = "a//b \u{e4}?&#\"'\\%";
+        run(&["put", odd, "50% & +"]);
+        assert_eq!(run(&["get", odd]), "50% & +");
+        run(&["put", "short", "1", "60"]);
+        assert!(
+            endpoint
+                .run("curl", &["-s", &format!("{}kv/default/short?meta", endpoint.url)])
+                .contains("\"expires\":\"2")
+        );
+        assert_eq!((run(&["incr", "n"]), run(&["incr", "n", "41"])), ("1".to_owned(), "42".to_owned()));
+        run(&["move", "n", "m", "12"]);
+        assert_eq!(run(&["many", "m", "n", "nothing"]), r#"{"m":"12","n":"30"}"#);
+        assert!(fails(&["move", "n", "m", "31"]), "{client:?} moved what is not there");
+        for key in ["n", "m", odd] {
+            run(&["delete", key]);
+            assert!(fails(&["get", key]) && fails(&["delete", key]), "{client:?}: {key} is still there");
+        }
+    }
+}
+
+#[test]
+fn the_rest_examples_change_one_value_together() {
+    let endpoint = Endpoint::start();
+    let add = endpoint.folder.path().join("add.sh");
+    std::fs::File::create(&add).unwrap().write_all(b"read n || :\necho $((n + 1))\n").unwrap();
+    let add = add.display().to_string();
+    std::thread::scope(|scope| {
+        for client in rest_clients(&endpoint) {
+            let (endpoint, add) = (&endpoint, &add);
+            scope.spawn(move || {
+                let shell = ["update", "sum", "sh", add.as_str()];
+                let args = if client[0] == "sh" { &shell[..] } else { &["add", "sum", "1"] };
+                for _ in 0..8 {
+                    endpoint.run(&client[0], &words(&client, args));
+                }
+            });
+        }
+    });
+    assert_eq!(endpoint.run(example("rest.sh"), &["get", "sum"]).trim(), "24");
+}
+
+#[test]
+fn the_rest_examples_watch() {
+    let endpoint = Endpoint::start();
+    for client in rest_clients(&endpoint) {
+        let key = format!("w {}", client[0]);
+        let watching = Watching::start(endpoint.command(&client[0], &words(&client, &["watch", &key])));
+        for value in ["one", "two", "three"] {
+            endpoint.run(example("rest.sh"), &["put", &key, value]);
+            watching.sees(value);
+        }
+    }
+}
+
+/// No Roku is at hand; what opens must at least be closed, and every address be one of the contract.
+#[test]
+fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
+    let text = std::fs::read_to_string(example("roku.brs")).unwrap();
+    let mut open = vec![];
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('\'')) {
+        let first = line.split_whitespace().next().unwrap_or("");
+        match first {
+            "end" => assert_eq!(open.pop(), line.split_whitespace().nth(1), "{line}"),
+            "function" | "sub" | "while" | "for" => open.push(first),
+            // On one line it needs no end.
+            "if" if line.ends_with("then") => open.push(first),
+            _ => {}
+        }
+        assert_eq!(line.matches('"').count() % 2, 0, "{line}");
+        assert_eq!(line.matches('(').count(), line.matches(')').count(), "{line}");
+    }
+    assert!(open.is_empty(), "{open:?}");
+    for address in ["base + \"?k=\"", "base + \"kv/default?key=\"", "&op=incr&by=", "&ttl=", "&wait=25&seen="] {
+        assert!(text.contains(address), "{address}");
+    }
 }
 
 #[test]
