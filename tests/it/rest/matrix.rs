@@ -265,3 +265,19 @@ async fn a_condition_on_many_keys_is_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_date_that_is_told_is_not_later_than_the_request() {
+    let kvs = Endpoint::new();
+    kvs.put("/kv/default/a", "1").await;
+    let told = async || kvs.get("/kv/default/a").await.header("last-modified").to_owned();
+    let first = told().await;
+    for (value, status) in [("2", 200), ("3", 412), ("4", 412)] {
+        let guard = [("if-unmodified-since", first.as_str())];
+        assert_eq!(kvs.ask("PUT", "/kv/default/a", &guard, value).await.status, status);
+        assert_eq!(told().await, first, "what replaced it lies in the next second, which has not come");
+    }
+    kvs.clock.move_on(Duration::from_secs(1));
+    assert_ne!(told().await, first);
+    assert_eq!(kvs.get("/kv/default/a").await.text(), "2");
+}

@@ -248,3 +248,25 @@ async fn bodies_of_the_shape_of_poky_s_examples_load() {
     let found = kvs.json("POST", "/multi/poky", body("get-by-date")).await.json();
     assert_eq!(found, json!({"7.2041.card": "7.2041.card", "7.2043.card": "7.2043.card"}));
 }
+
+#[tokio::test]
+async fn a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date() {
+    let kvs = Endpoint::new();
+    kvs.put_at("/kv/poky/a", MONDAY, "1").await;
+    let ops = json!([{"op": "delete", "key": "a"}, {"op": "set", "key": "a", "value": "2"}]);
+    assert_eq!(kvs.json("POST", "/txn/poky", json!({ "ops": ops })).await.status, 200);
+    assert_eq!(kvs.get("/kv/poky/a").await.header("last-modified"), "Fri, 20 Nov 2026 12:00:00 GMT");
+}
+
+#[tokio::test]
+async fn a_check_that_fails_goes_before_an_operation_that_cannot_be_done() {
+    let kvs = Endpoint::new();
+    for bucket in ["poky", "small"] {
+        kvs.put(&format!("/kv/{bucket}/a"), "text").await;
+        let txn = json!({"checks": [{"key": "a", "absent": true}], "ops": [{"op": "incr", "key": "a"}]});
+        let answer = kvs.json("POST", &format!("/txn/{bucket}"), txn).await;
+        assert_eq!((answer.status, &answer.json()["found"]["value"]), (409, &json!("text")), "{bucket}");
+        let txn = json!({"ops": [{"op": "incr", "key": "a"}]});
+        assert_eq!(kvs.json("POST", &format!("/txn/{bucket}"), txn).await.status, 400, "{bucket}");
+    }
+}

@@ -255,3 +255,15 @@ async fn each_key_is_counted_by_one_of_those_who_delete_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_prefix_of_many_pages_is_deleted_to_its_end() {
+    let kvs = Endpoint::new();
+    for part in 0..3 {
+        let rows: Vec<_> = (0..7000).map(|n| json!({"key": format!("p{part}{n}"), "data": ""})).collect();
+        kvs.json("PUT", "/multi/listed", json!(rows)).await;
+    }
+    kvs.put("/kv/listed/q", "1").await;
+    assert_eq!(kvs.delete("/kv/listed?prefix=p").await.json(), json!({"deleted": 21_000}));
+    assert_eq!(kvs.get("/kv/listed?keys").await.json()["keys"], json!(["q"]));
+}

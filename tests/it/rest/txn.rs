@@ -185,3 +185,11 @@ async fn a_thousand_operations_and_no_more() {
     assert_eq!(kvs.txn(json!([]), many(1000)).await.0, 200);
     assert_eq!(kvs.get("/kv/default/n").await.text(), "1000");
 }
+
+#[tokio::test]
+async fn a_thousand_checks_and_no_more() {
+    let kvs = Endpoint::new();
+    let many = |n: usize| json!(vec![json!({"key": "n", "absent": true}); n]);
+    assert!(matches!(kvs.txn(many(1001), json!([])).await.0, 400 | 413));
+    assert_eq!(kvs.txn(many(1000), json!([])).await.0, 200);
+}

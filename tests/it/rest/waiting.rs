@@ -1,8 +1,12 @@
 //! Waiting reads of `/kv`: held until their tag would differ, answered at the end of their time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Answer, Endpoint, Headers, NOBODY};
+use kvs::model::{Clock, SystemClock};
+use kvs::service::{Settings, Waiters, Waiting, router};
+
+use super::{Answer, Endpoint, Headers, NOBODY, settings};
 
 /// Long enough to be told from an answer at once, on a machine that is busy.
 const HELD: Duration = Duration::from_millis(150);
@@ -46,11 +50,8 @@ async fn news_of_an_entry_ends_the_wait() {
         let prefers = [("prefer", "wait=20"), ("if-none-match", quoted.as_str())];
         let (answer, took) = meanwhile(&kvs, uri, &prefers, put("2")).await;
         assert!(answer.status == 200 && answer.tag() != quoted && took < SOON, "{uri}: {} {took:?}", answer.status);
-        for seen in [told(&kvs, uri).await, format!("%22{}%22", told(&kvs, uri).await)] {
-            let waiting = format!(
-                "{uri}{mark}wait=20&seen={}",
-                if seen.contains('%') { format!("%22{}%22", told(&kvs, uri).await) } else { seen }
-            );
+        for quote in ["", "%22"] {
+            let waiting = format!("{uri}{mark}wait=20&seen={quote}{}{quote}", told(&kvs, uri).await);
             let (answer, took) = meanwhile(&kvs, &waiting, &[NOBODY], put("3")).await;
             assert!(answer.status == 200 && answer.text().contains('3') && took < SOON, "{waiting}");
         }
@@ -168,4 +169,21 @@ async fn a_bucket_by_dates_waits_for_its_tags_as_well() {
     let waiting = "/kv/poky/none?wait=20&seen=none";
     let (answer, _) = meanwhile(&kvs, waiting, &[NOBODY], async { kvs.put("/kv/poky/none", "1").await.status }).await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn who_finds_no_room_to_wait_is_told_when_to_come_again() {
+    let mut kvs = Endpoint::in_real_time();
+    let none = Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(0) };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    kvs.app = router(Arc::clone(&kvs.store), Settings { waiting: none, ..settings(clock) });
+    for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/listed?keys"] {
+        kvs.put("/kv/default/a", "1").await;
+        let mark = if uri.contains('?') { '&' } else { '?' };
+        let answer = kvs.get(&format!("{uri}{mark}wait=20&seen={}", told(&kvs, uri).await)).await;
+        assert_eq!(answer.status, 304, "{uri}");
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0, "{uri}");
+    }
+    let answer = kvs.get("/kv/default/none?wait=20&seen=none").await;
+    assert_eq!((answer.status, answer.header("retry-after").is_empty()), (404, false));
 }
