@@ -18,14 +18,15 @@ use tower::ServiceExt;
 use super::failure::Done;
 use super::open::Opened;
 use super::settings::{AuthFile, Settings};
-use crate::model::SystemClock;
-use crate::service::{self, Access, Waiters, Waiting};
+use crate::model::{Clock as _, SystemClock};
+use crate::service::{self, Access, Exposure, Metrics, Waiters, Waiting};
 
 /// What a router is made of, beside the secrets.
 struct Parts {
     opened: Opened,
     settings: Settings,
     waiters: Waiters,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
@@ -34,17 +35,23 @@ struct Watched {
     current: Mutex<(Stamp, Router)>,
 }
 
-/// The service over the store that the settings name.
+/// The service over the store that the settings name. `process` is our number where others work beside us.
 ///
 /// # Errors
 /// If the store cannot be opened or the secrets cannot be read.
-pub(super) fn router(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Router> {
+pub(super) fn router(
+    settings: Settings,
+    waiters: Waiters,
+    process: Option<u32>,
+    stop: CancellationToken,
+) -> Done<Router> {
     let stamp = Stamp::of(&settings.auth.path);
     let access = settings.auth.read()?;
     if access.is_empty() {
         tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
     }
-    let parts = Parts { opened: settings.open()?, settings, waiters, stop };
+    let metrics = Arc::new(Metrics::new(Exposure::Open, process, SystemClock.now()));
+    let parts = Parts { opened: settings.open()?, settings, waiters, metrics, stop };
     let current = Mutex::new((stamp, parts.router(access)));
     let watched = Arc::new(Watched { parts, current });
     Ok(Router::new().fallback(answer).with_state(watched))
@@ -67,6 +74,7 @@ impl Parts {
             access,
             policies: self.settings.serving.reads.into(),
             waiting: Waiting { longest: self.settings.serving.max_wait, waiters: self.waiters.clone() },
+            metrics: Arc::clone(&self.metrics),
         };
         service::router(Arc::clone(&self.opened.store), settings)
     }

@@ -155,7 +155,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let mount = settings.serving.mounted(Mount::served());
     let limits = settings.serving.limits;
     let ready = ready(&listeners, &settings);
-    let app = app::router(settings, waiters, stop.clone())?;
+    let app = app::router(settings, waiters, None, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
         doors.spawn(open(tongue, listener, app.clone(), (mount.clone(), limits), stop.clone()));

@@ -106,7 +106,11 @@ impl Ready {
             None => Waiters::new(settings.serving.max_waiters),
         };
         let config = Sometimes::new(Seal::on(&settings.config), Duration::from_secs(1));
-        let app = until_changed(app::router(settings, waiters, stop.clone())?, config, stop.clone());
+        let app = until_changed(
+            app::router(settings, waiters, Some(std::process::id()), stop.clone())?,
+            config,
+            stop.clone(),
+        );
         Ok(Self { app, mount, limits })
     }
 }

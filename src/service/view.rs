@@ -79,7 +79,7 @@ pub(crate) async fn answer(
     };
     // Who did not say what it has seen is answered at once, but not misunderstood.
     let span = wait::asked(parts, question)?.filter(|_| conditions.has_seen());
-    let (view, hold) = wait::hold(service, bucket, span, looking, is_news).await?;
+    let (view, hold) = wait::hold(asked, bucket, span, looking, is_news).await?;
 
     let Some(shown) = view.shown else {
         if by_date && conditions.demand_presence() {
