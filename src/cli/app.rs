@@ -19,7 +19,7 @@ use super::failure::Done;
 use super::open::Opened;
 use super::settings::{AuthFile, Settings};
 use crate::model::{Clock as _, SystemClock};
-use crate::service::{self, Access, Exposure, Metrics, Waiters, Waiting};
+use crate::service::{self, Access, Metrics, Waiters, Waiting};
 
 /// What a router is made of, beside the secrets.
 struct Parts {
@@ -50,7 +50,7 @@ pub(super) fn router(
     if access.is_empty() {
         tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
     }
-    let metrics = Arc::new(Metrics::new(Exposure::Open, process, SystemClock.now()));
+    let metrics = Arc::new(Metrics::new(settings.serving.metrics, process, SystemClock.now()));
     let parts = Parts { opened: settings.open()?, settings, waiters, metrics, stop };
     let current = Mutex::new((stamp, parts.router(access)));
     let watched = Arc::new(Watched { parts, current });
@@ -72,7 +72,8 @@ impl Parts {
             clock: Arc::new(SystemClock),
             max_value: self.settings.opening.limits.value,
             access,
-            policies: self.settings.serving.reads.into(),
+            policies: self.settings.serving.policies.clone(),
+            cors: self.settings.serving.cors.clone(),
             waiting: Waiting { longest: self.settings.serving.max_wait, waiters: self.waiters.clone() },
             metrics: Arc::clone(&self.metrics),
         };

@@ -1,9 +1,10 @@
 //! What was typed: the flags of every command, and which command. Nothing is checked here beyond its form; what the
-//! values come to, with environment and `config.yaml` behind them, is for [`super::settings`].
+//! values come to, with environment and `config.yaml` behind them, is for [`super::layers`] and [`super::settings`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::units::{Size, Span};
 use super::{
@@ -20,7 +21,8 @@ Examples:
   kvs serve --http 127.0.0.1:8080      answer clients
 
 Settings are taken from the flags, else from KVS_* in the environment, else from config.yaml,
-else the defaults. config.yaml has the names of the flags, with _ for -:
+else the defaults; `kvs serve --check-config` shows them. config.yaml has the names of the flags,
+with _ for -:
   store: yaml:/var/lib/kvs
   reads: secret
   max_value: 64KiB
@@ -45,42 +47,18 @@ pub(super) struct Typed {
 }
 
 /// The flags that every command takes.
-#[derive(Args, Clone, Default, Debug)]
+#[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// The bucket to work on; without it `default`, or all buckets for check, compact and sweep
     #[arg(short, long, global = true, env = "KVS_BUCKET", hide_env_values = true, value_name = "NAME")]
     pub(super) bucket: Option<Bucket>,
-    /// The store: `yaml:DIR` (files in a folder) or `memory:` (gone when the program ends) [default: yaml:data]
-    // A text until it is checked: an error of the parser would show it, and a URL may hold a password.
-    #[arg(long, global = true, env = "KVS_STORE", hide_env_values = true, value_name = "URL")]
-    pub(super) store: Option<String>,
     /// The file of settings [default: config.yaml]
     #[arg(long, global = true, env = "KVS_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// The file of secrets [default: auth.txt]
-    #[arg(long, global = true, env = "KVS_AUTH", hide_env_values = true, value_name = "FILE")]
-    pub(super) auth: Option<PathBuf>,
-    /// The largest value that is stored, at most 100MiB [default: 1MiB]
-    #[arg(
-        long,
-        global = true,
-        env = "KVS_MAX_VALUE",
-        hide_env_values = true,
-        value_name = "SIZE",
-        hide_short_help = true
-    )]
-    pub(super) max_value: Option<Size>,
-    /// How long to wait for others who hold the store
-    #[arg(
-        long,
-        global = true,
-        env = "KVS_LOCK_WAIT",
-        hide_env_values = true,
-        value_name = "TIME",
-        hide_short_help = true
-    )]
-    pub(super) lock_wait: Option<Span>,
+    #[command(flatten)]
+    // For the parser to know them; what they come to is told by super::layers.
+    data: Data,
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
@@ -89,26 +67,62 @@ pub(super) struct Global {
     pub(super) verbose: u8,
 }
 
-impl Global {
-    /// These flags, and those of `other` where none was given.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            bucket: self.bucket.or(other.bucket),
-            store: self.store.or(other.store),
-            config: self.config.or(other.config),
-            auth: self.auth.or(other.auth),
-            max_value: self.max_value.or(other.max_value),
-            lock_wait: self.lock_wait.or(other.lock_wait),
-            quiet: self.quiet || other.quiet,
-            verbose: self.verbose.max(other.verbose),
-        }
+/// All that can be set: by flag, by variable, and in `config.yaml`.
+#[derive(Args, Debug)]
+pub(super) struct Settable {
+    #[command(flatten)]
+    pub(super) data: Data,
+    #[command(flatten)]
+    pub(super) serve: serve::Flags,
+}
+
+/// What every command must know of the data.
+#[derive(Args, Debug)]
+pub(super) struct Data {
+    /// The store: `yaml:DIR` (files in a folder) or `memory:` (gone when the program ends) [default: yaml:data]
+    // A text until it is checked: an error of the parser would show it, and a URL may hold a password.
+    #[arg(long, global = true, env = "KVS_STORE", hide_env_values = true, value_name = "URL")]
+    pub(super) store: Option<String>,
+    /// The file of secrets [default: auth.txt]
+    #[arg(long, global = true, env = "KVS_AUTH", hide_env_values = true, value_name = "FILE")]
+    pub(super) auth: Option<PathBuf>,
+    /// The largest value that is stored, at most 100MiB
+    #[arg(
+        long,
+        global = true,
+        env = "KVS_MAX_VALUE",
+        hide_env_values = true,
+        value_name = "SIZE",
+        default_value = "1MiB",
+        hide_short_help = true
+    )]
+    pub(super) max_value: Size,
+    /// How long to wait for others who hold the store
+    #[arg(
+        long,
+        global = true,
+        env = "KVS_LOCK_WAIT",
+        hide_env_values = true,
+        value_name = "TIME",
+        default_value = "5s",
+        hide_short_help = true
+    )]
+    pub(super) lock_wait: Span,
+}
+
+impl Typed {
+    /// What was typed, and the same as the parser has it, which knows what the environment gave.
+    pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Self, ArgMatches), clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let typed = Self::from_arg_matches(&matches).map_err(|e| e.format(&mut Self::command()))?;
+        Ok((typed, matches))
     }
 }
 
 /// Which command, and what it was given.
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    Serve(serve::Flags),
+    Serve(serve::Given),
     Get(get::Given),
     Set(set::Given),
     Delete(delete::Given),
@@ -128,7 +142,6 @@ pub(super) enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_flags_do_not_contradict_each_other() {
@@ -144,14 +157,5 @@ mod tests {
             assert!(help.contains("Example") && help.contains("kvs "), "{}", command.get_name());
             assert!(command.get_about().is_some(), "{}", command.get_name());
         }
-    }
-
-    #[test]
-    fn what_was_given_first_stands() {
-        let mine = Global { store: Some("memory:".into()), ..Global::default() };
-        let other = Global { store: Some("yaml:x".into()), max_value: Some(Size(7)), verbose: 2, ..Global::default() };
-        let both = mine.or(other);
-        assert_eq!(both.store.as_deref(), Some("memory:"));
-        assert_eq!((both.max_value, both.verbose), (Some(Size(7)), 2));
     }
 }

@@ -5,14 +5,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::ArgMatches;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::door::{Activated, Spawned};
 
 mod app;
 mod args;
+mod below;
 mod check;
+mod check_config;
 mod compact;
 mod completions;
 mod config;
@@ -24,13 +26,16 @@ mod format;
 mod get;
 mod import;
 mod incr;
+mod layers;
 mod list;
 mod logs;
 mod man;
+mod nearest;
 mod open;
 mod output;
 mod passcode;
 mod place;
+mod policies;
 mod serve;
 mod set;
 mod settings;
@@ -55,27 +60,28 @@ pub fn run() -> ExitCode {
 
 fn commands() -> ExitCode {
     // The parser prints its own errors, help and version, and knows their exit codes: 2 and 0.
-    let typed = Typed::try_parse().unwrap_or_else(|e| e.exit());
+    let (typed, matches) = Typed::parse(std::env::args_os()).unwrap_or_else(|e| e.exit());
     let usual = if matches!(typed.command, Command::Serve(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     logs::start(logs::level(usual, typed.global.quiet, typed.global.verbose), true);
-    match command(typed) {
+    match command(typed, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn command(typed: Typed) -> Done {
-    let flags = if let Command::Serve(flags) = &typed.command { flags.clone() } else { serve::Flags::default() };
+fn command(typed: Typed, matches: &ArgMatches) -> Done {
     match typed.command {
         // These need no settings, so that a slip in config.yaml does not stand in their way.
         Command::Completions(given) => return completions::run(given),
         Command::Man(given) => return man::run(given),
         _ => {}
     }
-    let settings = Settings::resolve(typed.global, flags, &Place::for_commands())?;
-    if let Command::Passcode(given) = typed.command {
-        return passcode::run(&settings, given);
-    }
+    let settings = Settings::resolve(typed.global, matches, &Place::for_commands());
+    let settings = match typed.command {
+        Command::Passcode(given) => return passcode::run(&settings?, given),
+        Command::Serve(serve::Given { check_config: true, .. }) => return check_config::run(settings),
+        _ => settings?,
+    };
     // Before the threads of the runtime: it changes the environment.
     let activated = match typed.command {
         Command::Serve(_) => Activated::from_env()?,

@@ -29,8 +29,8 @@ struct Scheme {
 pub(super) struct Opening {
     /// What it takes.
     pub(super) limits: Limits,
-    /// How long to wait for others; none: as the store has it.
-    pub(super) lock_wait: Option<Duration>,
+    /// How long to wait for others.
+    pub(super) lock_wait: Duration,
 }
 
 /// A store that has been opened.
@@ -43,8 +43,8 @@ pub(super) struct Opened {
 }
 
 fn open_yaml(dir: &str, opening: Opening) -> Result<Opened> {
-    let mut options = yaml::Options { limits: opening.limits, ..yaml::Options::default() };
-    options.lock_wait = opening.lock_wait.unwrap_or(options.lock_wait);
+    let Opening { limits, lock_wait } = opening;
+    let options = yaml::Options { limits, lock_wait, ..yaml::Options::default() };
     let store = YamlStore::open(dir, options)?;
     Ok(Opened { store: Arc::new(store.clone()), yaml: Some(store) })
 }

@@ -8,12 +8,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::app;
+use super::below::below;
 use super::failure::{Done, Failure};
 use super::output::Output;
+use super::policies;
 use super::settings::{Serving, Settings};
 use super::units::Span;
 use crate::door::{self, Activated, Address, Limits, Listener, Mount};
-use crate::service::{Reads, Waiters};
+use crate::service::{Exposure, Waiters};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +23,8 @@ Examples:
   kvs serve --http 127.0.0.1:9000 --http '[::1]:9000'
   kvs serve --fastcgi unix:/run/kvs/kvs.sock    for nginx, or Apache's mod_proxy_fcgi
   kvs serve --store yaml:/var/lib/kvs --auth /etc/kvs/auth.txt
+  kvs serve --policy 'shop: reads=secret' --policy 'news: reads=listed, max_age=60s'
+  kvs serve --check-config                      every setting, and where it comes from
 
 Sockets that systemd opened are served as well, by the name that their unit gives them:
 FileDescriptorName=http or FileDescriptorName=fastcgi. auth.txt is read again when it changes;
@@ -31,17 +35,30 @@ answered; a second Ctrl-C stops it at once.";
 ///
 /// Prints one line with the addresses when it is ready. There is no TLS in it: put a web server in front to serve others
 /// than this machine.
-#[derive(Args, Clone, Default, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
+pub(super) struct Given {
+    #[command(flatten)]
+    // For the parser to know them; what they come to is told by super::layers.
+    flags: Flags,
+    /// Show all settings and where each comes from, and serve nothing; exit code 2 if one is wrong
+    #[arg(long)]
+    pub(super) check_config: bool,
+}
+
+/// What can be set for a server.
+#[derive(Args, Debug)]
 pub(super) struct Flags {
     #[command(flatten)]
     pub(super) places: Places,
     #[command(flatten)]
     pub(super) bounds: Bounds,
+    #[command(flatten)]
+    pub(super) policies: policies::Rules,
 }
 
 /// Where to listen.
-#[derive(Args, Clone, Default, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Places {
     /// Speak HTTP on this address and port; may be given several times [default: 127.0.0.1:8080]
     #[arg(long, env = "KVS_HTTP", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
@@ -49,81 +66,35 @@ pub(super) struct Places {
     /// Speak FastCGI on this socket or address and port; may be given several times
     #[arg(long, env = "KVS_FASTCGI", hide_env_values = true, value_name = "unix:PATH|ADDR", value_delimiter = ',')]
     pub(super) fastcgi: Vec<Address>,
-    /// The path that a web server has put before ours, as in `/kvs`; for FastCGI [default: none]
+    /// The path that a web server has put before ours, as in `/kvs` [default: none]
     #[arg(long, env = "KVS_BASE", hide_env_values = true, value_name = "PATH")]
     pub(super) base: Option<String>,
-    /// The mode of Unix sockets; the user of the web server must be able to write to them [default: 660]
-    #[arg(long, env = "KVS_SOCKET_MODE", hide_env_values = true, value_name = "MODE")]
-    pub(super) socket_mode: Option<Mode>,
+    /// The mode of Unix sockets; the user of the web server must be able to write to them
+    #[arg(long, env = "KVS_SOCKET_MODE", hide_env_values = true, value_name = "MODE", default_value = "660")]
+    pub(super) socket_mode: Mode,
 }
 
 /// What clients may take.
-#[derive(Args, Clone, Default, Debug)]
+#[derive(Args, Debug)]
 pub(super) struct Bounds {
-    /// Who may read: `open` (everybody) or `secret` (who has one) [default: open]
-    #[arg(long, env = "KVS_READS", hide_env_values = true, value_name = "open|secret")]
-    pub(super) reads: Option<ReadsFlag>,
-    /// The longest wait of a read (`&wait=`) [default: 25s]
-    #[arg(long, env = "KVS_MAX_WAIT", hide_env_values = true, value_name = "TIME")]
-    pub(super) max_wait: Option<Span>,
-    /// How many reads may wait at once [default: 10000]
-    #[arg(long, env = "KVS_MAX_WAITERS", hide_env_values = true, value_name = "N")]
-    pub(super) max_waiters: Option<usize>,
-    /// How many connections may be open at once [default: 12000]
-    #[arg(long, env = "KVS_MAX_CONNECTIONS", hide_env_values = true, value_name = "N")]
-    pub(super) max_connections: Option<usize>,
-    /// How long the head of a request may take to arrive [default: 10s]
-    #[arg(long, env = "KVS_HEADER_TIME", hide_env_values = true, value_name = "TIME")]
-    pub(super) header_time: Option<Span>,
-    /// How long the body of a request may take to arrive [default: 60s]
-    #[arg(long, env = "KVS_BODY_TIME", hide_env_values = true, value_name = "TIME")]
-    pub(super) body_time: Option<Span>,
-}
-
-impl Flags {
-    /// These flags, and those of `other` where none was given. Lists are not mixed.
-    pub(super) fn or(self, other: Self) -> Self {
-        let longer = |mine: Vec<Address>, other| if mine.is_empty() { other } else { mine };
-        let (mine, theirs) = (self.bounds, other.bounds);
-        Self {
-            places: Places {
-                http: longer(self.places.http, other.places.http),
-                fastcgi: longer(self.places.fastcgi, other.places.fastcgi),
-                base: self.places.base.or(other.places.base),
-                socket_mode: self.places.socket_mode.or(other.places.socket_mode),
-            },
-            bounds: Bounds {
-                reads: mine.reads.or(theirs.reads),
-                max_wait: mine.max_wait.or(theirs.max_wait),
-                max_waiters: mine.max_waiters.or(theirs.max_waiters),
-                max_connections: mine.max_connections.or(theirs.max_connections),
-                header_time: mine.header_time.or(theirs.header_time),
-                body_time: mine.body_time.or(theirs.body_time),
-            },
-        }
-    }
-}
-
-/// Who may read, as it is typed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct ReadsFlag(Reads);
-
-impl ReadsFlag {
-    pub(super) fn checked(self) -> Reads {
-        self.0
-    }
-}
-
-impl FromStr for ReadsFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "open" => Ok(Self(Reads::Open)),
-            "secret" => Ok(Self(Reads::Secret)),
-            _ => Err(format!("bad value {text:?}: reads are `open` or `secret`")),
-        }
-    }
+    /// The longest wait of a read (`&wait=`)
+    #[arg(long, env = "KVS_MAX_WAIT", hide_env_values = true, value_name = "TIME", default_value = "25s")]
+    pub(super) max_wait: Span,
+    /// How many reads may wait at once
+    #[arg(long, env = "KVS_MAX_WAITERS", hide_env_values = true, value_name = "N", default_value = "10000")]
+    pub(super) max_waiters: usize,
+    /// How many connections may be open at once
+    #[arg(long, env = "KVS_MAX_CONNECTIONS", hide_env_values = true, value_name = "N", default_value = "12000")]
+    pub(super) max_connections: usize,
+    /// How long the head of a request may take to arrive
+    #[arg(long, env = "KVS_HEADER_TIME", hide_env_values = true, value_name = "TIME", default_value = "10s")]
+    pub(super) header_time: Span,
+    /// How long the body of a request may take to arrive
+    #[arg(long, env = "KVS_BODY_TIME", hide_env_values = true, value_name = "TIME", default_value = "60s")]
+    pub(super) body_time: Span,
+    /// Who may see `/metrics`: `open` (everybody), `secret` (who may read with one), `off` (nobody)
+    #[arg(long, env = "KVS_METRICS", hide_env_values = true, value_name = "open|secret|off", default_value = "open")]
+    pub(super) metrics: Exposure,
 }
 
 /// The mode of a file in octal digits, as `chmod` takes it.
@@ -153,12 +124,14 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let listeners = listeners(&settings.serving, activated)?;
     let waiters = Waiters::new(settings.serving.max_waiters);
     let mount = settings.serving.mounted(Mount::served());
+    let base = settings.serving.places.base.clone().unwrap_or_default();
     let limits = settings.serving.limits;
     let ready = ready(&listeners, &settings);
     let app = app::router(settings, waiters, None, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
-        doors.spawn(open(tongue, listener, app.clone(), (mount.clone(), limits), stop.clone()));
+        let app = if tongue == Tongue::Http { below(&base, app.clone()) } else { app.clone() };
+        doors.spawn(open(tongue, listener, app, (mount.clone(), limits), stop.clone()));
     }
     announce(&ready)?;
     let mut outcome = Ok(());
@@ -201,14 +174,14 @@ fn listeners(serving: &Serving, mut activated: Activated) -> Done<Vec<(Tongue, L
         )));
     }
     let usual = [Address::Tcp("127.0.0.1".to_owned(), 8080)];
-    let none = all.is_empty() && serving.http.is_empty() && serving.fastcgi.is_empty();
-    let http = if none { &usual } else { serving.http.as_slice() };
-    let mode = serving.socket_mode;
+    let Places { http, fastcgi, socket_mode: Mode(mode), .. } = &serving.places;
+    let none = all.is_empty() && http.is_empty() && fastcgi.is_empty();
+    let http = if none { &usual } else { http.as_slice() };
     for address in http {
-        all.push((Tongue::Http, Listener::bind(address, mode)?));
+        all.push((Tongue::Http, Listener::bind(address, *mode)?));
     }
-    for address in &serving.fastcgi {
-        all.push((Tongue::FastCgi, Listener::bind(address, mode)?));
+    for address in fastcgi {
+        all.push((Tongue::FastCgi, Listener::bind(address, *mode)?));
     }
     Ok(all)
 }
@@ -245,16 +218,5 @@ mod tests {
         for bad in ["", "66", "888", "+66", "4755", "rw-"] {
             assert!(bad.parse::<Mode>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn lists_that_were_typed_replace_those_of_the_file() {
-        let places = |text: &str| Places { http: vec![text.parse().unwrap()], ..Places::default() };
-        let typed = Flags { places: places(":1"), ..Flags::default() };
-        let mut file = Flags { places: places(":2"), ..Flags::default() };
-        file.places.fastcgi = vec!["unix:/run/x".parse().unwrap()];
-        let both = typed.or(file);
-        assert_eq!(both.places.http, [":1".parse().unwrap()]);
-        assert_eq!(both.places.fastcgi, ["unix:/run/x".parse().unwrap()]);
     }
 }

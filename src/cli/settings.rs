@@ -1,22 +1,25 @@
 //! What the settings come to: flags, else the environment, else `config.yaml`, else the defaults; checked.
 //!
-//! The parser of the flags has already put the environment behind them. Each floor below gets its own settings from here,
+//! Which of them was given where is told by [`super::layers`]; here it is checked as a whole. Each floor below gets its own settings from here,
 //! and none of them reads a file or the environment for itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::Global;
+use clap::ArgMatches;
+
+use super::args::{Global, Settable};
 use super::config::File;
 use super::failure::{Done, Failure};
+use super::layers::Layers;
 use super::open::{Opened, Opening, StoreUrl};
 use super::place::Place;
 use super::serve;
 use super::units::{Size, Span};
 use crate::api::Client;
-use crate::door::{self, Address, Mount};
+use crate::door::{self, Mount};
 use crate::model::Bucket;
-use crate::service::{Access, Reads};
+use crate::service::{Access, Cors, Exposure, Policies};
 use crate::store::Limits;
 
 /// How many bytes of a form a byte of a value may take, as `%XX`.
@@ -39,6 +42,8 @@ pub(super) struct Settings {
     pub(super) serving: Serving,
     /// Whether to say nothing but errors.
     pub(super) quiet: bool,
+    /// Where each comes from.
+    pub(super) layers: Layers,
 }
 
 /// The file of secrets.
@@ -53,49 +58,47 @@ pub(super) struct AuthFile {
 /// The settings of a server.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// Where to speak HTTP.
-    pub(super) http: Vec<Address>,
-    /// Where to speak FastCGI.
-    pub(super) fastcgi: Vec<Address>,
-    /// The path before ours, if one was given.
-    pub(super) base: Option<String>,
-    /// The mode of Unix sockets.
-    pub(super) socket_mode: u32,
-    /// Whether reading takes a secret.
-    pub(super) reads: Reads,
+    /// Where to listen.
+    pub(super) places: serve::Places,
+    /// What holds of each bucket.
+    pub(super) policies: Policies,
+    /// Whose pages may read answers.
+    pub(super) cors: Cors,
     /// The longest wait of a read.
     pub(super) max_wait: Duration,
     /// How many reads may wait at once.
     pub(super) max_waiters: usize,
+    /// Who may see what the process counts.
+    pub(super) metrics: Exposure,
     /// What the doors let a peer take.
     pub(super) limits: door::Limits,
 }
 
 impl Settings {
     /// Puts together what was typed, what stands in `config.yaml`, and the defaults of that place.
-    pub(super) fn resolve(typed: Global, flags: serve::Flags, place: &Place) -> Done<Self> {
-        let config = typed.config.clone().unwrap_or_else(|| place.at("config.yaml"));
-        let file = File::read(&config, typed.config.is_some())?;
-        let global = typed.or(file.global);
-        let store = match &global.store {
-            Some(url) => url.parse().map_err(|e| Failure::Usage(format!("--store: {e}")))?,
+    pub(super) fn resolve(global: Global, matches: &ArgMatches, place: &Place) -> Done<Self> {
+        let asked_for = global.config.is_some();
+        let config = global.config.unwrap_or_else(|| place.at("config.yaml"));
+        let (Settable { data, serve }, layers) = Layers::new(matches, File::read(&config, asked_for)?)?;
+        let store = match &data.store {
+            Some(url) => url.parse().map_err(|e| layers.blame("store", e))?,
             None => StoreUrl::yaml(&place.at("data"))?,
         };
-        let Size(value) = global.max_value.unwrap_or(Size(Limits::default().value));
+        let Size(value) = data.max_value;
         if value > Limits::MOST {
-            return Err(Failure::Usage(format!("the largest value may be set to at most {}", Size(Limits::MOST))));
+            let text = format!("the largest value may be set to at most {}", Size(Limits::MOST));
+            return Err(layers.blame("max_value", text));
         }
+        let Span(lock_wait) = data.lock_wait;
         Ok(Self {
             bucket: global.bucket,
             store,
-            opening: Opening { limits: Limits { value }, lock_wait: global.lock_wait.map(|Span(wait)| wait) },
-            auth: AuthFile {
-                asked_for: global.auth.is_some(),
-                path: global.auth.unwrap_or_else(|| place.at("auth.txt")),
-            },
+            opening: Opening { limits: Limits { value }, lock_wait },
+            auth: AuthFile { asked_for: data.auth.is_some(), path: data.auth.unwrap_or_else(|| place.at("auth.txt")) },
             config,
-            serving: Serving::resolve(flags.or(file.serve), value)?,
+            serving: Serving::resolve(serve, &layers, value)?,
             quiet: global.quiet,
+            layers,
         })
     }
 
@@ -136,35 +139,33 @@ impl Settings {
 }
 
 impl Serving {
-    fn resolve(serve::Flags { places, bounds }: serve::Flags, value: usize) -> Done<Self> {
+    fn resolve(flags: serve::Flags, layers: &Layers, value: usize) -> Done<Self> {
+        let serve::Flags { places, bounds, policies } = flags;
         let usual = door::Limits::default();
-        let span = |given: Option<Span>, usual| given.map_or(usual, |Span(span)| span);
-        let connections = bounds.max_connections.unwrap_or(usual.connections);
-        if connections == 0 {
-            return Err(Failure::Usage("the number of connections must be at least 1".to_owned()));
+        if bounds.max_connections == 0 {
+            return Err(layers.blame("max_connections", "at least one connection must be let in"));
         }
         let limits = door::Limits {
             body: value.saturating_mul(FORM).saturating_add(usual.body),
-            connections,
-            head_time: span(bounds.header_time, usual.head_time),
-            body_time: span(bounds.body_time, usual.body_time),
+            connections: bounds.max_connections,
+            head_time: bounds.header_time.0,
+            body_time: bounds.body_time.0,
             ..usual
         };
         Ok(Self {
-            http: places.http,
-            fastcgi: places.fastcgi,
-            base: places.base,
-            socket_mode: places.socket_mode.map_or(door::SOCKET_MODE, |serve::Mode(mode)| mode),
-            reads: bounds.reads.map_or(Reads::Open, serve::ReadsFlag::checked),
-            max_wait: span(bounds.max_wait, Duration::from_secs(25)),
-            max_waiters: bounds.max_waiters.unwrap_or(10_000),
+            places,
+            policies: policies.policies(layers, value)?,
+            cors: policies.cors(layers)?,
+            max_wait: bounds.max_wait.0,
+            max_waiters: bounds.max_waiters,
+            metrics: bounds.metrics,
             limits,
         })
     }
 
     /// The same mount, at the path that is set.
     pub(super) fn mounted(&self, mount: Mount) -> Mount {
-        match &self.base {
+        match &self.places.base {
             Some(path) => mount.at(path),
             None => mount,
         }
@@ -184,40 +185,106 @@ impl AuthFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::args::Typed;
     use super::*;
 
-    fn resolve(typed: Global, flags: serve::Flags, config: &str) -> Done<Settings> {
+    fn resolve(typed: &[&str], config: &str) -> Done<Settings> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.yaml");
         std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), config.as_bytes()).unwrap();
-        Settings::resolve(Global { config: Some(path), ..typed }, flags, &Place::for_commands())
+        let arguments = ["kvs", "serve", "--config", path.to_str().unwrap()];
+        let (typed, matches) = Typed::parse(arguments.iter().chain(typed).map(Into::into)).unwrap();
+        Settings::resolve(typed.global, &matches, &Place::for_commands())
+    }
+
+    fn fault(typed: &[&str], config: &str) -> String {
+        match resolve(typed, config) {
+            Err(Failure::Usage(text)) => text,
+            other => panic!("{config:?} gave {other:?}"),
+        }
     }
 
     #[test]
     fn what_was_typed_wins_over_the_file_and_the_file_over_the_default() {
-        let typed = Global { store: Some("memory:".into()), ..Global::default() };
-        let mut flags = serve::Flags::default();
-        flags.bounds.max_waiters = Some(7);
-        let settings = resolve(typed, flags, "store: yaml:x\nmax_waiters: 8\nmax_wait: 3s\n").unwrap();
+        let config = "store: yaml:x\nmax_waiters: 8\nmax_wait: 3s\nhttp: [':1', ':2']\n";
+        let settings = resolve(&["--store", "memory:", "--max-waiters", "7", "--fastcgi", "unix:/s"], config).unwrap();
         assert_eq!(settings.store.to_string(), "memory:");
         assert_eq!(settings.serving.max_waiters, 7);
         assert_eq!(settings.serving.max_wait, Duration::from_secs(3));
         assert_eq!(settings.serving.limits.head_time, Duration::from_secs(10));
         assert_eq!(settings.opening.limits, Limits::default());
+        assert_eq!(settings.serving.places.http.len(), 2);
+        // Lists are not mixed.
+        let settings = resolve(&["--http", ":3,:4,:5"], config).unwrap();
+        assert_eq!(settings.serving.places.http, [":3", ":4", ":5"].map(|a| a.parse().unwrap()));
     }
 
     #[test]
-    fn limits_without_sense_are_refused() {
-        for config in ["max_value: 101MiB\n", "max_connections: 0\n"] {
-            assert!(matches!(resolve(Global::default(), serve::Flags::default(), config), Err(Failure::Usage(_))));
+    fn defaults_are_those_of_the_floors_below() {
+        let Settings { serving, opening, .. } = resolve(&[], "").unwrap();
+        let usual = door::Limits::default();
+        assert_eq!(serving.limits, door::Limits { body: serving.limits.body, ..usual });
+        assert_eq!(serving.places.socket_mode, serve::Mode(door::SOCKET_MODE));
+        assert_eq!((opening.limits, opening.lock_wait), (Limits::default(), crate::yaml::Options::default().lock_wait));
+        assert_eq!(serving.policies.usual, crate::service::Policy::default());
+    }
+
+    #[test]
+    fn paths_in_the_file_are_read_from_its_folder() {
+        let settings = resolve(&[], "store: yaml:data\nauth: a.txt\n").unwrap();
+        let dir = settings.config.parent().unwrap();
+        assert_eq!(settings.store.folder().unwrap(), dir.join("data"));
+        assert_eq!(settings.auth.path, dir.join("a.txt"));
+        assert!(settings.auth.asked_for);
+    }
+
+    #[test]
+    fn a_fault_in_the_file_has_its_line_and_a_typed_one_its_flag() {
+        for (config, says) in [
+            ("reads: open\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: the largest value may be"),
+            ("\nmax_connections: 0\n", "config.yaml: line 2: max_connections: at least one"),
+            ("reads: open\nmax_value: big\n", "line 2: max_value: bad size"),
+            ("store: mysql:x\n", "line 1: store: no store of this kind; the kinds are: yaml:DIR, memory:"),
+            ("max-wait: 1\n", "line 1: there is no setting `max-wait`; did you mean `max_wait`?"),
+            ("port: 80\n", "line 1: there is no setting `port`; there are store, auth"),
+            ("config: x\n", "line 1: there is no setting `config`"),
+            ("max_waiters: many\n", "line 1: max_waiters: invalid digit"),
+            ("max_wait: [1, 2]\n", "line 1: max_wait: write one value"),
+            ("max_wait:\n", "line 1: max_wait: write one value"),
+            ("http: {a: b}\n", "line 1: http: write a value or a list"),
+            ("reads: closed\n", "line 1: reads: bad value \"closed\": write open, secret or listed"),
+            ("cors: ['*', 'https://a']\n", "line 1: cors: `*` means all origins"),
+            ("cors: https://a/\n", "line 1: cors: bad origin"),
+            ("max_value: 1KiB\nbuckets:\n  a: {max_value: 2KiB}\n", "line 3: a: max_value: 2 KiB is more than 1 KiB"),
+        ] {
+            let text = fault(&[], config);
+            assert!(text.contains(says), "{config:?} gave {text}");
         }
-        assert!(resolve(Global::default(), serve::Flags::default(), "max_value: 100MiB\n").is_ok());
+        assert!(fault(&["--max-value", "101MiB"], "").starts_with("--max-value: the largest"));
+        assert!(fault(&["--policy", "a: reads=open;a: max_age=1s"], "").starts_with("--policy: the bucket a is given"));
+        assert!(fault(&["--policy", "a: max_value=2MiB"], "").starts_with("--policy: a: max_value: 2 MiB is more"));
+        assert!(fault(&["--max-wait", "1s"], "max_wait: soon\n").contains("line 1: max_wait: bad span"));
+        assert!(resolve(&[], "max_value: 100MiB\n").is_ok());
+    }
+
+    #[test]
+    fn policies_are_mixed_field_by_field() {
+        let config = "reads: secret\nbuckets:\n  a: {reads: listed, max_age: 5s}\n  b:\n";
+        let typed =
+            ["--policy", "a: reads=open, timestamps=client", "--policy", "c: max_value=1KiB", "--max-age", "9s"];
+        let policies = resolve(&typed, config).unwrap().serving.policies;
+        let shown = |name: &str| super::super::policies::shown(policies.of(&Bucket::new(name).unwrap()), 1 << 20);
+        assert_eq!(shown("a"), "{reads: open, timestamps: client, max_age: 5s, max_value: 1 MiB}");
+        assert_eq!(shown("b"), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}");
+        assert_eq!(shown("c"), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 KiB}");
+        assert_eq!(policies.named.len(), 3);
     }
 
     #[test]
     fn a_file_that_was_asked_for_must_be_there() {
-        let typed = Global { config: Some("/nowhere/config.yaml".into()), ..Global::default() };
-        let settings = Settings::resolve(typed, serve::Flags::default(), &Place::for_commands());
+        let arguments = ["kvs", "get", "a", "--config", "/nowhere/config.yaml"];
+        let (typed, matches) = Typed::parse(arguments.map(Into::into)).unwrap();
+        let settings = Settings::resolve(typed.global, &matches, &Place::for_commands());
         assert!(matches!(settings, Err(Failure::Failed(text)) if text.contains("/nowhere/config.yaml")));
         let auth = |asked_for| AuthFile { path: "/nowhere/auth.txt".into(), asked_for };
         assert!(auth(true).read().is_err());

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use clap::Parser;
 use http::{StatusCode, header};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
@@ -20,7 +19,7 @@ use tower::ServiceExt;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::app::{self, Seal};
-use super::args::{Command, Typed};
+use super::args::Typed;
 use super::failure::{Done, Failure};
 use super::logs;
 use super::place::Place;
@@ -91,14 +90,11 @@ impl Ready {
 
     fn set_up(place: &Place, stop: &CancellationToken) -> Done<Self> {
         // As if `kvs serve` had been typed, which brings in the environment.
-        let typed = Typed::try_parse_from(["kvs", "serve"]).map_err(|e| {
+        let (typed, matches) = Typed::parse(["kvs", "serve"].map(Into::into)).map_err(|e| {
             let text = e.to_string();
             Failure::Usage(text.lines().next().unwrap_or("the environment cannot be read").to_owned())
         })?;
-        let Command::Serve(flags) = typed.command else {
-            return Err(Failure::Usage("the environment cannot be read".to_owned()));
-        };
-        let settings = Settings::resolve(typed.global, flags, place)?;
+        let settings = Settings::resolve(typed.global, &matches, place)?;
         let mount = settings.serving.mounted(Mount::spawned());
         let limits = settings.serving.limits.spawned();
         let waiters = match settings.store.folder() {

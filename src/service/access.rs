@@ -73,6 +73,12 @@ impl Access {
         Ok(Self { lines })
     }
 
+    /// How many secrets there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Whether there is no secret at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,16 +1,20 @@
 //! Requests to responses: an axum Router over any store. No sockets, no files, no SQL.
 //!
 //! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
-//! `multi` and `txn` for many keys at once; `status`, `health`, `metrics`, `help`, `openapi` and `page`. Around them what a request is made of (`route`, `form`,
-//! `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it (`access`, `guard`, `policy`, `throttle`),
-//! and how it is answered (`view`, `wait`, `media`, `meta`, `reply`); `counted` is the store. Only `reply` knows status codes.
+//! `multi` and `txn` for many keys at once; `status`, `health`, `metrics`, `help`, `openapi` and `page`. Around them what
+//! a request is made of (`route`, `form`, `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it
+//! (`access`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches
+//! may hold the answer (`address`), and whose pages may read it (`cors`). `counted` is the store. Only `reply` knows
+//! status codes.
 
 mod accept;
 mod access;
+mod address;
 mod body;
 mod clear;
 mod commit;
 mod condition;
+mod cors;
 mod counted;
 mod dates;
 mod demand;
@@ -53,6 +57,8 @@ use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
+pub use address::addresses;
+pub use cors::{Cors, Origin};
 pub use metrics::{Exposure, Metrics};
 pub use policy::{Policies, Policy, Reads, Timestamps};
 pub use waiters::{Gate, Waiters};
@@ -86,6 +92,8 @@ pub struct Settings {
     pub access: Access,
     /// What holds of each bucket.
     pub policies: Policies,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
     /// How long and how many reads may wait.
     pub waiting: Waiting,
     /// What the process counts.
@@ -150,6 +158,7 @@ impl Asked<'_> {
 async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
     let tally = Tally::begin(&request);
     let (mut parts, body) = request.into_parts();
+    let from = cors::From::of(&parts.method, &parts.headers);
     // Before anything else, so that no answer depends on a secret that has no business there.
     let route = Question::new(parts.uri.query()).and_then(|question| Route::new(parts.uri.path(), question));
     let class = route.as_ref().map_or(Class::Other, Route::class);
@@ -157,7 +166,8 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
         Ok(route) => dispatch(&service, &tally, (&mut parts, body), &route).await,
         Err(refusal) => Err(refusal),
     };
-    let response = done.unwrap_or_else(|refusal| refusal.answer(&parts.headers));
+    let mut response = done.unwrap_or_else(|refusal| refusal.answer(&parts.headers));
+    service.settings.cors.open(from, &mut response);
     service.settings.metrics.count(class, &parts.method, &tally, &response);
     response
 }

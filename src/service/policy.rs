@@ -3,9 +3,11 @@
 //! A bucket that is not named in the settings goes by the usual policy.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::Bucket;
+use crate::model::{Bucket, Error, Kind, Result};
 
 /// Who may read without a secret that allows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +30,32 @@ pub enum Timestamps {
     /// The client's, which it gives as If-Unmodified-Since; its quoted date is the tag. This is how Poky works.
     Client,
 }
+
+/// As the settings name them.
+const READS: [(&str, Reads); 3] = [("open", Reads::Open), ("secret", Reads::Secret), ("listed", Reads::Listed)];
+const TIMESTAMPS: [(&str, Timestamps); 2] = [("server", Timestamps::Server), ("client", Timestamps::Client)];
+
+macro_rules! named {
+    ($kind:ident, $names:ident, $form:literal) => {
+        impl FromStr for $kind {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                let known = $names.iter().find(|(name, _)| *name == text);
+                let bad = || Error::new(Kind::Invalid, format!("bad value {text:?}: write {}", $form));
+                known.map(|(_, this)| *this).ok_or_else(bad)
+            }
+        }
+
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($names.iter().find(|(_, this)| this == self).map_or("", |(name, _)| name))
+            }
+        }
+    };
+}
+named!(Reads, READS, "open, secret or listed");
+named!(Timestamps, TIMESTAMPS, "server or client");
 
 /// The policy of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -78,5 +106,17 @@ mod tests {
         assert_eq!(policies.of(&named).timestamps, Timestamps::Client);
         assert_eq!(policies.of(&named).reads, Reads::Open);
         assert_eq!(policies.of(&Bucket::default()).reads, Reads::Secret);
+    }
+
+    #[test]
+    fn each_kind_has_the_name_it_is_shown_by() {
+        for (name, reads) in READS {
+            assert_eq!((name.parse::<Reads>().unwrap(), reads.to_string().as_str()), (reads, name));
+        }
+        for (name, times) in TIMESTAMPS {
+            assert_eq!((name.parse::<Timestamps>().unwrap(), times.to_string().as_str()), (times, name));
+        }
+        let error = "Open".parse::<Reads>().unwrap_err().to_string();
+        assert_eq!(error, "bad value \"Open\": write open, secret or listed");
     }
 }

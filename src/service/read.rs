@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::form::Question;
 use super::reply::Refusal;
 use super::view::{self, Look, Shown, View};
-use super::{Asked, Service, guard, media};
+use super::{Asked, Service, address, guard, media};
 use crate::model::{Bucket, Entry, Key};
 
 /// More keys than this are refused: each one costs the store a search.
@@ -28,6 +28,7 @@ pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response, Refusal> {
     let keys = keys(asked.question)?;
     let bucket = Bucket::default();
     let cache = guard::reader(asked, &bucket).await?;
+    let cache = if let [key] = keys.as_slice() { address::kept(asked, (&bucket, key), cache) } else { cache };
     let newest = Newest { bucket, keys };
     view::answer(asked, &newest.bucket, cache.into(), &newest).await
 }

@@ -24,6 +24,8 @@ use crate::model::{ContentType, Error, Kind};
 pub(crate) enum Cache {
     /// Keep it, but ask again before each use.
     Revalidate,
+    /// The same, but caches that many share need not ask for so many seconds: they are told when the key changes.
+    Shared(u64),
     /// The same, and only the client's own cache: who may see it depends on a secret.
     Private,
     /// Keep nothing.
@@ -36,7 +38,25 @@ impl Cache {
             Self::Revalidate => "no-cache",
             Self::Private => "private, no-cache",
             Self::Never => "no-store",
+            Self::Shared(seconds) => {
+                let text = format!("public, max-age=0, s-maxage={seconds}, must-revalidate");
+                return HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("no-cache"));
+            }
         })
+    }
+
+    /// The same for an answer that ends in so many seconds: nobody purges what ends by itself.
+    pub(crate) fn until(self, end: Option<u64>) -> Self {
+        match (self, end) {
+            (Self::Shared(_), Some(0)) => Self::Revalidate,
+            (Self::Shared(seconds), Some(left)) => Self::Shared(seconds.min(left)),
+            _ => self,
+        }
+    }
+
+    /// The same for an answer to this request only.
+    pub(crate) fn unshared(self) -> Self {
+        if matches!(self, Self::Shared(_)) { Self::Revalidate } else { self }
     }
 }
 
@@ -86,6 +106,8 @@ impl Refusal {
     /// An If-Match or If-Unmodified-Since does not hold.
     pub(crate) fn condition(cache: Cache) -> Self {
         let text = "the condition of the request does not hold; read the key again";
+        // Told how long to keep it, a cache would give it to who set no condition.
+        let cache = cache.unshared();
         Self { cache, ..Self::new(StatusCode::PRECONDITION_FAILED, text) }
     }
 
@@ -190,6 +212,15 @@ impl From<Error> for Refusal {
         };
         tracing::error!("{error}");
         Self::new(status, text)
+    }
+}
+
+/// Names one more header of the request that the answer depends on, on the same line.
+pub(crate) fn vary(response: &mut Response, name: &str) {
+    let before = response.headers().get(VARY).and_then(|value| value.to_str().ok());
+    let all = before.map_or_else(|| name.to_owned(), |before| format!("{before}, {name}"));
+    if let Ok(all) = HeaderValue::try_from(all) {
+        response.headers_mut().insert(VARY, all);
     }
 }
 

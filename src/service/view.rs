@@ -11,6 +11,9 @@ use super::wait::{self, Hold};
 use super::{Asked, Service, Timestamps};
 use crate::model::{Bucket, Revision, Time};
 
+/// What a read of a bucket whose times clients give depends on beside its address.
+const DATES: &str = "If-Match, X-If-Match";
+
 /// What was found at one moment.
 pub(crate) struct View {
     /// The revision of the bucket at that moment: a later change is one after it.
@@ -80,12 +83,16 @@ pub(crate) async fn answer(
     // Who did not say what it has seen is answered at once, but not misunderstood.
     let span = wait::asked(parts, question)?.filter(|_| conditions.has_seen());
     let (view, hold) = wait::hold(asked, bucket, span, looking, is_news).await?;
+    let cache = cache.until(view.ends.map(|end| end.since(service.settings.clock.now()).as_secs()));
 
     let Some(shown) = view.shown else {
         if by_date && conditions.demand_presence() {
             return Err(Refusal::condition(cache).silent(by_date));
         }
         let mut response = Refusal::missing("no such key", cache).silent(by_date).answer(&parts.headers);
+        if by_date {
+            reply::vary(&mut response, DATES);
+        }
         advise(&mut response, hold);
         return Ok(response);
     };
@@ -97,7 +104,7 @@ pub(crate) async fn answer(
     let modified = shown.modified.map(|m| if by_date { m } else { m.min(arrived) });
     headers.extend(modified.and_then(condition::format_date).map(|date| (LAST_MODIFIED, date)));
     if by_date {
-        headers.push((VARY, HeaderValue::from_static("If-Match, X-If-Match")));
+        headers.push((VARY, HeaderValue::from_static(DATES)));
     }
     let mut response = match verdict {
         Verdict::Fails => return Err(Refusal::condition(cache).silent(by_date)),

@@ -20,7 +20,7 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use kvs::memory::MemoryStore;
 use kvs::model::{Batch, Bucket, Clock, ContentType, Key, SystemClock, Time, Write};
-use kvs::service::{Access, Caller, Policies, Settings, Waiters, Waiting, router};
+use kvs::service::{Access, Caller, Cors, Policies, Settings, Waiters, Waiting, router};
 use kvs::store::{Limits, Store};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,7 @@ fn settings(clock: Arc<dyn Clock>, stop: CancellationToken) -> Settings {
         max_value: 1000,
         access: Access::parse(AUTH).unwrap(),
         policies: Policies::default(),
+        cors: Cors::default(),
         waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(100) },
         metrics: Arc::default(),
     }

@@ -112,23 +112,51 @@ fn every_flag_is_told() {
     same("the flags", &there, &told);
 }
 
+/// Every setting that the program knows, and its default.
+fn settings() -> Vec<(String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
+    let output = command.args(["serve", "--check-config"]).current_dir(folder.path()).env_clear().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let setting = |line: &str| {
+        let (name, rest) = line.split_once(": ").unwrap();
+        let (value, source) = rest.split_once("  # ").unwrap();
+        assert!(source.starts_with("default"), "{line}");
+        (name.to_owned(), value.to_owned())
+    };
+    lines.lines().map(setting).collect()
+}
+
 #[test]
 fn every_setting_is_told() {
-    let config = read("src/cli/config.rs");
-    let (_, names) = config.split_once("const NAMES").unwrap();
-    let (names, _) = names.split_once("];").unwrap();
-    let there: Names = names.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-    let deploy = read("docs/deploy.md");
-    let (_, table) = deploy.split_once("\n## Settings\n").unwrap();
-    let (table, _) = table.split_once("\n## ").unwrap();
-    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `config")).collect();
+    let page = read("docs/settings.md");
     let cell = |row: &str, n: usize| row.split('|').nth(n).unwrap().trim().trim_matches('`').to_owned();
-    same("the settings in docs/deploy.md", &there, &rows.iter().map(|row| cell(row, 1)).collect());
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `") && cell(line, 2).starts_with("--")).collect();
+    let settings = settings();
+    same(
+        "the settings in docs/settings.md",
+        &settings.iter().map(|(name, _)| name.clone()).collect(),
+        &rows.iter().map(|row| cell(row, 1)).collect(),
+    );
+    let help = [help(&["--help"]), help(&["serve", "--help"])].concat();
     for row in rows {
-        let name = cell(row, 1);
-        assert_eq!(cell(row, 2), format!("--{}", name.replace('_', "-")), "{row}");
-        assert_eq!(cell(row, 3), format!("KVS_{}", name.to_uppercase()), "{row}");
+        let (name, flag, variable) = (cell(row, 1), cell(row, 2), cell(row, 3));
+        let word = if name == "buckets" { "policy" } else { &name };
+        assert_eq!(flag, format!("--{}", word.replace('_', "-")), "{row}");
+        assert_eq!(variable, format!("KVS_{}", word.to_uppercase()), "{row}");
+        assert!(settings.contains(&(name, cell(row, 4))), "another default: {row}");
+        assert!(flags(&help).contains(&flag) && variables(&help).contains(&variable), "not in the help: {row}");
     }
+}
+
+#[test]
+fn every_flag_of_a_server_is_told_with_the_settings() {
+    let there = flags(&options(&help(&["serve", "--help"])));
+    let mut told = flags(&read("docs/settings.md"));
+    // That every program has.
+    told.insert("--help".to_owned());
+    same("the flags in docs/settings.md", &there, &told);
 }
 
 #[test]
@@ -147,7 +175,8 @@ fn every_variable_is_told() {
         assert!(read(file).contains(&format!("\"{name}\"")), "{name} is not in {file}");
         there.insert(name.to_owned());
     }
-    same("the variables in docs/deploy.md", &there, &variables(&read("docs/deploy.md")));
+    let told = [read("docs/settings.md"), read("docs/deploy.md")].concat();
+    same("the variables in docs/settings.md and docs/deploy.md", &there, &variables(&told));
 }
 
 /// What a heading is called in a link, as GitHub has it.

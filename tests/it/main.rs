@@ -30,5 +30,6 @@ mod polls;
 mod processes;
 mod races;
 mod rest_resources;
+mod rest_settings;
 mod served;
 mod stores;

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Of any method on an address, and of an address that names nothing: what no operation need tell.
@@ -14,11 +15,12 @@ fn document() -> &'static Value {
 
 /// The path of the document that stands for the path of a request.
 fn template(path: &str) -> String {
+    let path = percent_decode_str(path).decode_utf8_lossy();
     let mut segments = path.trim_start_matches('/').splitn(3, '/');
     match (segments.next(), segments.next(), segments.next()) {
         (Some("kv"), Some(_), Some(key)) if !key.is_empty() => "/kv/{bucket}/{key}".to_owned(),
         (Some(first @ ("kv" | "multi" | "txn")), Some(_), _) => format!("/{first}/{{bucket}}"),
-        _ => path.to_owned(),
+        _ => path.into_owned(),
     }
 }
 

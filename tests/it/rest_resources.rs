@@ -14,7 +14,7 @@ use kvs::memory::MemoryStore;
 use kvs::model::{
     Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock, Time,
 };
-use kvs::service::{Access, Caller, Exposure, Metrics, Policies, Settings, Waiters, Waiting, router};
+use kvs::service::{Access, Caller, Cors, Exposure, Metrics, Policies, Settings, Waiters, Waiting, router};
 use kvs::store::{Limits, Report, Store, Task};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -50,6 +50,7 @@ impl Endpoint {
             max_value: 1000,
             access: Access::parse("s3cret\nwriter write\nelsewhere buckets=other").unwrap(),
             policies: Policies::default(),
+            cors: Cors::default(),
             waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(1) },
             metrics: Arc::new(metrics),
         };

@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use kvs::memory::MemoryStore;
 use kvs::model::{Bucket, Query, SystemClock};
-use kvs::service::{Access, Policies, Settings, Waiters, Waiting, router};
+use kvs::service::{Access, Cors, Policies, Settings, Waiters, Waiting, router};
 use kvs::store::{Limits, Store};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
@@ -27,6 +27,7 @@ fuzz_target!(|input: (&str, &[u8], u8)| {
         max_value: 1000,
         access: Access::parse("correct-horse-battery").expect("a secret"),
         policies: Policies::default(),
+        cors: Cors::default(),
         waiting: Waiting { longest: Duration::ZERO, waiters: Waiters::new(1) },
         metrics: Arc::default(),
     };

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use super::super::meta::{self, Meta};
 use super::super::reply::Refusal;
 use super::super::view::{self, Look, Manner, Shown, View};
-use super::super::{Asked, Service, guard, media};
+use super::super::{Asked, Service, address, guard, media};
 use super::Name;
 use crate::model::{Bucket, Key};
 
@@ -21,7 +21,7 @@ struct One<'a> {
 /// Answers `GET /kv/{bucket}/{key}`.
 pub(crate) async fn answer(asked: Asked<'_>, (bucket, key): Name<'_>) -> Result<Response, Refusal> {
     super::refuse_path(asked)?;
-    let cache = guard::reader(asked, bucket).await?;
+    let cache = address::kept(asked, (bucket, key), guard::reader(asked, bucket).await?);
     let one = One { asked, bucket, key, meta: asked.question.flag("meta")? };
     let timestamps = asked.service.settings.policies.of(bucket).timestamps;
     view::answer(asked, bucket, Manner { cache, timestamps }, &one).await

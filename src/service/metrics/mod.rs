@@ -11,6 +11,7 @@ mod tally;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::HttpBody as _;
@@ -30,7 +31,7 @@ use super::access::Right;
 use super::guard::{self, Secrets};
 use super::reply::{self, Cache, Refusal};
 use super::{Asked, Service};
-use crate::model::{Bucket, Time};
+use crate::model::{Bucket, Error, Kind, Time};
 
 /// The media type of the text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,6 +46,19 @@ pub enum Exposure {
     Secret,
     /// Nobody: there is nothing at `/metrics`.
     Off,
+}
+
+impl FromStr for Exposure {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "open" => Ok(Self::Open),
+            "secret" => Ok(Self::Secret),
+            "off" => Ok(Self::Off),
+            _ => Err(Error::new(Kind::Invalid, format!("bad value {text:?}: write open, secret or off"))),
+        }
+    }
 }
 
 /// The counters of a process, and what else it is to tell.
@@ -142,6 +156,14 @@ pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_see_them_is_open_secret_or_off() {
+        assert_eq!("secret".parse::<Exposure>().unwrap(), Exposure::Secret);
+        assert_eq!("off".parse::<Exposure>().unwrap(), Exposure::Off);
+        assert_eq!("open".parse::<Exposure>().unwrap(), Exposure::default());
+        assert!("closed".parse::<Exposure>().unwrap_err().to_string().contains("open, secret or off"));
+    }
 
     #[test]
     fn further_numbers_are_told_with_the_label_of_the_process() {

@@ -6,6 +6,7 @@ mod formats;
 mod once;
 mod serving;
 mod settings;
+mod settings_checked;
 mod values;
 
 use std::io::Write;

@@ -92,6 +92,20 @@ fn serve_answers_and_takes_new_secrets_without_a_restart() {
 }
 
 #[test]
+fn plain_http_is_served_below_the_path_that_is_set() {
+    let place = Place::new();
+    place.file("config.yaml", "base: /kvs\nbuckets:\n  default: {reads: listed, max_age: 9s}\n");
+    place.run(&["set", "a", "1"]).ok();
+    let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
+    for target in ["/kvs/?k=a", "/kvs?k=a", "/kvs/kv/default/a"] {
+        let answer = server.get(target);
+        assert!(answer.ends_with("\r\n\r\n1") && answer.contains("s-maxage=9"), "{target}: {answer}");
+    }
+    assert!(server.get("/kvs/kv/default?keys").contains("{\"keys\":[\"a\"]"));
+    assert!(server.get("/kvs/kvs/?k=a").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
 fn serve_says_why_it_cannot() {
     let place = Place::new();
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
