@@ -5,7 +5,7 @@
 # belong to somebody. nginx and postgresql would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
 set -euo pipefail
 
-# A file that shows that a package is there, and the package.
+# A file that shows that a package is there (of some versions, with a *), and the package.
 wanted='
 /usr/sbin/apache2                                apache2-bin
 /usr/lib/apache2/modules/mod_fcgid.so            libapache2-mod-fcgid
@@ -16,6 +16,7 @@ wanted='
 /usr/bin/chromium                                chromium
 /usr/bin/chromedriver                            chromium-driver
 /usr/lib/python3/dist-packages/yaml/__init__.py  python3-yaml
+/usr/lib/python3.*/ensurepip/__init__.py         python3-venv
 /usr/bin/curl                                    curl
 /usr/bin/openssl                                 openssl
 /usr/bin/node                                    nodejs
@@ -26,7 +27,7 @@ wanted='
 '
 missing=()
 while read -r file package; do
-  [ -z "$file" ] || [ -e "$file" ] || missing+=("$package")
+  [ -z "$file" ] || compgen -G "$file" >/dev/null || missing+=("$package")
 done <<<"$wanted"
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

@@ -21,14 +21,15 @@ use tower::Service;
 use super::failure::Done;
 use super::open::Opened;
 use super::settings::{AuthFile, Settings};
-use crate::model::SystemClock;
-use crate::service::{self, Access, Waiters, Waiting};
+use crate::model::{Clock as _, SystemClock};
+use crate::service::{self, Access, Metrics, Waiters, Waiting};
 
 /// What a router is made of, beside the secrets.
 struct Parts {
     opened: Opened,
     settings: Settings,
     waiters: Waiters,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
@@ -42,15 +43,24 @@ struct Watched {
 pub(super) struct App(Arc<Watched>);
 
 impl App {
+    /// `process` is our number where others work beside us.
+    ///
     /// # Errors
     /// If the store cannot be opened or the secrets cannot be read.
-    pub(super) fn new(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Self> {
+    pub(super) fn new(
+        settings: Settings,
+        waiters: Waiters,
+        process: Option<u32>,
+        stop: CancellationToken,
+    ) -> Done<Self> {
         let stamp = Stamp::of(&settings.auth.path);
         let access = settings.auth.read()?;
         if access.is_empty() {
             tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
         }
-        let parts = Parts { opened: settings.open()?, settings, waiters, stop };
+        let mut metrics = Metrics::new(settings.serving.metrics, process, SystemClock.now());
+        settings.delivery.register(metrics.registry());
+        let parts = Parts { opened: settings.open()?, settings, waiters, metrics: Arc::new(metrics), stop };
         let current = Mutex::new((stamp, parts.router(access)));
         Ok(Self(Arc::new(Watched { parts, current })))
     }
@@ -77,7 +87,7 @@ impl Service<Request> for App {
 /// # Errors
 /// As for [`App::new`].
 pub(super) fn router(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Router> {
-    Ok(Router::new().fallback_service(App::new(settings, waiters, stop)?))
+    Ok(Router::new().fallback_service(App::new(settings, waiters, None, stop)?))
 }
 
 impl Parts {
@@ -90,6 +100,7 @@ impl Parts {
             policies: self.settings.serving.policies.clone(),
             cors: self.settings.serving.cors.clone(),
             waiting: Waiting { longest: self.settings.serving.max_wait, waiters: self.waiters.clone() },
+            metrics: Arc::clone(&self.metrics),
         };
         service::router(Arc::clone(&self.opened.store), settings)
     }

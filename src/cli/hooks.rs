@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use prometheus_client::registry::Registry;
 
 use super::failure::Done;
 use super::layers::Layers;
@@ -225,6 +226,13 @@ impl Delivery {
     /// Whether anybody is told.
     pub(super) fn is_on(&self) -> bool {
         self.hooks.is_some()
+    }
+
+    /// Has it counted among the metrics of this process.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        if let Some(hooks) = &self.hooks {
+            hooks.register(registry);
+        }
     }
 
     /// The same store, its writes told.

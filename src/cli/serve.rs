@@ -16,7 +16,7 @@ use super::policies;
 use super::settings::{Serving, Settings};
 use super::units::Span;
 use crate::door::{self, Activated, Address, Limits, Listener, Mount};
-use crate::service::Waiters;
+use crate::service::{Exposure, Waiters};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +93,9 @@ pub(super) struct Bounds {
     /// How long the body of a request may take to arrive
     #[arg(long, env = "KVS_BODY_TIME", hide_env_values = true, value_name = "TIME", default_value = "60s")]
     pub(super) body_time: Span,
+    /// Who may see `/metrics`: `open` (everybody), `secret` (who may read with one), `off` (nobody)
+    #[arg(long, env = "KVS_METRICS", hide_env_values = true, value_name = "open|secret|off", default_value = "open")]
+    pub(super) metrics: Exposure,
 }
 
 /// The mode of a file in octal digits, as `chmod` takes it.

@@ -20,7 +20,7 @@ use super::units::{Size, Span};
 use crate::api::Client;
 use crate::door::{self, Mount};
 use crate::model::Bucket;
-use crate::service::{Access, Cors, Policies};
+use crate::service::{Access, Cors, Exposure, Policies};
 use crate::store::Limits;
 
 /// How many bytes of a form a byte of a value may take, as `%XX`.
@@ -69,6 +69,8 @@ pub(super) struct Serving {
     pub(super) max_wait: Duration,
     /// How many reads may wait at once.
     pub(super) max_waiters: usize,
+    /// Who may see what the process counts.
+    pub(super) metrics: Exposure,
     /// What the doors let a peer take.
     pub(super) limits: door::Limits,
 }
@@ -114,8 +116,8 @@ impl Settings {
 
     /// Opens the store; what is written through it is told.
     pub(super) fn open(&self) -> Done<Opened> {
-        let Opened { store, yaml } = self.store.open(self.opening)?;
-        Ok(Opened { store: self.delivery.over(store), yaml })
+        let opened = self.store.open(self.opening)?;
+        Ok(Opened { store: self.delivery.over(opened.store), ..opened })
     }
 
     /// The buckets to work on, for commands that work on all unless one is named. A named one must be there, and so must
@@ -159,6 +161,7 @@ impl Serving {
             cors: policies.cors(layers)?,
             max_wait: bounds.max_wait.0,
             max_waiters: bounds.max_waiters,
+            metrics: bounds.metrics,
             limits,
         })
     }

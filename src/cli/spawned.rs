@@ -138,7 +138,7 @@ impl Ready {
         };
         let delivery = settings.delivery.clone();
         let config = Arc::new(Sometimes::new(Seal::on(settings.layers.path()), Duration::from_secs(1)));
-        let inner = App::new(settings, waiters, stop.clone())?;
+        let inner = App::new(settings, waiters, Some(std::process::id()), stop.clone())?;
         let app = Either::Left(UntilChanged { inner, config, stop: stop.clone() });
         Ok(Self { app, mount, limits, delivery })
     }

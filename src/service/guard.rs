@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::access::{Right, Standing};
+use super::metrics;
 use super::reply::{Cache, Refusal};
 use super::throttle::Verdict;
 use super::{Asked, Reads};
@@ -95,6 +96,13 @@ pub(crate) async fn admit(
         worst != Standing::Wrong
     });
     let verdict = judged.await;
+    let counters = service.settings.metrics.counters();
+    if worst == Standing::Wrong {
+        metrics::add(&counters.wrong_secrets);
+    }
+    if matches!(verdict, Verdict::Paused { .. }) {
+        metrics::add(&counters.paused);
+    }
     match verdict {
         Verdict::Paused { seconds } => Err(Refusal::paused(seconds)),
         Verdict::Wrong => Err(Refusal::unauthorized("wrong secret")),

@@ -1,10 +1,11 @@
 //! Requests to responses: an axum Router over any store. No sockets, no files, no SQL.
 //!
 //! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
-//! `multi` and `txn` for many keys at once; `status` and `page`. Around them what a request is made of (`route`, `form`,
-//! `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it (`access`, `guard`, `policy`, `throttle`),
-//! how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches may hold the answer (`address`), and whose
-//! pages may read it (`cors`). Only `reply` knows status codes.
+//! `multi` and `txn` for many keys at once; `status`, `health`, `metrics`, `help`, `openapi` and `page`. Around them what
+//! a request is made of (`route`, `form`, `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it
+//! (`access`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches
+//! may hold the answer (`address`), and whose pages may read it (`cors`). `counted` is the store. Only `reply` knows
+//! status codes.
 
 mod accept;
 mod access;
@@ -14,16 +15,21 @@ mod clear;
 mod commit;
 mod condition;
 mod cors;
+mod counted;
 mod dates;
 mod demand;
 mod entry;
 mod expiry;
 mod form;
 mod guard;
+mod health;
+mod help;
 mod list;
 mod media;
 mod meta;
+mod metrics;
 mod multi;
+mod openapi;
 mod page;
 mod policy;
 mod read;
@@ -53,12 +59,15 @@ use tokio_util::sync::CancellationToken;
 pub use access::Access;
 pub use address::addresses;
 pub use cors::{Cors, Origin};
+pub use metrics::{Exposure, Metrics};
 pub use policy::{Policies, Policy, Reads, Timestamps};
 pub use waiters::{Gate, Waiters};
 
 use crate::model::{Bucket, Clock, Time};
 use crate::store::Store;
+use counted::Counted;
 use form::Question;
+use metrics::{Class, Tally};
 use page::IndexPage;
 use reply::Refusal;
 use route::Route;
@@ -87,6 +96,8 @@ pub struct Settings {
     pub cors: Cors,
     /// How long and how many reads may wait.
     pub waiting: Waiting,
+    /// What the process counts.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The bounds of waiting reads.
@@ -100,7 +111,7 @@ pub struct Waiting {
 
 /// What every request is answered from.
 pub(crate) struct Service {
-    store: Arc<dyn Store>,
+    store: Counted,
     settings: Settings,
     throttle: Throttle,
     page: IndexPage,
@@ -114,6 +125,7 @@ pub(crate) struct Service {
 /// extensions; without one its address counts as unknown.
 pub fn router(store: Arc<dyn Store>, settings: Settings) -> axum::Router {
     let throttle = Throttle::new(Arc::clone(&store), Arc::clone(&settings.clock));
+    let store = Counted::new(store, Arc::clone(settings.metrics.counters()));
     let service =
         Service { store, settings, throttle, page: IndexPage::new(), checking: tokio::sync::Mutex::default() };
     // Paths are judged by `route`, not by axum, which would decode what must be refused.
@@ -127,6 +139,7 @@ pub(crate) struct Asked<'a> {
     parts: &'a Parts,
     question: Question<'a>,
     caller: Caller,
+    tally: &'a Tally,
 }
 
 impl Asked<'_> {
@@ -143,32 +156,47 @@ impl Asked<'_> {
 }
 
 async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let tally = Tally::begin(&request);
     let (mut parts, body) = request.into_parts();
     let from = cors::From::of(&parts.method, &parts.headers);
-    let mut response = match dispatch(&service, &mut parts, body).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.answer(&parts.headers),
+    // Before anything else, so that no answer depends on a secret that has no business there.
+    let route = Question::new(parts.uri.query()).and_then(|question| Route::new(parts.uri.path(), question));
+    let class = route.as_ref().map_or(Class::Other, Route::class);
+    let done = match route {
+        Ok(route) => dispatch(&service, &tally, (&mut parts, body), &route).await,
+        Err(refusal) => Err(refusal),
     };
+    let mut response = done.unwrap_or_else(|refusal| refusal.answer(&parts.headers));
     service.settings.cors.open(from, &mut response);
+    service.settings.metrics.count(class, &parts.method, &tally, &response);
     response
 }
 
-async fn dispatch(service: &Service, parts: &mut Parts, body: Body) -> Result<Response, Refusal> {
-    // Before anything else, so that no answer depends on a secret that has no business there.
-    let route = Route::new(parts.uri.path(), Question::new(parts.uri.query())?)?;
+async fn dispatch(
+    service: &Service,
+    tally: &Tally,
+    (parts, body): (&mut Parts, Body),
+    route: &Route,
+) -> Result<Response, Refusal> {
     route::override_method(parts)?;
     let parts = &*parts;
     let question = Question::new(parts.uri.query())?;
     let caller = parts.extensions.get::<Caller>().copied().unwrap_or_default();
-    let asked = Asked { service, parts, question, caller };
+    let asked = Asked { service, parts, question, caller, tally };
     let method = &parts.method;
     let is_read = method == Method::GET || method == Method::HEAD;
-    match &route {
+    match route {
+        Route::Metrics if service.settings.metrics.is_off() => Err(route::nothing()),
         route if method == Method::OPTIONS => Ok(reply::options(route.allow())),
         Route::Root if method == Method::POST => write::answer(asked, body).await,
         Route::Root if is_read && question.all("k").next().is_some() => read::answer(asked).await,
         Route::Root if is_read => Ok(service.page.answer(&parts.headers)),
         Route::Status if is_read => status::answer(service).await,
+        Route::Help if is_read => Ok(help::answer()),
+        Route::Live if is_read => Ok(health::live()),
+        Route::Ready if is_read => health::ready(service).await,
+        Route::Metrics if is_read => metrics::answer(asked).await,
+        Route::OpenApi if is_read => Ok(openapi::answer()),
         Route::Bucket(bucket) if is_read => list::answer(asked, bucket).await,
         Route::Bucket(bucket) if method == Method::DELETE => clear::answer(asked, bucket).await,
         Route::Entry(bucket, key) if is_read => entry::get::answer(asked, (bucket, key)).await,

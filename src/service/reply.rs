@@ -127,6 +127,11 @@ impl Refusal {
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
     }
 
+    /// Requests are better sent elsewhere, or a little later.
+    pub(crate) fn not_ready(text: &'static str) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
+    }
+
     /// More than is taken.
     pub(crate) fn too_large(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)

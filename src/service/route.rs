@@ -8,6 +8,7 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::form::{self, Question};
+use super::metrics::Class;
 use super::reply::{Cache, Refusal};
 use crate::model::{Bucket, Key};
 
@@ -21,6 +22,16 @@ pub(crate) enum Route {
     Root,
     /// `/status`.
     Status,
+    /// `/help`.
+    Help,
+    /// `/livez`.
+    Live,
+    /// `/readyz`.
+    Ready,
+    /// `/metrics`.
+    Metrics,
+    /// `/openapi.json`.
+    OpenApi,
     /// `/kv/{bucket}`.
     Bucket(Bucket),
     /// `/kv/{bucket}/{key}`, or `/kv/{bucket}?key=KEY` for a key that a path cannot carry.
@@ -53,6 +64,11 @@ impl Route {
         let Some(rest) = rest else {
             return match first.as_str() {
                 "status" => Ok(Self::Status),
+                "help" => Ok(Self::Help),
+                "livez" => Ok(Self::Live),
+                "readyz" => Ok(Self::Ready),
+                "metrics" => Ok(Self::Metrics),
+                "openapi.json" => Ok(Self::OpenApi),
                 _ => Err(nothing()),
             };
         };
@@ -82,11 +98,30 @@ impl Route {
     pub(crate) fn allow(&self) -> &'static str {
         match self {
             Self::Root | Self::Server => "GET, HEAD, POST, OPTIONS",
-            Self::Status => "GET, HEAD, OPTIONS",
+            Self::Status | Self::Help | Self::Live | Self::Ready | Self::Metrics | Self::OpenApi => {
+                "GET, HEAD, OPTIONS"
+            }
             Self::Bucket(_) => "GET, HEAD, DELETE, OPTIONS",
             Self::Entry(..) => "GET, HEAD, PUT, POST, DELETE, OPTIONS",
             Self::Multi(_) => "POST, PUT, DELETE, OPTIONS",
             Self::Txn(_) => "POST, OPTIONS",
+        }
+    }
+
+    /// As what requests to it are counted.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Root => Class::Root,
+            Self::Status => Class::Status,
+            Self::Help => Class::Help,
+            Self::Live | Self::Ready => Class::Health,
+            Self::Metrics => Class::Metrics,
+            Self::OpenApi => Class::OpenApi,
+            Self::Bucket(_) => Class::Bucket,
+            Self::Entry(..) => Class::Entry,
+            Self::Multi(_) => Class::Multi,
+            Self::Txn(_) => Class::Txn,
+            Self::Server => Class::Other,
         }
     }
 }
@@ -119,7 +154,8 @@ pub(crate) fn override_method(parts: &mut Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn nothing() -> Refusal {
+/// That there is nothing at a path.
+pub(crate) fn nothing() -> Refusal {
     Refusal::missing("there is nothing at this path", Cache::Revalidate)
 }
 
@@ -162,6 +198,7 @@ mod tests {
         assert_eq!(route("/").unwrap(), Route::Root);
         assert_eq!(route("/status").unwrap(), Route::Status);
         assert_eq!(route("/st%61tus").unwrap(), Route::Status);
+        assert_eq!(route("/openapi.json").unwrap(), Route::OpenApi);
         assert_eq!(route("/kv/default").unwrap(), bucket("default"));
         assert_eq!(route("/kv/default/").unwrap(), bucket("default"));
         assert_eq!(route("/multi/default/").unwrap(), Route::Multi(Bucket::default()));
@@ -248,6 +285,8 @@ mod tests {
             "/kv",
             "/kv/",
             "/status/",
+            "/livez/",
+            "/openapi",
             "/status/x",
             "/kv/_kvs.throttle",
             "/kv/_kvs.throttle/a",

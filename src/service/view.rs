@@ -110,7 +110,7 @@ async fn answer_for(
     };
     // Who did not say what it has seen is answered at once, but not misunderstood.
     let span = wait::asked(parts, question)?.filter(|_| conditions.has_seen());
-    let (view, hold) = wait::hold(service, bucket, span, looking, is_news).await?;
+    let (view, hold) = wait::hold(asked, bucket, span, looking, is_news).await?;
     let cache = cache.until(view.ends.map(|end| end.since(service.settings.clock.now()).as_secs()));
 
     let Some(shown) = view.shown else {

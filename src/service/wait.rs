@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use tokio::time::Instant;
 
-use super::Service;
+use super::Asked;
 use super::form::Question;
+use super::metrics;
 use super::reply::Refusal;
 use super::view::{Look, View};
 use crate::model::{Bucket, Clock, Time};
@@ -58,18 +59,21 @@ pub(crate) enum Hold {
 /// Looks until there is news, at most for `span`, and returns the last look; if it was held, and there is none, without
 /// the body.
 pub(crate) async fn hold(
-    service: &Service,
+    asked: Asked<'_>,
     bucket: &Bucket,
     span: Option<Duration>,
     looking: &dyn Look,
     is_news: impl Fn(&View) -> bool + Send + Sync,
 ) -> Result<(View, Hold), Refusal> {
+    let service = asked.service;
     let settings = &service.settings;
     let mut view = looking.look(service).await?;
     let Some(span) = span.filter(|_| !is_news(&view)) else { return Ok((view, Hold::Done)) };
     let Some(_place) = settings.waiting.waiters.enter(bucket) else {
+        metrics::add(&settings.metrics.counters().declined);
         return Ok((view, Hold::Declined { retry_after: AGAIN }));
     };
+    let _held = asked.tally.hold();
     let deadline = Instant::now() + span.min(settings.waiting.longest);
     loop {
         // Nobody is sent what is no news, and thousands may wait: none keeps a whole list meanwhile.

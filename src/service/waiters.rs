@@ -18,6 +18,7 @@ pub trait Gate: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Waiters {
     places: Arc<Semaphore>,
+    most: usize,
     gate: Option<Arc<dyn Gate>>,
 }
 
@@ -25,13 +26,24 @@ impl Waiters {
     /// So many places in this process.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))), gate: None }
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(most)), most, gate: None }
     }
 
     /// So many places in this process, and a gate before them.
     #[must_use]
     pub fn shared(most: usize, gate: Arc<dyn Gate>) -> Self {
         Self { gate: Some(gate), ..Self::new(most) }
+    }
+
+    /// How many places there are in this process.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many of them are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.most.saturating_sub(self.places.available_permits())
     }
 
     /// A place for a waiter of this bucket, if there is one left.
@@ -91,6 +103,7 @@ mod tests {
         let first = waiters.enter(&bucket);
         let second = waiters.clone().enter(&bucket);
         assert!(first.is_some() && second.is_some());
+        assert_eq!((waiters.taken(), waiters.most()), (2, 2));
         assert!(waiters.enter(&bucket).is_none());
         drop(first);
         assert!(waiters.enter(&bucket).is_some());

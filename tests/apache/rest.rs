@@ -20,7 +20,7 @@ use crate::script::{Step, raw};
 use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
 
-fn steps() -> Vec<Step> {
+pub(crate) fn steps() -> Vec<Step> {
     let parts = [entries::steps(), conditions::steps(), buckets::steps(), many::steps(), refusals::steps()];
     parts.into_iter().flatten().collect()
 }

@@ -86,6 +86,7 @@ fn settings(clock: Arc<dyn Clock>, stop: CancellationToken) -> Settings {
         policies: Policies::default(),
         cors: Cors::default(),
         waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(100) },
+        metrics: Arc::default(),
     }
 }
 
@@ -113,11 +114,13 @@ impl Endpoint {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         assert_eq!(parts.headers.get("x-content-type-options").unwrap(), "nosniff");
         assert!(parts.headers.contains_key("cache-control"));
+        crate::openapi::assert_told(method.as_str(), &path, parts.status.as_u16());
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 

@@ -122,6 +122,7 @@ fn settings(clock: Arc<dyn Clock>) -> Settings {
         access: Access::parse(AUTH).unwrap(),
         policies: policies(),
         cors: Cors::default(),
+        metrics: Arc::default(),
         waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(100) },
     }
 }

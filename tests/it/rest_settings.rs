@@ -61,6 +61,7 @@ impl Endpoint {
             policies,
             cors,
             waiting: Waiting { longest: Duration::from_secs(1), waiters: Waiters::new(10) },
+            metrics: Arc::default(),
         };
         Self { app: router(Arc::clone(&store), settings), store }
     }

@@ -1,0 +1,25 @@
+//! `/livez` and `/readyz`: for what watches over the process and decides whether to send it requests. Cheap, open to all,
+//! and silent about why; `/status` tells that.
+
+use axum::response::Response;
+
+use super::Service;
+use super::reply::{self, Cache, Refusal};
+use crate::model::Bucket;
+
+/// Answers `GET /livez`: that the process answers. Touches no store.
+pub(crate) fn live() -> Response {
+    reply::text("ok", Cache::Never)
+}
+
+/// Answers `GET /readyz`: whether requests may be sent here.
+pub(crate) async fn ready(service: &Service) -> Result<Response, Refusal> {
+    if service.settings.stop.is_cancelled() {
+        return Err(Refusal::not_ready("this process is about to end; another one takes over"));
+    }
+    service.store.get(&Bucket::default(), &[]).await.map_err(|error| {
+        tracing::error!("not ready: {error}");
+        Refusal::not_ready("the store cannot be read; the log says why")
+    })?;
+    Ok(reply::text("ok", Cache::Never))
+}

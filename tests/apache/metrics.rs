@@ -1,0 +1,58 @@
+//! `/metrics` as a monitoring system meets it: text that another's parser reads, and under `mod_fcgid`, where each
+//! request may meet another process, numbers that say whose they are.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::python::programs;
+use crate::servers::{Server, Way};
+
+const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
+
+/// Prints each sample that it reads as its name and its labels.
+const READER: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.read()):
+    for sample in family.samples:
+        print(family.type, sample.name, sorted(sample.labels.items()))
+";
+
+fn read(text: &str) -> Vec<String> {
+    let mut command = Command::new(programs().join("python"));
+    let child = command.args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn another_parser_reads_them() {
+    let server = Server::start(Way::Http);
+    let answer = server.send(METRICS);
+    assert_eq!(answer.status, 200);
+    let samples = read(&answer.text());
+    for sample in [
+        "counter kvs_requests_total [('method', 'GET'), ('route', 'status'), ('status', '200')]",
+        "gauge kvs_waiters_max []",
+        "histogram kvs_request_duration_seconds_count [('method', 'GET'), ('route', 'status')]",
+        "counter kvs_store_errors_total [('kind', 'busy')]",
+    ] {
+        assert!(samples.iter().any(|found| found == sample), "{sample} is not in {samples:#?}");
+    }
+    assert!(!answer.text().contains("process="));
+}
+
+#[test]
+fn numbers_say_whose_they_are_when_the_web_server_starts_processes() {
+    let server = Server::start(Way::ModFcgid);
+    let samples = read(&server.send(METRICS).text());
+    let programs = server.site.programs();
+    for sample in &samples {
+        let is_of = |(id, _): &(i32, String)| sample.contains(&format!("('process', '{id}')"));
+        assert!(programs.iter().any(is_of), "{sample}: {programs:?}");
+    }
+    assert!(samples.len() > 50);
+}

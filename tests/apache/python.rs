@@ -1,0 +1,36 @@
+//! Python programs from the package index, in an environment of their own below `target/`: fetched once, then used
+//! without the network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// What is installed, each package with its version.
+const REQUIREMENTS: &str = include_str!("../schemathesis/requirements.txt");
+
+/// The folder of the programs.
+pub(crate) fn programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+        // Is there only once all is, so that what broke off is begun anew.
+        let done = place.join("installed.txt");
+        if fs::read_to_string(&done).is_ok_and(|text| text == REQUIREMENTS) {
+            return place.join("bin");
+        }
+        run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&place));
+        let list = place.join("requirements.txt");
+        fs::write(&list, REQUIREMENTS).unwrap();
+        let quietly = ["install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        run(Command::new(place.join("bin/pip")).args(quietly).arg(&list));
+        fs::write(done, REQUIREMENTS).unwrap();
+        place.join("bin")
+    })
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} (the first time it needs the network): {text}");
+}
