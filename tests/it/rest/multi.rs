@@ -118,6 +118,7 @@ async fn a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named() {
         "1",
         "null",
         "[]",
+        r#"["b","x",null,null,null,null,null]"#,
         r#""b""#,
         "{}",
         r#"{"key":"b"}"#,
