@@ -156,7 +156,9 @@ fn faults(step: &Step, answer: &Answer) -> impl Iterator<Item = String> {
         .as_ref()
         .filter(|body| masked(body) != masked(&answer.body))
         .map(|body| format!("{:?} instead of {:?}", printable(&answer.body), printable(body)));
-    status.into_iter().chain(body)
+    let header = step.header.filter(|(name, value)| answer.header(name) != Some(value));
+    let header = header.map(|(name, value)| format!("{name}: {:?} instead of {value}", answer.header(name)));
+    status.into_iter().chain(body).chain(header)
 }
 
 type Comparable = (u16, BTreeMap<&'static str, String>, Vec<u8>);

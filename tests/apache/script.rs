@@ -18,6 +18,8 @@ pub(crate) struct Step {
     pub(crate) status: u16,
     /// The body it must have; of JSON without revisions and times.
     pub(crate) body: Option<Vec<u8>>,
+    /// A header that it must have.
+    pub(crate) header: Option<(&'static str, &'static str)>,
     /// Whether it is about the bytes on the wire, which `cgi-fcgi` has nothing to do with.
     pub(crate) wire: bool,
     /// The status in ways where it is another one, since the web server answers itself or cannot pass the request on.
@@ -35,6 +37,11 @@ impl Step {
         self.status(200)
     }
 
+    pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
     pub(crate) fn wire(mut self) -> Self {
         self.wire = true;
         self
@@ -47,7 +54,7 @@ impl Step {
 }
 
 pub(crate) fn raw(name: &'static str, request: impl Into<Vec<u8>>) -> Step {
-    Step { name, request: request.into(), status: 0, body: None, wire: false, elsewhere: |_| None }
+    Step { name, request: request.into(), status: 0, body: None, header: None, wire: false, elsewhere: |_| None }
 }
 
 pub(crate) fn ask(name: &'static str, line: &str, headers: &str) -> Step {

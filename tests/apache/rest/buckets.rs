@@ -45,7 +45,7 @@ fn scans() -> Vec<Step> {
         scan("count", "?count").body(r#"{"count":4}"#),
         scan("count of a prefix", "?count&prefix=b").body(r#"{"count":2}"#),
         scan("text", "?format=text").body("a\nb/1\nb/2\nc\n"),
-        scan("text, a page of it", "?format=text&limit=2").body("a\nb/1\n"),
+        scan("text, a page of it", "?format=text&limit=2").body("a\nb/1\n").header("kvs-cursor", "b%2F1"),
         scan("count as text", "?format=text&count").body("4\n"),
         scan("raised flags", "?keys=true&count=0&reverse=false")
             .body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
@@ -73,7 +73,7 @@ fn refused() -> Vec<Step> {
         scan("half an escape", "?prefix=%zz").status(400),
         scan("bytes that are no text", "?start=%ff").status(400),
         scan("another form", "?format=xml").status(400),
-        write("PUT of a bucket", "PUT /kv/scan", "", "x").status(405),
+        write("PUT of a bucket", "PUT /kv/scan", "", "x").status(405).header("allow", "GET, HEAD, DELETE, OPTIONS"),
         write("POST to a bucket", "POST /kv/scan", "", "x").status(405),
     ]
 }

@@ -18,7 +18,7 @@ fn multi() -> Vec<Step> {
     vec![
         json("set many", "PUT /multi/many", put).body(r#"[{"result":"inserted"},{"result":"inserted"}]"#),
         get("one of them", "/kv/many/a/b").body("1"),
-        get("another, with its type", "/kv/many/c").body("<b>"),
+        get("another, with its type", "/kv/many/c").body("<b>").header("content-disposition", "attachment"),
         post("get many", "POST /multi/many", r#"[{"key":"a/b"},"no",{"key":"c"},"c"]"#)
             .body(r#"{"a/b":"1","c":"<b>"}"#),
         post("get none", "POST /multi/many", "[]").body("{}"),
@@ -133,7 +133,9 @@ fn checks() -> Vec<Step> {
         check("the revision", r#"{"key":"n","revision":"{tag}"}"#).body(passed),
         get("again for the tag", "/kv/txn/n").body("-2"),
         check("the revision as a tag", r#"{"key":"n","revision":"\"{tag}\""}"#).body(passed),
-        check("another revision", r#"{"key":"n","revision":"k2"}"#).status(409),
+        check("another revision", r#"{"key":"n","revision":"k2"}"#)
+            .status(409)
+            .header("content-type", "application/problem+json"),
         check("that it is not there", r#"{"key":"no","absent":true}"#).body(passed),
         check("that what is there is not", r#"{"key":"n","absent":true}"#).status(409),
         check("the value", r#"{"key":"n","value":"-2"}"#).body(passed),
