@@ -80,6 +80,7 @@ pub(super) struct Flags {
 /// How much, how often and how long.
 #[derive(Args, Debug)]
 #[group(skip)]
+#[expect(clippy::struct_field_names, reason = "a field has the name of its setting")]
 pub(super) struct Bounds {
     /// How many events may wait for each URL
     #[arg(

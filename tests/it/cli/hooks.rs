@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Place;
-use super::serving::Server;
+use super::serving::{Server, ended, fastcgi, spawn_fastcgi};
 use crate::receiver::{Receiver, Reply};
 
 const SECRET: &str = "webhook_secret: 0123456789abcdef\n";
@@ -109,6 +109,24 @@ fn a_server_that_is_stopped_delivers_what_is_left() {
     for line in ["PURGE /kv/default/a", "PURGE /?k=a", "POST /hook"] {
         assert!(seen.iter().any(|l| l == line), "{seen:?}");
     }
+}
+
+#[test]
+fn a_program_that_a_web_server_started_delivers_what_is_left_when_it_is_told_to_end() {
+    let receiver = Receiver::start();
+    receiver.usually(Reply::Status(503, ""));
+    let place = telling(&receiver, "");
+    let socket = place.path("s");
+    let child = spawn_fastcgi(&place, &socket);
+    let answer = fastcgi(&socket, ("POST", ""), "a=1&auth=some-secret");
+    assert!(answer.contains("Status: 200"), "{answer}");
+    receiver.wait_for(2);
+    end(&child);
+    std::thread::sleep(Duration::from_millis(500));
+    receiver.usually(Reply::Status(200, ""));
+    assert_eq!(ended(child), "");
+    let told = lines(&receiver);
+    assert_eq!(told.last().map(String::as_str), Some("PURGE /?k=a"), "{told:?}");
 }
 
 #[test]

@@ -156,13 +156,21 @@ fn cgi_with_wrong_settings_answers_neutrally_and_logs_the_reason() {
 
 /// Asks a program that was spawned with a listening socket as a web server does, and gives the answer.
 fn ask_fastcgi(socket: &Path, query: &str) -> String {
+    fastcgi(socket, ("GET", query), "")
+}
+
+/// The same with a form.
+pub(super) fn fastcgi(socket: &Path, (method, query): (&str, &str), form: &str) -> String {
     let record = |kind: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[1, kind, 0, 1, length[0], length[1], 0, 0], content].concat()
     };
     let target = format!("/kvs.fcgi?{query}");
+    let length = form.len().to_string();
     let pairs = [
-        ("REQUEST_METHOD", "GET"),
+        ("REQUEST_METHOD", method),
+        ("CONTENT_LENGTH", &length),
+        ("CONTENT_TYPE", "application/x-www-form-urlencoded"),
         ("SCRIPT_NAME", "/kvs.fcgi"),
         ("SCRIPT_FILENAME", "/srv/kvs.fcgi"),
         ("REQUEST_URI", target.as_str()),
@@ -176,7 +184,8 @@ fn ask_fastcgi(socket: &Path, query: &str) -> String {
     }
     // A responder, and the connection closed behind the answer.
     let begin = record(1, &[0, 1, 0, 0, 0, 0, 0, 0]);
-    let request = [begin, record(4, &params), record(4, b""), record(5, b"")].concat();
+    let body = if form.is_empty() { vec![] } else { record(5, form.as_bytes()) };
+    let request = [begin, record(4, &params), record(4, b""), body, record(5, b"")].concat();
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(&request).unwrap();
@@ -185,7 +194,7 @@ fn ask_fastcgi(socket: &Path, query: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn spawn_fastcgi(place: &Place, socket: &Path) -> Child {
+pub(super) fn spawn_fastcgi(place: &Place, socket: &Path) -> Child {
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).unwrap();
     let mut command = place.command(&["delete", "a"]);
@@ -194,7 +203,7 @@ fn spawn_fastcgi(place: &Place, socket: &Path) -> Child {
 }
 
 /// Waits for the end of a program and gives its log.
-fn ended(mut child: Child) -> String {
+pub(super) fn ended(mut child: Child) -> String {
     for _ in 0..500 {
         if child.try_wait().unwrap().is_some() {
             let output = child.wait_with_output().unwrap();
