@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Programs without `async` take [`blocking::Client`]. A bucket of `kvs serve` and one of yours are the same bucket.
+//! Programs without `async` take [`blocking::Client`]; `docs/library.md` is the guide. A bucket of `kvs serve` and one of yours are the same bucket.
 //!
 //! # The floors
 //!
@@ -39,7 +39,9 @@
 //!
 //! - [`model`]: buckets, keys, entries, batches, revisions, errors
 //! - [`store`]: the contract of a store, and the suite that every store must pass
-//! - [`memory`], [`yaml`]: the stores
+//! - [`memory`], [`yaml`], [`postgres`]: the stores
+//! - [`layer`]: stores that wrap a store
+//! - [`hook`]: telling caches and other programs of changes
 //! - [`api`]: the verbs of a key/value store over any of them
 //! - [`service`]: requests to responses, as a router for axum
 //! - [`door`]: FastCGI, CGI and HTTP, and the sockets they come over
@@ -48,10 +50,18 @@
 pub mod api;
 pub mod cli;
 pub mod door;
+pub mod hook;
+pub mod layer;
 pub mod memory;
 pub mod model;
+pub mod postgres;
 pub mod service;
 pub mod store;
 pub mod yaml;
 
 pub use api::blocking;
+
+/// The guide, so that its examples are run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Guide;

@@ -2,7 +2,7 @@
 # Installs what the tests need and the machine lacks. Does nothing, and asks nobody, when all is there.
 #
 # None of these packages may start a service here: the tests start private servers of their own, and port 80 may
-# belong to somebody. nginx would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
+# belong to somebody. nginx and postgresql would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
 set -euo pipefail
 
 # A file that shows that a package is there (of some versions, with a *), and the package.
@@ -10,6 +10,7 @@ wanted='
 /usr/sbin/apache2                                apache2-bin
 /usr/lib/apache2/modules/mod_fcgid.so            libapache2-mod-fcgid
 /usr/sbin/nginx                                  nginx-light
+/usr/sbin/varnishd                               varnish
 /usr/bin/cgi-fcgi                                libfcgi-bin
 /usr/include/fcgiapp.h                           libfcgi-dev
 /usr/bin/chromium                                chromium
@@ -21,6 +22,7 @@ wanted='
 /usr/bin/gcc                                     gcc
 /usr/bin/g++                                     g++
 /usr/bin/pkill                                   procps
+/usr/bin/pg_createcluster                        postgresql
 '
 missing=()
 while read -r file package; do

@@ -12,12 +12,11 @@ use crate::store::Store;
 /// use std::sync::Arc;
 /// use kvs::api::Client;
 /// use kvs::memory::MemoryStore;
-/// use kvs::model::{Bucket, SystemClock};
+/// use kvs::model::Bucket;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kvs::model::Result<()> {
-/// let store = Arc::new(MemoryStore::new(Arc::new(SystemClock), Default::default()));
-/// let client = Client::new(store);
+/// let client = Client::new(Arc::new(MemoryStore::default()));
 /// client.set("kitchen/temp", "21.5").await?;
 /// assert_eq!(client.get_string("kitchen/temp").await?.as_deref(), Some("21.5"));
 ///

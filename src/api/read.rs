@@ -2,36 +2,79 @@
 
 use bytes::Bytes;
 
-use super::{Client, keys};
-use crate::model::{Entry, Error, Key, Kind, Page, Query, Result, Shape};
+use super::{Client, keys, text};
+use crate::model::{Entry, Key, Page, Query, Result, Shape};
 
 /// How many keys are asked for at a time when all are wanted.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 10_000;
 
 impl Client {
     /// The value under a key.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set("kitchen/temp", "21.5").await?;
+    /// assert_eq!(client.get("kitchen/temp").await?.as_deref(), Some(&b"21.5"[..]));
+    /// assert_eq!(client.get("cellar/temp").await?, None);
+    /// assert!(client.get("").await.unwrap_err().is_invalid(), "that is no key");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         Ok(self.get_entry(key).await?.map(|entry| entry.value))
     }
 
     /// The value under a key as text.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set("name", "Ada").await?;
+    /// client.set("photo", vec![0xff, 0xd8]).await?;
+    /// assert_eq!(client.get_string("name").await?.as_deref(), Some("Ada"));
+    /// assert!(client.get_string("photo").await.unwrap_err().is_invalid());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `Invalid` if the value is not UTF-8.
     pub async fn get_string(&self, key: &str) -> Result<Option<String>> {
-        let Some(value) = self.get(key).await? else { return Ok(None) };
-        let text = String::from_utf8(value.into()).map_err(|error| {
-            Error::new(Kind::Invalid, format!("the value of {key:?} is no text; read it as bytes")).because(error)
-        })?;
-        Ok(Some(text))
+        self.get_entry(key).await?.map(|entry| text(key, entry)).transpose()
     }
 
     /// The entry under a key: the value and what is known of it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// let revision = client.set("door", "open").await?;
+    /// let entry = client.get_entry("door").await?.expect("it is there");
+    /// assert_eq!((&entry.value[..], entry.revision, entry.expires), (&b"open"[..], revision, None));
+    /// println!("{} since {}", entry.content_type.as_str(), entry.updated());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get_entry(&self, key: &str) -> Result<Option<Entry>> {
         self.look(&Key::new(key)?).await
     }
 
-    /// The values under these keys, in their order, all of one moment.
+    /// The values under these keys, in their order, all of one moment: one call of the store.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set_many(&[("hall", "19"), ("attic", "12")]).await?;
+    /// let values = client.get_many(&["attic", "cellar", "hall"]).await?;
+    /// assert_eq!(values, [Some("12".into()), None, Some("19".into())]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get_many(&self, names: &[impl AsRef<str>]) -> Result<Vec<Option<Bytes>>> {
         let keys = keys(names)?;
         let entries = self.store.get(&self.bucket, &keys).await?.entries;
@@ -41,11 +84,9 @@ impl Client {
     /// The most recently updated of these keys that are there, with its entry: what `GET /?k=a,b` answers.
     ///
     /// ```
-    /// # use std::sync::Arc;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> kvs::model::Result<()> {
-    /// # let clock = Arc::new(kvs::model::SystemClock);
-    /// # let client = kvs::api::Client::new(Arc::new(kvs::memory::MemoryStore::new(clock, Default::default())));
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
     /// client.set("kitchen", "1").await?;
     /// client.set("hall", "2").await?;
     /// let (key, entry) = client.newest(&["hall", "kitchen", "cellar"]).await?.expect("two of them are there");
@@ -61,17 +102,59 @@ impl Client {
     }
 
     /// Whether there is an entry under a key.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set("door", "").await?;
+    /// assert!(client.exists("door").await?, "an empty value is a value");
+    /// assert!(!client.exists("window").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn exists(&self, key: &str) -> Result<bool> {
         Ok(self.get_entry(key).await?.is_some())
     }
 
-    /// A page of the bucket.
+    /// A page of the bucket in the order of the bytes of its keys, all of one moment.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// use kvs::model::Query;
+    ///
+    /// client.set_many(&[("user/1", "Ada"), ("user/2", "Bob"), ("user/3", "Cy")]).await?;
+    /// let mut query = Query { prefix: "user/".into(), limit: 2, ..Query::default() };
+    /// let page = client.scan(query.clone()).await?;
+    /// assert_eq!((page.entries.len(), page.entries[0].0.as_str()), (2, "user/1"));
+    ///
+    /// // The next page begins behind the cursor; the last has none.
+    /// query.after = page.cursor.map(|key| key.to_string());
+    /// let page = client.scan(query).await?;
+    /// assert_eq!((page.entries[0].0.as_str(), page.cursor), ("user/3", None));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn scan(&self, query: Query) -> Result<Page> {
         self.store.scan(&self.bucket, query).await
     }
 
-    /// All keys that begin with `prefix`, ordered by their bytes. They are read page by page: what others write
-    /// meanwhile may or may not be among them.
+    /// All keys that begin with `prefix`, ordered by their bytes. They are read page by page, 10,000 at a time: what
+    /// others write meanwhile may or may not be among them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set_many(&[("user/2", "Bob"), ("user/1", "Ada"), ("room", "12")]).await?;
+    /// let names: Vec<String> = client.keys("user/").await?.iter().map(ToString::to_string).collect();
+    /// assert_eq!(names, ["user/1", "user/2"]);
+    /// assert_eq!(client.keys("").await?.len(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn keys(&self, prefix: &str) -> Result<Vec<Key>> {
         let mut query = Query { prefix: prefix.to_owned(), limit: PAGE, shape: Shape::Keys, ..Query::default() };
         let mut found = vec![];
@@ -84,6 +167,16 @@ impl Client {
     }
 
     /// How many keys begin with `prefix`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set_many(&[("user/1", "Ada"), ("user/2", "Bob"), ("room", "12")]).await?;
+    /// assert_eq!((client.count("user/").await?, client.count("").await?), (2, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn count(&self, prefix: &str) -> Result<u64> {
         let query = Query { prefix: prefix.to_owned(), shape: Shape::Count, ..Query::default() };
         Ok(self.scan(query).await?.count.unwrap_or(0))

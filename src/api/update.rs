@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Client;
-use crate::model::{Condition, Entry, Key, Result, Write};
+use crate::model::{Condition, ContentType, Entry, Key, Result, Write};
 
 /// How a compare-and-swap ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,11 +38,9 @@ impl Client {
     /// The new value is a text that stays, as after [`set`](Self::set).
     ///
     /// ```
-    /// # use std::sync::Arc;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> kvs::model::Result<()> {
-    /// # let clock = Arc::new(kvs::model::SystemClock);
-    /// # let client = kvs::api::Client::new(Arc::new(kvs::memory::MemoryStore::new(clock, Default::default())));
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
     /// assert!(client.compare_and_swap("door", None, "open").await?.is_done());
     /// assert!(!client.compare_and_swap("door", Some(b"locked"), "shut").await?.is_done());
     /// assert!(client.compare_and_swap("door", Some(b"open"), "shut").await?.is_done());
@@ -68,11 +66,9 @@ impl Client {
     /// had when `f` saw it.
     ///
     /// ```
-    /// # use std::sync::Arc;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> kvs::model::Result<()> {
-    /// # let clock = Arc::new(kvs::model::SystemClock);
-    /// # let client = kvs::api::Client::new(Arc::new(kvs::memory::MemoryStore::new(clock, Default::default())));
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
     /// use kvs::api::Next;
     ///
     /// client.set("name", "ada").await?;
@@ -86,17 +82,27 @@ impl Client {
     /// # }
     /// ```
     pub async fn update(&self, key: &str, mut f: impl FnMut(Option<&Entry>) -> Next) -> Result<Option<Entry>> {
+        self.change(key, None, |old| Ok(f(old))).await
+    }
+
+    /// The same with an `f` that may fail, which ends it, and with the type that a value is to have.
+    pub(super) async fn change(
+        &self,
+        key: &str,
+        content_type: Option<&ContentType>,
+        mut f: impl FnMut(Option<&Entry>) -> Result<Next>,
+    ) -> Result<Option<Entry>> {
         let key = Key::new(key)?;
         let mut old = self.look(&key).await?;
         // Each turn but the last means that another writer got ahead, so among all of them there is always progress.
         loop {
-            let write = match f(old.as_ref()) {
+            let write = match f(old.as_ref())? {
                 Next::Keep => return Ok(old),
                 Next::Delete => Write::Delete { key: key.clone() },
                 Next::Set(value) => Write::Put {
                     key: key.clone(),
                     value,
-                    content_type: old.as_ref().map(|e| e.content_type.clone()).unwrap_or_default(),
+                    content_type: content_type.or(old.as_ref().map(|e| &e.content_type)).cloned().unwrap_or_default(),
                     expires: old.as_ref().and_then(|e| e.expires),
                     modified: None,
                 },

@@ -1,11 +1,10 @@
-//! Writing: storing, deleting, counting, and when an entry ends.
+//! Storing values. Each method is one call of the store, however many keys it writes.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::client::broken;
-use super::{Client, keys};
+use super::Client;
 use crate::model::{Condition, ContentType, Entry, Error, Key, Kind, Result, Revision, Time, Write};
 
 /// What may be said of a value beside the value.
@@ -29,6 +28,24 @@ impl Options {
 
 impl Client {
     /// Stores a value as text that stays, and gives the revision of the write.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// let first = client.set("door", "open").await?;
+    /// let second = client.set("door", "shut").await?;
+    /// assert!(second > first);
+    ///
+    /// let error = client.set("door", vec![0; 2 << 20]).await.unwrap_err();
+    /// assert_eq!(error.kind(), kvs::model::Kind::TooLarge);
+    /// assert!(error.is_invalid() && !error.is_retryable());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `TooLarge` if the value exceeds the store's limit.
     pub async fn set(&self, key: &str, value: impl Into<Bytes>) -> Result<Revision> {
         self.set_with(key, value, &Options::default()).await
     }
@@ -36,11 +53,10 @@ impl Client {
     /// Stores a value with more said of it, and gives the revision of the write.
     ///
     /// ```
-    /// # use std::{sync::Arc, time::Duration};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> kvs::model::Result<()> {
-    /// # let clock = Arc::new(kvs::model::SystemClock);
-    /// # let client = kvs::api::Client::new(Arc::new(kvs::memory::MemoryStore::new(clock, Default::default())));
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// use std::time::Duration;
     /// use kvs::api::Options;
     /// use kvs::model::ContentType;
     ///
@@ -54,11 +70,80 @@ impl Client {
     /// # Errors
     /// `Invalid` if the time to live is zero, `TooLarge` if the value exceeds the store's limit.
     pub async fn set_with(&self, key: &str, value: impl Into<Bytes>, options: &Options) -> Result<Revision> {
-        let write = self.put(key, value.into(), options)?;
-        stored(self.commit_one(write).await?.after)
+        self.store_one(self.put(key, value.into(), options)?).await
     }
 
-    /// Stores several values as text that stays, all or none, in their order; of one key twice the last.
+    /// Stores a value as text that stays that long, and gives the revision of the write.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// use std::time::Duration;
+    ///
+    /// client.set_ex("session/7", "Ada", Duration::from_secs(3600)).await?;
+    /// assert!(client.ttl("session/7").await?.is_some());
+    /// assert!(client.set_ex("session/7", "Ada", Duration::ZERO).await.unwrap_err().is_invalid());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`set_with`](Self::set_with).
+    pub async fn set_ex(&self, key: &str, value: impl Into<Bytes>, ttl: Duration) -> Result<Revision> {
+        self.set_with(key, value, &Options::ttl(ttl)).await
+    }
+
+    /// Stores a value as text that stays until that moment, and gives the revision of the write.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// use kvs::model::Time;
+    ///
+    /// let midnight: Time = "2100-01-01T00:00:00Z".parse()?;
+    /// client.set_at("offer", "half price", midnight).await?;
+    /// assert_eq!(client.get_entry("offer").await?.expect("it is there").expires, Some(midnight));
+    ///
+    /// let past = std::time::SystemTime::UNIX_EPOCH;
+    /// assert!(client.set_at("offer", "half price", past).await.unwrap_err().is_invalid());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if that moment has passed, `TooLarge` if the value exceeds the store's limit.
+    pub async fn set_at(&self, key: &str, value: impl Into<Bytes>, end: impl Into<Time>) -> Result<Revision> {
+        let end = end.into();
+        if end <= self.clock.now() {
+            return Err(Error::new(Kind::Invalid, format!("{end} has passed: give a later end, or delete the entry")));
+        }
+        let mut write = self.put(key, value.into(), &Options::default())?;
+        if let Write::Put { expires, .. } = &mut write {
+            *expires = Some(end);
+        }
+        self.store_one(write).await
+    }
+
+    /// Stores several values as text that stays, all or none, in their order; of one key twice the last. One call of
+    /// the store.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// client.set_many(&[("hall", "19"), ("attic", "12")]).await?;
+    ///
+    /// // One name is no key, so nothing is stored.
+    /// assert!(client.set_many(&[("hall", "20"), ("", "1")]).await.unwrap_err().is_invalid());
+    /// assert_eq!(client.get_string("hall").await?.as_deref(), Some("19"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `TooLarge` if a value exceeds the store's limit.
     pub async fn set_many(&self, pairs: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Result<()> {
         let mut writes = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
@@ -67,75 +152,79 @@ impl Client {
         self.commit(writes).await.map(drop)
     }
 
-    /// Stores a value if there is none under the key; whether it did.
+    /// Stores a value as text that stays if there is none under the key; whether it did.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// assert!(client.set_nx("leader", "one").await?);
+    /// assert!(!client.set_nx("leader", "two").await?);
+    /// assert_eq!(client.get_string("leader").await?.as_deref(), Some("one"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `TooLarge` if the value exceeds the store's limit.
     pub async fn set_nx(&self, key: &str, value: impl Into<Bytes>) -> Result<bool> {
-        let write = self.put(key, value.into(), &Options::default())?;
-        Ok(self.commit_if(Condition::Absent, write).await?.is_ok())
+        self.store_if_absent(self.put(key, value.into(), &Options::default())?).await
+    }
+
+    /// Stores a value as text that stays that long if there is none under the key; whether it did.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// use std::time::Duration;
+    ///
+    /// // A lock that is let go of by itself if its holder dies.
+    /// let minute = Duration::from_secs(60);
+    /// assert!(client.set_nx_ex("lock", "job 1", minute).await?);
+    /// assert!(!client.set_nx_ex("lock", "job 2", minute).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`set_with`](Self::set_with).
+    pub async fn set_nx_ex(&self, key: &str, value: impl Into<Bytes>, ttl: Duration) -> Result<bool> {
+        self.store_if_absent(self.put(key, value.into(), &Options::ttl(ttl))?).await
     }
 
     /// Stores a value and gives the one that stood there. Like [`set`](Self::set) it makes a text that stays.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kvs::model::Result<()> {
+    /// # let client = kvs::api::Client::new(std::sync::Arc::new(kvs::memory::MemoryStore::default()));
+    /// assert_eq!(client.get_and_set("turn", "Ada").await?, None);
+    /// assert_eq!(client.get_and_set("turn", "Bob").await?, Some("Ada".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `TooLarge` if the value exceeds the store's limit.
     pub async fn get_and_set(&self, key: &str, value: impl Into<Bytes>) -> Result<Option<Bytes>> {
         let write = self.put(key, value.into(), &Options::default())?;
         Ok(self.commit_one(write).await?.before.map(|entry| entry.value))
     }
 
-    /// Removes an entry; whether there was one.
-    pub async fn delete(&self, key: &str) -> Result<bool> {
-        Ok(self.commit_one(Write::Delete { key: Key::new(key)? }).await?.before.is_some())
-    }
-
-    /// Removes these entries, all at one moment; how many there were.
-    pub async fn delete_many(&self, names: &[impl AsRef<str>]) -> Result<u64> {
-        let writes = keys(names)?.into_iter().map(|key| Write::Delete { key }).collect();
-        Ok(self.commit(writes).await?.iter().filter(|change| change.before.is_some()).count() as u64)
-    }
-
-    /// Adds to a decimal number and gives the sum; a missing one counts as 0. Type and end of the entry stay.
-    ///
-    /// # Errors
-    /// `Invalid` if the value is no number, or the sum does not fit into 64 bits.
-    pub async fn increment(&self, key: &str, by: i64) -> Result<i64> {
-        let after = self.commit_one(Write::Increment { key: Key::new(key)?, by }).await?.after;
-        let sum = after.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok());
-        sum.ok_or_else(|| broken("gave no number for a sum"))
-    }
-
-    /// Takes from a decimal number and gives the rest, as [`increment`](Self::increment) does.
-    pub async fn decrement(&self, key: &str, by: i64) -> Result<i64> {
-        let by = by.checked_neg();
-        let by = by.ok_or_else(|| Error::new(Kind::Invalid, format!("{} cannot be taken from a number", i64::MIN)))?;
-        self.increment(key, by).await
-    }
-
-    /// Lets an entry end that long from now; whether there is one. Its revision stays.
-    ///
-    /// # Errors
-    /// `Invalid` if the time to live is zero: delete the entry instead.
-    pub async fn expire(&self, key: &str, ttl: Duration) -> Result<bool> {
-        let end = self.end(ttl)?;
-        self.touch(key, Some(end)).await
-    }
-
-    /// Lets an entry stay for good; whether there is one. Its revision stays.
-    pub async fn persist(&self, key: &str) -> Result<bool> {
-        self.touch(key, None).await
-    }
-
-    async fn touch(&self, key: &str, expires: Option<Time>) -> Result<bool> {
-        Ok(self.commit_one(Write::Touch { key: Key::new(key)?, expires }).await?.before.is_some())
-    }
-
-    fn put(&self, key: &str, value: Bytes, options: &Options) -> Result<Write> {
+    /// The write that stores a value, with its end counted from now.
+    pub(super) fn put(&self, key: &str, value: Bytes, options: &Options) -> Result<Write> {
         let Options { content_type, ttl, modified } = options.clone();
         let expires = ttl.map(|ttl| self.end(ttl)).transpose()?;
         Ok(Write::Put { key: Key::new(key)?, value, content_type, expires, modified })
     }
 
-    fn end(&self, ttl: Duration) -> Result<Time> {
-        if ttl.is_zero() {
-            return Err(Error::new(Kind::Invalid, "a time to live of zero: give more, or delete the entry"));
-        }
-        Ok(self.clock.now().plus(ttl))
+    pub(super) async fn store_one(&self, write: Write) -> Result<Revision> {
+        stored(self.commit_one(write).await?.after)
+    }
+
+    pub(super) async fn store_if_absent(&self, write: Write) -> Result<bool> {
+        Ok(self.commit_if(Condition::Absent, write).await?.is_ok())
     }
 }
 

@@ -3,17 +3,20 @@
 //! A secret that has been taken out of the file is refused from the next request on, without a restart, which somebody
 //! with an account on a shared host could not ask for.
 
+use std::convert::Infallible;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
+use axum::routing::future::RouteFuture;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::Service;
 
 use super::failure::Done;
 use super::open::Opened;
@@ -35,34 +38,55 @@ struct Watched {
     current: Mutex<(Stamp, Router)>,
 }
 
-/// The service over the store that the settings name. `process` is our number where others work beside us.
-///
-/// # Errors
-/// If the store cannot be opened or the secrets cannot be read.
-pub(super) fn router(
-    settings: Settings,
-    waiters: Waiters,
-    process: Option<u32>,
-    stop: CancellationToken,
-) -> Done<Router> {
-    let stamp = Stamp::of(&settings.auth.path);
-    let access = settings.auth.read()?;
-    if access.is_empty() {
-        tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
+/// Answers requests from the store that the settings name.
+#[derive(Clone)]
+pub(super) struct App(Arc<Watched>);
+
+impl App {
+    /// `process` is our number where others work beside us.
+    ///
+    /// # Errors
+    /// If the store cannot be opened or the secrets cannot be read.
+    pub(super) fn new(
+        settings: Settings,
+        waiters: Waiters,
+        process: Option<u32>,
+        stop: CancellationToken,
+    ) -> Done<Self> {
+        let stamp = Stamp::of(&settings.auth.path);
+        let access = settings.auth.read()?;
+        if access.is_empty() {
+            tracing::info!("there is no secret, so nobody may write; `kvs passcode --write` makes one");
+        }
+        let metrics = Arc::new(Metrics::new(settings.serving.metrics, process, SystemClock.now()));
+        let parts = Parts { opened: settings.open()?, settings, waiters, metrics, stop };
+        let current = Mutex::new((stamp, parts.router(access)));
+        Ok(Self(Arc::new(Watched { parts, current })))
     }
-    let metrics = Arc::new(Metrics::new(settings.serving.metrics, process, SystemClock.now()));
-    let parts = Parts { opened: settings.open()?, settings, waiters, metrics, stop };
-    let current = Mutex::new((stamp, parts.router(access)));
-    let watched = Arc::new(Watched { parts, current });
-    Ok(Router::new().fallback(answer).with_state(watched))
 }
 
-async fn answer(State(watched): State<Arc<Watched>>, request: Request) -> Response {
-    let router = if may_carry_a_secret(&request) { watched.router() } else { watched.last() };
-    match router.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+impl Service<Request> for App {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self(watched) = self;
+        let mut router = if may_carry_a_secret(&request) { watched.router() } else { watched.last() };
+        router.call(request)
+    }
+}
+
+/// The same as a Router, for a process that works alone.
+///
+/// # Errors
+/// As for [`App::new`].
+pub(super) fn router(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Router> {
+    Ok(Router::new().fallback_service(App::new(settings, waiters, None, stop)?))
 }
 
 impl Parts {

@@ -8,7 +8,7 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::units::{Size, Span};
 use super::{
-    check, compact, completions, delete, edit, export, get, import, incr, list, man, passcode, serve, set, sweep,
+    check, compact, completions, delete, edit, export, get, import, incr, list, man, passcode, serve, set, store, sweep,
 };
 use crate::model::Bucket;
 
@@ -79,7 +79,8 @@ pub(super) struct Settable {
 /// What every command must know of the data.
 #[derive(Args, Debug)]
 pub(super) struct Data {
-    /// The store: `yaml:DIR` (files in a folder) or `memory:` (gone when the program ends) [default: yaml:data]
+    /// The store: `yaml:DIR` (files in a folder), `postgresql://USER@HOST/DATABASE` (tables of a server) or `memory:` (gone
+    /// when the program ends) [default: yaml:data]
     // A text until it is checked: an error of the parser would show it, and a URL may hold a password.
     #[arg(long, global = true, env = "KVS_STORE", hide_env_values = true, value_name = "URL")]
     pub(super) store: Option<String>,
@@ -134,6 +135,7 @@ pub(super) enum Command {
     Check(check::Given),
     Compact(compact::Given),
     Sweep(sweep::Given),
+    Store(store::Given),
     Passcode(passcode::Given),
     Completions(completions::Given),
     Man(man::Given),

@@ -13,6 +13,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Done, Failure};
+use super::open::Opened;
 use super::settings::Settings;
 use crate::model::{Bucket, Kind};
 use crate::yaml::{Draft, YamlStore};
@@ -40,7 +41,8 @@ make of them meanwhile.";
 pub(super) struct Given {}
 
 pub(super) async fn run(settings: &Settings, _: Given) -> Done {
-    let Some(yaml) = settings.open()?.yaml else {
+    let opened = settings.open()?;
+    let Some(yaml) = &opened.yaml else {
         return Err(Failure::Usage(format!("edit works on a store of files (yaml:DIR), not on {}", settings.store)));
     };
     let bucket = settings.bucket();
@@ -57,7 +59,7 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
             settings.note("nothing was changed");
             return Ok(());
         }
-        let error = match replace(&yaml, &bucket, &draft, &text).await {
+        let error = match replace(&opened, yaml, (&bucket, &draft), &text).await {
             Ok(note) => {
                 copy.remove();
                 settings.note(&note);
@@ -72,8 +74,13 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
     }
 }
 
-async fn replace(yaml: &YamlStore, bucket: &Bucket, draft: &Draft, text: &str) -> crate::model::Result<String> {
-    match yaml.replace(bucket, draft, text).await {
+async fn replace(
+    opened: &Opened,
+    yaml: &YamlStore,
+    (bucket, draft): (&Bucket, &Draft),
+    text: &str,
+) -> crate::model::Result<String> {
+    match yaml.replace_through(&*opened.store, (bucket, draft), text).await {
         Ok(done) => Ok(format!("{bucket}: {} written, {} deleted", done.written, done.deleted)),
         Err(error) if error.kind() == Kind::Busy => Err(crate::model::Error::new(
             Kind::Busy,

@@ -156,7 +156,7 @@ fn take(
 fn located(name: &str, text: &str, dir: &Path) -> Result<OsString, String> {
     match name {
         "auth" => Ok(dir.join(text).into_os_string()),
-        "store" => text.parse::<StoreUrl>().map(|url| url.below(dir).to_string().into()).map_err(|e| e.to_string()),
+        "store" => text.parse::<StoreUrl>().map(|url| url.below(dir).written().into()).map_err(|e| e.to_string()),
         _ => Ok(text.into()),
     }
 }

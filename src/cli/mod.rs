@@ -40,6 +40,7 @@ mod serve;
 mod set;
 mod settings;
 mod spawned;
+mod store;
 mod sweep;
 mod units;
 
@@ -115,6 +116,7 @@ async fn on_data(settings: &Settings, command: Command) -> Done {
         Command::Check(given) => check::run(settings, given).await,
         Command::Compact(given) => compact::run(settings, given).await,
         Command::Sweep(given) => sweep::run(settings, given).await,
+        Command::Store(given) => store::run(settings, given).await,
         Command::Serve(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }

@@ -8,20 +8,48 @@ use std::time::Duration;
 
 use crate::memory::MemoryStore;
 use crate::model::{Error, Kind, Result, SystemClock};
+use crate::postgres::{self, PostgresStore};
 use crate::store::{Limits, Store};
 use crate::yaml::{self, YamlStore};
 
 const SCHEMES: &[Scheme] = &[
-    Scheme { name: "yaml", form: "yaml:DIR", is_path: true, open: open_yaml },
-    Scheme { name: "memory", form: "memory:", is_path: false, open: open_memory },
+    Scheme { name: "yaml", form: "yaml:DIR", follows: Follows::Path, open: open_yaml },
+    Scheme { name: "memory", form: "memory:", follows: Follows::Nothing, open: open_memory },
+    Scheme {
+        name: "postgresql",
+        form: "postgresql://USER@HOST/DATABASE",
+        follows: Follows::Place,
+        open: open_postgres,
+    },
+    Scheme { name: "postgres", form: "", follows: Follows::Place, open: open_postgres },
 ];
 
 struct Scheme {
     name: &'static str,
+    /// How it is written; empty if it is another name for the one before.
     form: &'static str,
-    /// Whether a path follows; it is then never empty.
-    is_path: bool,
+    follows: Follows,
     open: fn(&str, Opening) -> Result<Opened>,
+}
+
+/// What follows the name of a scheme and its colon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// A path, which is not empty.
+    Path,
+    Nothing,
+    /// Two slashes, where a server is and what is wanted of it.
+    Place,
+}
+
+impl Follows {
+    fn fits(self, rest: &str) -> bool {
+        match self {
+            Self::Path => !rest.is_empty(),
+            Self::Nothing => rest.is_empty(),
+            Self::Place => rest.starts_with("//"),
+        }
+    }
 }
 
 /// What is set for any store.
@@ -40,18 +68,28 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     /// The same store, if it is one of files.
     pub(super) yaml: Option<YamlStore>,
+    /// The same store, if it is one on PostgreSQL.
+    pub(super) postgres: Option<PostgresStore>,
 }
 
 fn open_yaml(dir: &str, opening: Opening) -> Result<Opened> {
     let Opening { limits, lock_wait } = opening;
     let options = yaml::Options { limits, lock_wait, ..yaml::Options::default() };
     let store = YamlStore::open(dir, options)?;
-    Ok(Opened { store: Arc::new(store.clone()), yaml: Some(store) })
+    Ok(Opened { store: Arc::new(store.clone()), yaml: Some(store), postgres: None })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all stores are opened by the same signature")]
 fn open_memory(_: &str, opening: Opening) -> Result<Opened> {
-    Ok(Opened { store: Arc::new(MemoryStore::new(Arc::new(SystemClock), opening.limits)), yaml: None })
+    let store = MemoryStore::new(Arc::new(SystemClock), opening.limits);
+    Ok(Opened { store: Arc::new(store), yaml: None, postgres: None })
+}
+
+fn open_postgres(place: &str, opening: Opening) -> Result<Opened> {
+    let Opening { limits, lock_wait } = opening;
+    let options = postgres::Options { limits, lock_wait, ..postgres::Options::default() };
+    let store = PostgresStore::open(&format!("postgresql:{place}"), options)?;
+    Ok(Opened { store: Arc::new(store.clone()), yaml: None, postgres: Some(store) })
 }
 
 /// The URL of a store of a kind that this program has.
@@ -69,7 +107,7 @@ impl StoreUrl {
 
     /// The same store, its path read as one below `dir` if it is relative.
     pub(super) fn below(mut self, dir: &Path) -> Self {
-        if self.scheme.is_path {
+        if self.scheme.follows == Follows::Path {
             self.rest = dir.join(&self.rest).display().to_string();
         }
         self
@@ -77,7 +115,12 @@ impl StoreUrl {
 
     /// The folder it lies in, if it lies in one.
     pub(super) fn folder(&self) -> Option<PathBuf> {
-        self.scheme.is_path.then(|| PathBuf::from(&self.rest))
+        (self.scheme.follows == Follows::Path).then(|| PathBuf::from(&self.rest))
+    }
+
+    /// The URL itself, with a password if there is one in it.
+    pub(super) fn written(&self) -> String {
+        format!("{}:{}", self.scheme.name, self.rest)
     }
 
     /// Opens it.
@@ -93,19 +136,20 @@ impl FromStr for StoreUrl {
         text.split_once(':')
             .and_then(|(name, rest)| {
                 let scheme = SCHEMES.iter().find(|s| s.name == name)?;
-                (scheme.is_path != rest.is_empty()).then(|| Self { scheme, rest: rest.to_owned() })
+                scheme.follows.fits(rest).then(|| Self { scheme, rest: rest.to_owned() })
             })
             .ok_or_else(|| {
-                let known: Vec<_> = SCHEMES.iter().map(|s| s.form).collect();
+                let known: Vec<_> = SCHEMES.iter().map(|s| s.form).filter(|form| !form.is_empty()).collect();
                 // A URL may hold a password, so the text itself is not shown.
                 Error::new(Kind::Invalid, format!("no store of this kind; the kinds are: {}", known.join(", ")))
             })
     }
 }
 
+/// Without a password.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.scheme.name, self.rest)
+        f.write_str(&postgres::without_password(&self.written()))
     }
 }
 
@@ -121,14 +165,24 @@ mod tests {
 
     #[test]
     fn urls_of_known_stores_are_kept_as_written() {
-        for text in ["yaml:data", "yaml:/srv/kvs", "memory:"] {
+        for text in ["yaml:data", "yaml:/srv/kvs", "memory:", "postgresql://db/kvs?table=t", "postgres:///kvs"] {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
         }
     }
 
     #[test]
+    fn a_password_is_kept_and_not_shown() {
+        let url: StoreUrl = "postgresql://me:hunter2@db/kvs".parse().unwrap();
+        assert_eq!(url.written(), "postgresql://me:hunter2@db/kvs");
+        assert_eq!(url.to_string(), "postgresql://me:***@db/kvs");
+        assert!(!format!("{url:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn others_are_refused_naming_what_there_is_and_not_what_was_given() {
-        for bad in ["", "data", "yaml:", "memory:x", "postgresql://me:hunter2@db/kvs", "YAML:data"] {
+        for bad in
+            ["", "data", "yaml:", "memory:x", "mysql://me:hunter2@db/kvs", "postgresql:me:hunter2@db", "YAML:data"]
+        {
             let text = bad.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(text.contains("yaml:DIR, memory:"), "{text}");
             assert!(!text.contains("hunter2"), "{text}");

@@ -127,7 +127,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let base = settings.serving.places.base.clone().unwrap_or_default();
     let limits = settings.serving.limits;
     let ready = ready(&listeners, &settings);
-    let app = app::router(settings, waiters, None, stop.clone())?;
+    let app = app::router(settings, waiters, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
         let app = if tongue == Tongue::Http { below(&base, app.clone()) } else { app.clone() };

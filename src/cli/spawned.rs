@@ -3,9 +3,11 @@
 //! Arguments are never read: under CGI a client chooses them. Settings come from the environment and from `config.yaml`
 //! and `auth.txt` beside the executable; the data lies beside it too. Standard output and error are the web server's log.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -15,10 +17,11 @@ use http::{StatusCode, header};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::Service;
+use tower::util::Either;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::app::{self, Seal};
+use super::app::{App, Seal};
 use super::args::Typed;
 use super::failure::{Done, Failure};
 use super::logs;
@@ -54,7 +57,7 @@ pub(super) fn fastcgi(listener: Listener) -> ExitCode {
 
 fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
     logs::start(LevelFilter::WARN, false);
-    // One thread: such a process gets one request at a time.
+    // One thread of the runtime: such a process gets one request at a time.
     let outcome = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let outcome = run(&runtime);
         // A read of standard input that never ends must not keep the process.
@@ -72,7 +75,7 @@ fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
 
 /// All that a door needs.
 struct Ready {
-    app: Router,
+    app: Either<UntilChanged<App>, Router>,
     mount: Mount,
     limits: Limits,
 }
@@ -83,7 +86,7 @@ impl Ready {
         let place = Place::for_spawned();
         Self::set_up(&place, stop).unwrap_or_else(|failure| {
             tracing::error!("kvs cannot serve: {}", failure.text());
-            let app = broken(stop.clone());
+            let app = Either::Right(broken(stop.clone()));
             Self { app, mount: Mount::spawned(), limits: Limits::default().spawned() }
         })
     }
@@ -101,32 +104,37 @@ impl Ready {
             Some(folder) => Waiters::shared(settings.serving.max_waiters, Arc::new(FileGate::new(folder))),
             None => Waiters::new(settings.serving.max_waiters),
         };
-        let config = Sometimes::new(Seal::on(&settings.config), Duration::from_secs(1));
-        let app = until_changed(
-            app::router(settings, waiters, Some(std::process::id()), stop.clone())?,
-            config,
-            stop.clone(),
-        );
+        let config = Arc::new(Sometimes::new(Seal::on(&settings.config), Duration::from_secs(1)));
+        let inner = App::new(settings, waiters, Some(std::process::id()), stop.clone())?;
+        let app = Either::Left(UntilChanged { inner, config, stop: stop.clone() });
         Ok(Self { app, mount, limits })
     }
 }
 
 /// Ends the process behind a request that finds `config.yaml` changed, so that the next one reads it.
-fn until_changed(app: Router, config: Sometimes, stop: CancellationToken) -> Router {
-    let config = Arc::new(config);
-    Router::new().fallback(move |request: Request| {
-        let (app, config, stop) = (app.clone(), Arc::clone(&config), stop.clone());
-        async move {
-            if config.is_due() && config.seal.is_broken() {
-                tracing::warn!("config.yaml has changed: this process ends, the next one reads it");
-                stop.cancel();
-            }
-            match app.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
+#[derive(Clone)]
+struct UntilChanged<A> {
+    inner: A,
+    config: Arc<Sometimes>,
+    stop: CancellationToken,
+}
+
+impl<A: door::App> Service<Request> for UntilChanged<A> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = A::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if self.config.is_due() && self.config.seal.is_broken() {
+            tracing::warn!("config.yaml has changed: this process ends, the next one reads it");
+            self.stop.cancel();
         }
-    })
+        self.inner.call(request)
+    }
 }
 
 /// A file that is looked at once in a while.
@@ -197,6 +205,7 @@ impl Gate for FileGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tower::ServiceExt as _;
 
     fn get() -> Request {
         http::Request::get("/?k=a").body(axum::body::Body::empty()).unwrap()
@@ -226,8 +235,8 @@ mod tests {
         let path = dir.path().join("config.yaml");
         let stop = CancellationToken::new();
         let inner = Router::new().fallback(async || "answer");
-        let config = Sometimes::new(Seal::on(&path), Duration::from_millis(50));
-        let app = until_changed(inner, config, stop.clone());
+        let config = Arc::new(Sometimes::new(Seal::on(&path), Duration::from_millis(50)));
+        let app = UntilChanged { inner, config, stop: stop.clone() };
         assert_eq!(app.clone().oneshot(get()).await.unwrap().status(), 200);
         assert!(!stop.is_cancelled());
         std::fs::File::create(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The one accept loop: how many connections at once, what to do when accepting fails, and how it all ends.
+//! The accept loop of the runtime: how many connections at once, what to do when accepting fails, and how it all ends.
 //!
 //! After the stop no new connection is taken, except those that the system has accepted already; every task that runs is
 //! waited for, but no longer than the drain time.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,15 +33,14 @@ where
     H: Fn(Stream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut accepting = listener.open()?;
-    let crew = Crew { tasks: TaskTracker::new(), cut: CancellationToken::new() };
-    let room = Arc::new(Semaphore::new(room_for(limits.connections)));
+    let accepting = listener.open()?;
+    let crew = Crew::new(&limits);
     let mut pause = Pause::default();
-    while let Some(accepted) = stop.run_until_cancelled(next(&accepting, &room, &limits)).await {
+    while let Some(accepted) = stop.run_until_cancelled(crew.next(&accepting, &limits)).await {
         match accepted {
             Ok((stream, seat)) => {
                 pause = Pause::default();
-                crew.start(handle(stream), seat);
+                crew.start(handle(stream), Some(seat));
             }
             Err(error) if of_one_client(&error) => {}
             Err(error) => {
@@ -50,31 +49,54 @@ where
             }
         }
     }
-    accepting.hide();
-    while let Ok(Ok((stream, seat))) = timeout(LAST_LOOK, next(&accepting, &room, &limits)).await {
-        crew.start(handle(stream), seat);
-    }
-    drop(accepting);
-    crew.drain(limits.drain_time).await;
+    end(accepting, crew, &limits, handle).await;
     Ok(())
 }
 
-/// The right to be one of the connections.
-type Seat = tokio::sync::OwnedSemaphorePermit;
-
-/// Waits for room first, so that a client beyond the limit stays in the queue of the system.
-async fn next(accepting: &Accepting, room: &Arc<Semaphore>, limits: &Limits) -> io::Result<(Stream, Seat)> {
-    let seat = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    Ok((accepting.accept(limits).await?, seat))
+/// After the stop: takes what the system has accepted already, then waits for all connections.
+pub(super) async fn end<H, F>(mut accepting: Accepting, crew: Crew, limits: &Limits, handle: H)
+where
+    H: Fn(Stream) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    accepting.hide();
+    while let Ok(Ok((stream, seat))) = timeout(LAST_LOOK, crew.next(&accepting, limits)).await {
+        crew.start(handle(stream), Some(seat));
+    }
+    drop(accepting);
+    crew.drain(limits.drain_time).await;
 }
 
-struct Crew {
+/// The right to be one of the connections.
+pub(super) type Seat = OwnedSemaphorePermit;
+
+/// The connections that are being answered, each a task of the runtime.
+#[derive(Clone)]
+pub(super) struct Crew {
+    room: Arc<Semaphore>,
     tasks: TaskTracker,
     cut: CancellationToken,
 }
 
 impl Crew {
-    fn start(&self, work: impl Future<Output = ()> + Send + 'static, seat: Seat) {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let room = Arc::new(Semaphore::new(room_for(limits.connections)));
+        Self { room, tasks: TaskTracker::new(), cut: CancellationToken::new() }
+    }
+
+    /// A seat, once there is one.
+    pub(super) async fn seat(&self) -> io::Result<Seat> {
+        Arc::clone(&self.room).acquire_owned().await.map_err(io::Error::other)
+    }
+
+    /// Waits for room first, so that a client beyond the limit stays in the queue of the system.
+    async fn next(&self, accepting: &Accepting, limits: &Limits) -> io::Result<(Stream, Seat)> {
+        let seat = self.seat().await?;
+        Ok((accepting.accept(limits).await?, seat))
+    }
+
+    /// Starts the task of a connection, which keeps its seat until its end. Needs a runtime.
+    pub(super) fn start(&self, work: impl Future<Output = ()> + Send + 'static, seat: Option<Seat>) {
         let cut = self.cut.clone();
         // Some kilobytes, which each wrapper on the way to the task would move again.
         let work = Box::pin(work);
@@ -95,13 +117,13 @@ impl Crew {
 }
 
 /// Whether it concerns only the connection that would have been accepted.
-fn of_one_client(error: &io::Error) -> bool {
+pub(super) fn of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
 }
 
 /// Longer from failure to failure: no descriptor is free before some connection ends.
-struct Pause(Duration);
+pub(super) struct Pause(Duration);
 
 impl Default for Pause {
     fn default() -> Self {
@@ -110,7 +132,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let now = self.0;
         self.0 = (now * 2).min(Duration::from_secs(1));
         now

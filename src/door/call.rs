@@ -1,39 +1,57 @@
-//! Calls the Router for one request, and keeps its panic to that request.
+//! Calls what answers for one request, and keeps its panic to that request.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, Response};
-use tower::Service as _;
+use tower::Service;
 
 use super::refusal::Refusal;
 
+/// What a door asks for answers: an axum Router, or what is asked and answers as one.
+pub trait App:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<A> App for A where
+    A: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// The answer of `app`; 500 if it panics. The panic itself was written by the panic hook; the query is kept out of the
 /// log, since a client may have put a secret there.
-pub(super) async fn call(app: &Router, request: Request<Body>) -> Response<Body> {
+pub(super) fn call<A: App>(app: &A, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<A> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut app = app.clone();
-    let mut answer = pin!(async move { app.call(request).await });
-    // A state that a panic left half-changed is dropped with the future. What outlives it sits behind locks of the
-    // stores, which must hold whatever happens to a caller.
-    let outcome = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(Ok(response))) => Poll::Ready(Some(response)),
-        Err(_panic) => Poll::Ready(None),
-    })
-    .await;
-    outcome.unwrap_or_else(|| {
-        tracing::error!(%method, path = uri.path(), "a request panicked");
-        Refusal::Failed.response(&HeaderMap::new())
-    })
+    async move {
+        let mut answer = pin!(async move { app.call(request).await });
+        // A state that a panic left half-changed is dropped with the future. What outlives it sits behind locks of the
+        // stores, which must hold whatever happens to a caller.
+        let outcome = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(response))) => Poll::Ready(Some(response)),
+            Err(_panic) => Poll::Ready(None),
+        })
+        .await;
+        outcome.unwrap_or_else(|| {
+            tracing::error!(%method, path = uri.path(), "a request panicked");
+            Refusal::Failed.response(&HeaderMap::new())
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
     use axum::routing::get;
 
     async fn breaks() -> &'static str {

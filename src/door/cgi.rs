@@ -6,21 +6,20 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
-use super::call::call;
-use super::gateway::{self, Variables};
+use super::call::{App, call};
+use super::gateway;
 use super::length;
 use super::limits::Limits;
 use super::mount::Mount;
 use super::print::print;
 use super::refusal::Refusal;
+use super::variables::Variables;
 
 /// How much of a body that is refused is read.
 const DROPPED: u64 = 64 << 20;
@@ -32,16 +31,13 @@ const DROP_TIME: Duration = Duration::from_secs(5);
 ///
 /// A thread that reads standard input may outlive this call if the web server never sends what it announced; leave the
 /// process without waiting for it.
-pub async fn answer(app: Router, mount: &Mount, limits: &Limits) -> io::Result<()> {
-    let mut variables = Variables::default();
-    for (name, value) in std::env::vars_os() {
-        variables.push(Bytes::from(name.into_vec()), Bytes::from(value.into_vec()));
-    }
+pub async fn answer<A: App>(app: A, mount: &Mount, limits: &Limits) -> io::Result<()> {
+    let variables = Variables::of(std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())));
     respond(app, (variables, mount), limits, io::stdin(), &mut io::stdout().lock()).await
 }
 
-async fn respond(
-    app: Router,
+async fn respond<A: App>(
+    app: A,
     (variables, mount): (Variables, &Mount),
     limits: &Limits,
     input: impl Read + Send + 'static,
@@ -67,8 +63,8 @@ async fn respond(
     output.flush()
 }
 
-async fn called(
-    app: &Router,
+async fn called<A: App>(
+    app: &A,
     parts: Parts,
     (variables, mount): (&Variables, &Mount),
     (limits, input): (&Limits, impl Read + Send + 'static),
@@ -123,6 +119,7 @@ async fn read(input: impl Read + Send + 'static, length: usize, patience: Durati
 mod tests {
     use super::super::gateway::tests::variables;
     use super::*;
+    use axum::Router;
     use axum::extract::Request as Asked;
 
     async fn echo(asked: Asked) -> String {

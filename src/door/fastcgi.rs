@@ -4,26 +4,24 @@
 //! is an answer of its own; a web server that leaves ends its own connection and nothing else.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep_until};
-use tokio_fastcgi::{RequestResult, Requests, Role};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, GRACE};
-use super::call::call;
+use super::call::{App, call};
 use super::limits::Limits;
 use super::listen::Listener;
 use super::mount::Mount;
+use super::output::{self, End};
 use super::print::print;
-use super::records::{Begun, MAX_OPEN};
+use super::records::{Begun, Event};
 use super::refusal::Refusal;
-use super::stream::Stream;
+use super::serial;
 use super::wire::Wire;
 use super::{gateway, length};
 
@@ -31,122 +29,125 @@ use super::{gateway, length};
 const SMALL: usize = 32 << 10;
 
 /// Answers FastCGI on `listener` until `stop`, then drains. `mount` says whether the web server spawned the program.
-pub async fn serve(
+pub async fn serve<A: App>(
     listener: Listener,
-    app: Router,
+    app: A,
     mount: Mount,
     limits: Limits,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let door = Arc::new(Door { app, mount, limits, stop: stop.clone() });
-    accept::run(listener, limits, stop, move |stream| Arc::clone(&door).connection(stream)).await
+    let is_spawned = mount.is_spawned();
+    let door = Arc::new(Door { app, mount, limits, stop });
+    if is_spawned {
+        return serial::run(listener, door).await;
+    }
+    let (limits, stop) = (door.limits, door.stop.clone());
+    accept::run(listener, limits, stop, move |stream| Arc::clone(&door).connection(Wire::new(stream, &limits))).await
 }
 
-struct Door {
-    app: Router,
-    mount: Mount,
-    limits: Limits,
-    stop: CancellationToken,
+/// What all connections share.
+pub(super) struct Door<A> {
+    pub(super) app: A,
+    pub(super) mount: Mount,
+    pub(super) limits: Limits,
+    pub(super) stop: CancellationToken,
 }
 
-type Machine = Requests<Wire, Wire>;
-type Waiting = tokio_fastcgi::Request<Wire>;
+impl<A: App> Door<A> {
+    /// Answers a connection until its end.
+    pub(super) async fn connection(self: Arc<Self>, mut wire: Wire) {
+        if let Err(error) = self.answer_all(&mut wire).await {
+            tracing::debug!(%error, "a FastCGI connection is given up");
+        }
+    }
 
-impl Door {
-    async fn connection(self: Arc<Self>, stream: Stream) {
-        let wire = Wire::new(stream, &self.limits);
-        let connections = u8::try_from(self.limits.connections).unwrap_or(u8::MAX);
-        let mut machine = Requests::new(wire.clone(), wire.clone(), connections, MAX_OPEN);
-        while let Some(request) = self.next(&mut machine, &wire).await {
-            if let Err(error) = self.answer(request, &wire).await {
-                tracing::debug!(%error, "the web server did not take an answer");
-                return;
-            }
-            if self.stop.is_cancelled() && wire.begun().is_none() {
+    async fn answer_all(&self, wire: &mut Wire) -> io::Result<()> {
+        while let Some(event) = self.next(wire).await {
+            let keep = match event {
+                Event::Request(begun) => {
+                    let keep = begun.keep;
+                    self.answer(begun, wire).await?;
+                    keep
+                }
+                Event::GivenUp(begun) => {
+                    output::end(wire.outgoing(), begun.id, End::Complete);
+                    begun.keep
+                }
+                Event::Values(names) => {
+                    output::values(wire.outgoing(), &names, self.limits.connections);
+                    true
+                }
+                Event::Unknown(kind) => {
+                    output::unknown(wire.outgoing(), kind);
+                    true
+                }
+            };
+            if !keep || self.stop.is_cancelled() && wire.begun().is_none() {
                 break;
             }
         }
         // Dropping the connection then says that nothing follows.
-        if let Err(error) = wire.flush().await {
-            tracing::debug!(%error, "the web server did not take an answer");
-        }
+        wire.flush().await
     }
 
-    /// The next request of a connection; none if it is to be closed: its end, broken rules, too slow, idle, or the stop.
-    async fn next(&self, machine: &mut Machine, wire: &Wire) -> Option<Waiting> {
+    /// What comes next on a connection; none if it is to be closed: its end, broken rules, too slow, idle, or the stop.
+    async fn next(&self, wire: &mut Wire) -> Option<Event> {
         let idle = Instant::now() + self.limits.idle_time;
-        let mut check = idle.min(Instant::now() + self.limits.body_time);
-        let mut stopping = false;
-        let mut next = pin!(machine.next());
+        let mut stopped = None;
         loop {
+            match wire.next() {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(malformed) => {
+                    tracing::debug!(?malformed, "a FastCGI connection is given up");
+                    return None;
+                }
+            }
+            let deadline = match wire.begun() {
+                Some(since) => since + self.limits.body_time,
+                None => stopped.unwrap_or(idle),
+            };
             tokio::select! {
                 biased;
-                got = &mut next => match got {
-                    Ok(request) => return request,
-                    Err(error) => {
-                        tracing::debug!(%error, "a FastCGI connection is given up");
-                        return None;
-                    }
-                },
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    check = check.min(Instant::now() + GRACE);
-                }
-                () = sleep_until(check) => {
-                    let now = Instant::now();
-                    check = match wire.begun() {
-                        Some(since) => since + self.limits.body_time,
-                        None if stopping => now,
-                        None => idle,
-                    };
-                    if check <= now {
-                        return None;
-                    }
-                }
+                received = wire.receive() => if !received.is_ok_and(|count| count > 0) { return None },
+                () = self.stop.cancelled(), if stopped.is_none() => stopped = Some(idle.min(Instant::now() + GRACE)),
+                () = sleep_until(deadline) => return None,
             }
         }
     }
 
     /// Answers one request. An error is the connection's.
-    async fn answer(&self, request: Waiting, wire: &Wire) -> Result<(), tokio_fastcgi::Error> {
-        let id = request.get_request_id();
-        let begun = wire.take(id).unwrap_or_default();
-        request
-            .process(|request| async move {
-                if request.role != Role::Responder {
-                    return RequestResult::UnknownRole;
-                }
-                let sent = match self.respond(begun, wire, id).await {
-                    Some((method, response)) => send(request.get_stdout(), wire, &method, response).await,
-                    None => false,
-                };
-                if !sent {
-                    wire.break_off();
-                }
-                RequestResult::Complete(0)
-            })
-            .await
+    async fn answer(&self, begun: Begun, wire: &mut Wire) -> io::Result<()> {
+        let id = begun.id;
+        match self.asked(begun) {
+            Asked::Call(request) => {
+                let method = request.method().clone();
+                let response = watched(call(&self.app, request), &method, (&mut *wire, id)).await?;
+                send(wire, id, print(&method, response)).await
+            }
+            Asked::Refused(method, response) => send(wire, id, print(&method, response)).await,
+            Asked::OtherRole => {
+                output::end(wire.outgoing(), id, End::UnknownRole);
+                Ok(())
+            }
+        }
     }
 
-    /// The response; none if nobody waits for it any more.
-    async fn respond(&self, begun: Begun, wire: &Wire, id: u16) -> Option<(Method, Response<Body>)> {
+    /// What is to be done with a request that has arrived.
+    pub(super) fn asked(&self, begun: Begun) -> Asked {
+        if !begun.is_responder() {
+            return Asked::OtherRole;
+        }
         let parts = match gateway::head(&begun.variables, &self.mount) {
             Ok(parts) => parts,
-            Err(refusal) => return Some((Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()))),
+            Err(refusal) => {
+                return Asked::Refused(Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()));
+            }
         };
-        let method = parts.method.clone();
         if let Err(refusal) = self.whole(&begun) {
-            return Some((method, refusal.response(&parts.headers)));
+            return Asked::Refused(parts.method, refusal.response(&parts.headers));
         }
-        let request = Request::from_parts(parts, Body::from(begun.body.freeze()));
-        // A read that nobody waits for is given up. A write goes on: it was asked for.
-        let watched = method.is_safe();
-        let response = tokio::select! {
-            biased;
-            response = call(&self.app, request) => response,
-            () = wire.gone(id), if watched => return None,
-        };
-        Some((method, response))
+        Asked::Call(Request::from_parts(parts, Body::from(begun.body.freeze())))
     }
 
     fn whole(&self, begun: &Begun) -> Result<(), Refusal> {
@@ -159,26 +160,48 @@ impl Door {
     }
 }
 
-/// Sends an answer. False if it broke off: then the end of the answer must not be sent either.
-async fn send(mut out: tokio_fastcgi::OutStream<Wire>, wire: &Wire, method: &Method, response: Response<Body>) -> bool {
-    let (mut head, body) = print(method, response);
+/// What is to be done with a request.
+pub(super) enum Asked {
+    /// It is to be called.
+    Call(Request<Body>),
+    /// It is answered at the door.
+    Refused(Method, Response<Body>),
+    /// It is none.
+    OtherRole,
+}
+
+/// The answer of a call that a connection waits for. A read that nobody waits for any more is given up, which is an error
+/// of the connection. A write goes on: it was asked for.
+pub(super) async fn watched(
+    call: impl Future<Output = Response<Body>>,
+    method: &Method,
+    (wire, id): (&mut Wire, u16),
+) -> io::Result<Response<Body>> {
+    tokio::select! {
+        biased;
+        response = call => Ok(response),
+        () = wire.gone(id), if method.is_safe() => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// Gathers an answer, and sends what cannot wait. If the body breaks off that is an error: the end must not be sent then.
+pub(super) async fn send(wire: &mut Wire, id: u16, (mut head, body): (Vec<u8>, Option<Body>)) -> io::Result<()> {
     let mut body = body.unwrap_or_default();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return false };
-        let Ok(data) = frame.into_data() else { continue };
-        let written = if head.len() + data.len() <= SMALL {
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        if head.len() + data.len() <= SMALL {
             head.extend_from_slice(&data);
-            out.write(&std::mem::take(&mut head)).await
+            wire.part(id, &std::mem::take(&mut head)).await?;
         } else {
-            match out.write(&std::mem::take(&mut head)).await {
-                Ok(_) => out.write(&data).await,
-                failed => failed,
-            }
-        };
+            wire.part(id, &std::mem::take(&mut head)).await?;
+            wire.part(id, &data).await?;
+        }
         // A body that comes bit by bit is meant to be seen bit by bit.
-        if written.is_err() || (!body.is_end_stream() && wire.flush().await.is_err()) {
-            return false;
+        if !body.is_end_stream() {
+            wire.flush().await?;
         }
     }
-    head.is_empty() || out.write(&head).await.is_ok()
+    wire.part(id, &head).await?;
+    output::end(wire.outgoing(), id, End::Complete);
+    Ok(())
 }

@@ -3,9 +3,9 @@
 //! The names are those of RFC 3875. Values are bytes: one that HTTP cannot carry leaves out its own header and nothing
 //! else. After an internal redirect of Apache variables of its configuration stand under `REDIRECT_` names.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
@@ -13,48 +13,13 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::mount::{Mount, below, path_and_query};
 use super::refusal::Refusal;
+use super::variables::Variables;
 use crate::service::Caller;
 
 /// What a decoded path may not carry as it is.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
 /// What a raw target may not carry although some clients send it; everything already escaped stays.
 const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#');
-
-/// The variables of one request, in the order in which they came.
-#[derive(Clone, Default, Debug)]
-pub(super) struct Variables(Vec<(Bytes, Bytes)>);
-
-impl Variables {
-    /// Adds a variable.
-    pub(super) fn push(&mut self, name: Bytes, value: Bytes) {
-        self.0.push((name, value));
-    }
-
-    /// The value of this very name; the last one, as an environment would have it.
-    fn exactly(&self, name: &str) -> Option<&Bytes> {
-        self.0.iter().rev().find(|(n, _)| n == name.as_bytes()).map(|(_, value)| value)
-    }
-
-    /// The value of a variable that the web server itself sets for each request; missing is empty.
-    pub(super) fn get(&self, name: &str) -> &[u8] {
-        self.exactly(name).map_or(b"", |value| value)
-    }
-
-    /// The value of a variable that a configuration sets, also after internal redirects. No header of a client comes
-    /// under such a name, since those begin with `HTTP_`.
-    pub(super) fn configured(&self, name: &str) -> Option<&Bytes> {
-        self.exactly(name).or_else(|| {
-            let endings = |n: &[u8]| n.strip_suffix(name.as_bytes()).is_some_and(is_redirect);
-            self.0.iter().rev().find(|(n, _)| endings(n)).map(|(_, value)| value)
-        })
-    }
-}
-
-/// Whether this is `REDIRECT_`, once or more often.
-fn is_redirect(prefix: &[u8]) -> bool {
-    let word = b"REDIRECT_";
-    !prefix.is_empty() && prefix.chunks(word.len()).all(|chunk| chunk == word)
-}
 
 /// The head of the request that these variables tell of.
 pub(super) fn head(variables: &Variables, mount: &Mount) -> Result<Parts, Refusal> {
@@ -110,53 +75,39 @@ fn built_target(variables: &Variables) -> Vec<u8> {
 
 /// A raw path and query as a URI. Bytes that a URI cannot carry are escaped, which says the same.
 fn target_to_uri(target: &[u8]) -> Result<Uri, Refusal> {
-    let mut text = percent_encode(target, TARGET).to_string();
+    let mut text: Cow<'_, str> = percent_encode(target, TARGET).into();
     if !text.starts_with('/') && text != "*" {
-        text.insert(0, '/');
+        text.to_mut().insert(0, '/');
     }
     if text.len() >= usize::from(u16::MAX) {
         return Err(Refusal::LongTarget);
     }
     // Only a path and a query: `//x` must never be taken for a host.
-    let target: http::uri::PathAndQuery = text.try_into().map_err(|_| Refusal::BadTarget)?;
+    let target: http::uri::PathAndQuery = text.as_ref().try_into().map_err(|_| Refusal::BadTarget)?;
     Ok(target.into())
 }
 
 fn headers(variables: &Variables) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(variables.0.len() / 2);
-    for (name, value) in &variables.0 {
+    let mut headers = HeaderMap::with_capacity(variables.len() / 2);
+    for (name, value) in variables.iter() {
         let Some(name) = name.strip_prefix(b"HTTP_") else { continue };
-        let name: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
-        // These tell of the way to the web server, which has gone it.
-        let of_the_way: &[&[u8]] = &[
-            b"connection",
-            b"content-length",
-            b"content-type",
-            b"expect",
-            b"keep-alive",
-            b"te",
-            b"trailer",
-            b"transfer-encoding",
-            b"upgrade",
-        ];
-        if of_the_way.contains(&name.as_slice()) {
-            continue;
-        }
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_maybe_shared(value.clone())) {
+        let Some(name) = header_name(name) else { continue };
+        if let Ok(value) = HeaderValue::from_maybe_shared(variables.shared(value)) {
             headers.append(name, value);
         }
     }
-    let mut set = |name: HeaderName, value: &Bytes| {
-        if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
+    let mut set = |name: HeaderName, value: &[u8]| {
+        if let Ok(value) = HeaderValue::from_maybe_shared(variables.shared(value)) {
             headers.insert(name, value);
         }
     };
     for (name, variable) in [(CONTENT_TYPE, "CONTENT_TYPE"), (CONTENT_LENGTH, "CONTENT_LENGTH")] {
-        if let Some(value) = variables.exactly(variable).filter(|value| !value.is_empty()) {
+        let value = variables.get(variable);
+        if !value.is_empty() {
             set(name, value);
         }
     }
-    if variables.exactly("HTTP_AUTHORIZATION").is_none() {
+    if !variables.has("HTTP_AUTHORIZATION") {
         let names = ["HTTP_AUTHORIZATION", "Authorization", "AUTHORIZATION"];
         if let Some(value) = names.iter().find_map(|name| variables.configured(name)).filter(|v| !v.is_empty()) {
             set(AUTHORIZATION, value);
@@ -165,19 +116,45 @@ fn headers(variables: &Variables) -> HeaderMap {
     headers
 }
 
+/// The header that this variable, without its `HTTP_`, tells of; none if it is no name, or tells of the way to the web
+/// server, which has gone it.
+fn header_name(variable: &[u8]) -> Option<HeaderName> {
+    const OF_THE_WAY: &[&[u8]] = &[
+        b"CONNECTION",
+        b"CONTENT_LENGTH",
+        b"CONTENT_TYPE",
+        b"EXPECT",
+        b"KEEP_ALIVE",
+        b"TE",
+        b"TRAILER",
+        b"TRANSFER_ENCODING",
+        b"UPGRADE",
+    ];
+    let written = |b: u8| if b == b'_' { b'-' } else { b };
+    let mut short = [0; 64];
+    let long: Vec<u8>;
+    let name = if let Some(name) = short.get_mut(..variable.len()) {
+        name.iter_mut().zip(variable).for_each(|(out, b)| *out = written(*b));
+        &*name
+    } else {
+        long = variable.iter().map(|b| written(*b)).collect();
+        &long
+    };
+    let name = HeaderName::from_bytes(name).ok()?;
+    if OF_THE_WAY.iter().any(|way| way.eq_ignore_ascii_case(variable)) { None } else { Some(name) }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
     /// Variables from names and values.
     pub(in crate::door) fn variables(pairs: &[(&str, &str)]) -> Variables {
-        let own = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        Variables(pairs.iter().map(|(name, value)| (own(name), own(value))).collect())
+        Variables::of(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 
     fn path_of(pairs: &[(&str, &str)], mount: &Mount) -> String {
-        let mut all = variables(&[("REQUEST_METHOD", "GET")]);
-        all.0.extend(variables(pairs).0);
+        let all = variables(&[&[("REQUEST_METHOD", "GET")], pairs].concat());
         head(&all, mount).unwrap().uri.to_string()
     }
 
@@ -221,12 +198,15 @@ pub(super) mod tests {
 
     #[test]
     fn other_headers_stay_when_one_cannot_be_carried() {
-        let mut all = variables(&[("REQUEST_METHOD", "GET"), ("HTTP_X_ONE", "1")]);
-        all.push(Bytes::from_static(b"HTTP_X_BYTES"), Bytes::from_static(b"\xff\xfe"));
-        all.push(Bytes::from_static(b"HTTP_X_BAD"), Bytes::from_static(b"a\nb"));
-        all.push(Bytes::from_static(b"HTTP_\xff"), Bytes::from_static(b"x"));
-        all.push(Bytes::from_static(b"HTTP_"), Bytes::from_static(b"x"));
-        all.push(Bytes::from_static(b"HTTP_X_TWO"), Bytes::from_static(b"2"));
+        let all = Variables::of([
+            (b"REQUEST_METHOD".as_slice(), b"GET".as_slice()),
+            (b"HTTP_X_ONE", b"1"),
+            (b"HTTP_X_BYTES", b"\xff\xfe"),
+            (b"HTTP_X_BAD", b"a\nb"),
+            (b"HTTP_\xff", b"x"),
+            (b"HTTP_", b"x"),
+            (b"HTTP_X_TWO", b"2"),
+        ]);
         let headers = head(&all, &Mount::served()).unwrap().headers;
         assert_eq!(headers.len(), 3);
         assert_eq!(headers["x-bytes"].as_bytes(), b"\xff\xfe");

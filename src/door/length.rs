@@ -7,9 +7,9 @@
 //! spawned program takes none. Servers that hand requests to a running program read all chunks first, or fail by
 //! themselves; their number is believed if they give one.
 
-use super::gateway::Variables;
 use super::mount::Mount;
 use super::refusal::Refusal;
+use super::variables::Variables;
 
 /// How long the body must be, judged before it is read.
 pub(super) fn announced(variables: &Variables, mount: &Mount, limit: usize) -> Result<usize, Refusal> {

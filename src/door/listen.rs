@@ -86,6 +86,14 @@ impl Listener {
         Ok(Some(Self { socket, file: None }))
     }
 
+    /// The same socket once more, if it is a Unix socket; its file stays with this one.
+    pub(super) fn unix(&self) -> io::Result<Option<UnixListener>> {
+        match &self.socket {
+            Socket::Unix(socket) => socket.try_clone().map(Some),
+            Socket::Tcp(_) => Ok(None),
+        }
+    }
+
     /// Makes it ready to accept; needs a runtime.
     pub(super) fn open(self) -> io::Result<Accepting> {
         let socket = match self.socket {

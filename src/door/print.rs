@@ -38,10 +38,13 @@ pub(super) fn print(method: &Method, response: Response<Body>) -> (Vec<u8>, Opti
 
 fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     // Written as people know them; some old clients compare names by their case.
-    let mut start = true;
-    for byte in name.as_str().bytes() {
-        head.push(if start { byte.to_ascii_uppercase() } else { byte });
-        start = byte == b'-';
+    let (from, mut first) = (head.len(), true);
+    head.extend_from_slice(name.as_str().as_bytes());
+    for byte in head.iter_mut().skip(from) {
+        if first {
+            byte.make_ascii_uppercase();
+        }
+        first = *byte == b'-';
     }
     head.extend_from_slice(b": ");
     head.extend_from_slice(value);

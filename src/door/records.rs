@@ -1,20 +1,17 @@
-//! The records of a FastCGI connection on their way to the protocol machine: what may pass, and what is kept here.
+//! The records of a FastCGI connection on their way in: bytes to whole requests, within limits. No sockets, no answers.
 //!
-//! The machine (tokio-fastcgi) would hold any number of bytes, allocate what a length field claims, and read a parameter
-//! that lies across two records as an error. So parameters and bodies are gathered here, within limits, and only what
-//! moves the machine on is passed to it. A request whose body is too large runs on to its end, since a web server reads
-//! no answer before it has sent all; its bytes are dropped meanwhile. No sockets.
-
-use std::collections::HashMap;
+//! Parameters and bodies are gathered here, however they were cut into records. A request whose body is too large runs on
+//! to its end, since a web server reads no answer before it has sent all; its bytes are dropped meanwhile. What a length
+//! field claims is never allocated before it has come.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::gateway::Variables;
 use super::limits::Limits;
 use super::refusal::Refusal;
+use super::variables::Variables;
 
 /// The most requests that may be open on one connection. Web servers send them one after the other.
-pub(super) const MAX_OPEN: u8 = 8;
+const MAX_OPEN: usize = 8;
 
 /// New room is made in pieces of this size,
 const ROOM: usize = 8 << 10;
@@ -29,36 +26,99 @@ const STDIN: u8 = 5;
 const DATA: u8 = 8;
 const GET_VALUES: u8 = 9;
 
+/// The role of a program that answers requests; others are not played here.
+const RESPONDER: u16 = 1;
+const KEEP_CONNECTION: u8 = 1;
+
 /// The peer does not speak FastCGI, or breaks its rules. The connection is of no use any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Malformed(pub(super) &'static str);
 
+/// What the records come to.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// All of a request is here.
+    Request(Begun),
+    /// A request was given up before it was whole; its end is still to be told.
+    GivenUp(Begun),
+    /// The web server asks for the values of these names.
+    Values(Variables),
+    /// A record of management of a kind that is not known.
+    Unknown(u8),
+}
+
 /// A request as far as it has arrived.
 #[derive(Default, Debug)]
 pub(super) struct Begun {
+    /// Its number on the connection.
+    pub(super) id: u16,
+    /// Whether the connection is to be kept after the answer.
+    pub(super) keep: bool,
+    role: u16,
     /// The parameters, once all have arrived.
     pub(super) variables: Variables,
     /// The body.
     pub(super) body: BytesMut,
     /// Why it cannot be called, if so.
     pub(super) refusal: Option<Refusal>,
-    params: BytesMut,
-    params_ended: bool,
+    list: List,
+    list_ended: bool,
     body_ended: bool,
 }
 
-/// Bytes in, records out.
+impl Begun {
+    /// Whether it is a request at all, and not for a filter or an authorizer.
+    pub(super) fn is_responder(&self) -> bool {
+        self.role == RESPONDER
+    }
+
+    fn is_whole(&self) -> bool {
+        // Who plays another role gets no body that would have to be awaited.
+        self.list_ended && (self.body_ended || !self.is_responder())
+    }
+}
+
+/// A list of parameters as far as it has arrived. Mostly it is one record, which is not copied.
+#[derive(Default, Debug)]
+struct List {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl List {
+    fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    fn add(&mut self, content: Bytes) {
+        if self.first.is_empty() {
+            self.first = content;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&content);
+    }
+
+    fn take(&mut self) -> Bytes {
+        let Self { first, all } = std::mem::take(self);
+        if all.is_empty() { first } else { all.freeze() }
+    }
+}
+
+/// Bytes in, requests out.
 #[derive(Debug)]
 pub(super) struct Sieve {
     raw: BytesMut,
-    open: HashMap<u16, Begun>,
+    open: Vec<Begun>,
     body: usize,
     head: usize,
 }
 
 impl Sieve {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { raw: BytesMut::new(), open: HashMap::new(), body: limits.body, head: limits.head }
+        Self { raw: BytesMut::new(), open: Vec::new(), body: limits.body, head: limits.head }
     }
 
     /// Where to put what comes from the socket: behind what came before, and there is room for a usual request.
@@ -84,90 +144,107 @@ impl Sieve {
         matches!(self.raw.as_ref(), [_, ABORT_REQUEST, high, low, ..] if u16::from_be_bytes([*high, *low]) == id)
     }
 
-    /// What was gathered of a request that the machine has called complete.
-    pub(super) fn take(&mut self, id: u16) -> Option<Begun> {
-        self.open.remove(&id)
-    }
-
-    /// The next record for the machine; none if more bytes are needed.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Malformed> {
-        while let Some(record) = self.record()? {
-            let (Some(kind), Some(id)) = (record.get(1).copied(), word(&record, 2)) else { return Ok(None) };
-            let length = usize::from(word(&record, 4).unwrap_or(0));
-            let content = record.slice(HEADER..HEADER + length);
-            if self.passes(kind, id, content)? {
-                return Ok(Some(record));
+    /// What has come next; none if more bytes are needed.
+    pub(super) fn next(&mut self) -> Result<Option<Event>, Malformed> {
+        while let Some((kind, id, content)) = self.record()? {
+            let event = match kind {
+                BEGIN_REQUEST => self.begin(id, &content)?,
+                ABORT_REQUEST => self.close(id).map(Event::GivenUp),
+                PARAMS => self.params(id, content)?,
+                STDIN => self.stdin(id, &content)?,
+                GET_VALUES => {
+                    Some(Event::Values(Variables::parse(content).ok_or(Malformed("a list of names is cut off"))?))
+                }
+                // Of a filter, a role that is refused; or of nobody.
+                DATA => None,
+                _ => (id == 0).then_some(Event::Unknown(kind)),
+            };
+            if event.is_some() {
+                return Ok(event);
             }
         }
         Ok(None)
     }
 
-    /// Cuts the next whole record off.
-    fn record(&mut self) -> Result<Option<Bytes>, Malformed> {
+    /// Cuts the next whole record off: its kind, its request and its content.
+    fn record(&mut self) -> Result<Option<(u8, u16, Bytes)>, Malformed> {
         if self.raw.first().is_some_and(|version| *version != 1) {
             return Err(Malformed("this is not FastCGI version 1"));
         }
-        let (Some(length), Some(padding)) = (word(&self.raw, 4), self.raw.get(6)) else { return Ok(None) };
-        let whole = HEADER + usize::from(length) + usize::from(*padding);
-        Ok((self.raw.len() >= whole).then(|| self.raw.split_to(whole).freeze()))
-    }
-
-    fn passes(&mut self, kind: u8, id: u16, content: Bytes) -> Result<bool, Malformed> {
-        match kind {
-            BEGIN_REQUEST => self.begin(id, &content),
-            ABORT_REQUEST => Ok(self.open.remove(&id).is_some()),
-            PARAMS => self.params(id, &content),
-            STDIN => self.stdin(id, &content),
-            // For the role of a filter, which is refused.
-            DATA => Ok(content.is_empty() && self.open.contains_key(&id)),
-            GET_VALUES if pairs(&content).is_none() => Err(Malformed("a list of names is cut off")),
-            _ => Ok(true),
+        let Some([_, kind, a, b, c, d, padding, _]) = self.raw.first_chunk::<HEADER>().copied() else {
+            return Ok(None);
+        };
+        let (length, padding) = (usize::from(u16::from_be_bytes([c, d])), usize::from(padding));
+        if self.raw.len() < HEADER + length + padding {
+            return Ok(None);
         }
+        self.raw.advance(HEADER);
+        let content = if length == 0 { Bytes::new() } else { self.raw.split_to(length).freeze() };
+        self.raw.advance(padding);
+        Ok(Some((kind, u16::from_be_bytes([a, b]), content)))
     }
 
-    fn begin(&mut self, id: u16, content: &Bytes) -> Result<bool, Malformed> {
+    fn begin(&mut self, id: u16, content: &Bytes) -> Result<Option<Event>, Malformed> {
+        let &[high, low, flags, ..] = content.as_ref() else {
+            return Err(Malformed("the begin of a request has another form"));
+        };
         if content.len() != HEADER || id == 0 {
             return Err(Malformed("the begin of a request has another form"));
         }
-        if self.open.len() >= usize::from(MAX_OPEN) {
+        if self.open.len() >= MAX_OPEN {
             return Err(Malformed("too many requests at once on one connection"));
         }
-        match self.open.insert(id, Begun::default()) {
-            None => Ok(true),
-            Some(_) => Err(Malformed("a request began twice")),
+        if self.opened(id).is_some() {
+            return Err(Malformed("a request began twice"));
         }
+        let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
+        self.open.push(Begun { id, keep, role, ..Begun::default() });
+        Ok(None)
+    }
+
+    fn opened(&mut self, id: u16) -> Option<&mut Begun> {
+        self.open.iter_mut().find(|begun| begun.id == id)
+    }
+
+    fn close(&mut self, id: u16) -> Option<Begun> {
+        let at = self.open.iter().position(|begun| begun.id == id)?;
+        Some(self.open.swap_remove(at))
+    }
+
+    fn close_if_whole(&mut self, id: u16) -> Option<Event> {
+        if self.opened(id)?.is_whole() { self.close(id).map(Event::Request) } else { None }
     }
 
     /// Records of a request that is not open are dropped, as the specification wants it.
-    fn params(&mut self, id: u16, content: &Bytes) -> Result<bool, Malformed> {
+    fn params(&mut self, id: u16, content: Bytes) -> Result<Option<Event>, Malformed> {
         let limit = self.head;
-        let Some(begun) = self.open.get_mut(&id) else { return Ok(false) };
-        if begun.params_ended {
+        let Some(begun) = self.opened(id) else { return Ok(None) };
+        if begun.list_ended {
             return Err(Malformed("parameters go on after their end"));
         }
         if content.is_empty() {
-            begun.params_ended = true;
-            begun.variables = pairs(&begun.params.split().freeze()).ok_or(Malformed("a parameter is cut off"))?;
-            return Ok(true);
+            begun.list_ended = true;
+            begun.variables = Variables::parse(begun.list.take()).ok_or(Malformed("a parameter is cut off"))?;
+            return Ok(self.close_if_whole(id));
         }
-        if begun.params.len() + content.len() > limit || begun.refusal == Some(Refusal::LongHead) {
+        if begun.list.len() + content.len() > limit || begun.refusal == Some(Refusal::LongHead) {
             begun.refusal = Some(Refusal::LongHead);
-            begun.params = BytesMut::new();
+            begun.list = List::default();
         } else {
-            begun.params.extend_from_slice(content);
+            begun.list.add(content);
         }
-        Ok(false)
+        Ok(None)
     }
 
-    fn stdin(&mut self, id: u16, content: &Bytes) -> Result<bool, Malformed> {
+    fn stdin(&mut self, id: u16, content: &Bytes) -> Result<Option<Event>, Malformed> {
         let limit = self.body;
-        let Some(begun) = self.open.get_mut(&id) else { return Ok(false) };
+        let Some(begun) = self.opened(id) else { return Ok(None) };
         if begun.body_ended {
             return Err(Malformed("a body goes on after its end"));
         }
         if content.is_empty() {
             begun.body_ended = true;
-            return Ok(true);
+            return Ok(self.close_if_whole(id));
         }
         if begun.refusal.is_none() && begun.body.len() + content.len() > limit {
             begun.refusal = Some(Refusal::TooLarge);
@@ -177,39 +254,8 @@ impl Sieve {
         } else {
             begun.body.extend_from_slice(content);
         }
-        Ok(false)
+        Ok(None)
     }
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
-}
-
-/// The names and values of a parameter list; none if it is cut off.
-fn pairs(list: &Bytes) -> Option<Variables> {
-    let mut rest = list.clone();
-    let mut variables = Variables::default();
-    while rest.has_remaining() {
-        let name = length(&mut rest)?;
-        let value = length(&mut rest)?;
-        if rest.len() < name.checked_add(value)? {
-            return None;
-        }
-        variables.push(rest.split_to(name), rest.split_to(value));
-    }
-    Some(variables)
-}
-
-/// One byte up to 127, else four with the highest bit set.
-fn length(bytes: &mut Bytes) -> Option<usize> {
-    let first = *bytes.first()?;
-    if first < 0x80 {
-        bytes.advance(1);
-        return Some(usize::from(first));
-    }
-    let word: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
-    bytes.advance(4);
-    usize::try_from(u32::from_be_bytes(word) & 0x7fff_ffff).ok()
 }
 
 #[cfg(test)]
@@ -226,16 +272,24 @@ mod tests {
         Sieve::new(&Limits { body: 10, head: 100, ..Limits::default() })
     }
 
-    /// Feeds byte by byte, so that every cut is met, and counts what passes.
-    fn passed(sieve: &mut Sieve, bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut count = 0;
+    /// Feeds byte by byte, so that every cut is met.
+    fn passed(sieve: &mut Sieve, bytes: &[u8]) -> Result<Vec<Event>, Malformed> {
+        let mut events = Vec::new();
         for byte in bytes {
             sieve.room().extend_from_slice(&[*byte]);
-            while sieve.next()?.is_some() {
-                count += 1;
+            while let Some(event) = sieve.next()? {
+                events.push(event);
             }
         }
-        Ok(count)
+        Ok(events)
+    }
+
+    /// The one request that these bytes complete.
+    fn request(sieve: &mut Sieve, bytes: &[u8]) -> Begun {
+        let mut events = passed(sieve, bytes).unwrap();
+        let Some(Event::Request(begun)) = events.pop() else { panic!("no request") };
+        assert!(events.is_empty());
+        begun
     }
 
     const BEGIN: &[u8] = &[0, 1, 1, 0, 0, 0, 0, 0];
@@ -254,9 +308,9 @@ mod tests {
             record(STDIN, 7, b"dy"),
             record(STDIN, 7, b""),
         ];
-        assert_eq!(passed(&mut sieve, &bytes.concat()), Ok(3));
-        let begun = sieve.take(7).unwrap();
+        let begun = request(&mut sieve, &bytes.concat());
         assert_eq!(begun.variables.get("KEY"), b"v\xff");
+        assert_eq!((begun.id, begun.keep, begun.is_responder()), (7, true, true));
         assert_eq!((&begun.body[..], begun.refusal), (&b"body"[..], None));
         assert!(sieve.is_idle());
     }
@@ -266,10 +320,9 @@ mod tests {
         let mut sieve = sieve();
         let first = [record(BEGIN_REQUEST, 1, BEGIN), record(PARAMS, 1, b""), record(STDIN, 1, b"0123456789")].concat();
         passed(&mut sieve, &first).unwrap();
-        assert_eq!(sieve.open[&1].refusal, None);
-        assert_eq!(passed(&mut sieve, &record(STDIN, 1, b"x")), Ok(0));
-        assert_eq!(passed(&mut sieve, &record(STDIN, 1, b"")), Ok(1));
-        let begun = sieve.take(1).unwrap();
+        assert_eq!(sieve.open[0].refusal, None);
+        assert!(passed(&mut sieve, &record(STDIN, 1, b"x")).unwrap().is_empty());
+        let begun = request(&mut sieve, &record(STDIN, 1, b""));
         assert_eq!((begun.body.len(), begun.refusal), (0, Some(Refusal::TooLarge)));
     }
 
@@ -280,9 +333,9 @@ mod tests {
         for _ in 0..30 {
             passed(&mut sieve, &record(PARAMS, 1, b"\x03\x03abcdef")).unwrap();
         }
-        assert!(sieve.open[&1].params.len() <= 100);
-        passed(&mut sieve, &record(PARAMS, 1, b"")).unwrap();
-        assert_eq!(sieve.take(1).unwrap().refusal, Some(Refusal::LongHead));
+        assert!(sieve.open[0].list.len() <= 100);
+        let ends = [record(PARAMS, 1, b""), record(STDIN, 1, b"")].concat();
+        assert_eq!(request(&mut sieve, &ends).refusal, Some(Refusal::LongHead));
     }
 
     #[test]
@@ -315,9 +368,22 @@ mod tests {
         let mut sieve = sieve();
         sieve.room().extend_from_slice(&record(ABORT_REQUEST, 0x0102, b""));
         assert!(sieve.aborts(0x0102) && !sieve.aborts(1));
-        assert_eq!(sieve.next(), Ok(None), "an abort of nothing is dropped");
+        assert!(sieve.next().unwrap().is_none(), "an abort of nothing is dropped");
         passed(&mut sieve, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
-        assert_eq!(passed(&mut sieve, &record(ABORT_REQUEST, 1, b"")), Ok(1));
+        let events = passed(&mut sieve, &record(ABORT_REQUEST, 1, b"")).unwrap();
+        assert!(matches!(events.as_slice(), [Event::GivenUp(begun)] if begun.id == 1));
         assert!(sieve.is_idle());
+    }
+
+    #[test]
+    fn other_roles_and_management_are_told_apart() {
+        let mut sieve = sieve();
+        let authorizer = [record(BEGIN_REQUEST, 1, &[0, 2, 0, 0, 0, 0, 0, 0]), record(PARAMS, 1, b"")].concat();
+        let begun = request(&mut sieve, &authorizer);
+        assert!(!begun.is_responder() && !begun.keep);
+        let late = [record(STDIN, 1, b"x"), record(STDIN, 1, b""), record(DATA, 1, b"x"), record(77, 1, b"")].concat();
+        assert!(passed(&mut sieve, &late).unwrap().is_empty(), "it is not open any more");
+        let events = passed(&mut sieve, &[record(GET_VALUES, 0, b"\x01\0A"), record(77, 0, b"")].concat()).unwrap();
+        assert!(matches!(events.as_slice(), [Event::Values(names), Event::Unknown(77)] if names.has("A")));
     }
 }

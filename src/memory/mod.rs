@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Query, Result, Revision, Snapshot, Time};
+use crate::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Query, Result};
+use crate::model::{Revision, Snapshot, SystemClock, Time};
 use crate::store::{Judged, Limits, Report, Store, Task, judge, page};
 
 /// A store in memory. Clones share its data.
@@ -40,6 +41,13 @@ struct Content {
 impl Default for Content {
     fn default() -> Self {
         Self { entries: BTreeMap::new(), revision: watch::Sender::new(Revision::ZERO) }
+    }
+}
+
+impl Default for MemoryStore {
+    /// An empty store with the system's clock and the usual limits.
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock), Limits::default())
     }
 }
 

@@ -59,6 +59,46 @@ impl Error {
         self.kind
     }
 
+    /// Whether the same call may well succeed when it is made again shortly. Nothing was done.
+    ///
+    /// ```
+    /// use kvs::model::{Error, Kind};
+    ///
+    /// assert!(Error::new(Kind::Busy, "others hold the store; try again").is_retryable());
+    /// assert!(!Error::new(Kind::Full, "the disk is full").is_retryable());
+    /// assert!(!Error::new(Kind::Failed, "the connection was lost").is_retryable());
+    /// ```
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind == Kind::Busy
+    }
+
+    /// Whether the call itself is wrong, so that it fails however often it is made. Nothing was done.
+    ///
+    /// ```
+    /// use kvs::model::Key;
+    ///
+    /// assert!(Key::new("").unwrap_err().is_invalid());
+    /// ```
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.kind, Kind::Invalid | Kind::TooLarge)
+    }
+
+    /// Whether a write that ended with this error may have been done all the same. Read before you write again, unless
+    /// writing twice does no harm.
+    ///
+    /// ```
+    /// use kvs::model::{Error, Kind};
+    ///
+    /// assert!(Error::new(Kind::Failed, "the connection was lost").is_outcome_open());
+    /// assert!(!Error::new(Kind::Busy, "others hold the store; try again").is_outcome_open());
+    /// ```
+    #[must_use]
+    pub fn is_outcome_open(&self) -> bool {
+        self.kind == Kind::Failed
+    }
+
     /// The same kind and text, for another of those who waited for one outcome.
     #[must_use]
     pub fn copied(&self) -> Self {

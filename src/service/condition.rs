@@ -73,8 +73,10 @@ impl Conditions {
             Some(Seen::Nothing) => Some(Tags::List(vec![])),
             None => tags(headers, &IF_NONE_MATCH),
         };
+        // The second for caches that keep the first to themselves.
+        let demand = if headers.contains_key(IF_MATCH) { IF_MATCH } else { dates::X_IF_MATCH };
         Self {
-            matches: tags(headers, &IF_MATCH),
+            matches: tags(headers, &demand),
             unmodified_since: date(headers, &IF_UNMODIFIED_SINCE),
             none_matches,
             modified_since: date(headers, &IF_MODIFIED_SINCE),
@@ -83,7 +85,7 @@ impl Conditions {
 
     /// The same in a bucket whose clients give the times.
     pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
-        Self { matches: dates::matches(headers), ..Self::new(headers, seen) }
+        Self { matches: dates::matches(headers).ok().flatten(), ..Self::new(headers, seen) }
     }
 
     /// Whether the client demands that there be something, whatever it is.
@@ -159,15 +161,17 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
 
 /// The tags in a header, if there are some and nothing else.
 pub(crate) fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Tags> {
-    let mut list: Option<Vec<Tag>> = None;
-    for line in headers.get_all(name) {
-        let text = line.to_str().ok()?.trim();
-        if text == "*" {
-            return Some(Tags::Any);
-        }
-        list.get_or_insert_default().extend(parse_tags(text)?);
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?.to_str().ok()?.trim();
+    if first == "*" {
+        // It is no member of a list.
+        return lines.next().is_none().then_some(Tags::Any);
     }
-    list.map(Tags::List)
+    let mut list = parse_tags(first)?;
+    for line in lines {
+        list.extend(parse_tags(line.to_str().ok()?.trim())?);
+    }
+    Some(Tags::List(list))
 }
 
 /// The tags in a header of a write.
@@ -249,6 +253,8 @@ mod tests {
             (IF_MATCH, "W/\"k2\"", Fails),
             (IF_MATCH, "\"x\"", Fails),
             (IF_MATCH, "x", Send),
+            (dates::X_IF_MATCH, "\"k2\"", Send),
+            (dates::X_IF_MATCH, "\"x\"", Fails),
             (IF_UNMODIFIED_SINCE, NOW, Send),
             (IF_UNMODIFIED_SINCE, EARLIER, Fails),
             (IF_UNMODIFIED_SINCE, "yesterday", Send),
@@ -265,6 +271,8 @@ mod tests {
         assert_eq!(verdict(&[(IF_MATCH, "\"k2\""), (IF_UNMODIFIED_SINCE, EARLIER)]), Send);
         assert_eq!(verdict(&[(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, NOW)]), Send);
         assert_eq!(verdict(&[(IF_NONE_MATCH, "\"k2\""), (IF_MODIFIED_SINCE, EARLIER)]), Same);
+        // The header itself goes before the other name of it.
+        assert_eq!(verdict(&[(dates::X_IF_MATCH, "\"x\""), (IF_MATCH, "\"k2\"")]), Send);
         // What was demanded goes before what was seen.
         assert_eq!(verdict(&[(IF_MATCH, "\"x\""), (IF_NONE_MATCH, "\"k2\"")]), Fails);
         assert_eq!(verdict(&[(IF_UNMODIFIED_SINCE, EARLIER), (IF_NONE_MATCH, "\"k2\"")]), Fails);

@@ -11,21 +11,45 @@ use super::reply::Refusal;
 use crate::model::{Entry, Time};
 
 /// If-Match under another name, for caches in front of us that keep the header to themselves.
-const X_IF_MATCH: HeaderName = HeaderName::from_static("x-if-match");
+pub(crate) const X_IF_MATCH: HeaderName = HeaderName::from_static("x-if-match");
 
 /// The tag of an entry, without quotes: its date.
 pub(crate) fn tag(entry: &Entry) -> String {
-    let date = condition::format_date(entry.last_modified());
+    written(entry.last_modified())
+}
+
+fn written(time: Time) -> String {
+    let date = condition::format_date(time);
     date.and_then(|date| date.to_str().map(ToOwned::to_owned).ok()).unwrap_or_default()
 }
 
-/// The tags of If-Match or X-If-Match; what is no tag in quotes is taken for one without.
-pub(crate) fn matches(headers: &HeaderMap) -> Option<Tags> {
-    let name = [IF_MATCH, X_IF_MATCH].into_iter().find(|name| headers.contains_key(name))?;
-    condition::tags(headers, &name).or_else(|| {
-        let text = String::from_utf8_lossy(headers.get(&name)?.as_bytes()).into_owned();
-        Some(Tags::List(vec![Tag { weak: false, opaque: condition::bare(&text).to_owned() }]))
-    })
+/// The tags of If-Match or X-If-Match: dates in quotes, or one without. A date is the same however it is written.
+///
+/// # Errors
+/// What is neither.
+pub(crate) fn matches(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
+    let Some(name) = [IF_MATCH, X_IF_MATCH].into_iter().find(|name| headers.contains_key(name)) else {
+        return Ok(None);
+    };
+    let dated = |tag: Tag| match condition::parse_date(&tag.opaque) {
+        Some(date) => Tag { opaque: written(date), ..tag },
+        None => tag,
+    };
+    Ok(Some(match (condition::tags(headers, &name), condition::date(headers, &name)) {
+        (Some(Tags::Any), _) => Tags::Any,
+        (Some(Tags::List(list)), _) => Tags::List(list.into_iter().map(dated).collect()),
+        (None, Some(date)) => Tags::List(vec![Tag { weak: false, opaque: written(date) }]),
+        (None, None) => return Err(broken_match()),
+    }))
+}
+
+/// Whether a request has If-Match under its other name.
+pub(crate) fn are_given(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_IF_MATCH)
+}
+
+fn broken_match() -> Refusal {
+    Refusal::invalid("If-Match is neither * nor HTTP dates in quotes; nothing was stored")
 }
 
 /// What a write demands of the entry it replaces, and the date that it gives the new one.
@@ -44,11 +68,11 @@ impl Dates {
     /// # Errors
     /// A date or a tag that is none.
     pub(crate) fn new(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let matches = matches(headers);
+        let matches = matches(headers)?;
         if let Some(Tags::List(list)) = &matches
             && list.iter().any(|tag| condition::parse_date(&tag.opaque).is_none())
         {
-            return Err(Refusal::invalid("If-Match is neither * nor HTTP dates in quotes; nothing was stored"));
+            return Err(broken_match());
         }
         let none_matches = condition::strict_tags(headers, &IF_NONE_MATCH)?;
         let given = condition::date(headers, &IF_UNMODIFIED_SINCE);
@@ -66,16 +90,17 @@ impl Dates {
 
     /// Whether a write may replace what was found.
     pub(crate) fn hold(&self, found: Option<&Entry>) -> bool {
-        let among = |tags: &Tags, entry: &Entry| match tags {
+        // If-Match compares strongly, If-None-Match weakly.
+        let among = |tags: &Tags, entry: &Entry, strongly: bool| match tags {
             Tags::Any => true,
-            Tags::List(list) => list.iter().any(|t| t.opaque == tag(entry)),
+            Tags::List(list) => list.iter().any(|t| t.opaque == tag(entry) && !(strongly && t.weak)),
         };
         let demanded = match (&self.matches, found) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(tags), Some(entry)) => among(tags, entry),
+            (Some(tags), Some(entry)) => among(tags, entry, true),
         };
-        let new = !matches!((&self.none_matches, found), (Some(tags), Some(entry)) if among(tags, entry));
+        let new = !matches!((&self.none_matches, found), (Some(tags), Some(entry)) if among(tags, entry, false));
         let not_later = match (self.unmodified_since, found) {
             (Some(date), Some(entry)) => entry.last_modified() <= date,
             _ => true,

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 
 use super::condition::{self, Tags};
-use super::dates::Dates;
+use super::dates::{self, Dates};
 use super::reply::Refusal;
 use super::{Asked, Timestamps};
 use crate::model::{Bucket, Condition, Revision};
@@ -38,9 +38,12 @@ impl Demand {
     ///
     /// # Errors
     /// If something is demanded.
-    pub(crate) fn none(asked: Asked<'_>) -> Result<(), Refusal> {
-        let given = |name| asked.parts.headers.contains_key(name);
-        if given(IF_MATCH) || given(IF_NONE_MATCH) || given(IF_UNMODIFIED_SINCE) {
+    pub(crate) fn none(asked: Asked<'_>, bucket: &Bucket) -> Result<(), Refusal> {
+        let headers = &asked.parts.headers;
+        let by_date = asked.service.settings.policies.of(bucket).timestamps == Timestamps::Client;
+        let given = |name| headers.contains_key(name);
+        let otherwise = by_date && dates::are_given(headers);
+        if given(IF_MATCH) || given(IF_NONE_MATCH) || given(IF_UNMODIFIED_SINCE) || otherwise {
             Err(Self::of_several())
         } else {
             Ok(())

@@ -4,12 +4,12 @@
 //! one the file itself is the draft, and is replaced as a whole once it can be read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::bucket::BucketStore;
 use super::disk::{Hold, Open, Stat};
 use super::text::{read_text, write_text};
 use crate::model::{Batch, Condition, Entry, Error, Expectation, Key, Kind, Outcome, Result, Write};
+use crate::store::Store;
 
 /// A text for a person to edit.
 #[derive(Clone, Debug)]
@@ -60,16 +60,17 @@ impl BucketStore {
         Ok(Draft { text, base: Base::Damaged(damaged) })
     }
 
-    pub(super) async fn replace(self: &Arc<Self>, draft: &Draft, text: &str) -> Result<Replaced> {
+    pub(super) async fn replace(&self, layer: &dyn Store, draft: &Draft, text: &str) -> Result<Replaced> {
         let new = read_text(text)?;
         match &draft.base {
-            Base::Sound(base) => self.write_changes(base, new).await,
+            Base::Sound(base) => self.write_changes(layer, base, new).await,
             Base::Damaged(stat) => self.write_whole(*stat, text).map(|()| Replaced { written: new.len(), deleted: 0 }),
         }
     }
 
     async fn write_changes(
-        self: &Arc<Self>,
+        &self,
+        layer: &dyn Store,
         base: &BTreeMap<Key, Entry>,
         new: Vec<(Key, super::Given)>,
     ) -> Result<Replaced> {
@@ -104,7 +105,7 @@ impl BucketStore {
             done.deleted += 1;
         }
         let keys: Vec<Key> = batch.expectations.iter().map(|e| e.key.clone()).collect();
-        match self.apply(batch).await? {
+        match layer.apply(&self.place.bucket, batch).await? {
             Outcome::Committed { .. } => Ok(done),
             Outcome::Refused { index, .. } => {
                 let key = keys.get(index).map(ToString::to_string).unwrap_or_default();

@@ -113,7 +113,20 @@ impl YamlStore {
     /// # Errors
     /// `Invalid`, with the line, if the text cannot be read; `Busy` if another wrote the same keys meanwhile.
     pub async fn replace(&self, bucket: &Bucket, draft: &Draft, text: &str) -> Result<Replaced> {
-        self.bucket(bucket).replace(draft, text).await
+        self.replace_through(self, (bucket, draft), text).await
+    }
+
+    /// The same through a layer over this store.
+    ///
+    /// # Errors
+    /// Those of [`YamlStore::replace`], and of the layer.
+    pub async fn replace_through(
+        &self,
+        layer: &dyn Store,
+        (bucket, draft): (&Bucket, &Draft),
+        text: &str,
+    ) -> Result<Replaced> {
+        self.bucket(bucket).replace(layer, draft, text).await
     }
 }
 

@@ -1,5 +1,9 @@
 //! The client's verbs, on every store.
 
+mod counting;
+mod transactions;
+mod typed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,6 +124,50 @@ async fn ends_are_set_and_taken_away() {
 }
 
 #[tokio::test]
+async fn values_end_when_it_was_said() {
+    on_each_store(async |client, clock| {
+        let minute = Duration::from_secs(60);
+        assert_eq!(client.ttl("a").await.unwrap(), None);
+        client.set_ex("a", "1", minute).await.unwrap();
+        client.set_at("b", "2", clock.now().plus(minute)).await.unwrap();
+        assert!(client.set_nx_ex("c", "3", minute).await.unwrap());
+        clock.advance(Duration::from_secs(20));
+        for name in ["a", "b", "c"] {
+            assert_eq!(client.ttl(name).await.unwrap(), Some(Duration::from_secs(40)), "{name}");
+        }
+        assert!(!client.set_nx_ex("c", "4", minute).await.unwrap(), "there is one yet");
+        // A moment that has passed is refused before anything is done.
+        for end in [clock.now(), Time::from_secs(0)] {
+            assert_eq!(client.set_at("a", "5", end).await.unwrap_err().kind(), Kind::Invalid);
+        }
+        assert_eq!(client.get_string("a").await.unwrap().as_deref(), Some("1"));
+        assert_eq!(client.set_nx_ex("d", "6", Duration::ZERO).await.unwrap_err().kind(), Kind::Invalid);
+        clock.advance(Duration::from_secs(40));
+        assert_eq!(client.get_many(&["a", "b", "c"]).await.unwrap(), [None, None, None]);
+        assert!(client.set_nx_ex("c", "4", minute).await.unwrap());
+        assert_eq!(client.get_and_delete("c").await.unwrap(), Some("4".into()));
+        assert_eq!(client.get_and_delete("a").await.unwrap(), None, "it had ended");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn figures_are_those_of_what_is_there() {
+    on_each_store(async |client, clock| {
+        assert_eq!(client.stats().await.unwrap(), kvs::api::Stats::default());
+        let names: Vec<String> = (0..250).map(|n| format!("k{n}")).collect();
+        client.set_many(&names.iter().map(|name| (name, "12")).collect::<Vec<_>>()).await.unwrap();
+        client.set("large", "x".repeat(100)).await.unwrap();
+        client.set_ex("ended", "1", Duration::from_secs(1)).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        let stats = client.stats().await.unwrap();
+        assert_eq!((stats.keys, stats.value_bytes, stats.largest_value), (251, 600, 100));
+        assert!(stats.stored_bytes > 600 && stats.mean_value() > 2.0 && stats.mean_value() < 3.0, "{stats:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn set_nx_stores_only_what_is_missing() {
     on_each_store(async |client, _| {
         assert!(client.set_nx("a", "1").await.unwrap());
@@ -226,15 +274,17 @@ async fn sixteen_tasks_count_exactly_by_compare_and_swap() {
 #[tokio::test]
 async fn keys_are_listed_beyond_one_page() {
     on_each_store(async |client, _| {
-        let names: Vec<String> = (0..2500).map(|n| format!("k/{n:04}")).collect();
+        let names: Vec<String> = (0..10_001).map(|n| format!("k/{n:05}")).collect();
         let pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
         client.set_many(&pairs).await.unwrap();
         client.set("other", "x").await.unwrap();
         let listed = client.keys("k/").await.unwrap();
         assert!(listed.iter().map(Key::as_str).eq(names.iter().map(String::as_str)));
-        assert_eq!((client.count("k/").await.unwrap(), client.count("").await.unwrap()), (2500, 2501));
+        assert_eq!((client.count("k/").await.unwrap(), client.count("").await.unwrap()), (10_001, 10_002));
         let page = client.scan(Query { limit: 1, reverse: true, ..Query::default() }).await.unwrap();
         assert_eq!(page.entries[0].0, key("other"));
+        assert_eq!(client.delete_prefix("k/").await.unwrap(), 10_001);
+        assert_eq!((client.clear().await.unwrap(), client.keys("").await.unwrap()), (1, vec![]));
     })
     .await;
 }

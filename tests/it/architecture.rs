@@ -8,11 +8,13 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("memory", &["model", "store"]),
     ("yaml", &["model", "store"]),
+    ("postgres", &["model", "store"]),
     ("layer", &["model", "store"]),
+    ("hook", &["model"]),
     ("api", &["model", "store"]),
     ("service", &["model", "store"]),
     ("door", &["model", "service"]),
-    ("cli", &["model", "store", "memory", "yaml", "layer", "api", "service", "door"]),
+    ("cli", &["model", "store", "memory", "yaml", "postgres", "layer", "hook", "api", "service", "door"]),
 ];
 
 /// The only files that stand in no floor.

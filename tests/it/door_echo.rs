@@ -49,7 +49,7 @@ async fn panics() -> &'static str {
 }
 
 /// The Router: `/panic`, `/large` (3,000,000 bytes), `/late` (after 300 ms), `/never`, `/broken` (a body that fails
-/// half-way), and the echo everywhere else.
+/// half-way), `/thread` (the name of the thread that was called), and the echo everywhere else.
 pub(crate) fn app(seen: &Seen) -> Router {
     let (calls, given_up) = (seen.calls.clone(), seen.given_up.clone());
     let count = move |request: Request, next: axum::middleware::Next| {
@@ -71,6 +71,7 @@ pub(crate) fn app(seen: &Seen) -> Router {
         .route("/panic", any(panics))
         .route("/large", any(|| async { "x".repeat(3_000_000) }))
         .route("/late", any(|| async { tokio::time::sleep(Duration::from_millis(300)).await }))
+        .route("/thread", any(|| async { std::thread::current().name().unwrap_or("").to_owned() }))
         .route("/never", any(never))
         .route("/broken", any(broken))
         .fallback(echo)

@@ -5,13 +5,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kvs::layer::Hooked;
 use kvs::memory::MemoryStore;
+use kvs::model::Event;
+use kvs::postgres::{self, PostgresStore};
 use kvs::store::Store;
 use kvs::store::suite::{self, Setup};
 use kvs::yaml::{self, YamlStore};
 
 /// Makes an empty store; a store with files keeps them in the folder, which is empty as well.
 pub(crate) type Make = fn(Setup, &Path) -> Arc<dyn Store>;
+
+/// With a listener that looks at what it is told.
+fn hooked(inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    let listener = |events: Vec<Event>| assert!(!events.is_empty() && events.iter().all(|e| !e.bucket.is_reserved()));
+    Arc::new(Hooked::new(inner, Arc::new(listener)))
+}
 
 /// For each store its name and how to make it: a test that runs the suite on it, and its place in [`STORES`].
 macro_rules! stores {
@@ -33,5 +42,19 @@ stores! {
     yaml: |setup, folder| {
         let options = yaml::Options { clock: setup.clock, limits: setup.limits, ..yaml::Options::default() };
         Arc::new(YamlStore::open(folder, options).unwrap())
+    };
+    postgresql: |setup, _| {
+        let options = postgres::Options { clock: setup.clock, limits: setup.limits, ..postgres::Options::default() };
+        Arc::new(PostgresStore::open(&crate::postgres::empty(""), options).unwrap())
+    };
+    postgresql_partitioned: |setup, _| {
+        let options = postgres::Options { clock: setup.clock, limits: setup.limits, ..postgres::Options::default() };
+        let url = crate::postgres::empty("layout=partitioned&mode=unlogged&expired=on-read&pool=3");
+        Arc::new(PostgresStore::open(&url, options).unwrap())
+    };
+    hooked_memory: |setup, _| hooked(Arc::new(MemoryStore::new(setup.clock, setup.limits)));
+    hooked_yaml: |setup, folder| {
+        let options = yaml::Options { clock: setup.clock, limits: setup.limits, ..yaml::Options::default() };
+        hooked(Arc::new(YamlStore::open(folder, options).unwrap()))
     };
 }

@@ -11,6 +11,7 @@ use crate::model::Write;
 /// Answers `DELETE /kv/{bucket}/{key}`.
 pub(crate) async fn answer(asked: Asked<'_>, (bucket, key): Name<'_>) -> Result<Response, Refusal> {
     super::refuse_path(asked)?;
+    super::refuse_operation(asked)?;
     guard::writer(asked, bucket).await?;
     let demand = Demand::new(asked, bucket)?;
     let return_old = old::asked(asked, bucket).await?;

@@ -42,6 +42,14 @@ fn tagged(asked: Asked<'_>, bucket: &Bucket, after: Option<&Entry>, mut response
     response
 }
 
+/// Refuses an operation that another method than POST is asked for: passed over, it would be an overwrite.
+fn refuse_operation(asked: Asked<'_>) -> Result<(), Refusal> {
+    match asked.question.all("op").next() {
+        None => Ok(()),
+        Some(_) => Err(Refusal::invalid("op goes with POST; nothing was stored")),
+    }
+}
+
 /// Refuses what would reach into a value: taken for the whole value, it would be answered or overwritten wrongly.
 fn refuse_path(asked: Asked<'_>) -> Result<(), Refusal> {
     match asked.question.all("path").next() {

@@ -30,17 +30,24 @@ enum Verb {
 
 impl Verb {
     fn asked(asked: Asked<'_>) -> Result<Self, Refusal> {
-        if asked.parts.method == Method::PUT {
-            return Ok(Self::Set);
-        }
-        if asked.parts.method == Method::DELETE {
-            return Ok(Self::Delete);
-        }
-        match asked.question.text("op")?.as_deref() {
-            None | Some("get") => Ok(Self::Get),
-            Some("set") => Ok(Self::Set),
-            Some("delete") => Ok(Self::Delete),
-            Some(_) => Err(Refusal::invalid("op is get, set or delete")),
+        let said = match asked.question.text("op")?.as_deref() {
+            None => None,
+            Some("get") => Some(Self::Get),
+            Some("set") => Some(Self::Set),
+            Some("delete") => Some(Self::Delete),
+            Some(_) => return Err(Refusal::invalid("op is get, set or delete")),
+        };
+        let meant = if asked.parts.method == Method::PUT {
+            Self::Set
+        } else if asked.parts.method == Method::DELETE {
+            Self::Delete
+        } else {
+            return Ok(said.unwrap_or(Self::Get));
+        };
+        if said.is_none_or(|said| said == meant) {
+            Ok(meant)
+        } else {
+            Err(Refusal::invalid("op and the method say different things; use POST with op"))
         }
     }
 }
@@ -57,7 +64,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
         Verb::Get => drop(guard::reader(asked, bucket).await?),
         Verb::Set | Verb::Delete => {
             guard::writer(asked, bucket).await?;
-            Demand::none(asked)?;
+            Demand::none(asked, bucket)?;
         }
     }
     let body = body::json(&asked.parts.headers, body, asked.service.settings.max_value).await?;

@@ -47,13 +47,12 @@ pub(super) fn fault(number: usize, what: impl std::fmt::Display) -> Refusal {
 
 /// The rows of a request to get or to delete: keys, or objects with a key.
 pub(super) fn keys(body: &[u8]) -> Result<Vec<Named>, Refusal> {
-    let named = |(number, raw): (usize, Box<RawValue>)| {
+    let named = |(number, text): (usize, &RawValue)| {
         let fault = |what: String| fault(number, what);
-        if raw.get().starts_with('"') {
-            let key: String = serde_json::from_str(raw.get()).map_err(|e| fault(e.to_string()))?;
+        if let Ok(key) = serde_json::from_str::<String>(text.get()) {
             return Ok(Named { key: Key::new(&key).map_err(|e| fault(e.to_string()))?, modified: None });
         }
-        let row = row(&raw).map_err(fault)?;
+        let row = row(text).map_err(fault)?;
         if row.data.is_some() || row.content_type.is_some() || row.ttl.is_some() || row.expires.is_some() {
             return Err(fault("it has a value, and this request stores none; use PUT or ?op=set".to_owned()));
         }
@@ -65,9 +64,9 @@ pub(super) fn keys(body: &[u8]) -> Result<Vec<Named>, Refusal> {
 
 /// The rows of a request to set.
 pub(super) fn values(body: &[u8], most: usize, now: Time) -> Result<Vec<Valued>, Refusal> {
-    let valued = |(number, raw): (usize, Box<RawValue>)| {
+    let valued = |(number, text): (usize, &RawValue)| {
         let fault = |what: String| fault(number, what);
-        let row = row(&raw).map_err(fault)?;
+        let row = row(text).map_err(fault)?;
         let key = Key::new(&row.key).map_err(|e| fault(e.to_string()))?;
         let Some(data) = row.data else { return Err(fault("data is missing".to_owned())) };
         if data.len() > most {
@@ -90,9 +89,9 @@ pub(super) fn values(body: &[u8], most: usize, now: Time) -> Result<Vec<Valued>,
     all(body)?.into_iter().enumerate().map(valued).collect()
 }
 
-/// The rows as they are written: a name given twice must not be lost before it is seen.
-fn all(body: &[u8]) -> Result<Vec<Box<RawValue>>, Refusal> {
-    let rows: Vec<Box<RawValue>> = serde_json::from_slice(body)
+/// The rows as they are written, so that a name that stands twice in one is noticed.
+fn all(body: &[u8]) -> Result<Vec<&RawValue>, Refusal> {
+    let rows: Vec<&RawValue> = serde_json::from_slice(body)
         .map_err(|error| Refusal::invalid(format!("the body is no JSON array of rows: {error}; nothing was stored")))?;
     if rows.len() > MOST {
         return Err(Refusal::too_large(format!("at most {MOST} rows are taken at once; nothing was stored")));
@@ -100,11 +99,12 @@ fn all(body: &[u8]) -> Result<Vec<Box<RawValue>>, Refusal> {
     Ok(rows)
 }
 
-fn row(raw: &RawValue) -> Result<Row, String> {
-    if !raw.get().starts_with('{') {
+fn row(text: &RawValue) -> Result<Row, String> {
+    // A struct could be written as an array as well, in the order of our fields.
+    if !text.get().starts_with('{') {
         return Err("it is no object with key".to_owned());
     }
-    serde_json::from_str(raw.get()).map_err(|error| error.to_string())
+    serde_json::from_str(text.get()).map_err(|error| error.to_string())
 }
 
 fn date(text: Option<String>) -> Result<Option<Time>, String> {

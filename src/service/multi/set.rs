@@ -1,6 +1,7 @@
 //! Many values stored at once, each row judged by itself.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::response::Response;
 
@@ -10,6 +11,9 @@ use super::super::{Asked, Timestamps};
 use super::rows::Valued;
 use crate::model::{Batch, Bucket, Condition, Entry, Expectation, Key, Outcome, Time, Write};
 
+/// What a guarded write is later than what it replaces, at the least.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Stores the rows whose guards hold, and says what became of each.
 pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Valued>) -> Result<Response, Refusal> {
     let by_date = asked.service.settings.policies.of(bucket).timestamps == Timestamps::Client;
@@ -18,7 +22,8 @@ pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Valued>)
     let store = &asked.service.store;
     for _ in 0..TRIES {
         let found = if guarded { store.get(bucket, &keys).await?.entries } else { vec![None; keys.len()] };
-        let plan = if by_date { by_their_dates(&rows, &found) } else { by_our_times(&rows, &found, asked.now()) };
+        let plan =
+            if by_date { by_their_dates(&rows, &found, asked.now()) } else { by_our_times(&rows, &found, asked.now()) };
         if let Outcome::Committed { changes, .. } = store.apply(bucket, plan.batch).await? {
             let mut changes = changes.into_iter();
             let result = |accepted: &bool| match accepted.then(|| changes.next()).flatten() {
@@ -56,7 +61,9 @@ fn by_our_times(rows: &[Valued], found: &[Option<Entry>], now: Time) -> Plan {
             }
         }
         if accepted {
-            written.insert(&row.key, now.floor_to_second());
+            // At the least: a guarded write ends up in a later second than what it replaces.
+            let later = last.map_or(now, |last| now.max(last.plus(SECOND)));
+            written.insert(&row.key, later.floor_to_second());
             plan.batch.writes.push(put(row, None));
         }
     }
@@ -64,18 +71,18 @@ fn by_our_times(rows: &[Valued], found: &[Option<Entry>], now: Time) -> Plan {
 }
 
 /// The guard of a row is also its date; without one the date stays.
-fn by_their_dates(rows: &[Valued], found: &[Option<Entry>]) -> Plan {
+fn by_their_dates(rows: &[Valued], found: &[Option<Entry>], now: Time) -> Plan {
     let mut plan = Plan { batch: Batch::default(), accepted: vec![] };
-    let mut written: HashMap<&Key, Option<Time>> = HashMap::new();
+    let mut written: HashMap<&Key, Time> = HashMap::new();
     for (row, entry) in rows.iter().zip(found) {
-        let found = entry.as_ref().map(Entry::last_modified);
-        let last = written.get(&row.key).copied().unwrap_or(found);
+        let last = written.get(&row.key).copied().or_else(|| entry.as_ref().map(Entry::last_modified));
         let accepted = row.modified.is_none_or(|date| last.is_none_or(|last| last <= date));
         plan.accepted.push(accepted);
         plan.batch.expectations.push(unchanged(&row.key, entry.as_ref()));
         if accepted {
             let date = row.modified.or(last);
-            written.insert(&row.key, date);
+            // Without any date it is that of the commit.
+            written.insert(&row.key, date.unwrap_or(now).floor_to_second());
             plan.batch.writes.push(put(row, date));
         }
     }

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::demand::Demand;
 use super::meta::Meta;
 use super::reply::{self, Refusal};
-use super::{Asked, body, guard};
+use super::{Asked, body, commit, guard};
 use crate::model::{Bucket, Change, Key, Outcome, Write};
 
 /// Answers `POST /txn/{bucket}`.
 pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Result<Response, Refusal> {
     guard::writer(asked, bucket).await?;
-    Demand::none(asked)?;
+    Demand::none(asked, bucket)?;
     let body = body::json(&asked.parts.headers, body, asked.service.settings.max_value).await?;
     let batch = steps::read(&body, asked.most(bucket), asked.now())?;
     // A check tells what stands there as well as a read does.
@@ -24,7 +24,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
     }
     let writes = batch.writes.clone();
     let checked: Vec<Key> = batch.expectations.iter().map(|check| check.key.clone()).collect();
-    match asked.service.store.apply(bucket, batch).await? {
+    match commit::apply(asked, bucket, batch).await? {
         Outcome::Committed { revision, changes } => {
             let results = writes.iter().zip(&changes).map(|(write, change)| result(bucket, write, change));
             let results = results.collect::<Result<Vec<_>, _>>()?;

@@ -13,13 +13,13 @@ use crate::model::{Batch, Condition, ContentType, Edge, Expectation, Key, Time, 
 /// Operations, and checks, of one transaction.
 const MOST: usize = 1000;
 
-/// Each step as it is written: a name given twice must not be lost before it is seen.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Txn {
-    #[serde(default)]
-    checks: Vec<Box<RawValue>>,
-    ops: Vec<Box<RawValue>>,
+struct Txn<'a> {
+    #[serde(borrow, default)]
+    checks: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    ops: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -61,23 +61,22 @@ struct Set {
 /// # Errors
 /// Names the check or the operation, from 0, that is not understood.
 pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal> {
-    let no_transaction = |what: String| {
-        Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {what}"))
-    };
-    let text = std::str::from_utf8(body).map_err(|e| no_transaction(e.to_string()))?;
-    let txn: Txn = object(text).map_err(no_transaction)?;
+    let txn = serde_json::from_slice(body).map_err(|error| error.to_string()).and_then(object);
+    let txn: Txn<'_> = txn.map_err(|error| {
+        Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {error}"))
+    })?;
     if txn.checks.len() > MOST || txn.ops.len() > MOST {
         return Err(Refusal::too_large(format!(
             "at most {MOST} checks and {MOST} operations are taken; nothing was done"
         )));
     }
     let expectations = txn.checks.into_iter().enumerate().map(|(number, check)| {
-        let check = object(check.get()).and_then(expectation);
+        let check = object(check).and_then(expectation);
         check.map_err(|what| Refusal::invalid(format!("check {number} is not understood: {what}; nothing was done")))
     });
     let expectations = expectations.collect::<Result<_, _>>()?;
     let writes = txn.ops.into_iter().enumerate().map(|(number, op)| {
-        let write = object(op.get()).and_then(|op| write(op, now));
+        let write = object(op).and_then(|op| write(op, now));
         match write {
             Ok(Write::Put { value, .. }) if value.len() > most => Err(Refusal::too_large(format!(
                 "operation {number}: the value has {} bytes; at most {most} are taken",
@@ -92,12 +91,13 @@ pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal
     Ok(Batch { expectations, writes: writes.collect::<Result<_, _>>()? })
 }
 
-/// What is written as an object; serde would take an array for the values of one, in the order of ours.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    if !text.trim_start().starts_with('{') {
-        return Err("it is no JSON object".to_owned());
+/// Read from the text itself, so that a name that stands twice is noticed.
+fn object<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T, String> {
+    // A struct could be written as an array as well, in the order of our fields.
+    if !text.get().starts_with('{') {
+        return Err("it is no object".to_owned());
     }
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    serde_json::from_str(text.get()).map_err(|error| error.to_string())
 }
 
 fn expectation(check: Check) -> Result<Expectation, String> {

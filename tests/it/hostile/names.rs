@@ -184,7 +184,7 @@ fn heads() -> Vec<Case> {
         raw("a target of a megabyte", &format!("GET /{} HTTP/1.1\r\nHost: h", lines(1 << 20, "x"))),
         raw("a query of 60 kilobytes", &format!("GET /?k={} HTTP/1.1\r\nHost: h", lines(60_000, "x"))),
         raw("a method of a megabyte", &format!("{} / HTTP/1.1\r\nHost: h", lines(1 << 20, "X"))),
-        ("garbage: garbage".to_owned(), (0..4096_u32).map(|n| (n * 7 % 256) as u8).collect()),
+        ("garbage: garbage".to_owned(), (0..4096_u32).filter_map(|n| u8::try_from(n * 7 % 256).ok()).collect()),
         ("garbage: TLS".to_owned(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec()),
         (
             "garbage: FastCGI".to_owned(),

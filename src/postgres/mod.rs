@@ -1,0 +1,29 @@
+//! The store on PostgreSQL, or on what speaks its language: for several machines, or more than one file can carry.
+//!
+//! A bucket has a row in `<table>_buckets`, which holds its revision, and its entries in `<table>`. Who writes changes that
+//! row first, so the writes of a bucket go one after another, its revision never goes back, and one statement reads
+//! entries and revision of the same moment. Every statement begins with the bucket, so that clusters which distribute
+//! tables by it find all of a bucket on one node.
+//!
+//! From the outside in: [`store`](self) answers the contract; `queue` gathers the batches that wait, `commit` and `once`
+//! carry them out, `judged` decides; `read`, `wait`, `listen` and `upkeep` are the rest; `engine` and `fault` are about
+//! connections, `url`, `tls` and `schema` about settings and names. What it does is described in `docs/postgres.md`.
+
+mod commit;
+mod engine;
+mod fault;
+mod judged;
+mod listen;
+mod once;
+mod queue;
+mod read;
+mod row;
+mod schema;
+mod store;
+mod tls;
+mod upkeep;
+mod url;
+mod wait;
+
+pub use store::{Options, PostgresStore};
+pub use url::without_password;

@@ -1,0 +1,123 @@
+//! Batches that wait, by bucket. Who finds nobody at work begins; what comes meanwhile waits and is then carried out
+//! together, in one transaction. So many writers cost hardly more than one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::commit::carry_out;
+use super::engine::Engine;
+use crate::model::{Batch, Bucket, Error, Kind, Outcome, Result, Write};
+
+/// No group has more batches, nor, but for its last batch, more bytes of values.
+const MOST: (usize, usize) = (256, 16 << 20);
+
+/// The queues of a runtime. A bucket has one as long as somebody is at work on it.
+#[derive(Default)]
+pub(super) struct Queues(Mutex<HashMap<Bucket, Vec<Waiting>>>);
+
+struct Waiting {
+    batch: Batch,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+/// Batches that are carried out together, and who waits for them.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) batches: Vec<Batch>,
+    answers: Vec<oneshot::Sender<Result<Outcome>>>,
+}
+
+impl Group {
+    /// Answers everybody.
+    pub(super) fn answer(&mut self, outcomes: impl IntoIterator<Item = Result<Outcome>>) {
+        for (answer, outcome) in self.answers.drain(..).zip(outcomes) {
+            // Who dropped the future does not want the answer.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Tells everybody that it went wrong.
+    pub(super) fn fail(&mut self, error: &Error) {
+        for answer in self.answers.drain(..) {
+            let _ = answer.send(Err(error.copied()));
+        }
+    }
+}
+
+/// Carries a batch out, together with all that wait.
+pub(super) async fn apply(engine: &Arc<Engine>, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+    let (answer, outcome) = oneshot::channel();
+    let waiting = Waiting { batch, answer };
+    let leads = {
+        let mut queues = engine.queues.0.lock();
+        if let Some(queue) = queues.get_mut(bucket) {
+            queue.push(waiting);
+            false
+        } else {
+            queues.insert(bucket.clone(), vec![waiting]);
+            true
+        }
+    };
+    if leads {
+        // A task of its own: who waits may give up, and what has begun must be ended all the same.
+        let leading = Leading { engine: Arc::clone(engine), bucket: bucket.clone(), over: false };
+        tokio::spawn(leading.lead());
+    }
+    outcome.await.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the write was given up half-way")))
+}
+
+/// Being at work on a bucket.
+struct Leading {
+    engine: Arc<Engine>,
+    bucket: Bucket,
+    /// Whether it has ended, so that the queue, if there is one, is another's.
+    over: bool,
+}
+
+impl Drop for Leading {
+    /// If the work was broken off, who waits is told by the end of its channel, and the next one begins anew.
+    fn drop(&mut self) {
+        if !self.over {
+            self.engine.queues.0.lock().remove(&self.bucket);
+        }
+    }
+}
+
+impl Leading {
+    async fn lead(mut self) {
+        while let Some(mut group) = self.group() {
+            carry_out(&self.engine, &self.bucket, &mut group).await;
+        }
+    }
+
+    /// What waits now; none if nothing does, and then nobody is at work any more.
+    fn group(&mut self) -> Option<Group> {
+        let mut queues = self.engine.queues.0.lock();
+        let queue = queues.get_mut(&self.bucket)?;
+        if queue.is_empty() {
+            queues.remove(&self.bucket);
+            self.over = true;
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = |waiting: &&Waiting| {
+            let before = bytes;
+            bytes += size(&waiting.batch);
+            before < MOST.1
+        };
+        let count = queue.iter().take(MOST.0).take_while(fits).count();
+        let (batches, answers) = queue.drain(..count).map(|w| (w.batch, w.answer)).unzip();
+        Some(Group { batches, answers })
+    }
+}
+
+fn size(batch: &Batch) -> usize {
+    let bytes = |write: &Write| match write {
+        Write::Put { value, .. } | Write::Append { value, .. } => value.len(),
+        Write::Delete { .. } | Write::Look { .. } | Write::Touch { .. } | Write::Increment { .. } => 0,
+    };
+    batch.writes.iter().map(bytes).sum()
+}

@@ -1,0 +1,140 @@
+//! The store itself, as the contract has it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::runtime::{Handle, Id};
+
+use super::engine::{Engine, Place};
+use super::queue;
+use super::row::column;
+use super::url::Url;
+use super::wait;
+use crate::model::{
+    Batch, Bucket, Clock, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock,
+};
+use crate::store::{Limits, Report, Store, Task};
+
+/// How a store is used.
+#[derive(Clone)]
+pub struct Options {
+    /// What it takes.
+    pub limits: Limits,
+    /// How long to wait for a connection of the pool, and for a bucket that another process holds.
+    pub lock_wait: Duration,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    /// Values of 1 MiB, 5 s for a connection or a lock, the clock of the machine.
+    fn default() -> Self {
+        Self { limits: Limits::default(), lock_wait: Duration::from_secs(5), clock: Arc::new(SystemClock) }
+    }
+}
+
+/// Two tables of a PostgreSQL database. Clones share the connections; processes share the tables.
+#[derive(Clone)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    place: Arc<Place>,
+    engines: Arc<Engines>,
+}
+
+/// What each runtime has of the store.
+#[derive(Default)]
+pub(super) struct Engines(Mutex<HashMap<Id, Arc<Engine>>>);
+
+impl Engines {
+    /// Wakes those who wait for a bucket, in whatever runtime.
+    pub(super) fn tell(&self, bucket: &Bucket, revision: Revision) {
+        for engine in self.0.lock().values() {
+            engine.waits.tell(bucket, revision);
+        }
+    }
+}
+
+impl PostgresStore {
+    /// The store at a URL such as `postgresql://user@host/database?table=kvs`. Nothing is asked of the server yet; the
+    /// tables are made when they are used first and not there.
+    ///
+    /// # Errors
+    /// `Invalid` if the URL is wrong; it tells what, and never the password.
+    pub fn open(url: &str, options: Options) -> Result<Self> {
+        let place = Arc::new(Place::new(Url::parse(url)?, options)?);
+        Ok(Self { shared: Arc::new(Shared { place, engines: Arc::default() }) })
+    }
+
+    /// The statements that make the tables, and with `distributed` spread them over a cluster of Citus.
+    #[must_use]
+    pub fn sql(&self, distributed: bool) -> String {
+        let url = &self.shared.place.url;
+        let mut sql = url.names.tables(url.making);
+        if distributed {
+            sql += &url.names.distribution();
+        }
+        sql
+    }
+
+    /// Makes the tables, and with `distributed` spreads them over a cluster of Citus. What is there already stays.
+    ///
+    /// # Errors
+    /// `Failed` if the server does not permit it or, with `distributed`, has no Citus.
+    pub async fn init(&self, distributed: bool) -> Result<()> {
+        let client = self.engine()?.connection().await.map_err(|fault| fault.error)?;
+        let made = client.batch_execute(&self.shared.place.url.names.alone(&self.sql(distributed))).await;
+        made.map_err(|error| {
+            super::engine::discard(client);
+            let what = if distributed { "cannot make and distribute the tables" } else { "cannot make the tables" };
+            Error::new(Kind::Failed, what).because(super::fault::Fault::before(error).error)
+        })
+    }
+
+    /// What the runtime that we are in has of the store.
+    fn engine(&self) -> Result<Arc<Engine>> {
+        let here = Handle::try_current();
+        let here =
+            here.map_err(|e| Error::new(Kind::Failed, "PostgreSQL is reached from within a runtime only").because(e))?;
+        let mut engines = self.shared.engines.0.lock();
+        if let Some(engine) = engines.get(&here.id()) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = Arc::new(Engine::new(Arc::clone(&self.shared.place), Arc::downgrade(&self.shared.engines))?);
+        engines.insert(here.id(), Arc::clone(&engine));
+        Ok(engine)
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.engine()?.get(bucket, keys).await
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        queue::apply(&self.engine()?, bucket, batch).await
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        self.engine()?.scan(bucket, &query).await
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        wait::changed(&self.engine()?, bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        let rows = self.engine()?.query(&self.shared.place.statements.buckets, &[]).await?;
+        rows.iter().map(|row| Bucket::new(column(row, 0)?)).collect()
+    }
+
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.engine()?.upkeep(bucket, task).await
+    }
+}

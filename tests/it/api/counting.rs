@@ -1,0 +1,132 @@
+//! A store that counts the calls it gets, and the number of them that the client's verbs take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use kvs::api::Client;
+use kvs::memory::MemoryStore;
+use kvs::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, Snapshot};
+use kvs::store::{Report, Store, Task};
+
+/// Counts what it is asked, and asks an empty store in memory.
+#[derive(Default)]
+pub(super) struct CountingStore {
+    inner: MemoryStore,
+    gets: AtomicUsize,
+    applies: AtomicUsize,
+    scans: AtomicUsize,
+}
+
+impl CountingStore {
+    /// How many gets, applies and scans there were since this was asked last.
+    pub(super) fn calls(&self) -> (usize, usize, usize) {
+        let [gets, applies, scans] = [&self.gets, &self.applies, &self.scans].map(|n| n.swap(0, Ordering::SeqCst));
+        (gets, applies, scans)
+    }
+}
+
+#[async_trait]
+impl Store for CountingStore {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        self.inner.get(bucket, keys).await
+    }
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        self.applies.fetch_add(1, Ordering::SeqCst);
+        self.inner.apply(bucket, batch).await
+    }
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
+        self.inner.scan(bucket, query).await
+    }
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.inner.changed(bucket, since).await
+    }
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.inner.buckets().await
+    }
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.inner.upkeep(bucket, task).await
+    }
+}
+
+fn counted() -> (Arc<CountingStore>, Client) {
+    let store = Arc::new(CountingStore::default());
+    (store.clone(), Client::new(store))
+}
+
+#[tokio::test]
+async fn many_keys_are_one_call() {
+    let (store, client) = counted();
+    let names: Vec<String> = (0..500).map(|n| format!("k{n}")).collect();
+    let pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    client.set_many(&pairs).await.unwrap();
+    assert_eq!(store.calls(), (0, 1, 0));
+    client.get_many(&names).await.unwrap();
+    client.newest(&names).await.unwrap();
+    assert_eq!(store.calls(), (2, 0, 0));
+    client.delete_many(&names[..100]).await.unwrap();
+    assert_eq!(store.calls(), (0, 1, 0));
+    assert_eq!(client.delete_prefix("k").await.unwrap(), 400);
+    assert_eq!(store.calls(), (0, 1, 1));
+    assert_eq!(client.clear().await.unwrap(), 0);
+    assert_eq!(store.calls(), (0, 0, 1), "nothing to remove");
+}
+
+#[tokio::test]
+async fn each_verb_on_one_key_is_one_call() {
+    let (store, client) = counted();
+    let minute = std::time::Duration::from_secs(60);
+    client.set_nx_ex("a", "1", minute).await.unwrap();
+    client.compare_and_swap("a", Some(b"1"), "2").await.unwrap();
+    client.get_and_set("a", "3").await.unwrap();
+    client.increment("a", 4).await.unwrap();
+    client.expire("a", minute).await.unwrap();
+    client.persist("a").await.unwrap();
+    assert_eq!(client.get_and_delete("a").await.unwrap(), Some("7".into()));
+    assert_eq!(store.calls(), (0, 7, 0));
+    client.ttl("a").await.unwrap();
+    client.exists("a").await.unwrap();
+    assert_eq!(store.calls(), (2, 0, 0));
+}
+
+#[tokio::test]
+async fn a_transaction_takes_a_call_a_read_and_one_for_all_writes() {
+    let (store, client) = counted();
+    let work = client.transaction(|mut t| async move {
+        t.get_many(&["a", "b", "c"]).await?;
+        t.get("b").await?;
+        t.set("d", "1")?;
+        t.get("d").await?;
+        t.increment("e", 1).await?;
+        t.set("a", "2")
+    });
+    work.await.unwrap();
+    assert_eq!(store.calls(), (2, 1, 0), "a, b and c in one; e");
+    client.transaction(|mut t| async move { t.get("a").await }).await.unwrap();
+    assert_eq!(store.calls(), (1, 0, 0), "who only reads needs no judgement");
+    client.transaction(|_| async { Ok(()) }).await.unwrap();
+    assert_eq!(store.calls(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn another_try_reads_all_it_knows_in_one_call() {
+    let (store, client) = counted();
+    let (client, mut runs) = (&client, 0);
+    let work = client.transaction(|mut t| {
+        runs += 1;
+        let run = runs;
+        async move {
+            for name in ["a", "b", "c"] {
+                t.get(name).await?;
+            }
+            if run == 1 {
+                client.set("b", "theirs").await?;
+            }
+            t.set("d", "ours")
+        }
+    });
+    work.await.unwrap();
+    assert_eq!((runs, store.calls()), (2, (3 + 1, 1 + 1 + 1, 0)));
+}

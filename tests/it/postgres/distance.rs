@@ -1,0 +1,110 @@
+//! A server that is far away: how many round trips an operation takes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kvs::api::Client;
+
+use super::{Server, client, table};
+
+/// How long an answer is on its way.
+const WAY: Duration = Duration::from_millis(60);
+
+/// Listens, and passes everything on to the server; answers take their time.
+fn far_away(server: &Server) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let socket = server.folder().join(format!(".s.PGSQL.{}", server.port()));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, socket) = (client.unwrap(), socket.clone());
+            std::thread::spawn(move || pass_on(client, socket));
+        }
+    });
+    port
+}
+
+fn pass_on(client: TcpStream, socket: PathBuf) {
+    client.set_nodelay(true).unwrap();
+    let server = UnixStream::connect(socket).unwrap();
+    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(Shutdown::Both);
+    });
+    let (mut from_server, mut to_client) = (server, client);
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(length) = from_server.read(&mut buffer) {
+        std::thread::sleep(WAY);
+        if length == 0 || to_client.write_all(&buffer[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+/// How many round trips it takes, at the least of three times: the first may have to connect or prepare, and a machine
+/// may be slow.
+async fn trips(work: impl AsyncFn()) -> u32 {
+    let mut least = u32::MAX;
+    for _ in 0..3 {
+        let begun = Instant::now();
+        work().await;
+        least = least.min(u32::try_from(begun.elapsed().as_micros() / WAY.as_micros()).unwrap());
+    }
+    least
+}
+
+fn distant() -> Client {
+    let server = Server::shared();
+    let port = far_away(server);
+    let url =
+        format!("postgresql://kvs:{}@127.0.0.1:{port}/postgres?table={}&sslmode=disable", "hunter2%2F%3F%40", table());
+    // Through the proxy the server sees its own socket, and asks for no password.
+    client(&url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_and_plain_writes_take_one_round_trip() {
+    let client = distant();
+    client.set("k", "1").await.unwrap();
+    let many: Vec<(String, &str)> = (0..100).map(|n| (format!("k{n}"), "v")).collect();
+    let names: Vec<&String> = many.iter().map(|(name, _)| name).collect();
+    assert_eq!(trips(async || _ = client.set("k", "2").await.unwrap()).await, 1, "set");
+    assert_eq!(trips(async || _ = client.get("k").await.unwrap()).await, 1, "get");
+    assert_eq!(trips(async || client.set_many(&many).await.unwrap()).await, 1, "set_many");
+    assert_eq!(trips(async || _ = client.get_many(&names).await.unwrap()).await, 1, "get_many");
+    assert_eq!(trips(async || _ = client.keys("").await.unwrap()).await, 1, "keys");
+    assert_eq!(trips(async || _ = client.delete_many(&names).await.unwrap()).await, 1, "delete_many");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_must_be_judged_takes_two_and_a_refusal_one() {
+    let client = distant();
+    client.set("k", "1").await.unwrap();
+    client.increment("n", 1).await.unwrap();
+    assert_eq!(trips(async || _ = client.increment("n", 1).await.unwrap()).await, 2, "increment");
+    assert_eq!(trips(async || assert!(!client.set_nx("k", "x").await.unwrap())).await, 1, "set_nx, refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_share_round_trips() {
+    let client = distant();
+    client.set("k", "1").await.unwrap();
+    client.increment("n", 1).await.unwrap();
+    let begun = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            client.set(&format!("k{n}"), "v").await.unwrap();
+            client.increment("n", 1).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    // One after another it would take 64 times three.
+    assert!(begun.elapsed() < 30 * WAY, "{:?}", begun.elapsed());
+    assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("65"));
+}

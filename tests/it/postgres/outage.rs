@@ -1,0 +1,119 @@
+//! The server goes away under use and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kvs::api::Client;
+use kvs::model::Kind;
+use tokio::task::JoinSet;
+
+use super::server::{PASSWORD, Server};
+use super::{client, empty};
+
+/// Counts a key of its own up, and returns what was acknowledged last and the errors.
+async fn write(client: Client, name: String, stop: Arc<AtomicBool>) -> (String, u64, Vec<(Kind, String)>) {
+    let (mut n, mut acknowledged, mut errors) = (0, 0, vec![]);
+    while !stop.load(Ordering::SeqCst) {
+        n += 1;
+        // Plain writes and judged ones by turns.
+        let done = if n % 2 == 0 {
+            client.set(&name, n.to_string()).await.map(drop)
+        } else {
+            client.get_and_set(&name, n.to_string()).await.map(drop)
+        };
+        match done {
+            Ok(()) => acknowledged = n,
+            Err(error) => {
+                errors.push((error.kind(), error.to_string()));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    (name, acknowledged, errors)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_acknowledged_is_lost_when_the_server_crashes_under_writers() {
+    let mut server = Server::start("shared_buffers = 32MB");
+    let client = client(&server.url(""));
+    client.set("begin", "1").await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for n in 0..16 {
+        writers.spawn(write(client.clone(), format!("w{n}"), Arc::clone(&stop)));
+    }
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        server.crash();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        server.restart();
+        // Whoever comes now is served within seconds.
+        let begun = Instant::now();
+        while client.set("probe", "1").await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "not back");
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut failed = 0;
+    for (name, acknowledged, errors) in writers.join_all().await {
+        let stands: u64 = client.get_string(&name).await.unwrap().unwrap().parse().unwrap();
+        assert!(stands >= acknowledged, "{name}: {acknowledged} was acknowledged, {stands} stands");
+        assert!(acknowledged > 10);
+        failed += errors.len();
+        for (kind, text) in errors {
+            assert!(matches!(kind, Kind::Busy | Kind::Failed), "{text}");
+            assert!(text.contains("try again") || text.contains("do it again"), "{text}");
+        }
+    }
+    assert!(failed > 0, "an outage of more than a second is felt");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_cut_while_idle_is_not_felt() {
+    let server = Server::shared();
+    let client = client(&empty("application_name=idle"));
+    for n in 0..5 {
+        client.set("k", n.to_string()).await.unwrap();
+        client.increment("n", 1).await.unwrap();
+        server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'idle'");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(client.get_string("k").await.unwrap(), Some(n.to_string()));
+    }
+    assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("5"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_makes_busy_and_no_wait_without_end() {
+    let begun = Instant::now();
+    let client = client("postgresql://kvs:hunter2@127.0.0.1:1/postgres");
+    for error in [client.get("k").await.unwrap_err(), client.set("k", "1").await.unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Busy, "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn of_several_hosts_the_one_that_takes_writes_is_found() {
+    let server = Server::shared();
+    let (folder, port) = (server.folder().display(), server.port());
+    let url = format!(
+        "postgresql:///postgres?host=127.0.0.1,{folder}&port=1,{port}&user=kvs&table={}&target_session_attrs=read-write",
+        super::table()
+    );
+    client(&url).set("k", "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_taken_as_it_is_written_and_never_shown() {
+    let server = Server::shared();
+    let encoded = PASSWORD.replace('/', "%2F").replace('?', "%3F").replace('@', "%40");
+    let url = |password: &str| server.tcp_url(password, &format!("table={}", super::table()));
+    client(&url(&encoded)).set("k", "1").await.unwrap();
+    let error = client(&url("hunter3")).set("k", "1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Failed);
+    assert!(error.to_string().contains("does not let this user in"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
+}

@@ -1,0 +1,212 @@
+//! A private PostgreSQL server, in a temporary folder, from Debian's package.
+//!
+//! It cannot outlive its test: a shell watches over it, and its standard input is a pipe from here. When the pipe
+//! closes, because the server is dropped, or because the process ends in whatever way, the shell stops the server
+//! and removes the folder.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Whom the server runs as if we are root, which it refuses to be.
+const NOBODY: u32 = 65_534;
+
+/// The password over TCP. Over the Unix socket none is asked for.
+pub(crate) const PASSWORD: &str = "hunter2/?@";
+
+/// How long a server may take to begin or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What keeps the server: begins it, waits until nobody wants it any more, ends it. `$1` the program, `$2` the folder.
+const KEEPER: &str = r#"
+"$1" -D "$2/data" >>"$2/log" 2>&1 </dev/null &
+server=$!
+trap '' INT TERM HUP
+cat >/dev/null
+kill -QUIT $server 2>/dev/null
+wait $server
+[ -n "$KEEP" ] || rm -rf "$2"
+"#;
+
+/// A server that runs.
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    keeper: Option<Child>,
+}
+
+/// The programs of the newest PostgreSQL there is.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("install postgresql: tests/packages.sh does");
+    // A folder may be there for a client alone.
+    let whole = versions.map(|entry| entry.unwrap().path()).filter(|path| path.join("bin/initdb").exists());
+    let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    whole.max_by_key(number).expect("a server of PostgreSQL").join("bin")
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A command that runs as a user whom the server accepts.
+fn command(program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+impl Server {
+    /// A new server with these lines in its configuration.
+    pub(crate) fn start(settings: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("kvs-postgres-").tempdir().unwrap().keep();
+        if is_root() {
+            chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let password = folder.join("password");
+        std::fs::File::create(&password)
+            .and_then(|mut f| std::io::Write::write_all(&mut f, PASSWORD.as_bytes()))
+            .unwrap();
+        let made = command(programs().join("initdb"))
+            .args(["--no-sync", "--username=kvs", "--encoding=UTF8", "--locale=C"])
+            .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
+            .arg(format!("--pwfile={}", password.display()))
+            .arg("-D")
+            .arg(folder.join("data"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let own = format!(
+            "unix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nport = {port}\nmax_connections = 300\n{settings}\n",
+            folder.display()
+        );
+        let mut file = std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
+        std::io::Write::write_all(&mut file, own.as_bytes()).unwrap();
+        let mut server = Self { folder, port, keeper: None };
+        server.begin();
+        server
+    }
+
+    /// The server that most tests share. It does not sync, since no test of it cuts the power.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("fsync = off\nsynchronous_commit = off\nshared_buffers = 32MB"))
+    }
+
+    /// Starts it, after [`Server::stop`].
+    pub(crate) fn begin(&mut self) {
+        let keeper = command("/bin/sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(programs().join("postgres"))
+            .arg(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .env("KEEP", "")
+            .spawn()
+            .unwrap();
+        self.keeper = Some(keeper);
+        let begun = Instant::now();
+        loop {
+            let ready = command(programs().join("pg_isready"))
+                .args(["-q", "-h"])
+                .arg(&self.folder)
+                .args(["-p", &self.port.to_string()])
+                .status()
+                .unwrap();
+            if ready.success() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the server does not start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops it at once, as a crash would: connections are cut, and what was committed is found again by recovery.
+    pub(crate) fn crash(&mut self) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+        let begun = Instant::now();
+        while self.folder.join("data/postmaster.pid").exists() {
+            assert!(begun.elapsed() < PATIENCE, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts it again after a crash, under the keeper that it had.
+    pub(crate) fn restart(&mut self) {
+        // The old keeper would remove the folder: it is ended without a chance to.
+        if let Some(mut keeper) = self.keeper.take() {
+            keeper.kill().unwrap();
+            keeper.wait().unwrap();
+        }
+        self.begin();
+    }
+
+    /// A URL of a database on it, over the Unix socket.
+    pub(crate) fn url(&self, parameters: &str) -> String {
+        format!("postgresql:///postgres?host={}&port={}&user=kvs&{parameters}", self.folder.display(), self.port)
+    }
+
+    /// A URL over TCP, with the password as it is to be written.
+    pub(crate) fn tcp_url(&self, password: &str, parameters: &str) -> String {
+        format!("postgresql://kvs:{password}@127.0.0.1:{}/postgres?{parameters}", self.port)
+    }
+
+    /// Its port, which is also in the name of its socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What `psql` answers to this.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let output = command("/usr/bin/psql")
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "kvs", "-h"])
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string(), "-c", sql, "postgres"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Its log.
+    pub(crate) fn log(&self) -> String {
+        let mut text = String::new();
+        let file = std::fs::File::open(self.folder.join("log"));
+        let _ = file.and_then(|mut file| file.read_to_string(&mut text));
+        text
+    }
+}
+
+/// Gives the server a file that we have made for it alone.
+pub(crate) fn hand_over(file: &Path) {
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    if is_root() {
+        chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            // The end of its input is the word to stop.
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Several processes, each a store of its own, on the same tables.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kvs::api::Client;
+use kvs::model::{Batch, Bucket, Clock, Condition, Expectation, Key, Kind, Outcome, Query, Revision, Write};
+use kvs::postgres::Options;
+use kvs::store::suite::TestClock;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Server, client, client_at, empty, open, table};
+
+fn key(name: &str) -> Key {
+    Key::new(name).unwrap()
+}
+
+async fn changed(client: &Client, since: Revision) -> Revision {
+    client.store().changed(client.bucket(), since).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_made_once_by_many_who_come_first() {
+    for parameters in ["", "layout=partitioned", "schema=made_at_once"] {
+        let url = empty(parameters);
+        let mut tasks = JoinSet::new();
+        for n in 0..8 {
+            let client = client(&url);
+            tasks.spawn(async move { client.set(&format!("k{n}"), "v").await.unwrap() });
+        }
+        tasks.join_all().await;
+        assert_eq!(client(&url).count("k").await.unwrap(), 8, "{parameters}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_has_written_another_sees_at_once() {
+    let url = empty("");
+    let (a, b) = (client(&url), client(&url));
+    for n in 0..50 {
+        a.set("k", n.to_string()).await.unwrap();
+        assert_eq!(b.get_string("k").await.unwrap(), Some(n.to_string()));
+        b.set("k", "b").await.unwrap();
+        assert_eq!(a.get_string("k").await.unwrap().as_deref(), Some("b"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_count_exactly_while_both_write_plainly() {
+    let url = empty("");
+    let mut tasks = JoinSet::new();
+    for task in 0..8 {
+        // Half of them share a store, and so one transaction now and then.
+        let shared = client(&url);
+        for half in 0..2 {
+            let client = shared.clone();
+            tasks.spawn(async move {
+                for n in 0..25 {
+                    client.increment("n", 1).await.unwrap();
+                    client.set(&format!("{task} {half}"), n.to_string()).await.unwrap();
+                    client.set_many(&[("x", "1"), (&format!("y {task}"), "2")]).await.unwrap();
+                    client.delete("x").await.unwrap();
+                }
+            });
+        }
+    }
+    tasks.join_all().await;
+    let client = client(&url);
+    assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("400"));
+    let page = client.scan(Query::default()).await.unwrap();
+    let mut revisions: Vec<_> = page.entries.iter().map(|(_, entry)| entry.as_ref().unwrap().revision).collect();
+    assert!(revisions.iter().all(|revision| *revision <= page.revision));
+    revisions.sort();
+    revisions.dedup();
+    assert_eq!(revisions.len(), page.entries.len(), "every write has a revision of its own");
+}
+
+#[tokio::test]
+async fn revisions_grow_whatever_the_clocks_say() {
+    let url = empty("");
+    let (ahead, behind) = (Arc::new(TestClock::default()), Arc::new(TestClock::default()));
+    ahead.advance(Duration::from_secs(3600));
+    behind.step_back(Duration::from_secs(3600));
+    let (a, b) = (client_at(&url, ahead), client_at(&url, behind.clone()));
+    let mut last = Revision::ZERO;
+    for n in 0..20 {
+        let client = if n % 2 == 0 { &a } else { &b };
+        let revision = client.set("k", n.to_string()).await.unwrap();
+        assert!(revision > last, "{n}");
+        last = revision;
+        let batch = Batch {
+            expectations: vec![Expectation { key: key("k"), condition: Condition::Present }],
+            writes: vec![Write::put(key("l"), "x"), Write::Delete { key: key("l") }, Write::put(key("m"), "x")],
+        };
+        let Outcome::Committed { revision, .. } = client.store().apply(client.bucket(), batch).await.unwrap() else {
+            panic!("refused")
+        };
+        assert!(revision > last, "{n}");
+        last = revision;
+    }
+    for name in ["k", "m"] {
+        assert!(b.delete(name).await.unwrap());
+    }
+    // Another process, which knows nothing of what was there, with a clock of the past.
+    behind.step_back(Duration::from_secs(3600));
+    let c = client_at(&url, behind);
+    assert!(c.set("k", "x").await.unwrap() > last.next(kvs::model::Time::default()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_of_one_wakes_who_waits_at_another_at_once() {
+    let url = empty("");
+    let (a, b) = (client(&url), client(&url));
+    let mut since = a.set("k", "0").await.unwrap();
+    let mut slow = 0;
+    for n in 0..10 {
+        let waiter = b.clone();
+        let waiting = tokio::spawn(async move { changed(&waiter, since).await });
+        // The first time it has to begin to listen.
+        tokio::time::sleep(Duration::from_millis(if n == 0 { 500 } else { 50 })).await;
+        let begun = Instant::now();
+        let revision = a.set("k", n.to_string()).await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap(), revision);
+        // Without a word it would take a second.
+        slow += u32::from(begun.elapsed() > Duration::from_millis(500));
+        since = revision;
+    }
+    assert!(slow <= 2, "{slow} of 10 were found by looking only");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_nobody_tells_of_is_found_by_looking() {
+    let (server, table) = (Server::shared(), table());
+    let client = client(&server.url(&format!("table={table}")));
+    let since = client.set("k", "0").await.unwrap();
+    let waiting = tokio::spawn(async move { timeout(Duration::from_secs(20), changed(&client, since)).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.psql(&format!("UPDATE {table}_buckets SET revision = revision + 5 WHERE bucket = 'default'"));
+    assert_eq!(waiting.await.unwrap().unwrap().number(), since.number() + 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_goes_on_when_its_connection_is_cut() {
+    let server = Server::shared();
+    let url = empty("application_name=cut");
+    let (a, b) = (client(&url), client(&url));
+    let mut since = a.set("k", "0").await.unwrap();
+    for _ in 0..3 {
+        let waiter = b.clone();
+        let waiting = tokio::spawn(async move { timeout(Duration::from_secs(20), changed(&waiter, since)).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        server.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut'");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        since = a.set("k", "1").await.unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), since);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_a_bucket_for_too_long_makes_others_busy_and_no_other_bucket() {
+    let (server, table) = (Server::shared(), table());
+    let options = Options { lock_wait: Duration::from_millis(300), ..Options::default() };
+    let client = Client::new(open(&server.url(&format!("table={table}")), options));
+    client.set("k", "0").await.unwrap();
+    let sql = format!("BEGIN; SELECT * FROM {table}_buckets FOR UPDATE; SELECT pg_sleep(3); COMMIT");
+    let holder = std::thread::spawn(move || server.psql(&sql));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for attempt in 0..2 {
+        let error = if attempt == 0 {
+            client.set("k", "1").await.unwrap_err()
+        } else {
+            client.increment("n", 1).await.unwrap_err()
+        };
+        assert_eq!(error.kind(), Kind::Busy, "{error}");
+    }
+    assert_eq!(client.get_string("k").await.unwrap().as_deref(), Some("0"), "reading goes on");
+    client.with_bucket(Bucket::new("other").unwrap()).set("k", "1").await.unwrap();
+    holder.join().unwrap();
+    client.set("k", "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_given_up() {
+    let (server, table) = (Server::shared(), table());
+    let client = client(&server.url(&format!("table={table}&statement_timeout=200ms")));
+    client.set("k", "0").await.unwrap();
+    let sql = format!("BEGIN; SELECT * FROM {table}_buckets FOR UPDATE; SELECT pg_sleep(1); COMMIT");
+    let holder = std::thread::spawn(move || server.psql(&sql));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let error = client.set("k", "1").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(error.to_string().contains("statement_timeout"), "{error}");
+    holder.join().unwrap();
+}
+
+#[test]
+fn blocking_clients_each_have_a_runtime_and_share_a_store() {
+    let store = open(&empty(""), Options::default());
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let client = kvs::blocking::Client::new(Arc::clone(&store)).unwrap();
+            std::thread::spawn(move || {
+                for _ in 0..25 {
+                    client.increment("n", 1).unwrap();
+                }
+                client.set("k", kvs::model::SystemClock.now().to_string()).unwrap();
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let client = kvs::blocking::Client::new(store).unwrap();
+    assert_eq!(client.get_string("n").unwrap().as_deref(), Some("100"));
+}
