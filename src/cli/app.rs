@@ -82,7 +82,7 @@ impl Service<Request> for App {
     }
 }
 
-/// The same as a Router.
+/// The same as a Router, for a process that works alone.
 ///
 /// # Errors
 /// As for [`App::new`].

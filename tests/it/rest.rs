@@ -147,10 +147,12 @@ impl Endpoint {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let status = parts.status.as_u16();
+        crate::openapi::assert_told(method.as_str(), &path, status);
         assert_eq!(parts.headers.get("x-content-type-options").unwrap(), "nosniff");
         assert!(parts.headers.contains_key("cache-control"));
         if status == 304 || status == 204 {

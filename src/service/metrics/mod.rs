@@ -95,10 +95,10 @@ impl Metrics {
         Self { exposure, process, registry, counters }
     }
 
-    /// Takes further numbers to tell, before serving begins. Names begin with `kvs_`; labels hold nothing that a client
-    /// chose.
+    /// Takes further numbers to tell, before serving begins. Their names get `kvs_` in front; their labels hold nothing
+    /// that a client chose.
     pub fn registry(&mut self) -> &mut Registry {
-        &mut self.registry
+        self.registry.sub_registry_with_prefix("kvs")
     }
 
     /// What is counted.
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn further_numbers_are_told_with_the_label_of_the_process() {
         let mut metrics = Metrics::new(Exposure::Open, Some(7), Time::from_secs(12));
-        metrics.registry().register("kvs_things", "Things", ConstGauge::new(3_i64));
+        metrics.registry().register("things", "Things", ConstGauge::new(3_i64));
         let mut out = String::new();
         text::encode(&mut out, &metrics.registry).unwrap();
         assert!(out.contains("kvs_things{process=\"7\"} 3\n"), "{out}");
