@@ -12,6 +12,7 @@ use crate::door::{Activated, Spawned};
 
 mod app;
 mod args;
+mod buckets;
 mod check;
 mod compact;
 mod completions;
