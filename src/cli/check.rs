@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use super::buckets;
 use super::failure::{Done, Failure};
-use super::output::{Output, progress};
+use super::output::Output;
 use super::settings::Settings;
 use super::units::counted;
 use crate::store::{Finding, Task};
@@ -23,26 +24,21 @@ Examples:
 pub(super) struct Given {}
 
 pub(super) async fn run(settings: &Settings, _: Given) -> Done {
-    let opened = settings.open()?;
-    let buckets = settings.buckets(&opened).await?;
-    let bar = progress(buckets.len(), "checking", settings.quiet);
     let mut output = Output::new();
-    let mut damaged = false;
-    for bucket in &buckets {
-        let report = opened.store.upkeep(bucket, Task::Check).await?;
-        damaged |= report.findings.iter().any(|finding| !finding.harmless);
+    let checked = buckets::each(settings, "checking", async |store, bucket| {
+        let report = store.upkeep(bucket, Task::Check).await?;
         for finding in &report.findings {
             output.line(&line(finding))?;
         }
-        if report.findings.is_empty() {
-            let entries = counted(report.entries, "entry", "entries");
-            bar.suspend(|| settings.note(&format!("{bucket}: {entries}, all in order")));
+        if report.findings.iter().any(|finding| !finding.harmless) {
+            return Err(Failure::Told);
         }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
+        let sound = report.findings.is_empty();
+        Ok(sound.then(|| format!("{}, all in order", counted(report.entries, "entry", "entries"))))
+    });
+    let checked = checked.await;
     output.done()?;
-    if damaged { Err(Failure::Told) } else { Ok(()) }
+    checked
 }
 
 /// A finding as compilers write it, so that editors can jump to the place.

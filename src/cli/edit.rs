@@ -1,6 +1,6 @@
 //! `kvs edit`: a bucket in an editor, as `visudo` does it: a private copy, the editor, judging, replacing.
 //!
-//! The copy is never thrown away while it holds something that is not stored.
+//! The copy is never thrown away while it holds something that is not stored, and never left when it holds nothing new.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -52,7 +52,7 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
     let copy = Copy::of(&bucket, &draft.text)?;
     let editor = editor();
     loop {
-        copy.open_in(&editor)?;
+        copy.open_in(&editor).map_err(|why| copy.left(&why, &draft.text))?;
         let text = copy.text()?;
         if text == draft.text {
             copy.remove();
@@ -137,8 +137,8 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Opens it and waits until the editor ends.
-    fn open_in(&self, editor: &OsString) -> Done {
+    /// Opens it and waits until the editor ends; or says why it did not end well.
+    fn open_in(&self, editor: &OsString) -> Result<(), String> {
         // By the shell, since $EDITOR may hold arguments; the name of the file is an argument of its own.
         let mut script = editor.clone();
         script.push(" \"$@\"");
@@ -146,14 +146,23 @@ impl Copy {
             Command::new("sh").arg("-c").arg(script).arg("kvs-edit").arg(&self.file).stdin(terminal()).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.kept(&format!("the editor {} ended with {status}", editor.display()))),
-            Err(e) => Err(self.kept(&format!("cannot start the editor {}: {e}", editor.display()))),
+            Ok(status) => Err(format!("the editor {} ended with {status}", editor.display())),
+            Err(e) => Err(format!("cannot start the editor {}: {e}", editor.display())),
         }
     }
 
     fn text(&self) -> Done<String> {
         let bytes = std::fs::read(&self.file).map_err(|e| self.kept(&format!("cannot read the copy: {e}")))?;
         String::from_utf8(bytes).map_err(|_| self.kept("the copy is no longer UTF-8"))
+    }
+
+    /// The failure that ends it all: the copy is kept if it holds anything but `original`.
+    fn left(&self, text: &str, original: &str) -> Failure {
+        if self.text().is_ok_and(|now| now == original) {
+            self.remove();
+            return Failure::Failed(format!("{text}; nothing was changed"));
+        }
+        self.kept(text)
     }
 
     /// The failure that says where the copy is.
@@ -188,9 +197,11 @@ mod tests {
         assert_eq!(copy.text().unwrap(), "a: 1\n");
         copy.open_in(&OsString::from("sh -c 'echo \"b: 2\" >> \"$0\"'")).unwrap();
         assert_eq!(copy.text().unwrap(), "a: 1\nb: 2\n");
-        let Err(Failure::Failed(text)) = copy.open_in(&OsString::from("false")) else { panic!("no failure") };
+        let why = copy.open_in(&OsString::from("false")).unwrap_err();
+        let Failure::Failed(text) = copy.left(&why, "a: 1\n") else { panic!("another failure") };
         assert!(text.contains("ended with") && text.contains(&copy.file.display().to_string()), "{text}");
-        copy.remove();
-        assert!(!copy.folder.exists());
+        assert!(copy.file.exists(), "it holds something new");
+        let Failure::Failed(text) = copy.left(&why, "a: 1\nb: 2\n") else { panic!("another failure") };
+        assert!(text.contains("nothing was changed") && !copy.folder.exists(), "{text}");
     }
 }

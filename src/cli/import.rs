@@ -45,7 +45,7 @@ pub(super) struct Given {
     /// The files; without one, or with `-`, standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The format [default: told by the names of the files, yaml for standard input]
+    /// The format [default: told by the names of the files, else yaml]
     #[arg(short, long)]
     format: Option<Format>,
     /// Read and judge, and write nothing
@@ -86,9 +86,7 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
 /// What stands in one file, each value small enough.
 fn read(path: &Path, format: Option<Format>, most: usize) -> Done<Vec<Record>> {
     let stdin = path.as_os_str() == "-";
-    let format = format
-        .or_else(|| if stdin { Some(Format::Yaml) } else { Format::of(path) })
-        .ok_or_else(|| Failure::Usage(format!("the name {} tells no format; give it with --format", path.display())))?;
+    let format = format.or_else(|| Format::of(path)).unwrap_or(Format::Yaml);
     let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
     let bytes = if stdin {
         let mut bytes = Vec::new();

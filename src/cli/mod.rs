@@ -14,6 +14,7 @@ use crate::door::{Activated, Spawned};
 mod app;
 mod args;
 mod below;
+mod buckets;
 mod check;
 mod check_config;
 mod compact;

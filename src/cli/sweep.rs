@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::failure::{Done, Failure};
+use super::buckets;
+use super::failure::Done;
 use super::settings::Settings;
-use crate::model::{Bucket, Result};
-use crate::store::{Store, Task};
+use crate::store::Task;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,23 +21,10 @@ Examples:
 pub(super) struct Given {}
 
 pub(super) async fn run(settings: &Settings, _: Given) -> Done {
-    let opened = settings.open()?;
-    let mut outcome = Ok(());
-    for bucket in settings.buckets(&opened).await? {
-        match sweep(&*opened.store, &bucket).await {
-            Ok((expired, leftovers)) => {
-                settings.note(&format!("{bucket}: {expired} expired, {leftovers} leftovers removed"));
-            }
-            // One that is damaged must not keep the others from being swept.
-            Err(error) => outcome = Err(Failure::from(error).told()),
-        }
-    }
-    outcome
-}
-
-/// How many entries had expired, and how many files were left over.
-async fn sweep(store: &dyn Store, bucket: &Bucket) -> Result<(u64, u64)> {
-    let expired = store.upkeep(bucket, Task::PurgeExpired).await?.removed;
-    let leftovers = store.upkeep(bucket, Task::Sweep).await?.removed;
-    Ok((expired, leftovers))
+    buckets::each(settings, "sweeping", async |store, bucket| {
+        let expired = store.upkeep(bucket, Task::PurgeExpired).await?.removed;
+        let leftovers = store.upkeep(bucket, Task::Sweep).await?.removed;
+        Ok(Some(format!("{expired} expired, {leftovers} leftovers removed")))
+    })
+    .await
 }

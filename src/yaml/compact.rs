@@ -61,6 +61,22 @@ impl BucketStore {
         done
     }
 
+    /// Compacts if there is something that has expired; else the file is left as it is.
+    ///
+    /// # Errors
+    /// As of [`compact`](Self::compact).
+    pub(super) fn purge(&self) -> Result<Report> {
+        let image = self.current()?;
+        let now = self.options.clock.now();
+        let entries = image.entries.values().filter(|entry| entry.is_live(now)).count();
+        if entries < image.entries.len() || image.damage.is_some() {
+            drop(image);
+            return self.compact();
+        }
+        let bytes = image.stat.map_or(0, |stat| stat.len);
+        Ok(Report { entries: entries as u64, bytes_before: bytes, bytes_after: bytes, ..Report::default() })
+    }
+
     /// Writes the file beside and puts it in place.
     fn fold(&self, begin: Begin, beside: &mut Beside, path: &Path) -> Result<Report> {
         let failed = |e| self.place.failed("compact", e);

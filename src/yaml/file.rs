@@ -1,7 +1,9 @@
-//! The data file of a bucket and its lock file, as one process knows them: catching up with what others did, appending,
-//! setting a torn tail aside, writing anew.
+//! The data file of a bucket and its lock file, as one process knows them: locking, appending, setting a torn tail aside,
+//! writing anew. Catching up with what others did is `file/catch_up.rs`.
 //!
 //! Whoever calls holds the lock of the bucket, as each function says, and there is one caller at a time in a process.
+
+mod catch_up;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,12 +14,12 @@ use parking_lot::RwLock;
 
 use super::disk::{Disk, File, Hold, Open, Stat};
 use super::document::{finish, head};
-use super::image::{Image, Unstamped};
-use super::load::{Known, read_all};
+use super::image::Image;
+use super::line;
+use super::load::Known;
 use super::lock::{self, Held, Record};
 use super::place::Place;
-use super::{line, stream};
-use crate::model::{Clock, Error, Kind, Result, Revision, Time};
+use crate::model::{Clock, Error, Kind, Result, Time};
 
 /// The two files.
 pub(super) struct DataFile {
@@ -76,53 +78,6 @@ impl DataFile {
         if hold == Hold::Shared { file.or_else(|_| self.disk.open(path, Open::Read)) } else { file }
     }
 
-    /// Brings the image up to what the file holds and makes sure that all of it is durable. Under the lock, however held.
-    pub(super) fn catch_up(&mut self, image: &RwLock<Image>) -> Result<()> {
-        // A person's editor does not take the lock, so the file may change while it is read.
-        for _ in 0..20 {
-            let stat = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
-            if stat == self.known.stat && image.read().stat == stat {
-                return Ok(());
-            }
-            let Some(stat) = stat else {
-                self.forget(image);
-                return Ok(());
-            };
-            self.open(&stat)?;
-            let record = match &self.lock {
-                Some(lock) => lock::read(&**lock).map_err(|e| self.place.failed("read the lock file of", e))?,
-                None => None,
-            };
-            let matching = record.filter(|r| r.stat == stat && !r.suspect);
-            let appended = matching.is_some_and(|r| self.is_appended(&r));
-            let taken = if appended { self.take_tail(image, &stat)? } else { false };
-            if taken || self.load(image, &stat, record)? {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Err(Error::new(Kind::Busy, "the data file is being edited; try again"))
-    }
-
-    fn is_appended(&self, record: &Record) -> bool {
-        let known = &self.known;
-        known.epoch == Some(record.epoch)
-            && known.torn.is_none()
-            && known.stat.is_some_and(|s| s.inode == record.stat.inode)
-            && record.stat.len >= known.committed
-    }
-
-    /// The file is gone: a person removed it, or it has never been.
-    fn forget(&mut self, image: &RwLock<Image>) {
-        self.known = Known::default();
-        self.file = None;
-        let mut image = image.write();
-        // That the entries are gone is a change as well.
-        let gone = u64::from(!image.entries.is_empty());
-        let revision = Revision::new(image.revision.number().saturating_add(gone));
-        *image = Image { revision, ..Image::default() };
-    }
-
     fn open(&mut self, stat: &Stat) -> Result<()> {
         if self.file.is_some() && self.known.stat.is_some_and(|s| (s.device, s.inode) == (stat.device, stat.inode)) {
             return Ok(());
@@ -139,69 +94,6 @@ impl DataFile {
 
     fn opened(&self) -> Result<&dyn File> {
         self.file.as_deref().ok_or_else(|| self.place.failed("use", io::ErrorKind::NotFound.into()))
-    }
-
-    /// Takes in what was added since, which the record says is durable. False: read all of it instead.
-    fn take_tail(&mut self, image: &RwLock<Image>, stat: &Stat) -> Result<bool> {
-        let from = self.known.committed;
-        let len = stat.len.saturating_sub(from);
-        let bytes = self.opened()?.read(from, len).map_err(|e| self.place.failed("read", e))?;
-        let cut = stream::cut(&bytes, false);
-        if cut.torn.is_some() || bytes.len() as u64 != len {
-            return Ok(false);
-        }
-        let mut documents = Vec::new();
-        for piece in &cut.pieces {
-            match stream::read(piece) {
-                Ok(document) if piece.ended && !document.by_hand => documents.push(document),
-                _ => return Ok(false),
-            }
-        }
-        let mut image = image.write();
-        for document in documents {
-            image.take(document.lines, &mut Unstamped::default());
-        }
-        image.stat = Some(*stat);
-        self.known.stat = Some(*stat);
-        self.known.committed = stat.len;
-        Ok(true)
-    }
-
-    /// Reads the whole file. False: it changed meanwhile.
-    fn load(&mut self, image: &RwLock<Image>, stat: &Stat, record: Option<Record>) -> Result<bool> {
-        let matching = record.filter(|r| r.stat == *stat && !r.suspect);
-        let suspect = record.filter(|r| r.suspect && r.stat.inode == stat.inode);
-        let failed = |doing: &str, e| self.place.failed(doing, e);
-        let file = self.opened()?;
-        if matching.is_none() {
-            // Whoever wrote it may have died before the sync, or between the rename and the sync of the folder.
-            if let Err(e) = file.sync() {
-                // What was not synced before stays unknown, even if the next sync works.
-                let error = failed("sync", e);
-                let same = record.filter(|r| r.stat.inode == stat.inode);
-                self.distrust(*stat, same.map_or(stat.len, |r| r.stat.len.min(stat.len)));
-                return Err(error);
-            }
-            self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
-        }
-        let mut bytes = file.read(0, stat.len).map_err(|e| failed("read", e))?;
-        if file.stat().map_err(|e| failed("look at", e))? != *stat || bytes.len() as u64 != stat.len {
-            return Ok(false);
-        }
-        let mut known = Known { stat: Some(*stat), epoch: matching.map(|r| r.epoch), ..Known::default() };
-        let durable = suspect.and_then(|record| appended_at(&bytes, record.stat.len));
-        bytes.truncate(durable.unwrap_or(bytes.len()));
-        let new = read_all(&bytes, &mut known, &image.read());
-        known.rewrite |= suspect.is_some();
-        known.torn = known.torn.or(durable.map(|len| len as u64));
-        if let Some(damage) = &new.damage
-            && image.read().damage.as_ref() != Some(damage)
-        {
-            tracing::error!("{}, line {}: {}", self.place.data.display(), damage.fault.line, damage.fault.text);
-        }
-        *image.write() = new;
-        self.known = known;
-        Ok(true)
     }
 
     /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
@@ -369,10 +261,4 @@ impl DataFile {
         self.leave(stat);
         Ok(())
     }
-}
-
-/// The offset `len`, if what stands behind it is an append of ours, and not what a person made of the file since.
-fn appended_at(bytes: &[u8], len: u64) -> Option<usize> {
-    let (before, behind) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
-    (before.ends_with(b"\n...\n") && behind.starts_with(b"---\n")).then_some(before.len())
 }

@@ -171,7 +171,8 @@ impl Store for YamlStore {
     async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
         let work = move || match task {
-            Task::Compact | Task::PurgeExpired => bucket.compact(),
+            Task::Compact => bucket.compact(),
+            Task::PurgeExpired => bucket.purge(),
             Task::Sweep => bucket.sweep(),
             Task::Check => bucket.check(),
         };
@@ -194,5 +195,32 @@ mod tests {
         }
         assert!(store.buckets.0.read().len() < 30);
         assert!(Arc::ptr_eq(&waiting, &store.bucket(&Bucket::new("waiting").unwrap())));
+    }
+
+    #[tokio::test]
+    async fn purging_leaves_the_file_alone_if_nothing_has_expired() {
+        use std::os::unix::fs::MetadataExt;
+
+        use crate::model::{ContentType, Write};
+        use crate::store::suite::TestClock;
+
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(TestClock::default());
+        let store = YamlStore::open(folder.path(), Options { clock: clock.clone(), ..Options::default() }).unwrap();
+        let bucket = Bucket::default();
+        for expires in [None, Some(clock.now().plus(Duration::from_secs(9)))] {
+            let (key, content_type) = (Key::new("a").unwrap(), ContentType::default());
+            let write = Write::Put { key, value: "1".into(), content_type, expires, modified: None };
+            store.apply(&bucket, Batch { expectations: vec![], writes: vec![write] }).await.unwrap();
+        }
+        let inode = || std::fs::metadata(folder.path().join("default.yaml")).unwrap().ino();
+        let before = inode();
+        let report = store.upkeep(&bucket, Task::PurgeExpired).await.unwrap();
+        assert_eq!((report.entries, report.removed, inode()), (1, 0, before));
+        assert!(report.bytes_after > 0 && report.bytes_before == report.bytes_after);
+        clock.advance(Duration::from_secs(9));
+        let report = store.upkeep(&bucket, Task::PurgeExpired).await.unwrap();
+        assert_eq!((report.entries, report.removed), (0, 1));
+        assert_ne!(inode(), before);
     }
 }

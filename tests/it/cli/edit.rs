@@ -73,6 +73,12 @@ fn a_failing_editor_stores_nothing() {
     place.run(&["set", "a", "old"]).ok();
     place.with(&["edit"], &[("EDITOR", &place.editor("echo 'a: new' > \"$1\"; exit 3"))], b"").fails(1, "the copy is ");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "old");
+    assert_eq!(place.leftovers().len(), 1, "what was written is kept");
+    // One that changed nothing, or did not even start, leaves nothing to keep.
+    for editor in [place.editor("exit 3"), "no-such-editor".to_owned()] {
+        place.with(&["edit"], &[("EDITOR", &editor)], b"").fails(1, "nothing was changed");
+        assert_eq!(place.leftovers().len(), 1);
+    }
 }
 
 #[test]

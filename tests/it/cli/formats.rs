@@ -113,6 +113,23 @@ fn plain_files_of_other_makers_are_imported() {
 }
 
 #[test]
+fn a_name_that_tells_no_format_is_yaml_both_ways() {
+    let place = Place::new();
+    place.run(&["set", "a", "1"]).ok();
+    for name in ["x.txt", "plain", "archive.old"] {
+        place.run(&["export", name]).ok();
+        assert!(String::from_utf8(place.read(name)).unwrap().contains("a: {value: \"1\""), "{name}");
+        place.run(&["import", name, "--bucket", "copy"]).ok();
+        assert_eq!(place.run(&["get", "a", "--bucket", "copy"]).ok().text(), "1");
+        place.run(&["delete", "a", "--bucket", "copy"]).ok();
+    }
+    // What is no YAML is still refused, with its line.
+    place.file("rows.txt", "key,value\na,1\n");
+    place.run(&["import", "rows.txt"]).fails(1, "rows.txt: line 1: ").fails(1, "nothing was written");
+    place.run(&["import", "rows.txt", "--format", "csv"]).ok();
+}
+
+#[test]
 fn an_import_with_a_fault_anywhere_writes_nothing() {
     let place = Place::new();
     let good = place.file("good.yaml", "a: 1\n");

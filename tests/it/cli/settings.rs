@@ -18,7 +18,7 @@ fn wrong_usage_is_told_on_standard_error_with_code_2() {
         &["get", "a", "--store", "mysql:x"],
         &["get", "a", "--max-value", "200MiB"],
         &["edit", "--store", "memory:"],
-        &["import", "data.xml"],
+        &["import", "data.csv", "--format", "xml"],
     ] {
         let run = place.run(args);
         assert_eq!((run.code, run.text()), (2, ""), "{args:?}: {run:?}");

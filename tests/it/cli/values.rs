@@ -118,4 +118,11 @@ fn a_damaged_bucket_does_not_keep_others_from_upkeep() {
         let run = place.run(&[command]).fails(1, "another.yaml, line 1");
         assert!(run.err.contains("default: "), "{run:?}");
     }
+    // Nor does one that cannot even be read.
+    std::fs::create_dir(place.path("data/afolder.yaml")).unwrap();
+    for command in ["check", "sweep", "compact"] {
+        let run = place.run(&[command]).fails(1, "afolder.yaml");
+        assert!(run.err.contains("default: "), "{run:?}");
+        assert_eq!(run.text().contains("another.yaml:1: "), command == "check", "{run:?}");
+    }
 }
