@@ -356,7 +356,7 @@ mod tests {
             "postgresql://h:hunter2/db",
         ] {
             if let Err(error) = Url::parse(url) {
-                assert!(!error.to_string().contains("ter"), "{url}: {error}");
+                assert!(!error.to_string().contains("ter2") && !error.to_string().contains("hun"), "{url}: {error}");
             }
             let shown = without_password(url);
             assert!(!shown.contains("ter2@") && !shown.contains("password=h"), "{shown}");

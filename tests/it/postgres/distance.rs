@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use kvs::api::Client;
@@ -36,10 +37,20 @@ fn pass_on(client: TcpStream, socket: PathBuf) {
         let _ = to_server.shutdown(Shutdown::Both);
     });
     let (mut from_server, mut to_client) = (server, client);
+    // What follows closely is on its way at the same time.
+    let (departure, arrivals) = mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        for (sent, bytes) in arrivals {
+            std::thread::sleep((sent + WAY).saturating_duration_since(Instant::now()));
+            if to_client.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
     let mut buffer = vec![0; 1 << 20];
     while let Ok(length) = from_server.read(&mut buffer) {
-        std::thread::sleep(WAY);
-        if length == 0 || to_client.write_all(&buffer[..length]).is_err() {
+        if length == 0 || departure.send((Instant::now(), buffer[..length].to_vec())).is_err() {
             return;
         }
     }

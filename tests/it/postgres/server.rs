@@ -63,25 +63,48 @@ fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
+/// A new folder that belongs to whom the server runs as.
+fn folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("kvs-postgres-").tempdir().unwrap().keep();
+    if is_root() {
+        chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    folder
+}
+
 impl Server {
     /// A new server with these lines in its configuration.
     pub(crate) fn start(settings: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("kvs-postgres-").tempdir().unwrap().keep();
-        if is_root() {
-            chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        let folder = folder();
         let password = folder.join("password");
-        std::fs::File::create(&password)
-            .and_then(|mut f| std::io::Write::write_all(&mut f, PASSWORD.as_bytes()))
-            .unwrap();
-        let made = command(programs().join("initdb"))
-            .args(["--no-sync", "--username=kvs", "--encoding=UTF8", "--locale=C"])
+        let file = std::fs::File::create(&password);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, PASSWORD.as_bytes())).unwrap();
+        let mut make = command(programs().join("initdb"));
+        make.args(["--no-sync", "--username=kvs", "--encoding=UTF8", "--locale=C"])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
-            .arg(format!("--pwfile={}", password.display()))
-            .arg("-D")
-            .arg(folder.join("data"))
-            .output()
-            .unwrap();
+            .arg(format!("--pwfile={}", password.display()));
+        Self::made(folder, &mut make, settings)
+    }
+
+    /// Another server that follows this one, and that this one waits for before it acknowledges anything.
+    pub(crate) fn standby(&self) -> Self {
+        let mut copy = command(programs().join("pg_basebackup"));
+        copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username=kvs", "-h"]);
+        copy.arg(&self.folder).args(["-p", &self.port.to_string()]);
+        let standby = Self::made(folder(), &mut copy, "");
+        self.psql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.psql("SELECT pg_reload_conf()");
+        let begun = Instant::now();
+        while self.psql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
+            assert!(begun.elapsed() < PATIENCE, "nobody follows: {}", standby.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        standby
+    }
+
+    /// A server whose data this command makes.
+    fn made(folder: PathBuf, make: &mut Command, settings: &str) -> Self {
+        let made = make.arg("-D").arg(folder.join("data")).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let own = format!(

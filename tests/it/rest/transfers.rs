@@ -22,7 +22,7 @@ async fn added_up(kvs: &Endpoint, by_txn: bool) -> i64 {
     if by_txn {
         let ops: Vec<_> = names.map(|key| json!({"op": "get", "key": key})).collect();
         let found = kvs.json("POST", "/txn/default", json!({ "ops": ops })).await.json();
-        let balance = |n: usize| found["results"][n]["entry"]["value"].as_str().unwrap().to_owned();
+        let balance = |n: usize| found["results"][n]["value"].as_str().unwrap().to_owned();
         return total((0..ACCOUNTS).map(balance));
     }
     let rows: Vec<_> = names.map(|key| json!({ "key": key })).collect();

@@ -39,17 +39,17 @@ async fn every_operation_tells_what_it_did() {
     assert_eq!(status, 200, "{told}");
     let results = told["results"].as_array().unwrap();
     assert_eq!(results.len(), 15);
-    assert_eq!(results[0], json!({"entry": null}));
+    assert_eq!(results[0], json!(null));
     assert_eq!(results[1], json!({"revision": kvs.revision("a").await}));
     assert_eq!((&results[2]["value"], &results[3]["value"]), (&json!(1), &json!(-4)));
     assert_eq!(results[3]["revision"], kvs.revision("n").await);
-    assert_eq!((&results[6]["entry"]["key"], &results[6]["entry"]["value"]), (&json!("t"), &json!("ab")));
-    assert_eq!(results[6]["entry"]["revision"], kvs.revision("t").await);
+    assert_eq!((&results[6]["key"], &results[6]["value"]), (&json!("t"), &json!("ab")));
+    assert_eq!(results[6]["revision"], kvs.revision("t").await);
     let simple = [(7, "touched", true), (8, "touched", true), (9, "touched", false), (11, "deleted", false)];
     for (at, name, value) in simple.into_iter().chain([(12, "deleted", true), (13, "deleted", false)]) {
         assert_eq!(results[at], json!({ name: value }), "operation {at}");
     }
-    assert_eq!(results[14], json!({"entry": null}));
+    assert_eq!(results[14], json!(null));
     assert!(told["revision"].is_string(), "{told}");
     let found = kvs.get("/kv/default/a").await;
     assert_eq!((found.text(), found.header("content-type")), ("1", "application/json"));
