@@ -39,7 +39,7 @@ async fn every_operation_tells_what_it_did() {
     assert_eq!(status, 200, "{told}");
     let results = told["results"].as_array().unwrap();
     assert_eq!(results.len(), 15);
-    assert_eq!(results[0], json!(null));
+    assert_eq!(results[0], Value::Null);
     assert_eq!(results[1], json!({"revision": kvs.revision("a").await}));
     assert_eq!((&results[2]["value"], &results[3]["value"]), (&json!(1), &json!(-4)));
     assert_eq!(results[3]["revision"], kvs.revision("n").await);
@@ -49,7 +49,7 @@ async fn every_operation_tells_what_it_did() {
     for (at, name, value) in simple.into_iter().chain([(12, "deleted", true), (13, "deleted", false)]) {
         assert_eq!(results[at], json!({ name: value }), "operation {at}");
     }
-    assert_eq!(results[14], json!(null));
+    assert_eq!(results[14], Value::Null);
     assert!(told["revision"].is_string(), "{told}");
     let found = kvs.get("/kv/default/a").await;
     assert_eq!((found.text(), found.header("content-type")), ("1", "application/json"));
