@@ -4,6 +4,9 @@
 //! hides them from us; so the colon of the second one is spoiled here, which the parser answers with 400 and the end of
 //! the connection.
 //!
+//! A `#` in a request line is spoiled as well: no target has one (RFC 9112, section 3.2), and the parser would drop what
+//! follows, so that another key is answered than was asked for.
+//!
 //! It judges nothing else. Where a message has no form at all it stops to look: the parser refuses it and reads no more.
 
 use std::io;
@@ -84,6 +87,7 @@ impl Framing {
         self.length += 1;
         let spoils = match self.place {
             Place::Headers if *byte == b':' && !self.line.contains(&b':') => self.announces_again(),
+            Place::Start => *byte == b'#',
             // A number may be led by any count of zeros or spaces; who writes that many wants them cut off.
             Place::Headers => self.length > LINE && is_length(&self.line),
             Place::ChunkSize => self.length > LINE && self.line.iter().all(u8::is_ascii_hexdigit),
@@ -233,6 +237,13 @@ mod tests {
         assert!(spoils("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n"));
         let zeros = "0".repeat(300);
         assert!(spoils(&format!("POST / HTTP/1.1\r\nContent-Length: {zeros}5\r\n\r\n")));
+    }
+
+    #[test]
+    fn request_line_is_spoiled_when_it_has_a_fragment() {
+        assert!(spoils("GET /kv/default/a#b HTTP/1.1\r\n\r\n"));
+        assert!(spoils("GET / HTTP/1.1\r\n\r\nGET /?k=a#b HTTP/1.1\r\n\r\n"));
+        assert!(!spoils("POST /a%23b HTTP/1.1\r\nX: a#b\r\nContent-Length: 3\r\n\r\na#b"));
     }
 
     #[test]

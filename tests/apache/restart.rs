@@ -95,11 +95,14 @@ fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
             }
         });
         // At a restart mod_fcgid 2.3.9 ends an Apache process that was about to ask for a new kvs, with all that this process
-        // had taken on, and says so in the log: "server is restarted, pid N must exit". kvs never saw those requests.
+        // had taken on, and says so in the log: "server is restarted, pid N must exit". kvs never saw those requests. Nor did
+        // a kvs that it ended while the system was still loading the program; this is rare, and Apache then answers 500.
         let ended = way == Way::ModFcgid && server.site.logs().contains("server is restarted");
-        let lost = |what: &&String| !(ended && what.as_str() == CLOSED);
+        let too_early = |what: &String| ended && what.starts_with("500") && what.contains("DOCTYPE HTML");
+        let lost = |what: &&String| !(ended && what.as_str() == CLOSED) && !too_early(what);
         let bad: Vec<_> = seen.bad.iter().filter(lost).collect();
-        assert!(bad.is_empty() && seen.bad.len() < 10, "{way:?}: {:?}\n{}", seen.bad, server.site.logs());
+        let early = seen.bad.iter().filter(|what| too_early(what)).count();
+        assert!(bad.is_empty() && early <= 1 && seen.bad.len() < 10, "{way:?}: {:?}\n{}", seen.bad, server.site.logs());
         assert!(seen.good > 20 * seen.put_off, "{way:?}: {} answered, {} put off", seen.good, seen.put_off);
         assert!(!seen.stored.is_empty(), "{way:?}: no load");
         assert_stored(&server, &seen.stored);

@@ -50,7 +50,7 @@ fn answers(server: &Server, route: &str, method: &str, status: u16) -> u64 {
 #[test]
 fn everything_answered_is_told_when_the_secret_is_given() {
     let server = server();
-    conforms(&server, SECRET, &["--phases", "examples,coverage,fuzzing", "--max-examples", "15"]);
+    conforms(&server, SECRET, &["--phases", "examples,coverage,fuzzing", "--max-examples", "40"]);
     // That it came as far as the store, and was not turned away at the door.
     for (route, method, status) in [
         ("root", "POST", 200),

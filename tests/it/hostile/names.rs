@@ -182,6 +182,7 @@ fn heads() -> Vec<Case> {
         raw("a header of a megabyte", &format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}", lines(1 << 20, "x"))),
         raw("a name of a megabyte", &format!("GET / HTTP/1.1\r\nHost: h\r\n{}: x", lines(1 << 20, "x"))),
         raw("a target of a megabyte", &format!("GET /{} HTTP/1.1\r\nHost: h", lines(1 << 20, "x"))),
+        raw("a fragment", "GET /kv/default/a#b HTTP/1.1\r\nHost: h"),
         raw("a query of 60 kilobytes", &format!("GET /?k={} HTTP/1.1\r\nHost: h", lines(60_000, "x"))),
         raw("a method of a megabyte", &format!("{} / HTTP/1.1\r\nHost: h", lines(1 << 20, "X"))),
         ("garbage: garbage".to_owned(), (0..=255).map(|n: u8| n.wrapping_mul(7)).cycle().take(4096).collect()),
