@@ -267,12 +267,20 @@ fn the_recipes_for_curl_work_when_pasted() {
     let endpoint = Endpoint::start();
     let recipe = endpoint.recipe("curl", "sh");
     let out = endpoint.run("sh", &["-euc", &recipe]);
-    for expected in ["OKOKOKOKOK21.5", "KVS-Key: attic", "no such key", "304 Not Modified", "\"key\":\"kitchen/temp\""]
-    {
+    for expected in [
+        "OKOKOKOKOK21.5",
+        "KVS-Key: attic",
+        "no such key",
+        "304 Not Modified",
+        "OKOK1{\"results\"",
+        "\"deleted\":true",
+        "\"type\":\"application/json\"",
+        "\"key\":\"kitchen/temp\"",
+    ] {
         assert!(out.to_lowercase().contains(&expected.to_lowercase()), "{expected:?} is not in {out}");
     }
     let asked = recipe.matches("\ncurl").count() + recipe.matches("$(curl").count();
-    assert!(asked >= 11, "{asked} requests found");
+    assert!(asked >= 16, "{asked} requests found");
 }
 
 #[test]
