@@ -63,9 +63,13 @@ impl Work<'_> {
             return Ok(false);
         }
         let client = self.engine.client().await?;
-        match once(&client, &place.statements, (self.bucket, &group.batches), now).await? {
-            Once::NotNow => Ok(false),
-            Once::Done(outcomes, moved) => {
+        match once(&client, &place.statements, (self.bucket, &group.batches), now).await {
+            Err(fault) => {
+                discard(client);
+                Err(fault)
+            }
+            Ok(Once::NotNow) => Ok(false),
+            Ok(Once::Done(outcomes, moved)) => {
                 self.conclude(client, None, || group.answer(outcomes.into_iter().map(Ok)), moved);
                 Ok(true)
             }

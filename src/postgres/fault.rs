@@ -67,7 +67,9 @@ impl Fault {
     /// A failure when a commit was under way. What the server refused was not done; if the connection was lost the outcome
     /// is open.
     pub(super) fn committing(source: ServerError) -> Self {
-        if let Some(code) = source.code().cloned() {
+        // A pooler in between may be the one who answers: class 08 and 40003 do not say what became of the commit.
+        let is_open = |code: &SqlState| code.code().starts_with("08") || code.code() == "40003";
+        if let Some(code) = source.code().filter(|code| !is_open(code)).cloned() {
             return Self::answered(&code, source);
         }
         let text = "the connection to PostgreSQL was lost while committing; look whether it was done, or do it again";

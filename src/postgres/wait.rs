@@ -69,6 +69,20 @@ impl Waits {
         }
     }
 
+    /// Forgets a word that turns out to be of something else, or of a time that a restore has undone: what had been told
+    /// before the revision was read cannot be later than it.
+    fn correct(&self, bucket: &Bucket, (told, read): (Revision, Revision)) {
+        if let Some(watched) = self.watched.lock().get(bucket) {
+            watched.revision.send_if_modified(|known| {
+                if *known == told && told > read {
+                    *known = read;
+                }
+                // Nobody is woken: this is no news.
+                false
+            });
+        }
+    }
+
     /// Has all revisions read that somebody waits for: words may have been missed.
     pub(super) fn nudge(&self) {
         for watched in self.watched.lock().values() {
@@ -147,8 +161,10 @@ impl Drop for Waiting {
 /// Waits until the bucket has moved past `since`.
 pub(super) async fn changed(engine: &Arc<Engine>, bucket: &Bucket, since: Revision) -> Result<Revision> {
     let mut waiting = Waiting::begin(engine, bucket);
+    let told = *waiting.revision.borrow();
     // Waiting comes before looking, so that no change falls in between.
     let now = engine.revision(bucket).await?;
+    engine.waits.correct(bucket, (told, now));
     engine.waits.tell(bucket, now);
     loop {
         if let Ok(reached) = waiting.revision.wait_for(|reached| *reached > since).await {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::reply::Refusal;
@@ -27,6 +27,13 @@ pub(crate) fn essence(headers: &HeaderMap) -> String {
 
 /// The whole body, which has the length its header says.
 pub(crate) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+    if headers.contains_key(CONTENT_RANGE) {
+        // RFC 9110 section 14.5: a part must not be taken for the whole.
+        return Err(Refusal::invalid("Content-Range: a value is stored as a whole; nothing was stored"));
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::unsupported("send the body without a Content-Encoding; nothing was stored"));
+    }
     let too_large = || Refusal::too_large(format!("the body is too large; at most {most} bytes are taken"));
     let told: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if told.is_some_and(|length| length > most) {

@@ -18,7 +18,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket) -> Result<Response
         let text = "say what to delete: ?prefix=TEXT for the keys that begin so, ?prefix= for all of them";
         return Err(Refusal::invalid(text));
     };
-    Demand::none(asked, bucket)?;
+    Demand::none(asked)?;
     let store = &asked.service.store;
     let mut writes = vec![];
     let mut query = Query { prefix, limit: PAGE, shape: Shape::Keys, ..Query::default() };

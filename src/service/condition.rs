@@ -85,7 +85,10 @@ impl Conditions {
 
     /// The same in a bucket whose clients give the times.
     pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
-        Self { matches: dates::matches(headers).ok().flatten(), ..Self::new(headers, seen) }
+        let usual = Self::new(headers, seen);
+        let none_matches =
+            if seen.is_some() { usual.none_matches } else { dates::none_matches(headers).ok().flatten() };
+        Self { matches: dates::matches(headers).ok().flatten(), none_matches, ..usual }
     }
 
     /// Whether the client demands that there be something, whatever it is.

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 
 use super::condition::{self, Tags};
-use super::dates::{self, Dates};
+use super::dates::{Dates, X_IF_MATCH};
 use super::reply::Refusal;
 use super::{Asked, Timestamps};
 use crate::model::{Bucket, Condition, Revision};
@@ -38,16 +38,10 @@ impl Demand {
     ///
     /// # Errors
     /// If something is demanded.
-    pub(crate) fn none(asked: Asked<'_>, bucket: &Bucket) -> Result<(), Refusal> {
-        let headers = &asked.parts.headers;
-        let by_date = asked.service.settings.policies.of(bucket).timestamps == Timestamps::Client;
-        let given = |name| headers.contains_key(name);
-        let otherwise = by_date && dates::are_given(headers);
-        if given(IF_MATCH) || given(IF_NONE_MATCH) || given(IF_UNMODIFIED_SINCE) || otherwise {
-            Err(Self::of_several())
-        } else {
-            Ok(())
-        }
+    pub(crate) fn none(asked: Asked<'_>) -> Result<(), Refusal> {
+        let given = |name| asked.parts.headers.contains_key(name);
+        let any = [IF_MATCH, X_IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE].into_iter().any(given);
+        if any { Err(Self::of_several()) } else { Ok(()) }
     }
 
     /// That something is demanded of several keys: conditions on all of them at once would be guesses.
@@ -66,7 +60,11 @@ impl Demand {
 
 fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Refusal> {
     let mut conditions = vec![];
-    match condition::strict_tags(headers, &IF_MATCH)? {
+    let demanded = match condition::strict_tags(headers, &IF_MATCH)? {
+        None => condition::strict_tags(headers, &X_IF_MATCH)?,
+        given => given,
+    };
+    match demanded {
         Some(Tags::Any) => conditions.push(Condition::Present),
         // If-Match compares strongly: a weak tag is like no other.
         Some(Tags::List(list)) => {
@@ -116,6 +114,7 @@ mod tests {
         for (name, value, condition) in [
             (IF_MATCH, "*", Condition::Present),
             (IF_MATCH, "\"k2-gzip\", W/\"k3\", \"another's\"", Condition::RevisionIn(vec![k2])),
+            (X_IF_MATCH, "\"k2\"", Condition::RevisionIn(vec![k2])),
             (IF_NONE_MATCH, "*", Condition::Absent),
             (IF_NONE_MATCH, "W/\"k2\"", Condition::RevisionNotIn(vec![k2])),
             (IF_UNMODIFIED_SINCE, date, Condition::NotModifiedSince(Time::from_secs(1_795_176_000))),

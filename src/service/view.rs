@@ -59,8 +59,8 @@ impl Manner {
     /// What the answer depends on beside its address, where a cache must know.
     fn varies(self) -> Option<&'static str> {
         match (self.timestamps, self.cache) {
+            (_, Cache::Shared(_)) => Some(DEMANDS),
             (Timestamps::Client, _) => Some(DATES),
-            (Timestamps::Server, Cache::Shared(_)) => Some(DEMANDS),
             (Timestamps::Server, _) => None,
         }
     }

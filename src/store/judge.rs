@@ -18,6 +18,9 @@ pub struct Limits {
 impl Limits {
     /// No limit may be set higher than this, in bytes.
     pub const MOST: usize = 100 << 20;
+
+    /// The values that a batch looks at and adds to have at most so many bytes together, or as many as one value may have.
+    pub const BATCH: usize = 64 << 20;
 }
 
 impl Default for Limits {
@@ -65,6 +68,8 @@ pub fn judge(
         }
     }
     let mut last = last;
+    // What is looked at and added to is kept whole until the end of the batch, however small the batch itself is.
+    let mut room = limits.value.max(Limits::BATCH);
     let mut written: HashMap<&Key, Option<Entry>> = HashMap::new();
     let mut changes = Vec::with_capacity(batch.writes.len());
     for write in &batch.writes {
@@ -72,6 +77,12 @@ pub fn judge(
         let before = written.get(key).cloned().unwrap_or_else(|| live(key));
         let revision = earliest(batch, key, (now, before.as_ref())).max(last.next(now));
         let after = after(write, before.as_ref(), revision, limits)?.filter(|e| e.is_live(now));
+        if let (Write::Look { .. } | Write::Append { .. }, Some(entry)) = (write, &after) {
+            room = room.checked_sub(entry.value.len()).ok_or_else(|| {
+                let text = "the values that this batch gets and adds to have too many bytes together; take fewer";
+                Error::new(Kind::TooLarge, text)
+            })?;
+        }
         let taken = (before != after).then_some(revision);
         last = taken.unwrap_or(last);
         written.insert(key, after.clone());

@@ -208,9 +208,9 @@ async fn a_bucket_of_dates_tells_caches_what_its_answers_depend_on() {
     let kvs = Endpoint::cached();
     kvs.put(&bucket("poky"), "a", None).await;
     let there = kvs.ask("GET", "/kv/poky/a", &[]).await;
-    assert_eq!((there.cache(), there.header("vary")), (KEPT, "If-Match, X-If-Match"));
+    assert_eq!((there.cache(), there.header("vary")), (KEPT, "If-Match, If-Unmodified-Since, X-If-Match"));
     let missing = kvs.ask("GET", "/kv/poky/b", &[]).await;
-    assert_eq!((missing.cache(), missing.header("vary")), (KEPT, "Accept, If-Match, X-If-Match"));
+    assert_eq!((missing.cache(), missing.header("vary")), (KEPT, "Accept, If-Match, If-Unmodified-Since, X-If-Match"));
     let fails = kvs.ask("GET", "/kv/poky/b", &[("if-match", "*")]).await;
     assert_eq!((fails.status, fails.cache()), (412, "no-cache"));
 }

@@ -64,7 +64,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
         Verb::Get => drop(guard::reader(asked, bucket).await?),
         Verb::Set | Verb::Delete => {
             guard::writer(asked, bucket).await?;
-            Demand::none(asked, bucket)?;
+            Demand::none(asked)?;
         }
     }
     let body = body::json(&asked.parts.headers, body, asked.service.settings.max_value).await?;

@@ -163,3 +163,29 @@ async fn many_keys_and_transactions_take_json_alone() {
         assert_eq!(not_text.status, 400, "{method} {uri}");
     }
 }
+
+#[tokio::test]
+async fn a_part_or_a_coded_body_is_not_taken_for_the_value() {
+    let kvs = Endpoint::new();
+    kvs.ask("PUT", "/kv/default/a", &[], "whole").await;
+    for (headers, status) in [
+        ([("content-range", "bytes 0-1/10")], 400),
+        ([("content-encoding", "gzip")], 415),
+        ([("content-encoding", "identity")], 200),
+    ] {
+        assert_eq!(kvs.ask("PUT", "/kv/default/a", &headers, "whole").await.status, status, "{headers:?}");
+        assert_eq!(kvs.get("/kv/default/a").await.body, "whole");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_by_its_other_name_guards() {
+    let kvs = Endpoint::new();
+    kvs.ask("PUT", "/kv/default/a", &[], "1").await;
+    for uri in ["/kv/default/a", "/kv/default/a?op=append"] {
+        assert_eq!(kvs.ask("POST", uri, &[("x-if-match", "\"zzz\"")], "2").await.status, 412, "{uri}");
+        assert_eq!(kvs.ask("POST", uri, &[("x-if-match", "zzz")], "2").await.status, 400, "{uri}");
+    }
+    assert_eq!(kvs.ask("DELETE", "/kv/default?prefix=", &[("x-if-match", "*")], "").await.status, 400);
+    assert_eq!(kvs.get("/kv/default/a").await.body, "1");
+}

@@ -143,7 +143,7 @@ async fn posts_bytes_and_deletions() {
 async fn guards_beside_the_date() {
     let kvs = Endpoint::new();
     kvs.put_at(KEY, TUESDAY, "1").await;
-    let cases: [(&str, Headers<'_>, u16); 12] = [
+    let cases: [(&str, Headers<'_>, u16); 14] = [
         ("PUT", &[("if-match", MONDAY)], 412),
         ("PUT", &[("x-if-match", MONDAY)], 412),
         ("PUT", &[("if-match", "W/\"Tue, 17 Nov 2026 08:00:00 GMT\"")], 412),
@@ -153,7 +153,9 @@ async fn guards_beside_the_date() {
         ("PUT", &[("if-none-match", "*")], 412),
         ("PUT", &[("if-none-match", "\"Tue, 17 Nov 2026 08:00:00 GMT\"")], 412),
         ("PUT", &[("if-match", "bogus")], 400),
-        ("PUT", &[("if-none-match", TUESDAY)], 400),
+        ("PUT", &[("if-none-match", TUESDAY)], 412),
+        ("PUT", &[("if-none-match", "\"Tuesday, 17-Nov-26 08:00:00 GMT\"")], 412),
+        ("PUT", &[("if-none-match", "\"k2\"")], 400),
         ("DELETE", &[("if-unmodified-since", "bogus")], 400),
         ("PUT", &[("if-match", "\"k2\"")], 400),
     ];

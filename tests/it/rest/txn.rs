@@ -193,3 +193,15 @@ async fn a_thousand_checks_and_no_more() {
     assert!(matches!(kvs.txn(many(1001), json!([])).await.0, 400 | 413));
     assert_eq!(kvs.txn(many(1000), json!([])).await.0, 200);
 }
+
+#[tokio::test]
+async fn what_a_transaction_gets_is_bounded() {
+    let kvs = Endpoint::new();
+    assert_eq!(kvs.ask("PUT", "/kv/default/big", &[], vec![b'x'; 1 << 20]).await.status, 201);
+    for (count, status) in [(64, 200), (65, 413)] {
+        let mut ops = vec![json!({"op": "get", "key": "big"}); count];
+        ops.push(json!({"op": "incr", "key": "done"}));
+        assert_eq!(kvs.txn(json!([]), json!(ops)).await.0, status, "{count}");
+    }
+    assert_eq!(kvs.get("/kv/default/done").await.body, "1");
+}
