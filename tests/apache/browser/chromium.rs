@@ -74,7 +74,12 @@ struct Driver {
 }
 
 impl Driver {
+    /// It takes a free port of IPv4 and then wants the same of IPv6, which may belong to somebody; it ends then.
     fn start() -> Self {
+        (0..5).find_map(|_| Self::try_start()).expect("chromedriver tells its port")
+    }
+
+    fn try_start() -> Option<Self> {
         let profile = TempDir::new().expect("a folder for the profile");
         let mut process = Command::new(DRIVER)
             .arg("--port=0")
@@ -92,9 +97,8 @@ impl Driver {
         driver.port = told
             .lines()
             .map_while(Result::ok)
-            .find_map(|line| line.strip_suffix('.')?.rsplit_once("successfully on port ")?.1.parse().ok())
-            .expect("chromedriver tells its port");
-        driver
+            .find_map(|line| line.strip_suffix('.')?.rsplit_once("successfully on port ")?.1.parse().ok())?;
+        Some(driver)
     }
 }
 
