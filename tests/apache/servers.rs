@@ -180,10 +180,9 @@ impl Server {
 
     fn start_kvs_on_socket(&mut self) {
         let socket = self.socket();
-        self.start_kvs(&["--fastcgi", &format!("unix:{}", socket.display())]);
-        self.wait_for("its socket", || socket.exists());
         // The web server is another user.
-        fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        self.start_kvs(&["--fastcgi", &format!("unix:{}", socket.display()), "--socket-mode", "777"]);
+        self.wait_for("its socket", || socket.exists());
     }
 
     fn start_apache(&mut self, deploy: &Path, module: &str) {
