@@ -111,6 +111,7 @@ fn hundreds_of_hostile_requests_are_refused_and_change_nothing() {
         .collect();
     target.is_well();
     println!("{} hostile requests, {ROUNDS} times more, in at most {peaks:?} MiB", cases.len());
-    let grown = peaks[ROUNDS - 1] - peaks[ROUNDS / 2];
-    assert!(grown <= 16 && peaks[ROUNDS - 1] < 256, "it holds more and more: {peaks:?} MiB");
+    // The allocator takes room in large pieces, now and then; what is not given back would take more in every round.
+    let grown = peaks.windows(2).filter(|pair| pair[1] > pair[0]).count();
+    assert!(grown <= ROUNDS / 2 && peaks[ROUNDS - 1] < 256, "it holds more and more: {peaks:?} MiB");
 }
