@@ -19,11 +19,13 @@ use super::listen::Listener;
 use super::mount::Mount;
 use super::output::{self, End};
 use super::print::print;
+use super::recall::{Recall, Recalled};
 use super::records::{Begun, Event};
 use super::refusal::Refusal;
 use super::serial;
 use super::wire::Wire;
 use super::{gateway, length};
+use crate::service::Repeat;
 
 /// Up to here a piece of a body is copied behind the head, so that both are one record.
 const SMALL: usize = 32 << 10;
@@ -37,7 +39,7 @@ pub async fn serve<A: App>(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let is_spawned = mount.is_spawned();
-    let door = Arc::new(Door { app, mount, limits, stop });
+    let door = Arc::new(Door { app, mount, limits, stop, recall: Recall::default() });
     if is_spawned {
         return serial::run(listener, door).await;
     }
@@ -51,6 +53,7 @@ pub(super) struct Door<A> {
     pub(super) mount: Mount,
     pub(super) limits: Limits,
     pub(super) stop: CancellationToken,
+    recall: Recall,
 }
 
 impl<A: App> Door<A> {
@@ -118,36 +121,44 @@ impl<A: App> Door<A> {
 
     /// Answers one request. An error is the connection's.
     async fn answer(&self, begun: Begun, wire: &mut Wire) -> io::Result<()> {
-        let id = begun.id;
-        match self.asked(begun) {
-            Asked::Call(request) => {
-                let method = request.method().clone();
-                let response = watched(call(&self.app, request), &method, (&mut *wire, id)).await?;
-                send(wire, id, print(&method, response)).await
-            }
-            Asked::Refused(method, response) => send(wire, id, print(&method, response)).await,
-            Asked::OtherRole => {
-                output::end(wire.outgoing(), id, End::UnknownRole);
-                Ok(())
-            }
+        let (id, is_safe) = (begun.id, begun.is_safe());
+        let reply = watched(self.reply(begun), is_safe, (&mut *wire, id)).await?;
+        send(wire, id, reply).await
+    }
+
+    /// What is to be said to a request that has arrived. An error is the connection's.
+    pub(super) async fn reply(&self, mut begun: Begun) -> io::Result<Reply> {
+        if !begun.is_responder() {
+            return Ok(Reply::OtherRole);
         }
+        let is_bodiless = begun.body.is_empty() && begun.refusal.is_none();
+        if is_bodiless && let Some(known) = self.recall.answer(&begun.variables).await {
+            return Ok(Reply::Known(known));
+        }
+        let (method, mut response) = match self.asked(&mut begun) {
+            Asked::Call(request) => (request.method().clone(), call(&self.app, request).await),
+            Asked::Refused(method, response) => (method, response),
+        };
+        let repeat = response.extensions_mut().remove::<Repeat>();
+        let (mut text, body) = print(&method, response);
+        let Some(repeat) = repeat.filter(|_| is_bodiless) else { return Ok(Reply::New(text, body)) };
+        let body = body.unwrap_or_default().collect().await.map_err(io::Error::other)?;
+        text.extend_from_slice(&body.to_bytes());
+        Ok(Reply::Known(self.recall.keep(begun.variables, text, repeat)))
     }
 
     /// What is to be done with a request that has arrived.
-    pub(super) fn asked(&self, begun: Begun) -> Asked {
-        if !begun.is_responder() {
-            return Asked::OtherRole;
-        }
+    fn asked(&self, begun: &mut Begun) -> Asked {
         let parts = match gateway::head(&begun.variables, &self.mount) {
             Ok(parts) => parts,
             Err(refusal) => {
                 return Asked::Refused(Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()));
             }
         };
-        if let Err(refusal) = self.whole(&begun) {
+        if let Err(refusal) = self.whole(begun) {
             return Asked::Refused(parts.method, refusal.response(&parts.headers));
         }
-        Asked::Call(Request::from_parts(parts, Body::from(begun.body.freeze())))
+        Asked::Call(Request::from_parts(parts, Body::from(std::mem::take(&mut begun.body).freeze())))
     }
 
     fn whole(&self, begun: &Begun) -> Result<(), Refusal> {
@@ -161,32 +172,52 @@ impl<A: App> Door<A> {
 }
 
 /// What is to be done with a request.
-pub(super) enum Asked {
+enum Asked {
     /// It is to be called.
     Call(Request<Body>),
     /// It is answered at the door.
     Refused(Method, Response<Body>),
-    /// It is none.
+}
+
+/// What is said to a request.
+pub(super) enum Reply {
+    /// All of an answer, as it may be given again.
+    Known(Arc<Recalled>),
+    /// The head of an answer, and its body if it has one.
+    New(Vec<u8>, Option<Body>),
+    /// Its role is not played here.
     OtherRole,
 }
 
-/// The answer of a call that a connection waits for. A read that nobody waits for any more is given up, which is an error
-/// of the connection. A write goes on: it was asked for.
+/// A reply that a connection waits for. A read that nobody waits for any more is given up, which is an error of the
+/// connection. A write goes on: it was asked for.
 pub(super) async fn watched(
-    call: impl Future<Output = Response<Body>>,
-    method: &Method,
+    reply: impl Future<Output = io::Result<Reply>>,
+    is_safe: bool,
     (wire, id): (&mut Wire, u16),
-) -> io::Result<Response<Body>> {
+) -> io::Result<Reply> {
     tokio::select! {
         biased;
-        response = call => Ok(response),
-        () = wire.gone(id), if method.is_safe() => Err(io::ErrorKind::ConnectionAborted.into()),
+        reply = reply => reply,
+        () = wire.gone(id), if is_safe => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }
 
-/// Gathers an answer, and sends what cannot wait. If the body breaks off that is an error: the end must not be sent then.
-pub(super) async fn send(wire: &mut Wire, id: u16, (mut head, body): (Vec<u8>, Option<Body>)) -> io::Result<()> {
-    let mut body = body.unwrap_or_default();
+/// Gathers a reply, and sends what cannot wait. If a body breaks off that is an error: the end must not be sent then.
+pub(super) async fn send(wire: &mut Wire, id: u16, reply: Reply) -> io::Result<()> {
+    match reply {
+        Reply::Known(known) => wire.part(id, &known.text).await?,
+        Reply::New(head, body) => send_bit_by_bit(wire, id, (head, body.unwrap_or_default())).await?,
+        Reply::OtherRole => {
+            output::end(wire.outgoing(), id, End::UnknownRole);
+            return Ok(());
+        }
+    }
+    output::end(wire.outgoing(), id, End::Complete);
+    Ok(())
+}
+
+async fn send_bit_by_bit(wire: &mut Wire, id: u16, (mut head, mut body): (Vec<u8>, Body)) -> io::Result<()> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
         if head.len() + data.len() <= SMALL {
@@ -201,7 +232,5 @@ pub(super) async fn send(wire: &mut Wire, id: u16, (mut head, body): (Vec<u8>, O
             wire.flush().await?;
         }
     }
-    wire.part(id, &head).await?;
-    output::end(wire.outgoing(), id, End::Complete);
-    Ok(())
+    wire.part(id, &head).await
 }

@@ -20,6 +20,7 @@ mod listen;
 mod mount;
 mod output;
 mod print;
+mod recall;
 mod records;
 mod refusal;
 mod serial;

@@ -5,6 +5,7 @@
 //! field claims is never allocated before it has come.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
@@ -70,6 +71,11 @@ impl Begun {
     /// Whether it is a request at all, and not for a filter or an authorizer.
     pub(super) fn is_responder(&self) -> bool {
         self.role == RESPONDER
+    }
+
+    /// Whether it only asks, so that it need not be done if nobody waits for the answer any more.
+    pub(super) fn is_safe(&self) -> bool {
+        Method::from_bytes(self.variables.get("REQUEST_METHOD")).is_ok_and(|method| method.is_safe())
     }
 
     fn is_whole(&self) -> bool {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::body::HttpBody as _;
+use axum::body::{Body, HttpBody as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with};
@@ -23,11 +23,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::accept::{self, Crew, Pause, of_one_client};
-use super::call::{App, call};
-use super::fastcgi::{Asked, Door, send, watched};
+use super::call::App;
+use super::fastcgi::{Door, Reply, send, watched};
 use super::listen::Listener;
 use super::output::{self, End};
-use super::print::print;
 use super::records::{Begun, Event, Sieve};
 use super::stream::Stream;
 use super::wire::Wire;
@@ -156,50 +155,42 @@ impl<A: App> Serial<A> {
 
     /// Answers the one request of a connection.
     fn answer(&self, client: OwnedFd, begun: Begun) {
-        let id = begun.id;
-        let (method, response) = match self.door.asked(begun) {
-            Asked::Call(request) => {
-                let method = request.method().clone();
-                let mut call = Box::pin(call(&self.door.app, request));
-                match call.as_mut().poll(&mut now()) {
-                    Poll::Ready(response) => (method, response),
-                    Poll::Pending => {
+        let (id, is_safe) = (begun.id, begun.is_safe());
+        let door = Arc::clone(&self.door);
+        let mut reply = Box::pin(async move { door.reply(begun).await });
+        match reply.as_mut().poll(&mut now()) {
+            Poll::Ready(Ok(reply)) => self.say(client, id, reply),
+            Poll::Ready(Err(error)) => tracing::debug!(%error, "an answer broke off"),
+            Poll::Pending => self.task(client, async move |mut wire| {
+                let reply = watched(reply, is_safe, (&mut wire, id)).await?;
+                send(&mut wire, id, reply).await?;
+                wire.flush().await
+            }),
+        }
+    }
+
+    /// Says what is there already, and leaves the rest to a task.
+    fn say(&self, client: OwnedFd, id: u16, reply: Reply) {
+        let mut out = Vec::new();
+        match reply {
+            Reply::Known(known) => whole(&mut out, id, &known.text),
+            Reply::OtherRole => output::end(&mut out, id, End::UnknownRole),
+            Reply::New(mut text, body) => {
+                let mut body = body.unwrap_or_default();
+                match gather(&mut text, &mut body) {
+                    Ok(true) => whole(&mut out, id, &text),
+                    // Without its end nobody takes half an answer for a whole one.
+                    Err(error) => return tracing::debug!(%error, "an answer broke off"),
+                    Ok(false) => {
                         return self.task(client, async move |mut wire| {
-                            let response = watched(call, &method, (&mut wire, id)).await?;
-                            send(&mut wire, id, print(&method, response)).await?;
+                            send(&mut wire, id, Reply::New(text, Some(body))).await?;
                             wire.flush().await
                         });
                     }
                 }
             }
-            Asked::Refused(method, response) => (method, response),
-            Asked::OtherRole => {
-                let mut out = Vec::new();
-                output::end(&mut out, id, End::UnknownRole);
-                return self.send(client, out);
-            }
-        };
-        let (mut text, body) = print(&method, response);
-        let mut body = body.unwrap_or_default();
-        let is_short = |length| length <= LONG as u64;
-        while body.size_hint().exact().is_some_and(is_short) {
-            match Pin::new(&mut body).poll_frame(&mut now()) {
-                Poll::Ready(Some(Ok(frame))) => text.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                // Without its end nobody takes half an answer for a whole one.
-                Poll::Ready(Some(Err(error))) => return tracing::debug!(%error, "an answer broke off"),
-                Poll::Ready(None) => {
-                    let mut out = Vec::with_capacity(text.len() + 64);
-                    output::part(&mut out, id, &text);
-                    output::end(&mut out, id, End::Complete);
-                    return self.send(client, out);
-                }
-                Poll::Pending => break,
-            }
         }
-        self.task(client, async move |mut wire| {
-            send(&mut wire, id, (text, Some(body))).await?;
-            wire.flush().await
-        });
+        self.send(client, out);
     }
 
     /// Sends all that is to be said on a connection.
@@ -244,6 +235,25 @@ impl<A: App> Serial<A> {
             _ => self.crew.start(work, None),
         }
     }
+}
+
+/// The records of an answer that is here as a whole.
+fn whole(out: &mut Vec<u8>, id: u16, text: &[u8]) {
+    out.reserve(text.len() + 64);
+    output::part(out, id, text);
+    output::end(out, id, End::Complete);
+}
+
+/// Gathers what of a body is there already, if it is short; whether that is all of it.
+fn gather(text: &mut Vec<u8>, body: &mut Body) -> Result<bool, axum::Error> {
+    while body.size_hint().exact().is_some_and(|length| length <= LONG as u64) {
+        match Pin::new(&mut *body).poll_frame(&mut now()) {
+            Poll::Ready(Some(frame)) => text.extend_from_slice(&frame?.into_data().unwrap_or_default()),
+            Poll::Ready(None) => return Ok(true),
+            Poll::Pending => break,
+        }
+    }
+    Ok(false)
 }
 
 /// A context for what is to be ready at once: nobody is woken later.

@@ -59,9 +59,30 @@ impl Variables {
         self.places.len()
     }
 
+    /// How many bytes they take.
+    pub(super) fn size(&self) -> usize {
+        self.text.len()
+    }
+
     /// Names and values.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.places.iter().map(|place| (self.name(place), self.value(place)))
+    }
+
+    /// Whether the same names have the same values in the same order; the values of `besides` may differ.
+    pub(super) fn agree(&self, other: &Self, besides: &[&[u8]]) -> bool {
+        let same = |(ours, theirs): (&Place, &Place)| {
+            ours.name == theirs.name
+                && (ours.value == theirs.value && self.pair(ours) == other.pair(theirs)
+                    || self.name(ours) == other.name(theirs) && besides.contains(&self.name(ours)))
+        };
+        // From the end, where web servers put the address of the request: most that differ do so there.
+        self.places.len() == other.places.len() && self.places.iter().rev().zip(other.places.iter().rev()).all(same)
+    }
+
+    /// Name and value.
+    fn pair(&self, place: &Place) -> &[u8] {
+        self.text.get(place.start..place.start + place.name + place.value).unwrap_or_default()
     }
 
     fn name(&self, place: &Place) -> &[u8] {
@@ -136,6 +157,27 @@ mod tests {
         assert!(all.has("B") && !all.has("C"));
         assert_eq!(all.shared(all.get("A")), "2");
         assert!(all.shared(all.get("C")).is_empty(), "what is missing can be kept too");
+    }
+
+    #[test]
+    fn variables_agree_when_only_values_of_the_named_differ() {
+        let one = Variables::of([("A", "1"), ("B", "2"), ("PORT", "80")]);
+        let agrees = |pairs: &[(&str, &str)]| one.agree(&Variables::of(pairs.iter().copied()), &[b"PORT"]);
+        assert!(
+            agrees(&[("A", "1"), ("B", "2"), ("PORT", "80")]) && agrees(&[("A", "1"), ("B", "2"), ("PORT", "8080")])
+        );
+        for other in [
+            &[("A", "1"), ("B", "3"), ("PORT", "80")][..],
+            &[("A", "1"), ("B", ""), ("PORT", "80")],
+            &[("A", "12"), ("B", ""), ("PORT", "80")],
+            &[("A1", ""), ("B", "2"), ("PORT", "80")],
+            &[("B", "2"), ("A", "1"), ("PORT", "80")],
+            &[("A", "1"), ("B", "2"), ("PART", "80")],
+            &[("A", "1"), ("B", "2")],
+            &[("A", "1"), ("B", "2"), ("PORT", "80"), ("C", "")],
+        ] {
+            assert!(!agrees(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! `multi` and `txn` for many keys at once; `status`, `health`, `metrics`, `help`, `openapi` and `page`. Around them what
 //! a request is made of (`route`, `form`, `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it
 //! (`access`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches
-//! may hold the answer (`address`), and whose pages may read it (`cors`). `counted` is the store. Only `reply` knows
-//! status codes.
+//! may hold the answer (`address`), whether a door may give it again (`repeat`), and whose pages may read it (`cors`).
+//! `counted` is the store. Only `reply` knows status codes.
 
 mod accept;
 mod access;
@@ -33,6 +33,7 @@ mod openapi;
 mod page;
 mod policy;
 mod read;
+mod repeat;
 mod reply;
 mod route;
 mod status;
@@ -61,6 +62,7 @@ pub use address::addresses;
 pub use cors::{Cors, Origin};
 pub use metrics::{Exposure, Metrics};
 pub use policy::{Policies, Policy, Reads, Timestamps};
+pub use repeat::Repeat;
 pub use waiters::{Gate, Waiters};
 
 use crate::model::{Bucket, Clock, Time};
@@ -169,6 +171,7 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
     let mut response = done.unwrap_or_else(|refusal| refusal.answer(&parts.headers));
     service.settings.cors.open(from, &mut response);
     service.settings.metrics.count(class, &parts.method, &tally, &response);
+    Repeat::offer(service, (class, parts.method), &mut response);
     response
 }
 

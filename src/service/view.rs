@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
 
 use super::condition::{self, Conditions, Seen, Verdict};
+use super::repeat::Basis;
 use super::reply::{self, Cache, Refusal};
 use super::wait::{self, Hold};
 use super::{Asked, Service, Timestamps};
@@ -112,14 +113,17 @@ async fn answer_for(
     let span = wait::asked(parts, question)?.filter(|_| conditions.has_seen());
     let (view, hold) = wait::hold(asked, bucket, span, looking, is_news).await?;
     let cache = cache.until(view.ends.map(|end| end.since(service.settings.clock.now()).as_secs()));
+    // A secret is judged each time, and what ends or lies ahead depends on the hour.
+    let is_past = view.shown.as_ref().and_then(|shown| shown.modified).is_none_or(|modified| modified <= arrived);
+    let lasts = span.is_none() && cache != Cache::Private && view.ends.is_none() && is_past;
+    let basis = lasts.then(|| Basis { bucket: bucket.clone(), revision: view.moved });
 
     let Some(shown) = view.shown else {
         if by_date && conditions.demand_presence() {
             return Err(Refusal::condition(cache).silent(by_date));
         }
-        let mut response = Refusal::missing("no such key", cache).silent(by_date).answer(&parts.headers);
-        advise(&mut response, hold);
-        return Ok(response);
+        let response = Refusal::missing("no such key", cache).silent(by_date).answer(&parts.headers);
+        return Ok(completed(response, hold, basis));
     };
     let verdict = conditions.judge(&shown.tag, shown.modified);
     let mut headers: Vec<(HeaderName, HeaderValue)> = vec![];
@@ -128,7 +132,7 @@ async fn answer_for(
     // What a client gave is told as it gave it.
     let modified = shown.modified.map(|m| if by_date { m } else { m.min(arrived) });
     headers.extend(modified.and_then(condition::format_date).map(|date| (LAST_MODIFIED, date)));
-    let mut response = match verdict {
+    let response = match verdict {
         Verdict::Fails => return Err(Refusal::condition(cache).silent(by_date)),
         Verdict::Same => reply::same(cache, headers),
         Verdict::Send => {
@@ -136,12 +140,16 @@ async fn answer_for(
             reply::bytes(shown.body, cache, headers)
         }
     };
-    advise(&mut response, hold);
-    Ok(response)
+    Ok(completed(response, hold, basis))
 }
 
-fn advise(response: &mut Response, hold: Hold) {
+/// The answer with what became of the wish to wait, and what it stands on.
+fn completed(mut response: Response, hold: Hold, basis: Option<Basis>) -> Response {
     if let Hold::Declined { retry_after } = hold {
-        reply::retry_after(response, retry_after);
+        reply::retry_after(&mut response, retry_after);
     }
+    if let Some(basis) = basis {
+        response.extensions_mut().insert(basis);
+    }
+    response
 }

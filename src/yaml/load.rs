@@ -53,9 +53,9 @@ pub(super) fn read_all(bytes: &[u8], known: &mut Known, old: &Image) -> Image {
     known.committed = end as u64;
     known.rewrite |= end == 0 || bytes.get(end - 1) != Some(&b'\n');
     known.rewrite |= image.stamp(unstamped, old, stat.map_or(0, |s| s.modified));
-    // A person may have removed what was written last; that moved the bucket on as well.
+    // A person may have removed what was written last, or put a file back; that moved the bucket on as well.
     image.revision = image.revision.max(old.revision);
-    if image.revision == old.revision && old.stat.is_some() && image.entries != old.entries {
+    if image.revision == old.revision && image.entries != old.entries {
         image.revision = Revision::new(old.revision.number().saturating_add(1));
     }
     image

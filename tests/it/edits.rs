@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use kvs::store::Task;
-use kvs::yaml::{Options, RealDisk, YamlStore};
+use kvs::model::{Bucket, Revision};
+use kvs::store::{Store as _, Task};
+use kvs::yaml::{Disk as _, Options, RealDisk, YamlStore};
 
 use crate::bench::{commit, options, pair, put, upkeep, values};
 use crate::disks::{Call, Meddling, MeddlingDisk, Which};
@@ -84,6 +85,30 @@ fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
 
 fn write(store: &YamlStore) -> kvs::model::Result<()> {
     crate::bench::apply(store, vec![put("new", "x")]).map(drop)
+}
+
+#[test]
+fn a_file_that_is_taken_away_and_put_back_moves_the_bucket_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), RealDisk);
+    commit(&store, pair(0, "first"));
+    let (path, aside) = (folder.path().join("default.yaml"), folder.path().join("aside"));
+    let move_on = |from: &Path, to: &Path, seen: Revision| {
+        RealDisk.rename(from, to).unwrap();
+        let now = revision(&store);
+        assert!(now > seen, "{from:?} {to:?}: {now:?} after {seen:?}");
+        now
+    };
+    let first = revision(&store);
+    let gone = move_on(&path, &aside, first);
+    let back = move_on(&aside, &path, gone);
+    move_on(&path, &aside, back);
+    assert!(values(&store).is_empty());
+}
+
+fn revision(store: &YamlStore) -> Revision {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.get(&Bucket::default(), &[])).unwrap().revision
 }
 
 #[test]

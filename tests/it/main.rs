@@ -20,6 +20,7 @@ mod door_client;
 mod door_echo;
 mod door_fastcgi;
 mod door_http;
+mod door_recall;
 mod door_spawned;
 mod edits;
 mod examples;

@@ -138,7 +138,7 @@ pub(crate) fn add(counter: &AtomicU64) {
 
 impl Counters {
     /// Counts an answer with a body of `sent` bytes.
-    pub(super) fn count(&self, (class, method, status): (Class, &Method, u16), tally: &Tally, sent: u64) {
+    pub(crate) fn count(&self, (class, method, status): (Class, &Method, u16), tally: &Tally, sent: u64) {
         // In the order of the enumeration, as a test sees to.
         let row = self.requests.get(class as usize);
         if let Some(cell) = row.and_then(|row| row.get(method_place(method))) {

@@ -113,9 +113,7 @@ impl Metrics {
 
     /// Counts an answer.
     pub(crate) fn count(&self, class: Class, method: &Method, tally: &Tally, response: &Response) {
-        let has_body = method != Method::HEAD;
-        let sent = response.body().size_hint().exact().filter(|_| has_body).unwrap_or(0);
-        self.counters.count((class, method, response.status().as_u16()), tally, sent);
+        self.counters.count((class, method, response.status().as_u16()), tally, sent(method, response));
     }
 
     /// The text, with what is read off only now.
@@ -131,6 +129,12 @@ impl Metrics {
         text::encode_eof(&mut out)?;
         Ok(out)
     }
+}
+
+/// How long the body of this answer is on its way to the client, if that is known.
+pub(crate) fn sent(method: &Method, response: &Response) -> u64 {
+    let has_body = method != Method::HEAD;
+    response.body().size_hint().exact().filter(|_| has_body).unwrap_or(0)
 }
 
 /// What stands on every number.

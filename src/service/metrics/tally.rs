@@ -16,8 +16,12 @@ pub(crate) struct Tally {
 impl Tally {
     /// A request that has come.
     pub(crate) fn begin(request: &Request) -> Self {
-        let received = request.body().size_hint().exact().unwrap_or(0);
-        Self { begun: Instant::now(), received, held: AtomicU64::new(0) }
+        Self { received: request.body().size_hint().exact().unwrap_or(0), ..Self::bodiless() }
+    }
+
+    /// A request without a body that has come.
+    pub(crate) fn bodiless() -> Self {
+        Self { begun: Instant::now(), received: 0, held: AtomicU64::new(0) }
     }
 
     /// The request is held from now on, until what this returns is dropped.
