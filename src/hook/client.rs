@@ -1,6 +1,6 @@
 //! The HTTP client of the hooks: one request, one answer, within a time. It follows no redirect and keeps no cookie.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::OnceCell;
 
 use super::retry::Verdict;
 use crate::model::{Clock, Time};
@@ -41,13 +42,13 @@ pub(super) struct Client {
     timeout: Duration,
     clock: Arc<dyn Clock>,
     /// Made with the first request: the certificates of the system take longer to read than most programs to run.
-    inner: OnceLock<Result<Inner, String>>,
+    inner: OnceCell<Result<Inner, String>>,
 }
 
 impl Client {
     /// One that can speak `https` if that is needed, and gives each request that much time.
     pub(super) fn new(https: bool, timeout: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { https, timeout, clock, inner: OnceLock::new() }
+        Self { https, timeout, clock, inner: OnceCell::new() }
     }
 
     /// Sends a request and reads the answer.
@@ -55,7 +56,7 @@ impl Client {
     /// # Errors
     /// What to make of it that there was none.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Verdict> {
-        let inner = self.inner.get_or_init(|| open(self.https, self.timeout)).as_ref();
+        let inner = self.inner.get_or_init(|| opened(self.https, self.timeout)).await.as_ref();
         let inner = inner.map_err(|why| Verdict::Never { why: why.clone() })?;
         let later = |why: String| Verdict::Later { why, after: None };
         let exchange = async {
@@ -78,6 +79,12 @@ fn root(error: &dyn std::error::Error) -> String {
         root = source;
     }
     root.to_string()
+}
+
+/// Made beside the runtime: reading the certificates takes a while.
+async fn opened(https: bool, timeout: Duration) -> Result<Inner, String> {
+    let made = tokio::task::spawn_blocking(move || open(https, timeout)).await;
+    made.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 fn open(https: bool, timeout: Duration) -> Result<Inner, String> {

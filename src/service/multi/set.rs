@@ -16,14 +16,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Stores the rows whose guards hold, and says what became of each.
 pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Valued>) -> Result<Response, Refusal> {
-    let by_date = asked.service.settings.policies.of(bucket).timestamps == Timestamps::Client;
+    let timestamps = asked.service.settings.policies.of(bucket).timestamps;
     let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
-    let guarded = by_date || rows.iter().any(|row| row.modified.is_some());
+    let guarded = timestamps == Timestamps::Client || rows.iter().any(|row| row.modified.is_some());
     let store = &asked.service.store;
     for _ in 0..TRIES {
         let found = if guarded { store.get(bucket, &keys).await?.entries } else { vec![None; keys.len()] };
-        let plan =
-            if by_date { by_their_dates(&rows, &found, asked.now()) } else { by_our_times(&rows, &found, asked.now()) };
+        let plan = plan(&rows, &found, (timestamps, asked.now()));
         if let Outcome::Committed { changes, .. } = store.apply(bucket, plan.batch).await? {
             let mut changes = changes.into_iter();
             let result = |accepted: &bool| match accepted.then(|| changes.next()).flatten() {
@@ -45,46 +44,33 @@ struct Plan {
     accepted: Vec<bool>,
 }
 
-/// The guard of a row is judged by what it replaces, and the write ends up in a later second.
-fn by_our_times(rows: &[Valued], found: &[Option<Entry>], now: Time) -> Plan {
+/// Each row is judged by what stands there, or was written by a row before it.
+///
+/// By our times a guarded write ends up in a later second than what it replaces. By those of clients the guard of a row is
+/// also its date; without one the date stays.
+fn plan(rows: &[Valued], found: &[Option<Entry>], (timestamps, now): (Timestamps, Time)) -> Plan {
     let mut plan = Plan { batch: Batch::default(), accepted: vec![] };
     let mut written: HashMap<&Key, Time> = HashMap::new();
     for (row, entry) in rows.iter().zip(found) {
         let last = written.get(&row.key).copied().or_else(|| entry.as_ref().map(Entry::last_modified));
         let accepted = row.modified.is_none_or(|date| last.is_none_or(|last| last <= date));
         plan.accepted.push(accepted);
-        if let Some(date) = row.modified {
-            plan.batch.expectations.push(unchanged(&row.key, entry.as_ref()));
-            if accepted {
-                let condition = Condition::NotModifiedSince(date);
-                plan.batch.expectations.push(Expectation { key: row.key.clone(), condition });
-            }
+        let expectations = &mut plan.batch.expectations;
+        if timestamps == Timestamps::Client || row.modified.is_some() {
+            expectations.push(unchanged(&row.key, entry.as_ref()));
         }
-        if accepted {
-            // At the least: a guarded write ends up in a later second than what it replaces.
-            let later = last.map_or(now, |last| now.max(last.plus(SECOND)));
-            written.insert(&row.key, later.floor_to_second());
-            plan.batch.writes.push(put(row, None));
+        if !accepted {
+            continue;
         }
-    }
-    plan
-}
-
-/// The guard of a row is also its date; without one the date stays.
-fn by_their_dates(rows: &[Valued], found: &[Option<Entry>], now: Time) -> Plan {
-    let mut plan = Plan { batch: Batch::default(), accepted: vec![] };
-    let mut written: HashMap<&Key, Time> = HashMap::new();
-    for (row, entry) in rows.iter().zip(found) {
-        let last = written.get(&row.key).copied().or_else(|| entry.as_ref().map(Entry::last_modified));
-        let accepted = row.modified.is_none_or(|date| last.is_none_or(|last| last <= date));
-        plan.accepted.push(accepted);
-        plan.batch.expectations.push(unchanged(&row.key, entry.as_ref()));
-        if accepted {
-            let date = row.modified.or(last);
-            // Without any date it is that of the commit.
-            written.insert(&row.key, date.unwrap_or(now).floor_to_second());
-            plan.batch.writes.push(put(row, date));
+        let (modified, at_least) = match timestamps {
+            Timestamps::Client => (row.modified.or(last), row.modified.or(last).unwrap_or(now)),
+            Timestamps::Server => (None, last.map_or(now, |last| now.max(last.plus(SECOND)))),
+        };
+        if let (Timestamps::Server, Some(date)) = (timestamps, row.modified) {
+            expectations.push(Expectation { key: row.key.clone(), condition: Condition::NotModifiedSince(date) });
         }
+        written.insert(&row.key, at_least.floor_to_second());
+        plan.batch.writes.push(put(row, modified));
     }
     plan
 }
