@@ -40,5 +40,6 @@ mod receiver;
 mod rest;
 mod rest_resources;
 mod rest_settings;
+mod scaling;
 mod served;
 mod stores;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kvs::model::{Batch, Bucket, Entry, Key, Write};
 
 use super::date;
+use super::scans::Dice;
 use crate::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
 use crate::stores::{Make, named};
 
@@ -183,14 +184,15 @@ fn all() -> Vec<Cell> {
     cells
 }
 
-/// What fields can come to with what the others come to, each once, written now this way and now that.
+/// What fields can come to with what the others come to, each once, written now this way and now that: the
+/// same in every run.
 fn distinct() -> Vec<Cell> {
     let mut by_meaning = BTreeMap::<Given, Vec<Cell>>::new();
     for cell in all() {
         by_meaning.entry(cell.1).or_default().push(cell);
     }
-    // A step that no number of ways to write something divides, so that each has its turn.
-    by_meaning.into_values().enumerate().map(|(n, cells)| cells[n * 7919 % cells.len()]).collect()
+    let mut dice = Dice(7);
+    by_meaning.into_values().map(|cells| cells[dice.below(cells.len())]).collect()
 }
 
 async fn every_condition_with_every_other(make: Make, cells: Vec<Cell>) {
