@@ -4,6 +4,7 @@
 //! A client is a thread, and each of its requests a connection.
 
 mod failover;
+mod front;
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;

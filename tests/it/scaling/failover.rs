@@ -179,3 +179,29 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
         }
     });
 }
+
+#[test]
+fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
+    let primary = Server::start("shared_buffers = 32MB\nfsync = off");
+    let standby = primary.standby();
+    let kvs = Served::start(&["--store", &primary.pair_url(&standby), "--lock-wait", "1s"]);
+    assert_eq!(put(&kvs, "/kv/default/k", "1").status, 201);
+    drop(standby);
+    let begun = Instant::now();
+    scope(|scope| {
+        let first = scope.spawn(|| put(&kvs, "/kv/default/k", "2"));
+        sleep(Duration::from_millis(500));
+        let second = put(&kvs, "/kv/default/k", "3");
+        assert_eq!((second.status, second.field("retry-after")), (503, "1"), "{second:?}");
+        let found = get(&kvs, "/kv/default/k");
+        assert_eq!((found.status, found.body.as_str()), (200, "1"), "what is not on the standby is not seen");
+        assert!(!first.is_finished(), "it would be acknowledged by one server alone");
+        // What an administrator does who can do without.
+        primary.psql("ALTER SYSTEM RESET synchronous_standby_names");
+        primary.psql("SELECT pg_reload_conf()");
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    println!("acknowledged {:?} after it was sent", begun.elapsed());
+    assert_eq!(get(&kvs, "/kv/default/k").body, "2");
+    assert_eq!(put(&kvs, "/kv/default/k", "3").status, 200);
+}
