@@ -83,6 +83,15 @@ fn patient(go: impl Fn() -> Answer) -> Answer {
     }
 }
 
+/// Tells threads to stop, also when the test fails in the middle.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs this for each number on a thread of its own, all released at once, and gathers what comes of it.
 fn at_once<T: Send>(number: usize, go: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(number);
@@ -177,6 +186,25 @@ fn of_many_clients_at_both_ends_with_one_tag_one_wins() {
 }
 
 #[test]
+fn of_plain_writes_at_both_ends_each_is_told_what_it_replaced() {
+    let ends = processes::<2>(&crate::postgres::empty(""));
+    put(&ends[0], "/kv/default/other", "");
+    for round in 0..12 {
+        let target = format!("/kv/default/k{round}?return=old");
+        let olds = at_once(12, |n| {
+            let answer = patient(|| put(&ends[n % 2], &target, &format!("of {n}")));
+            assert!(matches!(answer.status, 200 | 204), "{answer:?}");
+            if answer.status == 204 { String::new() } else { answer.body }
+        });
+        let mut seen = [olds, vec![get(&ends[0], &target).body]].concat();
+        seen.sort();
+        let mut due: Vec<String> = (0..12).map(|n| format!("of {n}")).chain([String::new()]).collect();
+        due.sort();
+        assert_eq!(seen, due, "each value was replaced once, or stands, and one write came first");
+    }
+}
+
+#[test]
 fn three_processes_count_exactly() {
     let ends = processes::<3>(&crate::postgres::empty(""));
     let numbers = at_once(18, |n| {
@@ -206,6 +234,60 @@ fn wrong_secrets_are_counted_over_all_processes() {
     }
     sleep(Duration::from_millis(1100));
     assert_eq!([1, 0].map(|end| store(end, SECRET).status), [201, 200], "the pause is over at both ends");
+}
+
+#[test]
+fn connections_that_were_cut_meanwhile_are_not_felt() {
+    let ends = processes::<2>(&crate::postgres::empty("application_name=cut_meanwhile"));
+    let server = crate::postgres::Server::shared();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut_meanwhile'";
+    for n in 0..6 {
+        let kvs = &ends[n % 2];
+        let statuses = [
+            put(kvs, "/kv/default/k", "1").status,
+            get(kvs, "/kv/default/k").status,
+            ask(kvs, "POST", "/kv/default/n?op=incr", &[], "").status,
+            txn(kvs, &json!({"ops": [{"op": "append", "key": "t", "value": "x"}]})).status,
+        ];
+        let due = if n == 0 { [201, 200, 200, 200] } else { [200; 4] };
+        assert_eq!(statuses, due, "round {n}");
+        server.psql(cut);
+        sleep(Duration::from_millis(50));
+        // A read, or a write that is judged, is the first to come upon it.
+        let first =
+            if n < 3 { get(kvs, "/kv/default/n") } else { ask(kvs, "POST", "/kv/default/n?op=incr&by=0", &[], "") };
+        assert_eq!((first.status, first.body), (200, (n + 1).to_string()));
+    }
+    assert_eq!(get(&ends[0], "/kv/default/t").body, "xxxxxx");
+}
+
+#[test]
+fn a_connection_that_is_cut_before_anything_is_done_is_not_felt() {
+    let server = crate::postgres::Server::shared();
+    let [kvs] = processes::<1>(&server.url("table=cut_early&application_name=cut_early"));
+    put(&kvs, "/kv/default/k", "1");
+    for target in ["/kv/default/n?op=incr", "/kv/default/n?op=append"] {
+        let answer = scope(|scope| {
+            let held = "SELECT 1 FROM cut_early_buckets WHERE bucket = 'default' FOR UPDATE; SELECT pg_sleep(3)";
+            let holder = scope.spawn(|| server.psql(held));
+            let seen = |what: &str| {
+                let begun = Instant::now();
+                while server.psql(&format!("SELECT count(*) FROM pg_stat_activity WHERE {what}")) != "1" {
+                    assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+                    sleep(Duration::from_millis(20));
+                }
+            };
+            seen("wait_event = 'PgSleep' AND query LIKE '%cut_early_buckets%'");
+            let counts = scope.spawn(|| ask(&kvs, "POST", target, &[], "2"));
+            let waits = "wait_event_type = 'Lock' AND application_name = 'cut_early'";
+            seen(waits);
+            server.psql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {waits}"));
+            holder.join().unwrap();
+            counts.join().unwrap()
+        });
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(get(&kvs, "/kv/default/n").body, "12");
 }
 
 #[test]
@@ -244,6 +326,7 @@ fn transfers_through_both_ends_keep_the_sum_and_nobody_sees_half() {
     };
     let done = AtomicBool::new(false);
     scope(|scope| {
+        let stopping = Stopping(&done);
         for kvs in &ends {
             let (done, sum) = (&done, &sum);
             scope.spawn(move || {
@@ -257,7 +340,7 @@ fn transfers_through_both_ends_keep_the_sum_and_nobody_sees_half() {
             let routes = (0..20).map(route).filter(|(from, to)| from != to);
             routes.filter(|(from, to)| transfer(&ends[n % 2], &name(*from), &name(*to), n / 2 % 2 == 0)).count()
         });
-        done.store(true, Ordering::SeqCst);
+        drop(stopping);
         assert!(moved.iter().sum::<usize>() >= 4 * 16, "{moved:?}");
     });
     assert_eq!([0, 1].map(|end| sum(&ends[end])), [500; 2]);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::{Answer, ask, get, processes, put};
+use super::{Answer, Stopping, ask, get, processes, put};
 use crate::postgres::Server;
 use crate::served::Served;
 
@@ -95,10 +95,10 @@ fn read(kvs: &Served, n: usize, stop: &AtomicBool) -> Seen {
 
 /// Waits for news of a key, again and again, as clients do, and returns how often its wait ended in another way than with
 /// the news or with the end of its time.
-fn wait(kvs: &Served, due: &str) -> u64 {
+fn wait(kvs: &Served, due: &str, stop: &AtomicBool) -> u64 {
     let mut ended = 0;
     let mut tag = get(kvs, "/kv/default/poll").tag().trim_matches('"').to_owned();
-    loop {
+    while !stop.load(Ordering::SeqCst) {
         let answer = get(kvs, &format!("/kv/default/poll?wait=20&seen={tag}"));
         match answer.status {
             200 if answer.body == due => return ended,
@@ -112,6 +112,7 @@ fn wait(kvs: &Served, due: &str) -> u64 {
             _ => panic!("{answer:?}"),
         }
     }
+    panic!("it never came");
 }
 
 /// How long it takes until each process serves reads and writes.
@@ -134,9 +135,10 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
     let stop = AtomicBool::new(false);
     scope(|scope| {
         let (ends, stop) = (&ends, &stop);
+        let stopping = Stopping(stop);
         let writers: Vec<_> = (0..16).map(|n| scope.spawn(move || write(&ends[n % 2], n, stop))).collect();
         let readers: Vec<_> = (0..4).map(|n| scope.spawn(move || read(&ends[n % 2], n, stop))).collect();
-        let waiters: Vec<_> = (0..6).map(|n| scope.spawn(move || wait(&ends[n % 2], "after"))).collect();
+        let waiters: Vec<_> = (0..6).map(|n| scope.spawn(move || wait(&ends[n % 2], "after", stop))).collect();
         sleep(Duration::from_secs(1));
         primary.kill();
         sleep(OUTAGE);
@@ -151,7 +153,7 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
         let ended: u64 = waiters.into_iter().map(|waiter| waiter.join().unwrap()).sum();
         println!("all who waited heard of it after {:?}; {ended} waits were ended with 503", begun.elapsed());
         assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
-        stop.store(true, Ordering::SeqCst);
+        drop(stopping);
         let written: Vec<Seen> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
         for (n, seen) in written.iter().enumerate() {
             let stands =
@@ -180,14 +182,24 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
     });
 }
 
-#[test]
-fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
+/// A primary whose standby has gone, and a process.
+fn without_standby() -> (Server, Served) {
     let primary = Server::start("shared_buffers = 32MB\nfsync = off");
     let standby = primary.standby();
     let kvs = Served::start(&["--store", &primary.pair_url(&standby), "--lock-wait", "1s"]);
     assert_eq!(put(&kvs, "/kv/default/k", "1").status, 201);
-    drop(standby);
-    let begun = Instant::now();
+    (primary, kvs)
+}
+
+/// What an administrator does who can do without.
+fn do_without(primary: &Server) {
+    primary.psql("ALTER SYSTEM RESET synchronous_standby_names");
+    primary.psql("SELECT pg_reload_conf()");
+}
+
+#[test]
+fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
+    let (primary, kvs) = without_standby();
     scope(|scope| {
         let first = scope.spawn(|| put(&kvs, "/kv/default/k", "2"));
         sleep(Duration::from_millis(500));
@@ -196,12 +208,33 @@ fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
         let found = get(&kvs, "/kv/default/k");
         assert_eq!((found.status, found.body.as_str()), (200, "1"), "what is not on the standby is not seen");
         assert!(!first.is_finished(), "it would be acknowledged by one server alone");
-        // What an administrator does who can do without.
-        primary.psql("ALTER SYSTEM RESET synchronous_standby_names");
-        primary.psql("SELECT pg_reload_conf()");
+        do_without(&primary);
         assert_eq!(first.join().unwrap().status, 200);
     });
-    println!("acknowledged {:?} after it was sent", begun.elapsed());
     assert_eq!(get(&kvs, "/kv/default/k").body, "2");
     assert_eq!(put(&kvs, "/kv/default/k", "3").status, 200);
+}
+
+#[test]
+fn a_commit_that_nobody_answers_is_open_and_not_done_twice() {
+    let (primary, kvs) = without_standby();
+    for (target, body) in [("/kv/default/n?op=incr", ""), ("/kv/default/log?op=append", "x")] {
+        let answer = scope(|scope| {
+            let count = scope.spawn(|| ask(&kvs, "POST", target, &[], body));
+            let waits = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'kvs'";
+            while primary.psql(&format!("SELECT count(*) {waits}")) != "1" {
+                sleep(Duration::from_millis(20));
+            }
+            primary.psql(&format!("SELECT pg_terminate_backend(pid) {waits}"));
+            count.join().unwrap()
+        });
+        assert_eq!(answer.status, 500, "{answer:?}");
+        assert!(answer.body.contains("read the key to see whether a write was done"), "{answer:?}");
+    }
+    do_without(&primary);
+    assert_eq!(
+        ["n", "log"].map(|key| get(&kvs, &format!("/kv/default/{key}")).body),
+        ["1", "x"],
+        "they were done, once"
+    );
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::{SECRET, Served, get};
+use super::{SECRET, Served, Stopping, get};
 
 /// A private nginx, stopped at the end.
 struct Nginx(Child);
@@ -78,6 +78,7 @@ fn clients_of_nginx_do_not_feel_that_one_of_two_processes_is_exchanged() {
     let stop = AtomicBool::new(false);
     scope(|scope| {
         let stop = &stop;
+        let stopping = Stopping(stop);
         let clients = [0, 1, 2, 3].map(|client| {
             scope.spawn(move || {
                 let mut n = 0;
@@ -103,7 +104,7 @@ fn clients_of_nginx_do_not_feel_that_one_of_two_processes_is_exchanged() {
         sleep(Duration::from_millis(700));
         let again = start(0);
         sleep(Duration::from_millis(1500));
-        stop.store(true, Ordering::SeqCst);
+        drop(stopping);
         let counts = clients.map(|client| client.join().unwrap());
         println!("{counts:?} writes and reads");
         assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
