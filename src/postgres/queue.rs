@@ -1,11 +1,14 @@
 //! Batches that wait, by bucket. Who finds nobody at work begins; what comes meanwhile waits and is then carried out
-//! together, in one transaction. So many writers cost hardly more than one.
+//! together, in one transaction. So many writers cost hardly more than one. Who has waited for too long without being taken
+//! goes away undone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::commit::carry_out;
 use super::engine::Engine;
@@ -16,9 +19,24 @@ const MOST: (usize, usize) = (256, 16 << 20);
 
 /// The queues of a runtime. A bucket has one as long as somebody is at work on it.
 #[derive(Default)]
-pub(super) struct Queues(Mutex<HashMap<Bucket, Vec<Waiting>>>);
+pub(super) struct Queues {
+    waiting: Mutex<HashMap<Bucket, Vec<Waiting>>>,
+    numbers: AtomicU64,
+}
+
+impl Queues {
+    /// Takes a batch back; `false` if it is being carried out, or has been.
+    fn withdraw(&self, bucket: &Bucket, number: u64) -> bool {
+        let mut queues = self.waiting.lock();
+        let Some(queue) = queues.get_mut(bucket) else { return false };
+        let before = queue.len();
+        queue.retain(|waiting| waiting.number != number);
+        queue.len() < before
+    }
+}
 
 struct Waiting {
+    number: u64,
     batch: Batch,
     answer: oneshot::Sender<Result<Outcome>>,
 }
@@ -49,10 +67,11 @@ impl Group {
 
 /// Carries a batch out, together with all that wait.
 pub(super) async fn apply(engine: &Arc<Engine>, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-    let (answer, outcome) = oneshot::channel();
-    let waiting = Waiting { batch, answer };
+    let (answer, mut outcome) = oneshot::channel();
+    let number = engine.queues.numbers.fetch_add(1, Ordering::Relaxed);
+    let waiting = Waiting { number, batch, answer };
     let leads = {
-        let mut queues = engine.queues.0.lock();
+        let mut queues = engine.queues.waiting.lock();
         if let Some(queue) = queues.get_mut(bucket) {
             queue.push(waiting);
             false
@@ -66,7 +85,14 @@ pub(super) async fn apply(engine: &Arc<Engine>, bucket: &Bucket, batch: Batch) -
         let leading = Leading { engine: Arc::clone(engine), bucket: bucket.clone(), over: false };
         tokio::spawn(leading.lead());
     }
-    outcome.await.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the write was given up half-way")))
+    let told = match timeout(engine.place.options.lock_wait, &mut outcome).await {
+        Ok(told) => told,
+        Err(_) if engine.queues.withdraw(bucket, number) => {
+            return Err(Error::new(Kind::Busy, "the writes before it took too long; nothing was done, try again"));
+        }
+        Err(_) => outcome.await,
+    };
+    told.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the write was given up half-way")))
 }
 
 /// Being at work on a bucket.
@@ -81,7 +107,7 @@ impl Drop for Leading {
     /// If the work was broken off, who waits is told by the end of its channel, and the next one begins anew.
     fn drop(&mut self) {
         if !self.over {
-            self.engine.queues.0.lock().remove(&self.bucket);
+            self.engine.queues.waiting.lock().remove(&self.bucket);
         }
     }
 }
@@ -95,7 +121,7 @@ impl Leading {
 
     /// What waits now; none if nothing does, and then nobody is at work any more.
     fn group(&mut self) -> Option<Group> {
-        let mut queues = self.engine.queues.0.lock();
+        let mut queues = self.engine.queues.waiting.lock();
         let queue = queues.get_mut(&self.bucket)?;
         if queue.is_empty() {
             queues.remove(&self.bucket);

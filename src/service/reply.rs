@@ -206,9 +206,10 @@ impl From<Error> for Refusal {
             Kind::Damaged => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "the store is damaged and takes no writes; /status names the place")
             }
-            Kind::Failed => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "the store failed; read the key to see whether a write was done")
-            }
+            Kind::Failed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the store failed; read the key to see whether a write was done, and if not, try again",
+            ),
         };
         tracing::error!("{error}");
         Self::new(status, text)

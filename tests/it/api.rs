@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kvs::api::{Client, Next, Options, Swap};
-use kvs::model::{Bucket, Clock, ContentType, Key, Kind, Query, Time};
+use kvs::model::{Bucket, Clock, ContentType, Key, Kind, Query, SystemClock, Time};
+use kvs::store::Limits;
 use kvs::store::suite::{Setup, TestClock, nasty_keys, nasty_strings};
 use tokio::task::JoinSet;
 
@@ -21,7 +22,7 @@ async fn on_each_store(case: impl AsyncFn(Client, Arc<TestClock>)) {
         println!("on {name}");
         let folder = tempfile::tempdir().unwrap();
         let setup = Setup::default();
-        let store = make(setup.clone(), folder.path());
+        let store = make(setup.clock.clone(), setup.limits, folder.path());
         case(Client::new(store).with_clock(setup.clock.clone()), setup.clock).await;
     }
 }
@@ -319,7 +320,7 @@ fn the_blocking_twin_does_the_same_on_many_threads() {
     for (name, make) in STORES {
         println!("on {name}");
         let folder = tempfile::tempdir().unwrap();
-        let client = kvs::blocking::Client::new(make(Setup::default(), folder.path())).unwrap();
+        let client = kvs::blocking::Client::new(make(Arc::new(SystemClock), Limits::default(), folder.path())).unwrap();
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 let client = client.clone();
@@ -345,7 +346,7 @@ fn the_blocking_twin_does_the_same_on_many_threads() {
 fn the_blocking_twin_works_on_a_runtime_that_runs() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let store = STORES[0].1(Setup::default(), folder.path());
+    let store = STORES[0].1(Arc::new(SystemClock), Limits::default(), folder.path());
     let client = kvs::blocking::Client::on(runtime.handle().clone(), Client::new(store));
     client.set("a", "1").unwrap();
     let asked = runtime.block_on(client.inner().get("a")).unwrap();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use kvs::blocking::Client;
 use kvs::model::{Clock, Error, Kind, Result};
 use kvs::store::Limits;
-use kvs::store::suite::{Setup, TestClock};
+use kvs::store::suite::TestClock;
 
 use crate::stores::STORES;
 
@@ -25,7 +25,7 @@ fn within(limits: Limits, case: impl Fn(&Client, &TestClock)) {
         println!("on {name}");
         let folder = tempfile::tempdir().unwrap();
         let clock: Arc<TestClock> = Arc::default();
-        let store = make(Setup { clock: clock.clone(), limits }, folder.path());
+        let store = make(clock.clone(), limits, folder.path());
         case(&Client::new(store).unwrap().with_clock(clock.clone()), &clock);
     }
 }

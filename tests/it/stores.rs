@@ -7,14 +7,19 @@ use std::sync::Arc;
 
 use kvs::layer::Hooked;
 use kvs::memory::MemoryStore;
-use kvs::model::Event;
+use kvs::model::{Clock, Event};
 use kvs::postgres::{self, PostgresStore};
-use kvs::store::Store;
-use kvs::store::suite::{self, Setup};
+use kvs::store::suite;
+use kvs::store::{Limits, Store};
 use kvs::yaml::{self, YamlStore};
 
 /// Makes an empty store; a store with files keeps them in the folder, which is empty as well.
-pub(crate) type Make = fn(Setup, &Path) -> Arc<dyn Store>;
+pub(crate) type Make = fn(Arc<dyn Clock>, Limits, &Path) -> Arc<dyn Store>;
+
+/// The store of that name.
+pub(crate) fn named(name: &str) -> Make {
+    STORES.iter().find(|(known, _)| *known == name).unwrap().1
+}
 
 /// With a listener that looks at what it is told.
 fn hooked(inner: Arc<dyn Store>) -> Arc<dyn Store> {
@@ -32,29 +37,33 @@ macro_rules! stores {
         async fn $name() {
             let make: Make = $make;
             let folders = tempfile::tempdir().unwrap();
-            suite::run(async |setup| make(setup, &tempfile::tempdir_in(folders.path()).unwrap().keep())).await;
+            suite::run(async |setup| {
+                let folder = tempfile::tempdir_in(folders.path()).unwrap().keep();
+                make(setup.clock, setup.limits, &folder)
+            })
+            .await;
         })+
     };
 }
 
 stores! {
-    memory: |setup, _| Arc::new(MemoryStore::new(setup.clock, setup.limits));
-    yaml: |setup, folder| {
-        let options = yaml::Options { clock: setup.clock, limits: setup.limits, ..yaml::Options::default() };
+    memory: |clock, limits, _| Arc::new(MemoryStore::new(clock, limits));
+    yaml: |clock, limits, folder| {
+        let options = yaml::Options { clock, limits, ..yaml::Options::default() };
         Arc::new(YamlStore::open(folder, options).unwrap())
     };
-    postgresql: |setup, _| {
-        let options = postgres::Options { clock: setup.clock, limits: setup.limits, ..postgres::Options::default() };
+    postgresql: |clock, limits, _| {
+        let options = postgres::Options { clock, limits, ..postgres::Options::default() };
         Arc::new(PostgresStore::open(&crate::postgres::empty(""), options).unwrap())
     };
-    postgresql_partitioned: |setup, _| {
-        let options = postgres::Options { clock: setup.clock, limits: setup.limits, ..postgres::Options::default() };
+    postgresql_partitioned: |clock, limits, _| {
+        let options = postgres::Options { clock, limits, ..postgres::Options::default() };
         let url = crate::postgres::empty("layout=partitioned&mode=unlogged&expired=on-read&pool=3");
         Arc::new(PostgresStore::open(&url, options).unwrap())
     };
-    hooked_memory: |setup, _| hooked(Arc::new(MemoryStore::new(setup.clock, setup.limits)));
-    hooked_yaml: |setup, folder| {
-        let options = yaml::Options { clock: setup.clock, limits: setup.limits, ..yaml::Options::default() };
+    hooked_memory: |clock, limits, _| hooked(Arc::new(MemoryStore::new(clock, limits)));
+    hooked_yaml: |clock, limits, folder| {
+        let options = yaml::Options { clock, limits, ..yaml::Options::default() };
         hooked(Arc::new(YamlStore::open(folder, options).unwrap()))
     };
 }

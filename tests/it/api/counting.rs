@@ -3,57 +3,33 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use kvs::api::Client;
 use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, Snapshot};
-use kvs::store::{Report, Store, Task};
 
-/// Counts what it is asked, and asks an empty store in memory.
+use crate::doubles::{Done, FollowedStore};
+
+/// The gets, applies and scans of a store.
 #[derive(Default)]
-pub(super) struct CountingStore {
-    inner: MemoryStore,
-    gets: AtomicUsize,
-    applies: AtomicUsize,
-    scans: AtomicUsize,
-}
+struct Calls([AtomicUsize; 3]);
 
-impl CountingStore {
-    /// How many gets, applies and scans there were since this was asked last.
-    pub(super) fn calls(&self) -> (usize, usize, usize) {
-        let [gets, applies, scans] = [&self.gets, &self.applies, &self.scans].map(|n| n.swap(0, Ordering::SeqCst));
+impl Calls {
+    /// How many there were since this was asked last.
+    fn calls(&self) -> (usize, usize, usize) {
+        let [gets, applies, scans] = self.0.each_ref().map(|n| n.swap(0, Ordering::SeqCst));
         (gets, applies, scans)
     }
 }
 
-#[async_trait]
-impl Store for CountingStore {
-    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        self.gets.fetch_add(1, Ordering::SeqCst);
-        self.inner.get(bucket, keys).await
-    }
-    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        self.applies.fetch_add(1, Ordering::SeqCst);
-        self.inner.apply(bucket, batch).await
-    }
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-        self.scans.fetch_add(1, Ordering::SeqCst);
-        self.inner.scan(bucket, query).await
-    }
-    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        self.inner.changed(bucket, since).await
-    }
-    async fn buckets(&self) -> Result<Vec<Bucket>> {
-        self.inner.buckets().await
-    }
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        self.inner.upkeep(bucket, task).await
-    }
-}
-
-fn counted() -> (Arc<CountingStore>, Client) {
-    let store = Arc::new(CountingStore::default());
-    (store.clone(), Client::new(store))
+/// A client of an empty store in memory, and what it asks of it.
+fn counted() -> (Arc<Calls>, Client) {
+    let calls = Arc::<Calls>::default();
+    let counts = Arc::clone(&calls);
+    let follow = move |done: Done| {
+        counts.0[done as usize].fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(())) as _
+    };
+    let store = FollowedStore { inner: Arc::new(MemoryStore::default()), follow: Box::new(follow) };
+    (calls, Client::new(Arc::new(store)))
 }
 
 #[tokio::test]

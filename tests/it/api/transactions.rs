@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kvs::api::{Client, Options};
 use kvs::memory::MemoryStore;
-use kvs::model::{Clock, Error, Kind, Result};
-use kvs::store::suite::Setup;
+use kvs::model::{Clock, Error, Kind, Result, SystemClock};
+use kvs::store::Limits;
 use tokio::task::JoinSet;
 
 use super::on_each_store;
@@ -314,7 +314,7 @@ fn the_blocking_twin_runs_transactions() {
     for (name, make) in STORES {
         println!("on {name}");
         let folder = tempfile::tempdir().unwrap();
-        let client = kvs::blocking::Client::new(make(Setup::default(), folder.path())).unwrap();
+        let client = kvs::blocking::Client::new(make(Arc::new(SystemClock), Limits::default(), folder.path())).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

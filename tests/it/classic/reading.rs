@@ -5,12 +5,23 @@ use std::time::Duration;
 use kvs::model::Revision;
 use kvs::service::{Reads, Settings};
 
-use super::{Endpoint, Headers, NO_HEADERS};
+use crate::endpoint::{Endpoint, Headers, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn a_value_comes_back_byte_for_byte() {
-    let kvs = Endpoint::new();
-    let answer = kvs.post("greeting=%00%ff+caf%C3%A9%0A&auth=s3cret").await;
+cases! {
+    a_value_comes_back_byte_for_byte,
+    of_several_keys_the_newest_wins,
+    what_is_missing_or_wrong_is_said_in_one_line,
+    reads_can_be_closed,
+    conditions_of_a_read,
+    a_time_from_the_future_is_not_told,
+    stored_types_that_could_run_are_served_as_bytes,
+    the_index_page_is_for_who_lists_html,
+}
+
+async fn a_value_comes_back_byte_for_byte(make: Make) {
+    let kvs = Endpoint::new(make);
+    let answer = kvs.form("greeting=%00%ff+caf%C3%A9%0A&auth=s3cret").await;
     assert_eq!((answer.status, answer.text()), (200, "OK"));
     assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     let answer = kvs.get("/?k=greeting").await;
@@ -22,21 +33,20 @@ async fn a_value_comes_back_byte_for_byte() {
     assert_eq!(answer.header("last-modified"), "Fri, 20 Nov 2026 12:00:00 GMT");
     let tag = answer.header("etag");
     assert!(tag.starts_with('"') && tag.trim_matches('"').parse::<Revision>().is_ok(), "{tag}");
-    let head = kvs.ask("HEAD", "/?k=greeting", NO_HEADERS).await;
+    let head = kvs.plain("HEAD", "/?k=greeting", &[]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
     for name in ["content-length", "content-type", "etag", "last-modified", "kvs-key"] {
         assert_eq!(head.header(name), answer.header(name), "{name}");
     }
-    kvs.post("empty=&auth=s3cret").await;
+    kvs.form("empty=&auth=s3cret").await;
     let empty = kvs.get("/?k=empty").await;
     assert_eq!((empty.status, empty.body.len(), empty.header("content-length")), (200, 0, "0"));
 }
 
-#[tokio::test]
-async fn of_several_keys_the_newest_wins() {
-    let kvs = Endpoint::new();
+async fn of_several_keys_the_newest_wins(make: Make) {
+    let kvs = Endpoint::new(make);
     for form in ["a=1&auth=s3cret", "auth=s3cret&b%2C=2", "c+%C3%A4=3&auth=s3cret"] {
-        assert_eq!(kvs.post(form).await.status, 200, "{form}");
+        assert_eq!(kvs.form(form).await.status, 200, "{form}");
     }
     let cases = [
         ("/?k=a,c+%C3%A4", "3", "c%20%C3%A4"),
@@ -51,16 +61,15 @@ async fn of_several_keys_the_newest_wins() {
         assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, value, winner), "{uri}");
     }
     let before = kvs.get("/?k=a,c+%C3%A4").await.header("etag").to_owned();
-    kvs.post("a=4&auth=s3cret").await;
+    kvs.form("a=4&auth=s3cret").await;
     let after = kvs.get("/?k=a,c+%C3%A4").await;
     assert_eq!(after.text(), "4");
     assert_ne!(after.header("etag"), before);
 }
 
-#[tokio::test]
-async fn what_is_missing_or_wrong_is_said_in_one_line() {
-    let kvs = Endpoint::new();
-    kvs.post("a=1&auth=s3cret").await;
+async fn what_is_missing_or_wrong_is_said_in_one_line(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.form("a=1&auth=s3cret").await;
     let cases = [
         ("GET", "/?k=missing", 404),
         ("GET", "/?k=", 400),
@@ -87,39 +96,37 @@ async fn what_is_missing_or_wrong_is_said_in_one_line() {
         ("POST", "/kv/default", 405),
     ];
     for (method, uri, status) in cases {
-        let answer = kvs.ask(method, uri, NO_HEADERS).await;
+        let answer = kvs.plain(method, uri, &[]).await;
         assert_eq!(answer.status, status, "{method} {uri}");
         let text = answer.text();
         assert!(text.ends_with('\n') && text.lines().count() == 1, "{method} {uri}: {text:?}");
         assert!(!text.contains("s3cret"), "{text}");
         assert_eq!(answer.header("vary"), "Accept", "{method} {uri}");
         assert_eq!(answer.headers.contains_key("allow"), status == 405, "{method} {uri}");
-        let json = kvs.ask(method, uri, &[("accept", "application/json")]).await;
+        let json = kvs.plain(method, uri, &[("accept", "application/json")]).await;
         assert_eq!((json.status, json.header("content-type")), (status, "application/problem+json"));
         assert!(json.text().contains(&format!("\"status\":{status}")), "{}", json.text());
     }
-    assert_eq!(kvs.ask("PUT", "/", NO_HEADERS).await.header("allow"), "GET, HEAD, POST, OPTIONS");
-    let options = kvs.ask("OPTIONS", "/", NO_HEADERS).await;
+    assert_eq!(kvs.plain("PUT", "/", &[]).await.header("allow"), "GET, HEAD, POST, OPTIONS");
+    let options = kvs.plain("OPTIONS", "/", &[]).await;
     assert_eq!((options.status, options.header("allow")), (204, "GET, HEAD, POST, OPTIONS"));
     assert!(!options.headers.contains_key("access-control-allow-origin"));
-    assert_eq!(kvs.ask("OPTIONS", "*", NO_HEADERS).await.status, 204);
+    assert_eq!(kvs.plain("OPTIONS", "*", &[]).await.status, 204);
 }
 
-#[tokio::test]
-async fn reads_can_be_closed() {
-    let kvs = Endpoint::with(|s| Settings { policies: Reads::Secret.into(), ..s });
-    kvs.post("a=1&auth=s3cret").await;
+async fn reads_can_be_closed(make: Make) {
+    let kvs = Endpoint::with(make, |s| Settings { policies: Reads::Secret.into(), ..s });
+    kvs.form("a=1&auth=s3cret").await;
     assert_eq!(kvs.get("/?k=a").await.status, 401);
-    assert_eq!(kvs.ask("GET", "/?k=a", &[("x-kvs-auth", "wrong")]).await.status, 401);
-    assert_eq!(kvs.ask("GET", "/?k=a", &[("x-kvs-auth", "elsewhere")]).await.status, 403);
-    let answer = kvs.ask("GET", "/?k=a", &[("authorization", "Bearer reader")]).await;
+    assert_eq!(kvs.plain("GET", "/?k=a", &[("x-kvs-auth", "wrong")]).await.status, 401);
+    assert_eq!(kvs.plain("GET", "/?k=a", &[("x-kvs-auth", "elsewhere")]).await.status, 403);
+    let answer = kvs.plain("GET", "/?k=a", &[("authorization", "Bearer reader")]).await;
     assert_eq!((answer.status, answer.text(), answer.header("cache-control")), (200, "1", "private, no-cache"));
 }
 
-#[tokio::test]
-async fn conditions_of_a_read() {
-    let kvs = Endpoint::new();
-    kvs.post("a=1&auth=s3cret").await;
+async fn conditions_of_a_read(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.form("a=1&auth=s3cret").await;
     let tag = kvs.get("/?k=a").await.header("etag").to_owned();
     let zipped = tag.trim_end_matches('"').to_owned() + "-gzip\"";
     let now = "Fri, 20 Nov 2026 12:00:00 GMT";
@@ -140,14 +147,14 @@ async fn conditions_of_a_read() {
     ];
     for (headers, status) in cases {
         for method in ["GET", "HEAD"] {
-            let answer = kvs.ask(method, "/?k=a", headers).await;
+            let answer = kvs.plain(method, "/?k=a", headers).await;
             assert_eq!(answer.status, status, "{method} {headers:?}");
             if status == 304 {
                 assert_eq!((answer.header("etag"), answer.header("last-modified")), (tag.as_str(), now));
                 assert!(answer.body.is_empty() && !answer.headers.contains_key("content-length"));
                 assert!(!answer.headers.contains_key("content-type"));
             }
-            assert_eq!(kvs.ask(method, "/?k=missing", headers).await.status, 404, "{headers:?}");
+            assert_eq!(kvs.plain(method, "/?k=missing", headers).await.status, 404, "{headers:?}");
         }
     }
     assert_eq!(kvs.get(&format!("/?k=a&seen={}", tag.trim_matches('"'))).await.status, 304);
@@ -155,22 +162,20 @@ async fn conditions_of_a_read() {
     assert_eq!(kvs.get("/?k=a&seen=none").await.status, 200);
 }
 
-#[tokio::test]
-async fn a_time_from_the_future_is_not_told() {
-    let kvs = Endpoint::new();
-    kvs.post("a=1&auth=s3cret").await;
-    kvs.clock.move_on(Duration::from_secs(5));
-    kvs.post("a=2&auth=s3cret").await;
-    *kvs.clock.0.lock() = "2026-11-20T12:00:01Z".parse().unwrap();
+async fn a_time_from_the_future_is_not_told(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.form("a=1&auth=s3cret").await;
+    kvs.clock.advance(Duration::from_secs(5));
+    kvs.form("a=2&auth=s3cret").await;
+    kvs.clock.set("2026-11-20T12:00:01Z".parse().unwrap());
     assert_eq!(kvs.get("/?k=a").await.header("last-modified"), "Fri, 20 Nov 2026 12:00:01 GMT");
 }
 
-#[tokio::test]
-async fn stored_types_that_could_run_are_served_as_bytes() {
-    let kvs = Endpoint::new();
-    kvs.put("json", b"{}", "application/json").await;
-    kvs.put("html", b"<script>", "text/html").await;
-    kvs.put("two", b"<script>", "text/plain;a=,text/html").await;
+async fn stored_types_that_could_run_are_served_as_bytes(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.ask("PUT", "/kv/default/json", &[("content-type", "application/json")], "{}").await;
+    kvs.ask("PUT", "/kv/default/html", &[("content-type", "text/html")], "<script>").await;
+    kvs.ask("PUT", "/kv/default/two", &[("content-type", "text/plain;a=,text/html")], "<script>").await;
     let json = kvs.get("/?k=json").await;
     assert_eq!((json.header("content-type"), json.header("content-disposition")), ("application/json", ""));
     for key in ["html", "two"] {
@@ -182,10 +187,9 @@ async fn stored_types_that_could_run_are_served_as_bytes() {
     }
 }
 
-#[tokio::test]
-async fn the_index_page_is_for_who_lists_html() {
-    let kvs = Endpoint::new();
-    let page = kvs.ask("GET", "/", &[("accept", "text/html,*/*;q=0.8")]).await;
+async fn the_index_page_is_for_who_lists_html(make: Make) {
+    let kvs = Endpoint::new(make);
+    let page = kvs.plain("GET", "/", &[("accept", "text/html,*/*;q=0.8")]).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
     let policy = page.header("content-security-policy");
     for part in ["default-src 'none';", "script-src 'sha256-", "base-uri 'none'", "frame-ancestors 'none'"] {
@@ -194,11 +198,11 @@ async fn the_index_page_is_for_who_lists_html() {
     assert_eq!(page.header("referrer-policy"), "no-referrer");
     assert!(page.text().contains("<form"));
     for accept in ["*/*", "application/json", "text/html;q=0"] {
-        let usage = kvs.ask("GET", "/?_=1", &[("accept", accept)]).await;
+        let usage = kvs.plain("GET", "/?_=1", &[("accept", accept)]).await;
         assert_eq!((usage.status, usage.header("content-type")), (200, "text/plain; charset=utf-8"));
         assert_eq!((usage.text().lines().count(), usage.header("vary")), (1, "Accept"));
     }
-    let head = kvs.ask("HEAD", "/", &[("accept", "text/html")]).await;
+    let head = kvs.plain("HEAD", "/", &[("accept", "text/html")]).await;
     assert_eq!((head.body.len(), head.header("content-length")), (0, page.header("content-length")));
     assert_eq!(kvs.get("/status").await.text(), "ok");
 }

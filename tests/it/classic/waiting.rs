@@ -2,19 +2,39 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
 use kvs::model::{
-    Batch, Bucket, ContentType, Entry, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock,
-    Time, Write,
+    Batch, Bucket, ContentType, Entry, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, Time, Write,
 };
-use kvs::service::{Gate, Settings, Waiters, Waiting, router};
+use kvs::service::{Gate, Waiters};
 use kvs::store::{Report, Store, Task};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::{Answer, Endpoint, Headers, NO_HEADERS, settings};
+use crate::doubles::{Done, FollowedStore};
+use crate::endpoint::{Answer, Endpoint, Headers, assert_passed, cases, request};
+use crate::stores::Make;
+
+cases! {
+    a_change_wakes_who_waits_for_it,
+    what_was_waited_for_is_not_later_than_the_request,
+    a_missing_key_can_be_waited_for,
+    a_deleted_key_is_news,
+    an_end_is_news_though_nobody_wrote,
+    all_are_answered_when_the_program_stops,
+    who_finds_no_place_is_asked_to_come_back,
+    a_place_is_given_back,
+}
+
+cases! { in paused time:
+    a_write_to_another_key_is_no_news,
+    the_wait_ends_and_is_capped,
+    what_is_news_already_is_answered_at_once,
+    a_change_between_looking_and_waiting_is_not_missed,
+}
 
 /// Long enough to be told from an answer at once, on a machine that is busy.
 const HELD: Duration = Duration::from_millis(150);
@@ -34,16 +54,15 @@ async fn meanwhile(kvs: &Endpoint, uri: &str, then: impl Future<Output = ()>) ->
 }
 
 async fn post(kvs: &Endpoint, form: &str) {
-    assert_eq!(kvs.post(form).await.status, 200);
+    assert_eq!(kvs.form(form).await.status, 200);
 }
 
 async fn tag(kvs: &Endpoint, uri: &str) -> String {
     kvs.get(uri).await.header("etag").trim_matches('"').to_owned()
 }
 
-#[tokio::test]
-async fn a_change_wakes_who_waits_for_it() {
-    let kvs = Endpoint::new();
+async fn a_change_wakes_who_waits_for_it(make: Make) {
+    let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await);
     let (answer, took) = meanwhile(&kvs, &uri, post(&kvs, "a=2&auth=s3cret")).await;
@@ -56,14 +75,13 @@ async fn a_change_wakes_who_waits_for_it() {
     assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "3", "b"));
 }
 
-#[tokio::test]
-async fn what_was_waited_for_is_not_later_than_the_request() {
-    let kvs = Endpoint::new();
+async fn what_was_waited_for_is_not_later_than_the_request(make: Make) {
+    let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let first = kvs.get("/?k=a").await;
     let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
     let later = async {
-        kvs.clock.move_on(Duration::from_secs(5));
+        kvs.clock.advance(Duration::from_secs(5));
         post(&kvs, "a=2&auth=s3cret").await;
     };
     let (answer, _) = meanwhile(&kvs, &uri, later).await;
@@ -71,12 +89,11 @@ async fn what_was_waited_for_is_not_later_than_the_request() {
     assert_eq!(answer.header("last-modified"), first.header("last-modified"), "Apache's Date is that of the arrival");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_write_to_another_key_is_no_news() {
-    let kvs = Endpoint::new();
+async fn a_write_to_another_key_is_no_news(make: Make) {
+    let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let seen = tag(&kvs, "/?k=a").await;
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let others = async {
         for _ in 0..50 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -86,90 +103,87 @@ async fn a_write_to_another_key_is_no_news() {
     let uri = format!("/?k=a&wait=3&seen={seen}");
     let ask = async {
         let answer = kvs.get(&uri).await;
-        (answer, start.elapsed())
+        assert_passed(3, start, &uri);
+        answer
     };
-    let ((answer, took), ()) = tokio::join!(ask, others);
-    assert_eq!((answer.status, took.as_secs()), (304, 3));
+    let (answer, ()) = tokio::join!(ask, others);
+    assert_eq!(answer.status, 304);
     assert_eq!(answer.header("etag").trim_matches('"'), seen);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_wait_ends_and_is_capped() {
-    let kvs = Endpoint::new();
+async fn the_wait_ends_and_is_capped(make: Make) {
+    let kvs = Endpoint::waiting(make, 5, Waiters::new(100));
     post(&kvs, "a=1&auth=s3cret").await;
     let seen = tag(&kvs, "/?k=a").await;
     let quoted = format!("\"{seen}\"");
     let seen_query = format!("/?k=a&seen={seen}&wait=");
     let cases = [
-        (format!("{seen_query}3"), None, 304, 3),
-        (format!("{seen_query}99999999999999999999999"), None, 304, 25),
+        (format!("{seen_query}1"), None, 304, 1),
+        (format!("{seen_query}99999999999999999999999"), None, 304, 5),
         (format!("{seen_query}0"), None, 304, 0),
-        ("/?k=missing&seen=none&wait=4".to_owned(), None, 404, 4),
-        ("/?k=a".to_owned(), Some("wait=5"), 304, 5),
-        ("/?k=a&wait=6".to_owned(), Some("wait=5"), 304, 6),
+        ("/?k=missing&seen=none&wait=2".to_owned(), None, 404, 2),
+        ("/?k=a".to_owned(), Some("wait=1"), 304, 1),
+        ("/?k=a&wait=4".to_owned(), Some("wait=0"), 304, 4),
         ("/?k=a".to_owned(), Some("wait=soon"), 304, 0),
     ];
-    for (uri, prefer, status, seconds) in cases {
-        let start = tokio::time::Instant::now();
+    let start = Instant::now();
+    let waits = cases.iter().map(async |(uri, prefer, status, seconds)| {
         let headers = prefer.map_or(vec![], |p| vec![("prefer", p), ("if-none-match", quoted.as_str())]);
-        let answer = kvs.ask("GET", &uri, &headers).await;
-        assert_eq!((answer.status, start.elapsed().as_secs()), (status, seconds), "{uri} {prefer:?}");
+        let answer = kvs.plain("GET", uri, &headers).await;
+        assert_eq!(answer.status, *status, "{uri} {prefer:?}");
+        assert_passed(*seconds, start, uri);
         assert!(!answer.headers.contains_key("retry-after"));
-    }
+    });
+    join_all(waits).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_news_already_is_answered_at_once() {
-    let kvs = Endpoint::new();
+async fn what_is_news_already_is_answered_at_once(make: Make) {
+    let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let cases: [(&str, Headers<'_>, u16); 6] = [
-        ("/?k=a&wait=20", NO_HEADERS, 200),
-        ("/?k=a&wait=20&seen=other", NO_HEADERS, 200),
-        ("/?k=a&wait=20&seen=none", NO_HEADERS, 200),
-        ("/?k=missing&wait=20", NO_HEADERS, 404),
-        ("/?k=missing&wait=20&seen=other", NO_HEADERS, 404),
+        ("/?k=a&wait=20", &[], 200),
+        ("/?k=a&wait=20&seen=other", &[], 200),
+        ("/?k=a&wait=20&seen=none", &[], 200),
+        ("/?k=missing&wait=20", &[], 404),
+        ("/?k=missing&wait=20&seen=other", &[], 404),
         ("/?k=a", &[("prefer", "wait=20"), ("if-match", "\"x\""), ("if-none-match", "*")], 412),
     ];
     for (uri, headers, status) in cases {
-        assert_eq!(kvs.ask("GET", uri, headers).await.status, status, "{uri}");
+        assert_eq!(kvs.plain("GET", uri, headers).await.status, status, "{uri}");
     }
-    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_passed(0, start, "all of them");
 }
 
-#[tokio::test]
-async fn a_missing_key_can_be_waited_for() {
-    let kvs = Endpoint::new();
+async fn a_missing_key_can_be_waited_for(make: Make) {
+    let kvs = Endpoint::new(make);
     let (answer, took) = meanwhile(&kvs, "/?k=a&wait=20&seen=none", post(&kvs, "a=1&auth=s3cret")).await;
     assert_eq!((answer.status, answer.text()), (200, "1"));
     assert!(took >= HELD, "{took:?}");
 }
 
-#[tokio::test]
-async fn a_deleted_key_is_news() {
-    let kvs = Endpoint::new();
+async fn a_deleted_key_is_news(make: Make) {
+    let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
-    let (answer, took) = meanwhile(&kvs, &uri, kvs.delete("a")).await;
+    let (answer, took) = meanwhile(&kvs, &uri, async { _ = kvs.delete("/kv/default/a").await }).await;
     assert_eq!(answer.status, 404);
     assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
 }
 
-#[tokio::test]
-async fn an_end_is_news_though_nobody_wrote() {
-    let kvs = Endpoint::in_real_time();
+async fn an_end_is_news_though_nobody_wrote(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
     post(&kvs, "b=2&auth=s3cret").await;
     let form = axum::body::Body::from("a=1&auth=s3cret");
-    assert_eq!(kvs.send(super::request("POST", "/?ttl=1", NO_HEADERS, form)).await.status, 200);
+    assert_eq!(kvs.send(request("POST", "/?ttl=1", &[], form)).await.status, 200);
     let start = Instant::now();
     let answer = kvs.get(&format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
     assert_eq!((answer.status, answer.text()), (200, "2"));
     assert!(start.elapsed() > Duration::from_millis(700) && start.elapsed() < Duration::from_secs(10));
 }
 
-#[tokio::test]
-async fn all_are_answered_when_the_program_stops() {
-    let kvs = Endpoint::new();
+async fn all_are_answered_when_the_program_stops(make: Make) {
+    let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
     let (answer, took) = meanwhile(&kvs, &uri, async { kvs.stop.cancel() }).await;
@@ -188,11 +202,10 @@ impl Gate for ShutGate {
     }
 }
 
-#[tokio::test]
-async fn who_finds_no_place_is_asked_to_come_back() {
+async fn who_finds_no_place_is_asked_to_come_back(make: Make) {
     let shut = Waiters::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
     for waiters in [Waiters::new(0), shut] {
-        let kvs = Endpoint::with(|s| Settings { waiting: Waiting { waiters, ..s.waiting }, ..s });
+        let kvs = Endpoint::waiting(make, 25, waiters);
         post(&kvs, "a=1&auth=s3cret").await;
         let start = Instant::now();
         let answer = kvs.get(&format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
@@ -203,9 +216,8 @@ async fn who_finds_no_place_is_asked_to_come_back() {
     }
 }
 
-#[tokio::test]
-async fn a_place_is_given_back() {
-    let kvs = Endpoint::with(|s| Settings { waiting: Waiting { waiters: Waiters::new(1), ..s.waiting }, ..s });
+async fn a_place_is_given_back(make: Make) {
+    let kvs = Endpoint::waiting(make, 25, Waiters::new(1));
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=1&seen={}", tag(&kvs, "/?k=a").await);
     let both = || async { tokio::join!(kvs.get(&uri), kvs.get(&uri)) };
@@ -221,53 +233,24 @@ async fn a_place_is_given_back() {
     assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
 }
 
-/// Somebody writes right behind its first read, so what that read gives is old when it arrives.
-struct OvertakenStore {
-    inner: Arc<dyn Store>,
-    write: parking_lot::Mutex<Option<Batch>>,
-}
-
-#[async_trait]
-impl Store for OvertakenStore {
-    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let found = self.inner.get(bucket, keys).await;
-        let write = self.write.lock().take();
-        if let Some(batch) = write {
-            self.inner.apply(bucket, batch).await?;
-        }
-        found
-    }
-
-    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        self.inner.apply(bucket, batch).await
-    }
-
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-        self.inner.scan(bucket, query).await
-    }
-
-    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        self.inner.changed(bucket, since).await
-    }
-
-    async fn buckets(&self) -> Result<Vec<Bucket>> {
-        self.inner.buckets().await
-    }
-
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        self.inner.upkeep(bucket, task).await
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_change_between_looking_and_waiting_is_not_missed() {
-    let mut kvs = Endpoint::new();
-    let batch = Batch { expectations: vec![], writes: vec![Write::put(Key::new("a").unwrap(), "1")] };
-    let store = OvertakenStore { inner: Arc::clone(&kvs.store), write: parking_lot::Mutex::new(Some(batch)) };
-    kvs.app = router(Arc::new(store), settings(Arc::new(kvs.clock.clone()), CancellationToken::new()));
-    let start = tokio::time::Instant::now();
+async fn a_change_between_looking_and_waiting_is_not_missed(make: Make) {
+    let kvs = Endpoint::around(make, |inner| {
+        let (written, behind) = (AtomicBool::new(false), Arc::clone(&inner));
+        // Somebody writes right behind the first read, so what that read gives is old when it arrives.
+        let follow = move |done: Done| -> BoxFuture<'static, ()> {
+            if done != Done::Get || written.swap(true, Ordering::SeqCst) {
+                return Box::pin(std::future::ready(()));
+            }
+            let batch = Batch { expectations: vec![], writes: vec![Write::put(Key::new("a").unwrap(), "1")] };
+            let store = Arc::clone(&behind);
+            Box::pin(async move { _ = store.apply(&Bucket::default(), batch).await.unwrap() })
+        };
+        Arc::new(FollowedStore { inner, follow: Box::new(follow) })
+    });
+    let start = Instant::now();
     let answer = kvs.get("/?k=a&wait=20&seen=none").await;
-    assert_eq!((answer.status, answer.text(), start.elapsed()), (200, "1", Duration::ZERO));
+    assert_eq!((answer.status, answer.text()), (200, "1"));
+    assert_passed(0, start, "it was not missed");
 }
 
 /// Gives under every key a value of its own, and counts itself among the owners of each.
@@ -321,9 +304,7 @@ impl Store for LendingStore {
 #[tokio::test(start_paused = true)]
 async fn who_waits_keeps_no_value_meanwhile() {
     let held = Arc::new(());
-    let mut kvs = Endpoint::new();
-    let lending = Arc::new(LendingStore(Arc::clone(&held)));
-    kvs.app = router(lending, settings(Arc::new(SystemClock), CancellationToken::new()));
+    let kvs = Endpoint::failing(Arc::new(LendingStore(Arc::clone(&held))));
     let look = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Arc::strong_count(&held)

@@ -7,22 +7,31 @@ use axum::body::Body;
 use bytes::Bytes;
 use kvs::service::{Access, Caller, Settings};
 
-use super::{Endpoint, Headers, NO_HEADERS, request};
+use crate::endpoint::{Endpoint, Headers, cases, request};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn pairs_of_one_form_are_written_in_their_order() {
-    let kvs = Endpoint::new();
+cases! {
+    pairs_of_one_form_are_written_in_their_order,
+    a_form_that_is_refused_stores_nothing,
+    the_type_and_length_of_a_form_are_checked,
+    secrets_in_headers_count_as_well_and_all_must_be_right,
+    without_a_secret_configured_nothing_is_written,
+    guessing_is_slowed_down_for_that_address_only,
+    a_form_of_one_pair_is_guarded_by_its_conditions,
+}
+
+async fn pairs_of_one_form_are_written_in_their_order(make: Make) {
+    let kvs = Endpoint::new(make);
     let form = "second=2&first=1&twice=a&auth=s3cret&twice=b&named&x%3Dy=a%3Db";
-    assert_eq!(kvs.post(form).await.status, 200);
+    assert_eq!(kvs.form(form).await.status, 200);
     assert_eq!(kvs.get("/?k=second,first").await.text(), "1");
     assert_eq!(kvs.get("/?k=twice").await.text(), "b");
     assert_eq!(kvs.get("/?k=named").await.body.len(), 0);
     assert_eq!(kvs.get("/?k=x%3Dy").await.text(), "a=b");
 }
 
-#[tokio::test]
-async fn a_form_that_is_refused_stores_nothing() {
-    let kvs = Endpoint::new();
+async fn a_form_that_is_refused_stores_nothing(make: Make) {
+    let kvs = Endpoint::with(make, |s| Settings { max_value: 1000, ..s });
     let large = format!("a=1&b={}&auth=s3cret", "x".repeat(1001));
     let huge = format!("a=1&b={}&auth=s3cret", "x".repeat(3000 + (64 << 10)));
     let long_key = format!("a=1&{}=2&auth=s3cret", "k".repeat(1025));
@@ -49,21 +58,20 @@ async fn a_form_that_is_refused_stores_nothing() {
         ("a=1&..=2", 401),
     ];
     for (form, status) in cases {
-        let answer = kvs.post(form).await;
+        let answer = kvs.form(form).await;
         assert_eq!(answer.status, status, "{form:.60}");
         assert!(answer.text().lines().count() == 1 && !answer.text().contains("s3cret"), "{}", answer.text());
         assert_eq!(answer.headers.contains_key("www-authenticate"), status == 401);
         assert_eq!(kvs.get("/?k=a").await.status, 404, "{form:.60}");
     }
-    assert!(kvs.post("a=1&..=2&auth=s3cret").await.text().contains("\"..\""));
-    assert!(kvs.post(&large).await.text().contains("1000"));
+    assert!(kvs.form("a=1&..=2&auth=s3cret").await.text().contains("\"..\""));
+    assert!(kvs.form(&large).await.text().contains("1000"));
     let fits = format!("a={}&auth=s3cret", "%41".repeat(1000));
-    assert_eq!(kvs.post(&fits).await.status, 200);
+    assert_eq!(kvs.form(&fits).await.status, 200);
 }
 
-#[tokio::test]
-async fn the_type_and_length_of_a_form_are_checked() {
-    let kvs = Endpoint::new();
+async fn the_type_and_length_of_a_form_are_checked(make: Make) {
+    let kvs = Endpoint::with(make, |s| Settings { max_value: 1000, ..s });
     let send = |headers: Headers<'_>, uri: &str| {
         let form = Body::from("a=1&auth=s3cret");
         kvs.send(request("POST", uri, headers, form))
@@ -86,17 +94,16 @@ async fn the_type_and_length_of_a_form_are_checked() {
         assert_eq!(send(&[], uri).await.status, status, "{uri}");
     }
     assert_eq!(send(&[], "/?ttl=60").await.status, 200);
-    kvs.clock.move_on(Duration::from_secs(59));
+    kvs.clock.advance(Duration::from_secs(59));
     assert_eq!(kvs.get("/?k=a").await.status, 200);
-    kvs.clock.move_on(Duration::from_secs(1));
+    kvs.clock.advance(Duration::from_secs(1));
     assert_eq!(kvs.get("/?k=a").await.status, 404);
     let broken = futures_util::stream::iter([Ok(Bytes::from("a=1&auth=s3")), Err(std::io::Error::other("gone"))]);
-    assert_eq!(kvs.send(request("POST", "/", NO_HEADERS, Body::from_stream(broken))).await.status, 400);
+    assert_eq!(kvs.send(request("POST", "/", &[], Body::from_stream(broken))).await.status, 400);
 }
 
-#[tokio::test]
-async fn secrets_in_headers_count_as_well_and_all_must_be_right() {
-    let kvs = Endpoint::new();
+async fn secrets_in_headers_count_as_well_and_all_must_be_right(make: Make) {
+    let kvs = Endpoint::new(make);
     let cases: [(Headers<'_>, &str, u16); 9] = [
         (&[("authorization", "Bearer s3cret")], "a=1", 200),
         (&[("authorization", "Basic bWU6czNjcmV0")], "a=1", 200),
@@ -114,51 +121,48 @@ async fn secrets_in_headers_count_as_well_and_all_must_be_right() {
     }
 }
 
-#[tokio::test]
-async fn without_a_secret_configured_nothing_is_written() {
+async fn without_a_secret_configured_nothing_is_written(make: Make) {
     for text in ["", "# none\n", "yourauthorizationhere\n"] {
-        let kvs = Endpoint::with(|s| Settings { access: Access::parse(text).unwrap(), ..s });
+        let kvs = Endpoint::with(make, |s| Settings { access: Access::parse(text).unwrap(), ..s });
         for form in ["a=1", "a=1&auth=", "a=1&auth=yourauthorizationhere"] {
-            let answer = kvs.post(form).await;
+            let answer = kvs.form(form).await;
             assert_eq!(answer.status, 403, "{form}");
             assert!(answer.text().contains("auth.txt"));
         }
-        assert_eq!(kvs.ask("GET", "/kv/default", &[("x-kvs-auth", "x")]).await.status, 403);
+        assert_eq!(kvs.plain("GET", "/kv/default", &[("x-kvs-auth", "x")]).await.status, 403);
         assert_eq!(kvs.get("/?k=a").await.status, 404);
     }
 }
 
-#[tokio::test]
-async fn guessing_is_slowed_down_for_that_address_only() {
-    let kvs = Endpoint::new();
+async fn guessing_is_slowed_down_for_that_address_only(make: Make) {
+    let kvs = Endpoint::new(make);
     for _ in 0..20 {
-        assert_eq!(kvs.post("a=1").await.status, 401);
-        assert_eq!(kvs.post("a=1&auth=reader").await.status, 403);
+        assert_eq!(kvs.form("a=1").await.status, 401);
+        assert_eq!(kvs.form("a=1&auth=reader").await.status, 403);
     }
     for _ in 0..5 {
-        assert_eq!(kvs.post("a=1&auth=wrong").await.status, 401);
+        assert_eq!(kvs.form("a=1&auth=wrong").await.status, 401);
     }
     for form in ["a=1&auth=wrong", "a=1&auth=s3cret", "a=1"] {
-        let answer = kvs.post(form).await;
+        let answer = kvs.form(form).await;
         assert_eq!((answer.status, answer.header("retry-after")), (429, "1"), "{form}");
     }
-    assert_eq!(kvs.ask("GET", "/kv/default", &[("x-kvs-auth", "s3cret")]).await.status, 429);
+    assert_eq!(kvs.plain("GET", "/kv/default", &[("x-kvs-auth", "s3cret")]).await.status, 429);
     assert_eq!(kvs.get("/?k=a").await.status, 404);
     let other = Caller { address: Some(Ipv4Addr::new(192, 0, 2, 2).into()) };
-    let mut from_other = request("POST", "/", NO_HEADERS, Body::from("b=1&auth=s3cret"));
+    let mut from_other = request("POST", "/", &[], Body::from("b=1&auth=s3cret"));
     from_other.extensions_mut().insert(other);
     assert_eq!(kvs.send(from_other).await.status, 200);
-    kvs.clock.move_on(Duration::from_secs(1));
-    let answer = kvs.post("a=1&auth=wrong").await;
+    kvs.clock.advance(Duration::from_secs(1));
+    let answer = kvs.form("a=1&auth=wrong").await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "2"));
-    kvs.clock.move_on(Duration::from_secs(2));
-    assert_eq!(kvs.post("a=1&auth=s3cret").await.status, 200);
+    kvs.clock.advance(Duration::from_secs(2));
+    assert_eq!(kvs.form("a=1&auth=s3cret").await.status, 200);
     assert_eq!(kvs.get("/?k=a").await.text(), "1");
 }
 
-#[tokio::test]
-async fn a_form_of_one_pair_is_guarded_by_its_conditions() {
-    let kvs = Endpoint::new();
+async fn a_form_of_one_pair_is_guarded_by_its_conditions(make: Make) {
+    let kvs = Endpoint::new(make);
     let send = async |form: &str, headers: Headers<'_>| {
         let answer = kvs.send(request("POST", "/", headers, Body::from(form.to_owned()))).await;
         (answer.status, kvs.get("/?k=a").await.text().to_owned())

@@ -87,14 +87,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_crashes_under_writers() {
 async fn nothing_acknowledged_is_lost_in_a_failover_under_writers() {
     let mut primary = Server::start("shared_buffers = 32MB\nfsync = off");
     let standby = primary.standby();
-    let url = format!(
-        "postgresql:///postgres?host={},{}&port={},{}&user=kvs&target_session_attrs=read-write",
-        primary.folder().display(),
-        standby.folder().display(),
-        primary.port(),
-        standby.port()
-    );
-    let client = client(&url);
+    let client = client(&primary.pair_url(&standby));
     under_writers(&client, async || {
         primary.crash();
         tokio::time::sleep(Duration::from_millis(1600)).await;

@@ -165,6 +165,25 @@ impl Server {
         }
     }
 
+    /// Kills it and all its processes, as the end of its machine would: nobody is told anything.
+    pub(crate) fn kill(&mut self) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let mut lines = pid.lines();
+        let server: i32 = lines.next().unwrap().parse().unwrap();
+        let kill = |pid: i32| {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            // It may have ended meanwhile.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        };
+        // It can begin no more processes once it is gone; those that it had are told apart by their parent before.
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
+        kill(server);
+        children.split_whitespace().for_each(|child| kill(child.parse().unwrap()));
+        // A segment of shared memory stays behind, which nobody would remove: its number is the last in the seventh line.
+        let segment = lines.nth(5).and_then(|line| line.split_whitespace().last()).unwrap();
+        command("/usr/bin/ipcrm").args(["--shmem-id", segment]).status().unwrap();
+    }
+
     /// Starts it again after a crash, under the keeper that it had.
     pub(crate) fn restart(&mut self) {
         // The old keeper would remove the folder: it is ended without a chance to.
@@ -178,6 +197,13 @@ impl Server {
     /// A URL of a database on it, over the Unix socket.
     pub(crate) fn url(&self, parameters: &str) -> String {
         format!("postgresql:///postgres?host={}&port={}&user=kvs&{parameters}", self.folder.display(), self.port)
+    }
+
+    /// The URL of this server and one that follows it: of whichever takes writes.
+    pub(crate) fn pair_url(&self, other: &Self) -> String {
+        let (folder, port) = (other.folder.display(), other.port);
+        let own = format!("host={},{folder}&port={},{port}", self.folder.display(), self.port);
+        format!("postgresql:///postgres?{own}&user=kvs&target_session_attrs=read-write")
     }
 
     /// A URL over TCP, with the password as it is to be written.

@@ -3,11 +3,22 @@
 use axum::body::Body;
 use bytes::Bytes;
 
-use super::{Endpoint, Headers};
+use crate::endpoint::{Endpoint, Headers, JSON, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn a_value_comes_back_byte_for_byte() {
-    let kvs = Endpoint::new();
+cases! {
+    a_value_comes_back_byte_for_byte,
+    a_value_of_the_limit_is_taken_and_one_byte_more_is_not,
+    a_body_that_is_not_as_long_as_it_says_is_refused,
+    a_harmless_type_is_kept_and_any_other_is_served_as_bytes,
+    a_type_that_is_none_is_refused,
+    many_keys_and_transactions_take_json_alone,
+    a_part_or_a_coded_body_is_not_taken_for_the_value,
+    a_guard_by_its_other_name_guards,
+}
+
+async fn a_value_comes_back_byte_for_byte(make: Make) {
+    let kvs = Endpoint::new(make);
     let all: Vec<u8> = (0..=255).collect();
     let values: [&[u8]; 8] = [b"", b"\0", b"\r\n", b"a=1&b=%41+", b"\xef\xbb\xbfx", &all, b" \n ", "ä🙂".as_bytes()];
     for value in values {
@@ -20,9 +31,8 @@ async fn a_value_comes_back_byte_for_byte() {
     }
 }
 
-#[tokio::test]
-async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not() {
-    let kvs = Endpoint::new();
+async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not(make: Make) {
+    let kvs = Endpoint::new(make);
     let most = kvs::store::Limits::default().value;
     assert_eq!(most, 1 << 20);
     for (length, status) in [(most, 201), (most + 1, 413)] {
@@ -49,9 +59,8 @@ async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not() {
     assert_eq!(kvs.get("/kv/small/a").await.text(), "1234567890");
 }
 
-#[tokio::test]
-async fn a_body_that_is_not_as_long_as_it_says_is_refused() {
-    let kvs = Endpoint::new();
+async fn a_body_that_is_not_as_long_as_it_says_is_refused(make: Make) {
+    let kvs = Endpoint::new(make);
     for (length, status) in [("4", 400), ("6", 400), ("0", 400), ("5", 201), ("99999999", 413)] {
         let answer = kvs.ask("PUT", "/kv/default/a", &[("content-length", length)], "12345").await;
         assert_eq!(answer.status, status, "{length}");
@@ -61,14 +70,13 @@ async fn a_body_that_is_not_as_long_as_it_says_is_refused() {
     for (method, uri) in [("PUT", "/kv/default/a"), ("POST", "/kv/default/a?op=append"), ("PUT", "/multi/default")] {
         let pieces = [Ok(Bytes::from("[")), Err(std::io::Error::other("gone"))];
         let body = Body::from_stream(futures_util::stream::iter(pieces));
-        assert_eq!(kvs.ask(method, uri, &[super::JSON], body).await.status, 400, "{method} {uri}");
+        assert_eq!(kvs.ask(method, uri, &[JSON], body).await.status, 400, "{method} {uri}");
         assert_eq!(kvs.stored("default", "a").await, None);
     }
 }
 
-#[tokio::test]
-async fn a_harmless_type_is_kept_and_any_other_is_served_as_bytes() {
-    let kvs = Endpoint::new();
+async fn a_harmless_type_is_kept_and_any_other_is_served_as_bytes(make: Make) {
+    let kvs = Endpoint::new(make);
     let text = "text/plain; charset=utf-8";
     for (given, served) in [
         ("application/json", Some("application/json")),
@@ -109,9 +117,8 @@ async fn a_harmless_type_is_kept_and_any_other_is_served_as_bytes() {
     assert_eq!(kvs.get("/kv/default/a").await.header("content-type"), "application/octet-stream");
 }
 
-#[tokio::test]
-async fn a_type_that_is_none_is_refused() {
-    let kvs = Endpoint::new();
+async fn a_type_that_is_none_is_refused(make: Make) {
+    let kvs = Endpoint::new(make);
     let long = format!("text/{}", "x".repeat(300));
     for bad in ["png", "text/plain;\tx=\ty", "text/plain; x=\u{e4}", long.as_str()] {
         let answer = kvs.ask("PUT", "/kv/default/a", &[("content-type", bad)], "1").await;
@@ -127,9 +134,8 @@ async fn a_type_that_is_none_is_refused() {
     assert_eq!(kvs.stored("default", "a").await, None);
 }
 
-#[tokio::test]
-async fn many_keys_and_transactions_take_json_alone() {
-    let kvs = Endpoint::new();
+async fn many_keys_and_transactions_take_json_alone(make: Make) {
+    let kvs = Endpoint::new(make);
     let asks = [
         ("POST", "/multi/default", "[]"),
         ("PUT", "/multi/default", "[]"),
@@ -159,14 +165,13 @@ async fn many_keys_and_transactions_take_json_alone() {
             assert_eq!(kvs.json(method, uri, deep).await.status, 400, "{method} {uri}");
         }
         assert_eq!(kvs.json(method, uri, "[".repeat(4 << 20)).await.status, 413, "{method} {uri}");
-        let not_text = kvs.ask(method, uri, &[super::JSON], b"[\"\xff\"]".to_vec()).await;
+        let not_text = kvs.ask(method, uri, &[JSON], b"[\"\xff\"]".to_vec()).await;
         assert_eq!(not_text.status, 400, "{method} {uri}");
     }
 }
 
-#[tokio::test]
-async fn a_part_or_a_coded_body_is_not_taken_for_the_value() {
-    let kvs = Endpoint::new();
+async fn a_part_or_a_coded_body_is_not_taken_for_the_value(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/a", &[], "whole").await;
     for (headers, status) in [
         ([("content-range", "bytes 0-1/10")], 400),
@@ -178,9 +183,8 @@ async fn a_part_or_a_coded_body_is_not_taken_for_the_value() {
     }
 }
 
-#[tokio::test]
-async fn a_guard_by_its_other_name_guards() {
-    let kvs = Endpoint::new();
+async fn a_guard_by_its_other_name_guards(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/a", &[], "1").await;
     for uri in ["/kv/default/a", "/kv/default/a?op=append"] {
         assert_eq!(kvs.ask("POST", uri, &[("x-if-match", "\"zzz\"")], "2").await.status, 412, "{uri}");

@@ -1,10 +1,17 @@
 //! `?op=incr`, `append` and `prepend`: changes of a value by who need not know it.
 
-use super::Endpoint;
+use crate::endpoint::{Endpoint, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn numbers_are_counted_exactly_or_refused() {
-    let kvs = Endpoint::new();
+cases! {
+    numbers_are_counted_exactly_or_refused,
+    bytes_are_added_at_either_end,
+    a_change_in_place_keeps_the_type,
+    a_value_that_would_grow_too_large_stays,
+}
+
+async fn numbers_are_counted_exactly_or_refused(make: Make) {
+    let kvs = Endpoint::new(make);
     let (most, least) = (i64::MAX.to_string(), i64::MIN.to_string());
     let cases: [(Option<&str>, &str, u16, &str); 20] = [
         (None, "", 200, "1"),
@@ -46,9 +53,8 @@ async fn numbers_are_counted_exactly_or_refused() {
     assert_eq!(kvs.post("/kv/default/n?op=incr", "").await.status, 400);
 }
 
-#[tokio::test]
-async fn bytes_are_added_at_either_end() {
-    let kvs = Endpoint::new();
+async fn bytes_are_added_at_either_end(make: Make) {
+    let kvs = Endpoint::new(make);
     for (op, body, status, after) in [
         ("append", &b"b"[..], 201, &b"b"[..]),
         ("append", b"c\0", 200, b"bc\0"),
@@ -63,9 +69,8 @@ async fn bytes_are_added_at_either_end() {
     assert_eq!(kvs.post("/kv/default/a?op=prepend", "x").await.status, 201);
 }
 
-#[tokio::test]
-async fn a_change_in_place_keeps_the_type() {
-    let kvs = Endpoint::new();
+async fn a_change_in_place_keeps_the_type(make: Make) {
+    let kvs = Endpoint::new(make);
     for op in ["incr", "append", "prepend", "persist", "touch&ttl=5"] {
         kvs.ask("PUT", "/kv/default/a", &[("content-type", "application/json")], "1").await;
         kvs.ask("POST", &format!("/kv/default/a?op={op}"), &[("content-type", "text/csv")], "2").await;
@@ -73,9 +78,8 @@ async fn a_change_in_place_keeps_the_type() {
     }
 }
 
-#[tokio::test]
-async fn a_value_that_would_grow_too_large_stays() {
-    let kvs = Endpoint::new();
+async fn a_value_that_would_grow_too_large_stays(make: Make) {
+    let kvs = Endpoint::new(make);
     let most = kvs::store::Limits::default().value;
     kvs.put("/kv/default/a", "x".repeat(most - 1)).await;
     assert_eq!(kvs.post("/kv/default/a?op=append", "1").await.status, 200);

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Endpoint, Headers, JSON, NOBODY};
+use crate::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn a_refusal_is_a_line_or_a_problem() {
-    let kvs = Endpoint::new();
+cases! {
+    a_refusal_is_a_line_or_a_problem,
+    a_transaction_that_is_refused_tells_json_whatever_is_accepted,
+    what_is_odd_in_a_name_does_not_get_out_of_its_line,
+}
+
+async fn a_refusal_is_a_line_or_a_problem(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let large = "x".repeat((1 << 20) + 1);
     let wrong = [("x-kvs-auth", "wrong")];
@@ -30,7 +36,7 @@ async fn a_refusal_is_a_line_or_a_problem() {
     ];
     for (method, uri, headers, body, status) in cases {
         // What was guessed wrongly is forgotten by then.
-        kvs.clock.move_on(Duration::from_secs(3600));
+        kvs.clock.advance(Duration::from_secs(3600));
         let answer = kvs.ask(method, uri, headers, body.to_owned()).await;
         assert_eq!(answer.status, status, "{method} {uri}");
         assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
@@ -52,9 +58,8 @@ async fn a_refusal_is_a_line_or_a_problem() {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
 }
 
-#[tokio::test]
-async fn a_transaction_that_is_refused_tells_json_whatever_is_accepted() {
-    let kvs = Endpoint::new();
+async fn a_transaction_that_is_refused_tells_json_whatever_is_accepted(make: Make) {
+    let kvs = Endpoint::new(make);
     let body = r#"{"checks":[{"key":"a","absent":false}],"ops":[]}"#;
     for accept in ["*/*", "text/plain", "application/json"] {
         let answer = kvs.ask("POST", "/txn/default", &[JSON, ("accept", accept)], body).await;
@@ -63,9 +68,8 @@ async fn a_transaction_that_is_refused_tells_json_whatever_is_accepted() {
     }
 }
 
-#[tokio::test]
-async fn what_is_odd_in_a_name_does_not_get_out_of_its_line() {
-    let kvs = Endpoint::new();
+async fn what_is_odd_in_a_name_does_not_get_out_of_its_line(make: Make) {
+    let kvs = Endpoint::new(make);
     let row = r#"[{"key":"a\r\nset-cookie: x","data":"1"}]"#;
     for (method, uri, body) in [
         ("PUT", "/kv/default?key=a%0D%0Ab", ""),

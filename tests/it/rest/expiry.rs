@@ -4,7 +4,16 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Endpoint;
+use crate::endpoint::{Endpoint, cases};
+use crate::stores::Make;
+
+cases! {
+    an_entry_ends_when_it_was_said_to,
+    an_end_that_is_not_understood_is_refused_and_stores_nothing,
+    ends_beyond_all_time_are_taken_for_the_last_moment,
+    a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end,
+    touch_and_persist_change_the_end_and_nothing_else,
+}
 
 /// The moment the clock of an endpoint starts at, in whole seconds.
 const START: i64 = 1_795_176_000;
@@ -13,9 +22,8 @@ async fn ends(kvs: &Endpoint, key: &str) -> Option<i64> {
     kvs.stored("default", key).await.unwrap().expires.map(|end| end.nanos() / 1_000_000)
 }
 
-#[tokio::test]
-async fn an_entry_ends_when_it_was_said_to() {
-    let kvs = Endpoint::new();
+async fn an_entry_ends_when_it_was_said_to(make: Make) {
+    let kvs = Endpoint::new(make);
     let quarter = START * 1000 + 250;
     let at = START + 60;
     let rows = json!([{"key": "m", "data": "1", "ttl": 60}, {"key": "e", "data": "1", "expires": at}]);
@@ -44,10 +52,10 @@ async fn an_entry_ends_when_it_was_said_to() {
         assert_eq!(ends(&kvs, key).await, Some(end), "{key}");
         assert_eq!(kvs.get(&format!("/kv/default/{key}")).await.text(), "1", "{key}");
     }
-    kvs.clock.move_on(Duration::from_millis(59_999));
+    kvs.clock.advance(Duration::from_millis(59_999));
     assert_eq!(kvs.get("/kv/default/p").await.status, 200);
     assert_eq!(kvs.get("/kv/default/x").await.status, 404);
-    kvs.clock.move_on(Duration::from_millis(1));
+    kvs.clock.advance(Duration::from_millis(1));
     for key in ["m", "e", "t", "u", "v", "p", "x", "i", "a", "b"] {
         assert_eq!(kvs.get(&format!("/kv/default/{key}")).await.status, 404, "{key}");
     }
@@ -59,9 +67,8 @@ async fn an_entry_ends_when_it_was_said_to() {
     assert_eq!(kvs.post("/kv/default/b?op=persist", "").await.status, 404);
 }
 
-#[tokio::test]
-async fn an_end_that_is_not_understood_is_refused_and_stores_nothing() {
-    let kvs = Endpoint::new();
+async fn an_end_that_is_not_understood_is_refused_and_stores_nothing(make: Make) {
+    let kvs = Endpoint::new(make);
     let past = START.to_string();
     for question in [
         "ttl=0",
@@ -112,20 +119,18 @@ async fn an_end_that_is_not_understood_is_refused_and_stores_nothing() {
     }
 }
 
-#[tokio::test]
-async fn ends_beyond_all_time_are_taken_for_the_last_moment() {
-    let kvs = Endpoint::new();
+async fn ends_beyond_all_time_are_taken_for_the_last_moment(make: Make) {
+    let kvs = Endpoint::new(make);
     for question in ["ttl=99999999999999999999999", "ttl=18446744073709551615", "expires=18446744073709551616"] {
         assert!(matches!(kvs.put(&format!("/kv/default/a?{question}"), "1").await.status, 200 | 201), "{question}");
-        kvs.clock.move_on(Duration::from_secs(3600));
+        kvs.clock.advance(Duration::from_secs(3600));
         assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
         assert!(kvs.get("/kv/default/a?meta").await.json()["expires"].as_str().unwrap().starts_with("22"));
     }
 }
 
-#[tokio::test]
-async fn a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end() {
-    let kvs = Endpoint::new();
+async fn a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end(make: Make) {
+    let kvs = Endpoint::new(make);
     for (method, uri, kept) in [
         ("PUT", "/kv/default/a", false),
         ("POST", "/kv/default/a", false),
@@ -143,13 +148,12 @@ async fn a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end() {
     assert_eq!(ends(&kvs, "a").await, None);
 }
 
-#[tokio::test]
-async fn touch_and_persist_change_the_end_and_nothing_else() {
-    let kvs = Endpoint::new();
+async fn touch_and_persist_change_the_end_and_nothing_else(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/old?ttl=5", "1").await;
     kvs.put("/kv/default/new", "2").await;
     let before = kvs.stored("default", "old").await.unwrap();
-    kvs.clock.move_on(Duration::from_secs(3));
+    kvs.clock.advance(Duration::from_secs(3));
     let touches = [
         ("/kv/default/old?op=touch&ttl=60", Some(START * 1000 + 63_250)),
         ("/kv/default/old?op=persist", None),

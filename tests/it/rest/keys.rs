@@ -1,10 +1,18 @@
 //! Names: what a path can carry, what only `?key=` can, what neither may, and buckets that are not for clients.
 
-use super::Endpoint;
+use crate::endpoint::{Endpoint, JSON, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn a_key_is_all_that_follows_decoded_once() {
-    let kvs = Endpoint::new();
+cases! {
+    a_key_is_all_that_follows_decoded_once,
+    the_question_carries_keys_that_a_path_cannot,
+    what_is_no_key_is_refused_by_every_verb,
+    buckets_that_kvs_keeps_for_itself_are_not_there,
+    names_of_buckets_and_of_nothing,
+}
+
+async fn a_key_is_all_that_follows_decoded_once(make: Make) {
+    let kvs = Endpoint::new(make);
     let long = "k".repeat(1024);
     for (path, key) in [
         ("a", "a"),
@@ -37,9 +45,8 @@ async fn a_key_is_all_that_follows_decoded_once() {
     }
 }
 
-#[tokio::test]
-async fn the_question_carries_keys_that_a_path_cannot() {
-    let kvs = Endpoint::new();
+async fn the_question_carries_keys_that_a_path_cannot(make: Make) {
+    let kvs = Endpoint::new(make);
     let long = "k".repeat(1024);
     for (question, key) in [
         ("a//b", "a//b"),
@@ -70,9 +77,8 @@ async fn the_question_carries_keys_that_a_path_cannot() {
     }
 }
 
-#[tokio::test]
-async fn what_is_no_key_is_refused_by_every_verb() {
-    let kvs = Endpoint::new();
+async fn what_is_no_key_is_refused_by_every_verb(make: Make) {
+    let kvs = Endpoint::new(make);
     let long = "k".repeat(1025);
     let path = [
         ".",
@@ -121,10 +127,9 @@ async fn what_is_no_key_is_refused_by_every_verb() {
     assert_eq!(kvs.ask("GET", "/kv/default?count", &[], "").await.json()["count"], 0);
 }
 
-#[tokio::test]
-async fn buckets_that_kvs_keeps_for_itself_are_not_there() {
-    let kvs = Endpoint::new();
-    let json = [super::JSON];
+async fn buckets_that_kvs_keeps_for_itself_are_not_there(make: Make) {
+    let kvs = Endpoint::new(make);
+    let json = [JSON];
     for bucket in ["_kvs.throttle", "_kvs", "_kvsx", "%5Fkvs.throttle"] {
         for (method, uri, body) in [
             ("GET", format!("/kv/{bucket}"), ""),
@@ -145,9 +150,8 @@ async fn buckets_that_kvs_keeps_for_itself_are_not_there() {
     assert!(kvs.store.buckets().await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn names_of_buckets_and_of_nothing() {
-    let kvs = Endpoint::new();
+async fn names_of_buckets_and_of_nothing(make: Make) {
+    let kvs = Endpoint::new(make);
     for (uri, status) in [
         ("/kv/A.b-c_9/k", 201),
         ("/kv/%64efault/k", 201),

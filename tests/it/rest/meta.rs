@@ -4,11 +4,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Endpoint;
+use crate::endpoint::{Endpoint, NOBODY, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn an_entry_is_told_in_full() {
-    let kvs = Endpoint::new();
+cases! {
+    an_entry_is_told_in_full,
+    times_are_told_as_rfc_3339,
+    a_value_that_is_no_text_is_told_in_base64,
+    the_type_of_an_answer_does_not_hang_on_accept,
+}
+
+async fn an_entry_is_told_in_full(make: Make) {
+    let kvs = Endpoint::new(make);
     let put = kvs.ask("PUT", "/kv/default/a/%C3%A4", &[("content-type", "application/json")], "{\"x\":\"é\"}").await;
     for question in ["meta", "meta=1", "meta=true", "meta="] {
         let answer = kvs.get(&format!("/kv/default/a/%C3%A4?{question}")).await;
@@ -27,11 +34,10 @@ async fn an_entry_is_told_in_full() {
     assert_eq!(kvs.get("/kv/default/none?meta").await.status, 404);
 }
 
-#[tokio::test]
-async fn times_are_told_as_rfc_3339() {
-    let kvs = Endpoint::new();
+async fn times_are_told_as_rfc_3339(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
-    kvs.clock.move_on(Duration::from_millis(1500));
+    kvs.clock.advance(Duration::from_millis(1500));
     kvs.put("/kv/default/a?ttl=60", "2").await;
     let meta = kvs.get("/kv/default/a?meta").await.json();
     assert_eq!(meta["created"], "2026-11-20T12:00:00.25Z");
@@ -46,9 +52,8 @@ async fn times_are_told_as_rfc_3339() {
     assert_eq!(answer.tag(), "\"Fri, 20 Nov 2020 12:00:00 GMT\"");
 }
 
-#[tokio::test]
-async fn a_value_that_is_no_text_is_told_in_base64() {
-    let kvs = Endpoint::new();
+async fn a_value_that_is_no_text_is_told_in_base64(make: Make) {
+    let kvs = Endpoint::new(make);
     for (value, name, told) in [
         (&b"\xff\0"[..], "base64", "/wA="),
         (b"\0", "value", "\0"),
@@ -66,12 +71,11 @@ async fn a_value_that_is_no_text_is_told_in_base64() {
     }
 }
 
-#[tokio::test]
-async fn the_type_of_an_answer_does_not_hang_on_accept() {
-    let kvs = Endpoint::new();
+async fn the_type_of_an_answer_does_not_hang_on_accept(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for accept in ["application/json", "application/json, text/plain, */*", "text/html", "image/png", "nonsense"] {
-        let headers = [super::NOBODY, ("accept", accept)];
+        let headers = [NOBODY, ("accept", accept)];
         assert_eq!(kvs.ask("GET", "/kv/default/a", &headers, "").await.text(), "1", "{accept}");
         assert_eq!(kvs.ask("GET", "/kv/default/a?meta", &headers, "").await.json()["value"], "1", "{accept}");
     }

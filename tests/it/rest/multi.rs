@@ -4,7 +4,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Endpoint, date};
+use super::date;
+use crate::endpoint::{Endpoint, cases};
+use crate::stores::Make;
+
+cases! {
+    many_are_set_got_and_deleted,
+    a_row_may_say_type_and_end_and_what_it_replaces,
+    a_get_may_ask_for_a_date,
+    a_guarded_row_passes_if_what_it_replaces_is_not_later,
+    the_same_date_passes_once_also_within_one_request,
+    one_commit_for_all_rows,
+    a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named,
+    so_many_rows_and_bytes_and_no_more,
+}
 
 const THEN: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
 const EARLIER: &str = "Fri, 20 Nov 2026 11:59:59 GMT";
@@ -16,13 +29,12 @@ impl Endpoint {
     }
 }
 
-#[tokio::test]
-async fn many_are_set_got_and_deleted() {
+async fn many_are_set_got_and_deleted(make: Make) {
     for (set, get, delete) in [
         (("PUT", ""), ("POST", ""), ("DELETE", "")),
         (("POST", "?op=set"), ("POST", "?op=get"), ("POST", "?op=delete")),
     ] {
-        let kvs = Endpoint::new();
+        let kvs = Endpoint::new(make);
         let rows = json!([{"key": "a", "data": "1"}, {"key": "b//", "data": ""}, {"key": "ä", "data": "\u{0}é"}]);
         let inserted = json!([{"result": "inserted"}, {"result": "inserted"}, {"result": "inserted"}]);
         assert_eq!(kvs.multi(set.0, set.1, &rows).await, (200, inserted));
@@ -41,21 +53,19 @@ async fn many_are_set_got_and_deleted() {
     }
 }
 
-#[tokio::test]
-async fn a_row_may_say_type_and_end_and_what_it_replaces() {
-    let kvs = Endpoint::new();
+async fn a_row_may_say_type_and_end_and_what_it_replaces(make: Make) {
+    let kvs = Endpoint::new(make);
     let rows = json!([{"key": "a", "data": "{}", "content_type": "application/json", "ttl": 60, "modified_at": null}]);
     assert_eq!(kvs.multi("PUT", "", rows).await.0, 200);
     assert_eq!(kvs.get("/kv/default/a").await.header("content-type"), "application/json");
-    kvs.clock.move_on(Duration::from_secs(60));
+    kvs.clock.advance(Duration::from_secs(60));
     assert_eq!(kvs.get("/kv/default/a").await.status, 404);
     kvs.ask("PUT", "/kv/default/bytes", &[], vec![0xff]).await;
     assert_eq!(kvs.multi("POST", "", json!(["bytes"])).await.1, json!({"bytes": {"base64": "/w=="}}));
 }
 
-#[tokio::test]
-async fn a_get_may_ask_for_a_date() {
-    let kvs = Endpoint::new();
+async fn a_get_may_ask_for_a_date(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for (at, found) in
         [(THEN, json!({"a": "1"})), (EARLIER, json!({})), ("Friday, 20-Nov-26 12:00:00 GMT", json!({"a": "1"}))]
@@ -64,11 +74,10 @@ async fn a_get_may_ask_for_a_date() {
     }
 }
 
-#[tokio::test]
-async fn a_guarded_row_passes_if_what_it_replaces_is_not_later() {
-    let kvs = Endpoint::new();
+async fn a_guarded_row_passes_if_what_it_replaces_is_not_later(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
-    kvs.clock.move_on(Duration::from_secs(10));
+    kvs.clock.advance(Duration::from_secs(10));
     let row = |value: &str, at: &str| json!({"key": "a", "data": value, "modified_at": at});
     let rows = json!([row("1", EARLIER), {"key": "b", "data": "1"}, {"key": "c", "data": "1", "modified_at": EARLIER}]);
     let results = json!([{"result": "rejected"}, {"result": "inserted"}, {"result": "inserted"}]);
@@ -83,9 +92,8 @@ async fn a_guarded_row_passes_if_what_it_replaces_is_not_later() {
     assert!(after.last_modified() > before.last_modified(), "a whole second later");
 }
 
-#[tokio::test]
-async fn the_same_date_passes_once_also_within_one_request() {
-    let kvs = Endpoint::new();
+async fn the_same_date_passes_once_also_within_one_request(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
     // The clock stands still: what replaces the entry ends up in the next second.
     let row = |value: &str| json!({"key": "a", "data": value, "modified_at": THEN});
@@ -93,16 +101,15 @@ async fn the_same_date_passes_once_also_within_one_request() {
     assert_eq!(kvs.multi("PUT", "", json!([row("1"), row("2")])).await.1, results);
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
     // Nor does a row without a guard open the way for one with it.
-    kvs.clock.move_on(Duration::from_secs(10));
+    kvs.clock.advance(Duration::from_secs(10));
     let since = date(kvs.stored("default", "a").await.unwrap().last_modified());
     let rows = json!([{"key": "a", "data": "3"}, {"key": "a", "data": "4", "modified_at": since}]);
     assert_eq!(kvs.multi("PUT", "", rows).await.1, results);
     assert_eq!(kvs.get("/kv/default/a").await.text(), "3");
 }
 
-#[tokio::test]
-async fn one_commit_for_all_rows() {
-    let kvs = Endpoint::new();
+async fn one_commit_for_all_rows(make: Make) {
+    let kvs = Endpoint::new(make);
     let rows = json!([{"key": "a", "data": "1"}, {"key": "b", "data": "2"}, {"key": "a", "data": "3"}]);
     let results = json!([{"result": "inserted"}, {"result": "inserted"}, {"result": "updated"}]);
     assert_eq!(kvs.multi("PUT", "", rows).await.1, results);
@@ -110,9 +117,8 @@ async fn one_commit_for_all_rows() {
     assert!(kvs.stored("default", "a").await.unwrap().revision > kvs.stored("default", "b").await.unwrap().revision);
 }
 
-#[tokio::test]
-async fn a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named() {
-    let kvs = Endpoint::new();
+async fn a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
     let bad_sets = [
         "1",
@@ -165,9 +171,8 @@ async fn a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named() {
     assert_eq!(kvs.ask("GET", "/kv/default?count", &[], "").await.json()["count"], 1);
 }
 
-#[tokio::test]
-async fn so_many_rows_and_bytes_and_no_more() {
-    let kvs = Endpoint::new();
+async fn so_many_rows_and_bytes_and_no_more(make: Make) {
+    let kvs = Endpoint::new(make);
     let rows = |n: usize| json!((0..n).map(|n| json!({"key": format!("{n}"), "data": ""})).collect::<Vec<_>>());
     assert_eq!(kvs.multi("PUT", "", rows(10_001)).await.0, 413);
     assert_eq!(kvs.stored("default", "0").await, None);

@@ -1,10 +1,17 @@
 //! `?return=old`: what a write replaced, for who may read it.
 
-use super::Endpoint;
+use crate::endpoint::{Endpoint, JSON, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn every_write_tells_what_it_replaced() {
-    let kvs = Endpoint::new();
+cases! {
+    every_write_tells_what_it_replaced,
+    an_old_value_is_as_harmless_as_one_that_is_read,
+    a_write_that_is_refused_tells_nothing_and_does_nothing,
+    who_may_not_read_gets_nothing,
+}
+
+async fn every_write_tells_what_it_replaced(make: Make) {
+    let kvs = Endpoint::new(make);
     for (method, op, body, missing, after) in [
         ("PUT", "", "2", 204, Some("2")),
         ("POST", "", "2", 204, Some("2")),
@@ -30,9 +37,8 @@ async fn every_write_tells_what_it_replaced() {
     }
 }
 
-#[tokio::test]
-async fn an_old_value_is_as_harmless_as_one_that_is_read() {
-    let kvs = Endpoint::new();
+async fn an_old_value_is_as_harmless_as_one_that_is_read(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/a", &[("content-type", "text/html")], "<script>").await;
     let answer = kvs.ask("DELETE", "/kv/default/a?return=old", &[], "").await;
     assert_eq!(answer.header("content-type"), "application/octet-stream");
@@ -42,9 +48,8 @@ async fn an_old_value_is_as_harmless_as_one_that_is_read() {
     assert_eq!(kvs.put("/kv/default/a?return=old", "x").await.body, &b"\0\xff"[..]);
 }
 
-#[tokio::test]
-async fn a_write_that_is_refused_tells_nothing_and_does_nothing() {
-    let kvs = Endpoint::new();
+async fn a_write_that_is_refused_tells_nothing_and_does_nothing(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for (question, name, value, status) in [
         ("return=old", "if-match", "\"zzz\"", 412),
@@ -64,9 +69,8 @@ async fn a_write_that_is_refused_tells_nothing_and_does_nothing() {
     }
 }
 
-#[tokio::test]
-async fn who_may_not_read_gets_nothing() {
-    let kvs = Endpoint::new();
+async fn who_may_not_read_gets_nothing(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/secret/a", "hidden").await;
     let writer = [("x-kvs-auth", "writer")];
     for (method, question) in [
@@ -89,11 +93,11 @@ async fn who_may_not_read_gets_nothing() {
         r#"{"checks":[{"key":"a","value":"x"}],"ops":[]}"#,
         r#"{"checks":[{"key":"a","absent":true}],"ops":[{"op":"delete","key":"a"}]}"#,
     ] {
-        let answer = kvs.ask("POST", "/txn/secret", &[writer[0], super::JSON], body).await;
+        let answer = kvs.ask("POST", "/txn/secret", &[writer[0], JSON], body).await;
         assert_eq!(answer.status, 403, "{body}");
         assert!(!answer.text().contains("hidden"));
     }
-    assert_eq!(kvs.ask("POST", "/multi/secret", &[writer[0], super::JSON], r#"["a"]"#).await.status, 403);
+    assert_eq!(kvs.ask("POST", "/multi/secret", &[writer[0], JSON], r#"["a"]"#).await.status, 403);
     let answer = kvs.ask("POST", "/kv/secret/a?op=incr", &writer, "").await;
     assert!(answer.status == 400 && !answer.text().contains("hidden"), "{}", answer.text());
     assert_eq!(kvs.ask("PUT", "/kv/secret/a", &writer, "2").await.status, 200);

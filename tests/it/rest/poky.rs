@@ -4,7 +4,21 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Endpoint, Headers, NOBODY};
+use crate::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
+use crate::stores::Make;
+
+cases! {
+    a_missing_key_has_no_body_and_fails_every_demand_for_presence,
+    a_read_takes_if_match_as_a_date_quoted_or_bare,
+    a_write_is_accepted_if_it_is_not_older,
+    posts_bytes_and_deletions,
+    guards_beside_the_date,
+    a_write_without_a_date_leaves_it_whatever_the_write,
+    results_of_many_are_those_of_one_by_one,
+    bodies_of_the_shape_of_poky_s_examples_load,
+    a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date,
+    a_check_that_fails_goes_before_an_operation_that_cannot_be_done,
+}
 
 const KEY: &str = "/kv/poky/set-me";
 const MONDAY: &str = "Mon, 16 Nov 2026 08:00:00 GMT";
@@ -21,9 +35,8 @@ fn quoted(date: &str) -> String {
     format!("\"{date}\"")
 }
 
-#[tokio::test]
-async fn a_missing_key_has_no_body_and_fails_every_demand_for_presence() {
-    let kvs = Endpoint::new();
+async fn a_missing_key_has_no_body_and_fails_every_demand_for_presence(make: Make) {
+    let kvs = Endpoint::new(make);
     let cases: [(&str, Headers<'_>, u16); 7] = [
         ("GET", &[NOBODY], 404),
         ("GET", &[("if-match", "*")], 412),
@@ -40,9 +53,8 @@ async fn a_missing_key_has_no_body_and_fails_every_demand_for_presence() {
     assert_eq!(kvs.stored("poky", "set-me").await, None);
 }
 
-#[tokio::test]
-async fn a_read_takes_if_match_as_a_date_quoted_or_bare() {
-    let kvs = Endpoint::new();
+async fn a_read_takes_if_match_as_a_date_quoted_or_bare(make: Make) {
+    let kvs = Endpoint::new(make);
     assert_eq!(kvs.put_at(KEY, TUESDAY, "with-a-value").await, 200);
     let answer = kvs.get(KEY).await;
     assert_eq!((answer.status, answer.text(), answer.tag()), (200, "with-a-value", quoted(TUESDAY).as_str()));
@@ -85,9 +97,8 @@ async fn a_read_takes_if_match_as_a_date_quoted_or_bare() {
     }
 }
 
-#[tokio::test]
-async fn a_write_is_accepted_if_it_is_not_older() {
-    let kvs = Endpoint::new();
+async fn a_write_is_accepted_if_it_is_not_older(make: Make) {
+    let kvs = Endpoint::new(make);
     for (date, value, status, stands, at) in [
         (Some(TUESDAY), "1", 200, "1", TUESDAY),
         (Some(MONDAY), "2", 412, "1", TUESDAY),
@@ -113,9 +124,8 @@ async fn a_write_is_accepted_if_it_is_not_older() {
     }
 }
 
-#[tokio::test]
-async fn posts_bytes_and_deletions() {
-    let kvs = Endpoint::new();
+async fn posts_bytes_and_deletions(make: Make) {
+    let kvs = Endpoint::new(make);
     for value in ["with-a-value", "點心與茶", ""] {
         for method in ["PUT", "POST"] {
             let answer = kvs.ask(method, "/kv/poky/multi-byte", &[], value).await;
@@ -123,7 +133,7 @@ async fn posts_bytes_and_deletions() {
             assert_eq!(kvs.get("/kv/poky/multi-byte").await.text(), value);
         }
     }
-    kvs.clock.move_on(Duration::from_secs(90));
+    kvs.clock.advance(Duration::from_secs(90));
     let first = kvs.get("/kv/poky/multi-byte").await.tag().to_owned();
     assert_eq!(first, "\"Fri, 20 Nov 2026 12:00:00 GMT\"", "without any date that of the first commit stays");
     assert_eq!(kvs.post("/kv/poky/multi-byte", "x").await.status, 200);
@@ -139,9 +149,8 @@ async fn posts_bytes_and_deletions() {
     }
 }
 
-#[tokio::test]
-async fn guards_beside_the_date() {
-    let kvs = Endpoint::new();
+async fn guards_beside_the_date(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put_at(KEY, TUESDAY, "1").await;
     let cases: [(&str, Headers<'_>, u16); 14] = [
         ("PUT", &[("if-match", MONDAY)], 412),
@@ -170,9 +179,8 @@ async fn guards_beside_the_date() {
     assert_eq!(kvs.ask("DELETE", KEY, &[("if-unmodified-since", TUESDAY)], "").await.status, 200);
 }
 
-#[tokio::test]
-async fn a_write_without_a_date_leaves_it_whatever_the_write() {
-    let kvs = Endpoint::new();
+async fn a_write_without_a_date_leaves_it_whatever_the_write(make: Make) {
+    let kvs = Endpoint::new(make);
     for (method, uri, body) in [
         ("POST", "/kv/poky/a?op=incr", ""),
         ("POST", "/kv/poky/a?op=incr&ttl=60", ""),
@@ -187,7 +195,7 @@ async fn a_write_without_a_date_leaves_it_whatever_the_write() {
         ("POST", "/txn/poky", r#"{"checks":[{"key":"a","value":"1"}],"ops":[{"op":"set","key":"a","value":"2"}]}"#),
     ] {
         assert_eq!(kvs.put_at("/kv/poky/a", TOMORROW, "1").await, 200);
-        let headers = if uri.starts_with("/kv") { vec![] } else { vec![super::JSON] };
+        let headers = if uri.starts_with("/kv") { vec![] } else { vec![JSON] };
         let answer = kvs.ask(method, uri, &headers, body).await;
         assert_eq!(answer.status, 200, "{uri} {body} {:?}", answer.body);
         assert_eq!(kvs.get("/kv/poky/a").await.header("last-modified"), TOMORROW, "{uri} {body}");
@@ -199,9 +207,8 @@ async fn a_write_without_a_date_leaves_it_whatever_the_write() {
     assert_eq!(kvs.get("/kv/poky/a").await.tag(), quoted(TOMORROW), "the guard is the new date");
 }
 
-#[tokio::test]
-async fn results_of_many_are_those_of_one_by_one() {
-    let kvs = Endpoint::new();
+async fn results_of_many_are_those_of_one_by_one(make: Make) {
+    let kvs = Endpoint::new(make);
     let set = async |rows: serde_json::Value| kvs.json("PUT", "/multi/poky", rows).await.json();
     let row = |value: &str| json!([{"key": "key", "data": value}]);
     assert_eq!(set(row("1")).await, json!([{"result": "inserted"}]));
@@ -225,9 +232,8 @@ async fn results_of_many_are_those_of_one_by_one() {
     }
 }
 
-#[tokio::test]
-async fn bodies_of_the_shape_of_poky_s_examples_load() {
-    let kvs = Endpoint::new();
+async fn bodies_of_the_shape_of_poky_s_examples_load(make: Make) {
+    let kvs = Endpoint::new(make);
     let body = |name: &str| std::fs::read_to_string(format!("tests/data/poky/{name}.json")).unwrap();
     let answer = kvs.json("PUT", "/multi/poky", body("set")).await;
     assert_eq!(answer.json(), json!([{"result": "inserted"}, {"result": "inserted"}, {"result": "inserted"}]));
@@ -251,18 +257,16 @@ async fn bodies_of_the_shape_of_poky_s_examples_load() {
     assert_eq!(found, json!({"7.2041.card": "7.2041.card", "7.2043.card": "7.2043.card"}));
 }
 
-#[tokio::test]
-async fn a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date() {
-    let kvs = Endpoint::new();
+async fn a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put_at("/kv/poky/a", MONDAY, "1").await;
     let ops = json!([{"op": "delete", "key": "a"}, {"op": "set", "key": "a", "value": "2"}]);
     assert_eq!(kvs.json("POST", "/txn/poky", json!({ "ops": ops })).await.status, 200);
     assert_eq!(kvs.get("/kv/poky/a").await.header("last-modified"), "Fri, 20 Nov 2026 12:00:00 GMT");
 }
 
-#[tokio::test]
-async fn a_check_that_fails_goes_before_an_operation_that_cannot_be_done() {
-    let kvs = Endpoint::new();
+async fn a_check_that_fails_goes_before_an_operation_that_cannot_be_done(make: Make) {
+    let kvs = Endpoint::new(make);
     for bucket in ["poky", "small"] {
         kvs.put(&format!("/kv/{bucket}/a"), "text").await;
         let txn = json!({"checks": [{"key": "a", "absent": true}], "ops": [{"op": "incr", "key": "a"}]});

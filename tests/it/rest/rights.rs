@@ -1,9 +1,18 @@
 //! Who may do what over REST: secrets, rights, buckets, and who guesses.
 
 use axum::body::Body;
-use kvs::service::{Access, Settings, router};
+use kvs::service::{Access, Settings};
 
-use super::{Endpoint, HandClock, Headers, JSON, settings};
+use crate::endpoint::{Endpoint, Headers, JSON, cases};
+use crate::stores::Make;
+
+cases! {
+    what_each_secret_may,
+    who_may_not_learns_nothing_of_what_is_there,
+    a_secret_comes_in_a_header_and_never_in_an_address,
+    wrong_secrets_are_counted_over_all_resources,
+    without_a_secret_configured_nothing_is_written,
+}
 
 const NONE: &str = "";
 /// Who reads buckets that are closed but writes nothing, who writes but does not read, who may do both in `other` only.
@@ -17,9 +26,8 @@ async fn statuses(kvs: &Endpoint, method: &str, uri: &str, body: &'static str) -
     statuses
 }
 
-#[tokio::test]
-async fn what_each_secret_may() {
-    let kvs = Endpoint::new();
+async fn what_each_secret_may(make: Make) {
+    let kvs = Endpoint::new(make);
     for bucket in ["default", "secret", "listed", "other"] {
         kvs.put(&format!("/kv/{bucket}/a"), "1").await;
     }
@@ -65,9 +73,8 @@ async fn what_each_secret_may() {
     }
 }
 
-#[tokio::test]
-async fn who_may_not_learns_nothing_of_what_is_there() {
-    let kvs = Endpoint::new();
+async fn who_may_not_learns_nothing_of_what_is_there(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/secret/a", "1").await;
     for who in [NONE, "writer", "elsewhere"] {
         for question in ["", "?meta", "?wait=20&seen=none"] {
@@ -84,9 +91,8 @@ async fn who_may_not_learns_nothing_of_what_is_there() {
     assert!(!kvs.get("/kv/default/a").await.header("cache-control").contains("private"));
 }
 
-#[tokio::test]
-async fn a_secret_comes_in_a_header_and_never_in_an_address() {
-    let kvs = Endpoint::new();
+async fn a_secret_comes_in_a_header_and_never_in_an_address(make: Make) {
+    let kvs = Endpoint::new(make);
     let good: [Headers<'_>; 3] = [
         &[("x-kvs-auth", ""), ("authorization", "Bearer s3cret")],
         &[("x-kvs-auth", ""), ("authorization", "Basic YW55OnMzY3JldA==")],
@@ -113,9 +119,8 @@ async fn a_secret_comes_in_a_header_and_never_in_an_address() {
     );
 }
 
-#[tokio::test]
-async fn wrong_secrets_are_counted_over_all_resources() {
-    let kvs = Endpoint::new();
+async fn wrong_secrets_are_counted_over_all_resources(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let wrong = [("x-kvs-auth", "wrong"), JSON];
     let asks = [
@@ -138,12 +143,8 @@ async fn wrong_secrets_are_counted_over_all_resources() {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1", "an open read is not slowed");
 }
 
-#[tokio::test]
-async fn without_a_secret_configured_nothing_is_written() {
-    let clock: std::sync::Arc<dyn kvs::model::Clock> = std::sync::Arc::new(HandClock::new());
-    let mut kvs = Endpoint::new();
-    let off = Settings { access: Access::none(), ..settings(clock) };
-    kvs.app = router(std::sync::Arc::clone(&kvs.store), off);
+async fn without_a_secret_configured_nothing_is_written(make: Make) {
+    let kvs = Endpoint::with(make, |s| Settings { access: Access::none(), ..s });
     for (method, uri) in [
         ("PUT", "/kv/default/a"),
         ("POST", "/kv/default/a?op=incr"),

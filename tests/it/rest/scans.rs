@@ -5,8 +5,23 @@ use std::collections::BTreeSet;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::Endpoint;
-use super::races::{at_once, on_each_store};
+use super::races::at_once;
+use crate::endpoint::{Endpoint, NOBODY, cases};
+use crate::stores::Make;
+
+cases! {
+    every_part_of_a_bucket_is_what_a_model_says,
+    flags_limits_and_formats,
+    a_page_holds_a_hundred_unless_more_are_asked_for,
+    a_page_that_is_the_same_is_not_sent_again,
+    a_prefix_is_deleted_as_a_whole,
+    a_prefix_of_many_pages_is_deleted_to_its_end,
+}
+
+cases! { on threads:
+    who_walks_a_bucket_that_others_write_sees_each_key_that_stays_once,
+    each_key_is_counted_by_one_of_those_who_delete_it,
+}
 
 /// In the order of their bytes: capital before small, one byte before two, these before three and four.
 const KEYS: [&str; 14] = [" ", "A", "a", "a b", "a,b", "a/", "a/b", "a//c", "ab", "b", "ä", "ä\u{10ffff}", "€", "🙂"];
@@ -15,8 +30,8 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-async fn filled() -> Endpoint {
-    let kvs = Endpoint::new();
+async fn filled(make: Make) -> Endpoint {
+    let kvs = Endpoint::new(make);
     let rows: Vec<_> = KEYS.iter().rev().map(|key| json!({"key": key, "data": format!("of {key}")})).collect();
     assert_eq!(kvs.json("PUT", "/multi/listed", json!(rows)).await.status, 200);
     kvs
@@ -27,10 +42,10 @@ fn texts(keys: &serde_json::Value) -> Vec<String> {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
@@ -90,9 +105,8 @@ impl Asked {
     }
 }
 
-#[tokio::test]
-async fn every_part_of_a_bucket_is_what_a_model_says() {
-    let kvs = filled().await;
+async fn every_part_of_a_bucket_is_what_a_model_says(make: Make) {
+    let kvs = filled(make).await;
     let mut dice = Dice(7);
     for _ in 0..1500 {
         let asked = Asked::thrown(&mut dice);
@@ -115,9 +129,8 @@ async fn every_part_of_a_bucket_is_what_a_model_says() {
     }
 }
 
-#[tokio::test]
-async fn flags_limits_and_formats() {
-    let kvs = filled().await;
+async fn flags_limits_and_formats(make: Make) {
+    let kvs = filled(make).await;
     for (question, status) in [
         ("limit=1000", 200),
         ("limit=1001", 400),
@@ -159,9 +172,8 @@ async fn flags_limits_and_formats() {
     assert_eq!((empty.status, empty.json()), (200, json!({"entries": [], "cursor": null})));
 }
 
-#[tokio::test]
-async fn a_page_holds_a_hundred_unless_more_are_asked_for() {
-    let kvs = Endpoint::new();
+async fn a_page_holds_a_hundred_unless_more_are_asked_for(make: Make) {
+    let kvs = Endpoint::new(make);
     let rows: Vec<_> = (0..1001).map(|n| json!({"key": format!("{n:04}"), "data": ""})).collect();
     kvs.json("PUT", "/multi/listed", json!(rows)).await;
     for (question, length, cursor) in [("", 100, "0099"), ("&limit=1000", 1000, "0999"), ("&reverse", 100, "0901")] {
@@ -171,13 +183,12 @@ async fn a_page_holds_a_hundred_unless_more_are_asked_for() {
     assert_eq!(kvs.get("/kv/listed?count").await.json(), json!({"count": 1001}));
 }
 
-#[tokio::test]
-async fn a_page_that_is_the_same_is_not_sent_again() {
-    let kvs = filled().await;
+async fn a_page_that_is_the_same_is_not_sent_again(make: Make) {
+    let kvs = filled(make).await;
     for question in ["", "?keys", "?count", "?format=text", "?prefix=a"] {
         let uri = format!("/kv/listed{question}");
         let tag = kvs.get(&uri).await.tag().to_owned();
-        let same = [super::NOBODY, ("if-none-match", tag.as_str())];
+        let same = [NOBODY, ("if-none-match", tag.as_str())];
         let answer = kvs.ask("GET", &uri, &same, "").await;
         assert_eq!((answer.status, answer.tag()), (304, tag.as_str()), "{uri}");
         kvs.put("/kv/listed/a0", "1").await;
@@ -186,47 +197,43 @@ async fn a_page_that_is_the_same_is_not_sent_again() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn who_walks_a_bucket_that_others_write_sees_each_key_that_stays_once() {
-    on_each_store(async |kvs| {
-        let stay: BTreeSet<String> = (0..120).map(|n| format!("{n:03}.stays")).collect();
-        let rows: Vec<_> = stay.iter().map(|key| json!({"key": key, "data": "1"})).collect();
-        kvs.json("PUT", "/multi/listed", json!(rows)).await;
-        let seen = at_once(8, |n| {
-            let kvs = kvs.clone();
-            async move {
-                let mut walked = vec![];
-                if n < 4 {
-                    for round in 0..30 {
-                        let uri = format!("/kv/listed/{:03}.goes{n}", (round * 37 + n * 11) % 120);
-                        kvs.put(&uri, "1").await;
-                        kvs.delete(&uri).await;
-                    }
-                    return walked;
+async fn who_walks_a_bucket_that_others_write_sees_each_key_that_stays_once(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
+    let stay: BTreeSet<String> = (0..120).map(|n| format!("{n:03}.stays")).collect();
+    let rows: Vec<_> = stay.iter().map(|key| json!({"key": key, "data": "1"})).collect();
+    kvs.json("PUT", "/multi/listed", json!(rows)).await;
+    let seen = at_once(8, |n| {
+        let kvs = kvs.clone();
+        async move {
+            let mut walked = vec![];
+            if n < 4 {
+                for round in 0..30 {
+                    let uri = format!("/kv/listed/{:03}.goes{n}", (round * 37 + n * 11) % 120);
+                    kvs.put(&uri, "1").await;
+                    kvs.delete(&uri).await;
                 }
-                let reverse = if n % 2 == 0 { "&reverse" } else { "" };
-                let mut uri = format!("/kv/listed?keys&limit=7{reverse}");
-                loop {
-                    let page = kvs.get(&uri).await.json();
-                    walked.extend(texts(&page["keys"]));
-                    let Some(cursor) = page["cursor"].as_str() else { return walked };
-                    uri = format!("/kv/listed?keys&limit=7{reverse}&after={}", encoded(cursor));
-                }
+                return walked;
             }
-        });
-        for walked in seen.await.into_iter().filter(|walked| !walked.is_empty()) {
-            let stayed: Vec<_> = walked.iter().filter(|key| key.ends_with("stays")).cloned().collect();
-            assert_eq!(stayed.len(), stay.len(), "each once");
-            assert_eq!(stayed.into_iter().collect::<BTreeSet<_>>(), stay);
-            assert!(walked.is_sorted() || walked.iter().rev().is_sorted());
+            let reverse = if n % 2 == 0 { "&reverse" } else { "" };
+            let mut uri = format!("/kv/listed?keys&limit=7{reverse}");
+            loop {
+                let page = kvs.get(&uri).await.json();
+                walked.extend(texts(&page["keys"]));
+                let Some(cursor) = page["cursor"].as_str() else { return walked };
+                uri = format!("/kv/listed?keys&limit=7{reverse}&after={}", encoded(cursor));
+            }
         }
-    })
-    .await;
+    });
+    for walked in seen.await.into_iter().filter(|walked| !walked.is_empty()) {
+        let stayed: Vec<_> = walked.iter().filter(|key| key.ends_with("stays")).cloned().collect();
+        assert_eq!(stayed.len(), stay.len(), "each once");
+        assert_eq!(stayed.into_iter().collect::<BTreeSet<_>>(), stay);
+        assert!(walked.is_sorted() || walked.iter().rev().is_sorted());
+    }
 }
 
-#[tokio::test]
-async fn a_prefix_is_deleted_as_a_whole() {
-    let kvs = filled().await;
+async fn a_prefix_is_deleted_as_a_whole(make: Make) {
+    let kvs = filled(make).await;
     let uri = "/kv/listed";
     assert_eq!(kvs.delete(uri).await.status, 400);
     assert_eq!(kvs.delete("/kv/listed?prefix=%zz").await.status, 400);
@@ -242,23 +249,19 @@ async fn a_prefix_is_deleted_as_a_whole() {
     assert_eq!(kvs.get("/kv/other/a").await.status, 200, "another bucket is left alone");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_key_is_counted_by_one_of_those_who_delete_it() {
-    on_each_store(async |kvs| {
-        let rows: Vec<_> = (0..500).map(|n| json!({"key": format!("p/{n}"), "data": "1"})).collect();
-        kvs.json("PUT", "/multi/default", json!(rows)).await;
-        let counts = at_once(6, |_| {
-            let kvs = kvs.clone();
-            async move { kvs.delete("/kv/default?prefix=p/").await.json()["deleted"].as_u64().unwrap() }
-        });
-        assert_eq!(counts.await.into_iter().sum::<u64>(), 500);
-    })
-    .await;
+async fn each_key_is_counted_by_one_of_those_who_delete_it(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
+    let rows: Vec<_> = (0..500).map(|n| json!({"key": format!("p/{n}"), "data": "1"})).collect();
+    kvs.json("PUT", "/multi/default", json!(rows)).await;
+    let counts = at_once(6, |_| {
+        let kvs = kvs.clone();
+        async move { kvs.delete("/kv/default?prefix=p/").await.json()["deleted"].as_u64().unwrap() }
+    });
+    assert_eq!(counts.await.into_iter().sum::<u64>(), 500);
 }
 
-#[tokio::test]
-async fn a_prefix_of_many_pages_is_deleted_to_its_end() {
-    let kvs = Endpoint::new();
+async fn a_prefix_of_many_pages_is_deleted_to_its_end(make: Make) {
+    let kvs = Endpoint::new(make);
     for part in 0..3 {
         let rows: Vec<_> = (0..7000).map(|n| json!({"key": format!("p{part}{n}"), "data": ""})).collect();
         kvs.json("PUT", "/multi/listed", json!(rows)).await;

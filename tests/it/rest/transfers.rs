@@ -6,8 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use tokio::sync::Barrier;
 
-use super::Endpoint;
-use super::races::{at_once, on_each_store};
+use super::races::at_once;
+use crate::endpoint::{Endpoint, cases};
+use crate::stores::Make;
+
+cases! { on threads:
+    transfers_keep_the_total_and_nobody_sees_half,
+}
 
 const ACCOUNTS: usize = 5;
 const EACH: i64 = 100;
@@ -50,47 +55,44 @@ async fn transfer(kvs: &Endpoint, (from, to): (usize, usize), by_check: bool) ->
     answer.status == 200
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn transfers_keep_the_total_and_nobody_sees_half() {
-    on_each_store(async |kvs| {
-        for n in 0..ACCOUNTS {
-            kvs.put(&format!("/kv/default/account{n}"), EACH.to_string()).await;
-        }
-        let due = EACH * i64::try_from(ACCOUNTS).unwrap();
-        let done = Arc::new(AtomicBool::new(false));
-        let start = Arc::new(Barrier::new(4 + 8));
-        let readers = (0..4).map(|n| {
-            let (kvs, done, start) = (kvs.clone(), Arc::clone(&done), Arc::clone(&start));
-            tokio::spawn(async move {
-                start.wait().await;
-                while !done.load(Ordering::SeqCst) {
-                    assert_eq!(added_up(&kvs, n % 2 == 0).await, due);
-                    // A store in memory never waits, and would leave no thread to those who write.
-                    tokio::task::yield_now().await;
-                }
-            })
-        });
-        let readers: Vec<_> = readers.collect();
-        let moved = at_once(8, |n| {
-            let (kvs, start) = (kvs.clone(), Arc::clone(&start));
-            async move {
-                start.wait().await;
-                let mut moved = 0;
-                for round in 0..25 {
-                    let from = (n + round) % ACCOUNTS;
-                    let to = (from + 1 + round % (ACCOUNTS - 1)) % ACCOUNTS;
-                    moved += usize::from(transfer(&kvs, (from, to), n % 2 == 0).await);
-                }
-                moved
+async fn transfers_keep_the_total_and_nobody_sees_half(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
+    for n in 0..ACCOUNTS {
+        kvs.put(&format!("/kv/default/account{n}"), EACH.to_string()).await;
+    }
+    let due = EACH * i64::try_from(ACCOUNTS).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let start = Arc::new(Barrier::new(4 + 8));
+    let readers = (0..4).map(|n| {
+        let (kvs, done, start) = (kvs.clone(), Arc::clone(&done), Arc::clone(&start));
+        tokio::spawn(async move {
+            start.wait().await;
+            while !done.load(Ordering::SeqCst) {
+                assert_eq!(added_up(&kvs, n % 2 == 0).await, due);
+                // A store in memory never waits, and would leave no thread to those who write.
+                tokio::task::yield_now().await;
             }
-        });
-        let moved: usize = moved.await.into_iter().sum();
-        done.store(true, Ordering::SeqCst);
-        for reader in readers {
-            reader.await.unwrap();
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    let moved = at_once(8, |n| {
+        let (kvs, start) = (kvs.clone(), Arc::clone(&start));
+        async move {
+            start.wait().await;
+            let mut moved = 0;
+            for round in 0..25 {
+                let from = (n + round) % ACCOUNTS;
+                let to = (from + 1 + round % (ACCOUNTS - 1)) % ACCOUNTS;
+                moved += usize::from(transfer(&kvs, (from, to), n % 2 == 0).await);
+            }
+            moved
         }
-        assert!(moved >= 4 * 25, "{moved}");
-        assert_eq!(added_up(&kvs, true).await, due);
-    })
-    .await;
+    });
+    let moved: usize = moved.await.into_iter().sum();
+    done.store(true, Ordering::SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert!(moved >= 4 * 25, "{moved}");
+    assert_eq!(added_up(&kvs, true).await, due);
 }

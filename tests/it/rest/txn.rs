@@ -2,7 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::Endpoint;
+use crate::endpoint::{Endpoint, cases};
+use crate::stores::Make;
+
+cases! {
+    every_operation_tells_what_it_did,
+    the_first_check_that_fails_is_told_with_what_stood_there,
+    an_operation_that_cannot_be_done_undoes_the_others,
+    what_is_not_understood_is_named_and_nothing_is_done,
+    a_thousand_operations_and_no_more,
+    a_thousand_checks_and_no_more,
+    what_a_transaction_gets_is_bounded,
+}
 
 impl Endpoint {
     async fn txn(&self, checks: Value, ops: Value) -> (u16, Value) {
@@ -15,9 +26,8 @@ impl Endpoint {
     }
 }
 
-#[tokio::test]
-async fn every_operation_tells_what_it_did() {
-    let kvs = Endpoint::new();
+async fn every_operation_tells_what_it_did(make: Make) {
+    let kvs = Endpoint::new(make);
     let ops = json!([
         {"op": "get", "key": "a"},
         {"op": "set", "key": "a", "value": "1", "type": "application/json", "ttl": 60},
@@ -58,9 +68,8 @@ async fn every_operation_tells_what_it_did() {
     assert_eq!((status, &told["results"]), (200, &json!([])));
 }
 
-#[tokio::test]
-async fn the_first_check_that_fails_is_told_with_what_stood_there() {
-    let kvs = Endpoint::new();
+async fn the_first_check_that_fails_is_told_with_what_stood_there(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let revision = kvs.revision("a").await;
     let good = json!([{"key": "a", "revision": revision}, {"key": "a", "revision": kvs.get("/kv/default/a").await.tag()},
@@ -94,9 +103,8 @@ async fn the_first_check_that_fails_is_told_with_what_stood_there() {
     assert_eq!(status, 200);
 }
 
-#[tokio::test]
-async fn an_operation_that_cannot_be_done_undoes_the_others() {
-    let kvs = Endpoint::new();
+async fn an_operation_that_cannot_be_done_undoes_the_others(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/text", "abc").await;
     kvs.put("/kv/default/most", i64::MAX.to_string()).await;
     let large = "x".repeat(kvs::store::Limits::default().value);
@@ -113,35 +121,36 @@ async fn an_operation_that_cannot_be_done_undoes_the_others() {
     assert_eq!(kvs.get("/kv/default/text").await.text(), "abc");
 }
 
-#[tokio::test]
-async fn what_is_not_understood_is_named_and_nothing_is_done() {
-    let kvs = Endpoint::new();
-    let bad_ops = [
-        "1",
-        "null",
-        "[]",
-        r#"["get","a"]"#,
-        "{}",
-        r#"{"key":"a"}"#,
-        r#"{"op":"set","key":"a"}"#,
-        r#"{"op":"set","value":"1"}"#,
-        r#"{"op":"set","key":"a","value":1}"#,
-        r#"{"op":"set","key":"a","value":"1","base64":"MQ=="}"#,
-        r#"{"op":"set","key":"a","base64":"?"}"#,
-        r#"{"op":"set","key":"..","value":"1"}"#,
-        r#"{"op":"set","key":"a","value":"1","type":"png"}"#,
-        r#"{"op":"set","key":"a","value":"1","tll":5}"#,
-        r#"{"op":"SET","key":"a","value":"1"}"#,
-        r#"{"op":"drop","key":"a"}"#,
-        r#"{"op":"incr","key":"a","by":"1"}"#,
-        r#"{"op":"incr","key":"a","by":9223372036854775808}"#,
-        r#"{"op":"append","key":"a"}"#,
-        r#"{"op":"touch","key":"a"}"#,
-        r#"{"op":"persist","key":"a","ttl":5}"#,
-        r#"{"op":"get","key":"a","key":"b"}"#,
-        r#"{"op":"delete","op":"get","key":"a"}"#,
-    ];
-    for bad in bad_ops {
+/// Operations that say too little, too much, or nothing that is known.
+const BAD_OPS: [&str; 23] = [
+    "1",
+    "null",
+    "[]",
+    r#"["get","a"]"#,
+    "{}",
+    r#"{"key":"a"}"#,
+    r#"{"op":"set","key":"a"}"#,
+    r#"{"op":"set","value":"1"}"#,
+    r#"{"op":"set","key":"a","value":1}"#,
+    r#"{"op":"set","key":"a","value":"1","base64":"MQ=="}"#,
+    r#"{"op":"set","key":"a","base64":"?"}"#,
+    r#"{"op":"set","key":"..","value":"1"}"#,
+    r#"{"op":"set","key":"a","value":"1","type":"png"}"#,
+    r#"{"op":"set","key":"a","value":"1","tll":5}"#,
+    r#"{"op":"SET","key":"a","value":"1"}"#,
+    r#"{"op":"drop","key":"a"}"#,
+    r#"{"op":"incr","key":"a","by":"1"}"#,
+    r#"{"op":"incr","key":"a","by":9223372036854775808}"#,
+    r#"{"op":"append","key":"a"}"#,
+    r#"{"op":"touch","key":"a"}"#,
+    r#"{"op":"persist","key":"a","ttl":5}"#,
+    r#"{"op":"get","key":"a","key":"b"}"#,
+    r#"{"op":"delete","op":"get","key":"a"}"#,
+];
+
+async fn what_is_not_understood_is_named_and_nothing_is_done(make: Make) {
+    let kvs = Endpoint::new(make);
+    for bad in BAD_OPS {
         let ops = format!(r#"{{"ops":[{{"op":"set","key":"b","value":"1"}},{bad}]}}"#);
         let answer = kvs.json("POST", "/txn/default", &ops).await;
         assert_eq!(answer.status, 400, "{bad}");
@@ -176,9 +185,8 @@ async fn what_is_not_understood_is_named_and_nothing_is_done() {
     assert_eq!(kvs.stored("default", "b").await, None);
 }
 
-#[tokio::test]
-async fn a_thousand_operations_and_no_more() {
-    let kvs = Endpoint::new();
+async fn a_thousand_operations_and_no_more(make: Make) {
+    let kvs = Endpoint::new(make);
     let many = |n: usize| json!(vec![json!({"op": "incr", "key": "n"}); n]);
     assert!(matches!(kvs.txn(json!([]), many(1001)).await.0, 400 | 413));
     assert_eq!(kvs.stored("default", "n").await, None);
@@ -186,17 +194,15 @@ async fn a_thousand_operations_and_no_more() {
     assert_eq!(kvs.get("/kv/default/n").await.text(), "1000");
 }
 
-#[tokio::test]
-async fn a_thousand_checks_and_no_more() {
-    let kvs = Endpoint::new();
+async fn a_thousand_checks_and_no_more(make: Make) {
+    let kvs = Endpoint::new(make);
     let many = |n: usize| json!(vec![json!({"key": "n", "absent": true}); n]);
     assert!(matches!(kvs.txn(many(1001), json!([])).await.0, 400 | 413));
     assert_eq!(kvs.txn(many(1000), json!([])).await.0, 200);
 }
 
-#[tokio::test]
-async fn what_a_transaction_gets_is_bounded() {
-    let kvs = Endpoint::new();
+async fn what_a_transaction_gets_is_bounded(make: Make) {
+    let kvs = Endpoint::new(make);
     assert_eq!(kvs.ask("PUT", "/kv/default/big", &[], vec![b'x'; 1 << 20]).await.status, 201);
     for (count, status) in [(64, 200), (65, 413)] {
         let mut ops = vec![json!({"op": "get", "key": "big"}); count];

@@ -1,12 +1,25 @@
 //! Waiting reads of `/kv`: held until their tag would differ, answered at the end of their time.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvs::model::{Clock, SystemClock};
-use kvs::service::{Settings, Waiters, Waiting, router};
+use futures_util::future::join_all;
+use kvs::service::Waiters;
 
-use super::{Answer, Endpoint, Headers, NOBODY, settings};
+use crate::endpoint::{Answer, Endpoint, Headers, JSON, NOBODY, assert_passed, cases};
+use crate::stores::Make;
+
+cases! {
+    news_of_an_entry_ends_the_wait,
+    the_end_of_an_entry_ends_the_wait,
+    every_way_to_write_wakes_who_waits,
+    news_of_a_list_ends_the_wait,
+    a_bucket_by_dates_waits_for_its_tags_as_well,
+    who_finds_no_room_to_wait_is_told_when_to_come_again,
+}
+
+cases! { in paused time:
+    the_wait_ends_and_what_is_no_news_does_not_end_it,
+}
 
 /// Long enough to be told from an answer at once, on a machine that is busy.
 const HELD: Duration = Duration::from_millis(150);
@@ -38,9 +51,8 @@ async fn told(kvs: &Endpoint, uri: &str) -> String {
     kvs.ask("GET", uri, &[], "").await.tag().trim_matches('"').to_owned()
 }
 
-#[tokio::test]
-async fn news_of_an_entry_ends_the_wait() {
-    let kvs = Endpoint::in_real_time();
+async fn news_of_an_entry_ends_the_wait(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
     for (uri, question) in [("/kv/default/a", ""), ("/kv/default/a?meta", "&"), ("/kv/default?key=a//b", "&")] {
         kvs.put(uri, "1").await;
         let tag = told(&kvs, uri).await;
@@ -65,9 +77,8 @@ async fn news_of_an_entry_ends_the_wait() {
     }
 }
 
-#[tokio::test]
-async fn the_end_of_an_entry_ends_the_wait() {
-    let kvs = Endpoint::in_real_time();
+async fn the_end_of_an_entry_ends_the_wait(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/default/a", "1").await;
     let waiting = format!("/kv/default/a?wait=20&seen={}", told(&kvs, "/kv/default/a").await);
     // A touch alone is no news of the entry, but who waits learns of the new end.
@@ -76,9 +87,8 @@ async fn the_end_of_an_entry_ends_the_wait() {
     assert!(answer.status == 404 && took > Duration::from_secs(1) && took < SOON, "{} {took:?}", answer.status);
 }
 
-#[tokio::test]
-async fn every_way_to_write_wakes_who_waits() {
-    let kvs = Endpoint::in_real_time();
+async fn every_way_to_write_wakes_who_waits(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
     for (method, uri, body) in [
         ("PUT", "/kv/default/a", "1"),
         ("POST", "/kv/default/a?op=incr", ""),
@@ -93,7 +103,7 @@ async fn every_way_to_write_wakes_who_waits() {
             if kvs.stored("default", "a").await.is_some() { told(&kvs, "/kv/default/a").await } else { "none".into() };
         let waiting = format!("/kv/default/a?wait=20&seen={seen}");
         let change = async {
-            let headers: Headers<'_> = if uri.starts_with("/kv") { &[] } else { &[super::JSON] };
+            let headers: Headers<'_> = if uri.starts_with("/kv") { &[] } else { &[JSON] };
             kvs.ask(method, uri, headers, body).await.status
         };
         let (answer, took) = meanwhile(&kvs, &waiting, &[NOBODY], change).await;
@@ -102,9 +112,8 @@ async fn every_way_to_write_wakes_who_waits() {
     }
 }
 
-#[tokio::test]
-async fn news_of_a_list_ends_the_wait() {
-    let kvs = Endpoint::in_real_time();
+async fn news_of_a_list_ends_the_wait(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/listed/p1", "1").await;
     for uri in ["/kv/listed?prefix=p", "/kv/listed?keys&prefix=p", "/kv/listed?count", "/kv/listed?format=text"] {
         let waiting = format!("{uri}&wait=20&seen={}", told(&kvs, uri).await);
@@ -120,45 +129,43 @@ async fn news_of_a_list_ends_the_wait() {
     assert!(answer.status == 200 && took < SOON, "an end that moved is news of a list: {}", answer.status);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_wait_ends_and_what_is_no_news_does_not_end_it() {
-    let kvs = Endpoint::new();
+async fn the_wait_ends_and_what_is_no_news_does_not_end_it(make: Make) {
+    let kvs = Endpoint::waiting(make, 5, Waiters::new(100));
     kvs.put("/kv/default/a", "1").await;
     kvs.put("/kv/listed/a", "1").await;
     let tag = told(&kvs, "/kv/default/a").await;
     let list = told(&kvs, "/kv/listed?prefix=a").await;
-    for (uri, status, seconds) in [
-        (format!("/kv/default/a?wait=3&seen={tag}"), 304, 3),
-        (format!("/kv/default/a?meta&wait=3&seen={tag}"), 304, 3),
-        (format!("/kv/default/a?wait=9999&seen={tag}"), 304, 25),
+    let cases = [
+        (format!("/kv/default/a?wait=1&seen={tag}"), 304, 1),
+        (format!("/kv/default/a?meta&wait=1&seen={tag}"), 304, 1),
+        (format!("/kv/default/a?wait=9999&seen={tag}"), 304, 5),
         (format!("/kv/default/a?wait=0&seen={tag}"), 304, 0),
         ("/kv/default/a?wait=20&seen=other".to_owned(), 200, 0),
         ("/kv/default/a?wait=20&seen=none".to_owned(), 200, 0),
         ("/kv/default/a?wait=20".to_owned(), 200, 0),
-        ("/kv/default/none?wait=4&seen=none".to_owned(), 404, 4),
+        ("/kv/default/none?wait=2&seen=none".to_owned(), 404, 2),
         (format!("/kv/default/none?wait=4&seen={tag}"), 404, 0),
-        (format!("/kv/listed?prefix=a&wait=3&seen={list}"), 304, 3),
+        (format!("/kv/listed?prefix=a&wait=1&seen={list}"), 304, 1),
         ("/kv/default/a?wait=soon".to_owned(), 400, 0),
-    ] {
-        let start = tokio::time::Instant::now();
-        let others = async {
+    ];
+    let start = tokio::time::Instant::now();
+    let others = async {
+        for _ in 0..8 {
             tokio::time::sleep(Duration::from_millis(500)).await;
             kvs.put("/kv/default/b", "2").await;
             kvs.put("/kv/listed/b", "2").await;
             kvs.post("/kv/default/a?op=touch&ttl=600", "").await;
-        };
-        let ask = async {
-            let answer = kvs.get(&uri).await;
-            (answer.status, start.elapsed().as_secs())
-        };
-        let (found, ()) = tokio::join!(ask, others);
-        assert_eq!(found, (status, seconds), "{uri}");
-    }
+        }
+    };
+    let waits = cases.iter().map(async |(uri, status, seconds)| {
+        assert_eq!(kvs.get(uri).await.status, *status, "{uri}");
+        assert_passed(*seconds, start, uri);
+    });
+    tokio::join!(join_all(waits), others);
 }
 
-#[tokio::test]
-async fn a_bucket_by_dates_waits_for_its_tags_as_well() {
-    let kvs = Endpoint::in_real_time();
+async fn a_bucket_by_dates_waits_for_its_tags_as_well(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
     let (monday, tuesday) = ("Mon, 16 Nov 2026 08:00:00 GMT", "Tue, 17 Nov 2026 08:00:00 GMT");
     let put = async |at: &str| kvs.ask("PUT", "/kv/poky/a", &[("if-unmodified-since", at)], "1").await.status;
     put(monday).await;
@@ -171,12 +178,8 @@ async fn a_bucket_by_dates_waits_for_its_tags_as_well() {
     assert_eq!(answer.status, 200);
 }
 
-#[tokio::test]
-async fn who_finds_no_room_to_wait_is_told_when_to_come_again() {
-    let mut kvs = Endpoint::in_real_time();
-    let none = Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(0) };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    kvs.app = router(Arc::clone(&kvs.store), Settings { waiting: none, ..settings(clock) });
+async fn who_finds_no_room_to_wait_is_told_when_to_come_again(make: Make) {
+    let kvs = Endpoint::waiting(make, 25, Waiters::new(0));
     for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/listed?keys"] {
         kvs.put("/kv/default/a", "1").await;
         let mark = if uri.contains('?') { '&' } else { '?' };

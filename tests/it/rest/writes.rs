@@ -1,10 +1,20 @@
 //! PUT, POST and DELETE of one key, the method that a POST stands for, and what is refused rather than passed over.
 
-use super::{Endpoint, Headers};
+use crate::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
+use crate::stores::Make;
 
-#[tokio::test]
-async fn a_write_tells_whether_it_made_the_key() {
-    let kvs = Endpoint::new();
+cases! {
+    a_write_tells_whether_it_made_the_key,
+    head_is_get_without_the_bytes,
+    each_address_knows_its_methods_and_says_so,
+    a_post_may_stand_for_another_method_and_nothing_else_may,
+    what_is_not_known_yet_is_refused_and_changes_nothing,
+    an_operation_goes_with_post_and_is_not_passed_over,
+    what_a_cache_adds_to_an_address_is_passed_over,
+}
+
+async fn a_write_tells_whether_it_made_the_key(make: Make) {
+    let kvs = Endpoint::new(make);
     for method in ["PUT", "POST"] {
         let uri = format!("/kv/default/{method}");
         for (value, status) in [("1", 201), ("2", 200), ("2", 200)] {
@@ -24,9 +34,8 @@ async fn a_write_tells_whether_it_made_the_key() {
     }
 }
 
-#[tokio::test]
-async fn head_is_get_without_the_bytes() {
-    let kvs = Endpoint::new();
+async fn head_is_get_without_the_bytes(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "12345").await;
     for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/default/none", "/kv/default", "/kv/default?count"] {
         let (get, head) = (kvs.ask("GET", uri, &[], "").await, kvs.ask("HEAD", uri, &[], "").await);
@@ -37,9 +46,8 @@ async fn head_is_get_without_the_bytes() {
     }
 }
 
-#[tokio::test]
-async fn each_address_knows_its_methods_and_says_so() {
-    let kvs = Endpoint::new();
+async fn each_address_knows_its_methods_and_says_so(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let known: [(&str, &[&str]); 5] = [
         ("/kv/default/a", &["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"]),
@@ -49,7 +57,7 @@ async fn each_address_knows_its_methods_and_says_so() {
         ("/txn/default", &["POST", "OPTIONS"]),
     ];
     for (uri, methods) in known {
-        let options = kvs.ask("OPTIONS", uri, &[super::NOBODY], "").await;
+        let options = kvs.ask("OPTIONS", uri, &[NOBODY], "").await;
         let allow: Vec<_> = options.header("allow").split(", ").collect();
         assert_eq!((options.status, allow.as_slice()), (204, methods), "{uri}");
         for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "TRACE", "PROPFIND"] {
@@ -61,9 +69,8 @@ async fn each_address_knows_its_methods_and_says_so() {
     }
 }
 
-#[tokio::test]
-async fn a_post_may_stand_for_another_method_and_nothing_else_may() {
-    let kvs = Endpoint::new();
+async fn a_post_may_stand_for_another_method_and_nothing_else_may(make: Make) {
+    let kvs = Endpoint::new(make);
     let name = "x-http-method-override";
     let cases: [(&str, &str, u16, Option<&str>); 12] = [
         ("POST", "PUT", 201, Some("new")),
@@ -87,7 +94,7 @@ async fn a_post_may_stand_for_another_method_and_nothing_else_may() {
     }
     let twice: Headers<'_> = &[(name, "PUT"), (name, "DELETE")];
     assert_eq!(kvs.ask("POST", "/kv/default/a", twice, "x").await.status, 400);
-    let json = super::JSON;
+    let json = JSON;
     let rows = r#"[{"key":"m","data":"1"}]"#;
     assert_eq!(kvs.ask("POST", "/multi/default", &[(name, "PUT"), json], rows).await.json()[0]["result"], "inserted");
     assert_eq!(kvs.ask("POST", "/multi/default", &[(name, "DELETE"), json], r#"["m"]"#).await.status, 200);
@@ -95,9 +102,8 @@ async fn a_post_may_stand_for_another_method_and_nothing_else_may() {
     assert_eq!(kvs.ask("POST", "/kv/default?prefix=", &[(name, "DELETE")], "").await.json()["deleted"], 1);
 }
 
-#[tokio::test]
-async fn what_is_not_known_yet_is_refused_and_changes_nothing() {
-    let kvs = Endpoint::new();
+async fn what_is_not_known_yet_is_refused_and_changes_nothing(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", r#"{"a":[{"b":1}]}"#).await;
     let before = kvs.stored("default", "a").await;
     for (method, uri, statuses) in [
@@ -121,11 +127,10 @@ async fn what_is_not_known_yet_is_refused_and_changes_nothing() {
     }
 }
 
-#[tokio::test]
-async fn an_operation_goes_with_post_and_is_not_passed_over() {
-    let kvs = Endpoint::new();
+async fn an_operation_goes_with_post_and_is_not_passed_over(make: Make) {
+    let kvs = Endpoint::new(make);
     kvs.put("/kv/default/n", "41").await;
-    let json = super::JSON;
+    let json = JSON;
     for (method, uri, headers, body) in [
         ("PUT", "/kv/default/n?op=incr", vec![], ""),
         ("DELETE", "/kv/default/n?op=persist", vec![], ""),
@@ -150,9 +155,8 @@ async fn an_operation_goes_with_post_and_is_not_passed_over() {
     }
 }
 
-#[tokio::test]
-async fn what_a_cache_adds_to_an_address_is_passed_over() {
-    let kvs = Endpoint::new();
+async fn what_a_cache_adds_to_an_address_is_passed_over(make: Make) {
+    let kvs = Endpoint::new(make);
     assert_eq!(kvs.put("/kv/default/a?_=123&x", "1").await.status, 201);
     assert_eq!(kvs.get("/kv/default/a?_=124").await.text(), "1");
     assert_eq!(kvs.delete("/kv/default/a?_=125").await.status, 200);

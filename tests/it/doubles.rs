@@ -1,0 +1,103 @@
+//! Stores for tests: one that fails, and one that does something else besides.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot};
+use kvs::store::{Report, Store, Task};
+
+/// Answers every write with one error, and every read as well unless it serves reads: then there is nothing.
+pub(crate) struct FailingStore {
+    pub(crate) kind: Kind,
+    pub(crate) text: &'static str,
+    pub(crate) serves_reads: bool,
+}
+
+impl FailingStore {
+    fn error(&self) -> Error {
+        Error::new(self.kind, self.text)
+    }
+
+    fn read<T>(&self, nothing: T) -> Result<T> {
+        if self.serves_reads { Ok(nothing) } else { Err(self.error()) }
+    }
+}
+
+#[async_trait]
+impl Store for FailingStore {
+    async fn get(&self, _: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.read(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] })
+    }
+
+    async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
+        Err(self.error())
+    }
+
+    async fn scan(&self, _: &Bucket, _: Query) -> Result<Page> {
+        self.read(Page::default())
+    }
+
+    async fn changed(&self, _: &Bucket, _: Revision) -> Result<Revision> {
+        self.read(())?;
+        std::future::pending().await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.read(vec![Bucket::default()])
+    }
+
+    async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
+        Err(self.error())
+    }
+}
+
+/// What a store has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Done {
+    Get,
+    Apply,
+    Scan,
+}
+
+/// What follows before the answer is given.
+pub(crate) type Follow = Box<dyn Fn(Done) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Does what the store within does, and something more behind each.
+pub(crate) struct FollowedStore {
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) follow: Follow,
+}
+
+#[async_trait]
+impl Store for FollowedStore {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let answer = self.inner.get(bucket, keys).await;
+        (self.follow)(Done::Get).await;
+        answer
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        let answer = self.inner.apply(bucket, batch).await;
+        (self.follow)(Done::Apply).await;
+        answer
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        let answer = self.inner.scan(bucket, query).await;
+        (self.follow)(Done::Scan).await;
+        answer
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.inner.changed(bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.inner.buckets().await
+    }
+
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.inner.upkeep(bucket, task).await
+    }
+}
