@@ -22,7 +22,7 @@ pub(super) struct Place {
     pub(super) url: Url,
     pub(super) options: Options,
     pub(super) tls: MakeRustlsConnect,
-    pub(super) statements: super::row::Statements,
+    pub(super) statements: super::statements::Statements,
     /// Whether the tables have been seen.
     ready: AtomicBool,
 }
@@ -30,7 +30,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(url: Url, options: Options) -> Result<Self> {
         let tls = super::tls::connector(&url.trust)?;
-        let statements = super::row::Statements::new(&url.names);
+        let statements = super::statements::Statements::new(&url.names);
         Ok(Self { url, options, tls, statements, ready: AtomicBool::new(false) })
     }
 

@@ -1,6 +1,5 @@
 //! Reads: one statement each, so that entries and revision are of one moment.
 
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
-use super::row::{column, entry, key, revision};
+use super::row::{column, entry, key, place, revision};
 use super::url::Expired;
 use crate::model::{Bucket, Key, Page, Query, Result, Revision, Shape, Snapshot, Time};
 use crate::store::bounds;
@@ -34,27 +33,31 @@ impl Engine {
 
     /// What stands under the keys.
     pub(super) async fn get(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let rows = self.query(&self.place.statements.get, &[&bucket.as_str(), &names]).await?;
-        let Some(first) = rows.first() else {
-            return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
+        let rows = if let [key] = keys {
+            self.query(&self.place.statements.one, &[&bucket.as_str(), &key.as_str()]).await?
+        } else {
+            let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+            self.query(&self.place.statements.get, &[&bucket.as_str(), &names]).await?
         };
+        let mut snapshot = Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] };
+        let Some(first) = rows.first() else { return Ok(snapshot) };
+        snapshot.revision = revision(column(first, 0)?);
         let now = self.place.options.clock.now();
-        let (mut live, mut expired) = (HashMap::with_capacity(rows.len()), vec![]);
+        let mut expired = vec![];
         for row in &rows {
-            match entry(row, 1)? {
-                Some((key, entry)) if entry.is_live(now) => drop(live.insert(key, entry)),
-                Some((key, _)) => expired.push(key),
-                None => {}
+            let Some(at) = place(row, 1)? else { continue };
+            let (Some(key), Some(slot)) = (keys.get(at), snapshot.entries.get_mut(at)) else { continue };
+            let entry = entry(row, 2, key)?;
+            if entry.is_live(now) {
+                *slot = Some(entry);
+            } else {
+                expired.push(key.clone());
             }
         }
         if !expired.is_empty() && self.place.url.expired == Expired::OnRead {
             self.remove_expired(bucket, expired, now);
         }
-        Ok(Snapshot {
-            revision: revision(column(first, 0)?),
-            entries: keys.iter().map(|key| live.get(key).cloned()).collect(),
-        })
+        Ok(snapshot)
     }
 
     /// Removes what was found to have expired, while the reader goes on.
@@ -148,11 +151,10 @@ fn page(query: &Query, rows: &[Row]) -> Result<Page> {
         return Ok(page);
     }
     for row in rows.iter().take(query.limit) {
-        if query.shape == Shape::Entries {
-            page.entries.extend(entry(row, 1)?.map(|(key, entry)| (key, Some(entry))));
-        } else if let Some(text) = column::<Option<&str>>(row, 1)? {
-            page.entries.push((key(text)?, None));
-        }
+        let Some(text) = column::<Option<&str>>(row, 1)? else { continue };
+        let key = key(text)?;
+        let entry = if query.shape == Shape::Entries { Some(entry(row, 2, &key)?) } else { None };
+        page.entries.push((key, entry));
     }
     if rows.len() > query.limit {
         page.cursor = page.entries.last().map(|(key, _)| key.clone());

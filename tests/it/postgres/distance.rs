@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use kvs::api::Client;
+use kvs::api::{Client, Next};
 
 use super::{Server, client, table};
 
@@ -89,14 +89,22 @@ async fn reads_and_plain_writes_take_one_round_trip() {
     assert_eq!(trips(async || _ = client.get_many(&names).await.unwrap()).await, 1, "get_many");
     assert_eq!(trips(async || _ = client.keys("").await.unwrap()).await, 1, "keys");
     assert_eq!(trips(async || _ = client.delete_many(&names).await.unwrap()).await, 1, "delete_many");
+    assert_eq!(trips(async || _ = client.delete("none").await.unwrap()).await, 1, "delete");
+    assert_eq!(trips(async || _ = client.increment("n", 1).await.unwrap()).await, 1, "increment");
+    let minute = Duration::from_secs(60);
+    assert_eq!(trips(async || assert!(client.expire("k", minute).await.unwrap())).await, 1, "expire");
+    assert_eq!(trips(async || assert!(client.persist("k").await.unwrap())).await, 1, "persist");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_must_be_judged_takes_two_and_a_refusal_one() {
     let client = distant();
     client.set("k", "1").await.unwrap();
-    client.increment("n", 1).await.unwrap();
-    assert_eq!(trips(async || _ = client.increment("n", 1).await.unwrap()).await, 2, "increment");
+    let upper = |old: Option<&kvs::model::Entry>| Next::Set(old.unwrap().value.to_ascii_uppercase().into());
+    // One of them reads.
+    assert_eq!(trips(async || _ = client.update("k", upper).await.unwrap()).await, 3, "update");
+    client.set("long", "1000000000000000000").await.unwrap();
+    assert_eq!(trips(async || _ = client.increment("long", 1).await.unwrap()).await, 3, "increment of many digits");
     assert_eq!(trips(async || assert!(!client.set_nx("k", "x").await.unwrap())).await, 1, "set_nx, refused");
 }
 
