@@ -28,8 +28,9 @@ const LIVE: &str = "(expires_at IS NULL OR expires_at > $2)";
 /// entry that was there before, its place in the list and its columns.
 const SEEN: &str = "SELECT o.revision, m.revision, e.* FROM old o LEFT JOIN moved m ON true LEFT JOIN e ON true";
 
-/// The texts. In all of them `$1` is the bucket. Each is prepared once on each connection, but for `once` and `write`, which are
-/// planned each time: how the rows of a list that are to be removed are found, no text can make sure.
+/// The texts. In all of them `$1` is the bucket. Each is prepared once on each connection, but for `list`, `once` and `write`, which
+/// are planned each time: how the rows of a list that are to be removed are found, no text can make sure; and for a long
+/// list there may be a quicker way than key by key, which only who knows the list can choose.
 pub(super) struct Statements {
     /// Fails if the tables are not there.
     pub(super) look: String,
@@ -37,6 +38,8 @@ pub(super) struct Statements {
     pub(super) one: String,
     /// Revision, places and entries of keys `$2`.
     pub(super) get: String,
+    /// Revision, keys and entries of keys `$2`, which are many.
+    pub(super) list: String,
     /// The revision.
     pub(super) revision: String,
     /// The same, and nobody else writes the bucket until the end of the transaction.
@@ -96,6 +99,10 @@ impl Statements {
             get: format!(
                 "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT g.n, e.* FROM {found}) e ON true \
                  WHERE b.bucket = $1"
+            ),
+            list: format!(
+                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT key, {COLUMNS} FROM {table} \
+                 WHERE bucket = $1 AND key = ANY($2::text[])) e ON true WHERE b.bucket = $1"
             ),
             revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
             lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),

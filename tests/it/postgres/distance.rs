@@ -127,3 +127,19 @@ async fn many_at_once_share_round_trips() {
     assert!(begun.elapsed() < 30 * WAY, "{:?}", begun.elapsed());
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("65"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_readers_at_once_share_round_trips() {
+    let client = distant();
+    client.set("k", "1").await.unwrap();
+    let crowd = async || {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..64 {
+            let client = client.clone();
+            tasks.spawn(async move { client.get(if n % 2 == 0 { "k" } else { "none" }).await.unwrap() });
+        }
+        assert_eq!(tasks.join_all().await.iter().flatten().count(), 32);
+    };
+    // Those who come first, and all others behind them; by eight connections one each it would take eight.
+    assert!(trips(crowd).await <= 3);
+}
