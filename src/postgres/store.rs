@@ -164,3 +164,22 @@ impl Store for PostgresStore {
         self.engine()?.upkeep(bucket, task).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_runtime_has_of_a_store_goes_with_it() {
+        let store = PostgresStore::open("postgresql:///none?host=/nowhere", Options::default()).unwrap();
+        let engines = || store.shared.engines.0.lock().len();
+        for _ in 0..3 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (one, same) = runtime.block_on(async { (store.engine().unwrap(), store.engine().unwrap()) });
+            assert!(Arc::ptr_eq(&one, &same));
+            assert_eq!(engines(), 1);
+            drop(runtime);
+            assert_eq!(engines(), 0);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Many readers at once, and how the server finds what they ask for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kvs::model::Kind;
 use tokio::task::JoinSet;
@@ -134,22 +134,4 @@ async fn a_list_of_keys_is_found_key_by_key_however_much_has_come_since_the_firs
     let read = read().await - before;
     // Twenty times twenty, two or three times over; all of the bucket each time would be 240,000.
     assert!((400..20_000).contains(&read), "{read} rows were read");
-}
-
-#[test]
-fn what_a_runtime_had_goes_with_it() {
-    let (server, url) = (Server::shared(), empty("application_name=passing"));
-    let store = super::open(&url, kvs::postgres::Options::default());
-    let connections = || server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'passing'");
-    for _ in 0..5 {
-        let client = kvs::blocking::Client::new(std::sync::Arc::clone(&store)).unwrap();
-        client.set("k", "1").unwrap();
-        assert_eq!(client.get("k").unwrap(), Some("1".into()));
-        assert_ne!(connections(), "0");
-    }
-    let begun = Instant::now();
-    while connections() != "0" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{} are left", connections());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
