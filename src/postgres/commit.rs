@@ -10,14 +10,15 @@ use std::sync::Arc;
 use deadpool_postgres::Client;
 use futures_util::FutureExt;
 use futures_util::future::{join, join3};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::engine::{Engine, discard};
 use super::fault::{Attempts, Fault, Reason};
 use super::judged::Verdict;
 use super::once::{Once, is_plain, once};
 use super::queue::Group;
-use super::row::{column, entry, number, revision};
+use super::row::{column, entry, number, place, revision};
 use crate::model::{Batch, Bucket, Entry, Key, Result, Revision, Write};
 
 /// Each statement sees what was committed when it began, so what is read behind the lock is what stands there.
@@ -63,7 +64,7 @@ impl Work<'_> {
             return Ok(false);
         }
         let client = self.engine.client().await?;
-        match once(&client, &place.statements, (self.bucket, &group.batches), now).await {
+        match once(&client, &place.statements.plain, (self.bucket, &group.batches), now).await {
             Err(fault) => {
                 discard(client);
                 Err(fault)
@@ -110,24 +111,24 @@ impl Work<'_> {
     async fn look(&self, client: &Client, batches: &[Batch]) -> Result<(Revision, HashMap<Key, Entry>), Fault> {
         let statements = &self.engine.place.statements;
         let bucket = self.bucket.as_str();
-        let keys: BTreeSet<&str> = batches
+        let keys: BTreeSet<&Key> = batches
             .iter()
             .flat_map(|batch| batch.expectations.iter().map(|e| &e.key).chain(batch.writes.iter().map(Write::key)))
-            .map(Key::as_str)
             .collect();
-        let keys: Vec<&str> = keys.into_iter().collect();
+        let keys: Vec<&Key> = keys.into_iter().collect();
+        let names: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
         let lock = client.prepare_cached(&statements.lock).await.map_err(Fault::before)?;
         let held = client.prepare_cached(&statements.held).await.map_err(Fault::before)?;
-        let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &keys];
+        let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &names];
         let begin = client.batch_execute(BEGIN);
         let (begun, locked, found) =
             join3(begin, client.query_opt(&lock, &[&bucket]), client.query(&held, &parameters)).await;
         begun.map_err(Fault::before)?;
-        let last = match locked.map_err(Fault::before)? {
-            Some(row) => revision(column(&row, 0)?),
-            None => return self.look_again(client, &parameters).await,
+        let Some(locked) = locked.map_err(Fault::before)? else {
+            let (last, found) = self.look_again(client, &parameters).await?;
+            return Ok((last, entries(&keys, &found)?));
         };
-        Ok((last, entries(&found.map_err(Fault::before)?)?))
+        Ok((revision(column(&locked, 0)?), entries(&keys, &found.map_err(Fault::before)?)?))
     }
 
     /// The same for a bucket that has no row yet: makes one, which is gone again if nothing is written.
@@ -135,7 +136,7 @@ impl Work<'_> {
         &self,
         client: &Client,
         parameters: &[&(dyn ToSql + Sync); 2],
-    ) -> Result<(Revision, HashMap<Key, Entry>), Fault> {
+    ) -> Result<(Revision, Vec<Row>), Fault> {
         let statements = &self.engine.place.statements;
         let bucket = self.bucket.as_str();
         if self.engine.place.url.making.partitioned {
@@ -155,17 +156,36 @@ impl Work<'_> {
         .await;
         made.map_err(Fault::before)?;
         let last = revision(column(&locked.map_err(Fault::before)?, 0)?);
-        Ok((last, entries(&found.map_err(Fault::before)?)?))
+        Ok((last, found.map_err(Fault::before)?))
     }
 
     /// Writes and commits.
     async fn write(&self, client: &Client, verdict: &Verdict) -> Result<(), Fault> {
-        let write = client.prepare_cached(&self.engine.place.statements.write).await.map_err(Fault::before)?;
+        let statements = &self.engine.place.statements;
         let (bucket, last) = (self.bucket.as_str(), number(verdict.revision));
         let c = verdict.columns();
-        let parameters: [&(dyn ToSql + Sync); 10] =
-            [&bucket, &last, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires, &c.gone];
-        let (written, committed) = join(client.execute(&write, &parameters), client.batch_execute("COMMIT")).await;
+        let stored: [&(dyn ToSql + Sync); 9] =
+            [&bucket, &last, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires];
+        let commit = client.batch_execute("COMMIT");
+        let (written, committed) = if c.gone.is_empty() {
+            let store = client.prepare_cached(&statements.store).await.map_err(Fault::before)?;
+            join(client.execute(&store, &stored), commit).await
+        } else {
+            let types = [
+                Type::TEXT,
+                Type::INT8,
+                Type::TEXT_ARRAY,
+                Type::BYTEA_ARRAY,
+                Type::TEXT_ARRAY,
+                Type::INT8_ARRAY,
+                Type::INT8_ARRAY,
+                Type::INT8_ARRAY,
+                Type::INT8_ARRAY,
+            ];
+            let mut all: Vec<(&(dyn ToSql + Sync), Type)> = stored.into_iter().zip(types).collect();
+            all.push((&c.gone, Type::TEXT_ARRAY));
+            join(client.execute_typed(&statements.write, &all), commit).await
+        };
         // If the server refused the first it has rolled back, whatever it was told then.
         written.map_err(Fault::committing)?;
         committed.map_err(Fault::committing)
@@ -212,6 +232,13 @@ impl Work<'_> {
     }
 }
 
-fn entries(rows: &[tokio_postgres::Row]) -> Result<HashMap<Key, Entry>> {
-    rows.iter().filter_map(|row| entry(row, 0).transpose()).collect()
+/// The entries in these rows, each of the key at its place.
+fn entries(keys: &[&Key], rows: &[Row]) -> Result<HashMap<Key, Entry>> {
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        if let Some(key) = place(row, 0)?.and_then(|at| keys.get(at)) {
+            found.insert((*key).clone(), entry(row, 1, key)?);
+        }
+    }
+    Ok(found)
 }

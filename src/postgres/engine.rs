@@ -4,13 +4,15 @@
 //! another, as blocking clients have one each, nothing here is shared between runtimes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime};
 use futures_util::future::join;
+use tokio::task::AbortHandle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Attempts, Fault, Reason};
+use super::gather::Gathered;
 use super::queue::Queues;
 use super::store::{Engines, Options};
 use super::url::Url;
@@ -22,7 +24,7 @@ pub(super) struct Place {
     pub(super) url: Url,
     pub(super) options: Options,
     pub(super) tls: MakeRustlsConnect,
-    pub(super) statements: super::row::Statements,
+    pub(super) statements: super::statements::Statements,
     /// Whether the tables have been seen.
     ready: AtomicBool,
 }
@@ -30,7 +32,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(url: Url, options: Options) -> Result<Self> {
         let tls = super::tls::connector(&url.trust)?;
-        let statements = super::row::Statements::new(&url.names);
+        let statements = super::statements::Statements::new(&url.names);
         Ok(Self { url, options, tls, statements, ready: AtomicBool::new(false) })
     }
 
@@ -56,9 +58,20 @@ pub(super) struct Engine {
     pub(super) place: Arc<Place>,
     pool: Pool,
     pub(super) queues: Queues,
+    pub(super) gathered: Gathered,
     pub(super) waits: Arc<Waits>,
     /// Those of all runtimes.
     all: Weak<Engines>,
+    /// The task that tells when the runtime ends.
+    living: OnceLock<AbortHandle>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(living) = self.living.get() {
+            living.abort();
+        }
+    }
 }
 
 impl Engine {
@@ -84,7 +97,15 @@ impl Engine {
             .runtime(Runtime::Tokio1)
             .build();
         let pool = pool.map_err(|e| Error::new(Kind::Failed, "cannot make a pool of connections").because(e))?;
-        Ok(Self { place, pool, queues: Queues::default(), waits: Arc::new(Waits::new()), all })
+        Ok(Self {
+            place,
+            pool,
+            queues: Queues::default(),
+            gathered: Gathered::default(),
+            waits: Arc::new(Waits::new()),
+            all,
+            living: OnceLock::new(),
+        })
     }
 
     /// A connection to a server with the tables.
@@ -100,6 +121,17 @@ impl Engine {
     /// A connection.
     pub(super) async fn connection(&self) -> Result<Client, Fault> {
         self.pool.get().await.map_err(Fault::connecting)
+    }
+
+    /// Names the task that is to end with it.
+    pub(super) fn lives_with(&self, living: AbortHandle) {
+        // There is one caller, who has made it.
+        let _ = self.living.set(living);
+    }
+
+    /// So many gets are sent at once: half of the connections are left for others.
+    pub(super) fn gets_at_once(&self) -> usize {
+        self.place.url.pool.div_ceil(2)
     }
 
     /// Wakes those in this process who wait for a bucket.

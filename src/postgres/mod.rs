@@ -6,12 +6,13 @@
 //! tables by it find all of a bucket on one node.
 //!
 //! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
-//! carry them out, `judged` decides; `read`, `wait`, `listen` and `upkeep` are the rest; `engine` and `fault` are about
-//! connections, `url`, `tls` and `schema` about settings and names. What it does is described in `docs/postgres.md`.
+//! carry them out, `judged` decides; `gather` and `read` are for gets and scans, `wait`, `listen` and `upkeep` are the rest; `engine` and `fault` are about
+//! connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about settings. What it does is described in `docs/postgres.md`.
 
 mod commit;
 mod engine;
 mod fault;
+mod gather;
 mod judged;
 mod listen;
 mod once;
@@ -19,6 +20,7 @@ mod queue;
 mod read;
 mod row;
 mod schema;
+mod statements;
 mod store;
 mod tls;
 mod upkeep;

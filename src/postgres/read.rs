@@ -5,14 +5,20 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
-use super::row::{column, entry, key, revision};
+use super::row::{column, entry, key, place, revision};
 use super::url::Expired;
 use crate::model::{Bucket, Key, Page, Query, Result, Revision, Shape, Snapshot, Time};
 use crate::store::bounds;
+
+/// From so many keys on it pays to plan anew for a list.
+const LONG: usize = 200;
+
+/// A parameter, and its type.
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Engine {
     /// The rows of a statement, prepared, tried again if the connection is lost.
@@ -32,29 +38,53 @@ impl Engine {
         client.query(&prepared, parameters).await.map_err(Fault::before)
     }
 
+    /// The same, planned with the parameters known.
+    async fn query_planned(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
+        let mut attempts = Attempts::default();
+        loop {
+            let rows = match self.client().await {
+                Ok(client) => client.query_typed(statement, parameters).await.map_err(Fault::before),
+                Err(fault) => Err(fault),
+            };
+            match rows {
+                Ok(rows) => return Ok(rows),
+                Err(fault) => self.again(&mut attempts, fault).await?,
+            }
+        }
+    }
+
     /// What stands under the keys.
     pub(super) async fn get(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let statements = &self.place.statements;
+        let name = bucket.as_str();
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let rows = self.query(&self.place.statements.get, &[&bucket.as_str(), &names]).await?;
-        let Some(first) = rows.first() else {
-            return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
+        let long = keys.len() > LONG;
+        let rows = match names.as_slice() {
+            [key] => self.query(&statements.one, &[&name, key]).await?,
+            _ if long => {
+                self.query_planned(&statements.list, &[(&name, Type::TEXT), (&names, Type::TEXT_ARRAY)]).await?
+            }
+            _ => self.query(&statements.get, &[&name, &names]).await?,
         };
+        let mut snapshot = Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] };
+        let Some(first) = rows.first() else { return Ok(snapshot) };
+        snapshot.revision = revision(column(first, 0)?);
+        let found = if long { by_key(keys, &rows)? } else { by_place(&rows)? };
         let now = self.place.options.clock.now();
-        let (mut live, mut expired) = (HashMap::with_capacity(rows.len()), vec![]);
-        for row in &rows {
-            match entry(row, 1)? {
-                Some((key, entry)) if entry.is_live(now) => drop(live.insert(key, entry)),
-                Some((key, _)) => expired.push(key),
-                None => {}
+        let mut expired = vec![];
+        for (at, row) in found {
+            let (Some(key), Some(slot)) = (keys.get(at), snapshot.entries.get_mut(at)) else { continue };
+            let entry = entry(row, 2, key)?;
+            if entry.is_live(now) {
+                *slot = Some(entry);
+            } else {
+                expired.push(key.clone());
             }
         }
         if !expired.is_empty() && self.place.url.expired == Expired::OnRead {
             self.remove_expired(bucket, expired, now);
         }
-        Ok(Snapshot {
-            revision: revision(column(first, 0)?),
-            entries: keys.iter().map(|key| live.get(key).cloned()).collect(),
-        })
+        Ok(snapshot)
     }
 
     /// Removes what was found to have expired, while the reader goes on.
@@ -137,6 +167,22 @@ impl Engine {
     }
 }
 
+/// The rows with the places that they name.
+fn by_place(rows: &[Row]) -> Result<Vec<(usize, &Row)>> {
+    rows.iter().filter_map(|row| Some(place(row, 1).transpose()?.map(|at| (at, row)))).collect()
+}
+
+/// The rows with the places of the keys that they name.
+fn by_key<'a>(keys: &[Key], rows: &'a [Row]) -> Result<Vec<(usize, &'a Row)>> {
+    let mut named = HashMap::with_capacity(rows.len());
+    for row in rows {
+        if let Some(key) = column::<Option<&str>>(row, 1)? {
+            named.insert(key, row);
+        }
+    }
+    Ok(keys.iter().enumerate().filter_map(|(at, key)| Some((at, *named.get(key.as_str())?))).collect())
+}
+
 /// The page in these rows, of which there is one more than the page holds if another follows.
 fn page(query: &Query, rows: &[Row]) -> Result<Page> {
     let Some(first) = rows.first() else {
@@ -148,11 +194,10 @@ fn page(query: &Query, rows: &[Row]) -> Result<Page> {
         return Ok(page);
     }
     for row in rows.iter().take(query.limit) {
-        if query.shape == Shape::Entries {
-            page.entries.extend(entry(row, 1)?.map(|(key, entry)| (key, Some(entry))));
-        } else if let Some(text) = column::<Option<&str>>(row, 1)? {
-            page.entries.push((key(text)?, None));
-        }
+        let Some(text) = column::<Option<&str>>(row, 1)? else { continue };
+        let key = key(text)?;
+        let entry = if query.shape == Shape::Entries { Some(entry(row, 2, &key)?) } else { None };
+        page.entries.push((key, entry));
     }
     if rows.len() > query.limit {
         page.cursor = page.entries.last().map(|(key, _)| key.clone());

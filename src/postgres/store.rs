@@ -1,7 +1,7 @@
 //! The store itself, as the contract has it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 
 use super::engine::{Engine, Place};
+use super::gather;
 use super::queue;
 use super::row::column;
 use super::url::Url;
@@ -50,6 +51,20 @@ struct Shared {
 /// What each runtime has of the store.
 #[derive(Default)]
 pub(super) struct Engines(Mutex<HashMap<Id, Arc<Engine>>>);
+
+/// Is held by a task of a runtime, and so dropped with it: its connections are of no more use to anybody.
+struct Home {
+    engines: Weak<Engines>,
+    runtime: Id,
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let engine = self.engines.upgrade().and_then(|engines| engines.0.lock().remove(&self.runtime));
+        // Not under the lock.
+        drop(engine);
+    }
+}
 
 impl Engines {
     /// Wakes those who wait for a bucket, in whatever runtime.
@@ -101,12 +116,23 @@ impl PostgresStore {
         let here = Handle::try_current();
         let here =
             here.map_err(|e| Error::new(Kind::Failed, "PostgreSQL is reached from within a runtime only").because(e))?;
-        let mut engines = self.shared.engines.0.lock();
-        if let Some(engine) = engines.get(&here.id()) {
-            return Ok(Arc::clone(engine));
-        }
-        let engine = Arc::new(Engine::new(Arc::clone(&self.shared.place), Arc::downgrade(&self.shared.engines))?);
-        engines.insert(here.id(), Arc::clone(&engine));
+        let all = Arc::downgrade(&self.shared.engines);
+        let engine = {
+            let mut engines = self.shared.engines.0.lock();
+            if let Some(engine) = engines.get(&here.id()) {
+                return Ok(Arc::clone(engine));
+            }
+            let engine = Arc::new(Engine::new(Arc::clone(&self.shared.place), Weak::clone(&all))?);
+            engines.insert(here.id(), Arc::clone(&engine));
+            engine
+        };
+        // Not under the lock: a runtime that is ending drops it at once.
+        let home = Home { engines: all, runtime: here.id() };
+        let living = here.spawn(async move {
+            let _home = home;
+            std::future::pending::<()>().await;
+        });
+        engine.lives_with(living.abort_handle());
         Ok(engine)
     }
 }
@@ -114,7 +140,7 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        self.engine()?.get(bucket, keys).await
+        gather::get(&self.engine()?, bucket, keys).await
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
@@ -136,5 +162,24 @@ impl Store for PostgresStore {
 
     async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         self.engine()?.upkeep(bucket, task).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_runtime_has_of_a_store_goes_with_it() {
+        let store = PostgresStore::open("postgresql:///none?host=/nowhere", Options::default()).unwrap();
+        let engines = || store.shared.engines.0.lock().len();
+        for _ in 0..3 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (one, same) = runtime.block_on(async { (store.engine().unwrap(), store.engine().unwrap()) });
+            assert!(Arc::ptr_eq(&one, &same));
+            assert_eq!(engines(), 1);
+            drop(runtime);
+            assert_eq!(engines(), 0);
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use kvs::api::Client;
+use kvs::api::{Client, Next};
 
 use super::{Server, client, table};
 
@@ -89,14 +89,22 @@ async fn reads_and_plain_writes_take_one_round_trip() {
     assert_eq!(trips(async || _ = client.get_many(&names).await.unwrap()).await, 1, "get_many");
     assert_eq!(trips(async || _ = client.keys("").await.unwrap()).await, 1, "keys");
     assert_eq!(trips(async || _ = client.delete_many(&names).await.unwrap()).await, 1, "delete_many");
+    assert_eq!(trips(async || _ = client.delete("none").await.unwrap()).await, 1, "delete");
+    assert_eq!(trips(async || _ = client.increment("n", 1).await.unwrap()).await, 1, "increment");
+    let minute = Duration::from_secs(60);
+    assert_eq!(trips(async || assert!(client.expire("k", minute).await.unwrap())).await, 1, "expire");
+    assert_eq!(trips(async || assert!(client.persist("k").await.unwrap())).await, 1, "persist");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_must_be_judged_takes_two_and_a_refusal_one() {
     let client = distant();
     client.set("k", "1").await.unwrap();
-    client.increment("n", 1).await.unwrap();
-    assert_eq!(trips(async || _ = client.increment("n", 1).await.unwrap()).await, 2, "increment");
+    let upper = |old: Option<&kvs::model::Entry>| Next::Set(old.unwrap().value.to_ascii_uppercase().into());
+    // One of them reads.
+    assert_eq!(trips(async || _ = client.update("k", upper).await.unwrap()).await, 3, "update");
+    client.set("long", "1000000000000000000").await.unwrap();
+    assert_eq!(trips(async || _ = client.increment("long", 1).await.unwrap()).await, 3, "increment of many digits");
     assert_eq!(trips(async || assert!(!client.set_nx("k", "x").await.unwrap())).await, 1, "set_nx, refused");
 }
 
@@ -118,4 +126,20 @@ async fn many_at_once_share_round_trips() {
     // One after another it would take 64 times three.
     assert!(begun.elapsed() < 30 * WAY, "{:?}", begun.elapsed());
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("65"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_readers_at_once_share_round_trips() {
+    let client = distant();
+    client.set("k", "1").await.unwrap();
+    let crowd = async || {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..64 {
+            let client = client.clone();
+            tasks.spawn(async move { client.get(if n % 2 == 0 { "k" } else { "none" }).await.unwrap() });
+        }
+        assert_eq!(tasks.join_all().await.iter().flatten().count(), 32);
+    };
+    // Those who come first, and all others behind them; by eight connections one each it would take eight.
+    assert!(trips(crowd).await <= 3);
 }

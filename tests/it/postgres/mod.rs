@@ -4,6 +4,8 @@ mod command;
 mod distance;
 mod encryption;
 mod outage;
+mod plain;
+mod readers;
 mod server;
 mod sharing;
 mod tables;

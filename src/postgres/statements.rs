@@ -1,0 +1,205 @@
+//! The texts of the statements that read and write entries.
+//!
+//! What always holds: the server finds each entry by its whole primary key, whatever it believes of the table when it plans. A
+//! plan may be kept as long as the connection, and one that was made while the table was small and reads all of a bucket would
+//! still be there when the bucket has grown. So a list of keys is joined key by key: the `LIMIT 1` inside rules out any other way.
+//! The `LIMIT` over the list takes nothing away; it lets a plan for any list seem cheap, so that the server makes one and keeps it
+//! instead of making one for each list.
+
+use super::schema::Names;
+
+/// The columns of an entry that `row.rs` reads, which knows the key.
+const COLUMNS: &str = "value, type, revision, created_at, modified_at, expires_at";
+
+/// The columns that are stored.
+const STORED: &str = "(bucket, key, value, type, revision, created_at, modified_at, expires_at)";
+
+/// What replaces an entry, but for when its key came to be.
+const REPLACED: &str = "ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value, type = excluded.type, \
+     revision = excluded.revision, modified_at = excluded.modified_at, expires_at = excluded.expires_at";
+
+/// Which the successor of an entry keeps, unless that has expired at `$2`.
+const SUCCEEDED: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded.created_at ELSE t.created_at END";
+
+/// What is not expired at `$2`.
+const LIVE: &str = "(expires_at IS NULL OR expires_at > $2)";
+
+/// What the statements of `once.rs` answer: the revision that was seen, the new one if anything was done, and then, once for each
+/// entry that was there before, its place in the list and its columns.
+const SEEN: &str = "SELECT o.revision, m.revision, e.* FROM old o LEFT JOIN moved m ON true LEFT JOIN e ON true";
+
+/// The texts. In all of them `$1` is the bucket. Each is prepared once on each connection, but for `list`, `once` and `write`, which
+/// are planned each time: how the rows of a list that are to be removed are found, no text can make sure; and for a long
+/// list there may be a quicker way than key by key, which only who knows the list can choose.
+pub(super) struct Statements {
+    /// Fails if the tables are not there.
+    pub(super) look: String,
+    /// Revision, place (which is 1) and entry of the key `$2`.
+    pub(super) one: String,
+    /// Revision, places and entries of keys `$2`.
+    pub(super) get: String,
+    /// Revision, keys and entries of keys `$2`, which are many.
+    pub(super) list: String,
+    /// The revision.
+    pub(super) revision: String,
+    /// The same, and nobody else writes the bucket until the end of the transaction.
+    pub(super) lock: String,
+    /// Places and entries of keys `$2`, for who holds the lock.
+    pub(super) held: String,
+    /// Makes the row of a bucket.
+    pub(super) born: String,
+    /// Sets the revision `$2` and stores entries `$3` to `$9`, for who holds the lock.
+    pub(super) store: String,
+    /// The same, and removes those of keys `$10`.
+    pub(super) write: String,
+    /// What `once.rs` sends.
+    pub(super) plain: Plain,
+    /// All buckets.
+    pub(super) buckets: String,
+}
+
+/// Writes of one statement, at the time `$2`. There is no row if the bucket is not there. No new revision: another has written the
+/// bucket since the statement began, or there was nothing to do. The row that was seen and the row that is changed must be
+/// the same; if they are, nothing else of the bucket has changed since.
+pub(super) struct Plain {
+    /// Stores an entry: `$3` the key, `$4` to `$7` value, type, time of modification and end.
+    pub(super) put: String,
+    /// Removes the entry `$3`.
+    pub(super) delete: String,
+    /// Gives the entry `$3` the end `$4`.
+    pub(super) touch: String,
+    /// Adds `$4` to the number `$3`. Does nothing if that has more than 18 digits or is none, so that no sum overflows that has at
+    /// most nine times as much added.
+    pub(super) increment: String,
+    /// Stores entries: `$3` to `$7` as of one.
+    pub(super) puts: String,
+    /// Stores and removes entries: `$3` to `$7` the same, with no value where one is to be gone; `$8` the keys of those again.
+    pub(super) once: String,
+}
+
+impl Statements {
+    pub(super) fn new(names: &Names) -> Self {
+        let Names { table, buckets, .. } = names;
+        let found = format!(
+            "(SELECT * FROM unnest($2::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($2::text[])) g \
+             CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key LIMIT 1) e"
+        );
+        let stored = format!(
+            "INSERT INTO {table} {STORED} SELECT $1, g.* FROM (SELECT * FROM unnest($3::text[], $4::bytea[], \
+             $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
+             {REPLACED}, created_at = excluded.created_at"
+        );
+        let moved = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
+        Self {
+            look: format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0"),
+            one: format!(
+                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT 1::bigint AS n, {COLUMNS} FROM {table} \
+                 WHERE bucket = $1 AND key = $2) e ON true WHERE b.bucket = $1"
+            ),
+            get: format!(
+                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT g.n, e.* FROM {found}) e ON true \
+                 WHERE b.bucket = $1"
+            ),
+            list: format!(
+                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT key, {COLUMNS} FROM {table} \
+                 WHERE bucket = $1 AND key = ANY($2::text[])) e ON true WHERE b.bucket = $1"
+            ),
+            revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
+            lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),
+            held: format!("SELECT g.n, e.* FROM {found}"),
+            born: format!("INSERT INTO {buckets} (bucket, revision) VALUES ($1, 0) ON CONFLICT (bucket) DO NOTHING"),
+            store: format!("WITH {moved} {stored}"),
+            write: format!(
+                "WITH {moved}, stored AS ({stored}) DELETE FROM {table} WHERE bucket = $1 AND key = ANY($10::text[])"
+            ),
+            plain: Plain::new(names),
+            buckets: format!("SELECT bucket FROM {buckets} WHERE revision > 0 ORDER BY bucket"),
+        }
+    }
+}
+
+impl Plain {
+    fn new(names: &Names) -> Self {
+        let table = &names.table;
+        let lone = format!(
+            "e AS (SELECT 1::bigint AS n, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $3::text AND {LIVE})"
+        );
+        let old = format!("WITH old AS (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
+        let stored = format!("stored AS (INSERT INTO {table} AS t {STORED} SELECT $1,");
+        let (next, never_less) = ("GREATEST($2::bigint, revision + 1)", format!("{REPLACED}, {SUCCEEDED}"));
+        let moved = |next: &str, when: &str| {
+            format!(
+                "moved AS (UPDATE {} SET revision = {next} \
+                 WHERE bucket = $1 AND revision = (SELECT revision FROM old){when} RETURNING revision)",
+                names.buckets
+            )
+        };
+        Self {
+            put: format!(
+                "{old}, {lone}, {moved}, {stored} $3, $4::bytea, $5::text, m.revision, m.revision, $6::bigint, \
+                 $7::bigint FROM moved m {never_less}) {SEEN}",
+                moved = moved(next, ""),
+            ),
+            delete: format!(
+                "{old}, {lone}, {moved}, removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = $3) \
+                 {SEEN}",
+                moved = moved(next, " AND EXISTS (SELECT 1 FROM e)"),
+            ),
+            touch: format!(
+                "{old}, {lone}, {moved}, touched AS (UPDATE {table} SET expires_at = $4 FROM moved \
+                 WHERE bucket = $1 AND key = $3) {SEEN}",
+                moved = moved(next, " AND (SELECT expires_at IS DISTINCT FROM $4::bigint FROM e)"),
+            ),
+            increment: format!(
+                "{old}, {lone}, sum AS (SELECT CASE WHEN e.n IS NULL THEN $4::bigint \
+                 WHEN octet_length(e.value) < 20 AND encode(e.value, 'escape') ~ '^[+-]?[0-9]{{1,18}}$' \
+                 THEN encode(e.value, 'escape')::bigint + $4 END AS sum FROM old LEFT JOIN e ON true), \
+                 {moved}, {stored} $3, decode(s.sum::text, 'escape'), e.type, m.revision, m.revision, NULL::bigint, \
+                 e.expires_at FROM moved m CROSS JOIN sum s LEFT JOIN e ON true {never_less}) {SEEN}",
+                moved = moved(next, " AND (SELECT sum FROM sum) IS NOT NULL"),
+            ),
+            puts: Self::puts(table, &old, &moved(&format!("{next} + cardinality($3::text[]) - 1"), "")),
+            once: Self::once(
+                table,
+                &old,
+                &moved(
+                    &format!("{next} + (SELECT max(place) FROM work) - 1"),
+                    " AND (SELECT max(place) FROM work) > 0",
+                ),
+            ),
+        }
+    }
+
+    /// Each takes a revision, in their order; the last is the bucket's.
+    fn puts(table: &str, old: &str, moved: &str) -> String {
+        let first = "m.revision - cardinality($3::text[]) + g.n";
+        format!(
+            "{old}, e AS (SELECT g.n, e.* \
+             FROM (SELECT * FROM unnest($3::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($3::text[])) g \
+             CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key AND {LIVE} LIMIT 1) e), \
+             {moved}, stored AS (INSERT INTO {table} AS t {STORED} \
+             SELECT $1, g.key, g.value, g.type, {first}, {first}, g.modified_at, g.expires_at FROM moved m CROSS JOIN \
+             (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
+             WITH ORDINALITY AS g (key, value, type, modified_at, expires_at, n) LIMIT cardinality($3::text[])) g \
+             {REPLACED}, {SUCCEEDED}) {SEEN}"
+        )
+    }
+
+    /// The same, where those that remove nothing take none.
+    fn once(table: &str, old: &str, moved: &str) -> String {
+        format!(
+            "{old}, g AS (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
+             WITH ORDINALITY AS g (key, value, type, modified_at, expires_at, n)), \
+             e AS (SELECT g.n, e.* FROM g CROSS JOIN LATERAL \
+             (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key AND {LIVE} LIMIT 1) e), \
+             work AS (SELECT g.*, \
+             count(*) FILTER (WHERE g.value IS NOT NULL OR e.n IS NOT NULL) OVER (ORDER BY g.n) AS place \
+             FROM g LEFT JOIN e ON e.n = g.n), \
+             {moved}, base AS (SELECT m.revision - (SELECT max(place) FROM work) AS revision FROM moved m), \
+             stored AS (INSERT INTO {table} AS t {STORED} \
+             SELECT $1, w.key, w.value, w.type, base.revision + w.place, base.revision + w.place, \
+             w.modified_at, w.expires_at FROM base, work w WHERE w.value IS NOT NULL {REPLACED}, {SUCCEEDED}), \
+             removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = ANY($8::text[])) {SEEN}"
+        )
+    }
+}

@@ -1,0 +1,179 @@
+//! What takes the short way, one statement without a look first, comes to the same as what is judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kvs::memory::MemoryStore;
+use kvs::model::{Batch, Bucket, Clock, ContentType, Key, Kind, Outcome, Query, Revision, Time, Write};
+use kvs::postgres::Options;
+use kvs::store::suite::TestClock;
+use kvs::store::{Limits, Store};
+use tokio::time::timeout;
+
+use super::{Server, client, client_at, empty, open, table};
+
+/// Numbers that are always the same and look like none.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    fn one_of<T: Copy>(&mut self, these: &[T]) -> T {
+        these[usize::try_from(self.below(these.len() as u64)).unwrap()]
+    }
+
+    fn end(&mut self, now: Time) -> Option<Time> {
+        let spans = [None, None, Some(1), Some(3), Some(0)];
+        self.one_of(&spans).map(|span| now.plus(Duration::from_secs(span)))
+    }
+
+    fn write(&mut self, now: Time) -> Write {
+        let key = Key::new(self.one_of(&["a", "b", "c"])).unwrap();
+        let values: [&[u8]; 13] = [
+            b"1",
+            b"-0",
+            b"+5",
+            b" 7 ",
+            b"8\n",
+            b"007",
+            b"999999999999999999",
+            b"1000000000000000000",
+            b"9223372036854775807",
+            b"-9223372036854775808",
+            b"123456789012345678901234567890",
+            b"",
+            b"\xff\\061",
+        ];
+        match self.below(8) {
+            0..=2 => Write::Put {
+                key,
+                value: Bytes::from_static(self.one_of(&values)),
+                content_type: ContentType::new(self.one_of(&["text/html", ContentType::default().as_str()])).unwrap(),
+                expires: self.end(now),
+                modified: self.one_of(&[None, Some(Time::from_secs(7))]),
+            },
+            3 => Write::Delete { key },
+            4 | 5 => Write::Touch { key, expires: self.end(now) },
+            _ => {
+                let by = [1, -1, 0, i64::MAX, i64::MIN, 8_000_000_000_000_000_000, -8_000_000_000_000_000_000];
+                Write::Increment { key, by: self.one_of(&by) }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_written_comes_to_the_same_as_in_memory() {
+    let clock = Arc::new(TestClock::default());
+    let options = Options { clock: clock.clone(), ..Options::default() };
+    let (ours, judge) = (open(&empty(""), options), MemoryStore::new(clock.clone(), Limits::default()));
+    let (bucket, mut dice) = (Bucket::default(), Dice(1));
+    let keys = ["a", "b", "c", "a"].map(|name| Key::new(name).unwrap());
+    for step in 0..2500 {
+        match dice.below(12) {
+            0 => clock.advance(Duration::from_millis(700)),
+            1 => clock.step_back(Duration::from_millis(200)),
+            _ => {}
+        }
+        // Mostly one, which has statements of its own.
+        let count = dice.one_of(&[1, 1, 1, 1, 2, 3]);
+        let writes: Vec<Write> = (0..count).map(|_| dice.write(clock.now())).collect();
+        let batch = Batch { expectations: vec![], writes };
+        let done = ours.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
+        let judged = judge.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
+        assert_eq!(done, judged, "step {step}: {batch:?}");
+        assert_eq!(ours.get(&bucket, &keys).await.unwrap(), judge.get(&bucket, &keys).await.unwrap(), "step {step}");
+        let one = std::slice::from_ref(&keys[0]);
+        assert_eq!(ours.get(&bucket, one).await.unwrap(), judge.get(&bucket, one).await.unwrap(), "step {step}");
+    }
+    let pages = (ours.scan(&bucket, Query::default()).await, judge.scan(&bucket, Query::default()).await);
+    assert_eq!(pages.0.unwrap().entries, pages.1.unwrap().entries);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_plain_write_wakes_who_waits_elsewhere_and_nothing_done_wakes_nobody() {
+    let url = empty("");
+    let (a, b) = (client(&url), client(&url));
+    a.increment("n", 1).await.unwrap();
+    let changed = async |since| {
+        let woken = b.store().changed(b.bucket(), since);
+        timeout(Duration::from_secs(10), woken).await.unwrap().unwrap()
+    };
+    let revision = async || b.store().get(b.bucket(), &[]).await.unwrap().revision;
+    for step in 0..3 {
+        let since = revision().await;
+        match step {
+            0 => assert_eq!(a.increment("n", 1).await.unwrap(), 2),
+            1 => assert!(a.expire("n", Duration::from_secs(60)).await.unwrap()),
+            _ => assert!(a.delete("n").await.unwrap()),
+        }
+        assert!(changed(since).await > since, "{step}");
+    }
+    let since = revision().await;
+    assert!(!a.delete("n").await.unwrap() && !a.persist("n").await.unwrap());
+    assert_eq!(revision().await, since, "what does nothing moves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revisions_grow() {
+    let url = empty("");
+    let clients = [client(&url), client(&url), client(&url)];
+    let mut tasks = tokio::task::JoinSet::new();
+    for (n, client) in clients.iter().cloned().enumerate() {
+        tasks.spawn(async move {
+            let key = Key::new("n").unwrap();
+            let mut last = Revision::ZERO;
+            for _ in 0..60 {
+                let mut writes = vec![Write::Increment { key: key.clone(), by: 1 }];
+                if n == 2 {
+                    writes.push(Write::put(Key::new("x").unwrap(), "1"));
+                }
+                let batch = Batch { expectations: vec![], writes };
+                let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
+                let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
+                let written = changes[0].after.as_ref().unwrap().revision;
+                assert!(last < written && written <= revision, "{last:?} {written:?} {revision:?}");
+                last = revision;
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(clients[0].get_string("n").await.unwrap().as_deref(), Some("180"));
+}
+
+#[tokio::test]
+async fn a_number_that_has_expired_is_counted_from_zero() {
+    let clock = Arc::new(TestClock::default());
+    let client = client_at(&empty(""), clock.clone());
+    client.set_ex("n", "41", Duration::from_secs(1)).await.unwrap();
+    assert_eq!(client.increment("n", 1).await.unwrap(), 42);
+    clock.advance(Duration::from_secs(1));
+    let revision = client.set("other", "x").await.unwrap();
+    assert_eq!(client.increment("n", 1).await.unwrap(), 1);
+    let entry = client.get_entry("n").await.unwrap().unwrap();
+    assert_eq!((entry.expires, entry.created), (None, entry.revision.time()));
+    assert!(entry.revision > revision);
+}
+
+#[tokio::test]
+async fn a_write_over_a_row_that_was_spoilt_by_hand_is_acknowledged() {
+    let (server, table) = (Server::shared(), table());
+    let client = client(&server.url(&format!("table={table}")));
+    let spoil = || server.psql(&format!("UPDATE {table} SET type = 'no type'"));
+    client.set_many(&[("a", "1"), ("b", "2")]).await.unwrap();
+    spoil();
+    assert_eq!(client.get("a").await.unwrap_err().kind(), Kind::Damaged);
+    client.set("a", "3").await.unwrap();
+    assert_eq!(client.get_string("a").await.unwrap().as_deref(), Some("3"));
+    client.set_many(&[("a", "4"), ("b", "5")]).await.unwrap();
+    assert_eq!(client.get_many(&["a", "b"]).await.unwrap(), [Some("4".into()), Some("5".into())]);
+    spoil();
+    assert!(client.expire("a", Duration::from_secs(60)).await.unwrap());
+    assert_eq!(client.increment("a", 1).await.unwrap(), 5);
+    assert!(client.delete("a").await.unwrap());
+    assert_eq!(client.delete_many(&["a", "b"]).await.unwrap(), 1);
+}

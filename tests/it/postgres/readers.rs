@@ -1,0 +1,137 @@
+//! Many readers at once, and how the server finds what they ask for.
+
+use std::time::Duration;
+
+use kvs::model::Kind;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Server, client, empty, table};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_many_readers_gets_what_it_asked_for() {
+    let house = client(&empty("pool=2"));
+    let garden = house.with_bucket(kvs::model::Bucket::new("garden").unwrap());
+    let items: Vec<(String, String)> = (0..300).map(|n| (format!("k{n}"), format!("v{n}"))).collect();
+    house.set_many(&items).await.unwrap();
+    garden.set_many(&[("k0", "garden")]).await.unwrap();
+    let mut tasks = JoinSet::new();
+    for n in 0..300 {
+        let (house, garden) = (house.clone(), garden.clone());
+        tasks.spawn(async move {
+            let names = [format!("k{n}"), "none".to_owned(), format!("k{}", 299 - n), format!("k{n}")];
+            let expected = [Some(format!("v{n}")), None, Some(format!("v{}", 299 - n)), Some(format!("v{n}"))]
+                .map(|v| v.map(Into::into));
+            assert_eq!(house.get_many(&names).await.unwrap(), expected);
+            assert_eq!(house.get_string(&names[0]).await.unwrap(), Some(format!("v{n}")));
+            assert_eq!(house.get_many(&[] as &[&str]).await.unwrap(), []);
+            assert_eq!(garden.get_string("k0").await.unwrap().as_deref(), Some("garden"));
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_after_an_acknowledgement_sees_it_however_many_read() {
+    let client = client(&empty("pool=2"));
+    client.set("n", "0").await.unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..40 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            for _ in 0..20 {
+                let written = client.increment("n", 1).await.unwrap();
+                let seen: i64 = client.get_string("n").await.unwrap().unwrap().parse().unwrap();
+                assert!(seen >= written, "{seen} after {written}");
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_entry_is_told_to_nobody_but_who_asks_for_it() {
+    let (server, table) = (Server::shared(), table());
+    let client = client(&server.url(&format!("table={table}&pool=1")));
+    client.set_many(&[("good", "1"), ("bad", "2")]).await.unwrap();
+    server.psql(&format!("UPDATE {table} SET type = 'no type' WHERE key = 'bad'"));
+    let mut tasks = JoinSet::new();
+    for n in 0..60 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            if n % 2 == 0 {
+                assert_eq!(client.get_string("good").await.unwrap().as_deref(), Some("1"));
+            } else {
+                assert_eq!(client.get("bad").await.unwrap_err().kind(), Kind::Damaged);
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_give_up_hold_up_nobody() {
+    let client = client(&empty("pool=1"));
+    client.set("k", "1").await.unwrap();
+    for _ in 0..20 {
+        let readers: Vec<_> = (0..50)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.get("k").await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for reader in readers.iter().step_by(2) {
+            reader.abort();
+        }
+        for reader in readers.into_iter().skip(1).step_by(2) {
+            let value = timeout(Duration::from_secs(20), reader).await.unwrap().unwrap().unwrap();
+            assert_eq!(value, Some("1".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_is_answered_like_a_short_one() {
+    let client = client(&empty(""));
+    let items: Vec<(String, String)> = (0..1000).map(|n| (format!("k{n}"), format!("v{n}"))).collect();
+    client.set_many(&items).await.unwrap();
+    let names: Vec<String> = (0..700).map(|n| format!("k{}", n * 7 % 1500)).chain(["k7".to_owned()]).collect();
+    let long = client.get_many(&names).await.unwrap();
+    let mut short = vec![];
+    for names in names.chunks(90) {
+        short.extend(client.get_many(names).await.unwrap());
+    }
+    assert_eq!(long, short);
+    assert_eq!((long[1].as_deref(), long[700].as_deref()), (Some(&b"v7"[..]), Some(&b"v7"[..])));
+    assert_eq!(long.iter().flatten().count(), names.iter().filter(|name| name.len() < 5).count());
+}
+
+#[tokio::test]
+async fn a_list_of_keys_is_found_key_by_key_however_much_has_come_since_the_first() {
+    let (server, table) = (Server::shared(), table());
+    // One connection, whose plans are made while there is next to nothing.
+    let client = client(&server.url(&format!("table={table}&pool=1")));
+    let items: Vec<(String, &str)> = (0..6000).map(|n| (format!("k{n:05}"), "v")).collect();
+    let some: Vec<&String> = items.iter().step_by(300).map(|(key, _)| key).collect();
+    for _ in 0..10 {
+        client.set_many(&items[..20]).await.unwrap();
+        client.get_many(&some).await.unwrap();
+    }
+    client.set_many(&items).await.unwrap();
+    let read = async || -> i64 {
+        // A server process counts after a second at the earliest, and only when it has something to do.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        client.get("k00000").await.unwrap();
+        let sql = format!("SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = '{table}_pkey'");
+        server.psql(&sql).parse().unwrap()
+    };
+    let before = read().await;
+    for _ in 0..20 {
+        assert!(client.get_many(&some).await.unwrap().iter().all(Option::is_some));
+        client.set_many(&items[..20]).await.unwrap();
+    }
+    let read = read().await - before;
+    // Twenty times twenty, two or three times over; all of the bucket each time would be 240,000.
+    assert!((400..20_000).contains(&read), "{read} rows were read");
+}
