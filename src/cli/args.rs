@@ -8,7 +8,7 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::units::{Size, Span};
 use super::{
-    check, compact, completions, delete, edit, export, get, hooks, import, incr, list, man, passcode, serve, set,
+    check, compact, completions, copy, delete, edit, export, get, hooks, import, incr, list, man, passcode, serve, set,
     store, sweep,
 };
 use crate::model::Bucket;
@@ -140,6 +140,7 @@ pub(super) enum Command {
     Edit(edit::Given),
     Export(export::Given),
     Import(import::Given),
+    Copy(copy::Given),
     Check(check::Given),
     Compact(compact::Given),
     Sweep(sweep::Given),

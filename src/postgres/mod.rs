@@ -7,11 +7,12 @@
 //!
 //! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
 //! carry them out, `judged` decides; `read`, `wait`, `listen` and `upkeep` are the rest; `engine` and `fault` are about
-//! connections, `url`, `tls` and `schema` about settings and names. What it does is described in `docs/postgres.md`.
+//! connections, `url`, `tls` and `schema` about settings and names. `foreign` reads the tables of other programs. What it does is described in `docs/postgres.md`.
 
 mod commit;
 mod engine;
 mod fault;
+mod foreign;
 mod judged;
 mod listen;
 mod once;
@@ -25,5 +26,6 @@ mod upkeep;
 mod url;
 mod wait;
 
+pub use foreign::{ForeignTable, Layout};
 pub use store::{Options, PostgresStore};
-pub use url::{check_url, without_password};
+pub use url::{check_url, place_of, without_password};

@@ -28,7 +28,11 @@ pub(super) fn is_plain(batches: &[Batch], limits: Limits, now: Time) -> bool {
     let plain = |write: &Write| match write {
         Write::Put { value, expires, .. } => value.len() <= limits.value && expires.is_none_or(|end| now < end),
         Write::Delete { .. } => true,
-        Write::Look { .. } | Write::Touch { .. } | Write::Increment { .. } | Write::Append { .. } => false,
+        Write::Look { .. }
+        | Write::Touch { .. }
+        | Write::Increment { .. }
+        | Write::Append { .. }
+        | Write::Restore { .. } => false,
     };
     let mut keys = HashSet::new();
     let mut writes = batches.iter().flat_map(|batch| &batch.writes);

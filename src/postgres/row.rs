@@ -49,7 +49,11 @@ impl Statements {
             ),
             revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
             lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),
-            held: format!("SELECT {COLUMNS} FROM {table} e WHERE e.bucket = $1 AND e.key = ANY($2::text[])"),
+            // Key by key, whatever the server believes of a table that has just been filled.
+            held: format!(
+                "SELECT {COLUMNS} FROM unnest($2::text[]) AS g (key) CROSS JOIN LATERAL \
+                 (SELECT * FROM {table} t WHERE t.bucket = $1 AND t.key = g.key LIMIT 1) e"
+            ),
             born: format!("INSERT INTO {buckets} (bucket, revision) VALUES ($1, 0) ON CONFLICT (bucket) DO NOTHING"),
             write: Self::write(names),
             put: Self::put(names),
