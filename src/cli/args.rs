@@ -51,7 +51,7 @@ pub(super) struct Typed {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
-    /// The bucket to work on; without it `default`, or all buckets for check, compact and sweep
+    /// The bucket to work on; without it `default`, or all buckets for check, compact, sweep and copy
     #[arg(short, long, global = true, env = "KVS_BUCKET", hide_env_values = true, value_name = "NAME")]
     pub(super) bucket: Option<Bucket>,
     /// The file of settings [default: config.yaml]

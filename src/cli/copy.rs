@@ -32,7 +32,7 @@ Examples:
 
 /// Copy a store into another, with all times and revisions
 ///
-/// Values, types, expiry and the times of each entry are kept, and its revision, so that clients' ETags stay good. Only what
+/// Values, types, expiry and the times of each entry are kept, and its revision, so that each `ETag` stays good. Only what
 /// the target lacks is written: broken off in the middle, or after the source has changed, the same command goes on. In the
 /// end both sides are compared, entry by entry; if they are not the same the first differences are named, and the exit
 /// code is 1.
@@ -59,6 +59,13 @@ pub(super) struct Given {
     /// Leave out what the target cannot hold, and name it
     #[arg(long)]
     skip_unfit: bool,
+    #[command(flatten)]
+    look: Look,
+}
+
+/// What to do instead of copying.
+#[derive(Args, Debug)]
+struct Look {
     /// Tell what would be copied, and write nothing
     #[arg(long, conflicts_with = "verify")]
     dry_run: bool,
@@ -69,7 +76,7 @@ pub(super) struct Given {
 
 pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     let (from, to) = sides(&given, settings.bucket())?;
-    let task = match (given.dry_run, given.verify) {
+    let task = match (given.look.dry_run, given.look.verify) {
         (true, _) => Task::Plan,
         (_, true) => Task::Verify,
         _ => Task::Copy,
@@ -99,9 +106,9 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
             Copying::of(Arc::new(table), target, how)
         }
     };
-    let bar = Arc::new(Mutex::new(Bar { quiet: settings.quiet, bar: ProgressBar::hidden(), at: None }));
+    let bar = Arc::new(Mutex::new(Bar { quiet: settings.quiet, drawn: ProgressBar::hidden(), at: None }));
     let report = copying.watched(watcher(&bar)).run().await;
-    bar.lock().bar.finish_and_clear();
+    bar.lock().drawn.finish_and_clear();
     tell(settings, &report?, &given)
 }
 
@@ -180,7 +187,7 @@ async fn target(settings: &Settings, url: &StoreUrl, task: Task) -> Done<Arc<dyn
 /// The bar of what is being done, and what that is.
 struct Bar {
     quiet: bool,
-    bar: ProgressBar,
+    drawn: ProgressBar,
     at: Option<(Bucket, Work)>,
 }
 
@@ -189,19 +196,19 @@ fn watcher(bar: &Arc<Mutex<Bar>>) -> Watcher {
     Arc::new(move |step: Progress<'_>| {
         let mut bar = bar.lock();
         if bar.at.as_ref().is_none_or(|(bucket, work)| bucket != step.bucket || *work != step.work) {
-            bar.bar.finish_and_clear();
+            bar.drawn.finish_and_clear();
             let doing = match step.work {
                 Work::Comparing => "comparing",
                 Work::Copying => "copying",
                 Work::Verifying => "verifying",
             };
-            bar.bar = progress(usize::try_from(step.total).unwrap_or(usize::MAX), doing, bar.quiet);
-            bar.bar.set_message(format!("{doing} {}", step.bucket));
+            bar.drawn = progress(usize::try_from(step.total).unwrap_or(usize::MAX), doing, bar.quiet);
+            bar.drawn.set_message(format!("{doing} {}", step.bucket));
             bar.at = Some((step.bucket.clone(), step.work));
         }
         // Not of each of a million rows.
-        if step.work == Work::Copying || step.done % 500 == 0 {
-            bar.bar.set_position(step.done);
+        if step.work == Work::Copying || step.done.is_multiple_of(500) {
+            bar.drawn.set_position(step.done);
         }
     })
 }
@@ -219,7 +226,7 @@ fn tell(settings: &Settings, report: &Report, given: &Given) -> Done {
     }
     let unfit: u64 = report.unfit.iter().map(|unfit| unfit.rows).sum();
     if unfit > 0 && !given.skip_unfit {
-        let what = if given.verify { "it cannot be the same" } else { "nothing was written" };
+        let what = if given.look.verify { "it cannot be the same" } else { "nothing was written" };
         let text = format!(
             "{what}: the target cannot hold {}, named above. Mend the source, raise --max-value if values are too large, \
              or add --skip-unfit to leave them out",
@@ -228,7 +235,7 @@ fn tell(settings: &Settings, report: &Report, given: &Given) -> Done {
         return Err(Failure::Failed(text));
     }
     let without = if unfit == 0 { String::new() } else { format!("; left out: {}", entries(unfit)) };
-    if given.dry_run {
+    if given.look.dry_run {
         let there = entries(report.equal);
         let (copy, delete) = (entries(report.copied), entries(report.deleted));
         settings.note(&format!(
@@ -240,7 +247,7 @@ fn tell(settings: &Settings, report: &Report, given: &Given) -> Done {
         for difference in &report.differences.first {
             eprintln!("{difference}");
         }
-        let more = if given.verify {
+        let more = if given.look.verify {
             ""
         } else {
             "; the source has been written meanwhile. Run the same command again to catch up, best when nobody writes"
@@ -249,7 +256,7 @@ fn tell(settings: &Settings, report: &Report, given: &Given) -> Done {
         return Err(Failure::Failed(format!("{differ}, {} are the same{more}", report.equal)));
     }
     let equal = format!("{} in {buckets}", entries(report.equal));
-    settings.note(&if given.verify {
+    settings.note(&if given.look.verify {
         format!("{equal}: both sides hold the same{without}")
     } else {
         let deleted = if report.deleted == 0 { String::new() } else { format!(", {} deleted", report.deleted) };

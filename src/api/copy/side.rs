@@ -20,7 +20,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// The same error, telling the side.
+/// The same error, telling the side. Its causes are in its text: as a cause of its own it would tell them twice.
 pub(super) fn on(side: Side) -> impl Fn(Error) -> Error {
-    move |error| Error::new(error.kind(), side.to_string()).because(error)
+    move |error| Error::new(error.kind(), format!("{side}: {error}"))
 }

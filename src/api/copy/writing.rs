@@ -2,6 +2,8 @@
 //!
 //! What has changed in the source since it was compared is put off: the next comparison finds it.
 
+use std::collections::HashSet;
+
 use super::compare::{Compared, Wanted};
 use super::ledger::Ledger;
 use super::order::{Order, batches};
@@ -61,13 +63,10 @@ impl Writing<'_> {
         if writes.is_empty() {
             return Ok(());
         }
-        // What a deletion brings the bucket to is for the store to say.
-        let next = if displacing { self.last } else { next };
-        let restored = self.commit(Batch { expectations: vec![], writes }, next).await?;
-        self.copied += restored;
-        if !displacing && self.last > next {
-            return Err(self.not_alone());
+        if displacing {
+            self.see_alone().await?;
         }
+        self.copied += self.commit(writes, vec![], (!displacing).then_some(next)).await?;
         Ok(())
     }
 
@@ -78,30 +77,49 @@ impl Writing<'_> {
         };
         // What has expired since is gone, and no longer as it was.
         let keys: Vec<Key> = extra.iter().map(|(key, _)| key.clone()).collect();
-        let now = self.copying.to.get(self.bucket, &keys).await.map_err(on(Side::Target))?.entries;
-        let extra: Vec<_> = extra.iter().zip(now).filter(|(_, now)| now.is_some()).map(|(extra, _)| extra).collect();
-        let writes = extra.iter().map(|(key, _)| Write::Delete { key: key.clone() }).collect();
-        let batch = Batch { expectations: extra.into_iter().map(stands).collect(), writes };
-        self.deleted += self.commit(batch, self.last).await?;
+        let now = self.copying.to.get(self.bucket, &keys).await.map_err(on(Side::Target))?;
+        if now.revision != self.last {
+            return Err(self.not_alone());
+        }
+        let live = extra.iter().zip(now.entries).filter(|(_, now)| now.is_some()).map(|(extra, _)| extra);
+        let expectations: Vec<Expectation> = live.map(stands).collect();
+        let writes = expectations.iter().map(|stands| Write::Delete { key: stands.key.clone() }).collect();
+        self.deleted += self.commit(writes, expectations, None).await?;
         Ok(())
     }
 
-    /// Does a batch that brings the bucket to `next`; how many keys it changed.
-    async fn commit(&mut self, batch: Batch, next: Revision) -> Result<u64> {
-        self.ledger.note(self.bucket, self.last, next).await.map_err(on(Side::Target))?;
-        let restores: Vec<bool> = batch.writes.iter().map(|write| matches!(write, Write::Restore { .. })).collect();
-        let all_deleted = !restores.contains(&true);
-        let outcome = self.copying.to.apply(self.bucket, batch).await.map_err(on(Side::Target))?;
-        let Outcome::Committed { revision, changes } = outcome else { return Err(self.not_alone()) };
-        if revision != next {
+    /// Sees that nobody else has written the bucket since we did.
+    async fn see_alone(&self) -> Result<()> {
+        let now = self.copying.to.get(self.bucket, &[]).await.map_err(on(Side::Target))?;
+        if now.revision == self.last { Ok(()) } else { Err(self.not_alone()) }
+    }
+
+    /// Does a batch that brings the bucket to `next`, if that can be told: what a deletion brings it to is for the store to
+    /// say. How many keys it changed, each counted once.
+    async fn commit(
+        &mut self,
+        writes: Vec<Write>,
+        expectations: Vec<Expectation>,
+        next: Option<Revision>,
+    ) -> Result<u64> {
+        self.ledger.note(self.bucket, self.last, next.unwrap_or(self.last)).await.map_err(on(Side::Target))?;
+        let keys: HashSet<Key> = writes.iter().map(|write| write.key().clone()).collect();
+        let outcome = self.copying.to.apply(self.bucket, Batch { expectations, writes }).await;
+        let outcome = outcome.map_err(|e| match e.kind() {
+            // All of it could be written when it was compared.
+            Kind::Invalid => Error::new(Kind::Busy, format!("{}: {e}", self.not_alone())),
+            _ => on(Side::Target)(e),
+        })?;
+        let Outcome::Committed { revision, .. } = outcome else { return Err(self.not_alone()) };
+        // It may come less far than was said, if entries have expired, but not further.
+        if next.is_some_and(|next| revision > next) {
+            return Err(self.not_alone());
+        }
+        if next != Some(revision) {
             self.ledger.note(self.bucket, revision, revision).await.map_err(on(Side::Target))?;
         }
         self.last = revision;
-        let counts = changes
-            .iter()
-            .zip(restores)
-            .filter(|(change, restore)| change.before != change.after && (*restore || all_deleted));
-        Ok(counts.count() as u64)
+        Ok(keys.len() as u64)
     }
 
     fn not_alone(&self) -> Error {

@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, Fuse};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
@@ -119,7 +120,7 @@ impl ForeignTable {
             ),
             _ => return Fault::before(source).error,
         };
-        Error::new(Kind::Invalid, text).because(Fault::before(source).error)
+        Error::new(Kind::Invalid, text)
     }
 
     async fn begin<'a>(&'a self, bucket: &'a Bucket) -> Result<Reading<'a>> {
@@ -127,7 +128,7 @@ impl ForeignTable {
         let parameters = self.layout.bound(bucket);
         let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|text| text as _).collect();
         let rows = client.query_raw(&self.layout.read(&self.table), values).await.map_err(|e| self.failed(e))?;
-        Ok(Reading { table: self, bucket, rows: Box::pin(rows), last: None, _client: client })
+        Ok(Reading { table: self, bucket, rows: Box::pin(rows.fuse()), last: None, _client: client })
     }
 }
 
@@ -135,7 +136,8 @@ impl ForeignTable {
 struct Reading<'a> {
     table: &'a ForeignTable,
     bucket: &'a Bucket,
-    rows: Pin<Box<RowStream>>,
+    /// It must not be asked again behind its end.
+    rows: Pin<Box<Fuse<RowStream>>>,
     last: Option<String>,
     /// The statement ends with its connection.
     _client: Client,
