@@ -9,6 +9,7 @@
 
 pub mod blocking;
 mod client;
+pub mod copy;
 mod expiry;
 mod number;
 mod read;

@@ -8,7 +8,7 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 
 use super::units::{Size, Span};
 use super::{
-    check, compact, completions, delete, edit, export, get, hooks, import, incr, list, man, passcode, serve, set,
+    check, compact, completions, copy, delete, edit, export, get, hooks, import, incr, list, man, passcode, serve, set,
     store, sweep,
 };
 use crate::model::Bucket;
@@ -51,7 +51,7 @@ pub(super) struct Typed {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
-    /// The bucket to work on; without it `default`, or all buckets for check, compact and sweep
+    /// The bucket to work on; without it `default`, or all buckets for check, compact, sweep and copy
     #[arg(short, long, global = true, env = "KVS_BUCKET", hide_env_values = true, value_name = "NAME")]
     pub(super) bucket: Option<Bucket>,
     /// The file of settings [default: config.yaml]
@@ -140,6 +140,7 @@ pub(super) enum Command {
     Edit(edit::Given),
     Export(export::Given),
     Import(import::Given),
+    Copy(copy::Given),
     Check(check::Given),
     Compact(compact::Given),
     Sweep(sweep::Given),

@@ -20,6 +20,7 @@ mod check_config;
 mod compact;
 mod completions;
 mod config;
+mod copy;
 mod delete;
 mod edit;
 mod export;
@@ -121,6 +122,7 @@ async fn on_data(settings: &Settings, command: Command) -> Done {
         Command::Edit(given) => edit::run(settings, given).await,
         Command::Export(given) => export::run(settings, given).await,
         Command::Import(given) => import::run(settings, given).await,
+        Command::Copy(given) => copy::run(settings, given).await,
         Command::Check(given) => check::run(settings, given).await,
         Command::Compact(given) => compact::run(settings, given).await,
         Command::Sweep(given) => sweep::run(settings, given).await,

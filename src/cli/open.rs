@@ -123,6 +123,19 @@ impl StoreUrl {
         format!("{}:{}", self.scheme.name, self.rest)
     }
 
+    /// Where its data are, in one spelling, to tell whether two URLs mean the same; none if they are nowhere that stays.
+    pub(super) fn place(&self) -> Option<String> {
+        match self.scheme.follows {
+            Follows::Nothing => None,
+            Follows::Place => postgres::place_of(&self.written()),
+            Follows::Path => {
+                let path = std::path::absolute(&self.rest).ok()?;
+                // What is not there yet is called as it will be.
+                Some(format!("yaml:{}", path.canonicalize().unwrap_or(path).display()))
+            }
+        }
+    }
+
     /// Opens it.
     pub(super) fn open(&self, opening: Opening) -> Result<Opened> {
         (self.scheme.open)(&self.rest, opening)

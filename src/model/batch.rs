@@ -106,6 +106,16 @@ pub enum Write {
         /// Where.
         edge: Edge,
     },
+    /// Stores an entry as it was in another place, with all its times and its own revision: how stores are copied.
+    ///
+    /// What stands there is replaced only by what is later: its revision must be lower, or the same with the same value.
+    /// The bucket moves on to the entry's revision or, if it has come further already, by one.
+    Restore {
+        /// The key.
+        key: Key,
+        /// What is to stand there.
+        entry: Entry,
+    },
 }
 
 impl Write {
@@ -124,7 +134,8 @@ impl Write {
             | Self::Look { key }
             | Self::Touch { key, .. }
             | Self::Increment { key, .. }
-            | Self::Append { key, .. } => key,
+            | Self::Append { key, .. }
+            | Self::Restore { key, .. } => key,
         }
     }
 }

@@ -32,7 +32,13 @@ impl Revision {
     /// The revision of a write at `now` that follows this one.
     #[must_use]
     pub fn next(self, now: Time) -> Self {
-        Self(u64::try_from(now.nanos()).unwrap_or(0).max(self.0.saturating_add(1)))
+        Self::from(now).max(self.following())
+    }
+
+    /// The least revision that follows this one.
+    #[must_use]
+    pub const fn following(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 
     /// When it was committed.

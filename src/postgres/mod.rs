@@ -6,12 +6,14 @@
 //! tables by it find all of a bucket on one node.
 //!
 //! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
-//! carry them out, `judged` decides; `gather` and `read` are for gets and scans, `wait`, `listen` and `upkeep` are the rest; `engine` and `fault` are about
-//! connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about settings. What it does is described in `docs/postgres.md`.
+//! carry them out, `judged` decides; `gather` and `read` are for gets and scans, `wait`, `listen` and `upkeep` are the
+//! rest; `engine` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
+//! settings. `foreign` reads the tables of other programs. What it does is described in `docs/postgres.md`.
 
 mod commit;
 mod engine;
 mod fault;
+mod foreign;
 mod gather;
 mod judged;
 mod listen;
@@ -27,5 +29,6 @@ mod upkeep;
 mod url;
 mod wait;
 
+pub use foreign::{ForeignTable, Layout};
 pub use store::{Options, PostgresStore};
-pub use url::{check_url, without_password};
+pub use url::{check_url, place_of, without_password};

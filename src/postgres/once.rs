@@ -40,7 +40,7 @@ pub(super) fn is_plain(batches: &[Batch], limits: Limits, now: Time) -> bool {
         Write::Delete { .. } => true,
         Write::Touch { expires, .. } => lone && ahead(expires),
         Write::Increment { by, .. } => lone && by.unsigned_abs() <= ADDED && limits.value >= NUMBER,
-        Write::Look { .. } | Write::Append { .. } => false,
+        Write::Look { .. } | Write::Append { .. } | Write::Restore { .. } => false,
     };
     let mut keys = HashSet::new();
     let mut writes = batches.iter().flat_map(|batch| &batch.writes);
@@ -102,7 +102,7 @@ async fn lone(
             query(&statements.touch, &[&bucket, &now, &key, &expires.map(Time::nanos)]).await
         }
         Write::Increment { by, .. } => query(&statements.increment, &[&bucket, &now, &key, by]).await,
-        Write::Look { .. } | Write::Append { .. } => Ok(vec![]),
+        Write::Look { .. } | Write::Append { .. } | Write::Restore { .. } => Ok(vec![]),
     }
 }
 
@@ -152,7 +152,7 @@ async fn many(
 /// Whether a write changes anything, given what stood there.
 fn changes(write: &Write, before: Option<&Entry>) -> bool {
     match write {
-        Write::Put { .. } | Write::Increment { .. } | Write::Append { .. } => true,
+        Write::Put { .. } | Write::Increment { .. } | Write::Append { .. } | Write::Restore { .. } => true,
         Write::Delete { .. } => before.is_some(),
         Write::Touch { expires, .. } => before.is_some_and(|entry| entry.expires != *expires),
         Write::Look { .. } => false,
@@ -198,7 +198,7 @@ fn after(write: &Write, before: Option<&Entry>, revision: Revision) -> Result<Op
             modified: None,
             expires: before.and_then(|entry| entry.expires),
         }),
-        Write::Delete { .. } | Write::Look { .. } | Write::Append { .. } => None,
+        Write::Delete { .. } | Write::Look { .. } | Write::Append { .. } | Write::Restore { .. } => None,
     })
 }
 

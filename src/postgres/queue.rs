@@ -143,6 +143,7 @@ impl Leading {
 fn size(batch: &Batch) -> usize {
     let bytes = |write: &Write| match write {
         Write::Put { value, .. } | Write::Append { value, .. } => value.len(),
+        Write::Restore { entry, .. } => entry.value.len(),
         Write::Delete { .. } | Write::Look { .. } | Write::Touch { .. } | Write::Increment { .. } => 0,
     };
     batch.writes.iter().map(bytes).sum()

@@ -111,6 +111,20 @@ impl PostgresStore {
         })
     }
 
+    /// Whether the tables are there. Unlike all else this does not make them.
+    ///
+    /// # Errors
+    /// Those of reaching the server.
+    pub async fn is_made(&self) -> Result<bool> {
+        let client = self.engine()?.connection().await.map_err(|fault| fault.error)?;
+        let looked = client.batch_execute(&self.shared.place.statements.look).await;
+        match looked.map_err(super::fault::Fault::before) {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.reason == Some(super::fault::Reason::NoTable) => Ok(false),
+            Err(fault) => Err(fault.error),
+        }
+    }
+
     /// What the runtime that we are in has of the store.
     fn engine(&self) -> Result<Arc<Engine>> {
         let here = Handle::try_current();

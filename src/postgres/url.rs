@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 
 use super::schema::{Making, Names};
 use super::tls::Trust;
@@ -82,11 +82,7 @@ impl Url {
     /// # Errors
     /// `Invalid`, naming the parameter that is wrong or unknown.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let (place, query) = text.split_once('?').unwrap_or((text, ""));
-        if query.contains('@') || place.contains('#') {
-            let text = "write '/', '?', '#', '@' and '%' in a user's name or password as %2F, %3F, %23, %40 and %25";
-            return Err(Error::new(Kind::Invalid, text));
-        }
+        let (place, query) = split(text)?;
         let mut theirs = Vec::new();
         let mut ours = Ours::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -108,6 +104,31 @@ impl Url {
         let config = config.map_err(|e| Error::new(Kind::Invalid, "bad URL of a PostgreSQL").because(e))?;
         Ok(ours.with(completed(config)))
     }
+
+    /// The database, as in `postgresql://db:5432/kvs`.
+    pub(super) fn place(&self) -> String {
+        let config = &self.config;
+        let ports = config.get_ports();
+        let port = |n: usize| ports.get(n).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let all = hosts.chain(config.get_hostaddrs().iter().map(ToString::to_string));
+        let all: Vec<String> = all.enumerate().map(|(n, host)| format!("{host}:{}", port(n))).collect();
+        let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+        format!("postgresql://{}/{database}", all.join(","))
+    }
+}
+
+/// Where the server is, and the parameters.
+pub(super) fn split(text: &str) -> Result<(&str, &str)> {
+    let (place, query) = text.split_once('?').unwrap_or((text, ""));
+    if query.contains('@') || place.contains('#') {
+        let text = "write '/', '?', '#', '@' and '%' in a user's name or password as %2F, %3F, %23, %40 and %25";
+        return Err(Error::new(Kind::Invalid, text));
+    }
+    Ok((place, query))
 }
 
 /// The same, with what is not given.
@@ -261,6 +282,13 @@ fn distance(a: &str, b: &str) -> usize {
 /// As for opening it.
 pub fn check_url(url: &str) -> Result<()> {
     Url::parse(url).map(drop)
+}
+
+/// The tables that a URL leads to, in one spelling whatever else it says, and without user and password: to tell whether
+/// two URLs mean the same. None if it is no URL.
+pub fn place_of(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(format!("{} {}", url.place(), url.names.table))
 }
 
 /// The URL without its password, to be shown.

@@ -13,6 +13,7 @@ use crate::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, S
 /// - A batch is all or nothing, and durable when `apply` returns. Readers never see half of one.
 /// - After `apply` has returned, every later read sees its writes, in this process and in any other on the same store.
 /// - Batches of one bucket are carried out one after another; each write has a revision of its own, greater than all before it.
+///   An entry that is restored keeps its own; the bucket moves on all the same.
 /// - What has expired is not there: not for reads, not for expectations, not for writes.
 /// - Deleting or touching what is missing is no error.
 /// - A bucket comes to be with its first write. Reading one that is not there finds nothing and leaves nothing behind.
@@ -30,7 +31,7 @@ pub trait Store: Send + Sync + 'static {
     /// Judges the expectations of a batch and, if all hold, does its writes.
     ///
     /// # Errors
-    /// `Invalid` if a write cannot be done (incrementing what is no number), `TooLarge` if a value would exceed the
+    /// `Invalid` if a write cannot be done (incrementing what is no number, restoring over what is later), `TooLarge` if a value would exceed the
     /// store's limit, `Busy`, `Full`, `Damaged`. In these cases nothing was done. After `Failed` the outcome is open.
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome>;
 

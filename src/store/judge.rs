@@ -53,7 +53,7 @@ pub enum Judged {
 /// `look` may return entries that have expired. Nothing is changed.
 ///
 /// # Errors
-/// `Invalid` if a number cannot be incremented, `TooLarge` if a value would exceed the limit.
+/// `Invalid` if a number cannot be incremented or an entry not be restored, `TooLarge` if a value would exceed the limit.
 pub fn judge(
     batch: &Batch,
     limits: Limits,
@@ -75,7 +75,10 @@ pub fn judge(
     for write in &batch.writes {
         let key = write.key();
         let before = written.get(key).cloned().unwrap_or_else(|| live(key));
-        let revision = earliest(batch, key, (now, before.as_ref())).max(last.next(now));
+        let revision = match write {
+            Write::Restore { entry, .. } => entry.revision.max(last.following()),
+            _ => earliest(batch, key, (now, before.as_ref())).max(last.next(now)),
+        };
         let after = after(write, before.as_ref(), revision, limits)?.filter(|e| e.is_live(now));
         if let (Write::Look { .. } | Write::Append { .. }, Some(entry)) = (write, &after) {
             room = room.checked_sub(entry.value.len()).ok_or_else(|| {
@@ -159,7 +162,27 @@ fn after(write: &Write, before: Option<&Entry>, revision: Revision, limits: Limi
             whole.extend_from_slice(second);
             Some(changed(fits(whole.freeze())?))
         }
+        Write::Restore { key, entry } => {
+            restorable(key, entry, before)?;
+            fits(entry.value.clone())?;
+            Some(entry.clone())
+        }
     })
+}
+
+/// Whether the entry may stand where `before` does: never an earlier one in the place of a later, nor two values under one
+/// revision, since readers know a value by it.
+fn restorable(key: &Key, entry: &Entry, before: Option<&Entry>) -> Result<()> {
+    let fault = if entry.revision == Revision::ZERO || i64::try_from(entry.revision.number()).is_err() {
+        "its revision is no time"
+    } else if before.is_some_and(|old| old.revision > entry.revision) {
+        "what stands there is later"
+    } else if before.is_some_and(|old| old.revision == entry.revision && old.value != entry.value) {
+        "another value has the same revision"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::Invalid, format!("{key:?} cannot be restored: {fault}")))
 }
 
 fn increment(key: &Key, before: Option<&Entry>, by: i64) -> Result<Bytes> {

@@ -5,8 +5,10 @@
 mod contract;
 mod judge;
 mod range;
+mod source;
 pub mod suite;
 
 pub use contract::{Finding, Report, Store, Task};
 pub use judge::{Judged, Limits, judge};
 pub use range::{bounds, page};
+pub use source::{Row, Rows, Source, Unfit};

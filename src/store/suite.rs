@@ -16,6 +16,7 @@ mod clock;
 mod expectations;
 mod limits;
 mod nasty;
+mod restores;
 mod scans;
 mod text;
 mod together;
@@ -77,6 +78,7 @@ pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {
     let files = [
         expectations::CASES,
         writes::CASES,
+        restores::CASES,
         batches::CASES,
         limits::CASES,
         scans::CASES,

@@ -152,6 +152,9 @@ pub(crate) fn model(values: &mut Values, writes: &[Write]) {
             Write::Append { value, .. } => {
                 values.entry(key).or_default().push_str(std::str::from_utf8(value).unwrap());
             }
+            Write::Restore { entry, .. } => {
+                values.insert(key, String::from_utf8_lossy(&entry.value).into_owned());
+            }
         }
     }
 }

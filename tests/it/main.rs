@@ -11,6 +11,7 @@ mod architecture;
 mod bench;
 mod classic;
 mod cli;
+mod copy;
 mod costs;
 mod crash;
 mod damage;

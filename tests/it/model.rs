@@ -160,6 +160,7 @@ impl Game {
                     let held = model.entry(name).or_default();
                     held.value = [&value[..], &held.value].concat();
                 }
+                Write::Restore { .. } => unreachable!("no entry is restored here"),
             }
         }
         Ok(model)

@@ -41,7 +41,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
 fn result(bucket: &Bucket, write: &Write, change: &Change) -> Result<Value, Refusal> {
     let revision = change.after.as_ref().map(|entry| entry.revision.to_string());
     Ok(match write {
-        Write::Put { .. } | Write::Append { .. } => json!({ "revision": revision }),
+        Write::Put { .. } | Write::Append { .. } | Write::Restore { .. } => json!({ "revision": revision }),
         Write::Delete { .. } => json!({ "deleted": change.before.is_some() }),
         Write::Touch { .. } => json!({ "touched": change.before.is_some() }),
         Write::Look { key } => json!(change.after.as_ref().map(|entry| Meta::new(bucket, key, entry))),

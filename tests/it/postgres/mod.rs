@@ -21,7 +21,7 @@ use kvs::store::Store;
 pub(crate) use server::Server;
 
 /// The name of a table that nobody else uses.
-fn table() -> String {
+pub(crate) fn table() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,0 +1,203 @@
+//! `kvs copy` from outside, and export and import where they meet a server.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::postgres::{Server, empty};
+
+/// A folder to work in.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
+        command.env_clear().env("KVS_HOME", self.0.path()).args(args).current_dir(self.0.path());
+        command
+    }
+
+    /// What it says on both outputs, if it ends so.
+    #[track_caller]
+    fn run(&self, args: &[&str], code: i32) -> String {
+        let Output { status, stdout, stderr } = self.command(args).output().unwrap();
+        let text = String::from_utf8(stdout).unwrap() + std::str::from_utf8(&stderr).unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}: {text}");
+        text
+    }
+
+    /// Imports so many keys into a bucket.
+    fn fill(&self, store: &str, bucket: &str, count: usize) {
+        let path = self.path("keys.csv");
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+        writeln!(file, "key,value").unwrap();
+        for n in 0..count {
+            writeln!(file, "k/{n:07},value {n}").unwrap();
+        }
+        file.into_inner().unwrap();
+        self.run(&["import", "keys.csv", "--store", store, "--bucket", bucket], 0);
+    }
+}
+
+/// The number of entries of clients in the table that a URL of the shared server names.
+fn rows(url: &str) -> u64 {
+    let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
+    let made = Server::shared().psql(&format!("SELECT to_regclass('{table}') IS NOT NULL"));
+    if made == "f" {
+        return 0;
+    }
+    Server::shared().psql(&format!("SELECT count(*) FROM {table} WHERE bucket NOT LIKE '\\_kvs%'")).parse().unwrap()
+}
+
+/// Begins a copy and kills it once something has arrived. How much has; none if the copy was over before.
+fn killed(place: &Place, url: &str) -> Option<u64> {
+    let before = rows(url);
+    let begun = Instant::now();
+    let mut child = place.command(&["copy", "yaml:src", url]).stderr(Stdio::null()).spawn().unwrap();
+    while rows(url) == before && child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is copied");
+    }
+    child.kill().unwrap();
+    let over = child.wait().unwrap().success();
+    // The server may still be at the last batch of whom we killed.
+    let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
+    let busy = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND query LIKE '%{table}%' AND pid <> pg_backend_pid()"
+    );
+    while Server::shared().psql(&busy) != "0" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (!over).then(|| rows(url))
+}
+
+#[test]
+fn a_copy_that_is_killed_goes_on_where_it_was() {
+    const COUNT: u64 = 60_000;
+    let place = Place::new();
+    place.fill("yaml:src", "default", usize::try_from(COUNT).unwrap());
+    // On a busy machine a copy may be over before the signal comes.
+    let found = (0..10).find_map(|_| {
+        let url = empty("");
+        let there = killed(&place, &url).filter(|there| *there < COUNT)?;
+        Some((killed(&place, &url).unwrap_or(there), url))
+    });
+    let (there, url) = found.expect("a copy that is killed half-way");
+    let told = place.run(&["copy", "yaml:src", &url], 0);
+    let copied: u64 = told.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(there > 0 && copied <= COUNT - there, "{there} were there: {told}");
+    assert_eq!(rows(&url), COUNT);
+    place.run(&["copy", "yaml:src", &url, "--verify"], 0);
+
+    // And back; what files say of it is the same to the byte.
+    place.run(&["copy", &url, "yaml:back"], 0);
+    for store in ["yaml:src", "yaml:back"] {
+        place.run(&["compact", "--store", store, "--bucket", "default"], 0);
+    }
+    let data = |name: &str| {
+        let text = std::fs::read_to_string(place.path(name).join("default.yaml")).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(data("src") == data("back"));
+}
+
+#[test]
+fn what_is_wrong_is_told_before_anything_is_done() {
+    let place = Place::new();
+    place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
+    let url = empty("");
+    let other = empty("");
+    for (args, code, says) in [
+        (&["copy", "yaml:src"][..], 2, "name two stores"),
+        (&["copy", "yaml:src", "yaml:a", "postgresql://me:hunter2@h/db"], 2, "name two stores"),
+        (&["copy"], 2, "STORE"),
+        (&["copy", "yaml:src", "memory:"], 2, "TO: a store in memory is empty"),
+        (&["copy", "memory:", "yaml:new"], 2, "FROM: a store in memory is empty"),
+        (&["copy", "yaml:scr", "yaml:new"], 1, "FROM: there is no folder scr"),
+        (&["copy", "yaml:src", "yaml:./src/../src"], 2, "FROM and TO are the same store"),
+        (&["copy", &url, &format!("{url}pool=2")], 2, "FROM and TO are the same store"),
+        (&["copy", &other, "yaml:new"], 1, "FROM: there are no tables of kvs at postgresql://"),
+        (&["copy", "yaml:src", "postgresq://me:hunter2@h/db"], 2, "TO: no store of this kind"),
+        (&["copy", "yaml:src", "postgresql://me:hunter2@h/db?tabel=x"], 2, "did you mean table"),
+        (&["copy", "yaml:src", "postgresql://me:hunter2@127.0.0.1:1/db"], 1, "TO: PostgreSQL cannot be reached"),
+        (&["copy", "postgresql://me:hunter2@127.0.0.1:1/db", "yaml:new"], 1, "FROM: PostgreSQL cannot be reached"),
+        (&["copy", "--from-pgkv", "postgresql://me:hunter2@127.0.0.1:1/db", "yaml:new"], 1, "the source: PostgreSQL"),
+        (&["copy", "--from-pgkv", "yaml:src", "yaml:new"], 2, "named by a URL such as postgresql://"),
+        (&["copy", "--from-poky", "postgresql://me:hunter2@h/db?tabel=x", "yaml:new"], 2, "did you mean table"),
+        (&["copy", "--from-poky", "postgresql://h/db", "yaml:src", "yaml:new"], 2, "besides the table name one store"),
+        (&["copy", "yaml:src", "yaml:new", "--bucket", "none"], 1, "the source has no bucket none"),
+        (&["copy", "yaml:src", "yaml:new", "--dry-run", "--verify"], 2, "--verify"),
+    ] {
+        let told = place.run(args, code);
+        assert!(told.contains(says) && !told.contains("hunter2"), "{args:?}: {told}");
+    }
+    assert!(!place.path("new").exists() && rows(&url) == 0 && rows(&other) == 0);
+}
+
+#[test]
+fn looking_makes_nothing() {
+    let place = Place::new();
+    place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
+    let url = empty("");
+    let told = place.run(&["copy", "yaml:src", &url, "--dry-run"], 0);
+    assert!(told.contains("1 entry of 1 bucket to copy, 0 entries to delete, 0 entries there already"), "{told}");
+    let told = place.run(&["copy", "yaml:src", &url, "--verify"], 1);
+    assert!(
+        told.contains("bucket default, key \"a\": only in the source") && told.contains("1 entry differs"),
+        "{told}"
+    );
+    let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
+    assert_eq!(Server::shared().psql(&format!("SELECT to_regclass('{table}') IS NULL")), "t");
+    place.run(&["copy", "yaml:src", "yaml:new", "--dry-run"], 0);
+    assert!(!place.path("new").exists());
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_and_replaced_if_wished() {
+    let place = Place::new();
+    place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
+    place.run(&["set", "own", "1", "--store", "yaml:new"], 0);
+    let told = place.run(&["copy", "yaml:src", "yaml:new"], 1);
+    assert!(told.contains("bucket default: the target holds 1 key that the source has not"), "{told}");
+    assert!(told.contains("nothing was written") && told.contains("--replace"), "{told}");
+    let told = place.run(&["copy", "yaml:src", "yaml:new", "--replace"], 0);
+    assert!(told.contains("1 entry in 1 bucket: 1 copied, 1 deleted; compared, both sides hold the same"), "{told}");
+    assert_eq!(place.run(&["copy", "yaml:src", "yaml:new", "--replace", "--quiet"], 0), "");
+    let told = place.run(&["copy", "yaml:src", "yaml:other", "--max-value", "0"], 1);
+    assert!(told.contains("1 are taken") || told.contains("at most 0 are taken"), "{told}");
+    assert!(place.run(&["copy", "yaml:src", "yaml:other", "--max-value", "0", "--skip-unfit"], 0).contains("left out"));
+}
+
+#[test]
+fn a_damaged_source_is_not_copied() {
+    let place = Place::new();
+    place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
+    let mut file = std::fs::OpenOptions::new().append(true).open(place.path("src/default.yaml")).unwrap();
+    file.write_all(b"---\nb: [1\n...\n").unwrap();
+    let told = place.run(&["copy", "yaml:src", "yaml:new"], 1);
+    assert!(told.contains("FROM: bucket default is damaged; see `kvs check --store yaml:src`"), "{told}");
+    assert!(!place.path("new").exists());
+}
+
+#[test]
+fn a_hundred_thousand_keys_are_exported_from_and_imported_into_a_server() {
+    let place = Place::new();
+    let (one, other) = (empty(""), empty("layout=partitioned"));
+    place.fill(&one, "many", 100_000);
+    for file in ["all.yaml", "all.json", "all.csv"] {
+        let bucket = file.replace('.', "_");
+        let told = place.run(&["export", file, "--store", &one, "--bucket", "many"], 0);
+        assert!(told.contains("100000 entries written"), "{told}");
+        let told = place.run(&["import", file, "--store", &other, "--bucket", &bucket], 0);
+        assert!(told.contains("100000 keys stored"), "{told}");
+        assert_eq!(place.run(&["get", "k/0099999", "--store", &other, "--bucket", &bucket], 0), "value 99999");
+    }
+    assert_eq!(rows(&other), 300_000);
+}
