@@ -14,6 +14,9 @@ use super::url::Expired;
 use crate::model::{Bucket, Key, Page, Query, Result, Revision, Shape, Snapshot, Time};
 use crate::store::bounds;
 
+/// Where the revision stands: of an entry, and of the bucket in the row that is of none.
+const MOVED: usize = 3;
+
 /// From so many keys on it pays to plan anew for a list.
 const LONG: usize = 200;
 
@@ -67,14 +70,17 @@ impl Engine {
             _ => self.query(&statements.get, &[&name, &names]).await?,
         };
         let mut snapshot = Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] };
-        let Some(first) = rows.first() else { return Ok(snapshot) };
-        snapshot.revision = revision(column(first, 0)?);
-        let found = if long { by_key(keys, &rows)? } else { by_place(&rows)? };
+        let (revision, found) = if long { by_key(keys, &rows)? } else { by_place(&rows)? };
+        if revision == Revision::ZERO {
+            // The bucket is not there, whatever rows there are.
+            return Ok(snapshot);
+        }
+        snapshot.revision = revision;
         let now = self.place.options.clock.now();
         let mut expired = vec![];
         for (at, row) in found {
             let (Some(key), Some(slot)) = (keys.get(at), snapshot.entries.get_mut(at)) else { continue };
-            let entry = entry(row, 2, key)?;
+            let entry = entry(row, 1, key)?;
             if entry.is_live(now) {
                 *slot = Some(entry);
             } else {
@@ -167,20 +173,34 @@ impl Engine {
     }
 }
 
-/// The rows with the places that they name.
-fn by_place(rows: &[Row]) -> Result<Vec<(usize, &Row)>> {
-    rows.iter().filter_map(|row| Some(place(row, 1).transpose()?.map(|at| (at, row)))).collect()
-}
+/// The revision of the bucket that rows tell, and the rows of entries with their places.
+type Found<'a> = (Revision, Vec<(usize, &'a Row)>);
 
-/// The rows with the places of the keys that they name.
-fn by_key<'a>(keys: &[Key], rows: &'a [Row]) -> Result<Vec<(usize, &'a Row)>> {
-    let mut named = HashMap::with_capacity(rows.len());
+/// Of rows that name places.
+fn by_place(rows: &[Row]) -> Result<Found<'_>> {
+    let (mut moved, mut found) = (Revision::ZERO, Vec::with_capacity(rows.len()));
     for row in rows {
-        if let Some(key) = column::<Option<&str>>(row, 1)? {
-            named.insert(key, row);
+        match place(row, 0)? {
+            Some(at) => found.push((at, row)),
+            None => moved = revision(column(row, MOVED)?),
         }
     }
-    Ok(keys.iter().enumerate().filter_map(|(at, key)| Some((at, *named.get(key.as_str())?))).collect())
+    Ok((moved, found))
+}
+
+/// Of rows that name these keys.
+fn by_key<'a>(keys: &[Key], rows: &'a [Row]) -> Result<Found<'a>> {
+    let (mut moved, mut named) = (Revision::ZERO, HashMap::with_capacity(rows.len()));
+    for row in rows {
+        match column::<Option<&str>>(row, 0)? {
+            Some(key) => {
+                named.insert(key, row);
+            }
+            None => moved = revision(column(row, MOVED)?),
+        }
+    }
+    let found = keys.iter().enumerate().filter_map(|(at, key)| Some((at, *named.get(key.as_str())?)));
+    Ok((moved, found.collect()))
 }
 
 /// The page in these rows, of which there is one more than the page holds if another follows.

@@ -34,11 +34,11 @@ const SEEN: &str = "SELECT o.revision, m.revision, e.* FROM old o LEFT JOIN move
 pub(super) struct Statements {
     /// Fails if the tables are not there.
     pub(super) look: String,
-    /// Revision, place (which is 1) and entry of the key `$2`.
+    /// Place (which is 1) and entry of the key `$2`, and in a row without a place the revision of the bucket, if it is there.
     pub(super) one: String,
-    /// Revision, places and entries of keys `$2`.
+    /// The same with places and entries of keys `$2`.
     pub(super) get: String,
-    /// Revision, keys and entries of keys `$2`, which are many.
+    /// The same with keys and entries of keys `$2`, which are many.
     pub(super) list: String,
     /// The revision.
     pub(super) revision: String,
@@ -89,28 +89,28 @@ impl Statements {
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
              {REPLACED}, created_at = excluded.created_at"
         );
-        let moved = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
+        let moved = |place: &str| {
+            format!(
+                "SELECT NULL::{place}, NULL::bytea, NULL::text, revision, NULL::bigint, NULL::bigint, NULL::bigint \
+                 FROM {buckets} WHERE bucket = $1 UNION ALL"
+            )
+        };
+        let raised = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
         Self {
             look: format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0"),
-            one: format!(
-                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT 1::bigint AS n, {COLUMNS} FROM {table} \
-                 WHERE bucket = $1 AND key = $2) e ON true WHERE b.bucket = $1"
-            ),
-            get: format!(
-                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT g.n, e.* FROM {found}) e ON true \
-                 WHERE b.bucket = $1"
-            ),
+            one: format!("{} SELECT 1::bigint, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $2", moved("bigint")),
+            get: format!("{} SELECT g.n, e.* FROM {found}", moved("bigint")),
             list: format!(
-                "SELECT b.revision, e.* FROM {buckets} b LEFT JOIN (SELECT key, {COLUMNS} FROM {table} \
-                 WHERE bucket = $1 AND key = ANY($2::text[])) e ON true WHERE b.bucket = $1"
+                "{} SELECT key, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = ANY($2::text[])",
+                moved("text")
             ),
             revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
             lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),
             held: format!("SELECT g.n, e.* FROM {found}"),
             born: format!("INSERT INTO {buckets} (bucket, revision) VALUES ($1, 0) ON CONFLICT (bucket) DO NOTHING"),
-            store: format!("WITH {moved} {stored}"),
+            store: format!("WITH {raised} {stored}"),
             write: format!(
-                "WITH {moved}, stored AS ({stored}) DELETE FROM {table} WHERE bucket = $1 AND key = ANY($10::text[])"
+                "WITH {raised}, stored AS ({stored}) DELETE FROM {table} WHERE bucket = $1 AND key = ANY($10::text[])"
             ),
             plain: Plain::new(names),
             buckets: format!("SELECT bucket FROM {buckets} WHERE revision > 0 ORDER BY bucket"),
