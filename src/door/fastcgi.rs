@@ -19,7 +19,7 @@ use super::listen::Listener;
 use super::mount::Mount;
 use super::output::{self, End};
 use super::print::print;
-use super::recall::{Recall, Recalled};
+use super::recall::{self, Recall, Recalled};
 use super::records::{Begun, Event};
 use super::refusal::Refusal;
 use super::serial;
@@ -141,7 +141,10 @@ impl<A: App> Door<A> {
         };
         let repeat = response.extensions_mut().remove::<Repeat>();
         let (mut text, body) = print(&method, response);
-        let Some(repeat) = repeat.filter(|_| is_bodiless) else { return Ok(Reply::New(text, body)) };
+        // A long body is the store's own bytes, and goes out in pieces.
+        let length = body.as_ref().map_or(Some(0), |body| body.size_hint().exact());
+        let is_kept = is_bodiless && length.is_some_and(|length| length <= recall::LONGEST as u64);
+        let Some(repeat) = repeat.filter(|_| is_kept) else { return Ok(Reply::New(text, body)) };
         let body = body.unwrap_or_default().collect().await.map_err(io::Error::other)?;
         text.extend_from_slice(&body.to_bytes());
         Ok(Reply::Known(self.recall.keep(begun.variables, text, repeat)))

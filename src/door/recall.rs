@@ -15,8 +15,8 @@ use crate::service::Repeat;
 /// So many answers are kept.
 const MOST: usize = 32;
 
-/// Longer answers are not kept, nor answers to requests whose variables are longer.
-const LONGEST: usize = 16 << 10;
+/// Answers with longer bodies are not kept, nor answers to requests whose variables are longer.
+pub(super) const LONGEST: usize = 16 << 10;
 
 /// After so long a request goes to the service again: on the way there settings are looked at that may have changed.
 const AGE: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime};
 use futures_util::future::join;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -56,6 +57,8 @@ const IDLE_IN_TRANSACTION: u64 = 60_000;
 /// What one runtime has.
 pub(super) struct Engine {
     pub(super) place: Arc<Place>,
+    /// The runtime.
+    pub(super) runtime: Handle,
     pool: Pool,
     pub(super) queues: Queues,
     pub(super) gathered: Gathered,
@@ -75,7 +78,7 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    pub(super) fn new(place: Arc<Place>, all: Weak<Engines>) -> Result<Self> {
+    pub(super) fn new(place: Arc<Place>, runtime: Handle, all: Weak<Engines>) -> Result<Self> {
         let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(place.url.config.clone(), place.tls.clone(), config);
         let (must, may) = place.greeting();
@@ -99,6 +102,7 @@ impl Engine {
         let pool = pool.map_err(|e| Error::new(Kind::Failed, "cannot make a pool of connections").because(e))?;
         Ok(Self {
             place,
+            runtime,
             pool,
             queues: Queues::default(),
             gathered: Gathered::default(),

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::engine::Engine;
 use crate::model::{Bucket, Error, Key, Kind, Result, Snapshot};
@@ -64,7 +64,10 @@ pub(super) async fn get(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> 
     };
     match turn {
         Ok(_turn) => engine.get(bucket, keys).await,
-        Err(answer) => answer.await.unwrap_or_else(|_| Err(Error::new(Kind::Busy, "the read was given up; try again"))),
+        Err(answer) => match timeout(engine.place.options.lock_wait, answer).await {
+            Ok(told) => told.unwrap_or_else(|_| Err(Error::new(Kind::Busy, "the read was given up; try again"))),
+            Err(_) => Err(Error::new(Kind::Busy, "the reads before it took too long; try again")),
+        },
     }
 }
 
@@ -81,9 +84,9 @@ impl Drop for Turn {
             }
             next
         };
-        // Without a runtime there is nobody left who waits.
-        if let (Some(group), Ok(runtime)) = (next, Handle::try_current()) {
-            runtime.spawn(group.read(Turn(Arc::clone(&self.0))));
+        // In the runtime of the engine, wherever this one is dropped.
+        if let Some(group) = next {
+            self.0.runtime.spawn(group.read(Turn(Arc::clone(&self.0))));
         }
     }
 }

@@ -6,7 +6,7 @@
 //! tables by it find all of a bucket on one node.
 //!
 //! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
-//! carry them out, `judged` decides; `gather` and `read` are for gets and scans, `wait`, `listen` and `upkeep` are the
+//! carry them out, `judged` decides; `gather`, `get` and `read` are for reads, `wait`, `listen` and `upkeep` are the
 //! rest; `engine` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
 //! settings. `foreign` reads the tables of other programs. What it does is described in `docs/postgres.md`.
 
@@ -15,6 +15,7 @@ mod engine;
 mod fault;
 mod foreign;
 mod gather;
+mod get;
 mod judged;
 mod listen;
 mod once;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -85,7 +86,9 @@ pub(super) async fn apply(engine: &Arc<Engine>, bucket: &Bucket, batch: Batch) -
         let leading = Leading { engine: Arc::clone(engine), bucket: bucket.clone(), over: false };
         tokio::spawn(leading.lead());
     }
-    let told = match timeout(engine.place.options.lock_wait, &mut outcome).await {
+    // Who leads has nobody before it.
+    let patience = if leads { Duration::MAX } else { engine.place.options.lock_wait };
+    let told = match timeout(patience, &mut outcome).await {
         Ok(told) => told,
         Err(_) if engine.queues.withdraw(bucket, number) => {
             return Err(Error::new(Kind::Busy, "the writes before it took too long; nothing was done, try again"));

@@ -1,27 +1,16 @@
-//! Reads: one statement each, so that entries and revision are of one moment.
+//! Scans and other reads: one statement each, so that entries and revision are of one moment. Gets stand in `get`.
 
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
-use super::row::{column, entry, key, place, revision};
-use super::url::Expired;
-use crate::model::{Bucket, Key, Page, Query, Result, Revision, Shape, Snapshot, Time};
+use super::row::{column, entry, key, revision};
+use crate::model::{Bucket, Key, Page, Query, Result, Revision, Shape, Time};
 use crate::store::bounds;
-
-/// Where the revision stands: of an entry, and of the bucket in the row that is of none.
-const MOVED: usize = 3;
-
-/// From so many keys on it pays to plan anew for a list.
-const LONG: usize = 200;
-
-/// A parameter, and its type.
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Engine {
     /// The rows of a statement, prepared, tried again if the connection is lost.
@@ -41,60 +30,8 @@ impl Engine {
         client.query(&prepared, parameters).await.map_err(Fault::before)
     }
 
-    /// The same, planned with the parameters known.
-    async fn query_planned(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
-        let mut attempts = Attempts::default();
-        loop {
-            let rows = match self.client().await {
-                Ok(client) => client.query_typed(statement, parameters).await.map_err(Fault::before),
-                Err(fault) => Err(fault),
-            };
-            match rows {
-                Ok(rows) => return Ok(rows),
-                Err(fault) => self.again(&mut attempts, fault).await?,
-            }
-        }
-    }
-
-    /// What stands under the keys.
-    pub(super) async fn get(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let statements = &self.place.statements;
-        let name = bucket.as_str();
-        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let long = keys.len() > LONG;
-        let rows = match names.as_slice() {
-            [key] => self.query(&statements.one, &[&name, key]).await?,
-            _ if long => {
-                self.query_planned(&statements.list, &[(&name, Type::TEXT), (&names, Type::TEXT_ARRAY)]).await?
-            }
-            _ => self.query(&statements.get, &[&name, &names]).await?,
-        };
-        let mut snapshot = Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] };
-        let (revision, found) = if long { by_key(keys, &rows)? } else { by_place(&rows)? };
-        if revision == Revision::ZERO {
-            // The bucket is not there, whatever rows there are.
-            return Ok(snapshot);
-        }
-        snapshot.revision = revision;
-        let now = self.place.options.clock.now();
-        let mut expired = vec![];
-        for (at, row) in found {
-            let (Some(key), Some(slot)) = (keys.get(at), snapshot.entries.get_mut(at)) else { continue };
-            let entry = entry(row, 1, key)?;
-            if entry.is_live(now) {
-                *slot = Some(entry);
-            } else {
-                expired.push(key.clone());
-            }
-        }
-        if !expired.is_empty() && self.place.url.expired == Expired::OnRead {
-            self.remove_expired(bucket, expired, now);
-        }
-        Ok(snapshot)
-    }
-
     /// Removes what was found to have expired, while the reader goes on.
-    fn remove_expired(self: &Arc<Self>, bucket: &Bucket, keys: Vec<Key>, now: Time) {
+    pub(super) fn remove_expired(self: &Arc<Self>, bucket: &Bucket, keys: Vec<Key>, now: Time) {
         let (engine, bucket) = (Arc::clone(self), bucket.clone());
         tokio::spawn(async move {
             let sql = format!(
@@ -171,36 +108,6 @@ impl Engine {
              WHERE b.bucket = $1 ORDER BY e.key {direction}"
         )
     }
-}
-
-/// The revision of the bucket that rows tell, and the rows of entries with their places.
-type Found<'a> = (Revision, Vec<(usize, &'a Row)>);
-
-/// Of rows that name places.
-fn by_place(rows: &[Row]) -> Result<Found<'_>> {
-    let (mut moved, mut found) = (Revision::ZERO, Vec::with_capacity(rows.len()));
-    for row in rows {
-        match place(row, 0)? {
-            Some(at) => found.push((at, row)),
-            None => moved = revision(column(row, MOVED)?),
-        }
-    }
-    Ok((moved, found))
-}
-
-/// Of rows that name these keys.
-fn by_key<'a>(keys: &[Key], rows: &'a [Row]) -> Result<Found<'a>> {
-    let (mut moved, mut named) = (Revision::ZERO, HashMap::with_capacity(rows.len()));
-    for row in rows {
-        match column::<Option<&str>>(row, 0)? {
-            Some(key) => {
-                named.insert(key, row);
-            }
-            None => moved = revision(column(row, MOVED)?),
-        }
-    }
-    let found = keys.iter().enumerate().filter_map(|(at, key)| Some((at, *named.get(key.as_str())?)));
-    Ok((moved, found.collect()))
 }
 
 /// The page in these rows, of which there is one more than the page holds if another follows.

@@ -136,7 +136,7 @@ impl PostgresStore {
             if let Some(engine) = engines.get(&here.id()) {
                 return Ok(Arc::clone(engine));
             }
-            let engine = Arc::new(Engine::new(Arc::clone(&self.shared.place), Weak::clone(&all))?);
+            let engine = Arc::new(Engine::new(Arc::clone(&self.shared.place), here.clone(), Weak::clone(&all))?);
             engines.insert(here.id(), Arc::clone(&engine));
             engine
         };

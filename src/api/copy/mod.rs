@@ -255,7 +255,8 @@ impl Copying {
             ledger.note(&bucket, found.reached, found.reached).await.map_err(on(Side::Target))?;
         }
         let last = found.reached;
-        let mut writing = Writing { copying: self, ledger: &ledger, bucket: &bucket, last, copied: 0, deleted: 0 };
+        let mut writing =
+            Writing { copying: self, ledger: &ledger, bucket: &bucket, last, sure: last, copied: 0, deleted: 0 };
         for _ in 0..ROUNDS {
             if found.is_equal() {
                 break;
@@ -266,7 +267,13 @@ impl Copying {
             };
             writing.write(found, &mut written).await?;
             found = self.compare(&bucket, Work::Verifying).await?;
+            writing.sees_alone(&found).await?;
         }
+        let new: Vec<Unfit> = found.unfit.iter().filter(|unfit| !report.unfit.contains(unfit)).cloned().collect();
+        if let Some(unfit) = new.first().filter(|_| !self.settings.skip_unfit) {
+            return Err(Error::new(Kind::Invalid, format!("{unfit}; it came while the rest was copied")));
+        }
+        report.unfit.extend(new);
         report.copied += writing.copied;
         report.deleted += writing.deleted;
         report.equal += found.same;

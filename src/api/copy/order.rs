@@ -32,6 +32,9 @@ fn give_revisions(wanted: &mut [Wanted], found: &mut Compared) {
         wanted.instead.filter(|(_, fields)| !fields.has_value() && !fields.has_updated()).map(|(revision, _)| revision)
     };
     found.taken.extend(wanted.iter().filter_map(kept));
+    // Another value must not have the revision of the one that stands: clients know that by its tag.
+    let replaced = |wanted: &Wanted| wanted.instead.filter(|(_, fields)| fields.has_value()).map(|(stands, _)| stands);
+    found.taken.extend(wanted.iter().filter_map(replaced));
     let mut last = Revision::ZERO;
     for wanted in wanted {
         wanted.revision = kept(wanted).unwrap_or_else(|| {

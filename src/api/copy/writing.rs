@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use super::order::{Order, batches};
 use super::side::{Side, on};
 use super::{Copying, KEYS};
-use crate::model::{Batch, Bucket, Condition, Error, Expectation, Key, Kind, Outcome, Result, Revision, Write};
+use crate::model::{Batch, Bucket, Condition, Entry, Error, Expectation, Key, Kind, Outcome, Result, Revision, Write};
 
 /// A bucket of the target that is being written.
 pub(super) struct Writing<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Writing<'a> {
     pub(super) bucket: &'a Bucket,
     /// What it has come to.
     pub(super) last: Revision,
+    /// What it had certainly come to by our own writes: what a deletion brings it to cannot be told beforehand.
+    pub(super) sure: Revision,
     /// How many entries were written, and how many deleted.
     pub(super) copied: u64,
     pub(super) deleted: u64,
@@ -37,6 +39,9 @@ impl Writing<'_> {
                 done += batch.len() as u64;
                 written(done);
             }
+            if !displacing {
+                self.sure = self.last;
+            }
         }
         for batch in found.extra.chunks(KEYS) {
             self.delete(batch).await?;
@@ -44,6 +49,18 @@ impl Writing<'_> {
             written(done);
         }
         Ok(())
+    }
+
+    /// Sees whether a comparison after the writing found what another has written meanwhile, at the moment of a deletion. If
+    /// so the bucket is no longer known as a copy, and what was found stays.
+    pub(super) async fn sees_alone(&self, found: &Compared) -> Result<()> {
+        let extra = found.extra.iter().map(|(_, revision)| *revision);
+        let instead = found.wanted.iter().filter_map(|wanted| Some(wanted.instead?.0));
+        if extra.chain(instead).all(|revision| revision <= self.sure) {
+            return Ok(());
+        }
+        self.ledger.note(self.bucket, self.sure, self.sure).await.map_err(on(Side::Target))?;
+        Err(self.not_alone())
     }
 
     async fn restore(&mut self, wanted: &[Wanted], displacing: bool) -> Result<()> {
@@ -57,41 +74,36 @@ impl Writing<'_> {
             next = entry.revision.max(next.following());
             if displacing {
                 writes.push(Write::Delete { key: wanted.key.clone() });
+                self.sure = self.sure.max(entry.revision);
             }
             writes.push(Write::Restore { key: wanted.key.clone(), entry });
         }
         if writes.is_empty() {
             return Ok(());
         }
-        if displacing {
-            self.see_alone().await?;
-        }
-        self.copied += self.commit(writes, vec![], (!displacing).then_some(next)).await?;
+        let stand = if displacing { self.as_they_stand(keys).await? } else { vec![] };
+        self.copied += self.commit(writes, stand, (!displacing).then_some(next)).await?;
         Ok(())
     }
 
     async fn delete(&mut self, extra: &[(Key, Revision)]) -> Result<()> {
-        let stands = |(key, revision): &(Key, Revision)| Expectation {
-            key: key.clone(),
-            condition: Condition::RevisionIn(vec![*revision]),
-        };
-        // What has expired since is gone, and no longer as it was.
-        let keys: Vec<Key> = extra.iter().map(|(key, _)| key.clone()).collect();
-        let now = self.copying.to.get(self.bucket, &keys).await.map_err(on(Side::Target))?;
-        if now.revision != self.last {
-            return Err(self.not_alone());
-        }
-        let live = extra.iter().zip(now.entries).filter(|(_, now)| now.is_some()).map(|(extra, _)| extra);
-        let expectations: Vec<Expectation> = live.map(stands).collect();
+        let expectations = self.as_they_stand(extra.iter().map(|(key, _)| key.clone()).collect()).await?;
         let writes = expectations.iter().map(|stands| Write::Delete { key: stands.key.clone() }).collect();
         self.deleted += self.commit(writes, expectations, None).await?;
         Ok(())
     }
 
-    /// Sees that nobody else has written the bucket since we did.
-    async fn see_alone(&self) -> Result<()> {
-        let now = self.copying.to.get(self.bucket, &[]).await.map_err(on(Side::Target))?;
-        if now.revision == self.last { Ok(()) } else { Err(self.not_alone()) }
+    /// That these keys stay as they stand in the target, where nobody else has written since we did. What has expired is
+    /// gone, and nothing is expected of it.
+    async fn as_they_stand(&self, keys: Vec<Key>) -> Result<Vec<Expectation>> {
+        let now = self.copying.to.get(self.bucket, &keys).await.map_err(on(Side::Target))?;
+        if now.revision != self.last {
+            return Err(self.not_alone());
+        }
+        let stands = |(key, entry): (Key, Option<Entry>)| {
+            Some(Expectation { key, condition: Condition::RevisionIn(vec![entry?.revision]) })
+        };
+        Ok(keys.into_iter().zip(now.entries).filter_map(stands).collect())
     }
 
     /// Does a batch that brings the bucket to `next`, if that can be told: what a deletion brings it to is for the store to
