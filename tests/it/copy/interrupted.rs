@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use kvs::api::copy::Copying;
+use kvs::api::copy::{Copying, Settings};
 use kvs::model::{Batch, Bucket, Error, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock, Write};
 use kvs::model::{Clock, Key};
 use kvs::store::{Report, Store, Task};
@@ -247,6 +247,41 @@ async fn what_others_write_to_the_target_behind_the_last_batch_is_not_deleted() 
         to.get(&Bucket::default(), &[key("own")]).await.unwrap().entries[0].as_ref().unwrap().value,
         "written here"
     );
+}
+
+/// At the moment of a deletion, and of an entry that takes the place of a later one: what they bring a bucket to cannot be
+/// foreseen.
+#[tokio::test]
+async fn what_others_write_at_the_moment_of_a_deletion_is_not_deleted() {
+    for (replace, name) in [(false, "own"), (true, "own"), (true, "k/0000001")] {
+        for at in 0..3 {
+            let (from, to) = (memory(), memory());
+            fill(&*from, "default", 10).await;
+            copy(&from, &to).await;
+            if replace {
+                put(&*to, "k/0000001", "later than the source's").await;
+            } else {
+                delete(&*from, "k/0000000").await;
+            }
+            let meddle: Happens = Arc::new(move |store, number, over| {
+                Box::pin(async move {
+                    if number == at && !over {
+                        put(&*store, name, "written here").await;
+                    }
+                    Ok(())
+                })
+            });
+            let shared = Disturbed::over(&to, None, Some(meddle));
+            let how = Settings { replace, ..settings() };
+            let error = Copying::new(from.clone(), shared, how).run().await.unwrap_err();
+            assert!(error.to_string().contains("others write to bucket default of the target"), "{at}: {error}");
+            for _ in 0..2 {
+                assert_eq!(copy(&from, &to).await.conflicts.len(), 1, "{replace}, {name}, {at}");
+                let held = to.get(&Bucket::default(), &[key(name)]).await.unwrap().entries;
+                assert_eq!(held[0].as_ref().unwrap().value, "written here", "{replace}, {name}, {at}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
