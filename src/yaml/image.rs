@@ -61,7 +61,8 @@ impl Image {
         let mut changed = Vec::new();
         for (key, was) in &old.entries {
             let Some(entry) = self.entries.get_mut(key).filter(|e| e.revision != Revision::ZERO) else { continue };
-            // kvs itself changes no value without a later revision, and gives no earlier one.
+            // kvs itself changes no value without a later revision, and gives an earlier one only where a copy replaces
+            // what stands in its target (docs/moving.md).
             if was.revision > entry.revision && was.says_as(entry) {
                 // Edited before, and stamped then in memory only.
                 *entry = was.clone();
