@@ -61,7 +61,7 @@ fn key(n: usize) -> Key {
 }
 
 fn batch(n: usize) -> Batch {
-    Batch { expectations: vec![], writes: vec![Write::put(key(n % 100), format!("{:02}.{}", n % 40, n % 10))] }
+    Batch::of(vec![Write::put(key(n % 100), format!("{:02}.{}", n % 40, n % 10))])
 }
 
 async fn write(store: &YamlStore, n: usize) {

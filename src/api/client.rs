@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{Batch, Bucket, Change, Clock, Condition, Entry, Error, Expectation, Key, Kind, Outcome, Result};
-use crate::model::{SystemClock, Write};
+use crate::model::{Revision, SystemClock, Write};
 use crate::store::Store;
 
 /// Works on one bucket of a store.
@@ -70,8 +70,16 @@ impl Client {
 
     /// Does the writes and gives what each did.
     pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Change>> {
-        match self.store.apply(&self.bucket, Batch { expectations: vec![], writes }).await? {
+        match self.store.apply(&self.bucket, Batch::of(writes)).await? {
             Outcome::Committed { changes, .. } => Ok(changes),
+            Outcome::Refused { .. } => Err(broken("refused a batch that expects nothing")),
+        }
+    }
+
+    /// Does the writes, whatever stood there, and gives the revision after them.
+    pub(super) async fn commit_unseen(&self, writes: Vec<Write>) -> Result<Revision> {
+        match self.store.apply(&self.bucket, Batch { minimal: true, ..Batch::of(writes) }).await? {
+            Outcome::Committed { revision, .. } => Ok(revision),
             Outcome::Refused { .. } => Err(broken("refused a batch that expects nothing")),
         }
     }
@@ -84,7 +92,7 @@ impl Client {
     /// Does one write if the condition holds of its key; else gives what stood there.
     pub(super) async fn commit_if(&self, condition: Condition, write: Write) -> Result<Result<Change, Option<Entry>>> {
         let expectations = vec![Expectation { key: write.key().clone(), condition }];
-        match self.store.apply(&self.bucket, Batch { expectations, writes: vec![write] }).await? {
+        match self.store.apply(&self.bucket, Batch::of(vec![write]).expecting(expectations)).await? {
             Outcome::Committed { mut changes, .. } => {
                 Ok(Ok(changes.pop().ok_or_else(|| broken("lost the account of a write"))?))
             }

@@ -37,14 +37,15 @@ impl Hooked {
 
     async fn apply_and_tell(self, bucket: Bucket, batch: Batch) -> Result<Outcome> {
         let keys: Vec<Key> = batch.writes.iter().map(|write| write.key().clone()).collect();
-        let outcome = self.inner.apply(&bucket, batch).await?;
-        if let Outcome::Committed { revision, changes } = &outcome {
-            let events = events(&bucket, &keys, changes, *revision);
-            if !events.is_empty() {
-                (self.listener)(events);
-            }
+        // What the listener is to be told must be known, whether the caller asks for it or not.
+        let minimal = batch.minimal;
+        let outcome = self.inner.apply(&bucket, Batch { minimal: false, ..batch }).await?;
+        let Outcome::Committed { revision, changes } = outcome else { return Ok(outcome) };
+        let events = events(&bucket, &keys, &changes, revision);
+        if !events.is_empty() {
+            (self.listener)(events);
         }
-        Ok(outcome)
+        Ok(Outcome::Committed { revision, changes: if minimal { vec![] } else { changes } })
     }
 }
 
@@ -135,7 +136,7 @@ mod tests {
     }
 
     fn batch(writes: Vec<Write>) -> Batch {
-        Batch { expectations: vec![], writes }
+        Batch::of(writes)
     }
 
     fn take(told: &Told) -> Vec<(String, What)> {
@@ -175,10 +176,8 @@ mod tests {
             Write::Delete { key: key("brief") },
         ];
         store.apply(&bucket, batch(idle)).await.unwrap();
-        let refused = Batch {
-            expectations: vec![Expectation { key: key("a"), condition: Condition::Absent }],
-            writes: vec![Write::put(key("a"), "2")],
-        };
+        let absent = Expectation { key: key("a"), condition: Condition::Absent };
+        let refused = batch(vec![Write::put(key("a"), "2")]).expecting(vec![absent]);
         store.apply(&bucket, refused).await.unwrap();
         store.apply(&bucket, batch(vec![Write::Increment { key: key("a"), by: i64::MAX }])).await.unwrap_err();
         store.apply(&Bucket::new("_kvs.throttle").unwrap(), batch(vec![Write::put(key("a"), "1")])).await.unwrap();
@@ -204,6 +203,16 @@ mod tests {
             let event = events.iter().find(|e| e.key == key(name)).unwrap();
             assert_eq!(event.revision, entry.unwrap().revision);
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_caller_does_not_ask_the_listener_is_told() {
+        let (store, told) = hooked();
+        let minimal =
+            Batch { minimal: true, ..batch(vec![Write::put(key("a"), "1"), Write::Delete { key: key("b") }]) };
+        let outcome = store.apply(&Bucket::default(), minimal).await.unwrap();
+        assert!(matches!(outcome, Outcome::Committed { changes, .. } if changes.is_empty()));
+        assert_eq!(take(&told), [("a".into(), What::Set)]);
     }
 
     #[tokio::test]

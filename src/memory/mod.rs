@@ -120,8 +120,7 @@ impl Store for MemoryStore {
             Judged::Go { changes } => changes,
         };
         let Some(revision) = changes.iter().filter_map(|(_, _, revision)| *revision).max() else {
-            let changes = changes.into_iter().map(|(_, change, _)| change).collect();
-            return Ok(Outcome::Committed { revision: last, changes });
+            return Ok(batch.committed(last, changes.into_iter().map(|(_, change, _)| change)));
         };
         let known = buckets.len();
         let content = buckets.entry(bucket.clone()).or_default();
@@ -137,7 +136,7 @@ impl Store for MemoryStore {
         if buckets.len() > known {
             self.shared.born.send_replace(buckets.len());
         }
-        Ok(Outcome::Committed { revision, changes: done })
+        Ok(batch.committed(revision, done))
     }
 
     async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
@@ -188,7 +187,7 @@ mod tests {
         let key = Key::new(key).unwrap();
         let value = "12345".into();
         let write = Write::Put { key, value, content_type: ContentType::default(), expires, modified: None };
-        Batch { expectations: vec![], writes: vec![write] }
+        Batch::of(vec![write])
     }
 
     #[tokio::test]

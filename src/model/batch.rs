@@ -15,6 +15,30 @@ pub struct Batch {
     pub expectations: Vec<Expectation>,
     /// What is done. A later write of a key sees the earlier one.
     pub writes: Vec<Write>,
+    /// Nobody asks what the writes did, which is then not told: the same is done, but [`Outcome::Committed`] has no changes.
+    /// A store may be quicker for it, as it need not read what is replaced (`return=minimal`, RFC 7240 section 4.2).
+    pub minimal: bool,
+}
+
+impl Batch {
+    /// Writes that expect nothing.
+    #[must_use]
+    pub fn of(writes: Vec<Write>) -> Self {
+        Self { writes, ..Self::default() }
+    }
+
+    /// The same under these expectations.
+    #[must_use]
+    pub fn expecting(self, expectations: Vec<Expectation>) -> Self {
+        Self { expectations, ..self }
+    }
+
+    /// What it answers when it is done.
+    #[must_use]
+    pub fn committed(&self, revision: Revision, changes: impl IntoIterator<Item = Change>) -> Outcome {
+        let changes = if self.minimal { vec![] } else { changes.into_iter().collect() };
+        Outcome::Committed { revision, changes }
+    }
 }
 
 /// Something that must hold of a key.
@@ -147,7 +171,7 @@ pub enum Outcome {
     Committed {
         /// The revision of the bucket after the batch; unchanged if nothing changed.
         revision: Revision,
-        /// One for each write, in their order.
+        /// One for each write, in their order; none if the batch is [minimal](Batch::minimal).
         changes: Vec<Change>,
     },
     /// An expectation did not hold; nothing was done.

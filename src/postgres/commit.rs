@@ -19,7 +19,7 @@ use super::judged::Verdict;
 use super::once::{Once, is_plain, once};
 use super::queue::Group;
 use super::row::{column, entry, number, place, revision};
-use crate::model::{Batch, Bucket, Entry, Key, Result, Revision, Write};
+use crate::model::{Batch, Bucket, ContentType, Entry, Key, Result, Revision, Write};
 
 /// Each statement sees what was committed when it began, so what is read behind the lock is what stands there.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -234,10 +234,10 @@ impl Work<'_> {
 
 /// The entries in these rows, each of the key at its place.
 fn entries(keys: &[&Key], rows: &[Row]) -> Result<HashMap<Key, Entry>> {
-    let mut found = HashMap::with_capacity(rows.len());
+    let (mut found, mut last) = (HashMap::with_capacity(rows.len()), ContentType::default());
     for row in rows {
         if let Some(key) = place(row, 0)?.and_then(|at| keys.get(at)) {
-            found.insert((*key).clone(), entry(row, 1, key)?);
+            found.insert((*key).clone(), entry(row, 1, key, &mut last)?);
         }
     }
     Ok(found)

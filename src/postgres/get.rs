@@ -8,71 +8,30 @@ use std::sync::Arc;
 
 use deadpool_postgres::Client;
 use futures_util::TryStreamExt as _;
+use futures_util::future::join;
+use tokio::task::yield_now;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Row, RowStream};
 
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
 use super::row::{column, entry, place, revision};
 use super::url::Expired;
-use crate::model::{Bucket, Entry, Key, Result, Revision, Snapshot};
+use crate::model::{Bucket, ContentType, Entry, Key, Result, Revision, Snapshot};
 
 /// From so many keys on it pays to plan anew for a list.
 const LONG: usize = 200;
 
-/// Where the revision stands: of an entry, and of the bucket in the row that is of none.
+/// Where the revision of the bucket stands: in the row of no entry, and where the list is long in each row.
 const MOVED: usize = 3;
-
-/// What is asked for.
-struct Wanted<'a> {
-    bucket: &'a str,
-    keys: &'a [Key],
-    /// The keys again.
-    names: Vec<&'a str>,
-    /// Where the rows name keys and no places: the first place of each key, and for each further one the first.
-    places: HashMap<&'a str, usize>,
-    again: Vec<(usize, usize)>,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(bucket: &'a Bucket, keys: &'a [Key]) -> Self {
-        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let (mut places, mut again) = (HashMap::new(), vec![]);
-        if keys.len() > LONG {
-            places.reserve(keys.len());
-            for (at, name) in names.iter().enumerate() {
-                match places.entry(*name) {
-                    Place::Vacant(vacant) => {
-                        vacant.insert(at);
-                    }
-                    Place::Occupied(first) => again.push((at, *first.get())),
-                }
-            }
-        }
-        Self { bucket: bucket.as_str(), keys, names, places, again }
-    }
-
-    fn is_long(&self) -> bool {
-        self.keys.len() > LONG
-    }
-
-    /// The place of a row's entry; none for the row that is of no entry.
-    fn place(&self, row: &Row) -> Result<Option<usize>> {
-        if !self.is_long() {
-            return place(row, 0);
-        }
-        let name = column::<Option<&str>>(row, 0)?;
-        Ok(name.and_then(|name| self.places.get(name).copied()))
-    }
-}
+const MOVED_OF_LONG: usize = 7;
 
 impl Engine {
     /// What stands under the keys.
     pub(super) async fn get(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let wanted = Wanted::new(bucket, keys);
         let mut attempts = Attempts::default();
         let mut snapshot = loop {
-            match self.try_get(&wanted).await {
+            match self.try_get(bucket, keys).await {
                 Ok(snapshot) => break snapshot,
                 Err(fault) => self.again(&mut attempts, fault).await?,
             }
@@ -92,47 +51,129 @@ impl Engine {
     }
 
     /// The same with what has expired.
-    async fn try_get(&self, wanted: &Wanted<'_>) -> Result<Snapshot, Fault> {
+    async fn try_get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot, Fault> {
         let client = self.client().await?;
-        let mut rows = pin!(self.rows(&client, wanted).await?);
-        let (mut moved, mut entries) = (Revision::ZERO, vec![None; wanted.keys.len()]);
-        while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
-            let Some(at) = wanted.place(&row)? else {
-                moved = revision(column(&row, MOVED)?);
-                continue;
-            };
-            if let (Some(key), Some(slot)) = (wanted.keys.get(at), entries.get_mut(at)) {
-                *slot = Some(entry(&row, 1, key)?);
-            }
+        let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        let long = if keys.len() > LONG { self.get_long(&client, bucket, (keys, &names)).await? } else { None };
+        match long {
+            Some(snapshot) => Ok(snapshot),
+            None => self.get_each(&client, bucket, (keys, &names)).await,
         }
-        for (at, first) in &wanted.again {
-            let known: Option<Entry> = entries.get(*first).cloned().flatten();
-            if let Some(slot) = entries.get_mut(*at) {
-                *slot = known;
-            }
-        }
-        if moved == Revision::ZERO {
-            // The bucket is not there, whatever rows there are.
-            entries.fill(None);
-        }
-        Ok(Snapshot { revision: moved, entries })
     }
 
-    async fn rows(&self, client: &Client, wanted: &Wanted<'_>) -> Result<RowStream, Fault> {
+    /// The server looks each key up by itself.
+    async fn get_each(
+        &self,
+        client: &Client,
+        bucket: &Bucket,
+        (keys, names): (&[Key], &[&str]),
+    ) -> Result<Snapshot, Fault> {
         let statements = &self.place.statements;
-        let Wanted { bucket, names, .. } = wanted;
-        if wanted.is_long() {
-            let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(bucket, Type::TEXT), (names, Type::TEXT_ARRAY)];
-            let parameters = parameters.iter().map(|(value, kind)| (*value as &dyn ToSql, kind.clone()));
-            return client.query_typed_raw(&statements.list, parameters).await.map_err(Fault::before);
-        }
-        let (text, keys): (&str, &(dyn ToSql + Sync)) = match names.as_slice() {
+        let (text, listed): (&str, &(dyn ToSql + Sync)) = match names {
             [key] => (&statements.one, key),
-            _ => (&statements.get, names),
+            _ => (&statements.get, &names),
         };
         let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
-        let parameters: [&(dyn ToSql + Sync); 2] = [bucket, keys];
-        let parameters = parameters.iter().map(|value| *value as &dyn ToSql);
-        client.query_raw(&statement, parameters).await.map_err(Fault::before)
+        let parameters = [&bucket.as_str() as &(dyn ToSql + Sync), listed];
+        let mut rows = pin!(client.query_raw(&statement, parameters).await.map_err(Fault::before)?);
+        let (mut found, mut moved) = (Found::new(keys), None);
+        while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
+            match place(&row, 0)? {
+                Some(at) => found.take(&row, at)?,
+                None => moved = column(&row, MOVED)?,
+            }
+        }
+        Ok(found.at(moved))
+    }
+
+    /// The server finds the keys in the way that seems best to it. None: it has none of them, and has told no revision.
+    async fn get_long(
+        &self,
+        client: &Client,
+        bucket: &Bucket,
+        (keys, names): (&[Key], &[&str]),
+    ) -> Result<Option<Snapshot>, Fault> {
+        let bucket = bucket.as_str();
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&bucket, Type::TEXT), (&names, Type::TEXT_ARRAY)];
+        let sent = client.query_typed_raw(&self.place.statements.list, parameters);
+        // Whose place is where is found out while the server plans.
+        let (rows, places) = join(sent, async {
+            yield_now().await;
+            Places::of(names)
+        })
+        .await;
+        let mut rows = pin!(rows.map_err(Fault::before)?);
+        let (mut found, mut moved) = (Found::new(keys), None);
+        while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
+            if moved.is_none() {
+                moved = Some(column::<Option<i64>>(&row, MOVED_OF_LONG)?);
+            }
+            if let Some(at) = places.first.get(column::<&str>(&row, 0)?) {
+                found.take(&row, *at)?;
+            }
+        }
+        for (at, first) in places.again {
+            found.repeat(at, first);
+        }
+        Ok(moved.map(|moved| found.at(moved)))
+    }
+}
+
+/// The first place of each key of a list, and for each further place of one the first.
+struct Places<'a> {
+    first: HashMap<&'a str, usize>,
+    again: Vec<(usize, usize)>,
+}
+
+impl<'a> Places<'a> {
+    fn of(names: &[&'a str]) -> Self {
+        let mut places = Self { first: HashMap::with_capacity(names.len()), again: vec![] };
+        for (at, name) in names.iter().enumerate() {
+            match places.first.entry(*name) {
+                Place::Vacant(vacant) => {
+                    vacant.insert(at);
+                }
+                Place::Occupied(first) => places.again.push((at, *first.get())),
+            }
+        }
+        places
+    }
+}
+
+/// What has been found so far of what is asked for.
+struct Found<'a> {
+    keys: &'a [Key],
+    entries: Vec<Option<Entry>>,
+    /// The type of the last one.
+    last: ContentType,
+}
+
+impl<'a> Found<'a> {
+    fn new(keys: &'a [Key]) -> Self {
+        Self { keys, entries: vec![None; keys.len()], last: ContentType::default() }
+    }
+
+    /// Takes the entry of a row, which is that of the key at that place.
+    fn take(&mut self, row: &Row, at: usize) -> Result<()> {
+        if let (Some(key), Some(slot)) = (self.keys.get(at), self.entries.get_mut(at)) {
+            *slot = Some(entry(row, 1, key, &mut self.last)?);
+        }
+        Ok(())
+    }
+
+    /// What stands at the one place stands at the other too.
+    fn repeat(&mut self, at: usize, first: usize) {
+        let known = self.entries.get(first).cloned().flatten();
+        if let Some(slot) = self.entries.get_mut(at) {
+            *slot = known;
+        }
+    }
+
+    /// All of it, given the revision of the bucket. If the bucket is not there, nothing is, whatever rows there are.
+    fn at(mut self, moved: Option<i64>) -> Snapshot {
+        if moved.is_none() {
+            self.entries.fill(None);
+        }
+        Snapshot { revision: moved.map_or(Revision::ZERO, revision), entries: self.entries }
     }
 }

@@ -45,14 +45,14 @@ impl Verdict {
             };
             let outcome = judge(batch, limits, (now, verdict.revision), look).map(|judged| match judged {
                 Judged::Refused { index, found } => Outcome::Refused { index, found },
-                Judged::Go { changes } => verdict.take(changes),
+                Judged::Go { changes } => verdict.take(batch, changes),
             });
             verdict.outcomes.push(outcome);
         }
         verdict
     }
 
-    fn take(&mut self, changes: Vec<(Key, Change, Option<Revision>)>) -> Outcome {
+    fn take(&mut self, batch: &Batch, changes: Vec<(Key, Change, Option<Revision>)>) -> Outcome {
         let mut done = Vec::with_capacity(changes.len());
         for (key, change, taken) in changes {
             if let Some(revision) = taken {
@@ -61,7 +61,7 @@ impl Verdict {
             }
             done.push(change);
         }
-        Outcome::Committed { revision: self.revision, changes: done }
+        batch.committed(self.revision, done)
     }
 
     /// Whether there is anything to write.

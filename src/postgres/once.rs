@@ -57,9 +57,10 @@ pub(super) async fn once(
     now: Time,
 ) -> Result<Once, Fault> {
     let writes: Vec<&Write> = batches.iter().flat_map(|batch| &batch.writes).collect();
+    let unseen = batches.iter().all(|batch| batch.minimal) && writes.iter().all(|w| matches!(w, Write::Put { .. }));
     let rows = match writes.as_slice() {
-        [write] => lone(client, statements, bucket, (write, now)).await?,
-        _ => many(client, statements, bucket, (&writes, now)).await?,
+        [write] if !unseen => lone(client, statements, bucket, (write, now)).await?,
+        _ => many(client, statements, bucket, (&writes, now, unseen)).await?,
     };
     let Some(first) = rows.first() else { return Ok(Once::NotNow) };
     let seen = revision(column(first, 0)?);
@@ -110,7 +111,7 @@ async fn many(
     client: &Client,
     statements: &Plain,
     bucket: &Bucket,
-    (writes, now): (&[&Write], Time),
+    (writes, now, unseen): (&[&Write], Time, bool),
 ) -> Result<Vec<Row>, Fault> {
     let mut keys = Vec::with_capacity(writes.len());
     let (mut values, mut types, mut modifieds, mut ends, mut gone) = (vec![], vec![], vec![], vec![], vec![]);
@@ -132,7 +133,8 @@ async fn many(
     let (bucket, now) = (bucket.as_str(), now.nanos());
     let stored: [&(dyn ToSql + Sync); 7] = [&bucket, &now, &keys, &values, &types, &modifieds, &ends];
     if gone.is_empty() {
-        let statement = client.prepare_cached(&statements.puts).await.map_err(Fault::before)?;
+        let text = if unseen { &statements.unseen } else { &statements.puts };
+        let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
         return client.query(&statement, &stored).await.map_err(Fault::committing);
     }
     let types = [
@@ -173,7 +175,7 @@ fn outcomes(batches: &[Batch], before: Vec<Option<Entry>>, base: Revision) -> Re
             let after = after(write, before.as_ref(), last)?;
             done.push(Change { before, after });
         }
-        outcomes.push(Outcome::Committed { revision: last, changes: done });
+        outcomes.push(batch.committed(last, done));
     }
     Ok(outcomes)
 }

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
 use super::row::{column, entry, key, revision};
-use crate::model::{Bucket, Key, Page, Query, Result, Revision, Shape, Time};
+use crate::model::{Bucket, ContentType, Key, Page, Query, Result, Revision, Shape, Time};
 use crate::store::bounds;
 
 impl Engine {
@@ -120,10 +120,11 @@ fn page(query: &Query, rows: &[Row]) -> Result<Page> {
         page.count = Some(u64::try_from(column::<i64>(first, 1)?).unwrap_or(0));
         return Ok(page);
     }
+    let mut last = ContentType::default();
     for row in rows.iter().take(query.limit) {
         let Some(text) = column::<Option<&str>>(row, 1)? else { continue };
         let key = key(text)?;
-        let entry = if query.shape == Shape::Entries { Some(entry(row, 2, &key)?) } else { None };
+        let entry = if query.shape == Shape::Entries { Some(entry(row, 2, &key, &mut last)?) } else { None };
         page.entries.push((key, entry));
     }
     if rows.len() > query.limit {

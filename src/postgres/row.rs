@@ -5,17 +5,18 @@ use tokio_postgres::Row;
 
 use crate::model::{ContentType, Entry, Error, Key, Kind, Result, Revision, Time};
 
-/// The entry of a key in the columns from that one on.
+/// The entry of a key in the columns from that one on. `last` is the type of the one before, which is mostly the same again.
 ///
 /// # Errors
 /// `Damaged` if it is not one that kvs has written.
-pub(super) fn entry(row: &Row, from: usize, key: &Key) -> Result<Entry> {
+pub(super) fn entry(row: &Row, from: usize, key: &Key, last: &mut ContentType) -> Result<Entry> {
     let bad = |e: Error| Error::new(Kind::Damaged, format!("the row of {key:?} is damaged")).because(e);
-    let content_type = match column::<Option<&str>>(row, from + 1)? {
-        Some(text) => ContentType::new(text).map_err(bad)?,
-        None => ContentType::default(),
-    };
-    with_type(row, from, content_type)
+    match column::<Option<&str>>(row, from + 1)? {
+        Some(text) if text == last.as_str() => {}
+        Some(text) => *last = ContentType::new(text).map_err(bad)?,
+        None => *last = ContentType::default(),
+    }
+    with_type(row, from, last.clone())
 }
 
 /// The entry that a write found, which is done: what somebody has made of its type by hand must not make that a failure.

@@ -38,7 +38,7 @@ pub(super) struct Statements {
     pub(super) one: String,
     /// The same with places and entries of keys `$2`.
     pub(super) get: String,
-    /// The same with keys and entries of keys `$2`, which are many.
+    /// Keys and entries of keys `$2`, which are many, each row with the revision of the bucket.
     pub(super) list: String,
     /// The revision.
     pub(super) revision: String,
@@ -73,6 +73,8 @@ pub(super) struct Plain {
     pub(super) increment: String,
     /// Stores entries: `$3` to `$7` as of one.
     pub(super) puts: String,
+    /// The same, whatever stood there, of which nothing is told. It does not matter whether another came in between.
+    pub(super) unseen: String,
     /// Stores and removes entries: `$3` to `$7` the same, with no value where one is to be gone; `$8` the keys of those again.
     pub(super) once: String,
 }
@@ -89,20 +91,18 @@ impl Statements {
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
              {REPLACED}, created_at = excluded.created_at"
         );
-        let moved = |place: &str| {
-            format!(
-                "SELECT NULL::{place}, NULL::bytea, NULL::text, revision, NULL::bigint, NULL::bigint, NULL::bigint \
-                 FROM {buckets} WHERE bucket = $1 UNION ALL"
-            )
-        };
+        let moved = format!(
+            "SELECT NULL::bigint, NULL::bytea, NULL::text, revision, NULL::bigint, NULL::bigint, NULL::bigint \
+             FROM {buckets} WHERE bucket = $1 UNION ALL"
+        );
         let raised = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
         Self {
             look: format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0"),
-            one: format!("{} SELECT 1::bigint, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $2", moved("bigint")),
-            get: format!("{} SELECT g.n, e.* FROM {found}", moved("bigint")),
+            one: format!("{moved} SELECT 1::bigint, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $2"),
+            get: format!("{moved} SELECT g.n, e.* FROM {found}"),
             list: format!(
-                "{} SELECT key, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = ANY($2::text[])",
-                moved("text")
+                "SELECT key, {COLUMNS}, (SELECT revision FROM {buckets} WHERE bucket = $1) \
+                 FROM {table} WHERE bucket = $1 AND key = ANY($2::text[])"
             ),
             revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
             lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),
@@ -159,6 +159,12 @@ impl Plain {
                 moved = moved(next, " AND (SELECT sum FROM sum) IS NOT NULL"),
             ),
             puts: Self::puts(table, &old, &moved(&format!("{next} + cardinality($3::text[]) - 1"), "")),
+            unseen: format!(
+                "WITH moved AS (UPDATE {} SET revision = {next} + cardinality($3::text[]) - 1 WHERE bucket = $1 \
+                 RETURNING revision), {} SELECT revision, revision, NULL::bigint FROM moved",
+                names.buckets,
+                Self::stored_in_order(table)
+            ),
             once: Self::once(
                 table,
                 &old,
@@ -170,18 +176,25 @@ impl Plain {
         }
     }
 
-    /// Each takes a revision, in their order; the last is the bucket's.
     fn puts(table: &str, old: &str, moved: &str) -> String {
-        let first = "m.revision - cardinality($3::text[]) + g.n";
         format!(
             "{old}, e AS (SELECT g.n, e.* \
              FROM (SELECT * FROM unnest($3::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($3::text[])) g \
              CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key AND {LIVE} LIMIT 1) e), \
-             {moved}, stored AS (INSERT INTO {table} AS t {STORED} \
-             SELECT $1, g.key, g.value, g.type, {first}, {first}, g.modified_at, g.expires_at FROM moved m CROSS JOIN \
+             {moved}, {stored} {SEEN}",
+            stored = Self::stored_in_order(table),
+        )
+    }
+
+    /// Each takes a revision, in their order; the last is the bucket's.
+    fn stored_in_order(table: &str) -> String {
+        let own = "m.revision - cardinality($3::text[]) + g.n";
+        format!(
+            "stored AS (INSERT INTO {table} AS t {STORED} \
+             SELECT $1, g.key, g.value, g.type, {own}, {own}, g.modified_at, g.expires_at FROM moved m CROSS JOIN \
              (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
              WITH ORDINALITY AS g (key, value, type, modified_at, expires_at, n) LIMIT cardinality($3::text[])) g \
-             {REPLACED}, {SUCCEEDED}) {SEEN}"
+             {REPLACED}, {SUCCEEDED})"
         )
     }
 

@@ -28,7 +28,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket) -> Result<Response
         let Some(cursor) = page.cursor else { break };
         query.after = Some(Key::as_str(&cursor).to_owned());
     }
-    let deleted = match store.apply(bucket, Batch { expectations: vec![], writes }).await? {
+    let deleted = match store.apply(bucket, Batch::of(writes)).await? {
         Outcome::Committed { changes, .. } => changes.iter().filter(|change| change.before.is_some()).count(),
         Outcome::Refused { .. } => return Err(Refusal::internal()),
     };

@@ -28,14 +28,14 @@ pub(crate) async fn commit(
     }
     match demand {
         Demand::Dates(dates) => {
-            let batch = Batch { expectations: vec![], writes };
+            let batch = Batch::of(writes);
             committed(planned(asked, bucket, &batch, Some(&dates)).await?)
         }
         Demand::Conditions(conditions) => {
             let key = writes.first().map(Write::key);
             let expect = |condition| key.map(|key| Expectation { key: key.clone(), condition });
             let expectations = conditions.into_iter().filter_map(expect).collect();
-            committed(apply(asked, bucket, Batch { expectations, writes }).await?)
+            committed(apply(asked, bucket, Batch::of(writes).expecting(expectations)).await?)
         }
     }
 }
@@ -96,7 +96,7 @@ async fn planned(asked: Asked<'_>, bucket: &Bucket, batch: &Batch, dates: Option
 /// The same batch with values in place of changes, under the expectation that all is as it was found. Where dates are
 /// the clients', each value gets the date given, or that of what it replaces.
 fn plan(batch: &Batch, after: impl Iterator<Item = Option<Entry>>, found: &Found<'_>, client: Option<&Dates>) -> Batch {
-    let mut plan = Batch { expectations: batch.expectations.clone(), writes: vec![] };
+    let mut plan = Batch { expectations: batch.expectations.clone(), writes: vec![], minimal: batch.minimal };
     let mut dates: HashMap<&Key, Option<Time>> = HashMap::new();
     for (write, after) in batch.writes.iter().zip(after) {
         let key = write.key();

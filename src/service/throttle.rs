@@ -152,16 +152,15 @@ impl Throttle {
                 until = until.max(mine.last.plus(Duration::from_secs(pause_after(wrong))));
             }
             let condition = entry.map_or(Condition::Absent, |e| Condition::RevisionIn(vec![e.revision]));
-            let batch = Batch {
-                expectations: vec![Expectation { key: key.clone(), condition }],
-                writes: vec![Write::Put {
-                    key: key.clone(),
-                    value: format!("wrong={wrong} until={until}").into(),
-                    content_type: ContentType::default(),
-                    expires: Some(mine.last.plus(QUIET)),
-                    modified: None,
-                }],
+            let write = Write::Put {
+                key: key.clone(),
+                value: format!("wrong={wrong} until={until}").into(),
+                content_type: ContentType::default(),
+                expires: Some(mine.last.plus(QUIET)),
+                modified: None,
             };
+            let expected = vec![Expectation { key: key.clone(), condition }];
+            let batch = Batch { minimal: true, ..Batch::of(vec![write]).expecting(expected) };
             if let Outcome::Committed { .. } = self.store.apply(&self.bucket, batch).await? {
                 if let Some(this) = self.known.lock().get_mut(key) {
                     this.stored = wrong;

@@ -42,8 +42,7 @@ impl YieldingStore {
                 None => content.1.remove(key),
             };
         }
-        let changes = changes.into_iter().map(|(_, change, _)| change).collect();
-        Ok(Outcome::Committed { revision: content.0, changes })
+        Ok(batch.committed(content.0, changes.into_iter().map(|(_, change, _)| change)))
     }
 }
 

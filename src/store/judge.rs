@@ -233,7 +233,7 @@ mod tests {
             Write::Increment { key: key("a"), by: 4 },
             Write::Append { key: key("a"), value: "x".into(), edge: Edge::Front },
         ];
-        let changes = go(&Batch { expectations: vec![], writes }, None);
+        let changes = go(&Batch::of(writes), None);
         let values: Vec<_> = changes.iter().map(|c| c.1.after.clone().unwrap().value).collect();
         assert_eq!(values, ["1", "5", "x5"]);
         let revisions: Vec<_> = changes.iter().map(|c| c.2.unwrap().number()).collect();
@@ -243,26 +243,22 @@ mod tests {
     #[test]
     fn nothing_changed_takes_no_revision() {
         let writes = vec![Write::Delete { key: key("a") }, Write::Touch { key: key("a"), expires: None }];
-        assert!(go(&Batch { expectations: vec![], writes }, None).iter().all(|c| c.2.is_none()));
+        assert!(go(&Batch::of(writes), None).iter().all(|c| c.2.is_none()));
     }
 
     #[test]
     fn a_write_guarded_by_a_date_lands_in_a_later_second() {
         let second = 1_000_000_000;
         let old = entry("x", 7 * second + 5);
-        let batch = Batch {
-            expectations: vec![Expectation {
-                key: key("a"),
-                condition: Condition::NotModifiedSince(Time::from_secs(7)),
-            }],
-            writes: vec![Write::put(key("a"), "y")],
-        };
+        let condition = Condition::NotModifiedSince(Time::from_secs(7));
+        let expectations = vec![Expectation { key: key("a"), condition }];
+        let batch = Batch::of(vec![Write::put(key("a"), "y")]).expecting(expectations);
         assert_eq!(go(&batch, Some(old))[0].2.unwrap().number(), 8 * second);
     }
 
     #[test]
     fn a_number_that_would_overflow_is_refused() {
-        let batch = Batch { expectations: vec![], writes: vec![Write::Increment { key: key("a"), by: 1 }] };
+        let batch = Batch::of(vec![Write::Increment { key: key("a"), by: 1 }]);
         for value in [i64::MAX.to_string().as_str(), "1.5", "", "abc"] {
             let found = Some(entry(value, 1));
             let at = (Time::from_nanos(100), Revision::new(50));

@@ -36,7 +36,7 @@ impl Group {
             };
             let outcome = judge(batch, limits, (now, group.revision), look).map(|judged| match judged {
                 Judged::Refused { index, found } => Outcome::Refused { index, found },
-                Judged::Go { changes } => group.take(changes),
+                Judged::Go { changes } => group.take(batch, changes),
             });
             group.outcomes.push(outcome);
         }
@@ -44,7 +44,7 @@ impl Group {
     }
 
     /// Takes one transaction in: as one document that holds the last change of each key.
-    fn take(&mut self, changes: Vec<(Key, Change, Option<Revision>)>) -> Outcome {
+    fn take(&mut self, batch: &Batch, changes: Vec<(Key, Change, Option<Revision>)>) -> Outcome {
         let mut last: HashMap<&Key, usize> = HashMap::new();
         for (n, (key, _, revision)) in changes.iter().enumerate() {
             if let Some(revision) = revision {
@@ -62,13 +62,13 @@ impl Group {
             self.first_write.get_or_insert(self.outcomes.len());
             document(&mut self.text, lines);
         }
-        let done = changes.iter().map(|(_, change, _)| change.clone()).collect();
+        let outcome = batch.committed(self.revision, changes.iter().map(|(_, change, _)| change.clone()));
         for (key, change, revision) in changes {
             if revision.is_some() {
                 self.changed.insert(key, change.after);
             }
         }
-        Outcome::Committed { revision: self.revision, changes: done }
+        outcome
     }
 
     /// Makes the image what it is after the group, and returns the answers.

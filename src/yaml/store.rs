@@ -211,7 +211,7 @@ mod tests {
         for expires in [None, Some(clock.now().plus(Duration::from_secs(9)))] {
             let (key, content_type) = (Key::new("a").unwrap(), ContentType::default());
             let write = Write::Put { key, value: "1".into(), content_type, expires, modified: None };
-            store.apply(&bucket, Batch { expectations: vec![], writes: vec![write] }).await.unwrap();
+            store.apply(&bucket, Batch::of(vec![write])).await.unwrap();
         }
         let inode = || std::fs::metadata(folder.path().join("default.yaml")).unwrap().ino();
         let before = inode();

@@ -58,7 +58,7 @@ pub(crate) fn pair(n: usize, value: &str) -> Vec<Write> {
 }
 
 pub(crate) fn batch(writes: Vec<Write>) -> Batch {
-    Batch { expectations: vec![], writes }
+    Batch::of(writes)
 }
 
 pub(crate) fn expect(name: &str, condition: Condition) -> Expectation {

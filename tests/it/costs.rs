@@ -100,7 +100,7 @@ fn what_is_refused_or_changes_nothing_is_neither_written_nor_synced() {
     let store = open(disk.clone());
     commit(&store, pair(0, "x"));
     disk.probe.take();
-    let refused = Batch { expectations: vec![expect("a0", Condition::Absent)], writes: pair(0, "y") };
+    let refused = Batch::of(pair(0, "y")).expecting(vec![expect("a0", Condition::Absent)]);
     assert!(matches!(run(store.apply(&bucket(), refused)).unwrap(), Outcome::Refused { index: 0, .. }));
     commit(&store, vec![delete("missing"), Write::Touch { key: key("missing"), expires: None }]);
     commit(&store, vec![]);

@@ -316,7 +316,7 @@ fn a_crash_keeps_the_revision_of_what_was_deleted() {
     upkeep(&store, Task::Compact).unwrap();
     assert_eq!(all(&open(disk.crashed(seed))).unwrap().0, last);
     let condition = vec![expect("a0", Condition::Absent)];
-    let again = Batch { expectations: condition, writes: pair(0, "y") };
+    let again = Batch::of(pair(0, "y")).expecting(condition);
     assert!(
         matches!(run(open(disk.crashed(seed)).apply(&bucket(), again)), Ok(Outcome::Committed { revision, .. }) if revision > last)
     );

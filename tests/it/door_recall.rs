@@ -148,7 +148,7 @@ fn variable(header: &str) -> String {
 }
 
 async fn apply(store: &YamlStore, bucket: &str, write: Write) {
-    store.apply(&Bucket::new(bucket).unwrap(), Batch { expectations: vec![], writes: vec![write] }).await.unwrap();
+    store.apply(&Bucket::new(bucket).unwrap(), Batch::of(vec![write])).await.unwrap();
 }
 
 fn with_end(value: &'static str, end: Time) -> Write {

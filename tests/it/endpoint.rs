@@ -247,7 +247,7 @@ impl Endpoint {
 
     /// Writes past the service.
     pub(crate) async fn apply(&self, bucket: &str, write: Write) {
-        let batch = Batch { expectations: vec![], writes: vec![write] };
+        let batch = Batch::of(vec![write]);
         self.store.apply(&Bucket::new(bucket).unwrap(), batch).await.unwrap();
     }
 }

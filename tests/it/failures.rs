@@ -247,10 +247,7 @@ fn a_sync_that_fails_while_another_catches_up_is_not_forgotten() {
 
 #[test]
 fn what_fails_with_its_group_leaves_no_answer_that_stands_on_it() {
-    let absent = |name: &str| kvs::model::Batch {
-        expectations: vec![expect(name, Condition::Absent)],
-        writes: vec![put(name, "mine")],
-    };
+    let absent = |name: &str| batch(vec![put(name, "mine")]).expecting(vec![expect(name, Condition::Absent)]);
     let (disk, old) = begun();
     let faulty = failing(&disk);
     let meddling = MeddlingDisk::new(faulty.clone(), Meddling::default());

@@ -294,9 +294,7 @@ impl Game {
         let bad = if self.pick(2) == 0 { format!("{good}---\nk1: [\n...\n") } else { format!("k1: [\n{good}") };
         self.save(&bad);
         for n in 0..2 {
-            let refused = run(self.stores[n]
-                .0
-                .apply(&bucket(), Batch { expectations: vec![], writes: vec![crate::bench::put("k1", "x")] }));
+            let refused = run(self.stores[n].0.apply(&bucket(), Batch::of(vec![crate::bench::put("k1", "x")])));
             assert!(refused.is_err_and(|e| e.kind() == Kind::Damaged), "{:#?}", self.log);
         }
         self.look();

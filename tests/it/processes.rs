@@ -55,7 +55,7 @@ async fn increment(store: &YamlStore, name: &str) {
             None => Condition::Absent,
         };
         let next = found.as_ref().map_or(0, number) + 1;
-        let batch = Batch { expectations: vec![expect(name, condition)], writes: vec![put(name, next.to_string())] };
+        let batch = Batch::of(vec![put(name, next.to_string())]).expecting(vec![expect(name, condition)]);
         if let Outcome::Committed { .. } = store.apply(&bucket(), batch).await.unwrap() {
             return;
         }
@@ -105,7 +105,7 @@ async fn write_until_killed(folder: &str, number: usize) {
             let slot = (n * 4 + task) % SLOTS;
             let value = format!("{:012} {}", first + n, "filler ".repeat(20));
             let name = number % WRITERS * 100 + slot;
-            let batch = Batch { expectations: vec![], writes: pair(name, &value) };
+            let batch = Batch::of(pair(name, &value));
             store.apply(&bucket(), batch).await.unwrap();
             // One call, so that a kill does not cut the line.
             std::io::stdout().write_all(format!("acknowledged {name} {}\n", first + n).as_bytes()).unwrap();
@@ -171,7 +171,7 @@ async fn what_was_acknowledged_outlives_the_kill_of_its_writer() {
         }
         if round % 8 == 0 {
             // A write sets aside what the last one left torn.
-            watching.apply(&bucket(), Batch { expectations: vec![], writes: pair(0, "000000000000") }).await.unwrap();
+            watching.apply(&bucket(), Batch::of(pair(0, "000000000000"))).await.unwrap();
             known.remove(&0);
             assert_eq!(pyyaml(&folder.path().join("default.yaml")), formats(&watching), "round {round}");
         }
@@ -212,7 +212,7 @@ async fn a_write_of_one_handle_is_in_the_next_read_of_every_other() {
 }
 
 fn put_of(n: usize) -> Batch {
-    Batch { expectations: vec![], writes: vec![put("k", n.to_string())] }
+    Batch::of(vec![put("k", n.to_string())])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,7 +246,7 @@ async fn compaction_goes_on_beside_readers_and_writers_of_other_handles() {
             let mut written = 0;
             while Instant::now() < end {
                 let value = format!("{n} {written} {}", "x".repeat(300));
-                let batch = Batch { expectations: vec![], writes: pair(n * 100 + written % 30, &value) };
+                let batch = Batch::of(pair(n * 100 + written % 30, &value));
                 store.apply(&bucket(), batch).await.unwrap();
                 written += 1;
             }

@@ -88,7 +88,7 @@ impl Attempt {
             return Ok(found);
         }
         let at = (client.clock.now(), self.revision);
-        match judge(&Batch { expectations: vec![], writes }, BOUNDLESS, at, |_| found.clone())? {
+        match judge(&Batch::of(writes), BOUNDLESS, at, |_| found.clone())? {
             Judged::Go { mut changes } => Ok(changes.pop().and_then(|(_, change, _)| change.after)),
             Judged::Refused { .. } => Err(broken("refused a batch that expects nothing")),
         }
@@ -110,7 +110,7 @@ impl Attempt {
         }
         let read = self.seen.iter().filter(|(_, seen)| seen.used);
         let expectations = read.map(|(key, seen)| unchanged(key, seen.entry.as_ref())).collect();
-        let batch = Batch { expectations, writes: self.writes };
+        let batch = Batch { minimal: true, ..Batch::of(self.writes).expecting(expectations) };
         Ok(match client.store.apply(&client.bucket, batch).await? {
             Outcome::Committed { .. } => Ended::Done(answer),
             Outcome::Refused { .. } => Ended::Overtaken(used(&self.seen)),

@@ -80,7 +80,7 @@ async fn delete(asked: Asked<'_>, bucket: &Bucket, rows: Vec<rows::Named>) -> Re
         return Err(rows::fault(number, "a row to delete is a key, or an object with key"));
     }
     let writes = rows.into_iter().map(|row| Write::Delete { key: row.key }).collect();
-    match asked.service.store.apply(bucket, Batch { expectations: vec![], writes }).await? {
+    match asked.service.store.apply(bucket, Batch::of(writes)).await? {
         Outcome::Committed { changes, .. } => {
             let result = |was: bool| serde_json::json!({ "result": if was { "deleted" } else { "missing" } });
             reply::json(&changes.iter().map(|change| result(change.before.is_some())).collect::<Vec<_>>())

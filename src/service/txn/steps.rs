@@ -88,7 +88,7 @@ pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal
             }
         }
     });
-    Ok(Batch { expectations, writes: writes.collect::<Result<_, _>>()? })
+    Ok(Batch::of(writes.collect::<Result<_, _>>()?).expecting(expectations))
 }
 
 /// Read from the text itself, so that a name that stands twice is noticed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::bench::{Bench, expect, key};
-use crate::model::{Bucket, Condition, Edge, Entry, Kind, Outcome, Revision, Time, Write};
+use crate::model::{Batch, Bucket, Condition, ContentType, Edge, Entry, Kind, Outcome, Revision, Time, Write};
 
 super::cases![
     a_revision_is_the_time_of_the_commit,
@@ -15,6 +15,7 @@ super::cases![
     a_later_write_sees_the_earlier,
     a_look_shows_what_stands_there_amid_the_writes,
     a_key_deleted_and_put_in_one_batch_begins_anew,
+    a_minimal_batch_does_the_same_and_tells_nothing,
     nothing_is_done_of_a_batch_that_fails_last,
     a_thousand_writes_are_one_batch,
     a_date_guards_for_a_whole_second,
@@ -137,6 +138,41 @@ async fn a_key_deleted_and_put_in_one_batch_begins_anew(bench: Bench) {
     bench.commit(vec![Write::Delete { key: key("a") }, Write::put(key("a"), "2")]).await;
     let new = bench.entry("a").await.unwrap();
     assert!(new.created > old.created && new.created.floor_to_second() == bench.now().floor_to_second());
+}
+
+async fn a_minimal_batch_does_the_same_and_tells_nothing(bench: Bench) {
+    let other = Bench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
+    let brief = |key, value: &'static str, secs| Write::Put {
+        key,
+        value: value.into(),
+        content_type: ContentType::default(),
+        expires: Some(bench.secs_ahead(secs)),
+        modified: Some(Time::from_secs(7)),
+    };
+    let steps = [
+        vec![Write::put(key("a"), "1")],
+        vec![brief(key("a"), "2", 60), brief(key("b"), "2", 3), Write::put(key("c"), "2")],
+        vec![Write::put(key("c"), "3")],
+        // Here what "b" was has ended.
+        vec![Write::put(key("d"), "4"), Write::put(key("b"), "4"), Write::put(key("a"), "4")],
+        vec![Write::put(key("a"), "5"), Write::put(key("a"), "6"), Write::Delete { key: key("c") }],
+        vec![Write::Delete { key: key("none") }, Write::Increment { key: key("a"), by: 1 }],
+        vec![Write::Delete { key: key("none") }],
+        vec![brief(key("d"), "7", 0)],
+    ];
+    for writes in steps {
+        let (told, _) = bench.commit(writes.clone()).await;
+        let batch = Batch { minimal: true, ..Batch::of(writes.clone()) };
+        let outcome = other.store.apply(&other.bucket, batch).await.unwrap();
+        assert_eq!(outcome, Outcome::Committed { revision: told, changes: vec![] }, "{writes:?}");
+        assert_eq!(other.seen().await, bench.seen().await, "{writes:?}");
+        bench.advance(2);
+    }
+    let absent = expect("a", Condition::Absent);
+    let refused = Batch { minimal: true, ..Batch::of(puts(&["a"])).expecting(vec![absent]) };
+    let outcome = other.store.apply(&other.bucket, refused).await.unwrap();
+    let found = other.entry("a").await;
+    assert_eq!(outcome, Outcome::Refused { index: 0, found }, "why not is told");
 }
 
 async fn nothing_is_done_of_a_batch_that_fails_last(bench: Bench) {

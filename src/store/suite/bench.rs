@@ -49,7 +49,7 @@ impl Bench {
 
     /// The outcome of a batch that meets no error.
     pub(super) async fn apply(&self, expectations: Vec<Expectation>, writes: Vec<Write>) -> Outcome {
-        self.store.apply(&self.bucket, Batch { expectations, writes }).await.unwrap()
+        self.store.apply(&self.bucket, Batch::of(writes).expecting(expectations)).await.unwrap()
     }
 
     /// Does the writes.
@@ -77,7 +77,7 @@ impl Bench {
     /// The error of a batch, of which nothing may have been done.
     pub(super) async fn fails(&self, writes: Vec<Write>) -> Error {
         let seen = self.seen().await;
-        let error = self.store.apply(&self.bucket, Batch { expectations: vec![], writes }).await.unwrap_err();
+        let error = self.store.apply(&self.bucket, Batch::of(writes)).await.unwrap_err();
         assert_eq!(self.seen().await, seen, "something was done of a batch that failed: {error}");
         error
     }

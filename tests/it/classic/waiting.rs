@@ -241,7 +241,7 @@ async fn a_change_between_looking_and_waiting_is_not_missed(make: Make) {
             if done != Done::Get || written.swap(true, Ordering::SeqCst) {
                 return Box::pin(std::future::ready(()));
             }
-            let batch = Batch { expectations: vec![], writes: vec![Write::put(Key::new("a").unwrap(), "1")] };
+            let batch = Batch::of(vec![Write::put(Key::new("a").unwrap(), "1")]);
             let store = Arc::clone(&behind);
             Box::pin(async move { _ = store.apply(&Bucket::default(), batch).await.unwrap() })
         };

@@ -35,7 +35,7 @@ fn named(bucket: &str) -> Bucket {
 }
 
 async fn write(store: &dyn Store, bucket: &str, writes: Vec<Write>) -> Revision {
-    let batch = Batch { expectations: vec![], writes };
+    let batch = Batch::of(writes);
     match store.apply(&named(bucket), batch).await.unwrap() {
         Outcome::Committed { revision, .. } => revision,
         refused @ Outcome::Refused { .. } => panic!("{refused:?}"),

@@ -82,7 +82,7 @@ async fn whatever_is_written_comes_to_the_same_as_in_memory() {
         // Mostly one, which has statements of its own.
         let count = dice.one_of(&[1, 1, 1, 1, 2, 3]);
         let writes: Vec<Write> = (0..count).map(|_| dice.write(clock.now())).collect();
-        let batch = Batch { expectations: vec![], writes };
+        let batch = Batch { minimal: dice.below(3) == 0, ..Batch::of(writes) };
         let done = ours.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
         let judged = judge.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
         assert_eq!(done, judged, "step {step}: {batch:?}");
@@ -132,7 +132,7 @@ async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revision
                 if n == 2 {
                     writes.push(Write::put(Key::new("x").unwrap(), "1"));
                 }
-                let batch = Batch { expectations: vec![], writes };
+                let batch = Batch::of(writes);
                 let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
                 let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
                 let written = changes[0].after.as_ref().unwrap().revision;
@@ -143,6 +143,39 @@ async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revision
     }
     tasks.join_all().await;
     assert_eq!(clients[0].get_string("n").await.unwrap().as_deref(), Some("180"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_two_write_unseen_are_those_of_the_later_revision() {
+    let url = empty("");
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..2 {
+        let client = client(&url);
+        tasks.spawn(async move {
+            let mut written = vec![];
+            for step in 0..80 {
+                let value = format!("{n}.{step}");
+                let own = format!("of_{n}_{step}");
+                let names = ["shared", own.as_str()];
+                let writes = names.map(|name| Write::put(Key::new(name).unwrap(), value.clone())).into();
+                let batch = Batch { minimal: true, ..Batch::of(writes) };
+                let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
+                let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
+                assert!(changes.is_empty());
+                // The last of the two writes has the bucket's revision, the first the one before.
+                let entry = client.get_entry(&own).await.unwrap().unwrap();
+                assert_eq!((entry.revision, &entry.value[..]), (revision, value.as_bytes()));
+                written.push((revision, value));
+            }
+            written
+        });
+    }
+    let mut written: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    written.sort();
+    assert!(written.is_sorted_by(|a, b| a.0.number() + 2 <= b.0.number()), "each batch has two revisions of its own");
+    let (last, value) = written.pop().unwrap();
+    let entry = client(&url).get_entry("shared").await.unwrap().unwrap();
+    assert_eq!((entry.revision.number() + 1, &entry.value[..]), (last.number(), value.as_bytes()));
 }
 
 #[tokio::test]

@@ -89,10 +89,9 @@ async fn revisions_grow_whatever_the_clocks_say() {
         let revision = client.set("k", n.to_string()).await.unwrap();
         assert!(revision > last, "{n}");
         last = revision;
-        let batch = Batch {
-            expectations: vec![Expectation { key: key("k"), condition: Condition::Present }],
-            writes: vec![Write::put(key("l"), "x"), Write::Delete { key: key("l") }, Write::put(key("m"), "x")],
-        };
+        let writes = vec![Write::put(key("l"), "x"), Write::Delete { key: key("l") }, Write::put(key("m"), "x")];
+        let present = Expectation { key: key("k"), condition: Condition::Present };
+        let batch = Batch::of(writes).expecting(vec![present]);
         let Outcome::Committed { revision, .. } = client.store().apply(client.bucket(), batch).await.unwrap() else {
             panic!("refused")
         };
