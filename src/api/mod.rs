@@ -27,16 +27,18 @@ pub use update::{Next, Swap};
 pub use upkeep::Stats;
 pub use write::Options;
 
-use crate::model::{Entry, Error, Key, Kind, Result};
+use bytes::Bytes;
+
+use crate::model::{Error, Key, Kind, Result};
 
 /// The checked keys, in their order.
 fn keys(names: &[impl AsRef<str>]) -> Result<Vec<Key>> {
     names.iter().map(|name| Key::new(name.as_ref())).collect()
 }
 
-/// The value of an entry as text.
-fn text(key: &str, entry: Entry) -> Result<String> {
-    String::from_utf8(entry.value.into()).map_err(|error| {
+/// A value as text.
+fn text(key: &str, value: Bytes) -> Result<String> {
+    String::from_utf8(value.into()).map_err(|error| {
         Error::new(Kind::Invalid, format!("the value of {key:?} is no text; read it as bytes")).because(error)
     })
 }

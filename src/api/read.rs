@@ -23,7 +23,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.get_entry(key).await?.map(|entry| entry.value))
+        Ok(self.store.values(&self.bucket, &[Key::new(key)?]).await?.pop().flatten())
     }
 
     /// The value under a key as text.
@@ -43,7 +43,7 @@ impl Client {
     /// # Errors
     /// `Invalid` if the value is not UTF-8.
     pub async fn get_string(&self, key: &str) -> Result<Option<String>> {
-        self.get_entry(key).await?.map(|entry| text(key, entry)).transpose()
+        self.get(key).await?.map(|value| text(key, value)).transpose()
     }
 
     /// The entry under a key: the value and what is known of it.
@@ -77,8 +77,7 @@ impl Client {
     /// ```
     pub async fn get_many(&self, names: &[impl AsRef<str>]) -> Result<Vec<Option<Bytes>>> {
         let keys = keys(names)?;
-        let entries = self.store.get(&self.bucket, &keys).await?.entries;
-        Ok(entries.into_iter().map(|entry| entry.map(|e| e.value)).collect())
+        self.store.values(&self.bucket, &keys).await
     }
 
     /// The most recently updated of these keys that are there, with its entry: what `GET /?k=a,b` answers.
@@ -114,7 +113,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn exists(&self, key: &str) -> Result<bool> {
-        Ok(self.get_entry(key).await?.is_some())
+        Ok(self.get(key).await?.is_some())
     }
 
     /// A page of the bucket in the order of the bytes of its keys, all of one moment.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::model::{
@@ -53,6 +54,10 @@ impl Hooked {
 impl Store for Hooked {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         self.inner.get(bucket, keys).await
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        self.inner.values(bucket, keys).await
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {

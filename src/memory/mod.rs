@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -106,6 +107,10 @@ impl Store for MemoryStore {
                 entries: keys.iter().map(|key| content.live(key, now).cloned()).collect(),
             },
         })
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {

@@ -51,3 +51,11 @@ pub struct Snapshot {
     /// One for each key asked for, in the order asked.
     pub entries: Vec<Option<Entry>>,
 }
+
+impl Snapshot {
+    /// The values alone.
+    #[must_use]
+    pub fn into_values(self) -> Vec<Option<Bytes>> {
+        self.entries.into_iter().map(|entry| entry.map(|entry| entry.value)).collect()
+    }
+}

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -53,21 +54,39 @@ impl Gets {
 
 /// What stands under the keys, found together with what others ask for if many do.
 pub(super) async fn get(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-    let turn = {
-        let mut gets = engine.gathered.0.lock();
-        if gets.under_way < engine.gets_at_once() {
-            gets.under_way += 1;
-            Ok(Turn(Arc::clone(engine)))
-        } else {
-            Err(gets.wait(bucket, keys))
-        }
-    };
-    match turn {
+    match turn(engine, bucket, keys) {
         Ok(_turn) => engine.get(bucket, keys).await,
-        Err(answer) => match timeout(engine.place.options.lock_wait, answer).await {
-            Ok(told) => told.unwrap_or_else(|_| Err(Error::new(Kind::Busy, "the read was given up; try again"))),
-            Err(_) => Err(Error::new(Kind::Busy, "the reads before it took too long; try again")),
+        Err(answer) => wait(engine, answer).await,
+    }
+}
+
+/// The values of what stands under the keys, found likewise.
+pub(super) async fn values(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+    match turn(engine, bucket, keys) {
+        Ok(_turn) => engine.values(bucket, keys).await,
+        Err(answer) => match wait(engine, answer).await {
+            // A value can be read whatever else is wrong with its entry.
+            Err(error) if error.kind() == Kind::Damaged => engine.values(bucket, keys).await,
+            found => Ok(found?.into_values()),
         },
+    }
+}
+
+/// A turn of one's own; or what will be found together with what others ask for.
+fn turn(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> Result<Turn, oneshot::Receiver<Result<Snapshot>>> {
+    let mut gets = engine.gathered.0.lock();
+    if gets.under_way < engine.gets_at_once() {
+        gets.under_way += 1;
+        Ok(Turn(Arc::clone(engine)))
+    } else {
+        Err(gets.wait(bucket, keys))
+    }
+}
+
+async fn wait(engine: &Engine, answer: oneshot::Receiver<Result<Snapshot>>) -> Result<Snapshot> {
+    match timeout(engine.place.options.lock_wait, answer).await {
+        Ok(told) => told.unwrap_or_else(|_| Err(Error::new(Kind::Busy, "the read was given up; try again"))),
+        Err(_) => Err(Error::new(Kind::Busy, "the reads before it took too long; try again")),
     }
 }
 

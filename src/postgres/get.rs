@@ -6,40 +6,96 @@ use std::collections::hash_map::Entry as Place;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use deadpool_postgres::Client;
 use futures_util::TryStreamExt as _;
 use futures_util::future::join;
 use tokio::task::yield_now;
-use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, RowStream};
 
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
 use super::row::{column, entry, place, revision};
+use super::statements::{Gets, Statements};
 use super::url::Expired;
-use crate::model::{Bucket, ContentType, Entry, Key, Result, Revision, Snapshot};
+use crate::model::{Bucket, ContentType, Entry, Key, Result, Revision, Snapshot, Time};
 
-/// From so many keys on it pays to plan anew for a list.
+/// From so many keys on it pays to look whether the table is small.
 const LONG: usize = 200;
 
-/// Where the revision of the bucket stands: in the row of no entry, and where the list is long in each row.
-const MOVED: usize = 3;
-const MOVED_OF_LONG: usize = 7;
+/// What may be asked of each entry.
+trait Asked: Clone + Send {
+    /// Where the revision of the bucket stands, in the row of no entry.
+    const MOVED: usize;
+
+    fn gets(statements: &Statements) -> &Gets;
+
+    /// Reads it in the columns from 1 on.
+    fn read(row: &Row, key: &Key, last: &mut ContentType) -> Result<Self>;
+
+    fn end(&self) -> Option<Time>;
+}
+
+impl Asked for Entry {
+    const MOVED: usize = 3;
+
+    fn gets(statements: &Statements) -> &Gets {
+        &statements.entries
+    }
+
+    fn read(row: &Row, key: &Key, last: &mut ContentType) -> Result<Self> {
+        entry(row, 1, key, last)
+    }
+
+    fn end(&self) -> Option<Time> {
+        self.expires
+    }
+}
+
+/// A value, and when its entry ends.
+impl Asked for (Bytes, Option<Time>) {
+    const MOVED: usize = 2;
+
+    fn gets(statements: &Statements) -> &Gets {
+        &statements.values
+    }
+
+    fn read(row: &Row, _: &Key, _: &mut ContentType) -> Result<Self> {
+        Ok((Bytes::copy_from_slice(column(row, 1)?), column::<Option<i64>>(row, 2)?.map(Time::from_nanos)))
+    }
+
+    fn end(&self) -> Option<Time> {
+        self.1
+    }
+}
 
 impl Engine {
     /// What stands under the keys.
     pub(super) async fn get(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let (revision, entries) = self.live(bucket, keys).await?;
+        Ok(Snapshot { revision, entries })
+    }
+
+    /// The values of what stands under the keys.
+    pub(super) async fn values(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        let (_, values) = self.live::<(Bytes, Option<Time>)>(bucket, keys).await?;
+        Ok(values.into_iter().map(|value| value.map(|(value, _)| value)).collect())
+    }
+
+    /// What is asked of those entries that have not expired.
+    async fn live<T: Asked>(self: &Arc<Self>, bucket: &Bucket, keys: &[Key]) -> Result<(Revision, Vec<Option<T>>)> {
         let mut attempts = Attempts::default();
-        let mut snapshot = loop {
-            match self.try_get(bucket, keys).await {
-                Ok(snapshot) => break snapshot,
+        let (moved, mut parts) = loop {
+            match self.try_get::<T>(bucket, keys).await {
+                Ok(found) => break found,
                 Err(fault) => self.again(&mut attempts, fault).await?,
             }
         };
         let now = self.place.options.clock.now();
         let mut expired = vec![];
-        for (key, slot) in keys.iter().zip(&mut snapshot.entries) {
-            if slot.as_ref().is_some_and(|entry| !entry.is_live(now)) {
+        for (key, slot) in keys.iter().zip(&mut parts) {
+            if slot.as_ref().and_then(T::end).is_some_and(|end| end <= now) {
                 *slot = None;
                 expired.push(key.clone());
             }
@@ -47,76 +103,53 @@ impl Engine {
         if !expired.is_empty() && self.place.url.expired == Expired::OnRead {
             self.remove_expired(bucket, expired, now);
         }
-        Ok(snapshot)
+        Ok((moved, parts))
     }
 
-    /// The same with what has expired.
-    async fn try_get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot, Fault> {
+    /// The same of all entries.
+    async fn try_get<T: Asked>(&self, bucket: &Bucket, keys: &[Key]) -> Result<(Revision, Vec<Option<T>>), Fault> {
         let client = self.client().await?;
+        let gets = T::gets(&self.place.statements);
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let long = if keys.len() > LONG { self.get_long(&client, bucket, (keys, &names)).await? } else { None };
-        match long {
-            Some(snapshot) => Ok(snapshot),
-            None => self.get_each(&client, bucket, (keys, &names)).await,
-        }
-    }
-
-    /// The server looks each key up by itself.
-    async fn get_each(
-        &self,
-        client: &Client,
-        bucket: &Bucket,
-        (keys, names): (&[Key], &[&str]),
-    ) -> Result<Snapshot, Fault> {
-        let statements = &self.place.statements;
-        let (text, listed): (&str, &(dyn ToSql + Sync)) = match names {
-            [key] => (&statements.one, key),
-            _ => (&statements.get, &names),
-        };
-        let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
-        let parameters = [&bucket.as_str() as &(dyn ToSql + Sync), listed];
-        let mut rows = pin!(client.query_raw(&statement, parameters).await.map_err(Fault::before)?);
         let (mut found, mut moved) = (Found::new(keys), None);
-        while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
-            match place(&row, 0)? {
-                Some(at) => found.take(&row, at)?,
-                None => moved = column(&row, MOVED)?,
+        if names.len() > LONG {
+            // Whose place is where is found out while the server works.
+            let places = async {
+                yield_now().await;
+                Places::of(&names)
+            };
+            let (rows, places) = join(rows(&client, &gets.many, [&bucket.as_str(), &names]), places).await;
+            let mut rows = pin!(rows?);
+            while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
+                match column::<Option<&str>>(&row, 0)? {
+                    Some(name) => found.take(&row, places.first.get(name).copied())?,
+                    None => moved = column(&row, T::MOVED)?,
+                }
+            }
+            for (at, first) in places.again {
+                found.repeat(at, first);
+            }
+        } else {
+            let (text, listed): (&str, &(dyn ToSql + Sync)) = match names.as_slice() {
+                [key] => (&gets.one, key),
+                _ => (&gets.each, &names),
+            };
+            let mut rows = pin!(rows(&client, text, [&bucket.as_str(), listed]).await?);
+            while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
+                match place(&row, 0)? {
+                    Some(at) => found.take(&row, Some(at))?,
+                    None => moved = column(&row, T::MOVED)?,
+                }
             }
         }
         Ok(found.at(moved))
     }
+}
 
-    /// The server finds the keys in the way that seems best to it. None: it has none of them, and has told no revision.
-    async fn get_long(
-        &self,
-        client: &Client,
-        bucket: &Bucket,
-        (keys, names): (&[Key], &[&str]),
-    ) -> Result<Option<Snapshot>, Fault> {
-        let bucket = bucket.as_str();
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&bucket, Type::TEXT), (&names, Type::TEXT_ARRAY)];
-        let sent = client.query_typed_raw(&self.place.statements.list, parameters);
-        // Whose place is where is found out while the server plans.
-        let (rows, places) = join(sent, async {
-            yield_now().await;
-            Places::of(names)
-        })
-        .await;
-        let mut rows = pin!(rows.map_err(Fault::before)?);
-        let (mut found, mut moved) = (Found::new(keys), None);
-        while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
-            if moved.is_none() {
-                moved = Some(column::<Option<i64>>(&row, MOVED_OF_LONG)?);
-            }
-            if let Some(at) = places.first.get(column::<&str>(&row, 0)?) {
-                found.take(&row, *at)?;
-            }
-        }
-        for (at, first) in places.again {
-            found.repeat(at, first);
-        }
-        Ok(moved.map(|moved| found.at(moved)))
-    }
+/// The rows of a statement that is prepared once on each connection.
+async fn rows(client: &Client, text: &str, parameters: [&(dyn ToSql + Sync); 2]) -> Result<RowStream, Fault> {
+    let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
+    client.query_raw(&statement, parameters).await.map_err(Fault::before)
 }
 
 /// The first place of each key of a list, and for each further place of one the first.
@@ -141,39 +174,40 @@ impl<'a> Places<'a> {
 }
 
 /// What has been found so far of what is asked for.
-struct Found<'a> {
+struct Found<'a, T> {
     keys: &'a [Key],
-    entries: Vec<Option<Entry>>,
+    parts: Vec<Option<T>>,
     /// The type of the last one.
     last: ContentType,
 }
 
-impl<'a> Found<'a> {
+impl<'a, T: Asked> Found<'a, T> {
     fn new(keys: &'a [Key]) -> Self {
-        Self { keys, entries: vec![None; keys.len()], last: ContentType::default() }
+        Self { keys, parts: vec![None; keys.len()], last: ContentType::default() }
     }
 
-    /// Takes the entry of a row, which is that of the key at that place.
-    fn take(&mut self, row: &Row, at: usize) -> Result<()> {
-        if let (Some(key), Some(slot)) = (self.keys.get(at), self.entries.get_mut(at)) {
-            *slot = Some(entry(row, 1, key, &mut self.last)?);
+    /// Takes what a row says of the key at that place.
+    fn take(&mut self, row: &Row, at: Option<usize>) -> Result<()> {
+        let Some(at) = at else { return Ok(()) };
+        if let (Some(key), Some(slot)) = (self.keys.get(at), self.parts.get_mut(at)) {
+            *slot = Some(T::read(row, key, &mut self.last)?);
         }
         Ok(())
     }
 
     /// What stands at the one place stands at the other too.
     fn repeat(&mut self, at: usize, first: usize) {
-        let known = self.entries.get(first).cloned().flatten();
-        if let Some(slot) = self.entries.get_mut(at) {
+        let known = self.parts.get(first).cloned().flatten();
+        if let Some(slot) = self.parts.get_mut(at) {
             *slot = known;
         }
     }
 
     /// All of it, given the revision of the bucket. If the bucket is not there, nothing is, whatever rows there are.
-    fn at(mut self, moved: Option<i64>) -> Snapshot {
+    fn at(mut self, moved: Option<i64>) -> (Revision, Vec<Option<T>>) {
         if moved.is_none() {
-            self.entries.fill(None);
+            self.parts.fill(None);
         }
-        Snapshot { revision: moved.map_or(Revision::ZERO, revision), entries: self.entries }
+        (moved.map_or(Revision::ZERO, revision), self.parts)
     }
 }

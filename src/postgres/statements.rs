@@ -4,7 +4,8 @@
 //! plan may be kept as long as the connection, and one that was made while the table was small and reads all of a bucket would
 //! still be there when the bucket has grown. So a list of keys is joined key by key: the `LIMIT 1` inside rules out any other way.
 //! The `LIMIT` over the list takes nothing away; it lets a plan for any list seem cheap, so that the server makes one and keeps it
-//! instead of making one for each list.
+//! instead of making one for each list. Only a long list is found by reading all of a bucket, in a table that is small when it is
+//! read.
 
 use super::schema::Names;
 
@@ -24,22 +25,24 @@ const SUCCEEDED: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded
 /// What is not expired at `$2`.
 const LIVE: &str = "(expires_at IS NULL OR expires_at > $2)";
 
+/// A table is small for a list that has a key for each so many bytes of it. That is room for twenty rows at most, mostly for less
+/// than ten, and to read fourteen takes the server about as long as to look one key up. It is the server that looks, each time: a
+/// table that has grown is not small any more. What has no bytes, as the parent of partitions, is not small.
+const SMALL: &str = "2048::bigint";
+
 /// What the statements of `once.rs` answer: the revision that was seen, the new one if anything was done, and then, once for each
 /// entry that was there before, its place in the list and its columns.
 const SEEN: &str = "SELECT o.revision, m.revision, e.* FROM old o LEFT JOIN moved m ON true LEFT JOIN e ON true";
 
-/// The texts. In all of them `$1` is the bucket. Each is prepared once on each connection, but for `list`, `once` and `write`, which
-/// are planned each time: how the rows of a list that are to be removed are found, no text can make sure; and for a long
-/// list there may be a quicker way than key by key, which only who knows the list can choose.
+/// The texts. In all of them `$1` is the bucket. Each is prepared once on each connection, but for `once` and `write`, which
+/// are planned each time: how the rows of a list that are to be removed are found, no text can make sure.
 pub(super) struct Statements {
     /// Fails if the tables are not there.
     pub(super) look: String,
-    /// Place (which is 1) and entry of the key `$2`, and in a row without a place the revision of the bucket, if it is there.
-    pub(super) one: String,
-    /// The same with places and entries of keys `$2`.
-    pub(super) get: String,
-    /// Keys and entries of keys `$2`, which are many, each row with the revision of the bucket.
-    pub(super) list: String,
+    /// Gets of entries.
+    pub(super) entries: Gets,
+    /// Gets of values, each with the end of its entry.
+    pub(super) values: Gets,
     /// The revision.
     pub(super) revision: String,
     /// The same, and nobody else writes the bucket until the end of the transaction.
@@ -56,6 +59,46 @@ pub(super) struct Statements {
     pub(super) plain: Plain,
     /// All buckets.
     pub(super) buckets: String,
+}
+
+/// Gets. The columns of each entry are led by its place; one row without a place has the revision of the bucket, if it is there.
+pub(super) struct Gets {
+    /// Of the key `$2`, whose place is 1.
+    pub(super) one: String,
+    /// Of keys `$2`, each looked up by itself.
+    pub(super) each: String,
+    /// Of keys `$2`, which are many, each led by its key. Of a small table the bucket is read as a whole.
+    pub(super) many: String,
+}
+
+impl Gets {
+    /// `columns` of entries, and what stands for them beside the revision of the bucket.
+    fn new(names: &Names, columns: &str, moved: &str) -> Self {
+        let Names { table, buckets, .. } = names;
+        let found = found(table, columns);
+        let moved =
+            |place: &str| format!("SELECT NULL::{place}, {moved} FROM {buckets} WHERE bucket = $1 UNION ALL SELECT");
+        Self {
+            one: format!("{} 1::bigint, {columns} FROM {table} WHERE bucket = $1 AND key = $2", moved("bigint")),
+            each: format!("{} g.n, e.* FROM {found}", moved("bigint")),
+            many: format!(
+                "WITH small AS MATERIALIZED (SELECT pg_relation_size('{table}'::regclass) \
+                 BETWEEN 1 AND {SMALL} * cardinality($2::text[]) AS yes) \
+                 {} key, {columns} FROM {table} WHERE bucket = $1 \
+                 AND (key IN (SELECT unnest($2::text[]))) IS TRUE AND (SELECT yes FROM small) \
+                 UNION ALL SELECT g.key, e.* FROM {found} WHERE (SELECT yes FROM small) IS NOT TRUE",
+                moved("text")
+            ),
+        }
+    }
+}
+
+/// Keys `$2` as `g`, with their places, and columns of what stands under each as `e`.
+fn found(table: &str, columns: &str) -> String {
+    format!(
+        "(SELECT * FROM unnest($2::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($2::text[])) g \
+         CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE bucket = $1 AND key = g.key LIMIT 1) e"
+    )
 }
 
 /// Writes of one statement, at the time `$2`. There is no row if the bucket is not there. No new revision: another has written the
@@ -82,31 +125,23 @@ pub(super) struct Plain {
 impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         let Names { table, buckets, .. } = names;
-        let found = format!(
-            "(SELECT * FROM unnest($2::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($2::text[])) g \
-             CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key LIMIT 1) e"
-        );
         let stored = format!(
             "INSERT INTO {table} {STORED} SELECT $1, g.* FROM (SELECT * FROM unnest($3::text[], $4::bytea[], \
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
              {REPLACED}, created_at = excluded.created_at"
         );
-        let moved = format!(
-            "SELECT NULL::bigint, NULL::bytea, NULL::text, revision, NULL::bigint, NULL::bigint, NULL::bigint \
-             FROM {buckets} WHERE bucket = $1 UNION ALL"
-        );
         let raised = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
         Self {
             look: format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0"),
-            one: format!("{moved} SELECT 1::bigint, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $2"),
-            get: format!("{moved} SELECT g.n, e.* FROM {found}"),
-            list: format!(
-                "SELECT key, {COLUMNS}, (SELECT revision FROM {buckets} WHERE bucket = $1) \
-                 FROM {table} WHERE bucket = $1 AND key = ANY($2::text[])"
+            entries: Gets::new(
+                names,
+                COLUMNS,
+                "NULL::bytea, NULL::text, revision, NULL::bigint, NULL::bigint, NULL::bigint",
             ),
+            values: Gets::new(names, "value, expires_at", "NULL::bytea, revision"),
             revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
             lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),
-            held: format!("SELECT g.n, e.* FROM {found}"),
+            held: format!("SELECT g.n, e.* FROM {}", found(table, COLUMNS)),
             born: format!("INSERT INTO {buckets} (bucket, revision) VALUES ($1, 0) ON CONFLICT (bucket) DO NOTHING"),
             store: format!("WITH {raised} {stored}"),
             write: format!(

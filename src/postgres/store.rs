@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 
@@ -155,6 +156,10 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         gather::get(&self.engine()?, bucket, keys).await
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        gather::values(&self.engine()?, bucket, keys).await
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::yield_now;
 
@@ -53,6 +54,10 @@ impl Store for YieldingStore {
         let found = self.look(keys);
         yield_now().await;
         Ok(found)
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
     }
 
     async fn apply(&self, _: &Bucket, batch: Batch) -> Result<Outcome> {

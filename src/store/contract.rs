@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, Snapshot};
 
@@ -27,6 +28,9 @@ use crate::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, S
 pub trait Store: Send + Sync + 'static {
     /// What stands under each of these keys, and the revision of the bucket, at one moment.
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot>;
+
+    /// The values alone of what stands under each of these keys, at one moment: a store may be quicker to tell no more.
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>>;
 
     /// Judges the expectations of a batch and, if all hold, does its writes.
     ///

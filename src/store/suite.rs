@@ -152,6 +152,9 @@ mod tests {
         async fn get(&self, _: &Bucket, keys: &[Key]) -> model::Result<Snapshot> {
             Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] })
         }
+        async fn values(&self, bucket: &Bucket, keys: &[Key]) -> model::Result<Vec<Option<bytes::Bytes>>> {
+            Ok(self.get(bucket, keys).await?.into_values())
+        }
         async fn apply(&self, _: &Bucket, _: Batch) -> model::Result<Outcome> {
             Ok(Outcome::Committed { revision: Revision::ZERO, changes: vec![] })
         }

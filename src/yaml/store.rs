@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::bucket::BucketStore;
@@ -140,6 +141,10 @@ impl Store for YamlStore {
         let image = bucket.current()?;
         let entries = keys.iter().map(|key| image.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
         Ok(Snapshot { revision: image.revision, entries })
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {

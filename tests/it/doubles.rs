@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot};
 use kvs::store::{Report, Store, Task};
@@ -28,6 +29,10 @@ impl FailingStore {
 impl Store for FailingStore {
     async fn get(&self, _: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         self.read(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] })
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
     }
 
     async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
@@ -73,6 +78,12 @@ pub(crate) struct FollowedStore {
 impl Store for FollowedStore {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         let answer = self.inner.get(bucket, keys).await;
+        (self.follow)(Done::Get).await;
+        answer
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        let answer = self.inner.values(bucket, keys).await;
         (self.follow)(Done::Get).await;
         answer
     }

@@ -46,7 +46,7 @@ impl Transaction {
     /// # Errors
     /// `Invalid` if the value is not UTF-8.
     pub async fn get_string(&mut self, key: &str) -> Result<Option<String>> {
-        self.get_entry(key).await?.map(|entry| text(key, entry)).transpose()
+        self.get(key).await?.map(|value| text(key, value)).transpose()
     }
 
     /// The value under a key, of a type of yours: as [`Typed::get`](crate::api::Typed::get).

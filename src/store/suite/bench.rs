@@ -106,6 +106,10 @@ impl Bench {
     pub(super) async fn seen(&self) -> Seen {
         let page = self.scan(Query { limit: usize::MAX, ..Query::default() }).await;
         assert_eq!(page.cursor, None, "there is nothing behind a page without limit");
+        let keys: Vec<Key> = page.entries.iter().map(|(key, _)| key.clone()).collect();
+        let values = self.store.values(&self.bucket, &keys).await.unwrap();
+        let stand = page.entries.iter().map(|(_, entry)| entry.as_ref().map(|entry| entry.value.clone()));
+        assert!(values.into_iter().eq(stand), "values alone are those of the entries");
         Seen { revision: page.revision, entries: page.entries }
     }
 

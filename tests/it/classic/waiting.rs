@@ -280,6 +280,10 @@ impl Store for LendingStore {
         Ok(Snapshot { revision: Revision::new(1), entries: keys.iter().map(entry).collect() })
     }
 
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
+    }
+
     async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
         Err(Error::new(Kind::Failed, "it only lends"))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kvs::api::copy::{Copying, Settings};
 use kvs::model::{Batch, Bucket, Error, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock, Write};
@@ -41,6 +42,10 @@ impl Store for Disturbed {
             happens(self.inner.clone(), self.gets.fetch_add(1, Ordering::SeqCst), false).await?;
         }
         self.inner.get(bucket, keys).await
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {

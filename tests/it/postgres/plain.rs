@@ -199,7 +199,7 @@ async fn a_write_over_a_row_that_was_spoilt_by_hand_is_acknowledged() {
     let spoil = || server.psql(&format!("UPDATE {table} SET type = 'no type'"));
     client.set_many(&[("a", "1"), ("b", "2")]).await.unwrap();
     spoil();
-    assert_eq!(client.get("a").await.unwrap_err().kind(), Kind::Damaged);
+    assert_eq!(client.get_entry("a").await.unwrap_err().kind(), Kind::Damaged);
     client.set("a", "3").await.unwrap();
     assert_eq!(client.get_string("a").await.unwrap().as_deref(), Some("3"));
     client.set_many(&[("a", "4"), ("b", "5")]).await.unwrap();
