@@ -25,9 +25,9 @@ use duel::{duel, heading, rate};
 use server::Server;
 
 /// Many and short ones, so that what else the machine does strikes both sides alike.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 161;
 /// How long each side works in a round, if a call does not take longer.
-const TURN: Duration = Duration::from_millis(20);
+const TURN: Duration = Duration::from_millis(5);
 /// So many keys are there to be read, as in pgkv's benchmarks.
 const KEYS: usize = 1000;
 /// Never slower.
@@ -346,7 +346,7 @@ fn turns<T>(mut act: impl FnMut(usize) -> T) -> impl FnMut() -> f64 {
         rate(next - first, start)
     };
     // What is made or prepared at the first call is not measured.
-    turn(5 * TURN);
+    turn(20 * TURN);
     move || turn(TURN)
 }
 

@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::fault::Fault;
 use super::row::{column, place, replaced, revision, type_name};
-use super::statements::Plain;
+use super::statements::{Plain, Puts};
 use crate::model::{Batch, Bucket, Change, Entry, Error, Kind, Outcome, Result, Revision, Time, Write};
 use crate::store::Limits;
 
@@ -57,10 +57,11 @@ pub(super) async fn once(
     now: Time,
 ) -> Result<Once, Fault> {
     let writes: Vec<&Write> = batches.iter().flat_map(|batch| &batch.writes).collect();
-    let unseen = batches.iter().all(|batch| batch.minimal) && writes.iter().all(|w| matches!(w, Write::Put { .. }));
+    // What was replaced is looked at only for who asks, and to know whether there was anything to delete.
+    let puts = if batches.iter().all(|batch| batch.minimal) { &statements.unseen } else { &statements.seen };
     let rows = match writes.as_slice() {
-        [write] if !unseen => lone(client, statements, bucket, (write, now)).await?,
-        _ => many(client, statements, bucket, (&writes, now, unseen)).await?,
+        [write] => lone(client, (statements, puts), bucket, (write, now)).await?,
+        _ => many(client, (statements, puts), bucket, (&writes, now)).await?,
     };
     let Some(first) = rows.first() else { return Ok(Once::NotNow) };
     let seen = revision(column(first, 0)?);
@@ -83,7 +84,7 @@ pub(super) async fn once(
 /// One write, by a statement of its own.
 async fn lone(
     client: &Client,
-    statements: &Plain,
+    (statements, puts): (&Plain, &Puts),
     bucket: &Bucket,
     (write, now): (&Write, Time),
 ) -> Result<Vec<Row>, Fault> {
@@ -96,7 +97,7 @@ async fn lone(
         Write::Put { value, content_type, expires, modified, .. } => {
             let (value, kind) = (&value[..], type_name(content_type));
             let (modified, expires) = (modified.map(Time::nanos), expires.map(Time::nanos));
-            query(&statements.put, &[&bucket, &now, &key, &value, &kind, &modified, &expires]).await
+            query(&puts.one, &[&bucket, &now, &key, &value, &kind, &modified, &expires]).await
         }
         Write::Delete { .. } => query(&statements.delete, &[&bucket, &now, &key]).await,
         Write::Touch { expires, .. } => {
@@ -109,9 +110,9 @@ async fn lone(
 
 async fn many(
     client: &Client,
-    statements: &Plain,
+    (statements, puts): (&Plain, &Puts),
     bucket: &Bucket,
-    (writes, now, unseen): (&[&Write], Time, bool),
+    (writes, now): (&[&Write], Time),
 ) -> Result<Vec<Row>, Fault> {
     let mut keys = Vec::with_capacity(writes.len());
     let (mut values, mut types, mut modifieds, mut ends, mut gone) = (vec![], vec![], vec![], vec![], vec![]);
@@ -133,8 +134,7 @@ async fn many(
     let (bucket, now) = (bucket.as_str(), now.nanos());
     let stored: [&(dyn ToSql + Sync); 7] = [&bucket, &now, &keys, &values, &types, &modifieds, &ends];
     if gone.is_empty() {
-        let text = if unseen { &statements.unseen } else { &statements.puts };
-        let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
+        let statement = client.prepare_cached(&puts.many).await.map_err(Fault::before)?;
         return client.query(&statement, &stored).await.map_err(Fault::committing);
     }
     let types = [

@@ -75,7 +75,7 @@ impl Gets {
     /// `columns` of entries, and what stands for them beside the revision of the bucket.
     fn new(names: &Names, columns: &str, moved: &str) -> Self {
         let Names { table, buckets, .. } = names;
-        let found = found(table, columns);
+        let found = found("$2", table, columns, "true");
         let moved =
             |place: &str| format!("SELECT NULL::{place}, {moved} FROM {buckets} WHERE bucket = $1 UNION ALL SELECT");
         Self {
@@ -93,11 +93,11 @@ impl Gets {
     }
 }
 
-/// Keys `$2` as `g`, with their places, and columns of what stands under each as `e`.
-fn found(table: &str, columns: &str) -> String {
+/// The keys of a parameter as `g`, with their places, and columns of what stands under each as `e`, if that is so.
+fn found(keys: &str, table: &str, columns: &str, so: &str) -> String {
     format!(
-        "(SELECT * FROM unnest($2::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($2::text[])) g \
-         CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE bucket = $1 AND key = g.key LIMIT 1) e"
+        "(SELECT * FROM unnest({keys}::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality({keys}::text[])) g \
+         CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE bucket = $1 AND key = g.key AND {so} LIMIT 1) e"
     )
 }
 
@@ -105,8 +105,10 @@ fn found(table: &str, columns: &str) -> String {
 /// bucket since the statement began, or there was nothing to do. The row that was seen and the row that is changed must be
 /// the same; if they are, nothing else of the bucket has changed since.
 pub(super) struct Plain {
-    /// Stores an entry: `$3` the key, `$4` to `$7` value, type, time of modification and end.
-    pub(super) put: String,
+    /// Puts.
+    pub(super) seen: Puts,
+    /// Puts, whatever stood there, of which nothing is told. It does not matter whether another came in between.
+    pub(super) unseen: Puts,
     /// Removes the entry `$3`.
     pub(super) delete: String,
     /// Gives the entry `$3` the end `$4`.
@@ -114,12 +116,16 @@ pub(super) struct Plain {
     /// Adds `$4` to the number `$3`. Does nothing if that has more than 18 digits or is none, so that no sum overflows that has at
     /// most nine times as much added.
     pub(super) increment: String,
-    /// Stores entries: `$3` to `$7` as of one.
-    pub(super) puts: String,
-    /// The same, whatever stood there, of which nothing is told. It does not matter whether another came in between.
-    pub(super) unseen: String,
-    /// Stores and removes entries: `$3` to `$7` the same, with no value where one is to be gone; `$8` the keys of those again.
+    /// Stores and removes entries: `$3` to `$7` as with puts, with no value where one is to be gone; `$8` the keys of those again.
     pub(super) once: String,
+}
+
+/// Statements that store.
+pub(super) struct Puts {
+    /// An entry: `$3` the key, `$4` to `$7` value, type, time of modification and end.
+    pub(super) one: String,
+    /// Entries: the same of each.
+    pub(super) many: String,
 }
 
 impl Statements {
@@ -141,7 +147,7 @@ impl Statements {
             values: Gets::new(names, "value, expires_at", "NULL::bytea, revision"),
             revision: format!("SELECT revision FROM {buckets} WHERE bucket = $1"),
             lock: format!("SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE"),
-            held: format!("SELECT g.n, e.* FROM {}", found(table, COLUMNS)),
+            held: format!("SELECT g.n, e.* FROM {}", found("$2", table, COLUMNS, "true")),
             born: format!("INSERT INTO {buckets} (bucket, revision) VALUES ($1, 0) ON CONFLICT (bucket) DO NOTHING"),
             store: format!("WITH {raised} {stored}"),
             write: format!(
@@ -162,6 +168,7 @@ impl Plain {
         let old = format!("WITH old AS (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
         let stored = format!("stored AS (INSERT INTO {table} AS t {STORED} SELECT $1,");
         let (next, never_less) = ("GREATEST($2::bigint, revision + 1)", format!("{REPLACED}, {SUCCEEDED}"));
+        let last = format!("{next} + cardinality($3::text[]) - 1");
         let moved = |next: &str, when: &str| {
             format!(
                 "moved AS (UPDATE {} SET revision = {next} \
@@ -169,12 +176,24 @@ impl Plain {
                 names.buckets
             )
         };
+        let unseen = |next: &str, stored: &str| {
+            format!(
+                "WITH moved AS (UPDATE {} SET revision = {next} WHERE bucket = $1 RETURNING revision), {stored} \
+                 SELECT revision, revision, NULL::bigint FROM moved",
+                names.buckets
+            )
+        };
+        let one = format!(
+            "{stored} $3, $4::bytea, $5::text, m.revision, m.revision, $6::bigint, $7::bigint FROM moved m {never_less})"
+        );
+        let listed = format!("e AS (SELECT g.n, e.* FROM {})", found("$3", table, COLUMNS, LIVE));
+        let many = Self::stored_in_order(table);
         Self {
-            put: format!(
-                "{old}, {lone}, {moved}, {stored} $3, $4::bytea, $5::text, m.revision, m.revision, $6::bigint, \
-                 $7::bigint FROM moved m {never_less}) {SEEN}",
-                moved = moved(next, ""),
-            ),
+            seen: Puts {
+                one: format!("{old}, {lone}, {}, {one} {SEEN}", moved(next, "")),
+                many: format!("{old}, {listed}, {}, {many} {SEEN}", moved(&last, "")),
+            },
+            unseen: Puts { one: unseen(next, &one), many: unseen(&last, &many) },
             delete: format!(
                 "{old}, {lone}, {moved}, removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = $3) \
                  {SEEN}",
@@ -193,13 +212,6 @@ impl Plain {
                  e.expires_at FROM moved m CROSS JOIN sum s LEFT JOIN e ON true {never_less}) {SEEN}",
                 moved = moved(next, " AND (SELECT sum FROM sum) IS NOT NULL"),
             ),
-            puts: Self::puts(table, &old, &moved(&format!("{next} + cardinality($3::text[]) - 1"), "")),
-            unseen: format!(
-                "WITH moved AS (UPDATE {} SET revision = {next} + cardinality($3::text[]) - 1 WHERE bucket = $1 \
-                 RETURNING revision), {} SELECT revision, revision, NULL::bigint FROM moved",
-                names.buckets,
-                Self::stored_in_order(table)
-            ),
             once: Self::once(
                 table,
                 &old,
@@ -209,16 +221,6 @@ impl Plain {
                 ),
             ),
         }
-    }
-
-    fn puts(table: &str, old: &str, moved: &str) -> String {
-        format!(
-            "{old}, e AS (SELECT g.n, e.* \
-             FROM (SELECT * FROM unnest($3::text[]) WITH ORDINALITY AS g (key, n) LIMIT cardinality($3::text[])) g \
-             CROSS JOIN LATERAL (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key AND {LIVE} LIMIT 1) e), \
-             {moved}, {stored} {SEEN}",
-            stored = Self::stored_in_order(table),
-        )
     }
 
     /// Each takes a revision, in their order; the last is the bucket's.
@@ -233,7 +235,7 @@ impl Plain {
         )
     }
 
-    /// The same, where those that remove nothing take none.
+    /// What puts and deletes do. Those that remove nothing take no revision.
     fn once(table: &str, old: &str, moved: &str) -> String {
         format!(
             "{old}, g AS (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
