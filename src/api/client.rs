@@ -77,8 +77,8 @@ impl Client {
     }
 
     /// Does the writes, whatever stood there, and gives the revision after them.
-    pub(super) async fn commit_unseen(&self, writes: Vec<Write>) -> Result<Revision> {
-        match self.store.apply(&self.bucket, Batch { minimal: true, ..Batch::of(writes) }).await? {
+    pub(super) async fn commit_untold(&self, writes: Vec<Write>) -> Result<Revision> {
+        match self.store.apply(&self.bucket, Batch::of(writes).untold()).await? {
             Outcome::Committed { revision, .. } => Ok(revision),
             Outcome::Refused { .. } => Err(broken("refused a batch that expects nothing")),
         }

@@ -191,7 +191,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// ```
     pub async fn set_many(&self, pairs: &[(impl AsRef<str>, &T)]) -> Result<()> {
         let writes = pairs.iter().map(|(key, value)| self.put(key.as_ref(), value, None)).collect::<Result<_>>()?;
-        self.client.commit_unseen(writes).await.map(drop)
+        self.client.commit_untold(writes).await.map(drop)
     }
 
     /// Stores a value that stays if there is none under the key; whether it did.

@@ -149,7 +149,7 @@ impl Client {
         for (key, value) in pairs {
             writes.push(Write::put(Key::new(key.as_ref())?, Bytes::copy_from_slice(value.as_ref())));
         }
-        self.commit_unseen(writes).await.map(drop)
+        self.commit_untold(writes).await.map(drop)
     }
 
     /// Stores a value as text that stays if there is none under the key; whether it did.
@@ -220,8 +220,9 @@ impl Client {
     }
 
     pub(super) async fn store_one(&self, write: Write) -> Result<Revision> {
+        // What has an end may come to it before it is stored, which only its change tells.
         if matches!(write, Write::Put { expires: None, .. }) {
-            return self.commit_unseen(vec![write]).await;
+            return self.commit_untold(vec![write]).await;
         }
         stored(self.commit_one(write).await?.after)
     }

@@ -71,7 +71,7 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     let bar = progress(total, "importing", settings.quiet);
     for writes in batches(writes) {
         let size = writes.len() as u64;
-        let batch = Batch { minimal: true, ..Batch::of(writes) };
+        let batch = Batch::of(writes).untold();
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
             bar.abandon();
             Failure::Failed(format!("{e}; {} of {keys} stored", bar.position()))

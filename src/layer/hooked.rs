@@ -39,14 +39,14 @@ impl Hooked {
     async fn apply_and_tell(self, bucket: Bucket, batch: Batch) -> Result<Outcome> {
         let keys: Vec<Key> = batch.writes.iter().map(|write| write.key().clone()).collect();
         // What the listener is to be told must be known, whether the caller asks for it or not.
-        let minimal = batch.minimal;
-        let outcome = self.inner.apply(&bucket, Batch { minimal: false, ..batch }).await?;
+        let untold = batch.untold;
+        let outcome = self.inner.apply(&bucket, Batch { untold: false, ..batch }).await?;
         let Outcome::Committed { revision, changes } = outcome else { return Ok(outcome) };
         let events = events(&bucket, &keys, &changes, revision);
         if !events.is_empty() {
             (self.listener)(events);
         }
-        Ok(Outcome::Committed { revision, changes: if minimal { vec![] } else { changes } })
+        Ok(Outcome::Committed { revision, changes: if untold { vec![] } else { changes } })
     }
 }
 
@@ -213,9 +213,8 @@ mod tests {
     #[tokio::test]
     async fn what_the_caller_does_not_ask_the_listener_is_told() {
         let (store, told) = hooked();
-        let minimal =
-            Batch { minimal: true, ..batch(vec![Write::put(key("a"), "1"), Write::Delete { key: key("b") }]) };
-        let outcome = store.apply(&Bucket::default(), minimal).await.unwrap();
+        let writes = vec![Write::put(key("a"), "1"), Write::Delete { key: key("b") }];
+        let outcome = store.apply(&Bucket::default(), batch(writes).untold()).await.unwrap();
         assert!(matches!(outcome, Outcome::Committed { changes, .. } if changes.is_empty()));
         assert_eq!(take(&told), [("a".into(), What::Set)]);
     }

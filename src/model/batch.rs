@@ -15,9 +15,9 @@ pub struct Batch {
     pub expectations: Vec<Expectation>,
     /// What is done. A later write of a key sees the earlier one.
     pub writes: Vec<Write>,
-    /// Nobody asks what the writes did, which is then not told: the same is done, but [`Outcome::Committed`] has no changes.
-    /// A store may be quicker for it, as it need not read what is replaced (`return=minimal`, RFC 7240 section 4.2).
-    pub minimal: bool,
+    /// The caller need not know what the writes did: the same is done, but [`Outcome::Committed`] has no changes. A store
+    /// may be quicker so, as it need not read what is replaced.
+    pub untold: bool,
 }
 
 impl Batch {
@@ -33,10 +33,16 @@ impl Batch {
         Self { expectations, ..self }
     }
 
+    /// The same, of whose changes nothing is told.
+    #[must_use]
+    pub fn untold(self) -> Self {
+        Self { untold: true, ..self }
+    }
+
     /// What it answers when it is done.
     #[must_use]
     pub fn committed(&self, revision: Revision, changes: impl IntoIterator<Item = Change>) -> Outcome {
-        let changes = if self.minimal { vec![] } else { changes.into_iter().collect() };
+        let changes = if self.untold { vec![] } else { changes.into_iter().collect() };
         Outcome::Committed { revision, changes }
     }
 }
@@ -171,7 +177,7 @@ pub enum Outcome {
     Committed {
         /// The revision of the bucket after the batch; unchanged if nothing changed.
         revision: Revision,
-        /// One for each write, in their order; none if the batch is [minimal](Batch::minimal).
+        /// One for each write, in their order; none if the batch is [untold](struct@Batch).
         changes: Vec<Change>,
     },
     /// An expectation did not hold; nothing was done.

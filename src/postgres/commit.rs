@@ -11,14 +11,14 @@ use deadpool_postgres::Client;
 use futures_util::FutureExt;
 use futures_util::future::{join, join3};
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 
 use super::engine::{Engine, discard};
 use super::fault::{Attempts, Fault, Reason};
 use super::judged::Verdict;
 use super::once::{Once, is_plain, once};
 use super::queue::Group;
-use super::row::{column, entry, number, place, revision};
+use super::row::{column, entry, number, place, revision, typed};
 use crate::model::{Batch, Bucket, ContentType, Entry, Key, Result, Revision, Write};
 
 /// Each statement sees what was committed when it began, so what is read behind the lock is what stands there.
@@ -59,11 +59,12 @@ impl Work<'_> {
     /// The short way. `false`: it is not open.
     async fn shortly(&self, group: &mut Group) -> Result<bool, Fault> {
         let place = &self.engine.place;
+        let client = self.engine.client().await?;
+        // Behind the wait for a connection, so that it is not long before the commit.
         let now = place.options.clock.now();
         if !is_plain(&group.batches, place.options.limits, now) {
             return Ok(false);
         }
-        let client = self.engine.client().await?;
         match once(&client, &place.statements.plain, (self.bucket, &group.batches), now).await {
             Err(fault) => {
                 discard(client);
@@ -171,20 +172,7 @@ impl Work<'_> {
             let store = client.prepare_cached(&statements.store).await.map_err(Fault::before)?;
             join(client.execute(&store, &stored), commit).await
         } else {
-            let types = [
-                Type::TEXT,
-                Type::INT8,
-                Type::TEXT_ARRAY,
-                Type::BYTEA_ARRAY,
-                Type::TEXT_ARRAY,
-                Type::INT8_ARRAY,
-                Type::INT8_ARRAY,
-                Type::INT8_ARRAY,
-                Type::INT8_ARRAY,
-            ];
-            let mut all: Vec<(&(dyn ToSql + Sync), Type)> = stored.into_iter().zip(types).collect();
-            all.push((&c.gone, Type::TEXT_ARRAY));
-            join(client.execute_typed(&statements.write, &all), commit).await
+            join(client.execute_typed(&statements.write, &typed(&stored, &c.gone)), commit).await
         };
         // If the server refused the first it has rolled back, whatever it was told then.
         written.map_err(Fault::committing)?;

@@ -12,7 +12,7 @@ use futures_util::TryStreamExt as _;
 use futures_util::future::join;
 use tokio::task::yield_now;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, RowStream};
+use tokio_postgres::{Row, RowStream, Statement};
 
 use super::engine::Engine;
 use super::fault::{Attempts, Fault};
@@ -112,13 +112,15 @@ impl Engine {
         let gets = T::gets(&self.place.statements);
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
         let (mut found, mut moved) = (Found::new(keys), None);
-        if names.len() > LONG {
+        // A server that cannot tell the size of a table does not take the statement.
+        let many = if names.len() > LONG { client.prepare_cached(&gets.many).await.ok() } else { None };
+        if let Some(statement) = many {
             // Whose place is where is found out while the server works.
             let places = async {
                 yield_now().await;
                 Places::of(&names)
             };
-            let (rows, places) = join(rows(&client, &gets.many, [&bucket.as_str(), &names]), places).await;
+            let (rows, places) = join(rows(&client, &statement, [&bucket.as_str(), &names]), places).await;
             let mut rows = pin!(rows?);
             while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
                 match column::<Option<&str>>(&row, 0)? {
@@ -134,7 +136,8 @@ impl Engine {
                 [key] => (&gets.one, key),
                 _ => (&gets.each, &names),
             };
-            let mut rows = pin!(rows(&client, text, [&bucket.as_str(), listed]).await?);
+            let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
+            let mut rows = pin!(rows(&client, &statement, [&bucket.as_str(), listed]).await?);
             while let Some(row) = rows.try_next().await.map_err(Fault::before)? {
                 match place(&row, 0)? {
                     Some(at) => found.take(&row, Some(at))?,
@@ -146,10 +149,12 @@ impl Engine {
     }
 }
 
-/// The rows of a statement that is prepared once on each connection.
-async fn rows(client: &Client, text: &str, parameters: [&(dyn ToSql + Sync); 2]) -> Result<RowStream, Fault> {
-    let statement = client.prepare_cached(text).await.map_err(Fault::before)?;
-    client.query_raw(&statement, parameters).await.map_err(Fault::before)
+async fn rows(
+    client: &Client,
+    statement: &Statement,
+    parameters: [&(dyn ToSql + Sync); 2],
+) -> Result<RowStream, Fault> {
+    client.query_raw(statement, parameters).await.map_err(Fault::before)
 }
 
 /// The first place of each key of a list, and for each further place of one the first.

@@ -1,7 +1,7 @@
 //! Plain writes in one statement, which is one transaction and one round trip.
 //!
 //! Plain is what needs no judging: values put, whatever stood there, and keys deleted, each once; and a single touch or
-//! increment. The statement compares the revision that it saw with the one it is about to change; if another process came
+//! increment. Unless it only puts, for who need not know what is replaced, the statement compares the revision that it saw with the one it is about to change; if another process came
 //! in between, or a number is none, it does nothing, and the batches take the long way.
 
 use std::collections::HashSet;
@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use deadpool_postgres::Client;
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 
 use super::fault::Fault;
-use super::row::{column, place, replaced, revision, type_name};
+use super::row::{column, place, replaced, revision, type_name, typed};
 use super::statements::{Plain, Puts};
 use crate::model::{Batch, Bucket, Change, Entry, Error, Kind, Outcome, Result, Revision, Time, Write};
 use crate::store::Limits;
@@ -58,7 +58,7 @@ pub(super) async fn once(
 ) -> Result<Once, Fault> {
     let writes: Vec<&Write> = batches.iter().flat_map(|batch| &batch.writes).collect();
     // What was replaced is looked at only for who asks, and to know whether there was anything to delete.
-    let puts = if batches.iter().all(|batch| batch.minimal) { &statements.unseen } else { &statements.seen };
+    let puts = if batches.iter().all(|batch| batch.untold) { &statements.untold } else { &statements.seen };
     let rows = match writes.as_slice() {
         [write] => lone(client, (statements, puts), bucket, (write, now)).await?,
         _ => many(client, (statements, puts), bucket, (&writes, now)).await?,
@@ -137,18 +137,7 @@ async fn many(
         let statement = client.prepare_cached(&puts.many).await.map_err(Fault::before)?;
         return client.query(&statement, &stored).await.map_err(Fault::committing);
     }
-    let types = [
-        Type::TEXT,
-        Type::INT8,
-        Type::TEXT_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-    ];
-    let mut all: Vec<(&(dyn ToSql + Sync), Type)> = stored.into_iter().zip(types).collect();
-    all.push((&gone, Type::TEXT_ARRAY));
-    client.query_typed(&statements.once, &all).await.map_err(Fault::committing)
+    client.query_typed(&statements.once, &typed(&stored, &gone)).await.map_err(Fault::committing)
 }
 
 /// Whether a write changes anything, given what stood there.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::model::{ContentType, Entry, Error, Key, Kind, Result, Revision, Time};
 
@@ -48,7 +49,7 @@ pub(super) fn key(text: &str) -> Result<Key> {
 }
 
 /// The value of a column.
-pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {
+pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {
     let bad =
         |e| Error::new(Kind::Damaged, "a column of the table is of another type; see docs/postgres.md").because(e);
     row.try_get(at).map_err(bad)
@@ -67,4 +68,15 @@ pub(super) fn number(revision: Revision) -> i64 {
 /// A type for the table.
 pub(super) fn type_name(content_type: &ContentType) -> Option<&str> {
     (!content_type.is_default()).then(|| content_type.as_str())
+}
+
+/// The parameters of a statement that stores and removes, with their types, so that it is planned anew: the bucket, a number, keys,
+/// values and types; then lists of numbers; then the keys of what is to be gone.
+pub(super) fn typed<'a>(
+    stored: &[&'a (dyn ToSql + Sync)],
+    gone: &'a (dyn ToSql + Sync),
+) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    let first = [Type::TEXT, Type::INT8, Type::TEXT_ARRAY, Type::BYTEA_ARRAY, Type::TEXT_ARRAY];
+    let types = first.into_iter().chain(std::iter::repeat(Type::INT8_ARRAY));
+    stored.iter().copied().zip(types).chain([(gone, Type::TEXT_ARRAY)]).collect()
 }

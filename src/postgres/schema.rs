@@ -180,10 +180,13 @@ mod tests {
             plain.starts_with("CREATE SCHEMA IF NOT EXISTS \"s\";\nCREATE TABLE IF NOT EXISTS \"s\".\"t_buckets\"")
         );
         assert!(!plain.contains("UNLOGGED") && !plain.contains("PARTITION"));
+        assert_eq!(plain.matches(") WITH (fillfactor = 80);").count(), 2);
         let fast = names.tables(Making { unlogged: true, partitioned: false });
         assert_eq!(fast.matches("CREATE UNLOGGED TABLE").count(), 2);
         let parted = names.tables(Making { unlogged: true, partitioned: true });
         assert_eq!(parted.matches("CREATE UNLOGGED TABLE").count(), 1);
         assert!(parted.contains(") PARTITION BY LIST (bucket);"));
+        let partition = names.make_partition(&Bucket::new("b").unwrap(), Making::default());
+        assert!(partition.contains("INCLUDING ALL) WITH (fillfactor = 80);"), "{partition}");
     }
 }

@@ -1,11 +1,11 @@
 //! The texts of the statements that read and write entries.
 //!
-//! What always holds: the server finds each entry by its whole primary key, whatever it believes of the table when it plans. A
+//! What always holds: the server finds each entry by its whole primary key, whatever it believes of the table when it plans, but for
+//! long lists in a table that is small when it is read. A
 //! plan may be kept as long as the connection, and one that was made while the table was small and reads all of a bucket would
 //! still be there when the bucket has grown. So a list of keys is joined key by key: the `LIMIT 1` inside rules out any other way.
 //! The `LIMIT` over the list takes nothing away; it lets a plan for any list seem cheap, so that the server makes one and keeps it
-//! instead of making one for each list. Only a long list is found by reading all of a bucket, in a table that is small when it is
-//! read.
+//! instead of making one for each list.
 
 use super::schema::Names;
 
@@ -26,9 +26,9 @@ const SUCCEEDED: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded
 const LIVE: &str = "(expires_at IS NULL OR expires_at > $2)";
 
 /// A table is small for a list that has a key for each so many bytes of it. That is room for twenty rows at most, mostly for less
-/// than ten, and to read fourteen takes the server about as long as to look one key up. It is the server that looks, each time: a
+/// than five, and to read fourteen takes the server about as long as to look one key up. It is the server that looks, each time: a
 /// table that has grown is not small any more. What has no bytes, as the parent of partitions, is not small.
-const SMALL: &str = "2048::bigint";
+const SMALL: &str = "1024::bigint";
 
 /// What the statements of `once.rs` answer: the revision that was seen, the new one if anything was done, and then, once for each
 /// entry that was there before, its place in the list and its columns.
@@ -107,8 +107,9 @@ fn found(keys: &str, table: &str, columns: &str, so: &str) -> String {
 pub(super) struct Plain {
     /// Puts.
     pub(super) seen: Puts,
-    /// Puts, whatever stood there, of which nothing is told. It does not matter whether another came in between.
-    pub(super) unseen: Puts,
+    /// Puts, whatever stood there, of which nothing is told. It does not matter whether another came in between: the new revision
+    /// stands in place of that which was seen, too.
+    pub(super) untold: Puts,
     /// Removes the entry `$3`.
     pub(super) delete: String,
     /// Gives the entry `$3` the end `$4`.
@@ -168,18 +169,11 @@ impl Plain {
         let old = format!("WITH old AS (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
         let stored = format!("stored AS (INSERT INTO {table} AS t {STORED} SELECT $1,");
         let (next, never_less) = ("GREATEST($2::bigint, revision + 1)", format!("{REPLACED}, {SUCCEEDED}"));
-        let last = format!("{next} + cardinality($3::text[]) - 1");
+        let others = " + cardinality($3::text[]) - 1";
         let moved = |next: &str, when: &str| {
             format!(
                 "moved AS (UPDATE {} SET revision = {next} \
                  WHERE bucket = $1 AND revision = (SELECT revision FROM old){when} RETURNING revision)",
-                names.buckets
-            )
-        };
-        let unseen = |next: &str, stored: &str| {
-            format!(
-                "WITH moved AS (UPDATE {} SET revision = {next} WHERE bucket = $1 RETURNING revision), {stored} \
-                 SELECT revision, revision, NULL::bigint FROM moved",
                 names.buckets
             )
         };
@@ -191,9 +185,12 @@ impl Plain {
         Self {
             seen: Puts {
                 one: format!("{old}, {lone}, {}, {one} {SEEN}", moved(next, "")),
-                many: format!("{old}, {listed}, {}, {many} {SEEN}", moved(&last, "")),
+                many: format!("{old}, {listed}, {}, {many} {SEEN}", moved(&format!("{next}{others}"), "")),
             },
-            unseen: Puts { one: unseen(next, &one), many: unseen(&last, &many) },
+            untold: Puts {
+                one: Self::untold(&names.buckets, &old, "", &one),
+                many: Self::untold(&names.buckets, &old, others, &many),
+            },
             delete: format!(
                 "{old}, {lone}, {moved}, removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = $3) \
                  {SEEN}",
@@ -221,6 +218,17 @@ impl Plain {
                 ),
             ),
         }
+    }
+
+    /// Puts of which nothing is told. They take a revision and so many more.
+    fn untold(buckets: &str, old: &str, more: &str, stored: &str) -> String {
+        // Who had to wait for another has a time that has passed.
+        format!(
+            "{old}, moved AS (UPDATE {buckets} SET revision = GREATEST(revision + 1, $2::bigint + \
+             CASE WHEN revision = (SELECT revision FROM old) THEN 0 ELSE \
+             (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000000)::bigint END){more} \
+             WHERE bucket = $1 RETURNING revision), {stored} SELECT revision, revision, NULL::bigint FROM moved"
+        )
     }
 
     /// Each takes a revision, in their order; the last is the bucket's.

@@ -96,7 +96,7 @@ async fn planned(asked: Asked<'_>, bucket: &Bucket, batch: &Batch, dates: Option
 /// The same batch with values in place of changes, under the expectation that all is as it was found. Where dates are
 /// the clients', each value gets the date given, or that of what it replaces.
 fn plan(batch: &Batch, after: impl Iterator<Item = Option<Entry>>, found: &Found<'_>, client: Option<&Dates>) -> Batch {
-    let mut plan = Batch { expectations: batch.expectations.clone(), writes: vec![], minimal: batch.minimal };
+    let mut plan = Batch::default().expecting(batch.expectations.clone());
     let mut dates: HashMap<&Key, Option<Time>> = HashMap::new();
     for (write, after) in batch.writes.iter().zip(after) {
         let key = write.key();

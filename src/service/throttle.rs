@@ -160,7 +160,7 @@ impl Throttle {
                 modified: None,
             };
             let expected = vec![Expectation { key: key.clone(), condition }];
-            let batch = Batch { minimal: true, ..Batch::of(vec![write]).expecting(expected) };
+            let batch = Batch::of(vec![write]).expecting(expected).untold();
             if let Outcome::Committed { .. } = self.store.apply(&self.bucket, batch).await? {
                 if let Some(this) = self.known.lock().get_mut(key) {
                     this.stored = wrong;

@@ -29,7 +29,7 @@ pub trait Store: Send + Sync + 'static {
     /// What stands under each of these keys, and the revision of the bucket, at one moment.
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot>;
 
-    /// The values alone of what stands under each of these keys, at one moment: a store may be quicker to tell no more.
+    /// The values alone of what stands under each of these keys, at one moment, which a store may answer faster than `get`.
     async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>>;
 
     /// Judges the expectations of a batch and, if all hold, does its writes.

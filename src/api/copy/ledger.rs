@@ -46,6 +46,6 @@ impl Ledger {
         let note =
             json!({ "from": self.source, "revision": revision.to_string(), "next": next.to_string() }).to_string();
         let writes = vec![Write::put(Key::new(bucket.as_str())?, note)];
-        self.to.apply(&self.notes, Batch { minimal: true, ..Batch::of(writes) }).await.map(drop)
+        self.to.apply(&self.notes, Batch::of(writes).untold()).await.map(drop)
     }
 }

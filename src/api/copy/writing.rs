@@ -116,7 +116,7 @@ impl Writing<'_> {
     ) -> Result<u64> {
         self.ledger.note(self.bucket, self.last, next.unwrap_or(self.last)).await.map_err(on(Side::Target))?;
         let keys: HashSet<Key> = writes.iter().map(|write| write.key().clone()).collect();
-        let batch = Batch { minimal: true, ..Batch::of(writes).expecting(expectations) };
+        let batch = Batch::of(writes).expecting(expectations).untold();
         let outcome = self.copying.to.apply(self.bucket, batch).await;
         let outcome = outcome.map_err(|e| match e.kind() {
             // All of it could be written when it was compared.

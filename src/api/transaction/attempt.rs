@@ -110,7 +110,7 @@ impl Attempt {
         }
         let read = self.seen.iter().filter(|(_, seen)| seen.used);
         let expectations = read.map(|(key, seen)| unchanged(key, seen.entry.as_ref())).collect();
-        let batch = Batch { minimal: true, ..Batch::of(self.writes).expecting(expectations) };
+        let batch = Batch::of(self.writes).expecting(expectations).untold();
         Ok(match client.store.apply(&client.bucket, batch).await? {
             Outcome::Committed { .. } => Ended::Done(answer),
             Outcome::Refused { .. } => Ended::Overtaken(used(&self.seen)),

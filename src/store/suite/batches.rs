@@ -15,7 +15,7 @@ super::cases![
     a_later_write_sees_the_earlier,
     a_look_shows_what_stands_there_amid_the_writes,
     a_key_deleted_and_put_in_one_batch_begins_anew,
-    a_minimal_batch_does_the_same_and_tells_nothing,
+    an_untold_batch_does_the_same,
     nothing_is_done_of_a_batch_that_fails_last,
     a_thousand_writes_are_one_batch,
     a_date_guards_for_a_whole_second,
@@ -140,7 +140,7 @@ async fn a_key_deleted_and_put_in_one_batch_begins_anew(bench: Bench) {
     assert!(new.created > old.created && new.created.floor_to_second() == bench.now().floor_to_second());
 }
 
-async fn a_minimal_batch_does_the_same_and_tells_nothing(bench: Bench) {
+async fn an_untold_batch_does_the_same(bench: Bench) {
     let other = Bench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
     let brief = |key, value: &'static str, secs| Write::Put {
         key,
@@ -162,14 +162,14 @@ async fn a_minimal_batch_does_the_same_and_tells_nothing(bench: Bench) {
     ];
     for writes in steps {
         let (told, _) = bench.commit(writes.clone()).await;
-        let batch = Batch { minimal: true, ..Batch::of(writes.clone()) };
+        let batch = Batch::of(writes.clone()).untold();
         let outcome = other.store.apply(&other.bucket, batch).await.unwrap();
         assert_eq!(outcome, Outcome::Committed { revision: told, changes: vec![] }, "{writes:?}");
         assert_eq!(other.seen().await, bench.seen().await, "{writes:?}");
         bench.advance(2);
     }
     let absent = expect("a", Condition::Absent);
-    let refused = Batch { minimal: true, ..Batch::of(puts(&["a"])).expecting(vec![absent]) };
+    let refused = Batch::of(puts(&["a"])).expecting(vec![absent]).untold();
     let outcome = other.store.apply(&other.bucket, refused).await.unwrap();
     let found = other.entry("a").await;
     assert_eq!(outcome, Outcome::Refused { index: 0, found }, "why not is told");

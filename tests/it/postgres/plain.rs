@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Clock, ContentType, Key, Kind, Outcome, Query, Revision, Time, Write};
+use kvs::model::{Batch, Bucket, Clock, ContentType, Key, Kind, Outcome, Query, Revision, SystemClock, Time, Write};
 use kvs::postgres::Options;
 use kvs::store::suite::TestClock;
 use kvs::store::{Limits, Store};
@@ -82,7 +82,7 @@ async fn whatever_is_written_comes_to_the_same_as_in_memory() {
         // Mostly one, which has statements of its own.
         let count = dice.one_of(&[1, 1, 1, 1, 2, 3]);
         let writes: Vec<Write> = (0..count).map(|_| dice.write(clock.now())).collect();
-        let batch = Batch { minimal: dice.below(3) == 0, ..Batch::of(writes) };
+        let batch = Batch { untold: dice.below(3) == 0, ..Batch::of(writes) };
         let done = ours.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
         let judged = judge.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
         assert_eq!(done, judged, "step {step}: {batch:?}");
@@ -146,8 +146,10 @@ async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revision
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_two_write_unseen_are_those_of_the_later_revision() {
+async fn values_that_two_write_untold_are_those_of_the_later_revision() {
     let url = empty("");
+    client(&url).set("shared", "first").await.unwrap();
+    let created = client(&url).get_entry("shared").await.unwrap().unwrap().created;
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..2 {
         let client = client(&url);
@@ -158,7 +160,7 @@ async fn values_that_two_write_unseen_are_those_of_the_later_revision() {
                 let own = format!("of_{n}_{step}");
                 let names = ["shared", own.as_str()];
                 let writes = names.map(|name| Write::put(Key::new(name).unwrap(), value.clone())).into();
-                let batch = Batch { minimal: true, ..Batch::of(writes) };
+                let batch = Batch::of(writes).untold();
                 let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
                 let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
                 assert!(changes.is_empty());
@@ -176,6 +178,54 @@ async fn values_that_two_write_unseen_are_those_of_the_later_revision() {
     let (last, value) = written.pop().unwrap();
     let entry = client(&url).get_entry("shared").await.unwrap().unwrap();
     assert_eq!((entry.revision.number() + 1, &entry.value[..]), (last.number(), value.as_bytes()));
+    assert_eq!(entry.created, created);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_what_was_replaced_is_told_among_others_who_do_not() {
+    let client = client(&empty("pool=1"));
+    let name = |n: usize| format!("k{n}");
+    let before: Vec<(String, String)> = (0..64).map(|n| (name(n), format!("old {n}"))).collect();
+    client.set_many(&before).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            if n % 2 == 0 {
+                client.set(&name(n), "new").await.unwrap();
+            } else {
+                let old = client.get_and_set(&name(n), "new").await.unwrap();
+                assert_eq!(old, Some(format!("old {n}").into()));
+            }
+        });
+    }
+    tasks.join_all().await;
+    let names: Vec<String> = (0..64).map(name).collect();
+    assert!(client.get_many(&names).await.unwrap().into_iter().all(|value| value == Some("new".into())));
+}
+
+#[tokio::test]
+async fn a_value_that_had_to_wait_for_another_is_dated_when_it_came() {
+    let (server, table) = (Server::shared(), table());
+    let client = client(&server.url(&format!("table={table}")));
+    client.set_many(&[("a", "1"), ("b", "1")]).await.unwrap();
+    for many in [false, true] {
+        // Another process holds the bucket for a second and moves it by one.
+        let sql = format!("UPDATE {table}_buckets SET revision = revision + 1; SELECT pg_sleep(1)");
+        let other = tokio::task::spawn_blocking(move || Server::shared().psql(&format!("BEGIN; {sql}; COMMIT")));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let begun = SystemClock.now();
+        let pairs = [("a", "2"), ("b", "2")];
+        if many {
+            client.set_many(&pairs).await.unwrap();
+        } else {
+            client.set("a", "2").await.unwrap();
+        }
+        other.await.unwrap();
+        let revision = client.get_entry("a").await.unwrap().unwrap().revision;
+        let waited = revision.time().since(begun);
+        assert!(waited > Duration::from_millis(300), "{waited:?}");
+    }
 }
 
 #[tokio::test]
