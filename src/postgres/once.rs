@@ -1,7 +1,7 @@
 //! Plain writes in one statement, which is one transaction and one round trip.
 //!
 //! Plain is what needs no judging: values put, whatever stood there, and keys deleted, each once; and a single touch or
-//! increment. Unless it only puts, for who need not know what is replaced, the statement compares the revision that it saw with the one it is about to change; if another process came
+//! increment. The statement compares the revision that it saw with the one it is about to change; if another process came
 //! in between, or a number is none, it does nothing, and the batches take the long way.
 
 use std::collections::HashSet;

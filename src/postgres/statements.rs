@@ -34,6 +34,9 @@ const SMALL: &str = "1024::bigint";
 /// entry that was there before, its place in the list and its columns.
 const SEEN: &str = "SELECT o.revision, m.revision, e.* FROM old o LEFT JOIN moved m ON true LEFT JOIN e ON true";
 
+/// The same of no entries.
+const UNTOLD: &str = "SELECT o.revision, m.revision, NULL::bigint FROM old o LEFT JOIN moved m ON true";
+
 /// The texts. In all of them `$1` is the bucket. Each is prepared once on each connection, but for `once` and `write`, which
 /// are planned each time: how the rows of a list that are to be removed are found, no text can make sure.
 pub(super) struct Statements {
@@ -107,8 +110,7 @@ fn found(keys: &str, table: &str, columns: &str, so: &str) -> String {
 pub(super) struct Plain {
     /// Puts.
     pub(super) seen: Puts,
-    /// Puts, whatever stood there, of which nothing is told. It does not matter whether another came in between: the new revision
-    /// stands in place of that which was seen, too.
+    /// Puts that do not read what they replace, and tell nothing of it.
     pub(super) untold: Puts,
     /// Removes the entry `$3`.
     pub(super) delete: String,
@@ -169,7 +171,7 @@ impl Plain {
         let old = format!("WITH old AS (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
         let stored = format!("stored AS (INSERT INTO {table} AS t {STORED} SELECT $1,");
         let (next, never_less) = ("GREATEST($2::bigint, revision + 1)", format!("{REPLACED}, {SUCCEEDED}"));
-        let others = " + cardinality($3::text[]) - 1";
+        let last = format!("{next} + cardinality($3::text[]) - 1");
         let moved = |next: &str, when: &str| {
             format!(
                 "moved AS (UPDATE {} SET revision = {next} \
@@ -185,11 +187,11 @@ impl Plain {
         Self {
             seen: Puts {
                 one: format!("{old}, {lone}, {}, {one} {SEEN}", moved(next, "")),
-                many: format!("{old}, {listed}, {}, {many} {SEEN}", moved(&format!("{next}{others}"), "")),
+                many: format!("{old}, {listed}, {}, {many} {SEEN}", moved(&last, "")),
             },
             untold: Puts {
-                one: Self::untold(&names.buckets, &old, "", &one),
-                many: Self::untold(&names.buckets, &old, others, &many),
+                one: format!("{old}, {}, {one} {UNTOLD}", moved(next, "")),
+                many: format!("{old}, {}, {many} {UNTOLD}", moved(&last, "")),
             },
             delete: format!(
                 "{old}, {lone}, {moved}, removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = $3) \
@@ -218,17 +220,6 @@ impl Plain {
                 ),
             ),
         }
-    }
-
-    /// Puts of which nothing is told. They take a revision and so many more.
-    fn untold(buckets: &str, old: &str, more: &str, stored: &str) -> String {
-        // Who had to wait for another has a time that has passed.
-        format!(
-            "{old}, moved AS (UPDATE {buckets} SET revision = GREATEST(revision + 1, $2::bigint + \
-             CASE WHEN revision = (SELECT revision FROM old) THEN 0 ELSE \
-             (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000000)::bigint END){more} \
-             WHERE bucket = $1 RETURNING revision), {stored} SELECT revision, revision, NULL::bigint FROM moved"
-        )
     }
 
     /// Each takes a revision, in their order; the last is the bucket's.
