@@ -34,12 +34,17 @@ struct Group {
     /// Those of all, one get after another.
     keys: Vec<Key>,
     /// How many of the keys are whose.
-    readers: Vec<(usize, oneshot::Sender<Result<Snapshot>>)>,
+    readers: Vec<(usize, Answer)>,
+}
+
+/// Where the answer goes, and what is asked.
+enum Answer {
+    Entries(oneshot::Sender<Result<Snapshot>>),
+    Values(oneshot::Sender<Result<Vec<Option<Bytes>>>>),
 }
 
 impl Gets {
-    fn wait(&mut self, bucket: &Bucket, keys: &[Key]) -> oneshot::Receiver<Result<Snapshot>> {
-        let (answer, snapshot) = oneshot::channel();
+    fn wait(&mut self, bucket: &Bucket, keys: &[Key], answer: Answer) {
         let reader = (keys.len(), answer);
         let mut groups = self.waiting.iter_mut();
         if let Some(group) = groups.find(|group| group.bucket == *bucket && group.keys.len() + keys.len() <= MOST) {
@@ -48,13 +53,12 @@ impl Gets {
         } else {
             self.waiting.push_back(Group { bucket: bucket.clone(), keys: keys.to_vec(), readers: vec![reader] });
         }
-        snapshot
     }
 }
 
 /// What stands under the keys, found together with what others ask for if many do.
 pub(super) async fn get(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-    match turn(engine, bucket, keys) {
+    match turn(engine, bucket, keys, Answer::Entries) {
         Ok(_turn) => engine.get(bucket, keys).await,
         Err(answer) => wait(engine, answer).await,
     }
@@ -62,28 +66,31 @@ pub(super) async fn get(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> 
 
 /// The values of what stands under the keys, found likewise.
 pub(super) async fn values(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-    match turn(engine, bucket, keys) {
+    match turn(engine, bucket, keys, Answer::Values) {
         Ok(_turn) => engine.values(bucket, keys).await,
-        Err(answer) => match wait(engine, answer).await {
-            // A value can be read whatever else is wrong with its entry.
-            Err(error) if error.kind() == Kind::Damaged => engine.values(bucket, keys).await,
-            found => Ok(found?.into_values()),
-        },
+        Err(answer) => wait(engine, answer).await,
     }
 }
 
 /// A turn of one's own; or what will be found together with what others ask for.
-fn turn(engine: &Arc<Engine>, bucket: &Bucket, keys: &[Key]) -> Result<Turn, oneshot::Receiver<Result<Snapshot>>> {
+fn turn<T>(
+    engine: &Arc<Engine>,
+    bucket: &Bucket,
+    keys: &[Key],
+    asked: fn(oneshot::Sender<Result<T>>) -> Answer,
+) -> Result<Turn, oneshot::Receiver<Result<T>>> {
     let mut gets = engine.gathered.0.lock();
     if gets.under_way < engine.gets_at_once() {
         gets.under_way += 1;
         Ok(Turn(Arc::clone(engine)))
     } else {
-        Err(gets.wait(bucket, keys))
+        let (answer, told) = oneshot::channel();
+        gets.wait(bucket, keys, asked(answer));
+        Err(told)
     }
 }
 
-async fn wait(engine: &Engine, answer: oneshot::Receiver<Result<Snapshot>>) -> Result<Snapshot> {
+async fn wait<T>(engine: &Engine, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
     match timeout(engine.place.options.lock_wait, answer).await {
         Ok(told) => told.unwrap_or_else(|_| Err(Error::new(Kind::Busy, "the read was given up; try again"))),
         Err(_) => Err(Error::new(Kind::Busy, "the reads before it took too long; try again")),
@@ -124,13 +131,22 @@ impl Group {
         for (count, answer) in self.readers {
             let (these, rest) = keys.split_at(count.min(keys.len()));
             keys = rest;
-            let snapshot = match &found {
-                Ok(_) => Ok(Snapshot { revision, entries: entries.by_ref().take(count).cloned().collect() }),
-                Err(_) if each => engine.get(&self.bucket, these).await,
-                Err(error) => Err(error.copied()),
+            let own = match &found {
+                Ok(_) => Some(Ok(Snapshot { revision, entries: entries.by_ref().take(count).cloned().collect() })),
+                Err(_) if each => None,
+                Err(error) => Some(Err(error.copied())),
             };
             // Who dropped the future does not want the answer.
-            let _ = answer.send(snapshot);
+            match answer {
+                Answer::Entries(answer) => drop(answer.send(match own {
+                    Some(own) => own,
+                    None => engine.get(&self.bucket, these).await,
+                })),
+                Answer::Values(answer) => drop(answer.send(match own {
+                    Some(own) => own.map(Snapshot::into_values),
+                    None => engine.values(&self.bucket, these).await,
+                })),
+            }
         }
     }
 }
