@@ -70,16 +70,18 @@ impl Client {
 
     /// Does the writes and gives what each did.
     pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Change>> {
-        match self.store.apply(&self.bucket, Batch::of(writes)).await? {
-            Outcome::Committed { changes, .. } => Ok(changes),
-            Outcome::Refused { .. } => Err(broken("refused a batch that expects nothing")),
-        }
+        Ok(self.apply(Batch::of(writes)).await?.1)
     }
 
     /// Does the writes, whatever stood there, and gives the revision after them.
     pub(super) async fn commit_untold(&self, writes: Vec<Write>) -> Result<Revision> {
-        match self.store.apply(&self.bucket, Batch::of(writes).untold()).await? {
-            Outcome::Committed { revision, .. } => Ok(revision),
+        Ok(self.apply(Batch::of(writes).untold()).await?.0)
+    }
+
+    /// Does a batch that expects nothing.
+    async fn apply(&self, batch: Batch) -> Result<(Revision, Vec<Change>)> {
+        match self.store.apply(&self.bucket, batch).await? {
+            Outcome::Committed { revision, changes } => Ok((revision, changes)),
             Outcome::Refused { .. } => Err(broken("refused a batch that expects nothing")),
         }
     }

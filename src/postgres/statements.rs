@@ -1,11 +1,10 @@
 //! The texts of the statements that read and write entries.
 //!
-//! What always holds: the server finds each entry by its whole primary key, whatever it believes of the table when it plans, but for
-//! long lists in a table that is small when it is read. A
-//! plan may be kept as long as the connection, and one that was made while the table was small and reads all of a bucket would
-//! still be there when the bucket has grown. So a list of keys is joined key by key: the `LIMIT 1` inside rules out any other way.
-//! The `LIMIT` over the list takes nothing away; it lets a plan for any list seem cheap, so that the server makes one and keeps it
-//! instead of making one for each list.
+//! What always holds: the server finds each entry by its whole primary key, whatever it believes of the table when it plans, but
+//! for long lists in a table that is small when it is read. A plan may be kept as long as the connection, and one that was made
+//! while the table was small and reads all of a bucket would still be there when the bucket has grown. So a list of keys is
+//! joined key by key: the `LIMIT 1` inside rules out any other way. The `LIMIT` over the list takes nothing away; it lets a plan for
+//! any list seem cheap, so that the server makes one and keeps it instead of making one for each list.
 
 use super::schema::Names;
 
@@ -26,7 +25,7 @@ const SUCCEEDED: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded
 const LIVE: &str = "(expires_at IS NULL OR expires_at > $2)";
 
 /// A table is small for a list that has a key for each so many bytes of it. That is room for twenty rows at most, mostly for less
-/// than five, and to read fourteen takes the server about as long as to look one key up. It is the server that looks, each time: a
+/// than five, which the server reads about as quickly as it looks one key up. It is the server that looks, each time: a
 /// table that has grown is not small any more. What has no bytes, as the parent of partitions, is not small.
 const SMALL: &str = "1024::bigint";
 
