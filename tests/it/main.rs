@@ -39,6 +39,7 @@ mod postgres;
 mod processes;
 mod races;
 mod receiver;
+mod regression;
 mod rest;
 mod rest_resources;
 mod rest_settings;

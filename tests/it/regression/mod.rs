@@ -1,0 +1,1 @@
+//! What was once wrong, found from outside: one file for each behaviour that these tests protect.
