@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
-use tokio::sync::{oneshot, watch};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
 
 use super::Options;
 use super::commit::Group;
@@ -13,10 +13,13 @@ use super::disk::Hold;
 use super::file::DataFile;
 use super::image::{Damage, Image};
 use super::place::Place;
+use super::queue::{Queue, Wish, refuse};
+use super::turn::Turn;
 use super::watch::Waiters;
 use crate::model::{Batch, Error, Kind, Outcome, Result, Revision};
 
-/// A bucket in this process. The order of locks is `leader`, `file`, the lock of the bucket among processes, `image`.
+/// A bucket in this process. The order of locks is `file`, the lock of the bucket among processes, `image`; `queue` is
+/// held only to look into it.
 pub(super) struct BucketStore {
     pub(super) options: Options,
     pub(super) place: Place,
@@ -25,19 +28,13 @@ pub(super) struct BucketStore {
     /// Set while this process holds the exclusive lock and appends: nobody else can have committed anything that is not in
     /// the image, so readers need not look at the file.
     committing: AtomicBool,
-    queue: Mutex<Vec<Waiting>>,
-    leader: Mutex<()>,
+    pub(super) queue: Mutex<Queue>,
     compaction: Mutex<Option<JoinHandle<()>>>,
     /// After a compaction that failed: how long the file must be before the next is tried.
     put_off: AtomicU64,
     /// The revision of the image, for those who wait for a later one.
     pub(super) moved: watch::Sender<Revision>,
     pub(super) waiters: Mutex<Waiters>,
-}
-
-struct Waiting {
-    batch: Batch,
-    answer: oneshot::Sender<Result<Outcome>>,
 }
 
 /// Sets a flag until dropped.
@@ -57,7 +54,7 @@ impl Drop for Flag<'_> {
 }
 
 /// Runs what may block for milliseconds, so that other tasks of a runtime with several threads go on meanwhile.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
@@ -72,7 +69,6 @@ impl BucketStore {
             image: RwLock::default(),
             committing: AtomicBool::new(false),
             queue: Mutex::default(),
-            leader: Mutex::default(),
             compaction: Mutex::default(),
             put_off: AtomicU64::new(0),
             moved: watch::Sender::new(Revision::ZERO),
@@ -85,14 +81,33 @@ impl BucketStore {
     /// The image as of now: with all that anyone has committed, and nothing that is not durable.
     ///
     /// # Errors
-    /// `Damaged` if nothing of the file can be read; a part that can be is served.
-    pub(super) fn current(&self) -> Result<RwLockReadGuard<'_, Image>> {
-        if !self.committing.load(Ordering::SeqCst) {
-            let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
-            if stat != self.image.read().stat {
-                blocking(|| self.catch_up())?;
-            }
+    /// `Damaged` if nothing of the file can be read; a part that can be is served. `Busy` if others hold the bucket.
+    pub(super) async fn current(self: &Arc<Self>) -> Result<RwLockReadGuard<'_, Image>> {
+        if !self.is_current()? {
+            self.wait(Wish::Look).await?;
         }
+        self.shown()
+    }
+
+    /// The same for a thread that may wait.
+    pub(super) fn current_now(&self) -> Result<RwLockReadGuard<'_, Image>> {
+        if !self.is_current()? {
+            self.turn(Hold::Shared)?.catch_up(&self.image)?;
+            self.tell();
+        }
+        self.shown()
+    }
+
+    /// Whether the image is that of the file as it is now.
+    fn is_current(&self) -> Result<bool> {
+        if self.committing.load(Ordering::SeqCst) {
+            return Ok(true);
+        }
+        let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+        Ok(stat == self.image.read().stat)
+    }
+
+    fn shown(&self) -> Result<RwLockReadGuard<'_, Image>> {
         let image = self.image.read();
         match &image.damage {
             Some(damage) if damage.blind => Err(self.damaged(damage)),
@@ -104,24 +119,6 @@ impl BucketStore {
     pub(super) fn is_blank(&self) -> bool {
         let image = self.image.read();
         image.stat.is_none() && image.revision == Revision::ZERO
-    }
-
-    /// The files, once those of this process who use them are done.
-    fn files(&self) -> Result<MutexGuard<'_, DataFile>> {
-        let wait = self.options.lock_wait;
-        self.file.try_lock_for(wait).ok_or_else(|| {
-            Error::new(Kind::Busy, format!("the bucket has been busy for {} s; try again", wait.as_secs_f32()))
-        })
-    }
-
-    fn catch_up(&self) -> Result<()> {
-        let mut file = self.files()?;
-        let held = file.lock(Hold::Shared, self.options.lock_wait)?;
-        file.catch_up(&self.image)?;
-        drop(held);
-        drop(file);
-        self.tell();
-        Ok(())
     }
 
     pub(super) fn damaged(&self, damage: &Damage) -> Error {
@@ -145,55 +142,38 @@ impl BucketStore {
 
     /// Carries a batch out, together with all that wait.
     pub(super) async fn apply(self: &Arc<Self>, batch: Batch) -> Result<Outcome> {
-        let (answer, outcome) = oneshot::channel();
-        self.queue.lock().push(Waiting { batch, answer });
-        self.lead();
-        outcome.await.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the write was given up half-way")))
+        self.wait(|answer| Wish::Write(batch, answer)).await
     }
 
-    /// Carries out what waits, unless another does: that one will look again before it leaves.
-    ///
-    /// Who comes first leads one group, its own, and goes with its answer. If others came meanwhile, a thread leads on until
-    /// nobody waits: not a task, since the runtime of the first one may stand still or end.
-    fn lead(self: &Arc<Self>) {
-        while self.lead_group() {
-            let bucket = Arc::clone(self);
-            let led = std::thread::Builder::new().name("kvs commit".into()).spawn(move || while bucket.lead_group() {});
-            if led.is_ok() {
-                return;
+    /// Catches up, and does what was wished; writes only under the exclusive lock.
+    pub(super) fn carry_out(self: &Arc<Self>, mut turn: Turn<'_>, group: Vec<Wish>) {
+        if let Err(error) = turn.catch_up(&self.image) {
+            return refuse(group, &error);
+        }
+        let (mut batches, mut answers) = (vec![], vec![]);
+        for wish in group {
+            match wish {
+                Wish::Look(answer) => drop(answer.send(Ok(()))),
+                Wish::Write(batch, answer) => {
+                    batches.push(batch);
+                    answers.push(answer);
+                }
             }
         }
-    }
-
-    /// Carries out what waits now, unless another does. Returns whether more waits and nobody leads.
-    fn lead_group(self: &Arc<Self>) -> bool {
-        let Some(leading) = self.leader.try_lock() else { return false };
-        let group = std::mem::take(&mut *self.queue.lock());
-        if !group.is_empty() {
-            blocking(|| self.commit(group));
+        if batches.is_empty() {
+            return;
         }
-        drop(leading);
-        !self.queue.lock().is_empty()
-    }
-
-    fn commit(self: &Arc<Self>, group: Vec<Waiting>) {
-        let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|w| (w.batch, w.answer)).unzip();
-        let outcomes = match self.carry_out(&batches) {
+        let outcomes = match self.commit(turn, &batches) {
             Ok(outcomes) => outcomes,
             Err(error) => batches.iter().map(|_| Err(error.copied())).collect(),
         };
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // Who dropped the future does not want the answer.
             let _ = answer.send(outcome);
         }
-        self.tell();
     }
 
-    /// Under the exclusive lock: catches up, judges, appends, syncs.
-    fn carry_out(self: &Arc<Self>, batches: &[Batch]) -> Result<Vec<Result<Outcome>>> {
-        let mut file = self.files()?;
-        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
-        file.catch_up(&self.image)?;
+    /// Judges, appends, syncs.
+    fn commit(self: &Arc<Self>, mut file: Turn<'_>, batches: &[Batch]) -> Result<Vec<Result<Outcome>>> {
         if let Some(damage) = &self.image.read().damage {
             return Err(self.damaged(damage));
         }

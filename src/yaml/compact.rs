@@ -66,7 +66,7 @@ impl BucketStore {
     /// # Errors
     /// As of [`compact`](Self::compact).
     pub(super) fn purge(&self) -> Result<Report> {
-        let image = self.current()?;
+        let image = self.current_now()?;
         let now = self.options.clock.now();
         let entries = image.entries.values().filter(|entry| entry.is_live(now)).count();
         if entries < image.entries.len() || image.damage.is_some() {
@@ -91,8 +91,7 @@ impl BucketStore {
         beside.copy(&*log, begin.committed, middle).map_err(failed)?;
         beside.file.sync().map_err(failed)?;
 
-        let mut file = self.file.lock();
-        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        let mut file = self.turn(Hold::Exclusive)?;
         file.catch_up(&self.image)?;
         if file.known.epoch != Some(begin.epoch) {
             return Err(Error::new(Kind::Busy, "the bucket was written anew by another meanwhile; try again"));
@@ -116,12 +115,11 @@ impl BucketStore {
 
     /// Brings the file into a state that can be appended to. None if there is no file.
     fn settle(&self) -> Result<Option<Begin>> {
-        let mut file = self.file.lock();
         let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
         if stat.is_none() {
             return Ok(None);
         }
-        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        let mut file = self.turn(Hold::Exclusive)?;
         file.catch_up(&self.image)?;
         if let Some(damage) = &self.image.read().damage {
             return Err(self.damaged(damage));

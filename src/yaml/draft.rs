@@ -36,7 +36,7 @@ pub struct Replaced {
 
 impl BucketStore {
     pub(super) fn draft(&self) -> Result<Draft> {
-        let damaged = match self.current() {
+        let damaged = match self.current_now() {
             Ok(image) => {
                 if image.damage.is_none() {
                     let now = self.options.clock.now();
@@ -117,8 +117,7 @@ impl BucketStore {
     /// Replaces a damaged file, if it is still the one that was drafted.
     fn write_whole(&self, base: Option<Stat>, text: &str) -> Result<()> {
         let failed = |e| self.place.failed("replace", e);
-        let mut file = self.file.lock();
-        let held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        let mut file = self.turn(Hold::Exclusive)?;
         if self.options.disk.stat(&self.place.data).map_err(failed)? != base {
             return Err(Error::new(Kind::Busy, "the file was changed by another meanwhile; edit it again"));
         }
@@ -131,8 +130,8 @@ impl BucketStore {
         file.replace(&*new, &path, 0)?;
         // It is as a person wrote it: read it so.
         file.known = super::load::Known::default();
-        drop((held, file));
-        self.current().map(drop)
+        drop(file);
+        self.current_now().map(drop)
     }
 }
 

@@ -8,7 +8,6 @@ mod catch_up;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -39,29 +38,30 @@ impl DataFile {
         Self { place, disk, known: Known::default(), file: None, read_only: false, lock: None, lock_read_only: false }
     }
 
-    /// Takes the lock. A reader who may not make the lock file reads without, as there can be no writer with the same rights.
+    /// Takes the lock if it is free; none: others have it. A reader who may not make the lock file reads without, as there can
+    /// be no writer with the same rights.
     ///
     /// If a person removed the lock file, whoever comes next makes a new one; so what was locked must still have its name.
-    pub(super) fn lock(&mut self, hold: Hold, wait: Duration) -> Result<Option<Held>> {
-        for _ in 0..10 {
-            let fit = hold == Hold::Shared || !self.lock_read_only;
-            let lock = match self.lock.take().filter(|_| fit) {
-                Some(lock) => lock,
-                None => match self.open_lock(hold) {
-                    Ok(file) => file.into(),
-                    Err(_) if hold == Hold::Shared => return Ok(None),
-                    Err(e) => return Err(self.lock_failed(e)),
-                },
-            };
-            let taken = lock::take(&lock, hold, wait)?;
+    pub(super) fn lock(&mut self, hold: Hold) -> Result<Option<Held>> {
+        let fit = hold == Hold::Shared || !self.lock_read_only;
+        let lock = match self.lock.take().filter(|_| fit) {
+            Some(lock) => lock,
+            None => match self.open_lock(hold) {
+                Ok(file) => file.into(),
+                Err(_) if hold == Hold::Shared => return Ok(Some(Held::nothing())),
+                Err(e) => return Err(self.lock_failed(e)),
+            },
+        };
+        let taken = lock::take(&lock, hold)?;
+        if taken.is_some() {
             let named = self.disk.stat(&self.place.lock).map_err(|e| self.lock_failed(e))?;
             let own = lock.stat().map_err(|e| self.lock_failed(e))?;
-            if named.is_some_and(|named| (named.device, named.inode) == (own.device, own.inode)) {
-                self.lock = Some(lock);
-                return Ok(Some(taken));
+            if named.is_none_or(|named| (named.device, named.inode) != (own.device, own.inode)) {
+                return Ok(None);
             }
         }
-        Err(Error::new(Kind::Busy, "the lock file is being replaced; try again"))
+        self.lock = Some(lock);
+        Ok(taken)
     }
 
     fn lock_failed(&self, e: io::Error) -> Error {

@@ -7,10 +7,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::disk::{File, Hold, Stat};
-use crate::model::{Error, Kind, Result};
+use crate::model::{Error, Result};
 
 /// What the last writer left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,35 +70,26 @@ pub(super) fn write(file: &dyn File, record: &Record) -> io::Result<()> {
 }
 
 /// A lock, held until dropped.
-pub(super) struct Held(Arc<dyn File>);
+pub(super) struct Held(Option<Arc<dyn File>>);
+
+impl Held {
+    /// That of somebody who needs none.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
         // Closing the file would give the lock back as well; there is nothing better to do.
-        let _ = self.0.unlock();
+        let _ = self.0.as_ref().map(|file| file.unlock());
     }
 }
 
-/// Takes the lock, waiting at most so long.
-///
-/// The system can wait only without end, so this asks again and again, at first after microseconds.
-pub(super) fn take(file: &Arc<dyn File>, hold: Hold, wait: Duration) -> Result<Held> {
-    let mut pause = Duration::from_micros(20);
-    let mut start = None;
-    loop {
-        match file.try_lock(hold) {
-            Ok(true) => return Ok(Held(Arc::clone(file))),
-            Ok(false) => {}
-            Err(e) => return Err(Error::io("cannot lock the bucket", e)),
-        }
-        let start = *start.get_or_insert_with(Instant::now);
-        if start.elapsed() >= wait {
-            let text = format!("another process has held the bucket for {} s; try again", wait.as_secs_f32());
-            return Err(Error::new(Kind::Busy, text));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(1));
-    }
+/// Takes the lock if it is free; none: others have it. The system can wait only without an end, so whoever waits tries again.
+pub(super) fn take(file: &Arc<dyn File>, hold: Hold) -> Result<Option<Held>> {
+    let taken = file.try_lock(hold).map_err(|e| Error::io("cannot lock the bucket", e))?;
+    Ok(taken.then(|| Held(Some(Arc::clone(file)))))
 }
 
 #[cfg(test)]

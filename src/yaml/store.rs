@@ -138,7 +138,7 @@ impl Store for YamlStore {
             return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
         };
         let now = self.options.clock.now();
-        let image = bucket.current()?;
+        let image = bucket.current().await?;
         let entries = keys.iter().map(|key| image.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
         Ok(Snapshot { revision: image.revision, entries })
     }
@@ -156,7 +156,7 @@ impl Store for YamlStore {
             return Ok(page(&std::collections::BTreeMap::new(), &query, self.options.clock.now()));
         };
         let now = self.options.clock.now();
-        let image = bucket.current()?;
+        let image = bucket.current().await?;
         Ok(Page { revision: image.revision, ..page(&image.entries, &query, now) })
     }
 

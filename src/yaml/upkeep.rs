@@ -11,9 +11,8 @@ impl BucketStore {
     pub(super) fn check(&self) -> Result<Report> {
         let failed = |e| self.place.failed("check", e);
         let mut report = Report::default();
-        let mut file = self.file.lock();
         if let Some(stat) = self.options.disk.stat(&self.place.data).map_err(failed)? {
-            let held = file.lock(Hold::Shared, self.options.lock_wait)?;
+            let held = self.turn(Hold::Shared)?;
             let data = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
             let bytes = data.read(0, stat.len).map_err(failed)?;
             drop(held);
@@ -21,7 +20,6 @@ impl BucketStore {
             report.bytes_after = stat.len;
             self.look_over(&bytes, &mut report);
         }
-        drop(file);
         let mut left = self.left_behind()?;
         left.sort();
         for name in left {
@@ -34,7 +32,7 @@ impl BucketStore {
             let file = Some(self.place.folder.join(name));
             report.findings.push(Finding { file, line: None, text: text.into(), harmless: true });
         }
-        if let Ok(image) = self.current() {
+        if let Ok(image) = self.current_now() {
             let now = self.options.clock.now();
             report.entries = image.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
         }
@@ -81,8 +79,7 @@ impl BucketStore {
         if left.is_empty() {
             return Ok(report);
         }
-        let mut file = self.file.lock();
-        let _held = file.lock(Hold::Exclusive, self.options.lock_wait)?;
+        let _turn = self.turn(Hold::Exclusive)?;
         for name in left {
             let path = self.place.folder.join(&name);
             // A compaction at work holds the lock of its file; under ours nobody writes the other one.

@@ -52,19 +52,25 @@ impl Looking {
         let mut failing = false;
         loop {
             tokio::time::sleep(LOOK).await;
-            let mut waiters = self.bucket.waiters.lock();
-            if waiters.count == 0 {
-                waiters.looking = false;
-                self.done = true;
+            if self.ends() {
                 return;
             }
-            drop(waiters);
-            let looked = self.bucket.current().map(drop);
+            let looked = self.bucket.current().await.map(drop);
             if let (Err(error), false) = (&looked, failing) {
                 tracing::warn!("looking for changes: {error}");
             }
             failing = looked.is_err();
         }
+    }
+}
+
+impl Looking {
+    /// Says that nobody looks any more, if nobody waits.
+    fn ends(&mut self) -> bool {
+        let mut waiters = self.bucket.waiters.lock();
+        self.done = waiters.count == 0;
+        waiters.looking = !self.done;
+        self.done
     }
 }
 
@@ -81,7 +87,7 @@ impl BucketStore {
     /// Waits until the revision is greater than `since`.
     pub(super) async fn changed(self: &Arc<Self>, since: Revision) -> Result<Revision> {
         let mut moved = self.moved.subscribe();
-        let revision = self.current()?.revision;
+        let revision = self.current().await?.revision;
         if revision > since {
             return Ok(revision);
         }
