@@ -244,6 +244,11 @@ impl Delivery {
         }
     }
 
+    /// How long that may take.
+    pub(super) fn longest_finish(&self) -> Duration {
+        if self.is_on() { self.drain } else { Duration::ZERO }
+    }
+
     /// Delivers what is left, for as long as is set and no longer than `most`. What is left then is logged.
     pub(super) async fn finish(&self, most: Duration) {
         if let Some(hooks) = &self.hooks {

@@ -98,7 +98,8 @@ fn command(typed: Typed, matches: &ArgMatches) -> Done {
     };
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start: {e}")))?;
-    runtime.block_on(async {
+    let is_server = matches!(typed.command, Command::Serve(_));
+    let done = runtime.block_on(async {
         match typed.command {
             Command::Serve(_) => serve::run(settings, activated).await,
             other => {
@@ -108,7 +109,12 @@ fn command(typed: Typed, matches: &ArgMatches) -> Done {
                 done
             }
         }
-    })
+    });
+    if is_server {
+        // Whoever is still at work has no client any more, and a store expects its process to end at any moment.
+        runtime.shutdown_timeout(serve::LAST);
+    }
+    done
 }
 
 /// The commands that read and write what is stored.

@@ -119,6 +119,15 @@ enum Tongue {
     FastCgi,
 }
 
+/// What the threads of the runtime have to end in: a store may hold one up.
+pub(super) const LAST: Duration = Duration::from_secs(1);
+
+/// The longest that a server takes to end once it is told to stop: answers, hooks, threads. docs/deploy.md tells it, and
+/// the unit of systemd allows for it.
+fn longest_stop(settings: &Settings) -> Duration {
+    settings.serving.limits.longest_stop() + settings.delivery.longest_finish() + LAST
+}
+
 /// Serves until a signal comes or a listener fails. `activated` are the sockets of systemd.
 pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let stop = door::stop_on_signals().map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
@@ -128,6 +137,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let base = settings.serving.places.base.clone().unwrap_or_default();
     let limits = settings.serving.limits;
     let ready = ready(&listeners, &settings);
+    let longest = longest_stop(&settings).as_secs();
     let delivery = settings.delivery.clone();
     let app = app::router(settings, waiters, stop.clone())?;
     let mut doors = JoinSet::new();
@@ -136,6 +146,11 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
         doors.spawn(open(tongue, listener, app, (mount.clone(), limits), stop.clone()));
     }
     announce(&ready)?;
+    let told = stop.clone();
+    tokio::spawn(async move {
+        told.cancelled().await;
+        tracing::info!("told to stop: no new connections; what has begun is answered; {longest} s at most");
+    });
     let mut outcome = Ok(());
     while let Some(ended) = doors.join_next().await {
         if let Err(failure) = ended.unwrap_or_else(|e| Err(Failure::Failed(format!("a door has broken down: {e}")))) {
@@ -212,7 +227,29 @@ fn announce(line: &str) -> Done {
 
 #[cfg(test)]
 mod tests {
+    use super::super::args::Typed;
+    use super::super::place::Place;
     use super::*;
+
+    fn settings(typed: &[&str]) -> Settings {
+        let (typed, matches) = Typed::parse(["kvs", "serve"].iter().chain(typed).map(Into::into)).unwrap();
+        Settings::resolve(typed.global, &matches, &Place::for_commands()).unwrap()
+    }
+
+    #[test]
+    fn systemd_waits_longer_than_the_longest_stop_which_the_documents_tell() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let unit = std::fs::read_to_string(root.join("deploy/systemd/kvs.service")).unwrap();
+        let seconds: u64 = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap().parse().unwrap();
+        let longest = longest_stop(&settings(&["--purge", "http://127.0.0.1:1"]));
+        assert!(Duration::from_secs(seconds) > longest, "{seconds} s for {longest:?}");
+        let guide = std::fs::read_to_string(root.join("docs/deploy.md")).unwrap();
+        assert!(guide.contains(&format!("{} s at most", longest.as_secs())), "{longest:?}");
+        // Without hooks nothing is waited for behind the answers; with more time for hooks the number grows.
+        assert!(longest_stop(&settings(&[])) < longest);
+        let longer = settings(&["--purge", "http://127.0.0.1:1", "--hook-drain", "1m"]);
+        assert_eq!(longest_stop(&longer), longest + Duration::from_secs(55));
+    }
 
     #[test]
     fn modes_are_octal_and_only_bits_of_permission() {

@@ -1,7 +1,7 @@
 //! The accept loop of the runtime: how many connections at once, what to do when accepting fails, and how it all ends.
 //!
-//! After the stop no new connection is taken, except those that the system has accepted already; every task that runs is
-//! waited for, but no longer than the drain time.
+//! At the stop the backlog is emptied once, and the listener is closed. Then every task that runs is waited for. The drain
+//! time counts from the stop, whatever clients do meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,8 +20,14 @@ use super::stream::Stream;
 /// Descriptors that are needed for anything but connections: files, locks, the log.
 const RESERVED: u64 = 64;
 
-/// How long to look for connections that the system accepted before the stop.
-const LAST_LOOK: Duration = Duration::from_millis(10);
+/// The longest that emptying the backlog may take at the stop.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// How long tasks that were cut at the end of the drain time may take to notice it.
+const CUT_TIME: Duration = Duration::from_secs(1);
+
+/// How often a failure to accept is logged at most.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a connection without a request is kept after the stop, for one that is just on its way.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
@@ -35,36 +41,48 @@ where
 {
     let accepting = listener.open()?;
     let crew = Crew::new(&limits);
-    let mut pause = Pause::default();
+    let mut trouble = Trouble::default();
     while let Some(accepted) = stop.run_until_cancelled(crew.next(&accepting, &limits)).await {
         match accepted {
             Ok((stream, seat)) => {
-                pause = Pause::default();
+                trouble.is_over();
                 crew.start(handle(stream), Some(seat));
             }
             Err(error) if of_one_client(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                stop.run_until_cancelled(sleep(pause.next())).await;
+                stop.run_until_cancelled(sleep(trouble.pause(&error))).await;
             }
         }
     }
-    end(accepting, crew, &limits, handle).await;
+    end(accepting, crew, &limits, Instant::now(), handle).await;
     Ok(())
 }
 
-/// After the stop: takes what the system has accepted already, then waits for all connections.
-pub(super) async fn end<H, F>(mut accepting: Accepting, crew: Crew, limits: &Limits, handle: H)
+/// After the stop, which came at `since`: empties the backlog once, closes the listener, and waits for all connections.
+pub(super) async fn end<H, F>(mut accepting: Accepting, crew: Crew, limits: &Limits, since: Instant, handle: H)
 where
     H: Fn(Stream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     accepting.hide();
-    while let Ok(Ok((stream, seat))) = timeout(LAST_LOOK, crew.next(&accepting, limits)).await {
+    // A client that connects again after each answer must not keep this going: the backlog is empty before it is back.
+    let until = Instant::now() + LAST_LOOK;
+    while Instant::now() < until
+        && let Ok(Ok(seat)) = timeout_at(until, crew.seat()).await
+        && let Ok(Some(stream)) = accepting.waiting(limits)
+    {
         crew.start(handle(stream), Some(seat));
     }
     drop(accepting);
-    crew.drain(limits.drain_time).await;
+    crew.drain(since + limits.drain_time).await;
+}
+
+impl Limits {
+    /// The longest that a door needs to end after the stop.
+    #[must_use]
+    pub fn longest_stop(&self) -> Duration {
+        self.drain_time + CUT_TIME
+    }
 }
 
 /// The right to be one of the connections.
@@ -106,36 +124,64 @@ impl Crew {
         });
     }
 
-    async fn drain(self, patience: Duration) {
+    /// Waits for all tasks until then; what is left is dropped.
+    async fn drain(self, until: Instant) {
         self.tasks.close();
-        if timeout(patience, self.tasks.wait()).await.is_err() {
+        if timeout_at(until, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "not all answers were taken before the end");
             self.cut.cancel();
-            self.tasks.wait().await;
+            // A task notices it when it waits for something; one that is held up in a store may not in time.
+            let _ = timeout(CUT_TIME, self.tasks.wait()).await;
         }
     }
 }
 
-/// Whether it concerns only the connection that would have been accepted.
+/// Whether it concerns only the connection that would have been accepted. Linux passes on network errors of it too.
 pub(super) fn of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+        PermissionDenied, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | PermissionDenied
+            | TimedOut
+    )
 }
 
-/// Longer from failure to failure: no descriptor is free before some connection ends.
-pub(super) struct Pause(Duration);
+/// What is to be done when no connection can be accepted: no descriptor is free before some connection ends.
+pub(super) struct Trouble {
+    pause: Duration,
+    told: Option<Instant>,
+}
 
-impl Default for Pause {
+impl Default for Trouble {
     fn default() -> Self {
-        Self(Duration::from_millis(50))
+        Self { pause: Duration::from_millis(50), told: None }
     }
 }
 
-impl Pause {
-    pub(super) fn next(&mut self) -> Duration {
-        let now = self.0;
-        self.0 = (now * 2).min(Duration::from_secs(1));
-        now
+impl Trouble {
+    /// Logs the failure, but not each time; how long to wait, longer from failure to failure.
+    pub(super) fn pause(&mut self, error: &io::Error) -> Duration {
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::warn!(%error, "cannot accept connections; trying again until it works");
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(Duration::from_secs(1));
+        pause
+    }
+
+    /// One was accepted.
+    pub(super) fn is_over(&mut self) {
+        self.pause = Self::default().pause;
     }
 }
 
@@ -160,10 +206,13 @@ mod tests {
 
     #[test]
     fn pause_grows_to_a_second_when_accepting_fails_on() {
-        let mut pause = Pause::default();
-        let total: Duration = (0..10).map(|_| pause.next()).sum();
-        assert_eq!(pause.next(), Duration::from_secs(1));
+        let mut trouble = Trouble::default();
+        let error = io::Error::other("no descriptor");
+        let total: Duration = (0..10).map(|_| trouble.pause(&error)).sum();
+        assert_eq!(trouble.pause(&error), Duration::from_secs(1));
         assert!(total > Duration::from_secs(5) && total < Duration::from_secs(8), "{total:?}");
+        trouble.is_over();
+        assert_eq!(trouble.pause(&error), Duration::from_millis(50));
     }
 
     #[test]

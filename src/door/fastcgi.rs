@@ -65,11 +65,15 @@ impl<A: App> Door<A> {
     }
 
     async fn answer_all(&self, wire: &mut Wire) -> io::Result<()> {
-        while let Some(event) = self.next(wire).await {
+        let mut idle = Instant::now() + self.limits.idle_time;
+        let mut last = None;
+        while let Some(event) = self.next(wire, idle, &mut last).await {
             let keep = match event {
                 Event::Request(begun) => {
-                    let keep = begun.keep;
+                    let (keep, since) = (begun.keep, Instant::now());
                     self.answer(begun, wire).await?;
+                    wire.excuse(since.elapsed());
+                    idle = Instant::now() + self.limits.idle_time;
                     keep
                 }
                 Event::GivenUp(begun) => {
@@ -85,7 +89,7 @@ impl<A: App> Door<A> {
                     true
                 }
             };
-            if !keep || self.stop.is_cancelled() && wire.begun().is_none() {
+            if !keep || self.last(&mut last).is_some_and(|last| wire.begun().is_none_or(|since| since > last)) {
                 break;
             }
         }
@@ -93,11 +97,21 @@ impl<A: App> Door<A> {
         wire.flush().await
     }
 
+    /// Until when a request must have begun on a connection; none before the stop. However busy a kept connection is, it
+    /// ends once those are answered.
+    fn last(&self, last: &mut Option<Instant>) -> Option<Instant> {
+        if self.stop.is_cancelled() { Some(*last.get_or_insert_with(|| Instant::now() + GRACE)) } else { None }
+    }
+
     /// What comes next on a connection; none if it is to be closed: its end, broken rules, too slow, idle, or the stop.
-    async fn next(&self, wire: &mut Wire) -> Option<Event> {
-        let idle = Instant::now() + self.limits.idle_time;
-        let mut stopped = None;
+    async fn next(&self, wire: &mut Wire, idle: Instant, last: &mut Option<Instant>) -> Option<Event> {
         loop {
+            let idle = self.last(last).map_or(idle, |last| idle.min(last));
+            // Before anything else: a peer that never pauses leaves no time to wait for the deadline.
+            let deadline = wire.deadline(idle, self.limits.body_time);
+            if Instant::now() >= deadline {
+                return None;
+            }
             match wire.next() {
                 Ok(Some(event)) => return Some(event),
                 Ok(None) => {}
@@ -106,14 +120,11 @@ impl<A: App> Door<A> {
                     return None;
                 }
             }
-            let deadline = match wire.begun() {
-                Some(since) => since + self.limits.body_time,
-                None => stopped.unwrap_or(idle),
-            };
+            let deadline = wire.deadline(idle, self.limits.body_time);
             tokio::select! {
                 biased;
                 received = wire.receive() => if !received.is_ok_and(|count| count > 0) { return None },
-                () = self.stop.cancelled(), if stopped.is_none() => stopped = Some(idle.min(Instant::now() + GRACE)),
+                () = self.stop.cancelled(), if last.is_none() => {}
                 () = sleep_until(deadline) => return None,
             }
         }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -135,6 +136,29 @@ impl Accepting {
                     return accepted.map(|connection| Stream::direct(connection, limits));
                 }
             },
+        }
+    }
+
+    /// A connection that has been waiting; none if none is.
+    pub(super) fn waiting(&self, limits: &Limits) -> io::Result<Option<Stream>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let accepted = match &self.socket {
+            Opened::Unix(socket) => {
+                rustix::net::accept_with(socket.get_ref(), flags).map(|connection| Stream::direct(connection, limits))
+            }
+            Opened::Tcp(socket) => match rustix::net::accept_with(socket, flags) {
+                Ok(connection) => {
+                    let stream = tokio::net::TcpStream::from_std(connection.into())?;
+                    let peer = stream.peer_addr()?.ip();
+                    Ok(Stream::tcp(stream, peer, limits))
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match accepted {
+            Ok(stream) => Ok(Some(stream)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

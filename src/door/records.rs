@@ -4,12 +4,15 @@
 //! to its end, since a web server reads no answer before it has sent all; its bytes are dropped meanwhile. What a length
 //! field claims is never allocated before it has come.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
+use tokio::time::Instant;
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::variables::Variables;
+use super::variables::{List, Variables};
 
 /// The most requests that may be open on one connection. Web servers send them one after the other.
 const MAX_OPEN: usize = 8;
@@ -49,10 +52,13 @@ pub(super) enum Event {
 }
 
 /// A request as far as it has arrived.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(super) struct Begun {
     /// Its number on the connection.
     pub(super) id: u16,
+    since: Instant,
+    /// As `since`, but later by all the time that it had to wait for other answers.
+    timed: Instant,
     /// Whether the connection is to be kept after the answer.
     pub(super) keep: bool,
     role: u16,
@@ -68,6 +74,12 @@ pub(super) struct Begun {
 }
 
 impl Begun {
+    fn new(id: u16, keep: bool, role: u16, since: Instant) -> Self {
+        let (variables, body, list) = (Variables::default(), BytesMut::new(), List::default());
+        let (list_ended, body_ended, refusal) = (false, false, None);
+        Self { id, since, timed: since, keep, role, variables, body, refusal, list, list_ended, body_ended }
+    }
+
     /// Whether it is a request at all, and not for a filter or an authorizer.
     pub(super) fn is_responder(&self) -> bool {
         self.role == RESPONDER
@@ -81,35 +93,6 @@ impl Begun {
     fn is_whole(&self) -> bool {
         // Who plays another role gets no body that would have to be awaited.
         self.list_ended && (self.body_ended || !self.is_responder())
-    }
-}
-
-/// A list of parameters as far as it has arrived. Mostly it is one record, which is not copied.
-#[derive(Default, Debug)]
-struct List {
-    first: Bytes,
-    all: BytesMut,
-}
-
-impl List {
-    fn len(&self) -> usize {
-        self.first.len().max(self.all.len())
-    }
-
-    fn add(&mut self, content: Bytes) {
-        if self.first.is_empty() {
-            self.first = content;
-            return;
-        }
-        if self.all.is_empty() {
-            self.all.extend_from_slice(&self.first);
-        }
-        self.all.extend_from_slice(&content);
-    }
-
-    fn take(&mut self) -> Bytes {
-        let Self { first, all } = std::mem::take(self);
-        if all.is_empty() { first } else { all.freeze() }
     }
 }
 
@@ -150,11 +133,26 @@ impl Sieve {
         matches!(self.raw.as_ref(), [_, ABORT_REQUEST, high, low, ..] if u16::from_be_bytes([*high, *low]) == id)
     }
 
-    /// What has come next; none if more bytes are needed.
-    pub(super) fn next(&mut self) -> Result<Option<Event>, Malformed> {
+    /// Since when the oldest of the requests that are not whole has been arriving.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.open.iter().map(|begun| begun.since).min()
+    }
+
+    /// The same, without the time in which nothing of them could be taken.
+    pub(super) fn oldest_timed(&self) -> Option<Instant> {
+        self.open.iter().map(|begun| begun.timed).min()
+    }
+
+    /// Notes that for so long nothing was taken.
+    pub(super) fn excuse(&mut self, time: Duration) {
+        self.open.iter_mut().for_each(|begun| begun.timed += time);
+    }
+
+    /// What has come next, at the time `now`; none if more bytes are needed.
+    pub(super) fn next(&mut self, now: Instant) -> Result<Option<Event>, Malformed> {
         while let Some((kind, id, content)) = self.record()? {
             let event = match kind {
-                BEGIN_REQUEST => self.begin(id, &content)?,
+                BEGIN_REQUEST => self.begin(id, &content, now)?,
                 ABORT_REQUEST => self.close(id).map(Event::GivenUp),
                 PARAMS => self.params(id, content)?,
                 STDIN => self.stdin(id, &content)?,
@@ -190,7 +188,7 @@ impl Sieve {
         Ok(Some((kind, u16::from_be_bytes([a, b]), content)))
     }
 
-    fn begin(&mut self, id: u16, content: &Bytes) -> Result<Option<Event>, Malformed> {
+    fn begin(&mut self, id: u16, content: &Bytes, now: Instant) -> Result<Option<Event>, Malformed> {
         let &[high, low, flags, ..] = content.as_ref() else {
             return Err(Malformed("the begin of a request has another form"));
         };
@@ -204,7 +202,7 @@ impl Sieve {
             return Err(Malformed("a request began twice"));
         }
         let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
-        self.open.push(Begun { id, keep, role, ..Begun::default() });
+        self.open.push(Begun::new(id, keep, role, now));
         Ok(None)
     }
 
@@ -283,7 +281,7 @@ mod tests {
         let mut events = Vec::new();
         for byte in bytes {
             sieve.room().extend_from_slice(&[*byte]);
-            while let Some(event) = sieve.next()? {
+            while let Some(event) = sieve.next(Instant::now())? {
                 events.push(event);
             }
         }
@@ -374,7 +372,7 @@ mod tests {
         let mut sieve = sieve();
         sieve.room().extend_from_slice(&record(ABORT_REQUEST, 0x0102, b""));
         assert!(sieve.aborts(0x0102) && !sieve.aborts(1));
-        assert!(sieve.next().unwrap().is_none(), "an abort of nothing is dropped");
+        assert!(sieve.next(Instant::now()).unwrap().is_none(), "an abort of nothing is dropped");
         passed(&mut sieve, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
         let events = passed(&mut sieve, &record(ABORT_REQUEST, 1, b"")).unwrap();
         assert!(matches!(events.as_slice(), [Event::GivenUp(begun)] if begun.id == 1));

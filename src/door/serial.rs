@@ -21,8 +21,9 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
-use super::accept::{self, Crew, Pause, of_one_client};
+use super::accept::{self, Crew, Trouble, of_one_client};
 use super::call::App;
 use super::fastcgi::{Door, Reply, send, watched};
 use super::listen::Listener;
@@ -68,12 +69,14 @@ pub(super) async fn run<A: App>(listener: Listener, door: Arc<Door<A>>) -> io::R
         outcome = &mut ended => Some(outcome),
         () = stop.cancelled() => None,
     };
+    let since = Instant::now();
     drop(rope);
     let outcome = match early {
         Some(outcome) => outcome,
-        None => ended.await,
+        // A store that holds the thread up does not hold up the end.
+        None => timeout_at(since + limits.drain_time, ended).await.unwrap_or(Ok(())),
     };
-    accept::end(listener.open()?, crew, &limits, handle).await;
+    accept::end(listener.open()?, crew, &limits, since, handle).await;
     outcome.map_err(|_| io::Error::other("the thread that answers has broken down"))
 }
 
@@ -91,12 +94,12 @@ impl<A: App> Serial<A> {
     fn run(&self) {
         // What is called may ask the runtime for timers and tasks.
         let _entered = self.runtime.enter();
-        let mut pause = Pause::default();
+        let mut trouble = Trouble::default();
         let mut piece = vec![0; PIECE];
         while !self.door.stop.is_cancelled() && self.awaits_client() {
             match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(client) => {
-                    pause = Pause::default();
+                    trouble.is_over();
                     if catch_unwind(AssertUnwindSafe(|| self.serve(client, &mut piece))).is_err() {
                         tracing::error!("a connection panicked");
                     }
@@ -105,8 +108,7 @@ impl<A: App> Serial<A> {
                 Err(Errno::AGAIN) => {}
                 Err(error) if of_one_client(&error.into()) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    ready([self.bell.as_fd()], Some(pause.next()));
+                    ready([self.bell.as_fd()], Some(trouble.pause(&error.into())));
                 }
             }
         }
@@ -141,7 +143,7 @@ impl<A: App> Serial<A> {
                 Err(Errno::INTR) => continue,
                 Err(error) => return tracing::debug!(%error, "a FastCGI connection is given up"),
             }
-            match sieve.next() {
+            match sieve.next(Instant::now()) {
                 Ok(None) => {}
                 Ok(Some(Event::Request(begun))) if !begun.keep && sieve.is_idle() => {
                     return self.answer(client, begun);

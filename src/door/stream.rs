@@ -9,13 +9,14 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::poll_proceed;
 use tokio::time::Sleep;
 
 use super::limits::Limits;
@@ -90,8 +91,11 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Sockets of the runtime see to this themselves: a peer that sends without a pause must not keep the thread.
+        let turn = ready!(poll_proceed(cx));
         let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_READ));
         if let Some(read) = self.socket.directly(|fd| rustix::io::read(fd, room)) {
+            turn.made_progress();
             return Poll::Ready(read.map(|count| buf.advance(count)));
         }
         match &mut self.socket {

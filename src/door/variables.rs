@@ -1,7 +1,7 @@
 //! The variables of one request, as RFC 3875 names them, in the order in which they came. They lie in one text as they
 //! arrived and are not copied apart. What they mean is not known here.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Room for the variables of a usual request.
 const USUAL: usize = 48;
@@ -144,6 +144,35 @@ fn length(list: &[u8], at: &mut usize) -> Option<usize> {
     }
     *at += 4;
     usize::try_from(u32::from_be_bytes(*rest.first_chunk()?) & 0x7fff_ffff).ok()
+}
+
+/// A list of parameters as far as it has arrived. Mostly it is one record, which is not copied.
+#[derive(Default, Debug)]
+pub(super) struct List {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl List {
+    pub(super) fn len(&self) -> usize {
+        self.first.len().max(self.all.len())
+    }
+
+    pub(super) fn add(&mut self, content: Bytes) {
+        if self.first.is_empty() {
+            self.first = content;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&content);
+    }
+
+    pub(super) fn take(&mut self) -> Bytes {
+        let Self { first, all } = std::mem::take(self);
+        if all.is_empty() { first } else { all.freeze() }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
@@ -29,7 +30,8 @@ pub(super) struct Wire {
     outgoing: Vec<u8>,
     /// How much of it is out.
     sent: usize,
-    begun: Option<Instant>,
+    /// Since when bytes have waited that are no whole record.
+    partial: Option<Instant>,
     ended: bool,
 }
 
@@ -40,13 +42,29 @@ impl Wire {
 
     /// A connection of which something was read elsewhere: `ahead` came first, and the sieve holds what followed.
     pub(super) fn resumed(stream: Stream, sieve: Sieve, ahead: Option<Event>) -> Self {
-        let begun = (!sieve.is_idle()).then(Instant::now);
-        Self { stream, sieve, ahead, outgoing: Vec::new(), sent: 0, begun, ended: false }
+        let partial = sieve.has_more().then(Instant::now);
+        Self { stream, sieve, ahead, outgoing: Vec::new(), sent: 0, partial, ended: false }
     }
 
-    /// Since when a request has been arriving; none between requests.
+    /// Since when a request has been arriving, or the begin of one that cannot be read yet; none between requests.
     pub(super) fn begun(&self) -> Option<Instant> {
-        self.begun
+        self.sieve.oldest().or(self.partial)
+    }
+
+    /// When the connection is to be closed if by then nothing has become whole. Records that are no part of a request
+    /// win no time: `idle` is when one without a request would be closed.
+    pub(super) fn deadline(&self, idle: Instant, patience: Duration) -> Instant {
+        match (self.sieve.oldest_timed(), self.partial) {
+            (Some(since), _) => since + patience,
+            (None, Some(since)) => since.min(idle) + patience,
+            (None, None) => idle,
+        }
+    }
+
+    /// Does not count this time against requests that are arriving: nothing was received meanwhile.
+    pub(super) fn excuse(&mut self, time: Duration) {
+        self.sieve.excuse(time);
+        self.partial = self.partial.map(|since| since + time);
     }
 
     /// What has come next, of what was received.
@@ -54,21 +72,23 @@ impl Wire {
         if self.ahead.is_some() {
             return Ok(self.ahead.take());
         }
-        let event = self.sieve.next()?;
-        if self.sieve.is_idle() {
-            self.begun = None;
+        let now = Instant::now();
+        let event = self.sieve.next(now)?;
+        if !self.sieve.has_more() {
+            self.partial = None;
         } else if event.is_some() {
-            // What came behind it has its own time.
-            self.begun = Some(Instant::now());
+            self.partial = Some(now);
         }
         Ok(event)
     }
 
     /// Receives more, and sends what was gathered meanwhile: the peer may wait for the last answer before it sends anything
-    /// further. Returns 0 at the end. Safe to give up.
+    /// further. If it does not take its answers, nothing is received that asks for more of them. Returns 0 at the end. Safe
+    /// to give up.
     pub(super) async fn receive(&mut self) -> io::Result<usize> {
         poll_fn(|cx| match self.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if self.outgoing.len() >= HIGH_WATER => Poll::Pending,
             _ => self.poll_receive(cx),
         })
         .await
@@ -118,7 +138,7 @@ impl Wire {
         if count == 0 {
             self.ended = true;
         } else {
-            self.begun.get_or_insert_with(Instant::now);
+            self.partial.get_or_insert_with(Instant::now);
         }
         Poll::Ready(Ok(count))
     }
@@ -141,7 +161,6 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 

@@ -1,3 +1,5 @@
 //! What was once wrong, found from outside: one file for each behaviour that these tests protect.
 
+mod fastcgi;
 mod held_lock;
+mod stopping;
