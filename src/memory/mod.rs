@@ -83,7 +83,7 @@ impl Content {
         match task {
             Task::Compact | Task::PurgeExpired => self.entries.retain(|_, entry| entry.is_live(now)),
             // Nothing here can be left half done, and nothing read back wrong.
-            Task::Sweep | Task::Check => {}
+            Task::Sweep | Task::Check | Task::Status => {}
         }
         Report {
             entries: self.entries.values().filter(|e| e.is_live(now)).count() as u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::metrics::Counters;
 use crate::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, Snapshot};
-use crate::store::Store;
+use crate::store::{Report, Store, Task};
 
 /// A store whose calls are counted.
 pub(crate) struct Counted {
@@ -41,6 +41,10 @@ impl Counted {
 
     pub(crate) async fn buckets(&self) -> Result<Vec<Bucket>> {
         self.told(self.inner.buckets().await)
+    }
+
+    pub(crate) async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.told(self.inner.upkeep(bucket, task).await)
     }
 
     fn told<T>(&self, result: Result<T>) -> Result<T> {

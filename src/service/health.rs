@@ -6,6 +6,7 @@ use axum::response::Response;
 use super::Service;
 use super::reply::{self, Cache, Refusal};
 use crate::model::Bucket;
+use crate::store::Task;
 
 /// Answers `GET /livez`: that the process answers. Touches no store.
 pub(crate) fn live() -> Response {
@@ -17,7 +18,13 @@ pub(crate) async fn ready(service: &Service) -> Result<Response, Refusal> {
     if service.settings.stop.is_cancelled() {
         return Err(Refusal::not_ready("this process is about to end; another one takes over"));
     }
-    service.store.get(&Bucket::default(), &[]).await.map_err(|error| {
+    let (store, bucket) = (&service.store, Bucket::default());
+    let read = match store.get(&bucket, &[]).await {
+        // What is in memory can be read when nothing else can be any more.
+        Ok(_) => store.upkeep(&bucket, Task::Status).await.map(drop),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| {
         tracing::error!("not ready: {error}");
         Refusal::not_ready("the store cannot be read; the log says why")
     })?;

@@ -73,6 +73,7 @@ use metrics::{Class, Tally};
 use page::IndexPage;
 use reply::Refusal;
 use route::Route;
+use status::Overview;
 use throttle::Throttle;
 
 /// Who sent a request. The doors put it into the request's extensions.
@@ -117,8 +118,7 @@ pub(crate) struct Service {
     settings: Settings,
     throttle: Throttle,
     page: IndexPage,
-    /// Held while `/status` looks at the store.
-    checking: tokio::sync::Mutex<()>,
+    overview: Overview,
 }
 
 /// The service over a store.
@@ -128,8 +128,7 @@ pub(crate) struct Service {
 pub fn router(store: Arc<dyn Store>, settings: Settings) -> axum::Router {
     let throttle = Throttle::new(Arc::clone(&store), Arc::clone(&settings.clock));
     let store = Counted::new(store, Arc::clone(settings.metrics.counters()));
-    let service =
-        Service { store, settings, throttle, page: IndexPage::new(), checking: tokio::sync::Mutex::default() };
+    let service = Service { store, settings, throttle, page: IndexPage::new(), overview: Overview::default() };
     // Paths are judged by `route`, not by axum, which would decode what must be refused.
     axum::Router::new().fallback(answer).with_state(Arc::new(service))
 }

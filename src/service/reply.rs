@@ -61,7 +61,7 @@ impl Cache {
 }
 
 /// A request that is not done, and why.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
     text: Cow<'static, str>,

@@ -1,33 +1,108 @@
 //! `GET /status`: `ok`, or what a person must mend.
 //!
-//! Open to all, so it is cheap, and tells the name and line of a damaged file but not the folder it is in.
+//! Open to all, so it is cheap however often it is asked: the store is looked at once a second at most. It tells the name and
+//! line of a damaged file but not the folder it is in.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::response::Response;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Service;
 use super::reply::{self, Cache, Refusal};
-use crate::model::{Batch, Bucket, Error, Kind};
+use crate::model::{Bucket, Error, Kind};
+use crate::store::{Finding, Task};
+
+/// For so long an answer holds.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// So many faults are named in one answer.
+const NAMED: usize = 5;
+
+/// What `/status` knows. Locked while one looks at the store; all who ask meanwhile are answered by that look.
+#[derive(Default)]
+pub(crate) struct Overview(Mutex<Looked>);
+
+#[derive(Default)]
+struct Looked {
+    last: Option<(Instant, Result<(), Refusal>)>,
+    /// The buckets of the last look, and those that something was wrong with: one that vanished is still looked at.
+    buckets: BTreeSet<Bucket>,
+    /// What was wrong, to be logged when it is another.
+    text: String,
+}
 
 /// Answers `GET /status`.
 pub(crate) async fn answer(service: &Service) -> Result<Response, Refusal> {
-    // One at a time: however many ask, the store is not kept busy with answering them.
-    let _turn = service.checking.lock().await;
-    let buckets = service.store.buckets().await.map_err(told)?;
-    for bucket in &buckets {
-        check(service, bucket).await?;
+    let mut looked = service.overview.0.lock().await;
+    if let Some((at, answer)) = &looked.last
+        && at.elapsed() < FRESH
+    {
+        return answer.clone().map(|()| reply::text("ok", Cache::Never));
     }
-    Ok(reply::text("ok", Cache::Never))
+    let answer = looked.look(service).await;
+    looked.last = Some((Instant::now(), answer.clone()));
+    answer.map(|()| reply::text("ok", Cache::Never))
 }
 
-async fn check(service: &Service, bucket: &Bucket) -> Result<(), Refusal> {
-    service.store.get(bucket, &[]).await.map_err(told)?;
-    // A store that serves the last good state of a damaged file is found out by writing nothing: it refuses even that.
-    match service.store.apply(bucket, Batch::default()).await {
-        Ok(_) => Ok(()),
+impl Looked {
+    async fn look(&mut self, service: &Service) -> Result<(), Refusal> {
+        let mut ask = self.buckets.clone();
+        let listed: BTreeSet<Bucket> = service.store.buckets().await.map_err(told)?.into_iter().collect();
+        ask.extend(listed.iter().cloned());
+        // Also if it has never been written: at least one bucket tells how the store is.
+        ask.insert(Bucket::default());
+        self.buckets = listed;
+        let mut found: Vec<String> = vec![];
+        for bucket in ask {
+            let texts = check(service, &bucket).await?;
+            if !texts.is_empty() {
+                self.buckets.insert(bucket);
+            }
+            found.extend(texts);
+        }
+        let text = summed_up(found);
+        if text != self.text && !text.is_empty() {
+            tracing::error!("{text}");
+        }
+        self.text.clone_from(&text);
+        if text.is_empty() { Ok(()) } else { Err(Refusal::damaged(text)) }
+    }
+}
+
+/// What a person must mend of this bucket.
+async fn check(service: &Service, bucket: &Bucket) -> Result<Vec<String>, Refusal> {
+    match service.store.upkeep(bucket, Task::Status).await {
+        Ok(report) => Ok(report.findings.iter().filter(|finding| !finding.harmless).map(shown).collect()),
         // Others hold it, so it works.
-        Err(error) if error.kind() == Kind::Busy => Ok(()),
+        Err(error) if error.kind() == Kind::Busy => Ok(vec![]),
         Err(error) => Err(told(error)),
     }
+}
+
+/// A finding without its folder.
+fn shown(finding: &Finding) -> String {
+    let text = without_folders(&finding.text);
+    let name = finding.file.as_ref().and_then(|file| file.file_name()).map(|name| name.to_string_lossy());
+    match (name, finding.line.filter(|line| *line > 0)) {
+        (Some(name), Some(line)) => format!("{name}, line {line}: {text}"),
+        (Some(name), None) => format!("{name}: {text}"),
+        (None, _) => text,
+    }
+}
+
+/// All that was found, each once, on one line.
+fn summed_up(mut found: Vec<String>) -> String {
+    found.sort();
+    found.dedup();
+    let more = found.len().saturating_sub(NAMED);
+    found.truncate(NAMED);
+    if more > 0 {
+        found.push(format!("and {more} more: `kvs check` names them all"));
+    }
+    found.join("; ")
 }
 
 fn told(error: Error) -> Refusal {
@@ -84,5 +159,13 @@ mod tests {
         assert!(told(Kind::Damaged).contains("default.yaml:3"));
         assert!(!told(Kind::Damaged).contains("srv"));
         assert!(!told(Kind::Failed).contains("default.yaml"));
+    }
+
+    #[test]
+    fn each_fault_is_named_once_and_many_are_counted() {
+        assert_eq!(summed_up(vec![]), "");
+        assert_eq!(summed_up(["b", "a", "b"].map(String::from).into()), "a; b");
+        let text = summed_up((0..7).map(|n| n.to_string()).collect());
+        assert_eq!(text, "0; 1; 2; 3; 4; and 2 more: `kvs check` names them all");
     }
 }

@@ -64,6 +64,9 @@ pub enum Task {
     Sweep,
     /// Read all that is stored and report what is wrong, changing nothing.
     Check,
+    /// Report what a person must mend, as far as it shows at a glance: without waiting for anybody, counting nothing, and
+    /// so cheaply that it can be asked every second of every bucket. An error: nothing can be said.
+    Status,
 }
 
 /// What a piece of upkeep did and found.

@@ -1,7 +1,7 @@
 //! One bucket: reads from memory after one look at the file, writes by whoever comes first for all who wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -12,6 +12,7 @@ use super::commit::Group;
 use super::disk::Hold;
 use super::file::DataFile;
 use super::image::{Damage, Image};
+use super::opened::{Files, Opened};
 use super::place::Place;
 use super::queue::{Queue, Wish, refuse};
 use super::turn::Turn;
@@ -24,17 +25,22 @@ pub(super) struct BucketStore {
     pub(super) options: Options,
     pub(super) place: Place,
     pub(super) image: RwLock<Image>,
-    pub(super) file: Mutex<DataFile>,
+    pub(super) file: Files,
+    pub(super) opened: Arc<Opened>,
     /// Set while this process holds the exclusive lock and appends: nobody else can have committed anything that is not in
     /// the image, so readers need not look at the file.
     committing: AtomicBool,
     pub(super) queue: Mutex<Queue>,
+    /// Set when others held it for longer than one waits.
+    pub(super) held: AtomicBool,
     compaction: Mutex<Option<JoinHandle<()>>>,
     /// After a compaction that failed: how long the file must be before the next is tried.
     put_off: AtomicU64,
     /// The revision of the image, for those who wait for a later one.
     pub(super) moved: watch::Sender<Revision>,
     pub(super) waiters: Mutex<Waiters>,
+    /// How many buckets of the store are looked at for those who wait.
+    pub(super) looking: Arc<AtomicUsize>,
 }
 
 /// Sets a flag until dropped.
@@ -63,12 +69,15 @@ pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl BucketStore {
-    pub(super) fn new(place: Place, options: Options) -> Self {
+    pub(super) fn new(place: Place, options: Options, opened: Arc<Opened>, looking: Arc<AtomicUsize>) -> Self {
         Self {
-            file: Mutex::new(DataFile::new(place.clone(), Arc::clone(&options.disk))),
+            file: Arc::new(Mutex::new(DataFile::new(place.clone(), Arc::clone(&options.disk)))),
+            opened,
             image: RwLock::default(),
             committing: AtomicBool::new(false),
             queue: Mutex::default(),
+            held: AtomicBool::new(false),
+            looking,
             compaction: Mutex::default(),
             put_off: AtomicU64::new(0),
             moved: watch::Sender::new(Revision::ZERO),
@@ -207,9 +216,12 @@ impl BucketStore {
         {
             return;
         }
+        // Without leave or a thread to be had, the next write tries again.
+        let Some(leave) = self.opened.compact() else { return };
         let bucket = Arc::clone(self);
         let later = known.committed.saturating_add(self.options.least_log);
         let work = move || {
+            let _leave = leave;
             let done = bucket.compact();
             bucket.put_off.store(if done.is_ok() { 0 } else { later }, Ordering::Relaxed);
             match done {
@@ -220,7 +232,6 @@ impl BucketStore {
                 _ => {}
             }
         };
-        // Without a thread to be had, the next write tries again.
         *compaction = std::thread::Builder::new().name("kvs compact".into()).spawn(work).ok();
     }
 

@@ -48,7 +48,7 @@ impl DataFile {
             Some(lock) => lock,
             None => match self.open_lock(hold) {
                 Ok(file) => file.into(),
-                Err(_) if hold == Hold::Shared => return Ok(Some(Held::nothing())),
+                Err(e) if hold == Hold::Shared && !is_want_of_files(&e) => return Ok(Some(Held::nothing())),
                 Err(e) => return Err(self.lock_failed(e)),
             },
         };
@@ -62,6 +62,12 @@ impl DataFile {
         }
         self.lock = Some(lock);
         Ok(taken)
+    }
+
+    /// Closes both files. What is known of them stays.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+        self.lock = None;
     }
 
     fn lock_failed(&self, e: io::Error) -> Error {
@@ -79,16 +85,22 @@ impl DataFile {
     }
 
     fn open(&mut self, stat: &Stat) -> Result<()> {
-        if self.file.is_some() && self.known.stat.is_some_and(|s| (s.device, s.inode) == (stat.device, stat.inode)) {
+        let same = |other: &Stat| (other.device, other.inode) == (stat.device, stat.inode);
+        let is_known = self.known.stat.as_ref().is_some_and(same);
+        if self.file.is_some() && is_known {
             return Ok(());
         }
         self.file = None;
-        self.known = Known::default();
         let data = &self.place.data;
         let file = self.disk.open(data, Open::Append);
         self.read_only = file.is_err();
         let file = file.or_else(|_| self.disk.open(data, Open::Read));
-        self.file = Some(file.map_err(|e| self.place.failed("open", e))?);
+        let file = file.map_err(|e| self.place.failed("open", e))?;
+        // What was closed is opened as it is known, unless it has been replaced since it was looked at.
+        if !is_known || !same(&file.stat().map_err(|e| self.place.failed("look at", e))?) {
+            self.known = Known::default();
+        }
+        self.file = Some(file);
         Ok(())
     }
 
@@ -261,4 +273,10 @@ impl DataFile {
         self.leave(stat);
         Ok(())
     }
+}
+
+/// Whether no more files can be opened, in this process or on this machine.
+pub(super) fn is_want_of_files(e: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(e);
+    errno.is_some_and(|errno| errno == rustix::io::Errno::MFILE || errno == rustix::io::Errno::NFILE)
 }

@@ -2,8 +2,8 @@
 //!
 //! `docs/file-format.md` is the format and what a crash may leave. From below: [`disk`] is the seam to the file system;
 //! `scalar`, `line`, `hand`, `stream` and `document` are the format; `image` is the state in memory, `load` how it is read;
-//! `lock` and `file` are the two files of a bucket; `turn` and `queue` say who works on them; `commit`, `compact`, `watch`,
-//! `upkeep` and `draft` are what a bucket does.
+//! `lock` and `file` are the two files of a bucket, `opened` says which are open; `turn` and `queue` say who works on them;
+//! `commit`, `compact`, `watch`, `upkeep`, `status` and `draft` are what a bucket does.
 //!
 //! What always holds: nothing is acknowledged, and nothing is read, that is not durable; what cannot be read is never
 //! written over.
@@ -21,9 +21,11 @@ mod image;
 mod line;
 mod load;
 mod lock;
+mod opened;
 mod place;
 mod queue;
 mod scalar;
+mod status;
 mod store;
 mod stream;
 mod text;

@@ -9,6 +9,7 @@
 //! time is over.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -153,6 +154,7 @@ impl BucketStore {
         if late.is_empty() {
             return Round::Held;
         }
+        self.held.store(true, Ordering::Relaxed);
         refuse(late, &self.busy());
         Round::Done
     }
@@ -168,6 +170,7 @@ impl BucketStore {
                 let group = self.queue.lock().take(|wish, _| exclusive || !wish.is_write());
                 self.carry_out(turn, group);
                 self.tell();
+                self.held.store(false, Ordering::Relaxed);
                 true
             }
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,9 @@ use parking_lot::RwLock;
 use super::bucket::BucketStore;
 use super::disk::{Disk, RealDisk};
 use super::draft::{Draft, Replaced};
+use super::opened::Opened;
 use super::place::Place;
+use super::status::Glances;
 use crate::model::{Batch, Bucket, Clock, Error, Key, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
 use crate::store::{Limits, Report, Store, Task, page};
 
@@ -25,6 +28,8 @@ pub struct Options {
     pub lock_wait: Duration,
     /// The log is folded into the snapshot once it is longer than the snapshot and than this, in bytes.
     pub least_log: u64,
+    /// So many buckets keep their files open, those used last. Each has two, and while it is worked on up to three more.
+    pub most_open: usize,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The file system.
@@ -32,12 +37,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, the clock and the file system of the machine.
+    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, open files as the limit of the process allows, the clock and the
+    /// file system of the machine.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             lock_wait: Duration::from_secs(5),
             least_log: 64 << 10,
+            most_open: Opened::limit(),
             clock: Arc::new(SystemClock),
             disk: Arc::new(RealDisk),
         }
@@ -47,9 +54,12 @@ impl Default for Options {
 /// A folder of YAML files, one a bucket. Clones share it, and so do processes.
 #[derive(Clone)]
 pub struct YamlStore {
-    folder: Arc<PathBuf>,
-    options: Options,
+    pub(super) folder: Arc<PathBuf>,
+    pub(super) options: Options,
     buckets: Arc<Buckets>,
+    opened: Arc<Opened>,
+    pub(super) glances: Arc<Glances>,
+    looking: Arc<AtomicUsize>,
 }
 
 /// The buckets that were used.
@@ -75,26 +85,43 @@ impl YamlStore {
             let text = format!("{} is not a folder; name the folder to keep the data in", folder.display());
             return Err(Error::new(crate::model::Kind::Invalid, text));
         }
-        Ok(Self { folder: Arc::new(folder), options, buckets: Arc::default() })
+        let opened = Arc::new(Opened::new(options.most_open));
+        Ok(Self {
+            folder: Arc::new(folder),
+            options,
+            buckets: Arc::default(),
+            opened,
+            glances: Arc::default(),
+            looking: Arc::default(),
+        })
+    }
+
+    /// The bucket, if it was used.
+    pub(super) fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
+        self.buckets.0.read().get(bucket).cloned()
     }
 
     fn bucket(&self, bucket: &Bucket) -> Arc<BucketStore> {
-        if let Some(found) = self.buckets.0.read().get(bucket) {
-            return Arc::clone(found);
+        if let Some(found) = self.known(bucket) {
+            return found;
         }
         let mut buckets = self.buckets.0.write();
         if buckets.len() == buckets.capacity() {
             // Before the map grows: waiting for names at random does not fill the memory either.
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_blank());
         }
-        let make = || Arc::new(BucketStore::new(Place::new(&self.folder, bucket), self.options.clone()));
+        let place = Place::new(&self.folder, bucket);
+        let make = || {
+            let (opened, looking) = (Arc::clone(&self.opened), Arc::clone(&self.looking));
+            Arc::new(BucketStore::new(place, self.options.clone(), opened, looking))
+        };
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
     /// The bucket, if it is known or has a file: so that reading names at random does not fill the memory.
     fn existing(&self, bucket: &Bucket) -> Result<Option<Arc<BucketStore>>> {
-        if let Some(found) = self.buckets.0.read().get(bucket) {
-            return Ok(Some(Arc::clone(found)));
+        if let Some(found) = self.known(bucket) {
+            return Ok(Some(found));
         }
         let place = Place::new(&self.folder, bucket);
         let stat = self.options.disk.stat(&place.data).map_err(|e| place.failed("look at", e))?;
@@ -174,12 +201,18 @@ impl Store for YamlStore {
     }
 
     async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
-        let work = move || match task {
-            Task::Compact => bucket.compact(),
-            Task::PurgeExpired => bucket.purge(),
-            Task::Sweep => bucket.sweep(),
-            Task::Check => bucket.check(),
+        let (store, name) = (self.clone(), bucket.clone());
+        let work = move || {
+            if task == Task::Status {
+                return store.status(&name);
+            }
+            let Some(bucket) = store.existing(&name)? else { return Ok(Report::default()) };
+            match task {
+                Task::Compact => bucket.compact(),
+                Task::PurgeExpired => bucket.purge(),
+                Task::Sweep => bucket.sweep(),
+                Task::Check | Task::Status => bucket.check(),
+            }
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|e| Err(Error::new(crate::model::Kind::Failed, "upkeep ended early").because(e)))

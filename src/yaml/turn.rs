@@ -77,10 +77,17 @@ impl BucketStore {
         Error::new(Kind::Busy, text)
     }
 
-    /// Takes the files and the lock if both are free. None: others have them.
+    /// Takes the files and the lock if both are free. None: others have them, or too many files are open.
     pub(super) fn try_turn(&self, hold: Hold) -> Result<Option<Turn<'_>>> {
         let Some(mut file) = self.file.try_lock() else { return Ok(None) };
-        Ok(file.lock(hold)?.map(|held| Turn { _held: held, file }))
+        if !self.opened.admit(&self.file) {
+            return Ok(None);
+        }
+        let held = file.lock(hold)?;
+        if held.is_none() {
+            self.opened.demote(&self.file);
+        }
+        Ok(held.map(|held| Turn { _held: held, file }))
     }
 
     /// The same for a thread that may wait.

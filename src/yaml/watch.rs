@@ -4,6 +4,7 @@
 //! waits; the waiters themselves do not.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::bucket::BucketStore;
@@ -11,6 +12,14 @@ use crate::model::{Result, Revision};
 
 /// How often to look at the file: a waiter wakes at most so much later than another process wrote.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Of so many buckets. If there are more, each is looked at less often, so that all looks together stay as many.
+const MANY: usize = 256;
+
+/// The time between two looks at a bucket, if so many are looked at.
+fn pause(looking: usize) -> Duration {
+    LOOK * u32::try_from(looking.div_ceil(MANY)).unwrap_or(u32::MAX).max(1)
+}
 
 /// Who waits for a bucket.
 #[derive(Debug, Default)]
@@ -28,6 +37,7 @@ impl Waiter {
         let mut waiters = bucket.waiters.lock();
         waiters.count += 1;
         if !std::mem::replace(&mut waiters.looking, true) {
+            bucket.looking.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(Looking { bucket: Arc::clone(bucket), done: false }.run());
         }
         Self(Arc::clone(bucket))
@@ -51,7 +61,8 @@ impl Looking {
     async fn run(mut self) {
         let mut failing = false;
         loop {
-            tokio::time::sleep(LOOK).await;
+            let looking = self.bucket.looking.load(Ordering::Relaxed);
+            tokio::time::sleep(pause(looking)).await;
             if self.ends() {
                 return;
             }
@@ -76,6 +87,7 @@ impl Looking {
 
 impl Drop for Looking {
     fn drop(&mut self) {
+        self.bucket.looking.fetch_sub(1, Ordering::Relaxed);
         // Ended with its runtime, while some may wait on another: the next who comes starts a new one.
         if !self.done {
             self.bucket.waiters.lock().looking = false;
@@ -102,5 +114,17 @@ impl BucketStore {
                 return Ok(revision);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_buckets_are_looked_at_less_often_each() {
+        assert_eq!(pause(1), LOOK);
+        assert_eq!(pause(MANY), LOOK);
+        assert_eq!(pause(10 * MANY), 10 * LOOK);
     }
 }

@@ -71,6 +71,7 @@ pub(crate) fn options(disk: impl Disk) -> Options {
         lock_wait: Duration::from_millis(300),
         // Compaction comes when a test asks for it.
         least_log: u64::MAX,
+        most_open: 4,
         clock: Arc::new(Ticking::default()),
         disk: Arc::new(disk),
     }

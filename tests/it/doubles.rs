@@ -63,6 +63,7 @@ pub(crate) enum Done {
     Get,
     Apply,
     Scan,
+    Upkeep,
 }
 
 /// What follows before the answer is given.
@@ -109,6 +110,8 @@ impl Store for FollowedStore {
     }
 
     async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        self.inner.upkeep(bucket, task).await
+        let answer = self.inner.upkeep(bucket, task).await;
+        (self.follow)(Done::Upkeep).await;
+        answer
     }
 }

@@ -29,6 +29,23 @@ impl Drop for Served {
 impl Served {
     /// Starts it with these flags and waits until it is ready.
     pub(super) fn start(flags: &[&str]) -> Self {
+        Self::started(program, flags)
+    }
+
+    /// The same where a process may have so many files open.
+    pub(super) fn limited(files: u32, flags: &[&str]) -> Self {
+        Self::started(
+            |folder| {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+                within(command.arg(env!("CARGO_BIN_EXE_kvs")), folder);
+                command
+            },
+            flags,
+        )
+    }
+
+    fn started(program: impl Fn(&TempDir) -> Command, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
         auth.write_all(SECRET.as_bytes()).unwrap();
@@ -83,8 +100,7 @@ impl Served {
 
     /// Asks it to end, as an administrator does.
     pub(super) fn terminate(&self) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(self.id(), rustix::process::Signal::TERM).unwrap();
     }
 
     /// How it ended, once it has.
@@ -99,16 +115,39 @@ impl Served {
         None
     }
 
+    /// Its number in the system.
+    pub(super) fn id(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// How many files it has open.
+    pub(super) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// The most memory it has held so far, in MiB.
     pub(super) fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory it holds now, in MiB.
+    pub(super) fn present_memory(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 }
 
 fn program(folder: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
-    command.current_dir(folder.path()).env("KVS_HOME", folder.path()).stdin(Stdio::null());
+    within(&mut command, folder);
     command
+}
+
+fn within(command: &mut Command, folder: &TempDir) {
+    command.current_dir(folder.path()).env("KVS_HOME", folder.path()).stdin(Stdio::null());
 }

@@ -14,7 +14,7 @@ super::cases![
     a_missing_bucket_needs_no_upkeep,
 ];
 
-const TASKS: [Task; 4] = [Task::Compact, Task::PurgeExpired, Task::Sweep, Task::Check];
+const TASKS: [Task; 5] = [Task::Compact, Task::PurgeExpired, Task::Sweep, Task::Check, Task::Status];
 
 async fn upkeep(bench: &Bench, task: Task) -> Report {
     let report = bench.store.upkeep(&bench.bucket, task).await.unwrap();

@@ -58,14 +58,14 @@ impl DataFile {
         // A person's editor does not take the lock, so the file may change while it is read.
         for _ in 0..20 {
             let stat = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
-            if stat == self.known.stat && image.read().stat == stat {
-                return Ok(());
-            }
             let Some(stat) = stat else {
                 self.forget(image);
                 return Ok(());
             };
             self.open(&stat)?;
+            if self.known.stat == Some(stat) && image.read().stat == Some(stat) {
+                return Ok(());
+            }
             let word = self.word(&stat)?;
             let appended = matches!(word, Word::Durable(record) if self.is_appended(&record));
             let taken = if appended { self.take_tail(image, &stat)? } else { false };

@@ -1,0 +1,111 @@
+//! What a person must mend, found at a glance and without a lock: a file that has not changed is not read again, and of
+//! what is read nothing is kept but the fault in it.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::bucket::BucketStore;
+use super::disk::{Hold, Open, Stat};
+use super::file::is_want_of_files;
+use super::hand::Fault;
+use super::image::Image;
+use super::load::{Known, read_all};
+use super::place::Place;
+use super::store::YamlStore;
+use crate::model::{Bucket, Error, Result};
+use crate::store::{Finding, Report};
+
+/// So often a file that is being changed is looked at.
+const LOOKS: usize = 3;
+
+/// What was found in data files, each in the state that it had then.
+pub(super) type Glances = Mutex<HashMap<Bucket, (Stat, Option<Fault>)>>;
+
+impl YamlStore {
+    /// What is wrong with the bucket, as far as is known without waiting for anybody.
+    ///
+    /// # Errors
+    /// If nothing can be said of it, because no file can be opened.
+    pub(super) fn status(&self, bucket: &Bucket) -> Result<Report> {
+        let place = Place::new(&self.folder, bucket);
+        let known = self.known(bucket);
+        let mut report = Report::default();
+        let mut found = |line: Option<u64>, text: String| {
+            let file = Some(place.data.clone());
+            report.findings.push(Finding { file, line, text, harmless: false });
+        };
+        match self.glance(&place, known.as_deref()) {
+            Ok(None) => {}
+            Ok(Some(fault)) => {
+                found(Some(fault.line), format!("{}. Nothing is written to it until it is mended", fault.text));
+            }
+            Err(Glance::Unable(error)) => return Err(error),
+            Err(Glance::Unreadable(text)) => found(None, text),
+        }
+        if known.is_some_and(|bucket| bucket.is_held()) {
+            let wait = self.options.lock_wait.as_secs_f32();
+            let text = format!("others have held its lock for more than {wait} s; `lslocks` says which program does");
+            found(None, text);
+        }
+        Ok(report)
+    }
+
+    /// The fault of the data file as it is now.
+    fn glance(&self, place: &Place, known: Option<&BucketStore>) -> Result<Option<Fault>, Glance> {
+        let disk = &self.options.disk;
+        for _ in 0..LOOKS {
+            let Some(stat) = disk.stat(&place.data).map_err(|e| Glance::of(place, e))? else {
+                self.glances.lock().remove(&place.bucket);
+                // That anything can be opened at all.
+                disk.list(&self.folder).map_err(|e| Glance::of(place, e))?;
+                return Ok(None);
+            };
+            let file = disk.open(&place.data, Open::Read).map_err(|e| Glance::of(place, e))?;
+            if let Some(image) = known.map(|bucket| bucket.image.read()).filter(|image| image.stat == Some(stat)) {
+                return Ok(image.damage.as_ref().map(|damage| damage.fault.clone()));
+            }
+            if let Some((_, fault)) = self.glances.lock().get(&place.bucket).filter(|(then, _)| *then == stat) {
+                return Ok(fault.clone());
+            }
+            let bytes = file.read(0, stat.len).map_err(|e| Glance::of(place, e))?;
+            if bytes.len() as u64 != stat.len || file.stat().map_err(|e| Glance::of(place, e))? != stat {
+                continue;
+            }
+            let mut read = Known { stat: Some(stat), ..Known::default() };
+            let fault = read_all(&bytes, &mut read, &Image::default()).damage.map(|damage| damage.fault);
+            self.glances.lock().insert(place.bucket.clone(), (stat, fault.clone()));
+            return Ok(fault);
+        }
+        // It is written again and again, so it works; the next look may find a quieter moment.
+        Ok(None)
+    }
+}
+
+/// Why a file could not be looked at.
+enum Glance {
+    /// As many files are open as may be, so nothing is known.
+    Unable(Error),
+    /// This one cannot be read.
+    Unreadable(String),
+}
+
+impl Glance {
+    fn of(place: &Place, e: std::io::Error) -> Self {
+        if is_want_of_files(&e) {
+            return Self::Unable(place.failed("open", e));
+        }
+        Self::Unreadable(format!("it cannot be read: {e}"))
+    }
+}
+
+impl BucketStore {
+    /// Whether others held the bucket for longer than one waits, and still do.
+    fn is_held(&self) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.held.load(Relaxed) && matches!(self.try_turn(Hold::Shared), Ok(Some(_))) {
+            self.held.store(false, Relaxed);
+        }
+        self.held.load(Relaxed)
+    }
+}
