@@ -14,9 +14,9 @@ use super::failure::{Done, Failure};
 use super::output::Output;
 use super::policies;
 use super::settings::{Serving, Settings};
-use super::units::Span;
+use super::units::{Percent, Size, Span};
 use crate::door::{self, Activated, Address, Limits, Listener, Mount};
-use crate::service::{Exposure, Waiters};
+use crate::service::{Exposure, Shares, Waiters};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,12 +87,21 @@ pub(super) struct Bounds {
     /// How many connections may be open at once
     #[arg(long, env = "KVS_MAX_CONNECTIONS", hide_env_values = true, value_name = "N", default_value = "12000")]
     pub(super) max_connections: usize,
+    /// How much of the connections, and of the reads that wait, one address may have (a network of 64 bits, for IPv6)
+    #[arg(long, env = "KVS_ADDRESS_SHARE", hide_env_values = true, value_name = "PERCENT", default_value = "50%")]
+    pub(super) address_share: Percent,
+    /// How much memory the bodies of all requests may take together, or one body if that is more
+    #[arg(long, env = "KVS_BODY_MEMORY", hide_env_values = true, value_name = "SIZE", default_value = "64MiB")]
+    pub(super) body_memory: Size,
     /// How long the head of a request may take to arrive
     #[arg(long, env = "KVS_HEADER_TIME", hide_env_values = true, value_name = "TIME", default_value = "10s")]
     pub(super) header_time: Span,
     /// How long the body of a request may take to arrive
     #[arg(long, env = "KVS_BODY_TIME", hide_env_values = true, value_name = "TIME", default_value = "60s")]
     pub(super) body_time: Span,
+    /// How long an answer may take to be sent; who takes more than 16 KiB in each second has longer
+    #[arg(long, env = "KVS_RESPONSE_TIME", hide_env_values = true, value_name = "TIME", default_value = "60s")]
+    pub(super) response_time: Span,
     /// Who may see `/metrics`: `open` (everybody), `secret` (who may read with one), `off` (nobody)
     #[arg(long, env = "KVS_METRICS", hide_env_values = true, value_name = "open|secret|off", default_value = "open")]
     pub(super) metrics: Exposure,
@@ -132,10 +141,12 @@ fn longest_stop(settings: &Settings) -> Duration {
 pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let stop = door::stop_on_signals().map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
     let listeners = listeners(&settings.serving, activated)?;
-    let waiters = Waiters::new(settings.serving.max_waiters);
+    let share = settings.serving.address_share;
+    let most = settings.serving.max_waiters;
+    let waiters = Waiters::new(most).sharing(Shares::new(share.of(most)));
     let mount = settings.serving.mounted(Mount::served());
     let base = settings.serving.places.base.clone().unwrap_or_default();
-    let limits = settings.serving.limits;
+    let limits = within_descriptors(settings.serving.limits.clone(), share);
     let ready = ready(&listeners, &settings);
     let longest = longest_stop(&settings).as_secs();
     let delivery = settings.delivery.clone();
@@ -143,7 +154,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
         let app = if tongue == Tongue::Http { below(&base, app.clone()) } else { app.clone() };
-        doors.spawn(open(tongue, listener, app, (mount.clone(), limits), stop.clone()));
+        doors.spawn(open(tongue, listener, app, (mount.clone(), limits.clone()), stop.clone()));
     }
     announce(&ready)?;
     let told = stop.clone();
@@ -161,6 +172,19 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     }
     delivery.finish(Duration::MAX).await;
     outcome
+}
+
+/// The same limits with no more connections than the system lets this process have; a person is told if these are fewer.
+fn within_descriptors(limits: Limits, share: Percent) -> Limits {
+    let (wanted, connections) = (limits.connections, door::connections_allowed(limits.connections));
+    if connections == wanted {
+        return limits;
+    }
+    tracing::warn!(
+        "max_connections is {wanted}, but the limit of open files lets this process have {connections}: further clients \
+         wait; raise the limit (ulimit -n, or LimitNOFILE= of systemd)"
+    );
+    Limits { connections, shares: Shares::new(share.of(connections)), ..limits }
 }
 
 async fn open(

@@ -16,11 +16,11 @@ use super::layers::Layers;
 use super::open::{Opened, Opening, StoreUrl};
 use super::place::Place;
 use super::serve;
-use super::units::{Size, Span};
+use super::units::{Percent, Size, Span};
 use crate::api::Client;
 use crate::door::{self, Mount};
 use crate::model::Bucket;
-use crate::service::{Access, Cors, Exposure, Policies};
+use crate::service::{Access, Budget, Cors, Exposure, Policies, Shares};
 use crate::store::Limits;
 
 /// How many bytes of a form a byte of a value may take, as `%XX`.
@@ -71,6 +71,8 @@ pub(super) struct Serving {
     pub(super) max_waiters: usize,
     /// Who may see what the process counts.
     pub(super) metrics: Exposure,
+    /// How much of all connections and waits one address may have.
+    pub(super) address_share: Percent,
     /// What the doors let a peer take.
     pub(super) limits: door::Limits,
 }
@@ -148,11 +150,15 @@ impl Serving {
         if bounds.max_connections == 0 {
             return Err(layers.blame("max_connections", "at least one connection must be let in"));
         }
+        let body = value.saturating_mul(FORM).saturating_add(usual.body);
         let limits = door::Limits {
-            body: value.saturating_mul(FORM).saturating_add(usual.body),
+            body,
+            bodies: Budget::new(bounds.body_memory.0, body),
             connections: bounds.max_connections,
+            shares: Shares::new(bounds.address_share.of(bounds.max_connections)),
             head_time: bounds.header_time.0,
             body_time: bounds.body_time.0,
+            response_time: bounds.response_time.0,
             ..usual
         };
         Ok(Self {
@@ -162,6 +168,7 @@ impl Serving {
             max_wait: bounds.max_wait.0,
             max_waiters: bounds.max_waiters,
             metrics: bounds.metrics,
+            address_share: bounds.address_share,
             limits,
         })
     }
@@ -226,7 +233,10 @@ mod tests {
     fn defaults_are_those_of_the_floors_below() {
         let Settings { serving, opening, .. } = resolve(&[], "").unwrap();
         let usual = door::Limits::default();
-        assert_eq!(serving.limits, door::Limits { body: serving.limits.body, ..usual });
+        assert_eq!(
+            serving.limits,
+            door::Limits { body: serving.limits.body, bodies: serving.limits.bodies.clone(), ..usual }
+        );
         assert_eq!(serving.places.socket_mode, serve::Mode(door::SOCKET_MODE));
         assert_eq!((opening.limits, opening.lock_wait), (Limits::default(), crate::yaml::Options::default().lock_wait));
         assert_eq!(serving.policies.usual, crate::service::Policy::default());

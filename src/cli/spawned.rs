@@ -131,7 +131,7 @@ impl Ready {
         })?;
         let settings = Settings::resolve(typed.global, &matches, place)?;
         let mount = settings.serving.mounted(Mount::spawned());
-        let limits = settings.serving.limits.spawned();
+        let limits = settings.serving.limits.clone().spawned();
         let waiters = match settings.store.folder() {
             Some(folder) => Waiters::shared(settings.serving.max_waiters, Arc::new(FileGate::new(folder))),
             None => Waiters::new(settings.serving.max_waiters),

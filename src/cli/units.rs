@@ -14,6 +14,27 @@ pub(super) struct Size(pub(super) usize);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Span(pub(super) Duration);
 
+/// A part of something: `50%`, `50`. Never nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Percent(usize);
+
+impl Percent {
+    /// So much of that number, at least 1; without a bound if it is all of it.
+    pub(super) fn of(self, number: usize) -> usize {
+        if self.0 == 100 { usize::MAX } else { (number.saturating_mul(self.0) / 100).max(1) }
+    }
+}
+
+impl FromStr for Percent {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let number = text.trim().strip_suffix('%').unwrap_or(text).trim().parse().ok();
+        let number = number.filter(|number| (1..=100).contains(number));
+        number.map(Self).ok_or_else(|| Error::new(Kind::Invalid, format!("bad part {text:?}: write it as 1% to 100%")))
+    }
+}
+
 impl FromStr for Size {
     type Err = Error;
 
@@ -109,6 +130,16 @@ mod tests {
         }
         for bad in ["", "KiB", "-1", "1.5M", "1TiB", "99999999999999999999", "99999999999999999g"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_are_of_something_and_never_nothing() {
+        for (text, of_ten) in [("50%", 5), ("1", 1), (" 30 %", 3), ("100%", usize::MAX)] {
+            assert_eq!(text.parse::<Percent>().unwrap().of(10), of_ten, "{text}");
+        }
+        for bad in ["", "%", "0", "101%", "-1%", "half", "1.5%", "50%%"] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad}");
         }
     }
 

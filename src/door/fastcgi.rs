@@ -1,18 +1,22 @@
 //! FastCGI over TCP or Unix sockets: spawned by `mod_fcgid`, or serving `mod_proxy_fcgi`, nginx and others.
 //!
-//! One request at a time on a connection, any number of connections. A request is called only once it is whole. A panic
-//! is an answer of its own; a web server that leaves ends its own connection and nothing else.
+//! One request at a time on a connection, any number of connections. A request that is not whole is called as far as its
+//! head goes, and gets its body once that is whole. A panic is an answer of its own; a web server that leaves ends its
+//! own connection and nothing else.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, GRACE};
+use super::awaited::{Source, awaited};
 use super::call::{App, call};
 use super::limits::Limits;
 use super::listen::Listener;
@@ -20,12 +24,12 @@ use super::mount::Mount;
 use super::output::{self, End};
 use super::print::print;
 use super::recall::{self, Recall, Recalled};
-use super::records::{Begun, Event};
+use super::records::{Begun, Event, Head};
 use super::refusal::Refusal;
 use super::serial;
 use super::wire::Wire;
 use super::{gateway, length};
-use crate::service::Repeat;
+use crate::service::{Caller, Repeat, Taken};
 
 /// Up to here a piece of a body is copied behind the head, so that both are one record.
 const SMALL: usize = 32 << 10;
@@ -43,8 +47,12 @@ pub async fn serve<A: App>(
     if is_spawned {
         return serial::run(listener, door).await;
     }
-    let (limits, stop) = (door.limits, door.stop.clone());
-    accept::run(listener, limits, stop, move |stream| Arc::clone(&door).connection(Wire::new(stream, &limits))).await
+    let (limits, stop) = (door.limits.clone(), door.stop.clone());
+    let handle = move |stream| {
+        let wire = Wire::new(stream, &door.limits);
+        Arc::clone(&door).connection(wire)
+    };
+    accept::run(listener, limits, stop, handle).await
 }
 
 /// What all connections share.
@@ -59,24 +67,50 @@ pub(super) struct Door<A> {
 impl<A: App> Door<A> {
     /// Answers a connection until its end.
     pub(super) async fn connection(self: Arc<Self>, mut wire: Wire) {
-        if let Err(error) = self.answer_all(&mut wire).await {
+        let answered = match self.answer_all(&mut wire).await {
+            Ok(()) => wire.close().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = answered {
             tracing::debug!(%error, "a FastCGI connection is given up");
         }
     }
 
     async fn answer_all(&self, wire: &mut Wire) -> io::Result<()> {
+        // Requests whose bodies are asked for.
+        let mut calls: Vec<Call> = vec![];
         let mut idle = Instant::now() + self.limits.idle_time;
         let mut last = None;
         while let Some(event) = self.next(wire, idle, &mut last).await {
             let keep = match event {
+                Event::Head(head) => {
+                    let (since, asked) = (Instant::now(), self.ask(&head).await);
+                    wire.excuse(since.elapsed());
+                    match asked {
+                        Asked::Call(call) => {
+                            calls.push(call);
+                            true
+                        }
+                        Asked::Answered(method, response) => {
+                            wire.forget(head.id);
+                            let (text, body) = print(&method, response);
+                            send(wire, head.id, Reply::New(text, body)).await?;
+                            head.keep
+                        }
+                    }
+                }
                 Event::Request(begun) => {
-                    let (keep, since) = (begun.keep, Instant::now());
-                    self.answer(begun, wire).await?;
+                    let (id, keep, since) = (begun.id, begun.keep, Instant::now());
+                    match taken(&mut calls, id) {
+                        Some(call) => send(wire, id, self.finish(begun, call).await).await?,
+                        None => self.answer(begun, wire).await?,
+                    }
                     wire.excuse(since.elapsed());
                     idle = Instant::now() + self.limits.idle_time;
                     keep
                 }
                 Event::GivenUp(begun) => {
+                    drop(taken(&mut calls, begun.id));
                     output::end(wire.outgoing(), begun.id, End::Complete);
                     begun.keep
                 }
@@ -93,8 +127,54 @@ impl<A: App> Door<A> {
                 break;
             }
         }
-        // Dropping the connection then says that nothing follows.
-        wire.flush().await
+        Ok(())
+    }
+
+    /// Calls a request whose body is still to come, until it is answered without it or asks for it.
+    async fn ask(&self, head: &Head) -> Asked {
+        let parts = match gateway::head(&head.variables, &self.mount) {
+            Ok(parts) => parts,
+            Err(refusal) => return Asked::Answered(Method::GET, refusal.response(&HeaderMap::new())),
+        };
+        let (method, headers) = (parts.method.clone(), parts.headers.clone());
+        let Some(share) = self.share(&parts) else {
+            return Asked::Answered(method, Refusal::Share.response(&headers));
+        };
+        let length = match length::announced(&head.variables, &self.mount, self.limits.body) {
+            Ok(length) if self.limits.bodies.has(length) => u64::try_from(length).ok(),
+            Ok(_) => return Asked::Answered(method, Refusal::Crowded.response(&headers)),
+            Err(refusal) => return Asked::Answered(method, refusal.response(&headers)),
+        };
+        let (lazy, mut source) = awaited(length);
+        let mut answer: Answering = Box::pin(call(&self.app, Request::from_parts(parts, lazy)));
+        let early = tokio::select! {
+            biased;
+            response = answer.as_mut() => Some(response),
+            () = source.asked() => None,
+        };
+        match early {
+            Some(response) if response.status().is_client_error() || response.status().is_server_error() => {
+                return Asked::Answered(method, response);
+            }
+            // It means nothing here, but no half request is answered as a whole one.
+            Some(response) => answer = Box::pin(std::future::ready(response)),
+            None => {}
+        }
+        Asked::Call(Call { id: head.id, method, headers, answer, source, _share: share })
+    }
+
+    /// What is to be said to a request that has asked for its body, now that it has arrived.
+    async fn finish(&self, begun: Begun, call: Call) -> Reply {
+        let response = match self.whole(&begun) {
+            Ok(()) => {
+                let (body, _memory) = begun.body.finish();
+                call.source.give(body);
+                call.answer.await
+            }
+            Err(refusal) => refusal.response(&call.headers),
+        };
+        let (text, body) = print(&call.method, response);
+        Reply::New(text, body)
     }
 
     /// Until when a request must have begun on a connection; none before the stop. However busy a kept connection is, it
@@ -146,10 +226,7 @@ impl<A: App> Door<A> {
         if is_bodiless && let Some(known) = self.recall.answer(&begun.variables).await {
             return Ok(Reply::Known(known));
         }
-        let (method, mut response) = match self.asked(&mut begun) {
-            Asked::Call(request) => (request.method().clone(), call(&self.app, request).await),
-            Asked::Refused(method, response) => (method, response),
-        };
+        let (method, mut response) = self.respond(&mut begun).await;
         let repeat = response.extensions_mut().remove::<Repeat>();
         let (mut text, body) = print(&method, response);
         // A long body is the store's own bytes, and goes out in pieces.
@@ -161,18 +238,28 @@ impl<A: App> Door<A> {
         Ok(Reply::Known(self.recall.keep(begun.variables, text, repeat)))
     }
 
-    /// What is to be done with a request that has arrived.
-    fn asked(&self, begun: &mut Begun) -> Asked {
+    /// The answer to a request that has arrived.
+    async fn respond(&self, begun: &mut Begun) -> (Method, Response<Body>) {
         let parts = match gateway::head(&begun.variables, &self.mount) {
             Ok(parts) => parts,
             Err(refusal) => {
-                return Asked::Refused(Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()));
+                return (Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()));
             }
         };
         if let Err(refusal) = self.whole(begun) {
-            return Asked::Refused(parts.method, refusal.response(&parts.headers));
+            return (parts.method, refusal.response(&parts.headers));
         }
-        Asked::Call(Request::from_parts(parts, Body::from(std::mem::take(&mut begun.body).freeze())))
+        let Some(_share) = self.share(&parts) else {
+            return (parts.method, Refusal::Share.response(&parts.headers));
+        };
+        let method = parts.method.clone();
+        let (body, _memory) = std::mem::take(&mut begun.body).finish();
+        (method, call(&self.app, Request::from_parts(parts, Body::from(body))).await)
+    }
+
+    /// A part of what the client's address may have; none if it has that already.
+    fn share(&self, parts: &Parts) -> Option<Taken> {
+        self.limits.shares.enter(parts.extensions.get::<Caller>().and_then(|caller| caller.address))
     }
 
     fn whole(&self, begun: &Begun) -> Result<(), Refusal> {
@@ -185,12 +272,30 @@ impl<A: App> Door<A> {
     }
 }
 
-/// What is to be done with a request.
+/// What became of a request whose body is still to come.
 enum Asked {
-    /// It is to be called.
-    Call(Request<Body>),
-    /// It is answered at the door.
-    Refused(Method, Response<Body>),
+    /// It wants its body.
+    Call(Call),
+    /// It is answered without.
+    Answered(Method, Response<Body>),
+}
+
+type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// A request that was called and waits for its body.
+struct Call {
+    id: u16,
+    method: Method,
+    headers: HeaderMap,
+    answer: Answering,
+    source: Source,
+    _share: Taken,
+}
+
+/// Takes the request of this number out of those that were called.
+fn taken(calls: &mut Vec<Call>, id: u16) -> Option<Call> {
+    let at = calls.iter().position(|call| call.id == id)?;
+    Some(calls.swap_remove(at))
 }
 
 /// What is said to a request.
@@ -219,6 +324,7 @@ pub(super) async fn watched(
 
 /// Gathers a reply, and sends what cannot wait. If a body breaks off that is an error: the end must not be sent then.
 pub(super) async fn send(wire: &mut Wire, id: u16, reply: Reply) -> io::Result<()> {
+    wire.begin();
     match reply {
         Reply::Known(known) => wire.part(id, &known.text).await?,
         Reply::New(head, body) => send_bit_by_bit(wire, id, (head, body.unwrap_or_default())).await?,

@@ -2,7 +2,7 @@
 //!
 //! A door knows no verb, no key and no store. It gives every request to the same Router in the same shape: the method,
 //! the path below the place where the program is mounted and the query exactly as sent, the headers, a body that is
-//! whole, and who sent it. A body that may have been cut on its way is refused here; the Router never sees one.
+//! whole (or is never given), and who sent it. A body that may have been cut on its way is refused here; the Router never sees one.
 
 pub mod cgi;
 pub mod fastcgi;
@@ -11,6 +11,8 @@ pub mod http;
 mod accept;
 mod activated;
 mod address;
+mod awaited;
+mod buffer;
 mod call;
 mod framing;
 mod gateway;
@@ -33,7 +35,7 @@ mod wire;
 pub use activated::Activated;
 pub use address::Address;
 pub use call::App;
-pub use limits::Limits;
+pub use limits::{Limits, connections_allowed};
 pub use listen::{Listener, SOCKET_MODE};
 pub use mount::Mount;
 pub use spawned::Spawned;

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use tokio::time::Instant;
 
+use super::buffer::Buffer;
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::variables::{List, Variables};
@@ -41,6 +42,8 @@ pub(super) struct Malformed(pub(super) &'static str);
 /// What the records come to.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// All of a request is here but its body, of which only a part may have come.
+    Head(Head),
     /// All of a request is here.
     Request(Begun),
     /// A request was given up before it was whole; its end is still to be told.
@@ -49,6 +52,17 @@ pub(super) enum Event {
     Values(Variables),
     /// A record of management of a kind that is not known.
     Unknown(u8),
+}
+
+/// A request whose body is still to come.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Its number on the connection.
+    pub(super) id: u16,
+    /// Whether the connection is to be kept after the answer.
+    pub(super) keep: bool,
+    /// The parameters.
+    pub(super) variables: Variables,
 }
 
 /// A request as far as it has arrived.
@@ -65,7 +79,7 @@ pub(super) struct Begun {
     /// The parameters, once all have arrived.
     pub(super) variables: Variables,
     /// The body.
-    pub(super) body: BytesMut,
+    pub(super) body: Buffer,
     /// Why it cannot be called, if so.
     pub(super) refusal: Option<Refusal>,
     list: List,
@@ -74,8 +88,8 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    fn new(id: u16, keep: bool, role: u16, since: Instant) -> Self {
-        let (variables, body, list) = (Variables::default(), BytesMut::new(), List::default());
+    fn new((id, keep, role): (u16, bool, u16), body: Buffer, since: Instant) -> Self {
+        let (variables, list) = (Variables::default(), List::default());
         let (list_ended, body_ended, refusal) = (false, false, None);
         Self { id, since, timed: since, keep, role, variables, body, refusal, list, list_ended, body_ended }
     }
@@ -90,6 +104,17 @@ impl Begun {
         Method::from_bytes(self.variables.get("REQUEST_METHOD")).is_ok_and(|method| method.is_safe())
     }
 
+    /// The head, if a body of some length is announced.
+    fn head(&mut self) -> Option<Event> {
+        let length = std::str::from_utf8(self.variables.get("CONTENT_LENGTH")).ok()?.parse().ok()?;
+        if length == 0 || self.refusal.is_some() || !self.is_responder() {
+            return None;
+        }
+        // Its own judgement follows.
+        let _ = self.body.announce(length);
+        Some(Event::Head(Head { id: self.id, keep: self.keep, variables: self.variables.clone() }))
+    }
+
     fn is_whole(&self) -> bool {
         // Who plays another role gets no body that would have to be awaited.
         self.list_ended && (self.body_ended || !self.is_responder())
@@ -101,13 +126,14 @@ impl Begun {
 pub(super) struct Sieve {
     raw: BytesMut,
     open: Vec<Begun>,
-    body: usize,
-    head: usize,
+    /// What was found behind a head.
+    ahead: Option<Event>,
+    limits: Limits,
 }
 
 impl Sieve {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { raw: BytesMut::new(), open: Vec::new(), body: limits.body, head: limits.head }
+        Self { raw: BytesMut::new(), open: Vec::new(), ahead: None, limits: limits.clone() }
     }
 
     /// Where to put what comes from the socket: behind what came before, and there is room for a usual request.
@@ -120,7 +146,7 @@ impl Sieve {
 
     /// Whether no request and no record has begun.
     pub(super) fn is_idle(&self) -> bool {
-        self.raw.is_empty() && self.open.is_empty()
+        self.raw.is_empty() && self.open.is_empty() && self.ahead.is_none()
     }
 
     /// Whether bytes wait that are no whole record yet, or were not asked for.
@@ -148,8 +174,30 @@ impl Sieve {
         self.open.iter_mut().for_each(|begun| begun.timed += time);
     }
 
-    /// What has come next, at the time `now`; none if more bytes are needed.
+    /// What has come next, at the time `now`; none if more bytes are needed. There is no head of a request that is here as
+    /// a whole.
     pub(super) fn next(&mut self, now: Instant) -> Result<Option<Event>, Malformed> {
+        if self.ahead.is_some() {
+            return Ok(self.ahead.take());
+        }
+        match self.event(now)? {
+            Some(Event::Head(head)) => match self.event(now)? {
+                Some(Event::Request(begun)) if begun.id == head.id => Ok(Some(Event::Request(begun))),
+                next => {
+                    self.ahead = next;
+                    Ok(Some(Event::Head(head)))
+                }
+            },
+            event => Ok(event),
+        }
+    }
+
+    /// Forgets a request that was answered before it was whole; the rest of it is dropped.
+    pub(super) fn forget(&mut self, id: u16) {
+        self.close(id);
+    }
+
+    fn event(&mut self, now: Instant) -> Result<Option<Event>, Malformed> {
         while let Some((kind, id, content)) = self.record()? {
             let event = match kind {
                 BEGIN_REQUEST => self.begin(id, &content, now)?,
@@ -202,7 +250,7 @@ impl Sieve {
             return Err(Malformed("a request began twice"));
         }
         let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
-        self.open.push(Begun::new(id, keep, role, now));
+        self.open.push(Begun::new((id, keep, role), Buffer::new(&self.limits), now));
         Ok(None)
     }
 
@@ -221,7 +269,7 @@ impl Sieve {
 
     /// Records of a request that is not open are dropped, as the specification wants it.
     fn params(&mut self, id: u16, content: Bytes) -> Result<Option<Event>, Malformed> {
-        let limit = self.head;
+        let limit = self.limits.head;
         let Some(begun) = self.opened(id) else { return Ok(None) };
         if begun.list_ended {
             return Err(Malformed("parameters go on after their end"));
@@ -229,7 +277,8 @@ impl Sieve {
         if content.is_empty() {
             begun.list_ended = true;
             begun.variables = Variables::parse(begun.list.take()).ok_or(Malformed("a parameter is cut off"))?;
-            return Ok(self.close_if_whole(id));
+            let head = begun.head();
+            return Ok(self.close_if_whole(id).or(head));
         }
         if begun.list.len() + content.len() > limit || begun.refusal == Some(Refusal::LongHead) {
             begun.refusal = Some(Refusal::LongHead);
@@ -241,7 +290,6 @@ impl Sieve {
     }
 
     fn stdin(&mut self, id: u16, content: &Bytes) -> Result<Option<Event>, Malformed> {
-        let limit = self.body;
         let Some(begun) = self.opened(id) else { return Ok(None) };
         if begun.body_ended {
             return Err(Malformed("a body goes on after its end"));
@@ -250,144 +298,15 @@ impl Sieve {
             begun.body_ended = true;
             return Ok(self.close_if_whole(id));
         }
-        if begun.refusal.is_none() && begun.body.len() + content.len() > limit {
-            begun.refusal = Some(Refusal::TooLarge);
+        if begun.refusal.is_none() {
+            begun.refusal = begun.body.add(content).err();
         }
         if begun.refusal.is_some() {
-            begun.body = BytesMut::new();
-        } else {
-            begun.body.extend_from_slice(content);
+            begun.body.clear();
         }
         Ok(None)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-        let padding = [0; 3];
-        [&[1, kind][..], &id.to_be_bytes(), &length, &[3, 0], content, &padding].concat()
-    }
-
-    fn sieve() -> Sieve {
-        Sieve::new(&Limits { body: 10, head: 100, ..Limits::default() })
-    }
-
-    /// Feeds byte by byte, so that every cut is met.
-    fn passed(sieve: &mut Sieve, bytes: &[u8]) -> Result<Vec<Event>, Malformed> {
-        let mut events = Vec::new();
-        for byte in bytes {
-            sieve.room().extend_from_slice(&[*byte]);
-            while let Some(event) = sieve.next(Instant::now())? {
-                events.push(event);
-            }
-        }
-        Ok(events)
-    }
-
-    /// The one request that these bytes complete.
-    fn request(sieve: &mut Sieve, bytes: &[u8]) -> Begun {
-        let mut events = passed(sieve, bytes).unwrap();
-        let Some(Event::Request(begun)) = events.pop() else { panic!("no request") };
-        assert!(events.is_empty());
-        begun
-    }
-
-    const BEGIN: &[u8] = &[0, 1, 1, 0, 0, 0, 0, 0];
-
-    #[test]
-    fn request_is_gathered_when_its_parameters_lie_across_records() {
-        let mut sieve = sieve();
-        let bytes = [
-            record(BEGIN_REQUEST, 7, BEGIN),
-            record(PARAMS, 7, &[3, 0x80, 0, 0]),
-            record(PARAMS, 7, b"\x02KEYv"),
-            record(PARAMS, 7, b"\xff\x00\x00"),
-            record(PARAMS, 7, b""),
-            record(STDIN, 7, b"bo"),
-            record(STDIN, 9, b"of nobody"),
-            record(STDIN, 7, b"dy"),
-            record(STDIN, 7, b""),
-        ];
-        let begun = request(&mut sieve, &bytes.concat());
-        assert_eq!(begun.variables.get("KEY"), b"v\xff");
-        assert_eq!((begun.id, begun.keep, begun.is_responder()), (7, true, true));
-        assert_eq!((&begun.body[..], begun.refusal), (&b"body"[..], None));
-        assert!(sieve.is_idle());
-    }
-
-    #[test]
-    fn bytes_are_dropped_when_the_body_is_too_large() {
-        let mut sieve = sieve();
-        let first = [record(BEGIN_REQUEST, 1, BEGIN), record(PARAMS, 1, b""), record(STDIN, 1, b"0123456789")].concat();
-        passed(&mut sieve, &first).unwrap();
-        assert_eq!(sieve.open[0].refusal, None);
-        assert!(passed(&mut sieve, &record(STDIN, 1, b"x")).unwrap().is_empty());
-        let begun = request(&mut sieve, &record(STDIN, 1, b""));
-        assert_eq!((begun.body.len(), begun.refusal), (0, Some(Refusal::TooLarge)));
-    }
-
-    #[test]
-    fn parameters_are_dropped_when_the_list_is_too_long() {
-        let mut sieve = sieve();
-        passed(&mut sieve, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
-        for _ in 0..30 {
-            passed(&mut sieve, &record(PARAMS, 1, b"\x03\x03abcdef")).unwrap();
-        }
-        assert!(sieve.open[0].list.len() <= 100);
-        let ends = [record(PARAMS, 1, b""), record(STDIN, 1, b"")].concat();
-        assert_eq!(request(&mut sieve, &ends).refusal, Some(Refusal::LongHead));
-    }
-
-    #[test]
-    fn connection_is_given_up_when_the_rules_are_broken() {
-        let begin = record(BEGIN_REQUEST, 1, BEGIN);
-        let ended = |kind| [begin.clone(), record(kind, 1, b""), record(kind, 1, b"x")].concat();
-        let many: Vec<u8> = (1..=9).flat_map(|id| record(BEGIN_REQUEST, id, BEGIN)).collect();
-        for (bytes, why) in [
-            (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "version"),
-            (record(BEGIN_REQUEST, 1, &[0]), "another form"),
-            (record(BEGIN_REQUEST, 1, &[]), "another form"),
-            (record(BEGIN_REQUEST, 0, BEGIN), "another form"),
-            ([begin.clone(), begin.clone()].concat(), "twice"),
-            (ended(PARAMS), "after their end"),
-            (ended(STDIN), "after its end"),
-            (many, "too many"),
-            (
-                [begin.clone(), record(PARAMS, 1, &[0xff, 0xff, 0xff, 0xff, 0xff]), record(PARAMS, 1, b"")].concat(),
-                "cut",
-            ),
-            (record(GET_VALUES, 0, &[0xff, 0xff, 0xff, 0xff, 0]), "cut off"),
-        ] {
-            let error = passed(&mut sieve(), &bytes).unwrap_err();
-            assert!(error.0.contains(why), "{error:?} is not {why}");
-        }
-    }
-
-    #[test]
-    fn abort_is_seen_when_it_waits() {
-        let mut sieve = sieve();
-        sieve.room().extend_from_slice(&record(ABORT_REQUEST, 0x0102, b""));
-        assert!(sieve.aborts(0x0102) && !sieve.aborts(1));
-        assert!(sieve.next(Instant::now()).unwrap().is_none(), "an abort of nothing is dropped");
-        passed(&mut sieve, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
-        let events = passed(&mut sieve, &record(ABORT_REQUEST, 1, b"")).unwrap();
-        assert!(matches!(events.as_slice(), [Event::GivenUp(begun)] if begun.id == 1));
-        assert!(sieve.is_idle());
-    }
-
-    #[test]
-    fn other_roles_and_management_are_told_apart() {
-        let mut sieve = sieve();
-        let authorizer = [record(BEGIN_REQUEST, 1, &[0, 2, 0, 0, 0, 0, 0, 0]), record(PARAMS, 1, b"")].concat();
-        let begun = request(&mut sieve, &authorizer);
-        assert!(!begun.is_responder() && !begun.keep);
-        let late = [record(STDIN, 1, b"x"), record(STDIN, 1, b""), record(DATA, 1, b"x"), record(77, 1, b"")].concat();
-        assert!(passed(&mut sieve, &late).unwrap().is_empty(), "it is not open any more");
-        let events = passed(&mut sieve, &[record(GET_VALUES, 0, b"\x01\0A"), record(77, 0, b"")].concat()).unwrap();
-        assert!(matches!(events.as_slice(), [Event::Values(names), Event::Unknown(77)] if names.has("A")));
-    }
-}
+mod tests;

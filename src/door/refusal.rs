@@ -3,8 +3,11 @@
 //! Only faults of the transport stand here; what a request means is judged by the service.
 
 use axum::body::Body;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+/// Seconds after which somebody who was refused for want of room may ask again.
+const AGAIN: u64 = 2;
 
 /// Why a request was refused at the door.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +38,10 @@ pub(super) enum Refusal {
     Slow,
     /// The chunks of the body are malformed, or the client left within it.
     Broken,
+    /// Other bodies hold the memory that there is for them.
+    Crowded,
+    /// The address of the client has its share.
+    Share,
     /// The code that answers panicked.
     Failed,
 }
@@ -54,11 +61,12 @@ impl Refusal {
             Self::TooLarge | Self::CutByServer => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::BadCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Crowded | Self::Share => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::NotARequest => "no request method; pass the CGI variables of the web server",
             Self::BadTarget => "the address is no valid path; escape special characters as %XX",
@@ -73,6 +81,10 @@ impl Refusal {
             Self::CutByServer => "the web server cut the body (LimitRequestBody); nothing was done, send a smaller one",
             Self::Slow => "the body did not arrive in time; nothing was done, send it again",
             Self::Broken => "the body broke off or its chunks are malformed; nothing was done, send it again",
+            Self::Crowded => "too many large bodies arrive at once; nothing was done, try again in a few seconds",
+            Self::Share => {
+                "too many requests come from this address at once; nothing was done, try again in a few seconds"
+            }
             Self::Failed => "the server failed on this request; its log says where",
         }
     }
@@ -96,6 +108,9 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, AGAIN.into());
+        }
         response
     }
 }

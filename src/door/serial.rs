@@ -6,6 +6,7 @@
 //! bit by bit, a kept connection, an answer that has to be waited for, a client that does not take it) goes on as a task of
 //! the runtime, with all that has come so far and all its time limits, while the thread takes the next connection.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -47,9 +48,12 @@ const LONG: usize = 256 << 10;
 /// Answers on `listener` until the stop, then drains. Without a Unix socket, or a thread to be had, all connections are
 /// tasks.
 pub(super) async fn run<A: App>(listener: Listener, door: Arc<Door<A>>) -> io::Result<()> {
-    let (limits, stop) = (door.limits, door.stop.clone());
+    let (limits, stop) = (door.limits.clone(), door.stop.clone());
     let (shared, crew) = (Arc::clone(&door), Crew::new(&limits));
-    let handle = move |stream| Arc::clone(&door).connection(Wire::new(stream, &limits));
+    let handle = move |stream| {
+        let wire = Wire::new(stream, &door.limits);
+        Arc::clone(&door).connection(wire)
+    };
     let Some(socket) = listener.unix()? else { return accept::run(listener, limits, stop, handle).await };
     socket.set_nonblocking(true)?;
     // The thread sees the end of the one when the other is dropped.
@@ -133,6 +137,7 @@ impl<A: App> Serial<A> {
 
     fn serve(&self, client: OwnedFd, piece: &mut [u8]) {
         let mut sieve = Sieve::new(&self.door.limits);
+        let mut head = None;
         for _ in 0..PIECES {
             match rustix::io::read(&client, &mut *piece) {
                 // It has left.
@@ -145,14 +150,16 @@ impl<A: App> Serial<A> {
             }
             match sieve.next(Instant::now()) {
                 Ok(None) => {}
+                // Its body is mostly right behind.
+                Ok(Some(event @ Event::Head(_))) if head.is_none() => head = Some(event),
                 Ok(Some(Event::Request(begun))) if !begun.keep && sieve.is_idle() => {
                     return self.answer(client, begun);
                 }
-                Ok(event) => return self.go_on(client, sieve, event),
+                Ok(Some(event)) => return self.go_on(client, sieve, head.into_iter().chain([event]).collect()),
                 Err(malformed) => return tracing::debug!(?malformed, "a FastCGI connection is given up"),
             }
         }
-        self.go_on(client, sieve, None);
+        self.go_on(client, sieve, head.into_iter().collect());
     }
 
     /// Answers the one request of a connection.
@@ -210,7 +217,7 @@ impl<A: App> Serial<A> {
     }
 
     /// A connection as usual, of which this has come so far.
-    fn go_on(&self, client: OwnedFd, sieve: Sieve, ahead: Option<Event>) {
+    fn go_on(&self, client: OwnedFd, sieve: Sieve, ahead: VecDeque<Event>) {
         let wire = Wire::resumed(Stream::direct(client, &self.door.limits), sieve, ahead);
         self.start(Arc::clone(&self.door).connection(wire));
     }

@@ -1,4 +1,5 @@
-//! A connection, TCP or Unix, with a bound on how long a write may stand still. What is said on it is not known here.
+//! A connection, TCP or Unix, with bounds on how long a write may stand still and how long an answer may take. What is
+//! said on it is not known here.
 //!
 //! A Unix connection is made known to the runtime only once it has to be waited for: a web server on the same machine has
 //! mostly sent its request by then and takes the answer at once, so that two calls of the system are saved for each.
@@ -9,6 +10,8 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::coop::poll_proceed;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::limits::Limits;
 
@@ -48,13 +51,54 @@ impl Socket {
     }
 }
 
+/// Who takes so many bytes in each second may take an answer of any length.
+const LEAST_RATE: u64 = 16 << 10;
+
+/// How much of what a client goes on sending is read and dropped after the last answer,
+const DROPPED: usize = 64 << 20;
+
+/// and for how long.
+const DROP_TIME: Duration = Duration::from_secs(5);
+
+/// What is to be known of the talk on a connection, told by whoever leads it.
+#[derive(Debug)]
+pub(super) struct Signs {
+    /// A new answer begins.
+    begins: AtomicBool,
+    /// The client was answered before it had sent all.
+    unread: AtomicBool,
+}
+
+impl Signs {
+    /// A new answer begins: its time is its own.
+    pub(super) fn begin(&self) {
+        self.begins.store(true, Ordering::Relaxed);
+    }
+
+    /// The last answer is given before the client has sent all. Closing under its hands would reset the connection, and
+    /// with it the answer; so what it still sends is read and dropped, for a while.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+}
+
 /// An accepted connection.
 pub(super) struct Stream {
     socket: Socket,
     peer: Option<IpAddr>,
     patience: Duration,
-    /// Runs while a write stands still.
+    /// Runs while a write stands still, or at the end what is left unread is dropped.
     stalled: Option<Pin<Box<Sleep>>>,
+    answer_time: Duration,
+    /// Since when an answer is sent, and how much of it was taken.
+    begun: Option<(Instant, u64)>,
+    signs: Arc<Signs>,
+    /// How much more is read and dropped.
+    dropping: usize,
 }
 
 impl Stream {
@@ -64,12 +108,30 @@ impl Stream {
         let _ = socket.set_nodelay(true);
         // IPv4 clients of an IPv6 socket keep the address that people know.
         let peer = Some(peer.to_canonical());
-        Self { socket: Socket::Tcp(socket), peer, patience: limits.write_time, stalled: None }
+        Self { peer, ..Self::over(Socket::Tcp(socket), limits) }
     }
 
     /// A Unix connection that does not block.
     pub(super) fn direct(socket: OwnedFd, limits: &Limits) -> Self {
-        Self { socket: Socket::Direct(Some(socket)), peer: None, patience: limits.write_time, stalled: None }
+        Self::over(Socket::Direct(Some(socket)), limits)
+    }
+
+    fn over(socket: Socket, limits: &Limits) -> Self {
+        Self {
+            socket,
+            peer: None,
+            patience: limits.write_time,
+            stalled: None,
+            answer_time: limits.response_time,
+            begun: None,
+            signs: Arc::new(Signs { begins: AtomicBool::new(true), unread: AtomicBool::new(false) }),
+            dropping: DROPPED,
+        }
+    }
+
+    /// Where to tell what is said on it.
+    pub(super) fn signs(&self) -> &Arc<Signs> {
+        &self.signs
     }
 
     /// The address of the other side; a Unix socket has none.
@@ -77,15 +139,40 @@ impl Stream {
         self.peer
     }
 
-    /// What a write came to; an error once it has stood still too long.
-    fn bounded<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.stalled = None;
-            return outcome;
+    /// What a write came to; an error once it has stood still too long, or all of the answer has taken too long.
+    fn bounded(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if self.signs.begins.load(Ordering::Relaxed) {
+            self.signs.begins.store(false, Ordering::Relaxed);
+            self.begun = None;
         }
-        let patience = self.patience;
+        let (since, taken) = self.begun.get_or_insert_with(|| (Instant::now(), 0));
+        if let Poll::Ready(outcome) = outcome {
+            self.stalled = None;
+            *taken += outcome.as_ref().map_or(0, |count| u64::try_from(*count).unwrap_or(0));
+            return Poll::Ready(outcome);
+        }
+        let allowed = self.answer_time + Duration::from_secs(*taken / LEAST_RATE);
+        let patience = self.patience.min(allowed.saturating_sub(since.elapsed()));
         let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         sleep.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "nobody takes the answer")))
+    }
+
+    /// Reads and drops what comes until the end, or until it is much or takes long.
+    fn poll_drop_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut piece = [0; DIRECT_READ];
+        loop {
+            let mut read = ReadBuf::new(&mut piece);
+            match Pin::new(&mut *self).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() && self.dropping >= DIRECT_READ => {
+                    self.dropping -= read.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(DROP_TIME)));
+                    return sleep.as_mut().poll(cx);
+                }
+            }
+        }
     }
 }
 
@@ -109,7 +196,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(written) = self.socket.directly(|fd| rustix::net::send(fd, buf, SendFlags::NOSIGNAL)) {
-            return Poll::Ready(written);
+            return self.bounded(cx, Poll::Ready(written));
         }
         let outcome = match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
@@ -145,14 +232,18 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
+        let ended = match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Direct(socket) => {
                 let end = |fd: &OwnedFd| rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
                 Poll::Ready(socket.as_ref().map_or(Ok(()), |fd| end(fd).map_err(Into::into)))
             }
+        };
+        if !self.signs.is_unread() || !matches!(ended, Poll::Ready(Ok(()))) {
+            return ended;
         }
+        self.poll_drop_rest(cx).map(Ok)
     }
 }
 

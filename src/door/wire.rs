@@ -3,13 +3,14 @@
 //! What is written waits here until the next request is awaited, until it is much, or until `flush`. So a whole answer
 //! goes out in one piece, not in one for each record.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
@@ -26,7 +27,7 @@ pub(super) struct Wire {
     stream: Stream,
     sieve: Sieve,
     /// What was taken from the sieve already.
-    ahead: Option<Event>,
+    ahead: VecDeque<Event>,
     outgoing: Vec<u8>,
     /// How much of it is out.
     sent: usize,
@@ -37,11 +38,11 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: Stream, limits: &Limits) -> Self {
-        Self::resumed(stream, Sieve::new(limits), None)
+        Self::resumed(stream, Sieve::new(limits), VecDeque::new())
     }
 
     /// A connection of which something was read elsewhere: `ahead` came first, and the sieve holds what followed.
-    pub(super) fn resumed(stream: Stream, sieve: Sieve, ahead: Option<Event>) -> Self {
+    pub(super) fn resumed(stream: Stream, sieve: Sieve, ahead: VecDeque<Event>) -> Self {
         let partial = sieve.has_more().then(Instant::now);
         Self { stream, sieve, ahead, outgoing: Vec::new(), sent: 0, partial, ended: false }
     }
@@ -69,8 +70,8 @@ impl Wire {
 
     /// What has come next, of what was received.
     pub(super) fn next(&mut self) -> Result<Option<Event>, Malformed> {
-        if self.ahead.is_some() {
-            return Ok(self.ahead.take());
+        if let Some(event) = self.ahead.pop_front() {
+            return Ok(Some(event));
         }
         let now = Instant::now();
         let event = self.sieve.next(now)?;
@@ -92,6 +93,24 @@ impl Wire {
             _ => self.poll_receive(cx),
         })
         .await
+    }
+
+    /// Gives up a request that is answered before it was whole; the rest of it is dropped.
+    pub(super) fn forget(&mut self, id: u16) {
+        self.sieve.forget(id);
+        self.stream.signs().leave_unread();
+    }
+
+    /// A new answer begins: its time is its own.
+    pub(super) fn begin(&self) {
+        self.stream.signs().begin();
+    }
+
+    /// Sends what was gathered. Dropping the connection then says that nothing follows, unless something was left unread,
+    /// which is dropped first.
+    pub(super) async fn close(mut self) -> io::Result<()> {
+        self.flush().await?;
+        if self.stream.signs().is_unread() { self.stream.shutdown().await } else { Ok(()) }
     }
 
     /// Where answers are put.

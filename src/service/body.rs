@@ -1,11 +1,13 @@
-//! The body of a request: all of it, or a refusal.
+//! The body of a request: all of it, or a refusal. Asking for it is what makes a door read it, so who asks has judged the
+//! head of the request before.
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::Asked;
 use super::reply::Refusal;
 
 /// What a body of values in a notation may be larger than these values, which it may take three times as many bytes for.
@@ -26,7 +28,8 @@ pub(crate) fn essence(headers: &HeaderMap) -> String {
 }
 
 /// The whole body, which has the length its header says.
-pub(crate) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+pub(crate) async fn collect(asked: Asked<'_>, body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let headers = &asked.parts.headers;
     if headers.contains_key(CONTENT_RANGE) {
         // RFC 9110 section 14.5: a part must not be taken for the whole.
         return Err(Refusal::invalid("Content-Range: a value is stored as a whole; nothing was stored"));
@@ -39,25 +42,40 @@ pub(crate) async fn collect(headers: &HeaderMap, body: Body, most: usize) -> Res
     if told.is_some_and(|length| length > most) {
         return Err(too_large());
     }
+    // The client's time is no time spent on the request.
+    let receiving = asked.tally.receive();
     let body = match Limited::new(body, most).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(error) => {
-            tracing::debug!("a body broke off: {error}");
-            return Err(Refusal::invalid("the body broke off; nothing was stored"));
-        }
+        Err(error) => return Err(broken(error)),
     };
     if told.is_some_and(|length| length != body.len()) {
         return Err(Refusal::invalid("the body is not as long as its Content-Length; nothing was stored"));
     }
+    drop(receiving);
+    asked.tally.came(body.len());
     Ok(body)
 }
 
+/// Waits for the end of a body that means nothing here: nothing is done for half a request.
+pub(crate) async fn pass_over(asked: Asked<'_>, mut body: Body) -> Result<(), Refusal> {
+    let _receiving = asked.tally.receive();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(broken)?;
+    }
+    Ok(())
+}
+
+fn broken(error: impl std::fmt::Display) -> Refusal {
+    tracing::debug!("a body broke off: {error}");
+    Refusal::invalid("the body broke off; nothing was stored")
+}
+
 /// The body as JSON rows or the like, which it must be said to be.
-pub(crate) async fn json(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
-    let essence = essence(headers);
+pub(crate) async fn json(asked: Asked<'_>, body: Body) -> Result<Bytes, Refusal> {
+    let essence = essence(&asked.parts.headers);
     if essence != "application/json" && !essence.ends_with("+json") {
         return Err(Refusal::unsupported("send JSON, and Content-Type: application/json"));
     }
-    collect(headers, body, notation(most)).await
+    collect(asked, body, notation(asked.service.settings.max_value)).await
 }

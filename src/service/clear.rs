@@ -1,24 +1,26 @@
 //! `DELETE /kv/{bucket}?prefix=`: all keys that begin so, at once.
 
+use axum::body::Body;
 use axum::response::Response;
 use std::collections::BTreeMap;
 
 use super::demand::Demand;
 use super::reply::{self, Refusal};
-use super::{Asked, guard};
+use super::{Asked, body, guard};
 use crate::model::{Batch, Bucket, Key, Outcome, Query, Shape, Write};
 
 /// Keys of a page.
 const PAGE: usize = 10_000;
 
 /// Answers `DELETE /kv/{bucket}?prefix=`.
-pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket) -> Result<Response, Refusal> {
+pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Result<Response, Refusal> {
     guard::writer(asked, bucket).await?;
     let Some(prefix) = asked.question.text("prefix")? else {
         let text = "say what to delete: ?prefix=TEXT for the keys that begin so, ?prefix= for all of them";
         return Err(Refusal::invalid(text));
     };
     Demand::none(asked)?;
+    body::pass_over(asked, body).await?;
     let store = &asked.service.store;
     let mut writes = vec![];
     let mut query = Query { prefix, limit: PAGE, shape: Shape::Keys, ..Query::default() };

@@ -38,6 +38,11 @@ impl Secrets {
         this
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One more.
     pub(crate) fn add(&mut self, secret: Vec<u8>) {
         if !secret.is_empty() {

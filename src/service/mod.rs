@@ -11,6 +11,7 @@ mod accept;
 mod access;
 mod address;
 mod body;
+mod budget;
 mod clear;
 mod commit;
 mod condition;
@@ -36,6 +37,7 @@ mod read;
 mod repeat;
 mod reply;
 mod route;
+mod shares;
 mod status;
 mod throttle;
 mod txn;
@@ -59,10 +61,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
 pub use address::addresses;
+pub use budget::{Budget, LITTLE, Share};
 pub use cors::{Cors, Origin};
 pub use metrics::{Exposure, Metrics};
 pub use policy::{Policies, Policy, Reads, Timestamps};
 pub use repeat::Repeat;
+pub use shares::{Shares, Taken};
 pub use waiters::{Gate, Waiters};
 
 use crate::model::{Bucket, Clock, Time};
@@ -200,11 +204,13 @@ async fn dispatch(
         Route::Metrics if is_read => metrics::answer(asked).await,
         Route::OpenApi if is_read => Ok(openapi::answer()),
         Route::Bucket(bucket) if is_read => list::answer(asked, bucket).await,
-        Route::Bucket(bucket) if method == Method::DELETE => clear::answer(asked, bucket).await,
+        Route::Bucket(bucket) if method == Method::DELETE => clear::answer(asked, bucket, body).await,
         Route::Entry(bucket, key) if is_read => entry::get::answer(asked, (bucket, key)).await,
         Route::Entry(bucket, key) if method == Method::PUT => entry::put::answer(asked, (bucket, key), body).await,
         Route::Entry(bucket, key) if method == Method::POST => entry::post::answer(asked, (bucket, key), body).await,
-        Route::Entry(bucket, key) if method == Method::DELETE => entry::delete::answer(asked, (bucket, key)).await,
+        Route::Entry(bucket, key) if method == Method::DELETE => {
+            entry::delete::answer(asked, (bucket, key), body).await
+        }
         Route::Multi(bucket) if multi::knows(method) => multi::answer(asked, bucket, body).await,
         Route::Txn(bucket) if method == Method::POST => txn::answer(asked, bucket, body).await,
         route => Err(Refusal::method(route.allow())),

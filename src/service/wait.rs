@@ -69,7 +69,7 @@ pub(crate) async fn hold(
     let settings = &service.settings;
     let mut view = looking.look(service).await?;
     let Some(span) = span.filter(|_| !is_news(&view)) else { return Ok((view, Hold::Done)) };
-    let Some(_place) = settings.waiting.waiters.enter(bucket) else {
+    let Some(_place) = settings.waiting.waiters.enter(bucket, asked.caller.address) else {
         metrics::add(&settings.metrics.counters().declined);
         return Ok((view, Hold::Declined { retry_after: AGAIN }));
     };

@@ -1,9 +1,11 @@
 //! How many reads may be held at once, in this process and over all processes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::shares::{Shares, Taken};
 use crate::model::Bucket;
 
 /// A gate that several processes share: behind it there is room for one waiter of each bucket.
@@ -19,6 +21,7 @@ pub trait Gate: Send + Sync + 'static {
 pub struct Waiters {
     places: Arc<Semaphore>,
     most: usize,
+    shares: Shares,
     gate: Option<Arc<dyn Gate>>,
 }
 
@@ -27,7 +30,13 @@ impl Waiters {
     #[must_use]
     pub fn new(most: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(most)), most, gate: None }
+        Self { places: Arc::new(Semaphore::new(most)), most, shares: Shares::default(), gate: None }
+    }
+
+    /// The same places, of which an address may have its share.
+    #[must_use]
+    pub fn sharing(self, shares: Shares) -> Self {
+        Self { shares, ..self }
     }
 
     /// So many places in this process, and a gate before them.
@@ -46,20 +55,22 @@ impl Waiters {
         self.most.saturating_sub(self.places.available_permits())
     }
 
-    /// A place for a waiter of this bucket, if there is one left.
-    pub(crate) fn enter(&self, bucket: &Bucket) -> Option<Place> {
+    /// A place for a waiter of this bucket, if there is one left, for this address.
+    pub(crate) fn enter(&self, bucket: &Bucket, address: Option<IpAddr>) -> Option<Place> {
+        let share = self.shares.enter(address)?;
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let behind = match &self.gate {
             Some(gate) => Some(gate.enter(bucket)?),
             None => None,
         };
-        Some(Place { _place: place, _behind: behind.map(Held::new) })
+        Some(Place { _permit: place, _share: share, _behind: behind.map(Held::new) })
     }
 }
 
 /// A taken place; dropping it frees it.
 pub(crate) struct Place {
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
+    _share: Taken,
     _behind: Option<Held>,
 }
 
@@ -100,26 +111,26 @@ mod tests {
     fn places_are_counted_and_given_back() {
         let waiters = Waiters::new(2);
         let bucket = Bucket::default();
-        let first = waiters.enter(&bucket);
-        let second = waiters.clone().enter(&bucket);
+        let first = waiters.enter(&bucket, None);
+        let second = waiters.clone().enter(&bucket, None);
         assert!(first.is_some() && second.is_some());
         assert_eq!((waiters.taken(), waiters.most()), (2, 2));
-        assert!(waiters.enter(&bucket).is_none());
+        assert!(waiters.enter(&bucket, None).is_none());
         drop(first);
-        assert!(waiters.enter(&bucket).is_some());
-        assert!(Waiters::new(0).enter(&bucket).is_none());
-        assert!(Waiters::new(usize::MAX).enter(&bucket).is_some());
+        assert!(waiters.enter(&bucket, None).is_some());
+        assert!(Waiters::new(0).enter(&bucket, None).is_none());
+        assert!(Waiters::new(usize::MAX).enter(&bucket, None).is_some());
     }
 
     #[test]
     fn a_closed_gate_takes_no_place() {
         let waiters = Waiters::shared(2, Arc::new(NarrowGate::default()));
         let bucket = Bucket::default();
-        let first = waiters.enter(&bucket);
+        let first = waiters.enter(&bucket, None);
         assert!(first.is_some());
-        assert!(waiters.enter(&bucket).is_none());
+        assert!(waiters.enter(&bucket, None).is_none());
         assert_eq!(waiters.places.available_permits(), 1);
         drop(first);
-        assert!(waiters.enter(&bucket).is_some());
+        assert!(waiters.enter(&bucket, None).is_some());
     }
 }

@@ -21,10 +21,17 @@ pub(crate) async fn answer(asked: Asked<'_>, body: Body) -> Result<Response, Ref
     check_type(headers)?;
     let bucket = Bucket::default();
     let most = asked.most(&bucket);
-    let body = body::collect(headers, body, body::notation(most)).await?;
-    let secrets = secrets(headers, &body)?;
+    // Who shows a secret in a header is judged before the form is read, and who has none in it is not judged twice.
+    let shown = Secrets::in_headers(headers);
+    if !shown.is_empty() || asked.service.settings.access.is_empty() {
+        guard::admit(asked, &shown, (Right::Write, &bucket)).await?;
+    }
+    let body = body::collect(asked, body, body::notation(most)).await?;
+    let secrets = secrets(shown, &body)?;
     // Nothing of the form is judged for who may not write, so nothing can be learnt by trying.
-    guard::admit(asked, &secrets, (Right::Write, &bucket)).await?;
+    if let Some(secrets) = secrets {
+        guard::admit(asked, &secrets, (Right::Write, &bucket)).await?;
+    }
 
     let demand = Demand::new(asked, &bucket)?;
     let expires = expiry::asked(asked.question, asked.now())?;
@@ -41,9 +48,10 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Those in the headers, and the one in the form.
-fn secrets(headers: &HeaderMap, body: &[u8]) -> Result<Secrets, Refusal> {
-    let mut secrets = Secrets::in_headers(headers);
+/// The secrets that are still to be judged: those in the headers have been, alone. None if there are no others.
+fn secrets(shown: Secrets, body: &[u8]) -> Result<Option<Secrets>, Refusal> {
+    let is_judged = !shown.is_empty();
+    let mut secrets = Secrets::default();
     let mut given = form::pairs(body).filter(|(name, _)| form::is_auth(*name));
     if let Some((_, secret)) = given.next() {
         secrets.add(secret.bytes());
@@ -51,7 +59,7 @@ fn secrets(headers: &HeaderMap, body: &[u8]) -> Result<Secrets, Refusal> {
     if given.next().is_some() {
         return Err(Refusal::invalid("auth stands twice in the form; nothing was stored"));
     }
-    Ok(secrets)
+    Ok((!is_judged || !secrets.is_empty()).then_some(secrets))
 }
 
 fn writes(body: &[u8], expires: Option<Time>, most: usize) -> Result<Vec<Write>, Refusal> {
@@ -113,10 +121,10 @@ mod tests {
     #[test]
     fn one_auth_wherever_it_stands() {
         for good in ["auth=x&a=1", "a=1&auth=x", "a=1&%61uth=x", "a=1"] {
-            assert!(secrets(&HeaderMap::new(), good.as_bytes()).is_ok(), "{good}");
+            assert!(secrets(Secrets::default(), good.as_bytes()).is_ok(), "{good}");
         }
         for bad in ["auth=x&auth=x", "auth=x&a=1&%61uth=", "auth&auth"] {
-            assert!(secrets(&HeaderMap::new(), bad.as_bytes()).is_err(), "{bad}");
+            assert!(secrets(Secrets::default(), bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -52,9 +52,15 @@ async fn panics() -> &'static str {
 /// half-way), `/thread` (the name of the thread that was called), and the echo everywhere else.
 pub(crate) fn app(seen: &Seen) -> Router {
     let (calls, given_up) = (seen.calls.clone(), seen.given_up.clone());
+    // Whoever is called without the whole of a body never hears of its end.
     let count = move |request: Request, next: axum::middleware::Next| {
-        calls.fetch_add(1, Ordering::SeqCst);
-        next.run(request)
+        let calls = calls.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            calls.fetch_add(1, Ordering::SeqCst);
+            next.run(Request::from_parts(parts, body.into())).await
+        }
     };
     let never = move || {
         let guard = Guard(given_up.clone());
@@ -89,6 +95,7 @@ pub(crate) fn limits() -> Limits {
         write_time: Duration::from_secs(2),
         idle_time: Duration::from_secs(5),
         drain_time: Duration::from_secs(2),
+        ..Limits::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::super::demand::Demand;
 use super::super::form::Question;
@@ -55,12 +56,13 @@ async fn operate(asked: Asked<'_>, name: Name<'_>, operation: Operation, body: B
     let return_old = old::asked(asked, bucket).await?;
     let expires = expiry::asked(asked.question, asked.now())?;
     let touch = Write::Touch { key: key.clone(), expires };
+    let value = match operation {
+        Operation::Append(_) => body::collect(asked, body, asked.most(bucket)).await?,
+        _ => body::pass_over(asked, body).await.map(|()| Bytes::new())?,
+    };
     let first = match operation {
         Operation::Increment { by } => Write::Increment { key: key.clone(), by },
-        Operation::Append(edge) => {
-            let value = body::collect(&asked.parts.headers, body, asked.most(bucket)).await?;
-            Write::Append { key: key.clone(), value, edge }
-        }
+        Operation::Append(edge) => Write::Append { key: key.clone(), value, edge },
         Operation::Touch if expires.is_none() => {
             return Err(Refusal::invalid("touch needs ttl=SECONDS or expires=UNIX; persist makes a key stay"));
         }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
@@ -20,7 +21,8 @@ pub(crate) async fn answer(asked: Asked<'_>, (bucket, key): Name<'_>, body: Body
     let return_old = old::asked(asked, bucket).await?;
     let expires = expiry::asked(asked.question, asked.now())?;
     let headers = &asked.parts.headers;
-    let value = body::collect(headers, body, asked.most(bucket)).await?;
+    // A copy of its own: the memory of a body is given back with the request.
+    let value = Bytes::copy_from_slice(&body::collect(asked, body, asked.most(bucket)).await?);
     let content_type = content_type(headers, &value)?;
     let put = Write::Put { key: key.clone(), value, content_type, expires, modified: None };
     let changes = commit::commit(asked, bucket, vec![put], demand).await?;

@@ -9,29 +9,43 @@ use axum::extract::Request;
 /// What is kept of a request until it is counted.
 pub(crate) struct Tally {
     begun: Instant,
-    received: u64,
+    received: AtomicU64,
     held: AtomicU64,
+    /// How long its body was waited for.
+    receiving: AtomicU64,
 }
 
 impl Tally {
     /// A request that has come.
     pub(crate) fn begin(request: &Request) -> Self {
-        Self { received: request.body().size_hint().exact().unwrap_or(0), ..Self::bodiless() }
+        let received = request.body().size_hint().exact().unwrap_or(0);
+        Self { received: AtomicU64::new(received), ..Self::bodiless() }
     }
 
     /// A request without a body that has come.
     pub(crate) fn bodiless() -> Self {
-        Self { begun: Instant::now(), received: 0, held: AtomicU64::new(0) }
+        let zero = || AtomicU64::new(0);
+        Self { begun: Instant::now(), received: zero(), held: zero(), receiving: zero() }
     }
 
     /// The request is held from now on, until what this returns is dropped.
     pub(crate) fn hold(&self) -> Held<'_> {
-        Held { tally: self, begun: Instant::now() }
+        Held { nanos: &self.held, begun: Instant::now() }
+    }
+
+    /// Its body is waited for from now on, until what this returns is dropped.
+    pub(crate) fn receive(&self) -> Held<'_> {
+        Held { nanos: &self.receiving, begun: Instant::now() }
+    }
+
+    /// Its body has come, and has so many bytes.
+    pub(crate) fn came(&self, bytes: usize) {
+        self.received.store(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Bytes of its body.
     pub(super) fn received(&self) -> u64 {
-        self.received
+        self.received.load(Ordering::Relaxed)
     }
 
     /// How long it was held, if it was.
@@ -40,22 +54,23 @@ impl Tally {
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
-    /// How long we have worked on it: without the time it was held.
+    /// How long we have worked on it: without the time it was held, or its body waited for.
     pub(super) fn spent(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(self.held().unwrap_or_default())
+        let received = Duration::from_nanos(self.receiving.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(self.held().unwrap_or_default()).saturating_sub(received)
     }
 }
 
 /// While this is kept the request waits for something to happen.
 pub(crate) struct Held<'a> {
-    tally: &'a Tally,
+    nanos: &'a AtomicU64,
     begun: Instant,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.tally.held.fetch_add(nanos.max(1), Ordering::Relaxed);
+        self.nanos.fetch_add(nanos.max(1), Ordering::Relaxed);
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
             Demand::none(asked)?;
         }
     }
-    let body = body::json(&asked.parts.headers, body, asked.service.settings.max_value).await?;
+    let body = body::json(asked, body).await?;
     match verb {
         Verb::Get => get::answer(asked, bucket, rows::keys(&body)?).await,
         Verb::Set => set::answer(asked, bucket, rows::values(&body, asked.most(bucket), asked.now())?).await,

@@ -16,7 +16,7 @@ use crate::model::{Bucket, Change, Key, Outcome, Write};
 pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Result<Response, Refusal> {
     guard::writer(asked, bucket).await?;
     Demand::none(asked)?;
-    let body = body::json(&asked.parts.headers, body, asked.service.settings.max_value).await?;
+    let body = body::json(asked, body).await?;
     let batch = steps::read(&body, asked.most(bucket), asked.now())?;
     // A check tells what stands there as well as a read does.
     if !batch.expectations.is_empty() || batch.writes.iter().any(|write| matches!(write, Write::Look { .. })) {
