@@ -71,8 +71,10 @@ pub enum Condition {
     ValueIs(Bytes),
     /// There is no entry, or its time of modification, in whole seconds, is not later than this.
     ///
-    /// Writes of such a batch to this key end up at least one whole second later than the entry they replace,
-    /// so the same date does not pass twice.
+    /// The time of modification of what such a batch puts, adds to or increments under this key is at least one whole
+    /// second later than this date and than the entry before it, so the same date does not pass twice. Where the clock has
+    /// not reached that second, [`Entry::modified`] holds it. A date in the future passes again and again, and moves the
+    /// key no further than the second after the clock's. Revisions and other keys stay at the clock.
     NotModifiedSince(Time),
 }
 
@@ -99,7 +101,7 @@ pub enum Write {
         content_type: ContentType,
         /// When it ends, if it does.
         expires: Option<Time>,
-        /// The client's time of modification, if it gave one.
+        /// The client's time of modification; none: that of the commit.
         modified: Option<Time>,
     },
     /// Removes the entry. A missing one is no error.

@@ -17,7 +17,8 @@ pub struct Entry {
     pub revision: Revision,
     /// When the key came to be; a replacement keeps it.
     pub created: Time,
-    /// The time of modification that a client gave, if it gave one.
+    /// The time of modification, where it is not that of the revision: a client gave it, or a date precondition moved it
+    /// into the next second ([`Condition::NotModifiedSince`](super::Condition::NotModifiedSince)).
     pub modified: Option<Time>,
     /// From this moment on the entry is no longer there.
     pub expires: Option<Time>,
@@ -30,10 +31,17 @@ impl Entry {
         self.revision.time()
     }
 
-    /// The time of modification as HTTP tells it: the client's, else the commit's, in whole seconds.
+    /// The time of modification in whole seconds, as HTTP gives it: `modified`, else the time of the commit.
     #[must_use]
     pub fn last_modified(&self) -> Time {
         self.modified.unwrap_or_else(|| self.updated()).floor_to_second()
+    }
+
+    /// The time of modification, if it is in one of the two seconds after `commit`: as far ahead as date preconditions move
+    /// it. A write at `commit` that gives no time keeps it, so that no date passes twice.
+    #[must_use]
+    pub fn ahead_of(&self, commit: Time) -> Option<Time> {
+        self.modified.filter(|modified| (1..=2).contains(&modified.secs().saturating_sub(commit.secs())))
     }
 
     /// Whether the entry is still there at `now`.

@@ -171,13 +171,14 @@ fn outcomes(batches: &[Batch], before: Vec<Option<Entry>>, base: Revision) -> Re
 
 fn after(write: &Write, before: Option<&Entry>, revision: Revision) -> Result<Option<Entry>> {
     let created = before.map_or(revision.time(), |entry| entry.created);
+    let ahead = before.and_then(|entry| entry.ahead_of(revision.time()));
     Ok(match write {
         Write::Put { value, content_type, expires, modified, .. } => Some(Entry {
             value: value.clone(),
             content_type: content_type.clone(),
             revision,
             created,
-            modified: *modified,
+            modified: modified.or(ahead),
             expires: *expires,
         }),
         Write::Touch { expires, .. } => before.map(|entry| Entry { expires: *expires, ..entry.clone() }),
@@ -186,7 +187,7 @@ fn after(write: &Write, before: Option<&Entry>, revision: Revision) -> Result<Op
             content_type: before.map(|entry| entry.content_type.clone()).unwrap_or_default(),
             revision,
             created,
-            modified: None,
+            modified: ahead,
             expires: before.and_then(|entry| entry.expires),
         }),
         Write::Delete { .. } | Write::Look { .. } | Write::Append { .. } | Write::Restore { .. } => None,

@@ -14,12 +14,16 @@ const COLUMNS: &str = "value, type, revision, created_at, modified_at, expires_a
 /// The columns that are stored.
 const STORED: &str = "(bucket, key, value, type, revision, created_at, modified_at, expires_at)";
 
-/// What replaces an entry, but for when its key came to be.
+/// What replaces an entry, but for when its key came to be and was modified.
 const REPLACED: &str = "ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value, type = excluded.type, \
-     revision = excluded.revision, modified_at = excluded.modified_at, expires_at = excluded.expires_at";
+     revision = excluded.revision, expires_at = excluded.expires_at";
 
-/// Which the successor of an entry keeps, unless that has expired at `$2`.
-const SUCCEEDED: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded.created_at ELSE t.created_at END";
+/// What the successor of an entry `t` keeps, unless that has expired at `$2`: when its key came to be, and a time of
+/// modification that is ahead, as `Entry::ahead_of` has it.
+const SUCCEEDED: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded.created_at ELSE t.created_at END, \
+     modified_at = CASE WHEN excluded.modified_at IS NULL AND (t.expires_at <= $2) IS NOT TRUE \
+     AND t.modified_at / 1000000000 - excluded.revision / 1000000000 BETWEEN 1 AND 2 \
+     THEN t.modified_at ELSE excluded.modified_at END";
 
 /// What is not expired at `$2`.
 const LIVE: &str = "(expires_at IS NULL OR expires_at > $2)";
@@ -136,7 +140,7 @@ impl Statements {
         let stored = format!(
             "INSERT INTO {table} {STORED} SELECT $1, g.* FROM (SELECT * FROM unnest($3::text[], $4::bytea[], \
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
-             {REPLACED}, created_at = excluded.created_at"
+             {REPLACED}, created_at = excluded.created_at, modified_at = excluded.modified_at"
         );
         let raised = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
         Self {

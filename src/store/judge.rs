@@ -70,6 +70,7 @@ pub fn judge(
     let mut last = last;
     // What is looked at and added to is kept whole until the end of the batch, however small the batch itself is.
     let mut room = limits.value.max(Limits::BATCH);
+    let guards = guards(batch);
     let mut written: HashMap<&Key, Option<Entry>> = HashMap::new();
     let mut changes = Vec::with_capacity(batch.writes.len());
     for write in &batch.writes {
@@ -77,9 +78,13 @@ pub fn judge(
         let before = written.get(key).cloned().unwrap_or_else(|| live(key));
         let revision = match write {
             Write::Restore { entry, .. } => entry.revision.max(last.following()),
-            _ => earliest(batch, key, (now, before.as_ref())).max(last.next(now)),
+            _ => last.next(now),
         };
-        let after = after(write, before.as_ref(), revision, limits)?.filter(|e| e.is_live(now));
+        let found = || before.clone().or_else(|| live(key));
+        let guarded = guards.get(key).map(|date| past(*date, found().as_ref(), revision.time()));
+        let kept = before.as_ref().and_then(|entry| entry.ahead_of(revision.time()));
+        let stamp = Stamp { revision, modified: kept.max(guarded.flatten()) };
+        let after = after(write, before.as_ref(), stamp, limits)?.filter(|e| e.is_live(now));
         if let (Write::Look { .. } | Write::Append { .. }, Some(entry)) = (write, &after) {
             room = room.checked_sub(entry.value.len()).ok_or_else(|| {
                 let text = "the values that this batch gets and adds to have too many bytes together; take fewer";
@@ -107,20 +112,45 @@ fn holds(condition: &Condition, found: Option<&Entry>) -> bool {
     }
 }
 
-/// The least revision a write of this key may take: a whole second later than what it replaces, if a date guards it.
-fn earliest(batch: &Batch, key: &Key, (now, before): (Time, Option<&Entry>)) -> Revision {
-    let by_date = |e: &Expectation| e.key == *key && matches!(e.condition, Condition::NotModifiedSince(_));
-    match before {
-        Some(entry) if batch.expectations.iter().any(by_date) => {
-            // A client's date from the future is told to nobody before its time, and must not carry the bucket there.
-            let shown = entry.updated().max(entry.last_modified().min(now));
-            Time::from_secs(shown.secs().saturating_add(1)).into()
+/// The earliest date that guards each key.
+fn guards(batch: &Batch) -> HashMap<&Key, Time> {
+    let mut guards: HashMap<&Key, Time> = HashMap::new();
+    for Expectation { key, condition } in &batch.expectations {
+        if let Condition::NotModifiedSince(date) = condition {
+            guards.entry(key).and_modify(|earliest| *earliest = (*earliest).min(*date)).or_insert(*date);
         }
-        _ => Revision::ZERO,
     }
+    guards
 }
 
-fn after(write: &Write, before: Option<&Entry>, revision: Revision, limits: Limits) -> Result<Option<Entry>> {
+/// The time of modification of what is committed at `commit` after `date` has let it through, if it is not that of the
+/// commit. See [`Condition::NotModifiedSince`].
+fn past(date: Time, found: Option<&Entry>, commit: Time) -> Option<Time> {
+    let (date, now) = (date.floor_to_second(), commit.floor_to_second());
+    let after = |time: Time| Time::from_secs(time.secs().saturating_add(1));
+    let shown = found.map(Entry::last_modified);
+    let least = if date <= now {
+        after(date)
+    } else if shown == Some(date) && date == after(now) {
+        // Given out all the same: by a machine whose clock is ahead, or as `modified` in a list.
+        after(date)
+    } else {
+        // A date in the future passes again and again: that moves the key a second ahead, once.
+        shown.map_or(now, |shown| after(shown.min(now)))
+    };
+    (least > now).then_some(least)
+}
+
+/// The times of a new entry.
+#[derive(Clone, Copy)]
+struct Stamp {
+    revision: Revision,
+    /// Its time of modification, if it is neither that of the revision nor a client's.
+    modified: Option<Time>,
+}
+
+fn after(write: &Write, before: Option<&Entry>, stamp: Stamp, limits: Limits) -> Result<Option<Entry>> {
+    let revision = stamp.revision;
     let created = before.map_or(revision.time(), |e| e.created);
     let fits = |value: Bytes| {
         if value.len() > limits.value {
@@ -135,7 +165,7 @@ fn after(write: &Write, before: Option<&Entry>, revision: Revision, limits: Limi
         content_type: before.map(|e| e.content_type.clone()).unwrap_or_default(),
         revision,
         created,
-        modified: None,
+        modified: stamp.modified,
         expires: before.and_then(|e| e.expires),
     };
     Ok(match write {
@@ -144,7 +174,7 @@ fn after(write: &Write, before: Option<&Entry>, revision: Revision, limits: Limi
             content_type: content_type.clone(),
             revision,
             created,
-            modified: *modified,
+            modified: modified.or(stamp.modified),
             expires: *expires,
         }),
         Write::Delete { .. } => None,
@@ -246,14 +276,53 @@ mod tests {
         assert!(go(&Batch::of(writes), None).iter().all(|c| c.2.is_none()));
     }
 
-    #[test]
-    fn a_write_guarded_by_a_date_lands_in_a_later_second() {
+    /// The time of modification, in seconds, of what is put at 100.5 s under a date.
+    fn put_under(date: i64, found: Option<Entry>) -> i64 {
         let second = 1_000_000_000;
-        let old = entry("x", 7 * second + 5);
-        let condition = Condition::NotModifiedSince(Time::from_secs(7));
-        let expectations = vec![Expectation { key: key("a"), condition }];
-        let batch = Batch::of(vec![Write::put(key("a"), "y")]).expecting(expectations);
-        assert_eq!(go(&batch, Some(old))[0].2.unwrap().number(), 8 * second);
+        let condition = Condition::NotModifiedSince(Time::from_secs(date));
+        let batch = Batch::of(vec![Write::put(key("a"), "y")]);
+        let batch = batch.expecting(vec![Expectation { key: key("a"), condition }]);
+        let at = (Time::from_nanos(100 * second + second / 2), Revision::new(50));
+        match judge(&batch, Limits::default(), at, |_| found.clone()).unwrap() {
+            Judged::Go { changes } => {
+                assert_eq!(changes[0].2, Some(Revision::from(at.0)), "the revision stays at the clock");
+                changes[0].1.after.as_ref().unwrap().last_modified().secs()
+            }
+            Judged::Refused { .. } => panic!("refused"),
+        }
+    }
+
+    #[test]
+    fn a_date_that_has_passed_is_past_afterwards_and_the_future_moves_a_key_by_a_second_at_most() {
+        let second = 1_000_000_000;
+        let found = |modified: i64| {
+            let modified = (modified > 100).then(|| Time::from_secs(modified));
+            Some(Entry { modified, ..entry("x", if modified.is_some() { 100 } else { 99 } * second + 5) })
+        };
+        let at = |secs: u64| Some(entry("x", secs * second + 5));
+        for (date, found, expected) in [
+            (7, at(7), 100),
+            (99, at(7), 100),
+            // The second of the commit: what is read now has this date, whatever was found.
+            (100, at(100), 101),
+            (100, at(7), 101),
+            (100, None, 101),
+            // The future.
+            (2000, at(7), 100),
+            (2000, at(100), 101),
+            (2000, found(101), 101),
+            (2000, found(102), 102),
+            (2000, None, 100),
+            // The very date of the entry is known to somebody.
+            (101, found(101), 102),
+            (102, found(101), 101),
+            // A client's date, which is told to nobody before its time.
+            (2000, found(1999), 101),
+            (2000, found(2000), 101),
+        ] {
+            let text = format!("{date} {found:?}");
+            assert_eq!(put_under(date, found), expected, "{text}");
+        }
     }
 
     #[test]

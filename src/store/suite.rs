@@ -13,6 +13,7 @@
 mod batches;
 mod bench;
 mod clock;
+mod dates;
 mod expectations;
 mod limits;
 mod nasty;
@@ -80,6 +81,7 @@ pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {
         writes::CASES,
         restores::CASES,
         batches::CASES,
+        dates::CASES,
         limits::CASES,
         scans::CASES,
         text::CASES,

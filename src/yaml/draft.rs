@@ -90,12 +90,14 @@ impl BucketStore {
                 continue;
             }
             batch.expectations.push(unchanged(&key, old));
+            // Not a client's but ours, of the write before.
+            let ours = old.and_then(|old| old.ahead_of(old.updated()));
             batch.writes.push(Write::Put {
                 key,
                 value: given.value,
                 content_type: given.content_type,
                 expires: given.expires,
-                modified: given.modified,
+                modified: given.modified.filter(|modified| ours != Some(*modified)),
             });
             done.written += 1;
         }

@@ -80,6 +80,9 @@ impl Image {
             } else {
                 last = Revision::new(last.number().saturating_add(1));
                 let fresh = entry.created.nanos() == 0;
+                // Not a client's but ours, of the write before: the edit is later.
+                let ours = old.entries.get(&key).and_then(|was| was.ahead_of(was.updated()));
+                entry.modified = entry.modified.filter(|modified| ours != Some(*modified));
                 entry.revision = last;
                 if fresh {
                     entry.created = old.entries.get(&key).map_or(last.time(), |was| was.created);

@@ -64,7 +64,11 @@ fn plan(rows: &[Valued], found: &[Option<Entry>], (timestamps, now): (Timestamps
         }
         let (modified, at_least) = match timestamps {
             Timestamps::Client => (row.modified.or(last), row.modified.or(last).unwrap_or(now)),
-            Timestamps::Server => (None, last.map_or(now, |last| now.max(last.plus(SECOND)))),
+            Timestamps::Server => {
+                // As the store has it, so that no later row passes with the date of this one.
+                let past = last.max(row.modified.map(|date| date.min(now)));
+                (None, past.map_or(now, |past| now.max(past.plus(SECOND))))
+            }
         };
         if let (Timestamps::Server, Some(date)) = (timestamps, row.modified) {
             expectations.push(Expectation { key: row.key.clone(), condition: Condition::NotModifiedSince(date) });

@@ -1,13 +1,14 @@
-//! Batches as a whole: the order of their revisions, all or nothing, the guard by date, buckets apart from each other.
+//! Batches as a whole: the order of their revisions, all or nothing, buckets apart from each other.
 
 use std::time::Duration;
 
 use super::bench::{Bench, expect, key};
-use crate::model::{Batch, Bucket, Condition, ContentType, Edge, Entry, Kind, Outcome, Revision, Time, Write};
+use crate::model::{Batch, Bucket, Condition, ContentType, Edge, Kind, Outcome, Revision, Time, Write};
 
 super::cases![
     a_revision_is_the_time_of_the_commit,
     each_write_has_a_revision_of_its_own,
+    each_write_shows_what_it_replaced,
     revisions_grow_while_the_clock_stands,
     revisions_grow_when_the_clock_steps_back,
     revisions_grow_before_1970,
@@ -18,10 +19,6 @@ super::cases![
     an_untold_batch_does_the_same,
     nothing_is_done_of_a_batch_that_fails_last,
     a_thousand_writes_are_one_batch,
-    a_date_guards_for_a_whole_second,
-    the_same_date_never_passes_twice,
-    a_date_guards_every_kind_of_write,
-    an_unguarded_write_keeps_the_time,
     buckets_are_apart,
     buckets_are_listed_by_name,
     reading_a_missing_bucket_leaves_nothing,
@@ -50,6 +47,23 @@ async fn each_write_has_a_revision_of_its_own(bench: Bench) {
     assert_eq!(bench.revision().await, revision);
     assert_eq!(bench.entry("a").await.unwrap().revision, order[3], "of one key twice the last one stands");
     assert_eq!(bench.entry("c").await.unwrap().revision, order[0]);
+}
+
+async fn each_write_shows_what_it_replaced(bench: Bench) {
+    let stood = bench.put("other", "x").await;
+    let mut before = [None, None];
+    for value in ["1", "2", "3"] {
+        let (_, changes) = bench.commit(vec![Write::put(key("a"), value), Write::put(key("b"), value)]).await;
+        assert_eq!([changes[0].before.clone(), changes[1].before.clone()], before, "before {value}");
+        before = [bench.entry("a").await, bench.entry("b").await];
+        assert_eq!([changes[0].after.clone(), changes[1].after.clone()], before, "after {value}");
+        let lone = bench.write(Write::put(key("c"), value)).await;
+        let last = (value != "1").then(|| (value.parse::<u8>().unwrap() - 1).to_string());
+        assert_eq!(lone.before.map(|entry| entry.value), last.map(Into::into), "before {value}");
+    }
+    let (_, changes) = bench.commit(vec![Write::put(key("a"), "4"), Write::Delete { key: key("b") }]).await;
+    assert_eq!([changes[0].before.clone(), changes[1].before.clone()], before);
+    assert_eq!(bench.entry("other").await, Some(stood));
 }
 
 /// Writes three times without moving the clock and gives the revisions.
@@ -203,59 +217,6 @@ async fn a_thousand_writes_are_one_batch(bench: Bench) {
     for (name, entry) in names.iter().zip(snapshot.entries) {
         assert_eq!(entry.unwrap().value, *name);
     }
-}
-
-/// Does the writes if `a` has not been modified since the date; gives `a` as it then stands.
-async fn guarded(bench: &Bench, date: Time, writes: Vec<Write>) -> Option<Entry> {
-    match bench.apply(vec![expect("a", Condition::NotModifiedSince(date))], writes).await {
-        Outcome::Committed { .. } => bench.entry("a").await,
-        Outcome::Refused { .. } => None,
-    }
-}
-
-async fn a_date_guards_for_a_whole_second(bench: Bench) {
-    let old = bench.put("a", "1").await;
-    bench.clock.advance(Duration::from_millis(100));
-    let new = guarded(&bench, old.last_modified(), puts(&["a"])).await.unwrap();
-    assert_eq!(new.updated().secs(), old.updated().secs() + 1, "though the clock is still in the same second");
-    assert!(bench.put("b", "1").await.revision > new.revision, "what follows is not thrown back");
-    bench.advance(60);
-    let later = guarded(&bench, new.last_modified(), puts(&["a"])).await.unwrap();
-    assert_eq!(later.updated(), bench.now(), "a second that has passed anyway needs no help");
-}
-
-async fn the_same_date_never_passes_twice(bench: Bench) {
-    let mut date = bench.put("a", "1").await.last_modified();
-    for _ in 0..5 {
-        let new = guarded(&bench, date, puts(&["a"])).await.unwrap();
-        assert_eq!(guarded(&bench, date, puts(&["a"])).await, None, "{date} passed twice");
-        date = new.last_modified();
-    }
-}
-
-async fn a_date_guards_every_kind_of_write(bench: Bench) {
-    let name = || key("a");
-    for write in [
-        Write::put(name(), "1"),
-        Write::Increment { key: name(), by: 1 },
-        Write::Append { key: name(), value: "1".into(), edge: Edge::Back },
-    ] {
-        let old = bench.put("a", "1").await;
-        let new = guarded(&bench, old.last_modified(), vec![write.clone()]).await.unwrap();
-        assert!(new.updated().secs() > old.updated().secs(), "{write:?}");
-    }
-    let date = bench.entry("a").await.unwrap().last_modified();
-    assert_eq!(guarded(&bench, date, vec![Write::Delete { key: name() }]).await, None);
-    assert_eq!(bench.entry("a").await, None);
-}
-
-async fn an_unguarded_write_keeps_the_time(bench: Bench) {
-    let old = bench.put("b", "1").await;
-    let guard = vec![expect("a", Condition::NotModifiedSince(old.last_modified()))];
-    assert!(matches!(bench.apply(guard, puts(&["b"])).await, Outcome::Committed { .. }));
-    let new = bench.entry("b").await.unwrap();
-    assert!(new.revision > old.revision);
-    assert_eq!(new.updated().secs(), old.updated().secs(), "the date guards another key");
 }
 
 async fn buckets_are_apart(bench: Bench) {

@@ -31,6 +31,13 @@ impl Dice {
         self.one_of(&spans).map(|span| now.plus(Duration::from_secs(span)))
     }
 
+    /// Also what is a little ahead, as date preconditions leave it.
+    fn modified(&mut self, now: Time) -> Option<Time> {
+        let ahead = |millis| Some(now.plus(Duration::from_millis(millis)));
+        let times = [None, None, None, Some(Time::from_secs(7)), ahead(999), ahead(1500), ahead(2400), ahead(3100)];
+        self.one_of(&times)
+    }
+
     fn write(&mut self, now: Time) -> Write {
         let key = Key::new(self.one_of(&["a", "b", "c"])).unwrap();
         let values: [&[u8]; 13] = [
@@ -54,7 +61,7 @@ impl Dice {
                 value: Bytes::from_static(self.one_of(&values)),
                 content_type: ContentType::new(self.one_of(&["text/html", ContentType::default().as_str()])).unwrap(),
                 expires: self.end(now),
-                modified: self.one_of(&[None, Some(Time::from_secs(7))]),
+                modified: self.modified(now),
             },
             3 => Write::Delete { key },
             4 | 5 => Write::Touch { key, expires: self.end(now) },
