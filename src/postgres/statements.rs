@@ -169,9 +169,9 @@ impl Plain {
     fn new(names: &Names) -> Self {
         let table = &names.table;
         let lone = format!(
-            "e AS (SELECT 1::bigint AS n, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $3::text AND {LIVE})"
+            "e AS MATERIALIZED (SELECT 1::bigint AS n, {COLUMNS} FROM {table} WHERE bucket = $1 AND key = $3::text AND {LIVE})"
         );
-        let old = format!("WITH old AS (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
+        let old = format!("WITH old AS MATERIALIZED (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
         let stored = format!("stored AS (INSERT INTO {table} AS t {STORED} SELECT $1,");
         let (next, never_less) = ("GREATEST($2::bigint, revision + 1)", format!("{REPLACED}, {SUCCEEDED}"));
         let last = format!("{next} + cardinality($3::text[]) - 1");
@@ -185,7 +185,7 @@ impl Plain {
         let one = format!(
             "{stored} $3, $4::bytea, $5::text, m.revision, m.revision, $6::bigint, $7::bigint FROM moved m {never_less})"
         );
-        let listed = format!("e AS (SELECT g.n, e.* FROM {})", found("$3", table, COLUMNS, LIVE));
+        let listed = format!("e AS MATERIALIZED (SELECT g.n, e.* FROM {})", found("$3", table, COLUMNS, LIVE));
         let many = Self::stored_in_order(table);
         Self {
             seen: Puts {
@@ -207,7 +207,7 @@ impl Plain {
                 moved = moved(next, " AND (SELECT expires_at IS DISTINCT FROM $4::bigint FROM e)"),
             ),
             increment: format!(
-                "{old}, {lone}, sum AS (SELECT CASE WHEN e.n IS NULL THEN $4::bigint \
+                "{old}, {lone}, sum AS MATERIALIZED (SELECT CASE WHEN e.n IS NULL THEN $4::bigint \
                  WHEN octet_length(e.value) < 20 AND encode(e.value, 'escape') ~ '^[+-]?[0-9]{{1,18}}$' \
                  THEN encode(e.value, 'escape')::bigint + $4 END AS sum FROM old LEFT JOIN e ON true), \
                  {moved}, {stored} $3, decode(s.sum::text, 'escape'), e.type, m.revision, m.revision, NULL::bigint, \
@@ -242,9 +242,9 @@ impl Plain {
         format!(
             "{old}, g AS (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
              WITH ORDINALITY AS g (key, value, type, modified_at, expires_at, n)), \
-             e AS (SELECT g.n, e.* FROM g CROSS JOIN LATERAL \
+             e AS MATERIALIZED (SELECT g.n, e.* FROM g CROSS JOIN LATERAL \
              (SELECT {COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key AND {LIVE} LIMIT 1) e), \
-             work AS (SELECT g.*, \
+             work AS MATERIALIZED (SELECT g.*, \
              count(*) FILTER (WHERE g.value IS NOT NULL OR e.n IS NOT NULL) OVER (ORDER BY g.n) AS place \
              FROM g LEFT JOIN e ON e.n = g.n), \
              {moved}, base AS (SELECT m.revision - (SELECT max(place) FROM work) AS revision FROM moved m), \
