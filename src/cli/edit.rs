@@ -67,7 +67,8 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
             }
             Err(error) => error,
         };
-        eprintln!("kvs: nothing is stored: {error}");
+        let done = if error.is_outcome_open() { "not known whether it is stored" } else { "nothing is stored" };
+        eprintln!("kvs: {done}: {error}");
         if !again()? {
             return Err(copy.kept("what you wrote is kept"));
         }

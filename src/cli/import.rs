@@ -74,7 +74,8 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
         let batch = Batch::of(writes).untold();
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
             bar.abandon();
-            Failure::Failed(format!("{e}; {} of {keys} stored", bar.position()))
+            let least = if e.is_outcome_open() { "at least " } else { "" };
+            Failure::Failed(format!("{e}; {least}{} of {keys} stored", bar.position()))
         })?;
         bar.inc(size);
     }

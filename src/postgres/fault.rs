@@ -72,7 +72,8 @@ impl Fault {
         if let Some(code) = source.code().filter(|code| !is_open(code)).cloned() {
             return Self::answered(&code, source);
         }
-        let text = "the connection to PostgreSQL was lost while committing; look whether it was done, or do it again";
+        let text = "the commit is not confirmed: the connection to PostgreSQL was lost; the write may have been done, so read \
+                    the key before you write again";
         Self { error: Error::new(Kind::Failed, text).because(shown(source)), again: false, reason: None }
     }
 

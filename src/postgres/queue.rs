@@ -95,7 +95,10 @@ pub(super) async fn apply(engine: &Arc<Engine>, bucket: &Bucket, batch: Batch) -
         }
         Err(_) => outcome.await,
     };
-    told.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the write was given up half-way")))
+    told.unwrap_or_else(|_| {
+        let text = "the write was broken off half-way; it may have been done, so read the key before you write again";
+        Err(Error::new(Kind::Failed, text))
+    })
 }
 
 /// Being at work on a bucket.

@@ -208,7 +208,7 @@ impl From<Error> for Refusal {
             }
             Kind::Failed => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "the store failed; read the key to see whether a write was done, and if not, try again",
+                "the store failed; if this was a write, it may have been done: read the key before you write again",
             ),
         };
         tracing::error!("{error}");

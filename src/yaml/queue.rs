@@ -94,7 +94,11 @@ impl BucketStore {
         if self.enqueue(wish(answer)) {
             blocking(|| self.lead_briefly());
         }
-        answered.await.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "the work on the bucket was given up half-way")))
+        answered.await.unwrap_or_else(|_| {
+            let text = "the work on the bucket was broken off half-way; if it was a write, it may have been done, so read the \
+                        key before you write again";
+            Err(Error::new(Kind::Failed, text))
+        })
     }
 
     /// Whether the caller is to lead.

@@ -229,7 +229,7 @@ fn a_commit_that_nobody_answers_is_open_and_not_done_twice() {
             count.join().unwrap()
         });
         assert_eq!(answer.status, 500, "{answer:?}");
-        assert!(answer.body.contains("read the key to see whether a write was done"), "{answer:?}");
+        assert!(answer.body.contains("read the key before you write again"), "{answer:?}");
     }
     do_without(&primary);
     assert_eq!(
