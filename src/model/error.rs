@@ -17,6 +17,8 @@ pub enum Kind {
     Busy,
     /// No room; try again once there is some.
     Full,
+    /// The system does not let the store write, or read, where its data is; nothing was done, and a person must permit it.
+    PermissionDenied,
     /// What is stored cannot be read, or cannot be trusted, so writes are refused; a person must look.
     Damaged,
     /// The operating system or another server failed; the outcome of a write is open.
@@ -44,13 +46,21 @@ impl Error {
         self
     }
 
-    /// An input or output error met while `doing` something; a full disk is told from the rest.
+    /// An input or output error met while `doing` something; a full disk and a lack of rights are told from the rest.
     pub fn io(doing: impl Into<Cow<'static, str>>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Full,
+            StorageFull | QuotaExceeded | FileTooLarge => Kind::Full,
+            PermissionDenied | ReadOnlyFilesystem => Kind::PermissionDenied,
             _ => Kind::Failed,
         };
         Self::new(kind, doing).because(source)
+    }
+
+    /// The same error of another kind.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     /// What the caller can do about it.

@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use super::Service;
 use super::reply::{self, Cache, Refusal};
-use crate::model::Bucket;
+use crate::model::{Bucket, Kind};
 use crate::store::Task;
 
 /// Answers `GET /livez`: that the process answers. Touches no store.
@@ -24,9 +24,12 @@ pub(crate) async fn ready(service: &Service) -> Result<Response, Refusal> {
         Ok(_) => store.upkeep(&bucket, Task::Status).await.map(drop),
         Err(error) => Err(error),
     };
-    read.map_err(|error| {
-        tracing::error!("not ready: {error}");
-        Refusal::not_ready("the store cannot be read; the log says why")
-    })?;
-    Ok(reply::text("ok", Cache::Never))
+    match read {
+        // A full disk can still be read, and emptied.
+        Err(error) if error.kind() != Kind::Full => {
+            tracing::error!("not ready: {error}");
+            Err(Refusal::not_ready("the store cannot be used; the log says why"))
+        }
+        _ => Ok(reply::text("ok", Cache::Never)),
+    }
 }

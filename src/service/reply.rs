@@ -203,6 +203,10 @@ impl From<Error> for Refusal {
                 return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
             }
             Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "there is no room left; nothing was stored"),
+            Kind::PermissionDenied => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "kvs is not permitted to use its files; nothing was stored; /status says what to do",
+            ),
             Kind::Damaged => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "the store is damaged and takes no writes; /status names the place")
             }
@@ -326,11 +330,12 @@ mod tests {
     fn every_kind_has_its_status() {
         let kinds = [Kind::Invalid, Kind::TooLarge, Kind::Busy, Kind::Full, Kind::Damaged, Kind::Failed];
         assert_eq!(kinds.map(status), [400, 413, 503, 507, 500, 500]);
+        assert_eq!(status(Kind::PermissionDenied), 500);
     }
 
     #[test]
     fn a_failure_names_no_file() {
-        for kind in [Kind::Busy, Kind::Full, Kind::Damaged, Kind::Failed] {
+        for kind in [Kind::Busy, Kind::Full, Kind::PermissionDenied, Kind::Damaged, Kind::Failed] {
             let refusal = Refusal::from(Error::new(kind, "/home/someone/data/default.yaml"));
             assert!(!refusal.text.contains("home"), "{}", refusal.text);
         }

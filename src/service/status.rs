@@ -106,7 +106,7 @@ fn summed_up(mut found: Vec<String>) -> String {
 }
 
 fn told(error: Error) -> Refusal {
-    if error.kind() != Kind::Damaged {
+    if !matches!(error.kind(), Kind::Damaged | Kind::PermissionDenied) {
         return error.into();
     }
     tracing::error!("{error}");
@@ -154,10 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn only_damage_is_told() {
+    fn only_what_a_person_must_mend_is_told() {
         let told = |kind| format!("{:?}", told(Error::new(kind, "/srv/a/default.yaml:3: bad")));
-        assert!(told(Kind::Damaged).contains("default.yaml:3"));
-        assert!(!told(Kind::Damaged).contains("srv"));
+        for kind in [Kind::Damaged, Kind::PermissionDenied] {
+            assert!(told(kind).contains("default.yaml:3"));
+            assert!(!told(kind).contains("srv"));
+        }
         assert!(!told(Kind::Failed).contains("default.yaml"));
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Options;
 use super::commit::Group;
-use super::disk::Hold;
+use super::disk::{Hold, Stat};
 use super::file::DataFile;
 use super::image::{Damage, Image};
 use super::opened::{Files, Opened};
@@ -17,7 +17,7 @@ use super::place::Place;
 use super::queue::{Queue, Wish, refuse};
 use super::turn::Turn;
 use super::watch::Waiters;
-use crate::model::{Batch, Error, Kind, Outcome, Result, Revision};
+use crate::model::{Batch, Error, Kind, Outcome, Result, Revision, Write};
 
 /// A bucket in this process. The order of locks is `file`, the lock of the bucket among processes, `image`; `queue` is
 /// held only to look into it.
@@ -36,6 +36,8 @@ pub(super) struct BucketStore {
     compaction: Mutex<Option<JoinHandle<()>>>,
     /// After a compaction that failed: how long the file must be before the next is tried.
     put_off: AtomicU64,
+    /// The length of the file and the number of entries when a compaction was begun last.
+    begun_at: Mutex<(u64, usize)>,
     /// The revision of the image, for those who wait for a later one.
     pub(super) moved: watch::Sender<Revision>,
     pub(super) waiters: Mutex<Waiters>,
@@ -80,6 +82,7 @@ impl BucketStore {
             looking,
             compaction: Mutex::default(),
             put_off: AtomicU64::new(0),
+            begun_at: Mutex::default(),
             moved: watch::Sender::new(Revision::ZERO),
             waiters: Mutex::default(),
             options,
@@ -186,38 +189,113 @@ impl BucketStore {
         if let Some(damage) = &self.image.read().damage {
             return Err(self.damaged(damage));
         }
-        let group = Group::judge(batches, &self.image.read(), self.options.limits, self.options.clock.now());
+        let group = self.judge(batches);
         if group.text.is_empty() {
+            // Who writes nothing wants to know whether a write could be done.
+            if batches.iter().any(is_empty) {
+                file.ensure_writable()?;
+            }
             return Ok(group.outcomes);
         }
-        file.prepare(&self.image, &*self.options.clock)?;
+        file.ensure_own()?;
         let _committing = Flag::set(&self.committing);
-        match file.append(&group.text) {
+        // What a compaction is about to use is not for others.
+        let may_grow = !file.is_lean() || !self.is_compacting() && file.has_room();
+        let stored = if may_grow || batches.iter().all(only_deletes) {
+            self.store(&mut file, &group)
+        } else {
+            Err(Error::new(Kind::Full, "the disk is full; only deletions are carried out until there is room"))
+        };
+        match stored {
             Ok(stat) => {
-                let mut image = self.image.write();
-                let outcomes = group.publish(&mut image);
-                image.stat = Some(stat);
-                drop(image);
-                self.compact_if_due(&file);
+                let outcomes = self.publish(group, stat);
+                file.reserve();
+                self.compact_if_due(&file, file.is_lean());
                 Ok(outcomes)
             }
-            Err(error) => Ok(group.fail(&error)),
+            Err(error) if error.kind() == Kind::Full && batches.iter().any(only_deletes) => {
+                self.store_deletions(file, batches, &error)
+            }
+            Err(error) => {
+                // For the next one there may be room then.
+                self.compact_if_due(&file, error.kind() == Kind::Full);
+                Ok(group.fail(&error))
+            }
         }
     }
 
-    /// Starts a compaction in a thread of its own, if the log has outgrown the snapshot.
-    fn compact_if_due(self: &Arc<Self>, file: &DataFile) {
+    fn judge(&self, batches: &[Batch]) -> Group {
+        Group::judge(batches, &self.image.read(), self.options.limits, self.options.clock.now())
+    }
+
+    fn store(&self, file: &mut DataFile, group: &Group) -> Result<Stat> {
+        file.prepare(&self.image, &*self.options.clock)?;
+        file.append(&group.text)
+    }
+
+    fn publish(&self, group: Group, stat: Stat) -> Vec<Result<Outcome>> {
+        let mut image = self.image.write();
+        image.stat = Some(stat);
+        group.publish(&mut image)
+    }
+
+    /// The disk is full: carries out what only deletes, in the room that is kept for it, and refuses the rest.
+    fn store_deletions(
+        self: &Arc<Self>,
+        mut file: Turn<'_>,
+        batches: &[Batch],
+        full: &Error,
+    ) -> Result<Vec<Result<Outcome>>> {
+        file.release();
+        file.catch_up(&self.image)?;
+        let deletions: Vec<Batch> = batches.iter().filter(|batch| only_deletes(batch)).cloned().collect();
+        let group = self.judge(&deletions);
+        let stored = if group.text.is_empty() { None } else { Some(self.store(&mut file, &group)) };
+        let outcomes = match stored {
+            None => group.outcomes,
+            Some(Ok(stat)) => self.publish(group, stat),
+            Some(Err(error)) => group.fail(&error),
+        };
+        self.compact_if_due(&file, true);
+        let mut outcomes = outcomes.into_iter();
+        let refused = || Err(full.copied());
+        let answer = |batch| if only_deletes(batch) { outcomes.next().unwrap_or_else(refused) } else { refused() };
+        Ok(batches.iter().map(answer).collect())
+    }
+
+    /// Answers a write that changes nothing in a bucket that nobody has written yet: it leaves no files behind. None: it is
+    /// to be carried out.
+    pub(super) fn answer_idle(&self, batch: &Batch) -> Option<Result<Outcome>> {
+        let may_write = if is_empty(batch) { self.options.disk.may_write(&self.place.folder) } else { Ok(()) };
+        if let Err(e) = may_write {
+            return Some(Err(self.place.failed("write beside", e)));
+        }
+        let mut group = self.judge(std::slice::from_ref(batch));
+        if group.text.is_empty() { group.outcomes.pop() } else { None }
+    }
+
+    /// Whether nobody has written the bucket yet.
+    pub(super) fn is_absent(&self) -> bool {
+        let is_missing = |path| matches!(self.options.disk.stat(path), Ok(None));
+        self.is_blank() && is_missing(&self.place.data) && is_missing(&self.place.lock)
+    }
+
+    /// Starts a compaction in a thread of its own, if the log has outgrown the snapshot, or if the disk is full and something
+    /// was written since one was begun.
+    fn compact_if_due(self: &Arc<Self>, file: &DataFile, full: bool) {
         let known = &file.known;
         let log = known.committed.saturating_sub(known.snapshot);
         let mut compaction = self.compaction.lock();
-        if log <= known.snapshot.max(self.options.least_log)
-            || known.committed < self.put_off.load(Ordering::Relaxed)
-            || compaction.as_ref().is_some_and(|thread| !thread.is_finished())
-        {
+        let is_due =
+            log > known.snapshot.max(self.options.least_log) && known.committed >= self.put_off.load(Ordering::Relaxed);
+        let now = (known.committed, self.image.read().entries.len());
+        let is_wanted = is_due || full && log > 0 && *self.begun_at.lock() != now;
+        if !is_wanted || compaction.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
         // Without leave or a thread to be had, the next write tries again.
         let Some(leave) = self.opened.compact() else { return };
+        *self.begun_at.lock() = now;
         let bucket = Arc::clone(self);
         let later = known.committed.saturating_add(self.options.least_log);
         let work = move || {
@@ -225,14 +303,17 @@ impl BucketStore {
             let done = bucket.compact();
             bucket.put_off.store(if done.is_ok() { 0 } else { later }, Ordering::Relaxed);
             match done {
-                // Busy: another process does it.
-                Err(error) if error.kind() != Kind::Busy => {
-                    tracing::error!("compacting {}: {error}", bucket.place.data.display());
-                }
-                _ => {}
+                // Another process does it, or did something else.
+                Err(error) if error.kind() == Kind::Busy => *bucket.begun_at.lock() = (0, 0),
+                Err(error) => tracing::error!("compacting {}: {error}", bucket.place.data.display()),
+                Ok(_) => {}
             }
         };
         *compaction = std::thread::Builder::new().name("kvs compact".into()).spawn(work).ok();
+    }
+
+    fn is_compacting(&self) -> bool {
+        self.compaction.lock().as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Waits for a compaction that has begun, so that a program that stores once and ends does not cut it off each time.
@@ -242,4 +323,13 @@ impl BucketStore {
             let _ = thread.join();
         }
     }
+}
+
+fn is_empty(batch: &Batch) -> bool {
+    batch.writes.is_empty() && batch.expectations.is_empty()
+}
+
+/// Whether it makes the bucket smaller, so that it is carried out on a full disk.
+fn only_deletes(batch: &Batch) -> bool {
+    !batch.writes.is_empty() && batch.writes.iter().all(|write| matches!(write, Write::Delete { .. }))
 }

@@ -4,12 +4,15 @@
 //! The log from that beginning on is then copied behind it: replaying it leads to the same state, since each line tells
 //! the whole of its entry. Writers wait only while the last bytes of the log are copied and the new file is put in place.
 
+use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bucket::BucketStore;
 use super::disk::{File, Hold, Open};
 use super::document::{finish, head};
+use super::file::{discard, own};
 use super::line;
 use crate::model::{Error, Key, Kind, Result};
 use crate::store::Report;
@@ -18,8 +21,12 @@ use crate::store::Report;
 const PART: usize = 2048;
 
 /// The file as it was when the compaction began.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Begin {
+    /// Its path.
+    data: PathBuf,
+    /// That of the file beside.
+    beside: PathBuf,
     /// The length of what was committed.
     committed: u64,
     epoch: u64,
@@ -27,19 +34,19 @@ struct Begin {
 
 /// A file that is being written beside.
 struct Beside {
-    file: Box<dyn File>,
+    file: Arc<dyn File>,
     len: u64,
 }
 
 impl Beside {
-    fn push(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write(self.len, bytes)?;
         self.len += bytes.len() as u64;
         Ok(())
     }
 
     /// Copies the bytes between two offsets of a log.
-    fn copy(&mut self, log: &dyn File, from: u64, to: u64) -> std::io::Result<()> {
+    fn copy(&mut self, log: &dyn File, from: u64, to: u64) -> io::Result<()> {
         self.push(&log.read(from, to.saturating_sub(from))?)
     }
 }
@@ -50,13 +57,25 @@ impl BucketStore {
     /// # Errors
     /// `Busy` if another does so already, or edits the file; `Damaged`. The bucket is as it was then.
     pub(super) fn compact(&self) -> Result<Report> {
+        let done = match self.try_compact() {
+            // Once it is done there is room to keep again.
+            Err(error) if error.kind() == Kind::Full && self.file.lock().release() => self.try_compact(),
+            other => other,
+        };
+        if let Err(error) = &done
+            && error.kind() != Kind::Busy
+        {
+            self.file.lock().not_replaced = Some(error.copied());
+        }
+        done
+    }
+
+    fn try_compact(&self) -> Result<Report> {
         let Some(begin) = self.settle()? else { return Ok(Report::default()) };
-        let path = self.place.beside("compact");
-        let mut beside = Beside { file: self.own(&path)?, len: 0 };
-        let done = self.fold(begin, &mut beside, &path);
-        if done.is_err() && self.is_named(&*beside.file, &path).unwrap_or(false) {
-            // Perhaps the disk is full. If it cannot be removed, the next compaction writes over it.
-            let _ = self.options.disk.remove(&path);
+        let mut beside = Beside { file: self.own(&begin.beside)?, len: 0 };
+        let done = self.fold(&begin, &mut beside);
+        if done.is_err() {
+            discard(&*self.options.disk, &*beside.file, &begin.beside);
         }
         done
     }
@@ -71,6 +90,7 @@ impl BucketStore {
         let entries = image.entries.values().filter(|entry| entry.is_live(now)).count();
         if entries < image.entries.len() || image.damage.is_some() {
             drop(image);
+            self.turn(Hold::Exclusive)?.ensure_own()?;
             return self.compact();
         }
         let bytes = image.stat.map_or(0, |stat| stat.len);
@@ -78,14 +98,14 @@ impl BucketStore {
     }
 
     /// Writes the file beside and puts it in place.
-    fn fold(&self, begin: Begin, beside: &mut Beside, path: &Path) -> Result<Report> {
+    fn fold(&self, begin: &Begin, beside: &mut Beside) -> Result<Report> {
         let failed = |e| self.place.failed("compact", e);
         let mut report = Report { bytes_before: begin.committed, ..Report::default() };
-        beside.file.truncate(0).map_err(failed)?;
+        let log = self.options.disk.open(&begin.data, Open::Read).map_err(failed)?;
+        beside.file.resemble(&*log).map_err(failed)?;
         self.write_snapshot(beside, &mut report).map_err(failed)?;
         let snapshot = beside.len;
         // What came meanwhile is copied and synced before the lock is taken, so that little is left for then.
-        let log = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
         let so_far = self.file.lock().known.clone();
         let middle = if so_far.epoch == Some(begin.epoch) { so_far.committed } else { begin.committed };
         beside.copy(&*log, begin.committed, middle).map_err(failed)?;
@@ -102,7 +122,7 @@ impl BucketStore {
             beside.file.sync().map_err(failed)?;
         }
         report.bytes_after = beside.len;
-        file.replace(&*beside.file, path, snapshot)?;
+        file.replace(&beside.file, &begin.beside, snapshot)?;
         let mut image = self.image.write();
         image.stat = file.known.stat;
         if report.removed > 0 {
@@ -127,33 +147,26 @@ impl BucketStore {
         file.prepare(&self.image, &*self.options.clock)?;
         file.ensure_epoch();
         self.image.write().stat = file.known.stat;
-        Ok(file.known.epoch.map(|epoch| Begin { committed: file.known.committed, epoch }))
+        let (data, beside) = (file.place.data.clone(), file.place.beside("compact"));
+        Ok(file.known.epoch.map(|epoch| Begin { data, beside, committed: file.known.committed, epoch }))
     }
 
     /// Opens the file beside, as the only one who writes it.
-    ///
-    /// Another may have put it in place as the data file between our opening and our lock, so its name is looked up again.
-    fn own(&self, path: &Path) -> Result<Box<dyn File>> {
-        let failed = |e| self.place.failed("compact", e);
-        for _ in 0..10 {
-            let file = self.options.disk.open(path, Open::Create).map_err(failed)?;
-            if !file.try_lock(Hold::Exclusive).map_err(failed)? {
-                break;
+    fn own(&self, path: &Path) -> Result<Arc<dyn File>> {
+        let disk = &*self.options.disk;
+        let owned = match own(disk, path, Open::Private) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                // Another user left it, or is writing it, but then puts it in place only if it has its name still.
+                let _turn = self.turn(Hold::Exclusive)?;
+                disk.remove(path).and_then(|()| own(disk, path, Open::Private))
             }
-            if self.is_named(&*file, path).map_err(failed)? {
-                return Ok(file);
-            }
-        }
-        Err(Error::new(Kind::Busy, "another process is compacting this bucket already"))
+            other => other,
+        };
+        let busy = || Error::new(Kind::Busy, "another process is compacting this bucket already");
+        owned.map_err(|e| self.place.failed("compact", e))?.ok_or_else(busy)
     }
 
-    /// Whether this name stands for this file.
-    fn is_named(&self, file: &dyn File, path: &Path) -> std::io::Result<bool> {
-        let named = self.options.disk.stat(path)?;
-        Ok(named.map(|s| s.inode) == Some(file.stat()?.inode))
-    }
-
-    fn write_snapshot(&self, beside: &mut Beside, report: &mut Report) -> std::io::Result<()> {
+    fn write_snapshot(&self, beside: &mut Beside, report: &mut Report) -> io::Result<()> {
         let now = self.options.clock.now();
         let mut text = head(&self.place.bucket, self.image.read().revision);
         let mut last: Option<Key> = None;

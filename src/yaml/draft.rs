@@ -53,6 +53,10 @@ impl BucketStore {
         };
         let failed = |e| self.place.failed("read", e);
         let file = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
+        let damaged = match damaged {
+            None => Some(file.stat().map_err(failed)?),
+            known => known,
+        };
         let bytes = file.read(0, damaged.map_or(0, |s| s.len)).map_err(failed)?;
         let text = String::from_utf8(bytes).map_err(|e| {
             Error::new(Kind::Damaged, "the file is not UTF-8; mend it with an editor for bytes").because(e)
@@ -126,10 +130,10 @@ impl BucketStore {
         // What the person took out may still be wanted.
         let old = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
         file.keep(&*old, 0, self.options.clock.now()).map_err(failed)?;
-        let path = self.place.beside("new");
+        let path = file.place.beside("new");
         let new = file.write_beside(&path, text.as_bytes()).map_err(failed)?;
         file.known.stat = base;
-        file.replace(&*new, &path, 0)?;
+        file.replace(&new, &path, 0)?;
         // It is as a person wrote it: read it so.
         file.known = super::load::Known::default();
         drop(file);

@@ -1,67 +1,110 @@
-//! The data file of a bucket and its lock file, as one process knows them: locking, appending, setting a torn tail aside,
-//! writing anew. Catching up with what others did is `file/catch_up.rs`.
+//! The data file of a bucket and its lock file, as one process knows them: locking and appending. Setting a torn tail aside
+//! and writing anew is `file/beside.rs`, what hinders a write `file/room.rs`, catching up with what others did
+//! `file/catch_up.rs`.
 //!
 //! Whoever calls holds the lock of the bucket, as each function says, and there is one caller at a time in a process.
 
+mod beside;
 mod catch_up;
+mod room;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+pub(super) use beside::{discard, own};
+use parking_lot::{Mutex, RwLock};
+use room::Reserve;
+pub(super) use room::ensure_one_name;
 
 use super::disk::{Disk, File, Hold, Open, Stat};
-use super::document::{finish, head};
 use super::image::Image;
-use super::line;
 use super::load::Known;
-use super::lock::{self, Held, Record};
+use super::lock::{self, Held, Locks, Record};
 use super::place::Place;
-use crate::model::{Clock, Error, Kind, Result, Time};
+use crate::model::{Clock, Error, Kind, Result};
 
 /// The two files.
 pub(super) struct DataFile {
+    /// Where they are: elsewhere than their name says if the data file is a symbolic link.
     pub(super) place: Place,
+    named: Place,
     pub(super) known: Known,
     disk: Arc<dyn Disk>,
-    file: Option<Box<dyn File>>,
+    file: Option<Arc<dyn File>>,
     /// The data file could be opened only to read.
     read_only: bool,
     lock: Option<Arc<dyn File>>,
     /// Likewise the lock file.
     lock_read_only: bool,
+    locks: Arc<Mutex<Locks>>,
+    reserve: Reserve,
+    /// Why the last write could not be done, if it could not be.
+    refused: Option<Error>,
+    /// Why the file could not be written anew when that was last tried.
+    pub(super) not_replaced: Option<Error>,
 }
 
 impl DataFile {
     pub(super) fn new(place: Place, disk: Arc<dyn Disk>) -> Self {
-        Self { place, disk, known: Known::default(), file: None, read_only: false, lock: None, lock_read_only: false }
+        Self {
+            named: place.clone(),
+            place,
+            known: Known::default(),
+            disk,
+            file: None,
+            read_only: false,
+            lock: None,
+            lock_read_only: false,
+            locks: Arc::default(),
+            reserve: Reserve::Unknown,
+            refused: None,
+            not_replaced: None,
+        }
     }
 
     /// Takes the lock if it is free; none: others have it. A reader who may not make the lock file reads without, as there can
     /// be no writer with the same rights.
     ///
-    /// If a person removed the lock file, whoever comes next makes a new one; so what was locked must still have its name.
+    /// Locked are the lock file and the data file. If a person removed one of them, whoever comes next makes a new one; so
+    /// what was locked must still have its name.
     pub(super) fn lock(&mut self, hold: Hold) -> Result<Option<Held>> {
+        if self.file.is_none() || self.place.data != self.named.data {
+            self.follow()?;
+        }
+        let held = Held::begin(&self.locks, hold);
+        Ok((self.take_lock_file(hold)? && self.take_data_file()?).then_some(held))
+    }
+
+    /// Finds the files where a symbolic link leads, if there is one.
+    fn follow(&mut self) -> Result<()> {
+        let place = self.named.resolved(&*self.disk).map_err(|e| self.named.failed("open", e))?;
+        if place.data != self.place.data {
+            self.place = place;
+            self.known = Known::default();
+            (self.file, self.lock) = (None, None);
+        }
+        Ok(())
+    }
+
+    fn take_lock_file(&mut self, hold: Hold) -> Result<bool> {
         let fit = hold == Hold::Shared || !self.lock_read_only;
         let lock = match self.lock.take().filter(|_| fit) {
             Some(lock) => lock,
             None => match self.open_lock(hold) {
                 Ok(file) => file.into(),
-                Err(e) if hold == Hold::Shared && !is_want_of_files(&e) => return Ok(Some(Held::nothing())),
-                Err(e) => return Err(self.lock_failed(e)),
+                Err(e) if hold == Hold::Shared && is_out_of_reach(&e) => return Ok(true),
+                Err(e) => return Err(self.place.lock_failed(e)),
             },
         };
-        let taken = lock::take(&lock, hold)?;
-        if taken.is_some() {
-            let named = self.disk.stat(&self.place.lock).map_err(|e| self.lock_failed(e))?;
-            let own = lock.stat().map_err(|e| self.lock_failed(e))?;
-            if named.is_none_or(|named| (named.device, named.inode) != (own.device, own.inode)) {
-                return Ok(None);
-            }
+        if !self.locks.lock().add(&lock)? {
+            self.lock = Some(lock);
+            return Ok(false);
         }
-        self.lock = Some(lock);
-        Ok(taken)
+        let named = self.disk.stat(&self.place.lock).map_err(|e| self.place.lock_failed(e))?;
+        let own = lock.stat().map_err(|e| self.place.lock_failed(e))?;
+        let is_named = named.is_some_and(|named| named.is_same_file(&own));
+        self.lock = is_named.then_some(lock);
+        Ok(is_named)
     }
 
     /// Closes both files. What is known of them stays.
@@ -70,97 +113,117 @@ impl DataFile {
         self.lock = None;
     }
 
-    fn lock_failed(&self, e: io::Error) -> Error {
-        Error::io(format!("cannot open the lock file {}", self.place.lock.display()), e)
-    }
-
     fn open_lock(&mut self, hold: Hold) -> io::Result<Box<dyn File>> {
         let path = &self.place.lock;
         if hold == Hold::Exclusive {
             self.disk.make_folder(&self.place.folder)?;
+        } else if self.disk.stat(&self.place.data)?.is_none() {
+            // Reading what is not there leaves nothing behind.
+            return self.disk.open(path, Open::Read);
         }
         let file = self.disk.open(path, Open::Create);
         self.lock_read_only = file.is_err();
-        if hold == Hold::Shared { file.or_else(|_| self.disk.open(path, Open::Read)) } else { file }
+        match file {
+            Err(e) if hold == Hold::Shared && is_out_of_reach(&e) => self.disk.open(path, Open::Read),
+            other => other,
+        }
     }
 
+    fn take_data_file(&mut self) -> Result<bool> {
+        if let Some(file) = &self.file {
+            return self.locks.lock().add(file);
+        }
+        let stat = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+        stat.map_or(Ok(true), |stat| self.try_open(&stat))
+    }
+
+    /// Opens the data file, locked as the lock file is.
     fn open(&mut self, stat: &Stat) -> Result<()> {
-        let same = |other: &Stat| (other.device, other.inode) == (stat.device, stat.inode);
-        let is_known = self.known.stat.as_ref().is_some_and(same);
-        if self.file.is_some() && is_known {
+        if self.try_open(stat)? {
             return Ok(());
         }
+        Err(Error::new(Kind::Busy, "the data file is being replaced; nothing was done, try again"))
+    }
+
+    /// The same; false: others have locked it.
+    fn try_open(&mut self, stat: &Stat) -> Result<bool> {
+        let is_known = self.known.stat.is_some_and(|known| known.is_same_file(stat));
+        if self.file.is_some() && is_known {
+            return Ok(true);
+        }
         self.file = None;
+        for _ in 0..10 {
+            let file: Arc<dyn File> = self.open_data()?.into();
+            if !self.locks.lock().add(&file)? {
+                return Ok(false);
+            }
+            let named = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+            let own = file.stat().map_err(|e| self.place.failed("look at", e))?;
+            if named.is_some_and(|named| named.is_same_file(&own)) {
+                // What was closed is opened as it is known, unless it has been replaced since.
+                if !(is_known && own.is_same_file(stat)) {
+                    self.known = Known::default();
+                }
+                self.file = Some(file);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn open_data(&mut self) -> Result<Box<dyn File>> {
         let data = &self.place.data;
         let file = self.disk.open(data, Open::Append);
         self.read_only = file.is_err();
-        let file = file.or_else(|_| self.disk.open(data, Open::Read));
-        let file = file.map_err(|e| self.place.failed("open", e))?;
-        // What was closed is opened as it is known, unless it has been replaced since it was looked at.
-        if !is_known || !same(&file.stat().map_err(|e| self.place.failed("look at", e))?) {
-            self.known = Known::default();
+        match file {
+            Ok(file) => return Ok(file),
+            Err(_) if self.disk.resolve(data).is_ok_and(|leads| leads.is_some()) => {
+                let text = "the data file has just become a symbolic link; nothing was done, try again";
+                return Err(Error::new(Kind::Busy, text));
+            }
+            Err(e) if is_out_of_reach(&e) => self.disk.open(data, Open::Read),
+            Err(e) => Err(e),
         }
-        self.file = Some(file);
-        Ok(())
+        .map_err(|e| self.place.failed("open", e))
     }
 
     fn opened(&self) -> Result<&dyn File> {
-        self.file.as_deref().ok_or_else(|| self.place.failed("use", io::ErrorKind::NotFound.into()))
+        self.opened_io().map_err(|e| self.place.failed("use", e))
+    }
+
+    fn opened_io(&self) -> io::Result<&dyn File> {
+        self.file.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Opens a file to write that could be opened only to read: perhaps it may be written by now. If not, this tells why.
+    fn reopen(&mut self) -> Result<()> {
+        if self.file.is_some() && self.read_only {
+            let file = self.disk.open(&self.place.data, Open::Append);
+            self.file = Some(file.map_err(|e| self.place.failed("write to", e))?.into());
+            self.read_only = false;
+        }
+        Ok(())
     }
 
     /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
     /// exclusive lock.
     pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
-        if self.file.is_some() && self.read_only {
-            // Perhaps it may be written by now; if not, this tells why.
-            let file = self.disk.open(&self.place.data, Open::Append);
-            self.file = Some(file.map_err(|e| self.place.failed("write to", e))?);
-            self.read_only = false;
-        }
+        self.reopen()?;
         if let Some(torn) = self.known.torn {
             self.set_aside(torn, clock.now())?;
         }
-        if self.known.stat.is_none() || self.known.rewrite {
-            self.rewrite(image)?;
+        if self.known.stat.is_none() {
+            return self.rewrite(image);
         }
-        Ok(())
-    }
-
-    /// Writes a file beside the data file, and syncs it.
-    pub(super) fn write_beside(&self, path: &Path, bytes: &[u8]) -> io::Result<Box<dyn File>> {
-        // One that interrupted work left may belong to another user, so it is not reused. Mostly there is none.
-        let _ = self.disk.remove(path);
-        let file = self.disk.open(path, Open::Create)?;
-        file.write(0, bytes)?;
-        file.sync()?;
-        Ok(file)
-    }
-
-    /// Keeps what a file holds from an offset on in a file of its own, durably. Returns its name and length.
-    pub(super) fn keep(&self, file: &dyn File, from: u64, now: Time) -> io::Result<(PathBuf, usize)> {
-        let bytes = file.read(from, file.stat()?.len.saturating_sub(from))?;
-        let path = self.place.torn(&*self.disk, now)?;
-        self.write_beside(&path, &bytes)?;
-        self.disk.sync_folder(&self.place.folder)?;
-        Ok((path, bytes.len()))
-    }
-
-    /// Keeps the torn tail in a file of its own and cuts it off.
-    fn set_aside(&mut self, torn: u64, now: Time) -> Result<()> {
-        let failed = |doing: &str, e| self.place.failed(doing, e);
-        let file = self.opened()?;
-        let (path, len) = self.keep(file, torn, now).map_err(|e| failed("set aside the torn tail of", e))?;
-        file.truncate(torn).and_then(|()| file.sync()).map_err(|e| failed("cut the torn tail of", e))?;
-        tracing::warn!(
-            "{}: cut off {len} bytes that an interrupted write left; kept in {}",
-            self.place.data.display(),
-            path.display()
-        );
-        let stat = file.stat().map_err(|e| failed("look at", e))?;
-        self.known.torn = None;
-        self.known.stat = Some(Stat { len: torn, ..stat });
-        self.known.epoch = None;
-        Ok(())
+        if !self.known.rewrite {
+            return Ok(());
+        }
+        let written = self.rewrite(image);
+        self.not_replaced = written.as_ref().err().filter(|error| error.kind() != Kind::Busy).map(Error::copied);
+        match written {
+            Err(error) if self.can_go_on_after(&error) => self.complete(image),
+            other => other,
+        }
     }
 
     /// Appends documents behind the last commit mark and syncs them. Under the exclusive lock, after [`prepare`](Self::prepare).
@@ -171,42 +234,45 @@ impl DataFile {
     /// After an error the file is cut back to where it was if that can be done, and otherwise, or if the sync failed, not
     /// trusted again until it has been written anew.
     pub(super) fn append(&mut self, text: &[u8]) -> Result<Stat> {
+        let appended = self.try_append(text);
+        self.refused = appended.as_ref().err().filter(|error| error.kind() != Kind::Busy).map(Error::copied);
+        appended
+    }
+
+    fn try_append(&mut self, text: &[u8]) -> Result<Stat> {
         let at = self.known.committed;
         let written = self.opened()?.write(at, text);
         let synced = if written.is_ok() { self.opened()?.sync() } else { Ok(()) };
         let untrusted = synced.is_err();
-        match written.and(synced).and_then(|()| self.opened_io()?.stat()) {
-            Ok(stat) => {
+        let known = self.known.stat.unwrap_or_default();
+        let error = match written.and(synced).and_then(|()| self.disk.stat(&self.place.data)) {
+            Ok(Some(stat)) if stat.is_same_file(&known) => {
                 self.known.committed = at + text.len() as u64;
                 let stat = Stat { len: self.known.committed, ..stat };
                 self.leave(stat);
-                Ok(stat)
+                return Ok(stat);
             }
-            Err(e) => {
-                let cut = self.opened()?.truncate(at).and_then(|()| self.opened_io()?.sync());
-                if untrusted || cut.is_err() {
-                    self.distrust(self.known.stat.unwrap_or_default(), at);
-                }
-                self.known.stat = None;
-                Err(self.place.failed("append to", e))
-            }
-        }
+            Ok(_) => Error::new(Kind::Busy, "a person replaced the data file meanwhile; nothing was stored, try again"),
+            Err(e) => self.place.failed("append to", e),
+        };
+        let cut = self.opened()?.truncate(at).and_then(|()| self.opened_io()?.sync());
+        // Told by one of the two that it does not count, nobody takes it for stored.
+        let undone = if untrusted || cut.is_err() { self.distrust(known, at) } else { true };
+        self.known.stat = None;
+        Err(if undone { error } else { error.of_kind(Kind::Failed) })
     }
 
-    fn opened_io(&self) -> io::Result<&dyn File> {
-        self.file.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    /// Leaves word that what stands behind `len` is not known to be durable.
-    fn distrust(&mut self, stat: Stat, len: u64) {
+    /// Leaves word that what stands behind `len` is not known to be durable. Returns whether it could be left.
+    fn distrust(&mut self, stat: Stat, len: u64) -> bool {
         let stat = Stat { len, ..stat };
         let record = Record { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true };
-        if let Some(lock) = &self.lock
-            && let Err(e) = lock::write(&**lock, &record).and_then(|()| lock.sync())
-        {
+        self.known.epoch = None;
+        let Some(lock) = &self.lock else { return false };
+        let left = lock::write(&**lock, &record).and_then(|()| lock.sync());
+        if let Err(e) = &left {
             tracing::error!("cannot write the lock file {}: {e}", self.place.lock.display());
         }
-        self.known.epoch = None;
+        left.is_ok()
     }
 
     /// Leaves a record of the file as it now is.
@@ -228,51 +294,12 @@ impl DataFile {
             self.leave(stat);
         }
     }
+}
 
-    /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
-    fn rewrite(&mut self, image: &RwLock<Image>) -> Result<()> {
-        let failed = |doing: &str, e| self.place.failed(doing, e);
-        let mut text = head(&self.place.bucket, image.read().revision);
-        for (key, entry) in &image.read().entries {
-            line::write(&mut text, key, Some(entry), None);
-        }
-        finish(&mut text, image.read().entries.is_empty());
-        self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
-        let path = self.place.beside("new");
-        let file = self.write_beside(&path, &text).map_err(|e| failed("write anew", e))?;
-        self.replace(&*file, &path, text.len() as u64)?;
-        image.write().stat = self.known.stat;
-        Ok(())
-    }
-
-    /// Puts a written and synced file in the place of the data file, if that is still the one that is known. Under the
-    /// exclusive lock.
-    ///
-    /// A lock on that file must be held on: another who opened it by its old name must not get it before the rename.
-    pub(super) fn replace(&mut self, file: &dyn File, path: &Path, snapshot: u64) -> Result<()> {
-        let failed = |doing: &str, e| self.place.failed(doing, e);
-        if let Some(old) = &self.file {
-            file.resemble(&**old).map_err(|e| failed("set the rights of", e))?;
-        }
-        let len = file.stat().map_err(|e| failed("look at", e))?.len;
-        // A person's editor does not take the lock.
-        if self.disk.stat(&self.place.data).map_err(|e| failed("look at", e))? != self.known.stat {
-            return Err(Error::new(Kind::Busy, "the data file is being edited; try again"));
-        }
-        // From here on the old file is not to be written: a failure leaves open which of the two is in place.
-        let epoch = self.known.epoch.take();
-        self.file = None;
-        self.known = Known::default();
-        self.disk.rename(path, &self.place.data).map_err(|e| failed("replace", e))?;
-        self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
-        let stat = Stat { len, ..file.stat().map_err(|e| failed("look at", e))? };
-        self.open(&stat)?;
-        self.known.committed = len;
-        self.known.snapshot = snapshot;
-        self.known.epoch = epoch.map(|e| e.wrapping_add(1));
-        self.leave(stat);
-        Ok(())
-    }
+/// Whether a file is not there, or there are no rights to it, so that less may do.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// Whether no more files can be opened, in this process or on this machine.

@@ -73,7 +73,10 @@ impl Image {
         }
         let changed_at = Revision::new(u64::try_from(modified).unwrap_or(0));
         let mut last = self.revision.max(old.revision).max(changed_at);
-        for key in unstamped.0.into_iter().chain(changed) {
+        // A later line of the same key may tell its revision.
+        let is_unstamped = |key: &Key| self.entries.get(key).is_some_and(|entry| entry.revision == Revision::ZERO);
+        let unstamped: Vec<Key> = unstamped.0.into_iter().filter(is_unstamped).collect();
+        for key in unstamped.into_iter().chain(changed) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if let Some(was) = old.entries.get(&key).filter(|was| was.says_as(entry)) {
                 *entry = was.clone();

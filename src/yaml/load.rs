@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub(super) torn: Option<u64>,
     /// The file must be written anew before it is appended to: a person edited it, or a sync failed.
     pub(super) rewrite: bool,
+    /// A sync failed: appending to it will not do.
+    pub(super) suspect: bool,
 }
 
 /// The state that the bytes of a whole file tell, or the last good one and what is wrong.

@@ -8,6 +8,8 @@
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::disk::{File, Hold, Stat};
 use crate::model::{Error, Result};
 
@@ -69,27 +71,56 @@ pub(super) fn write(file: &dyn File, record: &Record) -> io::Result<()> {
     file.write(0, record.text().as_bytes())
 }
 
-/// A lock, held until dropped.
-pub(super) struct Held(Option<Arc<dyn File>>);
+/// The files of a bucket that this process has locked: its lock file, and the data file under its name at present.
+///
+/// The lock file alone would not do: if a person removes it, another process makes a new one and locks that.
+#[derive(Default)]
+pub(super) struct Locks {
+    /// None: nothing is to be locked.
+    hold: Option<Hold>,
+    files: Vec<(Stat, Arc<dyn File>)>,
+}
+
+impl Locks {
+    /// Locks a file as the others. False: others have it.
+    pub(super) fn add(&mut self, file: &Arc<dyn File>) -> Result<bool> {
+        let Some(hold) = self.hold else { return Ok(true) };
+        let failed = |e| Error::io("cannot lock the bucket", e);
+        let stat = file.stat().map_err(failed)?;
+        if self.files.iter().any(|(locked, _)| locked.is_same_file(&stat)) {
+            return Ok(true);
+        }
+        let taken = file.try_lock(hold).map_err(failed)?;
+        if taken {
+            self.files.push((stat, Arc::clone(file)));
+        }
+        Ok(taken)
+    }
+
+    /// Holds a file that has been locked already.
+    pub(super) fn adopt(&mut self, file: &Arc<dyn File>, stat: Stat) {
+        self.files.push((stat, Arc::clone(file)));
+    }
+}
+
+/// Locks, held until dropped.
+pub(super) struct Held(Arc<Mutex<Locks>>);
 
 impl Held {
-    /// That of somebody who needs none.
-    pub(super) fn nothing() -> Self {
-        Self(None)
+    /// Begins to lock files.
+    pub(super) fn begin(locks: &Arc<Mutex<Locks>>, hold: Hold) -> Self {
+        *locks.lock() = Locks { hold: Some(hold), files: Vec::new() };
+        Self(Arc::clone(locks))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Closing the file would give the lock back as well; there is nothing better to do.
-        let _ = self.0.as_ref().map(|file| file.unlock());
+        for (_, file) in std::mem::take(&mut *self.0.lock()).files.iter().rev() {
+            // Closing the file would give the lock back as well; there is nothing better to do.
+            let _ = file.unlock();
+        }
     }
-}
-
-/// Takes the lock if it is free; none: others have it. The system can wait only without an end, so whoever waits tries again.
-pub(super) fn take(file: &Arc<dyn File>, hold: Hold) -> Result<Option<Held>> {
-    let taken = file.try_lock(hold).map_err(|e| Error::io("cannot lock the bucket", e))?;
-    Ok(taken.then(|| Held(Some(Arc::clone(file)))))
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use parking_lot::Mutex;
 
 use super::bucket::BucketStore;
 use super::disk::{Hold, Open, Stat};
-use super::file::is_want_of_files;
+use super::file::{ensure_one_name, is_want_of_files};
 use super::hand::Fault;
 use super::image::Image;
 use super::load::{Known, read_all};
 use super::place::Place;
 use super::store::YamlStore;
-use crate::model::{Bucket, Error, Result};
+use crate::model::{Bucket, Error, Kind, Result};
 use crate::store::{Finding, Report};
 
 /// So often a file that is being changed is looked at.
@@ -35,7 +35,9 @@ impl YamlStore {
             let file = Some(place.data.clone());
             report.findings.push(Finding { file, line, text, harmless: false });
         };
-        match self.glance(&place, known.as_deref()) {
+        let glance = self.glance(&place, known.as_deref());
+        let can_be_read = glance.is_ok();
+        match glance {
             Ok(None) => {}
             Ok(Some(fault)) => {
                 found(Some(fault.line), format!("{}. Nothing is written to it until it is mended", fault.text));
@@ -43,12 +45,37 @@ impl YamlStore {
             Err(Glance::Unable(error)) => return Err(error),
             Err(Glance::Unreadable(text)) => found(None, text),
         }
+        match self.hindrance(&place, known.as_deref()) {
+            Some(error) if matches!(error.kind(), Kind::Full | Kind::PermissionDenied) => return Err(error),
+            Some(error) if can_be_read => found(None, error.to_string()),
+            _ => {}
+        }
         if known.is_some_and(|bucket| bucket.is_held()) {
             let wait = self.options.lock_wait.as_secs_f32();
             let text = format!("others have held its lock for more than {wait} s; `lslocks` says which program does");
             found(None, text);
         }
         Ok(report)
+    }
+
+    /// What hinders a write.
+    fn hindrance(&self, place: &Place, known: Option<&BucketStore>) -> Option<Error> {
+        let disk = &*self.options.disk;
+        let place = match place.resolved(disk) {
+            Ok(place) => place,
+            Err(e) => return Some(place.failed("open", e)),
+        };
+        if let Err(e) = disk.may_write(&place.folder) {
+            return Some(place.failed("write beside", e));
+        }
+        match disk.open(&place.data, Open::Append) {
+            Ok(file) => {
+                let last = || known.and_then(|bucket| bucket.file.try_lock()?.hindrance());
+                ensure_one_name(&place, &*file).err().or_else(last)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_want_of_files(&e) => None,
+            Err(e) => Some(place.failed("write to", e)),
+        }
     }
 
     /// The fault of the data file as it is now.

@@ -14,7 +14,7 @@ use super::bucket::BucketStore;
 use super::disk::{Disk, RealDisk};
 use super::draft::{Draft, Replaced};
 use super::opened::Opened;
-use super::place::Place;
+use super::place::{Place, explained};
 use super::status::Glances;
 use crate::model::{Batch, Bucket, Clock, Error, Key, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
 use crate::store::{Limits, Report, Store, Task, page};
@@ -193,7 +193,8 @@ impl Store for YamlStore {
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
         let names = self.options.disk.list(&self.folder);
-        let names = names.map_err(|e| Error::io(format!("cannot list {}", self.folder.display()), e))?;
+        let doing = || format!("cannot list {}", self.folder.display());
+        let names = names.map_err(|e| explained(doing(), &self.folder, e))?;
         let bucket = |name: &String| Bucket::new(name.strip_suffix(".yaml")?).ok();
         let mut buckets: Vec<Bucket> = names.iter().filter_map(bucket).collect();
         buckets.sort();

@@ -68,7 +68,14 @@ pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
     if marked && (rest.starts_with(b"---") || (!rest.is_empty() && b"---\n".starts_with(rest))) {
         torn = Some(start);
     } else if !rest.is_empty() {
-        pieces.push(Piece { text: rest, line, start, end: bytes.len(), ended: false });
+        let end = cut_off_mark(rest).map_or(bytes.len(), |at| start + at);
+        if end < bytes.len() {
+            torn = Some(end);
+        }
+        if end > start {
+            let text = bytes.get(start..end).unwrap_or_default();
+            pieces.push(Piece { text, line, start, end, ended: false });
+        }
     }
     let is_torn = |(n, piece): &(usize, &Piece<'_>)| (*n > 0 || !whole) && memchr::memchr(0, piece.text).is_some();
     if let Some((n, piece)) = pieces.iter().enumerate().find(is_torn) {
@@ -76,6 +83,21 @@ pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
         pieces.truncate(n);
     }
     Cut { pieces, torn }
+}
+
+/// Where a mark begins that was being added to what a person wrote, and did not get on the disk as a whole: bytes are
+/// missing at its end, or are NUL.
+fn cut_off_mark(text: &[u8]) -> Option<usize> {
+    let is_part = |tail: &[u8], mark: &[u8]| {
+        let fits = tail.iter().zip(mark).all(|(byte, wanted)| byte == wanted || *byte == 0);
+        let is_more = tail.contains(&0) || tail.len() < mark.len() && tail.contains(&b'.');
+        tail.len() <= mark.len() && fits && is_more
+    };
+    (text.len().saturating_sub(5)..text.len()).find(|at| {
+        let (before, tail) = text.split_at_checked(*at).unwrap_or_default();
+        let mark: &[u8] = if before.is_empty() || before.ends_with(b"\n") { b"...\n" } else { b"\n...\n" };
+        is_part(tail, mark)
+    })
 }
 
 /// How many lines end in these bytes.
@@ -206,6 +228,22 @@ mod tests {
         assert_eq!(texts("---\nb: 2\n", false), (vec![], Some(0)));
         assert_eq!(texts("---\nb: 2\n...\n---\nc\0: 2\n...\n---\nd: 2\n...\n", false), (vec!["---\nb: 2\n"], Some(13)));
         assert_eq!(texts("a: 1\n...\n\0\0\0\0\nb: 2\n...\n", true).1, Some(9));
+    }
+
+    #[test]
+    fn a_mark_that_was_cut_off_is_torn() {
+        for tail in [".", "..", "\0", "..\0\0", "\0\0.\n", "\0\0\0\0"] {
+            assert_eq!(texts(&format!("a: 1\n{tail}"), true), (vec!["a: 1\n"], Some(5)), "{tail:?}");
+            assert_eq!(texts(&format!("a: 1\n...\nb: 2\n{tail}"), true), (vec!["a: 1\n", "b: 2\n"], Some(14)));
+            assert_eq!(texts(&format!("a: 1\n{tail}"), true).1, Some(5));
+            assert_eq!(texts(tail, true), (vec![], Some(0)));
+        }
+        for tail in ["\n.", "\n..", "\0\0\0\0\0", "\n..\0\0", "\0..."] {
+            assert_eq!(texts(&format!("a: b{tail}"), true), (vec!["a: b"], Some(4)), "{tail:?}");
+        }
+        for text in ["a: b\n..c", "a: b.", "a: b..", "a: b\0c\n", "a: b\n"] {
+            assert_eq!(texts(text, true), (vec![text], None));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Upkeep besides compaction: looking a bucket over, and removing what interrupted work left behind.
 
+use std::path::{Path, PathBuf};
+
 use super::bucket::BucketStore;
 use super::disk::{Hold, Open};
 use super::stream;
@@ -11,9 +13,10 @@ impl BucketStore {
     pub(super) fn check(&self) -> Result<Report> {
         let failed = |e| self.place.failed("check", e);
         let mut report = Report::default();
-        if let Some(stat) = self.options.disk.stat(&self.place.data).map_err(failed)? {
+        if self.options.disk.stat(&self.place.data).map_err(failed)?.is_some() {
             let held = self.turn(Hold::Shared)?;
             let data = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
+            let stat = data.stat().map_err(failed)?;
             let bytes = data.read(0, stat.len).map_err(failed)?;
             drop(held);
             report.bytes_before = stat.len;
@@ -22,19 +25,23 @@ impl BucketStore {
         }
         let mut left = self.left_behind()?;
         left.sort();
-        for name in left {
-            let torn = name.contains(".torn-");
+        for path in left {
+            let torn = is_torn(&path);
             let text = if torn {
                 "a torn tail that was set aside; remove it when you have looked at it"
             } else {
                 "left behind by interrupted work; `kvs sweep` removes it"
             };
-            let file = Some(self.place.folder.join(name));
-            report.findings.push(Finding { file, line: None, text: text.into(), harmless: true });
+            report.findings.push(Finding { file: Some(path), line: None, text: text.into(), harmless: true });
         }
-        if let Ok(image) = self.current_now() {
-            let now = self.options.clock.now();
-            report.entries = image.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
+        match self.current_now() {
+            Ok(image) => {
+                let now = self.options.clock.now();
+                report.entries = image.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
+            }
+            // What is wrong has been found above, or is told instead of what was found.
+            Err(error) if report.findings.iter().all(|finding| finding.harmless) => return Err(error),
+            Err(_) => {}
         }
         Ok(report)
     }
@@ -58,9 +65,10 @@ impl BucketStore {
     }
 
     /// The files beside the data file that belong to it.
-    fn left_behind(&self) -> Result<Vec<String>> {
-        let names = self.options.disk.list(&self.place.folder).map_err(|e| self.place.failed("look beside", e))?;
-        let prefix = format!("{}.yaml.", self.place.bucket);
+    fn left_behind(&self) -> Result<Vec<PathBuf>> {
+        let place = self.place.resolved(&*self.options.disk).map_err(|e| self.place.failed("look beside", e))?;
+        let names = self.options.disk.list(&place.folder).map_err(|e| place.failed("look beside", e))?;
+        let prefix = format!("{}.", place.data.file_name().unwrap_or_default().to_string_lossy());
         let ours = |name: &String| {
             name.strip_prefix(&prefix).is_some_and(|ending| {
                 ending == "new"
@@ -68,7 +76,7 @@ impl BucketStore {
                     || ending.strip_prefix("torn-").is_some_and(|n| n.parse::<i64>().is_ok())
             })
         };
-        Ok(names.into_iter().filter(ours).collect())
+        Ok(names.into_iter().filter(ours).map(|name| place.folder.join(name)).collect())
     }
 
     /// Removes unfinished files. Torn tails stay: they are for a person to look at.
@@ -80,15 +88,19 @@ impl BucketStore {
             return Ok(report);
         }
         let _turn = self.turn(Hold::Exclusive)?;
-        for name in left {
-            let path = self.place.folder.join(&name);
+        for path in left {
             // A compaction at work holds the lock of its file; under ours nobody writes the other one.
             let idle = || self.options.disk.open(&path, Open::Read)?.try_lock(Hold::Exclusive);
-            if !name.contains(".torn-") && idle().map_err(failed)? {
+            if !is_torn(&path) && idle().map_err(failed)? {
                 self.options.disk.remove(&path).map_err(failed)?;
                 report.removed += 1;
             }
         }
         Ok(report)
     }
+}
+
+/// Whether it holds a torn tail: that is for a person to look at.
+fn is_torn(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.to_string_lossy().starts_with("torn-"))
 }

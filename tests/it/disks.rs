@@ -25,6 +25,9 @@ pub(crate) enum Call {
     MakeFolder,
     SyncFolder,
     List,
+    MayWrite,
+    Reserve,
+    Release,
     FileStat,
     Read,
     Write,
@@ -77,6 +80,10 @@ impl<P: Probe> Disk for Probed<P> {
         self.inner.stat(path)
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        self.inner.resolve(path)
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         self.probe.before(Call::Open, path, 0)?;
         let inner = self.inner.open(path, how)?;
@@ -106,6 +113,21 @@ impl<P: Probe> Disk for Probed<P> {
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.probe.before(Call::List, folder, 0)?;
         self.inner.list(folder)
+    }
+
+    fn may_write(&self, folder: &Path) -> io::Result<()> {
+        self.probe.before(Call::MayWrite, folder, 0)?;
+        self.inner.may_write(folder)
+    }
+
+    fn reserve(&self, path: &Path) -> io::Result<()> {
+        self.probe.before(Call::Reserve, path, 0)?;
+        self.inner.reserve(path)
+    }
+
+    fn release(&self, path: &Path) -> io::Result<bool> {
+        self.probe.before(Call::Release, path, 0)?;
+        self.inner.release(path)
     }
 }
 
@@ -151,6 +173,10 @@ impl<P: Probe> File for ProbedFile<P> {
 
     fn rights(&self) -> io::Result<(u32, u32, u32)> {
         self.inner.rights()
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.inner.links()
     }
 
     fn try_lock(&self, hold: Hold) -> io::Result<bool> {

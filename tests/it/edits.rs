@@ -141,6 +141,18 @@ impl kvs::yaml::Disk for Guarded {
     fn stat(&self, path: &Path) -> std::io::Result<Option<kvs::yaml::disk::Stat>> {
         RealDisk.stat(path)
     }
+    fn resolve(&self, path: &Path) -> std::io::Result<Option<std::path::PathBuf>> {
+        RealDisk.resolve(path)
+    }
+    fn may_write(&self, folder: &Path) -> std::io::Result<()> {
+        RealDisk.may_write(folder)
+    }
+    fn reserve(&self, path: &Path) -> std::io::Result<()> {
+        RealDisk.reserve(path)
+    }
+    fn release(&self, path: &Path) -> std::io::Result<bool> {
+        RealDisk.release(path)
+    }
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         RealDisk.rename(from, to)
     }

@@ -253,7 +253,7 @@ fn what_fails_with_its_group_leaves_no_answer_that_stands_on_it() {
     let meddling = MeddlingDisk::new(faulty.clone(), Meddling::default());
     let store = open(meddling.clone());
     // The append of the first succeeds, that of the group behind it does not.
-    faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", ErrorKind::StorageFull) }]);
+    faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", ErrorKind::Other) }]);
     let others = vec![absent("new"), absent("new"), batch(vec![delete("a1")]), batch(vec![delete("a1")])];
     let outcomes = grouped(&meddling, &store, pair(0, "old"), others);
     assert!(outcomes[0].is_ok() && faulty.probe.failed() == 1);

@@ -77,7 +77,7 @@ fn what_is_written_while_a_large_snapshot_is_half_written_is_kept() {
         put("z last", "new"),
     ];
     model(&mut known, &writes);
-    for (call, ending) in [(Call::Truncate, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
+    for (call, ending) in [(Call::Resemble, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
         for own in [true, false] {
             let other = if own { store.clone() } else { open(disk.clone()) };
             let writes = writes.clone();
@@ -97,7 +97,7 @@ fn what_is_written_while_a_large_snapshot_is_half_written_is_kept() {
 
 #[test]
 fn an_edit_by_hand_during_compaction_is_kept() {
-    for (call, ending) in [(Call::Truncate, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
+    for (call, ending) in [(Call::Resemble, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
         for written_anew in [false, true] {
             let (disk, mut known) = begun();
             let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());

@@ -48,11 +48,12 @@ pub(super) const STATUSES: [u16; 20] =
     [200, 304, 201, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415, 429, 500, 503, 507];
 
 /// The kinds of error in their order, and how they are told.
-pub(super) const KINDS: [(Kind, &str); 6] = [
+pub(super) const KINDS: [(Kind, &str); 7] = [
     (Kind::Invalid, "invalid"),
     (Kind::TooLarge, "too_large"),
     (Kind::Busy, "busy"),
     (Kind::Full, "full"),
+    (Kind::PermissionDenied, "permission_denied"),
     (Kind::Damaged, "damaged"),
     (Kind::Failed, "failed"),
 ];

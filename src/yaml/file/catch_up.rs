@@ -152,7 +152,8 @@ impl DataFile {
         let durable = suspect.and_then(|len| appended_at(&bytes, len));
         bytes.truncate(durable.unwrap_or(bytes.len()));
         let new = read_all(&bytes, &mut known, &image.read());
-        known.rewrite |= suspect.is_some();
+        known.suspect = suspect.is_some();
+        known.rewrite |= known.suspect;
         known.torn = known.torn.or(durable.map(|len| len as u64));
         if let Some(damage) = &new.damage
             && image.read().damage.as_ref() != Some(damage)

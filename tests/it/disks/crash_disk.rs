@@ -181,12 +181,16 @@ impl Disk for CrashDisk {
         Ok(state.names.get(path).map(|number| state.stat(*number)))
     }
 
+    fn resolve(&self, _: &Path) -> io::Result<Option<PathBuf>> {
+        self.0.lock().alive().map(|()| None)
+    }
+
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
         let mut state = self.0.lock();
         state.alive()?;
         let number = match state.names.get(path) {
             Some(number) => *number,
-            None if how == Open::Create => {
+            None if matches!(how, Open::Create | Open::Private) => {
                 state.step()?;
                 let number = state.inodes.keys().last().map_or(10, |n| n + 1);
                 let modified = state.now();
@@ -236,6 +240,18 @@ impl Disk for CrashDisk {
         state.alive()?;
         let inside = state.names.keys().filter(|path| path.parent() == Some(folder));
         Ok(inside.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect())
+    }
+
+    fn may_write(&self, _: &Path) -> io::Result<()> {
+        self.0.lock().alive()
+    }
+
+    fn reserve(&self, _: &Path) -> io::Result<()> {
+        self.0.lock().alive()
+    }
+
+    fn release(&self, _: &Path) -> io::Result<bool> {
+        self.0.lock().alive().map(|()| false)
     }
 }
 
@@ -307,6 +323,10 @@ impl File for OpenFile {
 
     fn rights(&self) -> io::Result<(u32, u32, u32)> {
         self.disk.0.lock().alive().map(|()| (0o644, 0, 0))
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.disk.0.lock().alive().map(|()| 1)
     }
 
     fn try_lock(&self, hold: Hold) -> io::Result<bool> {

@@ -2,9 +2,13 @@
 
 mod bodies;
 mod dates;
+mod data_file_locks;
 mod descriptors;
 mod fastcgi;
+mod full_disk;
 mod held_lock;
+mod rights;
 mod shares;
 mod status;
 mod stopping;
+mod unfit_files;
