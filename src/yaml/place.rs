@@ -64,11 +64,11 @@ impl Place {
     }
 
     pub(super) fn failed(&self, doing: &str, e: io::Error) -> Error {
-        explained(format!("cannot {doing} {}", self.data.display()), &self.folder, e)
+        explained(format!("cannot {doing} {}", self.data.display()), e)
     }
 
     pub(super) fn lock_failed(&self, e: io::Error) -> Error {
-        explained(format!("cannot use the lock file {}", self.lock.display()), &self.folder, e)
+        explained(format!("cannot use the lock file {}", self.lock.display()), e)
     }
 }
 
@@ -80,24 +80,20 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// The error of a failed call, with what a person can do about it.
-pub(super) fn explained(doing: String, folder: &Path, e: io::Error) -> Error {
-    let user = rustix::process::geteuid().as_raw();
-    let folder = folder.display();
-    match e.kind() {
+pub(super) fn explained(doing: String, e: io::Error) -> Error {
+    let advice = match e.kind() {
         io::ErrorKind::PermissionDenied => {
-            let text = format!("{doing}: kvs runs as user {user}; give {folder} and the files in it to that user");
-            Error::new(Kind::PermissionDenied, text).because(e)
+            let user = rustix::process::geteuid().as_raw();
+            format!("kvs runs as user {user}; give the folder and the files in it to that user")
         }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            Error::new(Kind::PermissionDenied, format!("{doing}: mount {folder} so that it can be written")).because(e)
-        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount its file system so that it can be written".to_owned(),
         io::ErrorKind::ResourceBusy => {
-            let text = format!("{doing}: a single file is mounted there, which cannot be replaced; mount its folder");
-            Error::new(Kind::PermissionDenied, text).because(e)
+            "a single file is mounted there, which cannot be replaced; mount its folder".to_owned()
         }
-        _ if Unfit::caused(&e) => Error::new(Kind::Damaged, doing).because(e),
-        _ => Error::io(doing, e),
-    }
+        _ if Unfit::caused(&e) => return Error::new(Kind::Damaged, doing).because(e),
+        _ => return Error::io(doing, e),
+    };
+    Error::new(Kind::PermissionDenied, format!("{doing}: {advice}")).because(e)
 }
 
 #[cfg(test)]

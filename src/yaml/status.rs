@@ -71,7 +71,9 @@ impl YamlStore {
         match disk.open(&place.data, Open::Append) {
             Ok(file) => {
                 let last = || known.and_then(|bucket| bucket.file.try_lock()?.hindrance());
-                ensure_one_name(&place, &*file).err().or_else(last)
+                // It can be appended to, if not replaced.
+                let milder = |e: Error| if e.kind() == Kind::PermissionDenied { e.of_kind(Kind::Damaged) } else { e };
+                ensure_one_name(&place, &*file).err().or_else(last).map(milder)
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_want_of_files(&e) => None,
             Err(e) => Some(place.failed("write to", e)),

@@ -194,7 +194,7 @@ impl Store for YamlStore {
     async fn buckets(&self) -> Result<Vec<Bucket>> {
         let names = self.options.disk.list(&self.folder);
         let doing = || format!("cannot list {}", self.folder.display());
-        let names = names.map_err(|e| explained(doing(), &self.folder, e))?;
+        let names = names.map_err(|e| explained(doing(), e))?;
         let bucket = |name: &String| Bucket::new(name.strip_suffix(".yaml")?).ok();
         let mut buckets: Vec<Bucket> = names.iter().filter_map(bucket).collect();
         buckets.sort();
