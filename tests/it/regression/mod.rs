@@ -1,8 +1,8 @@
 //! What was once wrong, found from outside: one file for each behaviour that these tests protect.
 
 mod bodies;
-mod dates;
 mod data_file_locks;
+mod dates;
 mod descriptors;
 mod fastcgi;
 mod full_disk;
