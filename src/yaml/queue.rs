@@ -111,7 +111,7 @@ impl BucketStore {
 
     fn lead_briefly(self: &Arc<Self>) {
         let leading = Leading(self);
-        let mut pause = Pause::new();
+        let mut pause = Pause::new(&self.opened);
         while pause.waited() < BRIEFLY {
             match self.round() {
                 Round::Over => return,
@@ -119,7 +119,7 @@ impl BucketStore {
                 Round::Held => pause.rest(),
             }
         }
-        drop(leading);
+        drop((leading, pause));
         let bucket = Arc::clone(self);
         let led = std::thread::Builder::new().name("kvs bucket".into()).spawn(move || bucket.lead_on());
         if led.is_err() {
@@ -130,11 +130,11 @@ impl BucketStore {
 
     fn lead_on(self: &Arc<Self>) {
         let _leading = Leading(self);
-        let mut pause = Pause::new();
+        let mut pause = Pause::new(&self.opened);
         loop {
             match self.round() {
                 Round::Over => return,
-                Round::Done => pause = Pause::new(),
+                Round::Done => pause.reset(),
                 Round::Held => pause.rest(),
             }
         }

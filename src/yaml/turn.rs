@@ -3,6 +3,7 @@
 //! A try never waits. Whoever waits between two tries holds nothing: neither the files nor a lock.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
@@ -11,10 +12,11 @@ use super::bucket::BucketStore;
 use super::disk::Hold;
 use super::file::DataFile;
 use super::lock::Held;
+use super::opened::Opened;
 use crate::model::{Error, Kind, Result};
 
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// The first pause between two tries.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
 
 /// Leave to work on the files of a bucket, until dropped.
 pub(super) struct Turn<'a> {
@@ -38,14 +40,17 @@ impl DerefMut for Turn<'_> {
 }
 
 /// The time between two tries: microseconds at first, since most hold a bucket only briefly.
-pub(super) struct Pause {
+pub(super) struct Pause<'a> {
     begun: Instant,
     next: Duration,
+    /// How many wait in this store, this one among them.
+    waiting: &'a AtomicUsize,
 }
 
-impl Pause {
-    pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), next: Duration::from_micros(20) }
+impl<'a> Pause<'a> {
+    pub(super) fn new(opened: &'a Opened) -> Self {
+        opened.waiting.fetch_add(1, Ordering::Relaxed);
+        Self { begun: Instant::now(), next: SHORTEST_PAUSE, waiting: &opened.waiting }
     }
 
     /// How long it has waited so far.
@@ -53,13 +58,28 @@ impl Pause {
         self.begun.elapsed()
     }
 
+    /// Begins anew.
+    pub(super) fn reset(&mut self) {
+        (self.begun, self.next) = (Instant::now(), SHORTEST_PAUSE);
+    }
+
     /// Lets some time pass.
     pub(super) fn rest(&mut self) {
         std::thread::sleep(self.next);
-        // Up to a millisecond soon; more only for those who have waited for long, so that many of them cost little.
-        let most = (self.begun.elapsed() / 20).clamp(Duration::from_millis(1), LONGEST_PAUSE);
-        self.next = (self.next * 2).min(most);
+        self.next = (self.next * 2).min(longest(self.waiting.load(Ordering::Relaxed)));
     }
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The longest pause, if so many wait: a millisecond, or more, so that all of them together cost little.
+fn longest(waiting: usize) -> Duration {
+    let share = Duration::from_micros(200) * u32::try_from(waiting).unwrap_or(u32::MAX);
+    share.clamp(Duration::from_millis(1), Duration::from_secs(1))
 }
 
 impl BucketStore {
@@ -95,7 +115,7 @@ impl BucketStore {
     /// # Errors
     /// `Busy` if others hold them for longer than one waits for a lock.
     pub(super) fn turn(&self, hold: Hold) -> Result<Turn<'_>> {
-        let (deadline, mut pause) = (self.deadline(), Pause::new());
+        let (deadline, mut pause) = (self.deadline(), Pause::new(&self.opened));
         loop {
             if let Some(turn) = self.try_turn(hold)? {
                 return Ok(turn);
@@ -105,5 +125,17 @@ impl BucketStore {
             }
             pause.rest();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_who_wait_try_less_often_each() {
+        assert_eq!([0, 1, 5].map(longest), [Duration::from_millis(1); 3]);
+        assert_eq!(longest(600), Duration::from_millis(120));
+        assert_eq!(longest(1_000_000), Duration::from_secs(1));
     }
 }
