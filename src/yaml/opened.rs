@@ -25,7 +25,12 @@ pub(super) struct Opened {
 impl Opened {
     /// At most so many buckets have their files open.
     pub(super) fn new(most: usize) -> Self {
-        Self { most: most.max(1), used: Mutex::default(), compacting: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+        Self {
+            most: most.max(1),
+            used: Mutex::default(),
+            compacting: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// So many buckets as the limit of the process allows: each has two files open, and some more now and then.

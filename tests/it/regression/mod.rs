@@ -9,6 +9,7 @@ mod full_disk;
 mod held_lock;
 mod rights;
 mod shares;
+mod many_watched;
 mod status;
 mod stopping;
 mod unfit_files;
