@@ -150,13 +150,14 @@ impl BucketStore {
         let writes = queue.waiting.iter().any(|(wish, _)| wish.is_write());
         let looks = queue.waiting.iter().any(|(wish, _)| !wish.is_write());
         drop(queue);
-        if writes && self.attempt(Hold::Exclusive) || looks && self.attempt(Hold::Shared) {
+        if writes && self.attempt(Hold::Exclusive) {
             return Round::Done;
         }
+        let looked = looks && self.attempt(Hold::Shared);
         let now = Instant::now();
-        let late = self.queue.lock().take(|_, end| end <= now);
+        let late = self.queue.lock().take(|wish, end| end <= now && (wish.is_write() || !looked));
         if late.is_empty() {
-            return Round::Held;
+            return if looked { Round::Done } else { Round::Held };
         }
         self.held.store(true, Ordering::Relaxed);
         refuse(late, &self.busy());

@@ -185,3 +185,32 @@ async fn upkeep_that_waits_for_a_lock_does_not_make_readers_wait_longer() {
     }
     assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_behind_another_reader_is_sent_away_in_time_while_reads_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = store(folder.path());
+    commit(&other, vec![put("a", "1")]);
+    let store = Arc::new(store(folder.path()));
+    let bucket = Bucket::default();
+    let lock = File::open(folder.path().join("default.lock")).unwrap();
+    FileExt::lock_shared(&lock).unwrap();
+    let begun = Instant::now();
+    let writing = {
+        let (store, bucket) = (Arc::clone(&store), bucket.clone());
+        tokio::spawn(async move { store.apply(&bucket, batch(vec![put("a", "2")])).await })
+    };
+    // Each finds the file changed, so that each catches up under the shared lock.
+    let mut file = File::options().append(true).open(folder.path().join("default.yaml")).unwrap();
+    let mut reads = 0;
+    while !writing.is_finished() {
+        assert!(begun.elapsed() < Duration::from_millis(900), "not sent away in time");
+        file.write_all(b"# a remark\n").unwrap();
+        store.get(&bucket, &[key("a")]).await.unwrap();
+        reads += 1;
+    }
+    assert_eq!(writing.await.unwrap().unwrap_err().kind(), Kind::Busy);
+    assert!(reads > 3, "{reads}");
+    FileExt::unlock(&lock).unwrap();
+    commit(&store, vec![put("a", "2")]);
+}
