@@ -20,8 +20,8 @@ use tower::Service;
 
 use super::failure::Done;
 use super::open::Opened;
-use super::settings::{AuthFile, Settings};
-use crate::model::{Clock as _, SystemClock};
+use super::settings::Settings;
+use crate::model::{Batch, Bucket, Clock as _, Key, SystemClock, Write};
 use crate::service::{self, Access, Metrics, Waiters, Waiting};
 
 /// What a router is made of, beside the secrets.
@@ -35,7 +35,17 @@ struct Parts {
 
 struct Watched {
     parts: Parts,
-    current: Mutex<(Stamp, Router)>,
+    current: Mutex<Current>,
+}
+
+/// The router as it was made last, and what it was made of.
+struct Current {
+    stamp: Stamp,
+    router: Router,
+    /// Why the secrets could not be read.
+    fault: Option<String>,
+    /// Who else can read them.
+    exposure: Option<String>,
 }
 
 /// Answers requests from the store that the settings name.
@@ -60,9 +70,25 @@ impl App {
         }
         let mut metrics = Metrics::new(settings.serving.metrics, process, SystemClock.now());
         settings.delivery.register(metrics.registry());
+        let exposure = settings.auth.exposure();
         let parts = Parts { opened: settings.open()?, settings, waiters, metrics: Arc::new(metrics), stop };
-        let current = Mutex::new((stamp, parts.router(access)));
+        let current = Mutex::new(Current { stamp, router: parts.router(access), fault: None, exposure });
         Ok(Self(Arc::new(Watched { parts, current })))
+    }
+
+    /// Warns if others can read the secrets. It is warned of once, and again when that has changed.
+    pub(super) fn warn(&self) {
+        if let Some(exposure) = &self.0.current.lock().exposure {
+            tracing::warn!("{exposure}");
+        }
+    }
+
+    /// The same in a process that lives for one request: what was warned of is remembered in the store.
+    pub(super) async fn warn_once(&self) {
+        let Some(exposure) = self.0.current.lock().exposure.clone() else { return };
+        if !self.0.parts.was_told(&exposure).await {
+            tracing::warn!("{exposure}");
+        }
     }
 }
 
@@ -87,10 +113,26 @@ impl Service<Request> for App {
 /// # Errors
 /// As for [`App::new`].
 pub(super) fn router(settings: Settings, waiters: Waiters, stop: CancellationToken) -> Done<Router> {
-    Ok(Router::new().fallback_service(App::new(settings, waiters, None, stop)?))
+    let app = App::new(settings, waiters, None, stop)?;
+    app.warn();
+    Ok(Router::new().fallback_service(app))
 }
 
 impl Parts {
+    /// Whether this was told before; from now on it was. What cannot be remembered is told again.
+    async fn was_told(&self, text: &str) -> bool {
+        let (Ok(bucket), Ok(key)) = (Bucket::new("_kvs.told"), Key::new("auth")) else { return false };
+        let told = self.opened.store.values(&bucket, std::slice::from_ref(&key)).await;
+        if told.is_ok_and(|values| values.first().is_some_and(|told| told.as_deref() == Some(text.as_bytes()))) {
+            return true;
+        }
+        let batch = Batch::of(vec![Write::put(key, text.to_owned())]).untold();
+        if let Err(error) = self.opened.store.apply(&bucket, batch).await {
+            tracing::debug!("remembering what was warned of: {error}");
+        }
+        false
+    }
+
     fn router(&self, access: Access) -> Router {
         let settings = service::Settings {
             stop: self.stop.clone(),
@@ -115,32 +157,40 @@ fn may_carry_a_secret(request: &Request) -> bool {
 impl Watched {
     /// The router as it was made last.
     fn last(&self) -> Router {
-        self.current.lock().1.clone()
+        self.current.lock().router.clone()
     }
 
     /// The router for a request that comes now.
     fn router(&self) -> Router {
-        let auth = &self.parts.settings.auth;
-        let stamp = Stamp::of(&auth.path);
+        let stamp = Stamp::of(&self.parts.settings.auth.path);
         let mut current = self.current.lock();
-        if current.0 != stamp {
-            *current = (stamp, self.parts.router(reread(auth)));
+        // What could not be read is tried each time: that no file could be opened may be over though this one is the same.
+        if current.stamp != stamp || current.fault.is_some() {
+            self.reread(&mut current, stamp);
         }
-        current.1.clone()
+        current.router.clone()
     }
-}
 
-/// The secrets as they are now. If they cannot be read nobody may write: the old ones may just have been withdrawn.
-fn reread(auth: &AuthFile) -> Access {
-    match auth.read() {
-        Ok(access) => {
-            tracing::info!(file = %auth.path.display(), "the secrets have been read again");
-            access
+    /// Takes the secrets as they are now. If they cannot be read none is good: the old ones may just have been withdrawn.
+    fn reread(&self, current: &mut Current, stamp: Stamp) {
+        let auth = &self.parts.settings.auth;
+        let read = auth.read().map_err(|failure| failure.text().to_owned());
+        let fault = read.as_ref().err().cloned();
+        if current.stamp == stamp && current.fault == fault {
+            return;
         }
-        Err(failure) => {
-            tracing::error!("writes are off: {}", failure.text());
-            Access::none()
+        match &fault {
+            None => tracing::info!(file = %auth.path.display(), "the secrets have been read again"),
+            Some(fault) if current.fault.as_ref() != Some(fault) => tracing::error!("no secret is accepted: {fault}"),
+            // It was told.
+            Some(_) => {}
         }
+        let exposure = auth.exposure();
+        if exposure.is_some() && exposure != current.exposure {
+            tracing::warn!("{}", exposure.as_deref().unwrap_or_default());
+        }
+        let router = self.parts.router(read.unwrap_or_else(|_| Access::unreadable()));
+        *current = Current { stamp, router, fault, exposure };
     }
 }
 

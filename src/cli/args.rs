@@ -131,7 +131,7 @@ impl Typed {
 /// Which command, and what it was given.
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    Serve(serve::Given),
+    Serve(Box<serve::Given>),
     Get(get::Given),
     Set(set::Given),
     Delete(delete::Given),

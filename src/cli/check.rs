@@ -18,7 +18,8 @@ Examples:
 /// Look for damage, changing nothing
 ///
 /// Prints a line for each finding: the file, the line in it, what is wrong and what to do. Exit code 1 if something is
-/// damaged; what the store mends by itself at the next write is told, but is no damage.
+/// damaged; what the store mends by itself at the next write is told, but is no damage. Nor is a file of secrets that
+/// every user of the machine can read.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Given {}
@@ -37,6 +38,9 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
         Ok(sound.then(|| format!("{}, all in order", counted(report.entries, "entry", "entries"))))
     });
     let checked = checked.await;
+    if let Some(exposure) = settings.auth.exposure() {
+        output.line(&format!("note: {exposure}"))?;
+    }
     output.done()?;
     checked
 }

@@ -84,7 +84,7 @@ fn command(typed: Typed, matches: &ArgMatches) -> Done {
     let settings = Settings::resolve(typed.global, matches, &Place::for_commands());
     let settings = match typed.command {
         Command::Passcode(given) => return passcode::run(&settings?, given),
-        Command::Serve(serve::Given { check_config: true, .. }) => return check_config::run(settings),
+        Command::Serve(given) if given.check_config => return check_config::run(settings),
         _ => settings?,
     };
     // Before the threads of the runtime: it changes the environment.

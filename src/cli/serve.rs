@@ -15,7 +15,7 @@ use super::output::Output;
 use super::policies;
 use super::settings::{Serving, Settings};
 use super::units::{Percent, Size, Span};
-use crate::door::{self, Activated, Address, Limits, Listener, Mount};
+use crate::door::{self, Activated, Address, Limits, Listener, Mount, Proxy};
 use crate::service::{Exposure, Shares, Waiters};
 
 const EXAMPLES: &str = "\
@@ -73,6 +73,16 @@ pub(super) struct Places {
     /// The mode of Unix sockets; the user of the web server must be able to write to them
     #[arg(long, env = "KVS_SOCKET_MODE", hide_env_values = true, value_name = "MODE", default_value = "660")]
     pub(super) socket_mode: Mode,
+    /// Proxies in front, over plain HTTP, that are trusted to tell the client's address (Forwarded, X-Forwarded-For):
+    /// addresses, networks as 10.0.0.0/8, or `unix` for all on Unix sockets; may be given several times [default: none]
+    #[arg(
+        long,
+        env = "KVS_TRUSTED_PROXIES",
+        hide_env_values = true,
+        value_name = "ADDR|NETWORK|unix",
+        value_delimiter = ','
+    )]
+    pub(super) trusted_proxies: Vec<Proxy>,
 }
 
 /// What clients may take.
@@ -145,7 +155,8 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let most = settings.serving.max_waiters;
     let waiters = Waiters::new(most).sharing(Shares::new(share.of(most)));
     let mount = settings.serving.mounted(Mount::served());
-    let base = settings.serving.places.base.clone().unwrap_or_default();
+    let Places { base, trusted_proxies, .. } = settings.serving.places.clone();
+    let base = base.unwrap_or_default();
     let limits = within_descriptors(settings.serving.limits.clone(), share);
     let ready = ready(&listeners, &settings);
     let longest = longest_stop(&settings).as_secs();
@@ -153,7 +164,11 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let app = app::router(settings, waiters, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
-        let app = if tongue == Tongue::Http { below(&base, app.clone()) } else { app.clone() };
+        let app = match tongue {
+            Tongue::Http => door::behind(&trusted_proxies, below(&base, app.clone())),
+            // The web server tells the address.
+            Tongue::FastCgi => app.clone(),
+        };
         doors.spawn(open(tongue, listener, app, (mount.clone(), limits.clone()), stop.clone()));
     }
     announce(&ready)?;

@@ -3,6 +3,8 @@
 //! Which of them was given where is told by [`super::layers`]; here it is checked as a whole. Each floor below gets its own settings from here,
 //! and none of them reads a file or the environment for itself.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -187,9 +189,28 @@ impl AuthFile {
     pub(super) fn read(&self) -> Done<Access> {
         match std::fs::read_to_string(&self.path) {
             Ok(text) => Access::parse(&text).map_err(|e| Failure::Usage(format!("{}: {e}", self.path.display()))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !self.asked_for => Ok(Access::none()),
+            // A link that leads nowhere is no missing file.
+            Err(e) if e.kind() == ErrorKind::NotFound && !self.asked_for && !self.path.is_symlink() => {
+                Ok(Access::none())
+            }
             Err(e) => Err(Failure::file("read the secrets in", &self.path, &e)),
         }
+    }
+
+    /// What is wrong if every user of the machine can read the secrets, or put in their own.
+    pub(super) fn exposure(&self) -> Option<String> {
+        let mode = std::fs::metadata(&self.path).ok()?.permissions().mode();
+        let done = match (mode & 0o004 != 0, mode & 0o002 != 0) {
+            (false, false) => return None,
+            (true, false) => "read",
+            (false, true) => "change",
+            (true, true) => "read and change",
+        };
+        let path = self.path.display();
+        Some(format!(
+            "every user of this machine can {done} the secrets in {path}; make it the file of the user as whom kvs runs, \
+             and `chmod 600` it"
+        ))
     }
 }
 

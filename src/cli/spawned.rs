@@ -46,7 +46,11 @@ pub(super) fn cgi() -> ExitCode {
                 // Apache asks a program to end as soon as the client has its answer; there may still be something to do.
                 door::stop_on_signals()?;
             }
-            door::cgi::answer(ready.app, &ready.mount, &ready.limits).await
+            let answered = door::cgi::answer(ready.app.clone(), &ready.mount, &ready.limits).await;
+            if let Either::Left(app) = &ready.app {
+                app.inner.warn_once().await;
+            }
+            answered
         });
         if ready.delivery.is_on() {
             end_answer();
@@ -70,6 +74,9 @@ pub(super) fn fastcgi(listener: Listener) -> ExitCode {
         runtime.block_on(async {
             let stop = door::stop_on_signals()?;
             let ready = Ready::new(&stop);
+            if let Either::Left(app) = &ready.app {
+                app.inner.warn();
+            }
             let (drain, token) = (ready.limits.drain_time, stop.clone());
             let stopped = tokio::spawn(async move {
                 token.cancelled().await;

@@ -27,6 +27,7 @@ pub(crate) enum Right {
 #[derive(Clone, Default)]
 pub struct Access {
     lines: Vec<Line>,
+    is_unreadable: bool,
 }
 
 #[derive(Clone)]
@@ -56,6 +57,12 @@ impl Access {
         Self::default()
     }
 
+    /// There may be secrets, but they cannot be read: nobody may do what needs one.
+    #[must_use]
+    pub fn unreadable() -> Self {
+        Self { is_unreadable: true, ..Self::default() }
+    }
+
     /// The secrets in the text of an `auth.txt`.
     ///
     /// Each line holds a secret or `sha256:` and the hexadecimal hash of one; behind it, apart by blanks, may stand `read`,
@@ -70,7 +77,7 @@ impl Access {
             let fault = |what: &str| Error::new(Kind::Invalid, format!("auth file, line {number}: {what}"));
             lines.extend(Line::parse(line).map_err(fault)?);
         }
-        Ok(Self { lines })
+        Ok(Self { lines, is_unreadable: false })
     }
 
     /// How many secrets there are.
@@ -83,6 +90,10 @@ impl Access {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     pub(crate) fn judge(&self, secret: &[u8], (right, bucket): (Right, &Bucket)) -> Standing {

@@ -90,15 +90,24 @@ impl From {
 }
 
 impl Cors {
+    /// Whether pages of this origin may read our answers.
+    pub(crate) fn allows(&self, given: &HeaderValue) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Any => true,
+            Self::Of(origins) => origins.iter().any(|origin| origin.0 == *given),
+        }
+    }
+
     /// Opens an answer, whatever it is, to the page that asked, if that is one of those.
     pub(crate) fn open(&self, from: From, response: &mut Response) {
         let allowed = match self {
             Self::Off => return,
             // Also to who names no origin: then caches need not tell apart who asks.
             Self::Any => Some(HeaderValue::from_static("*")),
-            Self::Of(origins) => {
+            Self::Of(_) => {
                 reply::vary(response, "Origin");
-                from.origin.filter(|given| origins.iter().any(|origin| origin.0 == *given))
+                from.origin.filter(|given| self.allows(given))
             }
         };
         let Some(allowed) = allowed else { return };

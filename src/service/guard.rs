@@ -10,8 +10,8 @@ use http::header::AUTHORIZATION;
 use super::access::{Right, Standing};
 use super::metrics;
 use super::reply::{Cache, Refusal};
-use super::throttle::Verdict;
-use super::{Asked, Reads};
+use super::throttle::{Attempt, Verdict};
+use super::{Asked, Reads, foreign};
 use crate::model::Bucket;
 
 /// The header for a secret that a web server does not hide from us.
@@ -75,7 +75,8 @@ fn credentials(value: &[u8]) -> Option<Vec<u8>> {
 /// Lets a request in, or says why not.
 ///
 /// Of several secrets all must be good for this: a second one never makes up for a wrong one. A secret that is right but
-/// short of the right is no guess and is not counted.
+/// short of the right is no guess and is not counted. A secret that a page of another site sends is not looked at: its
+/// visitor would be paused for what others try.
 pub(crate) async fn admit(
     asked: Asked<'_>,
     secrets: &Secrets,
@@ -83,14 +84,26 @@ pub(crate) async fn admit(
 ) -> Result<(), Refusal> {
     let Asked { service, caller, .. } = asked;
     let access = &service.settings.access;
+    if access.is_unreadable() {
+        return Err(Refusal::damaged(
+            "the secrets cannot be read, so none is accepted; nothing was done, and the server's log says why"
+                .to_owned(),
+        ));
+    }
     if access.is_empty() {
         return Err(Refusal::forbidden(match right {
             Right::Write => "writes are off: no secret is set; put one into auth.txt (kvs passcode makes one)",
             Right::Read => "this needs a secret, and none is set; put one into auth.txt (kvs passcode makes one)",
         }));
     }
+    if !secrets.0.is_empty() && foreign::is_foreign(&asked.parts.headers, &service.settings.cors) {
+        return Err(Refusal::forbidden(
+            "a page of another site may not send a secret here; nothing was done (the setting cors names sites that may)",
+        ));
+    }
     let mut worst = Standing::Good;
-    let judged = service.throttle.judge(caller.address, || {
+    let attempt = Attempt { address: caller.address, secrets: &secrets.0 };
+    let judged = service.throttle.judge(&attempt, || {
         for secret in &secrets.0 {
             worst = match (worst, access.judge(secret, (right, bucket))) {
                 (Standing::Wrong, _) | (_, Standing::Wrong) => Standing::Wrong,
@@ -100,7 +113,7 @@ pub(crate) async fn admit(
         }
         worst != Standing::Wrong
     });
-    let verdict = judged.await;
+    let verdict = judged.await.map_err(Refusal::uncounted)?;
     let counters = service.settings.metrics.counters();
     if worst == Standing::Wrong {
         metrics::add(&counters.wrong_secrets);

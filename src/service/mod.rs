@@ -3,7 +3,7 @@
 //! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
 //! `multi` and `txn` for many keys at once; `status`, `health`, `metrics`, `help`, `openapi` and `page`. Around them what
 //! a request is made of (`route`, `form`, `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it
-//! (`access`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches
+//! (`access`, `foreign`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches
 //! may hold the answer (`address`), whether a door may give it again (`repeat`), and whose pages may read it (`cors`).
 //! `counted` is the store. Only `reply` knows status codes.
 
@@ -21,6 +21,7 @@ mod dates;
 mod demand;
 mod entry;
 mod expiry;
+mod foreign;
 mod form;
 mod guard;
 mod health;
@@ -83,7 +84,7 @@ use throttle::Throttle;
 /// Who sent a request. The doors put it into the request's extensions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Caller {
-    /// The client's address, as the socket or the web server tells it.
+    /// The client's address, as the socket, the web server or a trusted proxy tells it.
     pub address: Option<IpAddr>,
 }
 
@@ -130,7 +131,7 @@ pub(crate) struct Service {
 /// A request carries its raw path below the script's base path and its query exactly as sent, and a [`Caller`] among its
 /// extensions; without one its address counts as unknown.
 pub fn router(store: Arc<dyn Store>, settings: Settings) -> axum::Router {
-    let throttle = Throttle::new(Arc::clone(&store), Arc::clone(&settings.clock));
+    let throttle = Throttle::new(Arc::clone(&store), Arc::clone(&settings.clock), throttle::random);
     let store = Counted::new(store, Arc::clone(settings.metrics.counters()));
     let service = Service { store, settings, throttle, page: IndexPage::new(), overview: Overview::default() };
     // Paths are judged by `route`, not by axum, which would decode what must be refused.

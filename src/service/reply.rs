@@ -148,6 +148,22 @@ impl Refusal {
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
     }
 
+    /// Wrong secrets cannot be counted, so this one is not judged, right or wrong.
+    pub(crate) fn uncounted(error: Error) -> Self {
+        const WHY: &str = "secrets cannot be checked now, since wrong ones cannot be counted";
+        if error.kind() == Kind::Busy {
+            tracing::warn!("{WHY}: {error}");
+            let text = format!("{WHY}; nothing was done, try again shortly");
+            return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+        }
+        tracing::error!("{WHY}: {error}");
+        let text = format!("{WHY}; nothing was done, and the server's log says why");
+        match error.kind() {
+            Kind::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, text),
+            _ => Self::damaged(text),
+        }
+    }
+
     /// Something that a person must mend; `text` names it.
     pub(crate) fn damaged(text: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)

@@ -1,8 +1,9 @@
 //! A test double: a store of one bucket that lets other tasks go on before and after each call, as a store with a disk
-//! does. It knows `get` and `apply` and no more; what needs a whole store is tested in `tests/`.
+//! does. It knows what the service's own bucket needs and no more; what needs a whole store is tested in `tests/`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,16 +11,33 @@ use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use crate::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Query, Result, Revision, Snapshot};
-use crate::store::{Judged, Limits, Report, Store, Task, judge};
+use crate::store::{Judged, Limits, Report, Store, Task, judge, page};
 
 pub(super) struct YieldingStore {
     clock: Arc<dyn Clock>,
     content: Mutex<(Revision, BTreeMap<Key, Entry>)>,
+    commits: AtomicUsize,
 }
 
 impl YieldingStore {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, content: Mutex::default() }
+        Self { clock, content: Mutex::default(), commits: AtomicUsize::default() }
+    }
+
+    /// How many batches were carried out.
+    pub(super) fn commits(&self) -> usize {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        let now = self.clock.now();
+        self.content.lock().1.values().filter(|entry| entry.is_live(now)).count()
+    }
+
+    /// The same with those that have expired and were not removed.
+    pub(super) fn kept(&self) -> usize {
+        self.content.lock().1.len()
     }
 
     fn look(&self, keys: &[Key]) -> Snapshot {
@@ -43,6 +61,7 @@ impl YieldingStore {
                 None => content.1.remove(key),
             };
         }
+        self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(batch.committed(content.0, changes.into_iter().map(|(_, change, _)| change)))
     }
 }
@@ -70,8 +89,9 @@ impl Store for YieldingStore {
         outcome
     }
 
-    async fn scan(&self, _: &Bucket, _: Query) -> Result<Page> {
-        unimplemented!("not asked for here")
+    async fn scan(&self, _: &Bucket, query: Query) -> Result<Page> {
+        yield_now().await;
+        Ok(page(&self.content.lock().1, &query, self.clock.now()))
     }
 
     async fn changed(&self, _: &Bucket, _: Revision) -> Result<Revision> {
@@ -82,7 +102,10 @@ impl Store for YieldingStore {
         unimplemented!("not asked for here")
     }
 
-    async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
-        unimplemented!("not asked for here")
+    async fn upkeep(&self, _: &Bucket, task: Task) -> Result<Report> {
+        assert_eq!(task, Task::PurgeExpired);
+        let now = self.clock.now();
+        self.content.lock().1.retain(|_, entry| entry.is_live(now));
+        Ok(Report::default())
     }
 }

@@ -19,6 +19,9 @@ use super::status::Glances;
 use crate::model::{Batch, Bucket, Clock, Error, Key, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
 use crate::store::{Limits, Report, Store, Task, page};
 
+/// How long to wait at most for a bucket that is kvs' own: clients wait for it who asked for something else.
+const OWN_LOCK_WAIT: Duration = Duration::from_millis(500);
+
 /// How a store is kept.
 #[derive(Clone)]
 pub struct Options {
@@ -110,10 +113,14 @@ impl YamlStore {
             // Before the map grows: waiting for names at random does not fill the memory either.
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_blank());
         }
+        let mut options = self.options.clone();
+        if bucket.is_reserved() {
+            options.lock_wait = options.lock_wait.min(OWN_LOCK_WAIT);
+        }
         let place = Place::new(&self.folder, bucket);
         let make = || {
             let (opened, looking) = (Arc::clone(&self.opened), Arc::clone(&self.looking));
-            Arc::new(BucketStore::new(place, self.options.clone(), opened, looking))
+            Arc::new(BucketStore::new(place, options, opened, looking))
         };
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }

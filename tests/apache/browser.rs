@@ -88,9 +88,12 @@ async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
     // Whoever guesses is told how long to wait.
     visit.fill("store-key", "guessed").await;
     visit.fill("store-secret", "wrong").await;
+    let mut guesses = 0;
     let throttled = async {
         loop {
-            while visit.endpoint.post(&[("guessed", "1"), ("auth", "wrong")]).await != 429 {}
+            while visit.endpoint.post(&[("guessed", "1"), ("auth", &format!("guess {guesses}"))]).await != 429 {
+                guesses += 1;
+            }
             visit.click("#store button").await;
             visit.until("text('store-result').match(/secret/)").await;
             if visit.see("/Try again in [0-9]+ second/.test(text('store-result'))").await == json!(true) {

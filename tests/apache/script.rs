@@ -273,10 +273,11 @@ impl Step {
 }
 
 fn wrong_secrets() -> Vec<Step> {
-    let guess = |name| post(name, &format!("no=1&auth={WRONG}"));
+    let guess = |name| post(name, &format!("no=1&auth={WRONG}-{name}"));
     vec![
         guess("first wrong secret").status(401),
         guess("second").status(401),
+        post("the second again, which is no further guess", &format!("no=1&auth={WRONG}-second")).status(401),
         post("the sample's secret", "no=1&auth=yourauthorizationhere").status(401),
         guess("fourth").status(401),
         guess("fifth").status(401),

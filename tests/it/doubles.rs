@@ -1,12 +1,13 @@
-//! Stores for tests: one that fails, and one that does something else besides.
+//! Stores for tests: one that fails, one that fails but counts secrets, and one that does something else besides.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot};
-use kvs::store::{Report, Store, Task};
+use kvs::memory::MemoryStore;
+use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
+use kvs::store::{Limits, Report, Store, Task};
 
 /// Answers every write with one error, and every read as well unless it serves reads: then there is nothing.
 pub(crate) struct FailingStore {
@@ -54,6 +55,53 @@ impl Store for FailingStore {
 
     async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
         Err(self.error())
+    }
+}
+
+/// Counts wrong secrets, and leaves all else to the store within.
+pub(crate) struct CountingStore {
+    inner: FailingStore,
+    counts: MemoryStore,
+}
+
+impl CountingStore {
+    pub(crate) fn over(inner: FailingStore) -> Self {
+        Self { inner, counts: MemoryStore::new(Arc::new(SystemClock), Limits::default()) }
+    }
+
+    fn of(&self, bucket: &Bucket) -> &dyn Store {
+        if bucket.is_reserved() { &self.counts } else { &self.inner }
+    }
+}
+
+#[async_trait]
+impl Store for CountingStore {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.of(bucket).get(bucket, keys).await
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        self.of(bucket).values(bucket, keys).await
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        self.of(bucket).apply(bucket, batch).await
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        self.of(bucket).scan(bucket, query).await
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.of(bucket).changed(bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.inner.buckets().await
+    }
+
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.of(bucket).upkeep(bucket, task).await
     }
 }
 

@@ -151,8 +151,8 @@ async fn a_held_read_is_no_slow_one(make: Make) {
 
 async fn wrong_secrets_and_pauses_are_counted(make: Make) {
     let kvs = endpoint(make, Metrics::default());
-    for _ in 0..5 {
-        assert_eq!(kvs.plain("DELETE", "/kv/b/k", &[("x-kvs-auth", "guess")]).await.status, 401);
+    for n in 0..5 {
+        assert_eq!(kvs.plain("DELETE", "/kv/b/k", &[("x-kvs-auth", &format!("guess{n}"))]).await.status, 401);
     }
     assert_eq!(kvs.plain("DELETE", "/kv/b/k", &[SECRET]).await.status, 429);
     assert_eq!(number(&kvs, "kvs_secrets_wrong_total").await, Some(5.0));

@@ -88,7 +88,7 @@ fn to_come() -> Vec<Step> {
 }
 
 fn wrong_secrets() -> Vec<Step> {
-    let guess = |name| raw(name, request("PUT /kv/default/refused", &format!("X-KVS-Auth: {WRONG}\r\n"), "no"));
+    let guess = |name| raw(name, request("PUT /kv/default/refused", &format!("X-KVS-Auth: {WRONG} {name}\r\n"), "no"));
     vec![
         guess("first wrong secret").status(401),
         ask("second, for a list", "GET /kv/default", &format!("X-KVS-Auth: {WRONG}\r\n")).status(401),

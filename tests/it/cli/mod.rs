@@ -11,6 +11,7 @@ mod settings_checked;
 mod values;
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -57,7 +58,12 @@ impl Place {
 
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
-        std::fs::File::create(&path).unwrap().write_all(content.as_ref()).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(content.as_ref()).unwrap();
+        if name == "auth.txt" {
+            // As `kvs passcode` makes it; else it is warned of.
+            file.set_permissions(PermissionsExt::from_mode(0o600)).unwrap();
+        }
         path.to_str().unwrap().to_owned()
     }
 

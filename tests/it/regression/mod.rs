@@ -1,15 +1,20 @@
 //! What was once wrong, found from outside: one file for each behaviour that these tests protect.
 
+mod auth_file;
 mod bodies;
+mod cross_site;
 mod data_file_locks;
 mod dates;
 mod descriptors;
 mod fastcgi;
 mod full_disk;
+mod guessing;
 mod held_lock;
 mod many_watched;
+mod programs;
 mod rights;
 mod shares;
 mod status;
 mod stopping;
+mod trusted_proxies;
 mod unfit_files;
