@@ -25,6 +25,33 @@ impl Time {
         Self(seconds.saturating_mul(NANOS))
     }
 
+    /// The latest commit time that a file may give, the end of the year 2261. It leaves room for later revisions.
+    pub const LATEST_COMMIT: Self = Self::from_secs(9_214_646_399);
+
+    /// Reads an expiry as a file may give it: RFC 3339, any year of four digits. `None` if it is later than the range of
+    /// this type, because it is never reached; the start of the range if it is earlier.
+    ///
+    /// # Errors
+    /// `Invalid` if the text is not a time.
+    pub fn parse_expiry(text: &str) -> Result<Option<Self>, Error> {
+        Self::parse_clamped(text).map(|time| Some(time).filter(|time| time.0 != i64::MAX))
+    }
+
+    /// Reads RFC 3339, any year of four digits. A time beyond the range is its end, one before it is its start.
+    ///
+    /// # Errors
+    /// `Invalid` if the text is not a time.
+    pub fn parse_clamped(text: &str) -> Result<Self, Error> {
+        match text.parse() {
+            Ok(time) => Ok(time),
+            Err(error) => match year_of(text) {
+                Some(year) if year > 2261 => Ok(Self(i64::MAX)),
+                Some(year) if year < 1678 => Ok(Self(i64::MIN)),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn nanos(self) -> i64 {
@@ -54,6 +81,14 @@ impl Time {
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
     }
+}
+
+/// The year of an RFC 3339 time, also of one that is outside the range. None if the text is not such a time.
+fn year_of(text: &str) -> Option<i16> {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    pieces.time()?;
+    pieces.offset()?;
+    Some(pieces.date().year()).filter(|_| pieces.time_zone_annotation().is_none())
 }
 
 impl From<SystemTime> for Time {
@@ -113,6 +148,24 @@ mod tests {
         for bad in ["", "yesterday", "2026-11-20", "2026-13-20T12:00:00Z", "9999-01-01T00:00:00Z"] {
             assert!(bad.parse::<Time>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_expiry_beyond_the_range_is_never_reached() {
+        for text in [
+            "9999-12-31T23:59:59Z",
+            "2262-04-12T00:00:00Z",
+            "9999-12-31T23:59:59.999+14:00",
+            "2262-04-11T23:47:16.854775807Z",
+        ] {
+            assert_eq!(Time::parse_expiry(text).unwrap(), None, "{text}");
+        }
+        assert_eq!(Time::parse_expiry("0001-01-01T00:00:00Z").unwrap(), Some(Time::from_nanos(i64::MIN)));
+        assert_eq!(Time::parse_expiry("2030-01-01T00:00:00Z").unwrap(), Some(Time::from_secs(1_893_456_000)));
+        for bad in ["", "soon", "9999-12-31", "9999-12-31T23:59:59", "9999-13-31T23:59:59Z", "99999-12-31T23:59:59Z"] {
+            assert!(Time::parse_expiry(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Time::LATEST_COMMIT.to_string(), "2261-12-31T23:59:59Z");
     }
 
     #[test]

@@ -116,7 +116,20 @@ impl BucketStore {
             return Ok(true);
         }
         let stat = self.options.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
-        Ok(stat == self.image.read().stat)
+        let image = self.image.read();
+        if stat.is_none() && image.damage.is_none() {
+            // The lock file may know of a data file that is missing.
+            let lock = self.options.disk.stat(&self.place.lock).map_err(|e| self.place.failed("look at", e))?;
+            return Ok(image.stat.is_none() && lock.is_none());
+        }
+        Ok(stat == image.stat)
+    }
+
+    /// Whether the data file was there and is missing.
+    pub(super) fn has_vanished(&self) -> bool {
+        let _ = self.current_now();
+        let image = self.image.read();
+        image.stat.is_none() && image.damage.is_some()
     }
 
     fn shown(&self) -> Result<RwLockReadGuard<'_, Image>> {
@@ -135,11 +148,8 @@ impl BucketStore {
 
     pub(super) fn damaged(&self, damage: &Damage) -> Error {
         let name = self.place.data.file_name().unwrap_or_default().to_string_lossy();
-        let fault = &damage.fault;
-        Error::new(
-            Kind::Damaged,
-            format!("{name}, line {}: {}. Nothing is written to it until it is mended", fault.line, fault.text),
-        )
+        let text = format!("{}. Nothing is written to it until it is mended", damage.fault.of(name));
+        Error::new(Kind::Damaged, text)
     }
 
     /// Wakes those who wait for a later revision than the one they know.

@@ -38,6 +38,9 @@ impl BucketStore {
     pub(super) fn draft(&self) -> Result<Draft> {
         let damaged = match self.current_now() {
             Ok(image) => {
+                if let (Some(damage), None) = (&image.damage, image.stat) {
+                    return Err(self.damaged(damage));
+                }
                 if image.damage.is_none() {
                     let now = self.options.clock.now();
                     let live = image.entries.iter().filter(|(_, entry)| entry.is_live(now));
@@ -48,6 +51,7 @@ impl BucketStore {
                 }
                 image.stat
             }
+            Err(error) if error.kind() == Kind::Damaged && self.image.read().stat.is_none() => return Err(error),
             Err(error) if error.kind() == Kind::Damaged => self.image.read().stat,
             Err(error) => return Err(error),
         };

@@ -8,6 +8,8 @@ mod beside;
 mod catch_up;
 mod room;
 
+pub(super) use catch_up::{durable, loss, was_there};
+
 use std::io;
 use std::sync::Arc;
 
@@ -93,6 +95,7 @@ impl DataFile {
             None => match self.open_lock(hold) {
                 Ok(file) => file.into(),
                 Err(e) if hold == Hold::Shared && is_out_of_reach(&e) => return Ok(true),
+                Err(_) if self.is_gone() => return Err(self.gone()),
                 Err(e) => return Err(self.place.lock_failed(e)),
             },
         };
@@ -115,6 +118,9 @@ impl DataFile {
 
     fn open_lock(&mut self, hold: Hold) -> io::Result<Box<dyn File>> {
         let path = &self.place.lock;
+        if self.is_gone() && self.disk.stat(path)?.is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         if hold == Hold::Exclusive {
             self.disk.make_folder(&self.place.folder)?;
         } else if self.disk.stat(&self.place.data)?.is_none() {
@@ -127,6 +133,21 @@ impl DataFile {
             Err(e) if hold == Hold::Shared && is_out_of_reach(&e) => self.disk.open(path, Open::Read),
             other => other,
         }
+    }
+
+    /// Whether the data file was there and is missing. Then no lock file is made, as its disk may not be mounted.
+    fn is_gone(&self) -> bool {
+        let was_there = self.known.vanished || self.known.stat.is_some();
+        was_there && self.disk.stat(&self.place.data).is_ok_and(|stat| stat.is_none())
+    }
+
+    fn gone(&self) -> Error {
+        let text = format!(
+            "{} and its lock file are missing, but the bucket had data in it; put the files back (is their disk mounted?), \
+             or, to begin anew, start kvs again. Nothing was stored",
+            self.place.data.display()
+        );
+        Error::new(Kind::Damaged, text)
     }
 
     fn take_data_file(&mut self) -> Result<bool> {

@@ -15,10 +15,20 @@ use crate::model::{ContentType, Key, Time};
 /// Something in the file that cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Fault {
-    /// The line, from 1.
+    /// The line, from 1; 0 if it is the file as a whole.
     pub(super) line: u64,
     /// What is wrong and what to do.
     pub(super) text: String,
+}
+
+impl Fault {
+    /// What is wrong, with the place in the file of this name.
+    pub(super) fn of(&self, file: impl std::fmt::Display) -> String {
+        match self.line {
+            0 => format!("{file}: {}", self.text),
+            line => format!("{file}, line {line}: {}", self.text),
+        }
+    }
 }
 
 /// Reads one document, or a part of one that stands for itself. `first_line` is the number of its first line.
@@ -36,6 +46,8 @@ struct Reader<'a> {
 struct Scalar {
     text: Option<String>,
     line: u64,
+    /// Whether it is not in quotes.
+    plain: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -96,8 +108,9 @@ impl<'a> Reader<'a> {
                 line,
                 text: "the key is missing here; a key such as ~ or null stands in quotes".into(),
             })?;
-            if text == "<<" {
-                return Err(Fault { line, text: "merge keys (<<) are not taken; write the entries out".into() });
+            if text == "<<" && key.plain {
+                let text = "merge keys (<<) are not taken; write the entries out, or put a key << in quotes".into();
+                return Err(Fault { line, text });
             }
             let key = Key::new(&text).map_err(|e| Fault { line, text: e.to_string() })?;
             if !seen.insert(key.clone()) {
@@ -115,7 +128,8 @@ impl<'a> Reader<'a> {
             (Event::MappingEnd, _) => Ok(None),
             (Event::Scalar(text, style, anchor, tag), line) => {
                 untagged(anchor, tag.is_some(), line)?;
-                Ok(Some(Scalar { text: (!is_null(&text, style)).then(|| text.into_owned()), line }))
+                let plain = style == ScalarStyle::Plain;
+                Ok(Some(Scalar { text: (!is_null(&text, style)).then(|| text.into_owned()), line, plain }))
             }
             (Event::Alias(_), line) => Err(alias(line)),
             (_, line) => Err(Fault { line, text: format!("{what} is a text, not a list or a mapping") }),
@@ -145,7 +159,7 @@ impl<'a> Reader<'a> {
         let mut seen: Vec<String> = Vec::new();
         while let Some(name) = self.key("the name of a field")? {
             let (line, name) = (name.line, name.text.unwrap_or_default());
-            let Some(Scalar { text: Some(text), line: at }) = self.key("a field")? else {
+            let Some(Scalar { text: Some(text), line: at, .. }) = self.key("a field")? else {
                 return Err(Fault { line, text: format!("the field {name:?} of {key:?} is empty") });
             };
             if seen.contains(&name) {
@@ -163,7 +177,7 @@ impl<'a> Reader<'a> {
 }
 
 fn set(given: &mut Given, name: &str, text: String) -> Result<(), String> {
-    let time = |text: &str| text.parse::<Time>().map(Some).map_err(|e| format!("{name}: {e}"));
+    let time = |text: &str| Time::parse_clamped(text).map(Some).map_err(|e| format!("{name}: {e}"));
     match name {
         "value" => given.value = text.into_bytes().into(),
         "base64" => {
@@ -171,10 +185,18 @@ fn set(given: &mut Given, name: &str, text: String) -> Result<(), String> {
             given.value = bytes.into();
         }
         "type" => given.content_type = ContentType::new(&text).map_err(|e| e.to_string())?,
-        "updated" => given.updated = time(&text)?,
+        "updated" => {
+            given.updated = time(&text)?;
+            if given.updated.is_some_and(|time| time > Time::LATEST_COMMIT) {
+                return Err(format!(
+                    "updated: {text} is too late, no later write could follow it; remove the field, so that the entry \
+                     counts as written when the file was saved"
+                ));
+            }
+        }
         "created" => given.created = time(&text)?,
         "modified" => given.modified = time(&text)?,
-        "expires" => given.expires = time(&text)?,
+        "expires" => given.expires = Time::parse_expiry(&text).map_err(|e| format!("{name}: {e}"))?,
         _ => {
             return Err(format!(
                 "unknown field {name:?}; the fields are value, base64, type, updated, created, modified and expires"
@@ -251,6 +273,8 @@ mod tests {
             ("a: {value: 1, value: 2}\n", 1, "twice"),
             ("a: {updated: 2026-11-20T12:00:00Z}\n", 1, "neither"),
             ("a: {value: 1, expires: soon}\n", 1, "RFC 3339"),
+            ("a: {value: 1, updated: 2262-04-11T23:47:16.854775807Z}\n", 1, "too late"),
+            ("a: {value: 1, updated: 9999-12-31T23:59:59Z}\n", 1, "too late"),
             ("a: 1\nb: \"open\n", 3, "no YAML"),
             ("just text\n", 1, "key: value"),
             ("- a\n- b\n", 1, "key: value"),

@@ -141,7 +141,7 @@ pub(super) fn read(line: &str) -> Option<Line> {
         (Some(given), rest)
     };
     let revision = match rest.strip_prefix(" # ") {
-        Some(comment) => Some(Revision::from(read_time(comment)?)),
+        Some(comment) => Some(Revision::from(read_commit_time(comment)?)),
         None if rest.is_empty() => None,
         None => return None,
     };
@@ -173,11 +173,17 @@ fn read_entry(text: &str) -> Option<(Given, &str)> {
         rest = after;
         Some(Some(read_time(time)?))
     };
-    given.updated = Some(moment(", updated: ")??);
+    given.updated = Some(moment(", updated: ")??).filter(|time| *time <= Time::LATEST_COMMIT);
+    given.updated?;
     given.created = moment(", created: ")?;
     given.modified = moment(", modified: ")?;
     given.expires = moment(", expires: ")?;
     Some((given, rest.strip_prefix('}')?))
+}
+
+/// The same for a commit time, which leaves room for later ones.
+fn read_commit_time(text: &str) -> Option<Time> {
+    read_time(text).filter(|time| *time <= Time::LATEST_COMMIT)
 }
 
 /// Reads a time of the form `2026-11-20T12:00:00[.123456789]Z` and no other.
@@ -235,7 +241,7 @@ mod tests {
     }
 
     fn times() -> impl Strategy<Value = Time> {
-        (0..=i64::MAX).prop_map(Time::from_nanos)
+        (0..=Time::LATEST_COMMIT.nanos()).prop_map(Time::from_nanos)
     }
 
     fn entries() -> impl Strategy<Value = Entry> {

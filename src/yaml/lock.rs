@@ -27,6 +27,11 @@ pub(super) struct Record {
 /// A record is padded to this, so that a shorter one hides a longer one.
 const WIDTH: usize = 192;
 
+/// FNV-1a: it tells a record that was written in part, when the process was killed, from a whole one.
+fn checksum(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 impl Record {
     fn text(&self) -> String {
         let s = &self.stat;
@@ -35,11 +40,16 @@ impl Record {
             "{state} epoch={} device={} inode={} len={} modified={} changed={}",
             self.epoch, s.device, s.inode, s.len, s.modified, s.changed
         );
+        let text = format!("{text} sum={:016x}", checksum(&text));
         format!("{text:WIDTH$}\n")
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut words = text.lines().next()?.split_ascii_whitespace();
+        let (text, sum) = text.lines().next()?.trim_end().rsplit_once(" sum=")?;
+        if sum != format!("{:016x}", checksum(text)) {
+            return None;
+        }
+        let mut words = text.split_ascii_whitespace();
         let suspect = match words.next()? {
             "suspect" => true,
             "durable" => false,
@@ -133,6 +143,11 @@ mod tests {
         let record = Record { epoch: u64::MAX, stat, suspect: true };
         assert_eq!(Record::parse(&record.text()), Some(record));
         assert_eq!(record.text().len(), WIDTH + 1);
+        let (old, new) = (record.text(), Record { epoch: 7, suspect: false, ..record }.text());
+        for at in 1..old.trim_end().len() {
+            let part = format!("{}{}", &new[..at], &old[at..]);
+            assert!(part == old || part == new || Record::parse(&part).is_none(), "written up to {at}: {part}");
+        }
         for bad in ["", "\n", "durable", "durable epoch=x", "durable epoch=1 inode=2 device=3", "hello"] {
             assert_eq!(Record::parse(bad), None, "{bad}");
         }

@@ -7,10 +7,11 @@ use parking_lot::Mutex;
 
 use super::bucket::BucketStore;
 use super::disk::{Hold, Open, Stat};
-use super::file::{ensure_one_name, is_want_of_files};
+use super::file::{durable, ensure_one_name, is_want_of_files, loss, was_there};
 use super::hand::Fault;
 use super::image::Image;
 use super::load::{Known, read_all};
+use super::lock::{self, Record};
 use super::place::Place;
 use super::store::YamlStore;
 use crate::model::{Bucket, Error, Kind, Result};
@@ -84,11 +85,17 @@ impl YamlStore {
     fn glance(&self, place: &Place, known: Option<&BucketStore>) -> Result<Option<Fault>, Glance> {
         let disk = &self.options.disk;
         for _ in 0..LOOKS {
-            let Some(stat) = disk.stat(&place.data).map_err(|e| Glance::of(place, e))? else {
+            let stat = disk.stat(&place.data).map_err(|e| Glance::of(place, e))?;
+            let record = self.record(place)?;
+            let Some(stat) = stat.filter(|stat| stat.len > 0) else {
                 self.glances.lock().remove(&place.bucket);
                 // That anything can be opened at all.
                 disk.list(&self.folder).map_err(|e| Glance::of(place, e))?;
-                return Ok(None);
+                let is_lost = known.map_or_else(
+                    || was_there(&Image::default(), record),
+                    |bucket| was_there(&bucket.image.read(), record),
+                );
+                return Ok(is_lost.then(|| loss(stat)));
             };
             let file = disk.open(&place.data, Open::Read).map_err(|e| Glance::of(place, e))?;
             if let Some(image) = known.map(|bucket| bucket.image.read()).filter(|image| image.stat == Some(stat)) {
@@ -102,12 +109,26 @@ impl YamlStore {
                 continue;
             }
             let mut read = Known { stat: Some(stat), ..Known::default() };
-            let fault = read_all(&bytes, &mut read, &Image::default()).damage.map(|damage| damage.fault);
+            let fault = read_all(&bytes, durable(record, &stat, &bytes), &mut read, &Image::default())
+                .damage
+                .map(|damage| damage.fault);
             self.glances.lock().insert(place.bucket.clone(), (stat, fault.clone()));
             return Ok(fault);
         }
         // It is written again and again, so it works; the next look may find a quieter moment.
         Ok(None)
+    }
+}
+
+impl YamlStore {
+    /// What the last writer left in the lock file. It is read before the data, so that it does not speak of later writes.
+    fn record(&self, place: &Place) -> Result<Option<Record>, Glance> {
+        let disk = &self.options.disk;
+        if disk.stat(&place.lock).map_err(|e| Glance::of(place, e))?.is_none() {
+            return Ok(None);
+        }
+        let file = disk.open(&place.lock, Open::Read).map_err(|e| Glance::of(place, e))?;
+        lock::read(&*file).map_err(|e| Glance::of(place, e))
     }
 }
 

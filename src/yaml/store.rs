@@ -1,6 +1,6 @@
 //! The store itself: a folder of buckets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -125,14 +125,23 @@ impl YamlStore {
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
-    /// The bucket, if it is known or has a file: so that reading names at random does not fill the memory.
+    /// The bucket, if it is known or has a data file or a lock file: so that reading names at random does not fill the memory.
     fn existing(&self, bucket: &Bucket) -> Result<Option<Arc<BucketStore>>> {
         if let Some(found) = self.known(bucket) {
             return Ok(Some(found));
         }
         let place = Place::new(&self.folder, bucket);
-        let stat = self.options.disk.stat(&place.data).map_err(|e| place.failed("look at", e))?;
-        Ok(stat.map(|_| self.bucket(bucket)))
+        for path in [&place.data, &place.lock] {
+            if self.options.disk.stat(path).map_err(|e| place.failed("look at", e))?.is_some() {
+                return Ok(Some(self.bucket(bucket)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the data file of this bucket was there and is missing.
+    fn has_vanished(&self, bucket: &Bucket) -> bool {
+        self.existing(bucket).ok().flatten().is_some_and(|bucket| bucket.has_vanished())
     }
 
     /// A text of the bucket for a person to edit: clean YAML, or the file itself if it is damaged.
@@ -202,10 +211,13 @@ impl Store for YamlStore {
         let names = self.options.disk.list(&self.folder);
         let doing = || format!("cannot list {}", self.folder.display());
         let names = names.map_err(|e| explained(doing(), e))?;
-        let bucket = |name: &String| Bucket::new(name.strip_suffix(".yaml")?).ok();
-        let mut buckets: Vec<Bucket> = names.iter().filter_map(bucket).collect();
-        buckets.sort();
-        Ok(buckets)
+        let ending = |ending: &'static str| move |name: &String| Bucket::new(name.strip_suffix(ending)?).ok();
+        let mut buckets: BTreeSet<Bucket> = names.iter().filter_map(ending(".yaml")).collect();
+        let known = self.buckets.0.read().keys().cloned().collect::<Vec<_>>();
+        let others = names.iter().filter_map(ending(".lock")).chain(known).filter(|name| !buckets.contains(name));
+        let vanished: Vec<Bucket> = others.filter(|bucket| self.has_vanished(bucket)).collect();
+        buckets.extend(vanished);
+        Ok(buckets.into_iter().collect())
     }
 
     async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {

@@ -44,6 +44,8 @@ pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let end = memchr::memchr(b'\n', rest).map_or(bytes.len(), |n| at + n + 1);
         let text = bytes.get(at..end).unwrap_or_default();
+        // A byte order mark may precede any document.
+        let text = if begun { text } else { text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) };
         let piece = |to: usize, end: usize| Piece {
             text: bytes.get(start..to).unwrap_or_default(),
             line,
@@ -99,6 +101,24 @@ fn cut_off_mark(text: &[u8]) -> Option<usize> {
         is_part(tail, mark)
     })
 }
+
+/// What is wrong if the torn tail begins before `durable`: all up to there was stored, so it is damaged, not torn.
+pub(super) fn lost(bytes: &[u8], cut: &Cut<'_>, durable: u64) -> Option<Fault> {
+    let start = cut.torn.filter(|at| (*at as u64) < durable)?;
+    let (before, text) = bytes.split_at_checked(start)?;
+    let line = 1 + newlines(before);
+    if let Some(at) = memchr::memchr(0, text) {
+        let line = line + newlines(text.get(..at).unwrap_or_default());
+        let text = "a NUL byte, which no text has, in what was stored; put the line back from a backup".into();
+        return Some(Fault { line, text });
+    }
+    let piece = Piece { text, line, start, end: bytes.len(), ended: false };
+    // Mostly a fault in the text is the reason that its end mark was not found.
+    let text = "what begins here was stored, but its end mark, a line `...`, is missing; put the mark back";
+    Some(read(&piece).err().unwrap_or_else(|| Fault { line, text: text.into() }))
+}
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How many lines end in these bytes.
 pub(super) fn newlines(bytes: &[u8]) -> u64 {
@@ -158,8 +178,10 @@ fn read_fast(text: &str, first_line: u64) -> Option<Document> {
             lines = 2;
         }
         let own = rest.get(..end)?;
-        let is_ours =
-            own.is_empty() || own.starts_with('#') || (own == "---" && document.lines.is_empty() && other.is_none());
+        // An empty line after a line of a person may belong to a text of theirs (`|+` keeps it).
+        let is_ours = own.is_empty() && other.is_none()
+            || own.starts_with('#')
+            || (own == "---" && document.lines.is_empty() && other.is_none());
         let read = if is_ours { None } else { line::read(own) };
         if is_ours || read.is_some() {
             if let Some((from, line)) = other.take() {

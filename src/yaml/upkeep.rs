@@ -18,10 +18,11 @@ impl BucketStore {
             let data = self.options.disk.open(&self.place.data, Open::Read).map_err(failed)?;
             let stat = data.stat().map_err(failed)?;
             let bytes = data.read(0, stat.len).map_err(failed)?;
+            let durable = held.durable(&stat, &bytes)?;
             drop(held);
             report.bytes_before = stat.len;
             report.bytes_after = stat.len;
-            self.look_over(&bytes, &mut report);
+            self.look_over(&bytes, durable, &mut report);
         }
         let mut left = self.left_behind()?;
         left.sort();
@@ -34,7 +35,15 @@ impl BucketStore {
             };
             report.findings.push(Finding { file: Some(path), line: None, text: text.into(), harmless: true });
         }
-        match self.current_now() {
+        let looked = self.current_now();
+        let damage = self.image.read().damage.clone().filter(|damage| damage.fault.line == 0);
+        report.findings.extend(damage.map(|damage| Finding {
+            file: Some(self.place.data.clone()),
+            line: None,
+            text: damage.fault.text,
+            harmless: false,
+        }));
+        match looked {
             Ok(image) => {
                 let now = self.options.clock.now();
                 report.entries = image.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
@@ -46,7 +55,7 @@ impl BucketStore {
         Ok(report)
     }
 
-    fn look_over(&self, bytes: &[u8], report: &mut Report) {
+    fn look_over(&self, bytes: &[u8], durable: u64, report: &mut Report) {
         let cut = stream::cut(bytes, true);
         let mut found = |line: u64, text: String, harmless: bool| {
             let file = Some(self.place.data.clone());
@@ -57,7 +66,9 @@ impl BucketStore {
                 found(fault.line, fault.text, false);
             }
         }
-        if let Some(torn) = cut.torn {
+        if let Some(fault) = stream::lost(bytes, &cut, durable) {
+            found(fault.line, fault.text, false);
+        } else if let Some(torn) = cut.torn {
             let line = 1 + stream::newlines(bytes.get(..torn).unwrap_or_default());
             let text = "an interrupted write, never acknowledged; the next write sets it aside";
             found(line, text.into(), true);

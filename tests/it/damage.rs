@@ -219,14 +219,25 @@ fn a_draft_is_refused_if_the_damaged_file_was_changed_meanwhile() {
 }
 
 #[test]
-fn a_removed_file_moves_the_bucket_on() {
-    let (disk, store, _) = begun();
+fn a_bucket_whose_file_was_removed_is_served_and_takes_writes_once_a_person_decides() {
+    let (disk, store, known) = begun();
+    let good = text(&disk);
     let (before, _) = all(&store).unwrap();
-    disk.take_away(&data());
-    let (after, entries) = all(&store).unwrap();
-    assert!(entries.is_empty());
-    assert!(after > before, "who waits for a change learns of this one: {before:?} {after:?}");
+    for by_hand in [good.as_str(), "# I mean it\n---\n"] {
+        disk.take_away(&data());
+        assert_eq!(values(&store), known);
+        for store in [&store, &open(disk.clone())] {
+            let error = apply(store, pair(0, "new")).unwrap_err();
+            assert!(error.kind() == Kind::Damaged && error.to_string().contains("is missing"), "{error}");
+            let findings = upkeep(store, Task::Check).unwrap().findings;
+            assert!(findings.iter().any(|f| !f.harmless && f.text.contains("is missing")), "{findings:?}");
+        }
+        assert!(disk.bytes(&data()).is_none(), "nothing is written in its place");
+        disk.put(&data(), by_hand.as_bytes());
+        let (after, entries) = all(&store).unwrap();
+        assert_eq!(entries.is_empty(), by_hand != good);
+        assert!(after >= before && after > Revision::ZERO);
+    }
     assert!(commit(&store, pair(0, "anew")) > before);
     assert_eq!(values(&open(disk)).len(), 2);
-    assert!(after > Revision::ZERO);
 }

@@ -261,7 +261,10 @@ async fn every_change_is_seen_at_once_whoever_made_it() {
         edit(text.clone());
         assert!(endpoint.news().await.ends_with("\r\n\r\n2"));
         endpoint.settled().await;
+        // A file that is missing is not taken for an empty one.
         std::fs::remove_file(&file).unwrap();
+        assert!(endpoint.ask(("GET", "/?k=a"), &[]).await.0.ends_with("\r\n\r\n2"));
+        edit("---\n".to_owned());
         assert!(endpoint.news().await.starts_with("Status: 404 "));
         endpoint.settled().await;
         edit(text);

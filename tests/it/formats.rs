@@ -254,9 +254,9 @@ json.dump(answers, sys.stdout)
 /// Texts as a person might write them, good and bad.
 fn by_hand(seed: &mut Seed) -> String {
     const KEYS: [&str; 14] =
-        ["a", "b c", "'d'", "\"e\"", "1", "yes", "kitchen/temp", "k:k", "ü", "- f", "? g", "x#y", "h ", "i\tj"];
+        ["a", "b c", "'d'", "\"e\"", "1", "yes", "kitchen/temp", "k:k", "ü", "- f", "? g", "x#y", "h ", "\"<<\""];
     const SEPARATORS: [&str; 6] = [": ", ":", ":  ", " : ", ":\t", ":\n  "];
-    const VALUES: [&str; 34] = [
+    const VALUES: [&str; 40] = [
         "plain",
         "two words",
         "'it''s'",
@@ -291,6 +291,12 @@ fn by_hand(seed: &mut Seed) -> String {
         "x]",
         "=",
         "|2\n    in",
+        "|+\n  kept\n\n",
+        "|+\n  kept\n\n\n  and\n\n\n",
+        ">+\n  kept\n\n\n",
+        "|-\n  cut\n\n",
+        "|\n\n\n  late\n\n",
+        "plain\n\n  after an empty line",
     ];
     let mut text = String::new();
     for _ in 0..=seed.below(4) {

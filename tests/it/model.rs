@@ -270,14 +270,16 @@ impl Game {
             }
             3 => {
                 if self.file().is_some() {
-                    self.disk.take_away(&data());
+                    self.disk.put(&data(), b"# emptied by hand\n---\n");
                     self.model.clear();
                 }
             }
             4 => {
                 let tails = ["-", "--", "---\n", "---\nk1: {value: tor", "---\nk1: torn\n", "---\nk1: ~\n.."];
                 let tail = tails[self.pick(tails.len())];
-                if text.ends_with("...\n") {
+                // Written anew, so that the lock file says how much of it is durable.
+                if upkeep(&self.stores[0].0, Task::Compact).unwrap().entries > 0 {
+                    let text = self.file().unwrap();
                     self.save(&(text + tail));
                 }
             }

@@ -117,7 +117,7 @@ impl Given {
     /// # Errors
     /// `Invalid`, without a position.
     fn record(self, key: &str) -> Result<Record> {
-        let time = |text: Option<String>| text.map(|text| text.parse::<Time>()).transpose();
+        let time = |text: Option<String>| text.map(|text| Time::parse_clamped(&text)).transpose();
         let value = match (self.value, self.base64) {
             (Some(value), None) => value,
             (None, Some(coded)) => STANDARD
@@ -135,7 +135,7 @@ impl Given {
             content_type: self.content_type.unwrap_or_default(),
             updated: time(self.updated)?,
             modified: time(self.modified)?,
-            expires: time(self.expires)?,
+            expires: self.expires.map(|text| Time::parse_expiry(&text)).transpose()?.flatten(),
         })
     }
 }

@@ -7,12 +7,17 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::super::disk::Stat;
-use super::super::image::{Image, Unstamped};
+use super::super::hand::Fault;
+use super::super::image::{Damage, Image, Unstamped};
 use super::super::load::{Known, read_all};
 use super::super::lock::{self, Record};
 use super::super::stream;
 use super::DataFile;
-use crate::model::{Error, Kind, Result, Revision};
+use crate::model::{Error, Kind, Result};
+
+/// So often a file that is being changed is looked at, with a pause after each look.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the last writer said of the data file as it now is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,29 +55,65 @@ impl Word {
             Self::Nothing => None,
         }
     }
+
+    /// How many of these bytes of the file are durable for certain.
+    ///
+    /// After a sync that failed the record may speak of a file that was not recorded before, up to its torn tail.
+    fn durable(&self, bytes: &[u8]) -> u64 {
+        let len = self.synced().unwrap_or(0);
+        let is_committed = || {
+            let end = usize::try_from(len).ok().and_then(|len| bytes.get(..len));
+            end.is_some_and(|bytes| bytes.ends_with(b"\n...\n"))
+        };
+        if matches!(self, Self::Suspect(_)) && !is_committed() { 0 } else { len }
+    }
 }
 
 impl DataFile {
+    /// How many bytes of the file are known to be durable. Under the lock, however held.
+    pub(in crate::yaml) fn durable(&self, stat: &Stat, bytes: &[u8]) -> Result<u64> {
+        Ok(durable(self.record()?, stat, bytes))
+    }
+
     /// Brings the image up to what the file holds and makes sure that all of it is durable. Under the lock, however held.
     pub(in crate::yaml) fn catch_up(&mut self, image: &RwLock<Image>) -> Result<()> {
         // A person's editor does not take the lock, so the file may change while it is read.
-        for _ in 0..20 {
+        for look in 1..=LOOKS {
+            let last_look = look == LOOKS;
             let stat = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
+            if stat == self.known.stat && image.read().stat == stat {
+                match stat {
+                    Some(stat) => return self.open(&stat),
+                    None if self.known.vanished => return Ok(()),
+                    // The lock file may know of a data file that is missing.
+                    None => {}
+                }
+            }
+            let record = self.record()?;
+            if stat.is_none_or(|stat| stat.len == 0) && was_there(&image.read(), record) {
+                // An editor that saves in place empties the file first.
+                if last_look || stat.is_none() {
+                    self.vanished(image, stat);
+                    return Ok(());
+                }
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             let Some(stat) = stat else {
-                self.forget(image);
+                self.known = Known::default();
+                self.file = None;
+                let revision = image.read().revision;
+                *image.write() = Image { revision, ..Image::default() };
                 return Ok(());
             };
             self.open(&stat)?;
-            if self.known.stat == Some(stat) && image.read().stat == Some(stat) {
-                return Ok(());
-            }
-            let word = self.word(&stat)?;
+            let word = Word::of(record, &stat);
             let appended = matches!(word, Word::Durable(record) if self.is_appended(&record));
             let taken = if appended { self.take_tail(image, &stat)? } else { false };
             if taken || self.load(image, &stat, word)? {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
         Err(Error::new(Kind::Busy, "the data file is being edited; try again"))
     }
@@ -85,15 +126,26 @@ impl DataFile {
             && record.stat.len >= known.committed
     }
 
-    /// The file is gone: a person removed it, or it has never been.
-    fn forget(&mut self, image: &RwLock<Image>) {
-        self.known = Known::default();
+    /// The file was there and is not, or it is empty: a person did that by mistake, or the disk is not mounted. Nothing is
+    /// written in its place, and what was known is served.
+    fn vanished(&mut self, image: &RwLock<Image>, stat: Option<Stat>) {
+        self.known = Known { stat, vanished: true, ..Known::default() };
         self.file = None;
         let mut image = image.write();
-        // That the entries are gone is a change as well.
-        let gone = u64::from(!image.entries.is_empty());
-        let revision = Revision::new(image.revision.number().saturating_add(gone));
-        *image = Image { revision, ..Image::default() };
+        let damage = Damage { fault: loss(stat), blind: !image.is_good() };
+        let entries = std::mem::take(&mut image.entries);
+        let new = Image { entries, revision: image.revision, stat, damage: Some(damage) };
+        self.report(&image, &new);
+        *image = new;
+    }
+
+    /// Logs damage that is new.
+    fn report(&self, old: &Image, new: &Image) {
+        if let Some(damage) = &new.damage
+            && old.damage.as_ref() != Some(damage)
+        {
+            tracing::error!("{}", damage.fault.of(self.place.data.display()));
+        }
     }
 
     /// Takes in what was added since, which the record says is durable. False: read all of it instead.
@@ -122,11 +174,10 @@ impl DataFile {
         Ok(true)
     }
 
-    /// What the last writer said of the file as it now is.
-    fn word(&self, stat: &Stat) -> Result<Word> {
-        let Some(lock) = &self.lock else { return Ok(Word::Nothing) };
-        let record = lock::read(&**lock).map_err(|e| self.place.failed("read the lock file of", e))?;
-        Ok(Word::of(record, stat))
+    /// What the last writer left in the lock file.
+    fn record(&self) -> Result<Option<Record>> {
+        let Some(lock) = &self.lock else { return Ok(None) };
+        lock::read(&**lock).map_err(|e| self.place.failed("read the lock file of", e))
     }
 
     /// Reads the whole file. False: it changed meanwhile.
@@ -151,19 +202,36 @@ impl DataFile {
         let suspect = if let Word::Suspect(record) = word { Some(record.stat.len) } else { None };
         let durable = suspect.and_then(|len| appended_at(&bytes, len));
         bytes.truncate(durable.unwrap_or(bytes.len()));
-        let new = read_all(&bytes, &mut known, &image.read());
+        let new = read_all(&bytes, word.durable(&bytes), &mut known, &image.read());
         known.suspect = suspect.is_some();
         known.rewrite |= known.suspect;
         known.torn = known.torn.or(durable.map(|len| len as u64));
-        if let Some(damage) = &new.damage
-            && image.read().damage.as_ref() != Some(damage)
-        {
-            tracing::error!("{}, line {}: {}", self.place.data.display(), damage.fault.line, damage.fault.text);
-        }
+        self.report(&image.read(), &new);
         *image.write() = new;
         self.known = known;
         Ok(true)
     }
+}
+
+/// How many of these bytes of the file are durable for certain, by the record in its lock file.
+pub(in crate::yaml) fn durable(record: Option<Record>, stat: &Stat, bytes: &[u8]) -> u64 {
+    Word::of(record, stat).durable(bytes)
+}
+
+/// What is wrong with a file that was there and is missing, or empty.
+pub(in crate::yaml) fn loss(stat: Option<Stat>) -> Fault {
+    let what = if stat.is_some() { "is empty" } else { "is missing" };
+    let text = format!(
+        "the file {what}, but the bucket had data in it; put the file back (is its disk mounted?), or, to begin anew, save a \
+         file of this name with the one line ---"
+    );
+    Fault { line: 0, text }
+}
+
+/// Whether the bucket had a file with data in it, as far as this process or the last writer knows.
+pub(in crate::yaml) fn was_there(image: &Image, record: Option<Record>) -> bool {
+    let known = image.damage.is_some() || image.stat.is_some_and(|stat| stat.len > 0);
+    known || record.is_some_and(|record| record.stat.len > 0)
 }
 
 /// The offset `len`, if what stands behind it is an append of ours, and not what a person made of the file since.
