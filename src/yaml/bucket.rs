@@ -127,7 +127,7 @@ impl BucketStore {
 
     /// Whether the data file was there and is missing.
     pub(super) fn has_vanished(&self) -> bool {
-        let _ = self.current_now();
+        drop(self.current_now());
         let image = self.image.read();
         image.stat.is_none() && image.damage.is_some()
     }

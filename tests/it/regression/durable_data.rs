@@ -20,7 +20,7 @@ fn written() -> (CrashDisk, YamlStore, Vec<u8>) {
 }
 
 fn line_at(bytes: &[u8], at: usize) -> u64 {
-    bytes[..at].iter().filter(|b| **b == b'\n').count() as u64 + 1
+    String::from_utf8_lossy(&bytes[..at]).lines().count().max(1) as u64
 }
 
 fn find(bytes: &[u8], part: &str) -> usize {
