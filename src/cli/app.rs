@@ -142,6 +142,7 @@ impl Parts {
             policies: self.settings.serving.policies.clone(),
             cors: self.settings.serving.cors.clone(),
             waiting: Waiting { longest: self.settings.serving.max_wait, waiters: self.waiters.clone() },
+            responses: self.settings.serving.responses.clone(),
             metrics: Arc::clone(&self.metrics),
         };
         service::router(Arc::clone(&self.opened.store), settings)

@@ -109,7 +109,10 @@ pub(super) struct Bounds {
     /// How long the body of a request may take to arrive
     #[arg(long, env = "KVS_BODY_TIME", hide_env_values = true, value_name = "TIME", default_value = "60s")]
     pub(super) body_time: Span,
-    /// How long an answer may take to be sent; who takes more than 16 KiB in each second has longer
+    /// How much memory all answers may take together that the store does not hold anyway, or one answer if that is more
+    #[arg(long, env = "KVS_RESPONSE_MEMORY", hide_env_values = true, value_name = "SIZE", default_value = "256MiB")]
+    pub(super) response_memory: Size,
+    /// In how long a client must take some of an answer: 16 KiB for each second of it, or all that is left
     #[arg(long, env = "KVS_RESPONSE_TIME", hide_env_values = true, value_name = "TIME", default_value = "60s")]
     pub(super) response_time: Span,
     /// Who may see `/metrics`: `open` (everybody), `secret` (who may read with one), `off` (nobody)

@@ -25,6 +25,9 @@ use crate::model::Bucket;
 use crate::service::{Access, Budget, Cors, Exposure, Policies, Shares};
 use crate::store::Limits;
 
+/// What the values of one answer may hold, unless one value may hold more.
+const LARGEST_ANSWER: usize = 64 << 20;
+
 /// How many bytes of a form a byte of a value may take, as `%XX`.
 const FORM: usize = 3;
 
@@ -75,6 +78,8 @@ pub(super) struct Serving {
     pub(super) metrics: Exposure,
     /// How much of all connections and waits one address may have.
     pub(super) address_share: Percent,
+    /// The memory of all answers.
+    pub(super) responses: Budget,
     /// What the doors let a peer take.
     pub(super) limits: door::Limits,
 }
@@ -171,6 +176,7 @@ impl Serving {
             max_waiters: bounds.max_waiters,
             metrics: bounds.metrics,
             address_share: bounds.address_share,
+            responses: Budget::new(bounds.response_memory.0, value.max(LARGEST_ANSWER)),
             limits,
         })
     }

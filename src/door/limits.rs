@@ -29,7 +29,7 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long an answer may stand still because nobody takes it.
     pub write_time: Duration,
-    /// How long an answer may take altogether. Who takes more than 16 KiB in each second has longer.
+    /// In how long a client must take some of an answer: 16 KiB for each second of it, or all that is left.
     pub response_time: Duration,
     /// How long a FastCGI connection may stay without a request.
     pub idle_time: Duration,

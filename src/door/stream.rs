@@ -51,7 +51,7 @@ impl Socket {
     }
 }
 
-/// Who takes so many bytes in each second may take an answer of any length.
+/// Who takes so many bytes in each second may take an answer of any length. Short spells are no matter.
 const LEAST_RATE: u64 = 16 << 10;
 
 /// How much of what a client goes on sending is read and dropped after the last answer,
@@ -86,16 +86,28 @@ impl Signs {
     }
 }
 
+/// A span of time in which an answer is sent, and how much of it was taken since it began.
+struct Span {
+    since: Instant,
+    taken: u64,
+}
+
+/// How much must be taken in so long a time.
+fn least_within(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).saturating_mul(LEAST_RATE) / 1000
+}
+
 /// An accepted connection.
 pub(super) struct Stream {
     socket: Socket,
     peer: Option<IpAddr>,
     patience: Duration,
-    /// Runs while a write stands still, or at the end what is left unread is dropped.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Since when a write stands still.
+    stalled: Option<Instant>,
     answer_time: Duration,
-    /// Since when an answer is sent, and how much of it was taken.
-    begun: Option<(Instant, u64)>,
+    span: Option<Span>,
+    /// Runs while a write stands still, or while at the end is dropped what is left unread.
+    timer: Option<Pin<Box<Sleep>>>,
     signs: Arc<Signs>,
     /// How much more is read and dropped.
     dropping: usize,
@@ -123,7 +135,8 @@ impl Stream {
             patience: limits.write_time,
             stalled: None,
             answer_time: limits.response_time,
-            begun: None,
+            span: None,
+            timer: None,
             signs: Arc::new(Signs { begins: AtomicBool::new(true), unread: AtomicBool::new(false) }),
             dropping: DROPPED,
         }
@@ -139,22 +152,42 @@ impl Stream {
         self.peer
     }
 
-    /// What a write came to; an error once it has stood still too long, or all of the answer has taken too long.
+    /// What a write came to; an error once it has stood still too long, or once too little was taken for too long.
     fn bounded(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if self.signs.begins.load(Ordering::Relaxed) {
             self.signs.begins.store(false, Ordering::Relaxed);
-            self.begun = None;
+            self.span = None;
         }
-        let (since, taken) = self.begun.get_or_insert_with(|| (Instant::now(), 0));
+        let span = self.span.get_or_insert_with(|| Span { since: Instant::now(), taken: 0 });
         if let Poll::Ready(outcome) = outcome {
-            self.stalled = None;
-            *taken += outcome.as_ref().map_or(0, |count| u64::try_from(*count).unwrap_or(0));
+            (self.stalled, self.timer) = (None, None);
+            span.taken += outcome.as_ref().map_or(0, |count| u64::try_from(*count).unwrap_or(0));
             return Poll::Ready(outcome);
         }
-        let allowed = self.answer_time + Duration::from_secs(*taken / LEAST_RATE);
-        let patience = self.patience.min(allowed.saturating_sub(since.elapsed()));
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        sleep.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "nobody takes the answer")))
+        let now = Instant::now();
+        let patient_until = *self.stalled.get_or_insert(now) + self.patience;
+        let mut until = span.since + self.answer_time;
+        let is_slow = now >= until && span.taken < least_within(self.answer_time);
+        if is_slow || now >= patient_until {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nobody takes the answer")));
+        }
+        if now >= until {
+            *span = Span { since: now, taken: 0 };
+            until = now + self.answer_time;
+        }
+        if self.poll_timer(cx, until.min(patient_until)).is_ready() {
+            // To be judged again.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
     }
 
     /// Reads and drops what comes until the end, or until it is much or takes long.
@@ -168,8 +201,8 @@ impl Stream {
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {
-                    let sleep = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(DROP_TIME)));
-                    return sleep.as_mut().poll(cx);
+                    let until = *self.stalled.get_or_insert_with(|| Instant::now() + DROP_TIME);
+                    return self.poll_timer(cx, until);
                 }
             }
         }
@@ -265,6 +298,28 @@ mod tests {
         let (mut stream, _theirs) = direct();
         let error = stream.write_all(&vec![0; 8 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn write_fails_when_too_little_is_read_for_too_long() {
+        for (piece, is_enough) in [(64, false), (64 << 10, true)] {
+            let (ours, theirs) = StdUnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            let limits = Limits { response_time: Duration::from_millis(200), ..Limits::default() };
+            let mut stream = Stream::direct(ours.into(), &limits);
+            let mut theirs = UnixStream::from_std(theirs).unwrap();
+            let reading = tokio::spawn(async move {
+                let mut buffer = vec![0; piece];
+                while theirs.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+            let written = stream.write_all(&vec![0; 4 << 20]).await;
+            assert_eq!(written.map_err(|error| error.kind()).is_ok(), is_enough, "{piece}");
+            drop(stream);
+            reading.abort();
+        }
     }
 
     #[tokio::test]

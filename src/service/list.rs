@@ -11,17 +11,19 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::budget::Budget;
+use super::compose::{self, Composer, Content};
 use super::form::Question;
-use super::meta::{self, Meta};
+use super::meta;
 use super::reply::Refusal;
-use super::view::{self, Look, Shown, View};
+use super::view::{self, Look, News, Shown, View};
 use super::{Asked, Service, guard};
 use crate::model::{Bucket, Key, Page, Query, Shape};
 
 /// The most entries of a page.
 const MOST: u64 = 1000;
-/// A page ends early once its entries hold so many bytes: a thousand large values would not fit into memory.
-const MOST_BYTES: usize = 16 << 20;
+/// A page ends early once its values have so many bytes as JSON.
+const MOST_BYTES: u64 = 16 << 20;
 /// Who waits looks again after this many seconds at the latest: entries that are not shown may end as well.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Where the next page begins, percent-encoded, for a page of plain text.
@@ -80,9 +82,9 @@ impl Look for List {
         let again = service.settings.clock.now().plus(LOOK_AGAIN);
         let ends = page.entries.iter().filter_map(|(_, entry)| entry.as_ref()?.expires).min();
         let (content_type, body) = if self.lines {
-            ("text/plain; charset=utf-8", text(&page))
+            ("text/plain; charset=utf-8", text(&page).into())
         } else {
-            ("application/json", json(&self.bucket, self.query.shape, &page)?)
+            ("application/json", json(&self.bucket, self.query.shape, &page, &service.settings.responses)?)
         };
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
         if self.lines
@@ -94,14 +96,20 @@ impl Look for List {
         let shown = Shown { tag: tag(&page, &body), modified: None, headers, body };
         Ok(View { moved: page.revision, ends: Some(ends.map_or(again, |end| end.min(again))), shown: Some(shown) })
     }
+
+    async fn look_again(&self, service: &Service, news: News) -> Result<View, Refusal> {
+        let name = format!("{} {} {:?}", self.bucket, self.lines, self.query);
+        let now = service.settings.clock.now();
+        service.together.look(name, (news, now), self.look(service)).await
+    }
 }
 
 /// The page, cut where its entries become too large. At least one stays.
 fn bounded(mut page: Page) -> Page {
-    let mut bytes = 0_usize;
+    let mut bytes = 0_u64;
     let fits = page.entries.iter().take_while(|(_, entry)| {
         let before = bytes;
-        bytes = bytes.saturating_add(entry.as_ref().map_or(0, |e| e.value.len()));
+        bytes = bytes.saturating_add(entry.as_ref().map_or(0, |e| compose::length_in_json(&e.value)));
         before == 0 || bytes <= MOST_BYTES
     });
     let fits = fits.count();
@@ -114,9 +122,9 @@ fn bounded(mut page: Page) -> Page {
 
 /// The tag of a page is made from what it shows. The revision of the bucket would not do: entries end without moving it,
 /// and writes elsewhere in the bucket would wake who waits for this part.
-fn tag(page: &Page, body: &[u8]) -> String {
+fn tag(page: &Page, body: &Content) -> String {
     let mut hash = Sha256::new();
-    hash.update(body);
+    body.each(|part| hash.update(part));
     hash.update(page.cursor.as_ref().map_or("", Key::as_str));
     let hash: [u8; 32] = hash.finalize().into();
     let half = hash.first_chunk::<16>().copied().unwrap_or_default();
@@ -131,29 +139,36 @@ fn text(page: &Page) -> Bytes {
 }
 
 #[derive(Serialize)]
-struct Entries<'a> {
-    entries: Vec<Meta<'a>>,
-    cursor: Option<&'a str>,
-}
-
-#[derive(Serialize)]
 struct Keys<'a> {
     keys: Vec<&'a str>,
     cursor: Option<&'a str>,
 }
 
-fn json(bucket: &Bucket, shape: Shape, page: &Page) -> Result<Bytes, Refusal> {
+#[derive(Serialize)]
+struct Rest<'a> {
+    cursor: Option<&'a str>,
+}
+
+fn json(bucket: &Bucket, shape: Shape, page: &Page, budget: &Budget) -> Result<Content, Refusal> {
     let cursor = page.cursor.as_ref().map(Key::as_str);
     match shape {
-        Shape::Count => meta::json(&BTreeMap::from([("count", page.count.unwrap_or(0))])),
+        Shape::Count => Ok(meta::json(&BTreeMap::from([("count", page.count.unwrap_or(0))]))?.into()),
         Shape::Keys => {
             let keys = page.entries.iter().map(|(key, _)| key.as_str()).collect();
-            meta::json(&Keys { keys, cursor })
+            Ok(meta::json(&Keys { keys, cursor })?.into())
         }
         Shape::Entries => {
-            let entries = page.entries.iter();
-            let entries = entries.filter_map(|(key, e)| e.as_ref().map(|e| Meta::new(bucket, key, e))).collect();
-            meta::json(&Entries { entries, cursor })
+            let mut out = Composer::default();
+            out.text("{\"entries\":[");
+            let entries = page.entries.iter().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
+            for (number, (key, entry)) in entries.enumerate() {
+                out.text(if number == 0 { "" } else { "," });
+                meta::hold(&mut out, &entry.value);
+                meta::entry(&mut out, (bucket, key), entry)?;
+            }
+            out.text("]");
+            out.close(&Rest { cursor })?;
+            out.finish(budget)
         }
     }
 }
@@ -183,9 +198,11 @@ mod tests {
     #[test]
     fn entries_are_told_in_full() {
         let page = page(vec!["ä\"".into(), Bytes::from_static(b"\xff")]);
-        let body = json(&Bucket::default(), Shape::Entries, &page).unwrap();
+        let mut body = vec![];
+        let made = json(&Bucket::default(), Shape::Entries, &page, &Budget::default()).unwrap();
+        made.each(|part| body.extend_from_slice(part));
         let first = r#"{"bucket":"default","key":"k0","value":"ä\"","type":"text/plain; charset=utf-8","revision":"gjdgxs","updated":"1970-01-01T00:00:01Z","created":"1970-01-01T00:00:01Z","modified":null,"expires":"1970-01-01T00:00:02Z"}"#;
-        let text = String::from_utf8(body.to_vec()).unwrap();
+        let text = String::from_utf8(body).unwrap();
         assert!(text.contains(first), "{text}");
         assert!(text.contains(r#""key":"k1","base64":"/w==""#), "{text}");
         assert!(text.ends_with(r#"],"cursor":null}"#), "{text}");

@@ -14,6 +14,7 @@ mod body;
 mod budget;
 mod clear;
 mod commit;
+mod compose;
 mod condition;
 mod cors;
 mod counted;
@@ -41,6 +42,7 @@ mod route;
 mod shares;
 mod status;
 mod throttle;
+mod together;
 mod txn;
 mod view;
 mod wait;
@@ -80,6 +82,7 @@ use reply::Refusal;
 use route::Route;
 use status::Overview;
 use throttle::Throttle;
+use together::Together;
 
 /// Who sent a request. The doors put it into the request's extensions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +107,8 @@ pub struct Settings {
     pub cors: Cors,
     /// How long and how many reads may wait.
     pub waiting: Waiting,
+    /// The memory of all answers that are being sent, where the store does not hold it anyway.
+    pub responses: Budget,
     /// What the process counts.
     pub metrics: Arc<Metrics>,
 }
@@ -124,6 +129,8 @@ pub(crate) struct Service {
     throttle: Throttle,
     page: IndexPage,
     overview: Overview,
+    /// Lists that many wait for.
+    together: Together,
 }
 
 /// The service over a store.
@@ -133,7 +140,8 @@ pub(crate) struct Service {
 pub fn router(store: Arc<dyn Store>, settings: Settings) -> axum::Router {
     let throttle = Throttle::new(Arc::clone(&store), Arc::clone(&settings.clock), throttle::random);
     let store = Counted::new(store, Arc::clone(settings.metrics.counters()));
-    let service = Service { store, settings, throttle, page: IndexPage::new(), overview: Overview::default() };
+    let (page, overview, together) = (IndexPage::new(), Overview::default(), Together::default());
+    let service = Service { store, settings, throttle, page, overview, together };
     // Paths are judged by `route`, not by axum, which would decode what must be refused.
     axum::Router::new().fallback(answer).with_state(Arc::new(service))
 }

@@ -65,7 +65,7 @@ fn shown(key: &Key, entry: Entry) -> Shown {
     let mut headers = media::headers(&entry.content_type);
     let name = utf8_percent_encode(key.as_str(), NOT_IN_HEADER).to_string();
     headers.extend(HeaderValue::try_from(name).ok().map(|value| (KVS_KEY, value)));
-    Shown { tag: entry.revision.to_string(), modified: Some(entry.last_modified()), headers, body: entry.value }
+    Shown { tag: entry.revision.to_string(), modified: Some(entry.last_modified()), headers, body: entry.value.into() }
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::accept;
-use super::meta::{self, Meta};
-use crate::model::{ContentType, Error, Kind};
+use super::budget::Budget;
+use super::compose::{Composer, Content};
+use super::meta;
+use crate::model::{Bucket, ContentType, Entry, Error, Key, Kind};
 
 /// What caches may do with an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +132,11 @@ impl Refusal {
     /// Requests are better sent elsewhere, or a little later.
     pub(crate) fn not_ready(text: &'static str) -> Self {
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
+    }
+
+    /// What answers may hold is held by others.
+    pub(crate) fn crowded() -> Self {
+        Self::not_ready("too many large answers are on their way to others; try again in a few seconds")
     }
 
     /// More than is taken.
@@ -245,15 +252,16 @@ pub(crate) fn vary(response: &mut Response, name: &str) {
     }
 }
 
-fn shell(status: StatusCode, cache: Cache, content_type: &'static str, body: Bytes) -> Response {
+fn shell(status: StatusCode, cache: Cache, content_type: &'static str, body: impl Into<Content>) -> Response {
+    let body = body.into();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CONTENT_LENGTH, body.len().into());
+    headers.insert(CONTENT_LENGTH, body.length().into());
     headers.insert(CACHE_CONTROL, cache.value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    *response.body_mut() = Body::from(body);
+    *response.body_mut() = body.body();
     response
 }
 
@@ -265,6 +273,15 @@ pub(crate) fn text(body: impl Into<Bytes>, cache: Cache) -> Response {
 /// 200 with these bytes; `headers` say what they are and replace those of plain text.
 pub(crate) fn bytes(
     body: Bytes,
+    cache: Cache,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> Response {
+    content(body, cache, headers)
+}
+
+/// The same with bytes that may still have to be made.
+pub(crate) fn content(
+    body: impl Into<Content>,
     cache: Cache,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
 ) -> Response {
@@ -291,16 +308,30 @@ pub(crate) fn json(shown: &impl Serialize) -> Result<Response, Refusal> {
     Ok(bytes(meta::json(shown)?, Cache::Never, what))
 }
 
+/// 200 with JSON that was put together.
+pub(crate) fn composed(body: Content) -> Response {
+    content(body, Cache::Never, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+}
+
 /// 409 in JSON (RFC 9457 with members of its own): why a transaction was not done, whatever the client accepts.
-pub(crate) fn conflict(check: usize, found: Option<&Meta<'_>>) -> Result<Response, Refusal> {
-    let body = meta::json(&serde_json::json!({
+pub(crate) fn conflict(
+    check: usize,
+    (bucket, key): (&Bucket, &Key),
+    found: Option<&Entry>,
+) -> Result<Response, Refusal> {
+    let mut body = Composer::default();
+    body.open(&serde_json::json!({
         "type": "about:blank",
         "title": "Conflict",
         "status": StatusCode::CONFLICT.as_u16(),
         "detail": format!("check {check} does not hold; nothing was done"),
         "check": check,
-        "found": found,
     }))?;
+    body.text(",\"found\":");
+    meta::found(&mut body, (bucket, key), found)?;
+    body.text("}");
+    // Who may write is trusted with this much.
+    let body = body.finish(&Budget::default())?;
     Ok(shell(StatusCode::CONFLICT, Cache::Never, "application/problem+json", body))
 }
 

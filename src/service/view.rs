@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
+use tokio::time::Instant;
 
+use super::compose::Content;
 use super::condition::{self, Conditions, Seen, Verdict};
 use super::repeat::Basis;
 use super::reply::{self, Cache, Refusal};
@@ -19,6 +20,7 @@ const DATES: &str = "If-Match, X-If-Match";
 const DEMANDS: &str = "If-Match, If-Unmodified-Since, X-If-Match";
 
 /// What was found at one moment.
+#[derive(Clone)]
 pub(crate) struct View {
     /// The revision of the bucket at that moment: a later change is one after it.
     pub(crate) moved: Revision,
@@ -29,6 +31,7 @@ pub(crate) struct View {
 }
 
 /// Something to show.
+#[derive(Clone)]
 pub(crate) struct Shown {
     /// Its tag, without quotes. It differs whenever anything else here differs.
     pub(crate) tag: String,
@@ -37,7 +40,16 @@ pub(crate) struct Shown {
     /// The headers that say what it is.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// The bytes.
-    pub(crate) body: Bytes,
+    pub(crate) body: Content,
+}
+
+/// What made somebody who waits look again.
+#[derive(Clone, Copy)]
+pub(crate) struct News {
+    /// When that was.
+    pub(crate) woken: Instant,
+    /// The revision of a write, if it was one.
+    pub(crate) revision: Option<Revision>,
 }
 
 /// Something that can be looked at again and again, while a client waits for it to change.
@@ -45,6 +57,11 @@ pub(crate) struct Shown {
 pub(crate) trait Look: Send + Sync {
     /// What is there now.
     async fn look(&self, service: &Service) -> Result<View, Refusal>;
+
+    /// The same for somebody who has waited, as many others may have: what they find may be shared.
+    async fn look_again(&self, service: &Service, _news: News) -> Result<View, Refusal> {
+        self.look(service).await
+    }
 }
 
 /// How an answer is given.
@@ -137,7 +154,7 @@ async fn answer_for(
         Verdict::Same => reply::same(cache, headers),
         Verdict::Send => {
             headers.extend(shown.headers);
-            reply::bytes(shown.body, cache, headers)
+            reply::content(shown.body.held(&service.settings.responses)?, cache, headers)
         }
     };
     Ok(completed(response, hold, basis))

@@ -12,7 +12,7 @@ use super::Asked;
 use super::form::Question;
 use super::metrics;
 use super::reply::Refusal;
-use super::view::{Look, View};
+use super::view::{Look, News, View};
 use crate::model::{Bucket, Clock, Time};
 
 /// Seconds after which a client that could not be held may ask again.
@@ -78,19 +78,19 @@ pub(crate) async fn hold(
     loop {
         // Nobody is sent what is no news, and thousands may wait: none keeps a whole list meanwhile.
         if let Some(shown) = &mut view.shown {
-            shown.body = Bytes::new();
+            shown.body = Bytes::new().into();
         }
-        tokio::select! {
+        let revision = tokio::select! {
             // In this order: a bucket that never rests must not keep a waiter beyond its time.
             biased;
             () = settings.stop.cancelled() => {
                 return Ok((view, Hold::Declined { retry_after: AGAIN_AFTER_STOP }));
             }
             () = tokio::time::sleep_until(deadline) => return Ok((view, Hold::Done)),
-            moved = service.store.changed(bucket, view.moved) => { moved?; }
-            () = end_of(view.ends, settings.clock.as_ref()) => {}
-        }
-        view = looking.look(service).await?;
+            moved = service.store.changed(bucket, view.moved) => Some(moved?),
+            () = end_of(view.ends, settings.clock.as_ref()) => None,
+        };
+        view = looking.look_again(service, News { woken: Instant::now(), revision }).await?;
         if is_news(&view) {
             return Ok((view, Hold::Done));
         }

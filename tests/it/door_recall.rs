@@ -58,6 +58,7 @@ impl Endpoint {
             cors: Cors::Any,
             metrics: Arc::default(),
             waiting: Waiting { longest: Duration::from_secs(1), waiters: Waiters::new(10) },
+            responses: kvs::service::Budget::default(),
         };
         let router = router(Arc::clone(&store) as Arc<dyn Store>, settings);
         let (calls, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());

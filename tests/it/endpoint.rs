@@ -134,6 +134,7 @@ fn settings(clock: Arc<dyn Clock>) -> Settings {
         cors: Cors::default(),
         metrics: Arc::default(),
         waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(100) },
+        responses: kvs::service::Budget::default(),
     }
 }
 

@@ -29,6 +29,7 @@ fuzz_target!(|input: (&str, &[u8], u8)| {
         policies: Policies::default(),
         cors: Cors::default(),
         waiting: Waiting { longest: Duration::ZERO, waiters: Waiters::new(1) },
+        responses: kvs::service::Budget::default(),
         metrics: Arc::default(),
     };
     let method = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"][usize::from(kind % 6)];

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::super::meta::{self, Meta};
+use super::super::meta;
 use super::super::reply::Refusal;
 use super::super::view::{self, Look, Manner, Shown, View};
 use super::super::{Asked, Service, address, guard, media};
@@ -38,9 +38,9 @@ impl Look for One<'_> {
         let (modified, ends) = (Some(entry.last_modified()), entry.expires);
         let (headers, body) = if self.meta {
             let json = HeaderValue::from_static("application/json");
-            (vec![(CONTENT_TYPE, json)], meta::json(&Meta::new(self.bucket, self.key, &entry))?)
+            (vec![(CONTENT_TYPE, json)], meta::alone((self.bucket, self.key), &entry, &service.settings.responses)?)
         } else {
-            (media::headers(&entry.content_type), entry.value)
+            (media::headers(&entry.content_type), entry.value.into())
         };
         Ok(View { moved: snapshot.revision, ends, shown: Some(Shown { tag, modified, headers, body }) })
     }

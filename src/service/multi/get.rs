@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use serde_json::Value;
+use bytes::Bytes;
 
+use super::super::compose::{self, Composer};
 use super::super::meta;
 use super::super::reply::{self, Refusal};
 use super::super::{Asked, Timestamps};
 use super::rows::Named;
 use crate::model::{Bucket, Key};
 
-/// The values of one answer may have so many bytes together: thousands of large ones would not fit into memory.
-const MOST_BYTES: usize = 64 << 20;
+/// The values of one answer may have so many bytes together, as JSON writes them.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Answers with those keys that are there and have the date asked for.
 pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Named>) -> Result<Response, Refusal> {
@@ -20,22 +21,32 @@ pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Named>) 
     let entries = asked.service.store.get(bucket, &keys).await?.entries;
     let by_date = asked.service.settings.policies.of(bucket).timestamps == Timestamps::Client;
     let now = asked.now().floor_to_second();
-    let mut found: BTreeMap<&str, Value> = BTreeMap::new();
-    let mut bytes = 0_usize;
+    let mut out = Composer::default();
+    let mut found: BTreeMap<&str, &Bytes> = BTreeMap::new();
+    let mut bytes = 0_u64;
     for (row, entry) in rows.iter().zip(&entries) {
         let Some(entry) = entry else { continue };
+        meta::hold(&mut out, &entry.value);
         // The date as a read of the key gives it: our own are never in the future.
         let modified = if by_date { entry.last_modified() } else { entry.last_modified().min(now) };
         if row.modified.is_some_and(|date| date != modified) {
             continue;
         }
-        bytes = bytes.saturating_add(entry.value.len());
+        bytes = bytes.saturating_add(compose::length_in_json(&entry.value));
         if bytes > MOST_BYTES {
             return Err(Refusal::invalid(format!(
-                "these values have more than {MOST_BYTES} bytes; ask for fewer keys"
+                "these values have more than {MOST_BYTES} bytes as JSON; ask for fewer keys, or for each by GET"
             )));
         }
-        found.insert(row.key.as_str(), meta::value(&entry.value));
+        found.insert(row.key.as_str(), &entry.value);
     }
-    reply::json(&found)
+    out.text("{");
+    for (number, (key, value)) in found.into_iter().enumerate() {
+        out.text(if number == 0 { "" } else { "," });
+        out.json(&key)?;
+        out.text(":");
+        meta::value(&mut out, value);
+    }
+    out.text("}");
+    Ok(reply::composed(out.finish(&asked.service.settings.responses)?))
 }

@@ -14,6 +14,7 @@ mod hand_written;
 mod held_lock;
 mod many_watched;
 mod programs;
+mod responses;
 mod rights;
 mod shares;
 mod status;
