@@ -95,7 +95,7 @@ fn long_polls_on_one_list_share_its_memory() {
         assert!(start.elapsed() < Duration::from_secs(30), "they do not wait");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let before = served.present_memory();
+    let before = served.peak_memory();
     served.put("/kv/default/k00", &"\u{2}".repeat(MEGABYTE));
     for client in &clients {
         let mut begin = [0; 15];
