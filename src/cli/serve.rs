@@ -154,6 +154,9 @@ fn longest_stop(settings: &Settings) -> Duration {
 pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let stop = door::stop_on_signals().map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
     let listeners = listeners(&settings.serving, activated)?;
+    if let Some(store) = settings.open()?.postgres {
+        store.check_encoding().await?;
+    }
     let share = settings.serving.address_share;
     let most = settings.serving.max_waiters;
     let waiters = Waiters::new(most).sharing(Shares::new(share.of(most)));

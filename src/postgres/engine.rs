@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime};
-use futures_util::future::join;
+use futures_util::future::join3;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::encoding;
 use super::fault::{Attempts, Fault, Reason};
 use super::gather::Gathered;
 use super::queue::Queues;
@@ -85,8 +86,13 @@ impl Engine {
         let greet = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let must = must.clone();
             Box::pin(async move {
-                let (told, _) = join(client.batch_execute(&must), client.batch_execute(may)).await;
-                told.map_err(HookError::Backend)
+                let asked = client.simple_query(encoding::QUESTION);
+                let (told, asked, _) = join3(client.batch_execute(&must), asked, client.batch_execute(may)).await;
+                told.map_err(HookError::Backend)?;
+                match asked.ok().and_then(|answer| encoding::unfit(&answer)) {
+                    Some(text) => Err(HookError::message(text)),
+                    None => Ok(()),
+                }
             })
         });
         let wait = Some(place.options.lock_wait);

@@ -17,17 +17,19 @@ pub(super) struct Fault {
     pub(super) error: Error,
     /// Whether nothing was done and another attempt may well succeed.
     pub(super) again: bool,
-    /// Why, if it is one of the reasons that we can do something about.
+    /// Why, if it is one of the reasons that are treated in their own way.
     pub(super) reason: Option<Reason>,
 }
 
-/// A reason for a failure that can be removed.
+/// A reason for a failure that is treated in its own way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Reason {
     /// The tables are not there.
     NoTable,
     /// The partition of the bucket is not there.
     NoPartition,
+    /// The database cannot hold every key.
+    Encoding,
 }
 
 impl From<Error> for Fault {
@@ -45,6 +47,10 @@ impl Fault {
             PoolError::Timeout(_) => {
                 let text = "PostgreSQL gave no connection in time; try again";
                 Self { error: Error::new(Kind::Busy, text), again: false, reason: None }
+            }
+            // Only the look at the encoding says something of its own.
+            PoolError::PostCreateHook(HookError::Message(text)) => {
+                Self { error: Error::new(Kind::Damaged, text), again: false, reason: Some(Reason::Encoding) }
             }
             other => {
                 let error = Error::new(Kind::Failed, "cannot connect to PostgreSQL").because(other);

@@ -7,10 +7,11 @@
 //!
 //! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
 //! carry them out, `judged` decides; `gather`, `get` and `read` are for reads, `wait`, `listen` and `upkeep` are the
-//! rest; `engine` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
+//! rest; `engine`, `encoding` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
 //! settings. `foreign` reads the tables of other programs. What it does is described in `docs/postgres.md`.
 
 mod commit;
+mod encoding;
 mod engine;
 mod fault;
 mod foreign;

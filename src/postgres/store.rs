@@ -126,6 +126,19 @@ impl PostgresStore {
         }
     }
 
+    /// Refuses a database that cannot hold every key, for who wants to know it at once. If no server answers soon, nothing
+    /// is refused; every new connection is looked at anyway.
+    ///
+    /// # Errors
+    /// `Damaged` if the encoding of the database is not UTF8 (or `SQL_ASCII`).
+    pub async fn check_encoding(&self) -> Result<()> {
+        let engine = self.engine()?;
+        match tokio::time::timeout(super::url::CONNECT_TIMEOUT, engine.connection()).await {
+            Ok(Err(fault)) if fault.reason == Some(super::fault::Reason::Encoding) => Err(fault.error),
+            Ok(Ok(_) | Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
     /// What the runtime that we are in has of the store.
     fn engine(&self) -> Result<Arc<Engine>> {
         let here = Handle::try_current();

@@ -7,6 +7,7 @@ mod data_file_locks;
 mod dates;
 mod descriptors;
 mod durable_data;
+mod encoding;
 mod fastcgi;
 mod full_disk;
 mod guessing;
