@@ -203,8 +203,8 @@ fn after(write: &Write, before: Option<&Entry>, stamp: Stamp, limits: Limits) ->
 /// Whether the entry may stand where `before` does: never an earlier one in the place of a later, nor two values under one
 /// revision, since readers know a value by it.
 fn restorable(key: &Key, entry: &Entry, before: Option<&Entry>) -> Result<()> {
-    let fault = if entry.revision == Revision::ZERO || i64::try_from(entry.revision.number()).is_err() {
-        "its revision is no time"
+    let fault = if entry.revision == Revision::ZERO || entry.revision > Time::LATEST_COMMIT.into() {
+        "its revision must be a time from 1970 to 2261, so that later ones can follow"
     } else if before.is_some_and(|old| old.revision > entry.revision) {
         "what stands there is later"
     } else if before.is_some_and(|old| old.revision == entry.revision && old.value != entry.value) {

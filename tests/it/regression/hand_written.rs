@@ -195,3 +195,16 @@ fn a_time_of_writing_that_nothing_could_follow_is_refused_with_its_line() {
         assert!(revisions[2].time() < Time::from_secs(8_000_000_000), "{revisions:?}");
     }
 }
+
+#[test]
+fn an_entry_from_a_time_that_nothing_could_follow_is_not_restored() {
+    let (_folder, store) = opened("");
+    let mut entry = {
+        commit(&store, vec![put("a", "1")]);
+        all(&store).unwrap().1.remove("a").unwrap()
+    };
+    entry.revision = Revision::new(u64::try_from(i64::MAX).unwrap());
+    let error = apply(&store, vec![kvs::model::Write::Restore { key: crate::bench::key("b"), entry }]).unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("2261"), "{error}");
+    assert!(commit(&store, vec![put("a", "2")]) < commit(&store, vec![put("a", "3")]));
+}
