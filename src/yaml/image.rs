@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::disk::Stat;
 use super::hand::Fault;
 use super::line::Line;
-use crate::model::{Entry, Key, Revision, Time};
+use crate::model::{Entry, Key, Revision};
 
 /// The state of a bucket. All of it is durable.
 #[derive(Debug, Default)]
@@ -70,14 +70,14 @@ impl Image {
         let mut stamped = self.keep_edited(old);
         let changed = self.changed_since(old);
         let keys: Vec<Key> = unstamped.0.into_iter().filter(|key| self.is_unstamped(key)).collect();
-        let unstamped = self.first_free(&keys, self.revision.max(revision_at(modified)));
-        stamped |= self.stamp_all(keys, unstamped);
-        for key in &changed {
+        for key in keys.iter().chain(&changed) {
             if let (Some(entry), Some(was)) = (self.entries.get_mut(key), old.entries.get(key)) {
                 // Not a client's but ours, of the write before: the edit is later.
                 entry.modified = entry.modified.filter(|modified| was.ahead_of(was.updated()) != Some(*modified));
             }
         }
+        let unstamped = self.first_free(&keys, self.revision.max(revision_at(modified)));
+        stamped |= self.stamp_all(keys, unstamped);
         let later = self.first_free(&changed, self.revision.max(old.revision).max(revision_at(modified)));
         stamped | self.stamp_all(changed, later)
     }
@@ -149,8 +149,7 @@ impl Image {
             add(key.as_str().as_bytes());
             add(&entry.value);
             add(entry.content_type.as_str().as_bytes());
-            let time = |time: Option<Time>| time.map_or([0; 8], |time| time.nanos().to_le_bytes());
-            add(&[time(entry.expires), time(entry.modified)].concat());
+            add(&entry.expires.map_or([0; 8], |time| time.nanos().to_le_bytes()));
         }
         let bytes = digest.finalize();
         bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> (64 - DIGEST_BITS)

@@ -105,23 +105,23 @@ fn what_the_head_decides_is_answered_before_the_body_is_read() {
     let secret = format!("X-KVS-Auth: {SECRET}\r\n");
     let cases = [
         ("POST /nope", "", 404),
-        ("PUT /kv/_kvs.x/a", "X-KVS-Auth: wrong\r\n", 404),
+        ("PUT /kv/_kvs.x/a", "X-KVS-Auth: wrong-1\r\n", 404),
         ("PATCH /kv/default/a", "", 405),
         ("POST /status", "", 405),
         ("PUT /kv/default/a", secret.as_str(), 413),
         ("PUT /kv/default/a", "", 401),
-        ("PUT /kv/default/a", "X-KVS-Auth: wrong\r\n", 401),
-        ("POST /", "X-KVS-Auth: wrong\r\n", 401),
-        ("POST /multi/default?op=set", "Authorization: Bearer wrong\r\n", 401),
+        ("PUT /kv/default/a", "X-KVS-Auth: wrong-2\r\n", 401),
+        ("POST /", "X-KVS-Auth: wrong-3\r\n", 401),
+        ("POST /multi/default?op=set", "Authorization: Bearer wrong-4\r\n", 401),
         ("POST /txn/default", "", 401),
-        ("DELETE /kv/default/a", "X-KVS-Auth: wrong\r\n", 401),
+        ("DELETE /kv/default/a", "X-KVS-Auth: wrong-5\r\n", 401),
         ("POST /", "Content-Type: text/plain\r\n", 415),
         ("GET /kv/default/a?auth=x", "", 400),
         ("POST /?auth=x", "", 400),
         // The address has guessed too often.
-        ("PUT /kv/default/a", "X-KVS-Auth: wrong\r\n", 401),
-        ("POST /", "X-KVS-Auth: wrong\r\n", 429),
-        ("PUT /kv/default/a", "X-KVS-Auth: wrong\r\n", 429),
+        ("PUT /kv/default/a", "X-KVS-Auth: wrong-6\r\n", 401),
+        ("POST /", "X-KVS-Auth: wrong-7\r\n", 429),
+        ("PUT /kv/default/a", "X-KVS-Auth: wrong-8\r\n", 429),
     ];
     for (line, headers, status) in cases {
         for waits in [false, true] {

@@ -93,7 +93,7 @@ fn limit(served: &Served) -> Rlimit {
 async fn files_that_were_closed_are_not_read_anew() {
     let folder = tempfile::tempdir().unwrap();
     let disk = CountingDisk::new(RealDisk, Counting::default());
-    let options = Options { disk: Arc::new(disk.clone()), most_open: 2, ..Options::default() };
+    let options = Options { disk: Arc::new(disk.clone()), most_open: 2, least_log: u64::MAX, ..Options::default() };
     let store = YamlStore::open(folder.path(), options).unwrap();
     let buckets: Vec<_> = (0..6).map(|n| Bucket::new(&format!("b{n}")).unwrap()).collect();
     let large = "x".repeat(100_000);

@@ -217,10 +217,13 @@ fn a_deletion_among_other_writes_is_carried_out_on_a_full_disk() {
         })
         .collect();
     for (n, writer) in writers.into_iter().enumerate() {
-        let answer = writer.join().unwrap();
-        assert_eq!(answer.is_ok(), n == 3, "{n}: {answer:?}");
+        // In the room that the deletion gave up, others may have found a place.
+        match writer.join().unwrap() {
+            Ok(_) if n == 3 => assert!(!values(&store).contains_key("first")),
+            Ok(_) => assert!(values(&store).contains_key(&format!("n{n}"))),
+            Err(error) => assert!(n != 3 && error.kind() == Kind::Full, "{n}: {error}"),
+        }
     }
-    assert!(!values(&store).contains_key("first"));
 }
 
 #[test]
