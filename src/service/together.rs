@@ -85,9 +85,13 @@ mod tests {
         assert!(found.iter().all(Result::is_ok));
         assert_eq!(looks.swap(0, Ordering::SeqCst), 1);
         // For who waits for a later one the first look is too old.
-        let later = [Some(Revision::new(7)), Some(Revision::new(8))];
-        let found = later.map(|revision| together.look("a".into(), (wake(revision), now), look()));
-        futures_util::future::join_all(found).await;
+        let later = async {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            together.look("a".into(), (wake(Some(Revision::new(8))), now), look()).await
+        };
+        let first = together.look("a".into(), (wake(Some(Revision::new(7))), now), look());
+        let (first, later) = tokio::join!(first, later);
+        assert!(first.is_ok() && later.is_ok());
         assert_eq!(looks.load(Ordering::SeqCst), 2);
         assert!(together.0.lock().is_empty());
     }
