@@ -163,7 +163,8 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let mount = settings.serving.mounted(Mount::served());
     let Places { base, trusted_proxies, .. } = settings.serving.places.clone();
     let base = base.unwrap_or_default();
-    let limits = within_descriptors(settings.serving.limits.clone(), share);
+    let limits = Limits { proxies: trusted_proxies.clone(), ..settings.serving.limits.clone() };
+    let limits = within_descriptors(limits, share);
     let ready = ready(&listeners, &settings);
     let longest = longest_stop(&settings).as_secs();
     let delivery = settings.delivery.clone();

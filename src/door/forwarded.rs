@@ -110,10 +110,14 @@ pub fn behind(proxies: &[Proxy], app: Router) -> Router {
     })
 }
 
+/// Whether this peer is one of the proxies.
+pub(super) fn is_trusted(proxies: &[Proxy], peer: Option<IpAddr>) -> bool {
+    proxies.iter().any(|proxy| proxy.is(peer))
+}
+
 /// The address of the client; that of the peer if nobody who is trusted tells another.
 fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-    let is_trusted = |address: Option<IpAddr>| proxies.iter().any(|proxy| proxy.is(address));
-    if !is_trusted(peer) {
+    if !is_trusted(proxies, peer) {
         return peer;
     }
     let told = |name: HeaderName, read: fn(&str) -> Option<IpAddr>| {
@@ -121,7 +125,7 @@ fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Optio
             let mut last = None;
             for element in elements(headers, &name)?.iter().rev() {
                 last = Some(read(element)?);
-                if !is_trusted(last) {
+                if !is_trusted(proxies, last) {
                     break;
                 }
             }

@@ -71,7 +71,7 @@ fn builder(limits: &Limits) -> http1::Builder {
 impl Door {
     async fn connection(self: Arc<Self>, stream: Stream) {
         let (peer, signs) = (stream.peer(), Arc::clone(stream.signs()));
-        let Some(_share) = self.limits.shares.enter(peer) else { return turn_away(stream).await };
+        let Some(_share) = self.limits.enter(peer) else { return turn_away(stream).await };
         let service = service_fn(|request| {
             let (door, signs) = (Arc::clone(&self), Arc::clone(&signs));
             async move {

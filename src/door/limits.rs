@@ -1,10 +1,12 @@
 //! What a door lets a peer take: bytes, connections and time. Every door keeps the same ones.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::service::{Budget, Shares};
+use super::forwarded::{self, Proxy};
+use crate::service::{Budget, Shares, Taken};
 
 /// Descriptors that are needed for anything but connections: files, locks, the log.
 const RESERVED: u64 = 64;
@@ -23,6 +25,8 @@ pub struct Limits {
     pub connections: usize,
     /// How many of them, or over FastCGI how many requests, one address may have.
     pub shares: Shares,
+    /// Who speaks for many clients and so has no share (HTTP).
+    pub proxies: Vec<Proxy>,
     /// How long the request line and headers may take (HTTP). A connection kept alive is closed after the same time.
     pub head_time: Duration,
     /// How long a body may take, over FastCGI a whole request.
@@ -46,6 +50,7 @@ impl Default for Limits {
             head: 256 << 10,
             connections: 12_000,
             shares: Shares::new(6_000),
+            proxies: vec![],
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
             write_time: Duration::from_secs(60),
@@ -57,6 +62,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// A part of the share of whoever connects over HTTP, until dropped; none if the share is used up. A trusted proxy has
+    /// no share.
+    pub(super) fn enter(&self, peer: Option<IpAddr>) -> Option<Taken> {
+        self.shares.enter(peer.filter(|_| !forwarded::is_trusted(&self.proxies, peer)))
+    }
+
     /// The same limits for a program that a web server has spawned. `mod_fcgid` kills it 8 seconds after it asked it
     /// to stop, so the answers must be out before. It gets one request at a time, so nobody has a share.
     #[must_use]

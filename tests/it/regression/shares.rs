@@ -49,6 +49,15 @@ fn one_address_leaves_connections_to_others() {
 }
 
 #[test]
+fn a_trusted_proxy_may_have_all_connections() {
+    let served = Served::start(&["--max-connections", "6", "--trusted-proxies", "127.0.0.1"]);
+    let all: Vec<TcpStream> = (0..6).map(|_| from(1, &served)).collect();
+    for stream in &all {
+        assert!(ask(stream, "/livez").starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
 fn one_address_leaves_long_polls_to_others() {
     let served = Served::start(&["--max-waiters", "4", "--address-share", "25%"]);
     let poll = "/?k=nothing&wait=20&seen=none";
