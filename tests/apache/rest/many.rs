@@ -110,14 +110,14 @@ fn txn() -> Vec<Step> {
         {"op":"incr","key":"n"},{"op":"incr","key":"n","by":-3},{"op":"append","key":"a","value":"2"},{"op":"prepend","key":"a","value":"0"},
         {"op":"touch","key":"a","ttl":600},{"op":"persist","key":"b"},{"op":"persist","key":"no"},{"op":"delete","key":"b"},
         {"op":"delete","key":"b"},{"op":"get","key":"b"}]}"#;
-    let results = r#"{"results":[{"revision":"?"},{"revision":"?"},{"revision":"?","value":1},{"revision":"?","value":-2},{"revision":"?"},{"revision":"?"},{"touched":true},{"touched":true},{"touched":false},{"deleted":true},{"deleted":false},null],"revision":"?"}"#;
+    let results = r#"{"revision":"?","results":[{"revision":"?"},{"revision":"?"},{"revision":"?","value":1},{"revision":"?","value":-2},{"revision":"?"},{"revision":"?"},{"touched":true},{"touched":true},{"touched":false},{"deleted":true},{"deleted":false},null]}"#;
     let look = r#"{"ops":[{"op":"get","key":"n"}]}"#;
-    let looked = r#"{"results":[{"bucket":"txn","created":"?","expires":null,"key":"n","modified":null,"revision":"?","type":"text/plain; charset=utf-8","updated":"?","value":"-2"}],"revision":"?"}"#;
+    let looked = r#"{"revision":"?","results":[{"bucket":"txn","key":"n","value":"-2","type":"text/plain; charset=utf-8","revision":"?","updated":"?","created":"?","modified":null,"expires":null}]}"#;
     vec![
         json("every operation", "POST /txn/txn", all).status(200).body(results),
         get("what it came to", "/kv/txn/a").body("012"),
         json("a look", "POST /txn/txn", look).body(looked),
-        json("nothing to do", "POST /txn/txn", r#"{"ops":[]}"#).body(r#"{"results":[],"revision":"?"}"#),
+        json("nothing to do", "POST /txn/txn", r#"{"ops":[]}"#).body(r#"{"revision":"?","results":[]}"#),
         get("for the tag to check", "/kv/txn/n").body("-2"),
     ]
 }
@@ -127,7 +127,7 @@ fn checks() -> Vec<Step> {
         let body = format!("{{\"checks\":[{check}],\"ops\":[{{\"op\":\"set\",\"key\":\"done\",\"value\":\"1\"}}]}}");
         json(name, "POST /txn/txn", &body)
     };
-    let passed = r#"{"results":[{"revision":"?"}],"revision":"?"}"#;
+    let passed = r#"{"revision":"?","results":[{"revision":"?"}]}"#;
     vec![
         check("that it is there", r#"{"key":"done","absent":false}"#).status(409),
         check("the revision", r#"{"key":"n","revision":"{tag}"}"#).body(passed),
