@@ -6,7 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Flags of other programs that the documents show.
-const OF_OTHERS: &[&str] = &["--data-binary", "--data-urlencode", "--release", "--lib", "--target", "--test"];
+const OF_OTHERS: &[&str] = &[
+    "--data-binary",
+    "--data-urlencode",
+    "--encoding",
+    "--lib",
+    "--locale",
+    "--release",
+    "--target",
+    "--template",
+    "--test",
+];
 
 /// Words of a workshop, which a reader has no use for.
 const FORBIDDEN: &[&str] = &["/work/", "session", "prompt", "/tmp/"];

@@ -42,8 +42,7 @@ impl Seen {
                 self.refused += 1;
             }
             500 if writes => {
-                assert!(answer.body.contains("read the key to see"), "{answer:?}");
-                assert!(answer.body.contains("try again"), "{answer:?}");
+                assert!(answer.body.contains("read the key before you write again"), "{answer:?}");
                 self.open += 1;
             }
             _ => panic!("{answer:?}"),
