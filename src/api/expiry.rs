@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Client;
-use crate::model::{Error, Key, Kind, Result, Time, Write};
+use crate::model::{Key, Result, Time, Write};
 
 impl Client {
     /// Lets an entry end that long from now; whether there is one. Its revision stays.
@@ -23,7 +23,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// `Invalid` if the time to live is zero: delete the entry instead.
+    /// `Invalid` if the time to live is zero (delete the entry instead), or longer than 36500 days.
     pub async fn expire(&self, key: &str, ttl: Duration) -> Result<bool> {
         let end = self.end(ttl)?;
         self.touch(key, Some(end)).await
@@ -74,9 +74,6 @@ impl Client {
 
     /// The moment that long from now.
     pub(super) fn end(&self, ttl: Duration) -> Result<Time> {
-        if ttl.is_zero() {
-            return Err(Error::new(Kind::Invalid, "a time to live of zero: give more, or delete the entry"));
-        }
-        Ok(self.clock.now().plus(ttl))
+        self.clock.now().expiry_after(ttl)
     }
 }

@@ -68,7 +68,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// `Invalid` if the time to live is zero, `TooLarge` if the value exceeds the store's limit.
+    /// `Invalid` if the time to live is zero or longer than 36500 days, `TooLarge` if the value exceeds the store's limit.
     pub async fn set_with(&self, key: &str, value: impl Into<Bytes>, options: &Options) -> Result<Revision> {
         self.store_one(self.put(key, value.into(), options)?).await
     }

@@ -118,8 +118,7 @@ fn retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date: Time = httpdate::parse_http_date(text).ok()?.into();
-    Some(date.since(now))
+    Some(Time::from_http_date(text, now)?.since(now))
 }
 
 #[cfg(test)]
@@ -128,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_receiver_may_say_when_in_seconds_or_by_date() {
-        let now: Time = httpdate::parse_http_date("Fri, 20 Nov 2026 12:00:00 GMT").unwrap().into();
+        let now = Time::from_secs(1_795_176_000); // Fri, 20 Nov 2026 12:00:00 GMT
         let asked = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, text.parse().unwrap());
@@ -136,7 +135,9 @@ mod tests {
         };
         assert_eq!(asked("120"), Some(120));
         assert_eq!(asked("Fri, 20 Nov 2026 12:01:00 GMT"), Some(60));
+        assert_eq!(asked("Fri, 20 Nov 2026 12:00:60 GMT"), Some(60));
         assert_eq!(asked("Fri, 20 Nov 2026 11:00:00 GMT"), Some(0));
+        assert_eq!(asked("Mon, 01 Jan 1900 00:00:00 GMT"), Some(0));
         assert_eq!(asked("soon"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }

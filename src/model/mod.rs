@@ -8,6 +8,7 @@ mod content_type;
 mod entry;
 mod error;
 mod event;
+mod http_date;
 mod name;
 mod page;
 mod revision;

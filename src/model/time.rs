@@ -13,6 +13,12 @@ const NANOS: i64 = 1_000_000_000;
 pub struct Time(i64);
 
 impl Time {
+    /// The last whole second that can be told, since the Unix epoch; it lies in the year 2262.
+    pub const LAST_SECOND: i64 = i64::MAX / NANOS;
+
+    /// The longest time to live: 36500 days, a hundred years. What is to stay longer is stored without one.
+    pub const LONGEST_TTL: Duration = Duration::from_secs(36_500 * 86_400);
+
     /// The moment that many nanoseconds after the Unix epoch.
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
@@ -89,6 +95,35 @@ fn year_of(text: &str) -> Option<i16> {
     pieces.time()?;
     pieces.offset()?;
     Some(pieces.date().year()).filter(|_| pieces.time_zone_annotation().is_none())
+}
+
+impl Time {
+    /// When that expires which lives for so long from this moment on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kvs::model::Time;
+    ///
+    /// let now = Time::from_secs(1_795_176_000);
+    /// assert_eq!(now.expiry_after(Duration::from_secs(60)).unwrap(), Time::from_secs(1_795_176_060));
+    /// assert!(now.expiry_after(Duration::ZERO).is_err());
+    /// assert!(now.expiry_after(Duration::MAX).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it is zero or longer than [`Self::LONGEST_TTL`].
+    pub fn expiry_after(self, ttl: Duration) -> Result<Self, Error> {
+        if ttl.is_zero() {
+            return Err(Error::new(Kind::Invalid, "a time to live of zero: give more, or delete the entry"));
+        }
+        if ttl > Self::LONGEST_TTL {
+            let (most, got) = (Self::LONGEST_TTL.as_secs(), ttl.as_secs());
+            let text = format!("a time to live must be at most {most} seconds, got {got}; leave it out for what stays");
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        Ok(self.plus(ttl))
+    }
 }
 
 impl From<SystemTime> for Time {
@@ -173,5 +208,15 @@ mod tests {
         assert_eq!(Time::from_nanos(-1).secs(), -1);
         assert_eq!(Time::from_nanos(1_999_999_999).secs(), 1);
         assert_eq!(Time::from_secs(i64::MAX).nanos(), i64::MAX);
+    }
+
+    #[test]
+    fn a_time_to_live_is_neither_zero_nor_longer_than_a_hundred_years() {
+        let now = Time::from_secs(1000);
+        let most = Time::LONGEST_TTL;
+        assert_eq!(now.expiry_after(most).unwrap(), Time::from_secs(3_153_601_000));
+        for bad in [Duration::ZERO, most + Duration::from_nanos(1), Duration::MAX] {
+            assert!(now.expiry_after(bad).unwrap_err().is_invalid(), "{bad:?}");
+        }
     }
 }

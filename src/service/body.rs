@@ -32,12 +32,12 @@ pub(crate) async fn collect(asked: Asked<'_>, body: Body, most: usize) -> Result
     let headers = &asked.parts.headers;
     if headers.contains_key(CONTENT_RANGE) {
         // RFC 9110 section 14.5: a part must not be taken for the whole.
-        return Err(Refusal::invalid("Content-Range: a value is stored as a whole; nothing was stored"));
+        return Err(Refusal::invalid("a Content-Range was sent, and a value is stored as a whole: send all of it"));
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Refusal::unsupported("send the body without a Content-Encoding; nothing was stored"));
+        return Err(Refusal::unsupported("send the body without a Content-Encoding"));
     }
-    let too_large = || Refusal::too_large(format!("the body is too large; at most {most} bytes are taken"));
+    let too_large = || Refusal::too_large(format!("the body is too large: at most {most} bytes are taken"));
     let told: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if told.is_some_and(|length| length > most) {
         return Err(too_large());
@@ -50,7 +50,7 @@ pub(crate) async fn collect(asked: Asked<'_>, body: Body, most: usize) -> Result
         Err(error) => return Err(broken(error)),
     };
     if told.is_some_and(|length| length != body.len()) {
-        return Err(Refusal::invalid("the body is not as long as its Content-Length; nothing was stored"));
+        return Err(Refusal::invalid("the body is not as long as its Content-Length; send it again"));
     }
     drop(receiving);
     asked.tally.came(body.len());
@@ -68,14 +68,14 @@ pub(crate) async fn pass_over(asked: Asked<'_>, mut body: Body) -> Result<(), Re
 
 fn broken(error: impl std::fmt::Display) -> Refusal {
     tracing::debug!("a body broke off: {error}");
-    Refusal::invalid("the body broke off; nothing was stored")
+    Refusal::invalid("the body broke off before its end; send it again")
 }
 
 /// The body as JSON rows or the like, which it must be said to be.
 pub(crate) async fn json(asked: Asked<'_>, body: Body) -> Result<Bytes, Refusal> {
     let essence = essence(&asked.parts.headers);
     if essence != "application/json" && !essence.ends_with("+json") {
-        return Err(Refusal::unsupported("send JSON, and Content-Type: application/json"));
+        return Err(Refusal::unsupported("the body must be JSON, with Content-Type: application/json"));
     }
     collect(asked, body, notation(asked.service.settings.max_value)).await
 }

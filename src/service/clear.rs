@@ -25,14 +25,14 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
     let mut writes = vec![];
     let mut query = Query { prefix, limit: PAGE, shape: Shape::Keys, ..Query::default() };
     loop {
-        let page = store.scan(bucket, query.clone()).await?;
+        let page = store.scan(bucket, query.clone()).await.map_err(Refusal::unread)?;
         writes.extend(page.entries.into_iter().map(|(key, _)| Write::Delete { key }));
         let Some(cursor) = page.cursor else { break };
         query.after = Some(Key::as_str(&cursor).to_owned());
     }
     let deleted = match store.apply(bucket, Batch::of(writes)).await? {
         Outcome::Committed { changes, .. } => changes.iter().filter(|change| change.before.is_some()).count(),
-        Outcome::Refused { .. } => return Err(Refusal::internal()),
+        Outcome::Refused { .. } => return Err(Refusal::internal("a batch that expects nothing was refused")),
     };
     reply::json(&BTreeMap::from([("deleted", deleted)]))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::dates::Dates;
 use super::demand::Demand;
-use super::reply::{Cache, Refusal};
+use super::reply::Refusal;
 use super::{Asked, Timestamps};
 use crate::model::{Batch, Bucket, Change, Condition, Entry, Expectation, Key, Outcome, Revision, Time, Write};
 use crate::store::{Judged, Limits, judge};
@@ -43,7 +43,7 @@ pub(crate) async fn commit(
 fn committed(outcome: Outcome) -> Result<Vec<Change>, Refusal> {
     match outcome {
         Outcome::Committed { changes, .. } => Ok(changes),
-        Outcome::Refused { .. } => Err(Refusal::condition(Cache::Never)),
+        Outcome::Refused { .. } => Err(Refusal::guard()),
     }
 }
 
@@ -74,11 +74,12 @@ async fn planned(asked: Asked<'_>, bucket: &Bucket, batch: &Batch, dates: Option
     let checked = batch.expectations.iter().map(|expectation| &expectation.key);
     let keys: Vec<Key> = checked.chain(batch.writes.iter().map(Write::key)).cloned().collect();
     for _ in 0..TRIES {
-        let found: Found<'_> = keys.iter().zip(store.get(bucket, &keys).await?.entries).collect();
+        let found: Found<'_> =
+            keys.iter().zip(store.get(bucket, &keys).await.map_err(Refusal::unread)?.entries).collect();
         let look = |key: &Key| found.get(key).cloned().flatten();
         let holds = |write: &Write| dates.is_none_or(|dates| dates.hold(look(write.key()).as_ref()));
         if !batch.writes.iter().all(holds) {
-            return Err(Refusal::condition(Cache::Never).silent(true));
+            return Err(Refusal::guard().silent(true));
         }
         let changes = match judge(batch, limits, (asked.now(), Revision::ZERO), look)? {
             Judged::Refused { index, found } => return Ok(Outcome::Refused { index, found }),

@@ -67,7 +67,7 @@ impl Seen {
 
 impl Conditions {
     /// The conditions in the headers. What the client says in its address goes before If-None-Match.
-    pub(crate) fn new(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, seen: Option<&Seen>, now: Time) -> Self {
         let none_matches = match seen {
             Some(Seen::Tag(tag)) => Some(Tags::List(vec![Tag { weak: true, opaque: tag.clone() }])),
             Some(Seen::Nothing) => Some(Tags::List(vec![])),
@@ -77,18 +77,20 @@ impl Conditions {
         let demand = if headers.contains_key(IF_MATCH) { IF_MATCH } else { dates::X_IF_MATCH };
         Self {
             matches: tags(headers, &demand),
-            unmodified_since: date(headers, &IF_UNMODIFIED_SINCE),
+            unmodified_since: date(headers, &IF_UNMODIFIED_SINCE, now),
             none_matches,
-            modified_since: date(headers, &IF_MODIFIED_SINCE),
+            modified_since: date(headers, &IF_MODIFIED_SINCE, now),
         }
     }
 
     /// The same in a bucket whose clients give the times.
-    pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>) -> Self {
-        let usual = Self::new(headers, seen);
-        let none_matches =
-            if seen.is_some() { usual.none_matches } else { dates::none_matches(headers).ok().flatten() };
-        Self { matches: dates::matches(headers).ok().flatten(), none_matches, ..usual }
+    pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>, now: Time) -> Self {
+        let usual = Self::new(headers, seen, now);
+        let none_matches = match usual.none_matches {
+            Some(tags) if seen.is_some() => Some(dates::in_one_form(tags, now)),
+            _ => dates::none_matches(headers, now).ok().flatten(),
+        };
+        Self { matches: dates::matches(headers, now).ok().flatten(), none_matches, ..usual }
     }
 
     /// Whether the client demands that there be something, whatever it is.
@@ -143,23 +145,17 @@ fn plain(opaque: &str) -> &str {
     opaque.strip_suffix("-gzip").or_else(|| opaque.strip_suffix("-br")).unwrap_or(opaque)
 }
 
-/// The moment of an HTTP date, if it is one.
-pub(crate) fn parse_date(text: &str) -> Option<Time> {
-    httpdate::parse_http_date(text.trim()).ok().map(Time::from)
-}
-
-/// A moment as an HTTP date. A date cannot lie before 1970 or after 9999; those are moved to the nearest end.
+/// A moment as an HTTP date.
 pub(crate) fn format_date(time: Time) -> Option<HeaderValue> {
-    let time = time.max(Time::from_secs(0));
-    HeaderValue::from_str(&httpdate::fmt_http_date(time.into())).ok()
+    HeaderValue::try_from(time.to_http_date()).ok()
 }
 
-/// The date in a header, if there is one and it is one.
-pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
+/// The date in a header, if there is one and it is one. `now` tells the century of a year of two digits.
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName, now: Time) -> Option<Time> {
     let mut lines = headers.get_all(name).iter();
     let line = lines.next()?;
     // A date given twice is no date.
-    if lines.next().is_some() { None } else { parse_date(line.to_str().ok()?) }
+    if lines.next().is_some() { None } else { Time::from_http_date(line.to_str().ok()?, now) }
 }
 
 /// The tags in a header, if there are some and nothing else.
@@ -185,13 +181,13 @@ pub(crate) fn strict_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Opti
     if !headers.contains_key(name) {
         return Ok(None);
     }
-    let broken = || Refusal::invalid(format!("{name} is neither * nor tags in quotes; nothing was stored"));
+    let broken = || Refusal::invalid(format!("{name} must be * or tags in quotes, as in \"dn0n56z1fq2r\""));
     tags(headers, name).map(Some).ok_or_else(broken)
 }
 
 /// That If-Unmodified-Since of a write is no date.
 pub(crate) fn broken_date() -> Refusal {
-    Refusal::invalid("If-Unmodified-Since is no HTTP date; nothing was stored")
+    Refusal::invalid("If-Unmodified-Since must be one HTTP date, as in Sun, 06 Nov 1994 08:49:37 GMT")
 }
 
 /// `"a", W/"b"`; nothing if there is anything else in it.
@@ -221,12 +217,16 @@ mod tests {
     const NOW: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
     const EARLIER: &str = "Fri, 20 Nov 2026 11:59:59 GMT";
 
+    fn now() -> Time {
+        Time::from_http_date(NOW, Time::default()).unwrap()
+    }
+
     fn verdict(given: &[(HeaderName, &str)]) -> Verdict {
         let mut headers = HeaderMap::new();
         for (name, value) in given {
             headers.append(name, value.parse().unwrap());
         }
-        Conditions::new(&headers, None).judge("k2", parse_date(NOW))
+        Conditions::new(&headers, None, now()).judge("k2", Some(now()))
     }
 
     #[test]
@@ -248,6 +248,9 @@ mod tests {
             (IF_MODIFIED_SINCE, NOW, Same),
             (IF_MODIFIED_SINCE, "Friday, 20-Nov-26 12:00:00 GMT", Same),
             (IF_MODIFIED_SINCE, EARLIER, Send),
+            (IF_MODIFIED_SINCE, "Mon, 01 Jan 1900 00:00:00 GMT", Send),
+            (IF_MODIFIED_SINCE, "Fri, 20 Nov 2026 11:59:60 GMT", Same),
+            (IF_MODIFIED_SINCE, "Fri, 31 Dec 9999 23:59:59 GMT", Same),
             (IF_MODIFIED_SINCE, "yesterday", Send),
             (IF_MATCH, "\"k2\"", Send),
             (IF_MATCH, "\"k2-gzip\"", Send),
@@ -260,6 +263,9 @@ mod tests {
             (dates::X_IF_MATCH, "\"x\"", Fails),
             (IF_UNMODIFIED_SINCE, NOW, Send),
             (IF_UNMODIFIED_SINCE, EARLIER, Fails),
+            (IF_UNMODIFIED_SINCE, "Mon, 01 Jan 1900 00:00:00 GMT", Fails),
+            (IF_UNMODIFIED_SINCE, "Fri, 20 Nov 2026 11:59:60 GMT", Send),
+            (IF_UNMODIFIED_SINCE, "Fri, 31 Dec 9999 23:59:59 GMT", Send),
             (IF_UNMODIFIED_SINCE, "yesterday", Send),
         ];
         for (name, value, expected) in cases {
@@ -292,15 +298,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"k2\""));
         for (seen, verdict) in [(Seen::Tag("k1".into()), Verdict::Send), (Seen::Nothing, Verdict::Send)] {
-            assert_eq!(Conditions::new(&headers, Some(&seen)).judge("k2", None), verdict);
+            assert_eq!(Conditions::new(&headers, Some(&seen), now()).judge("k2", None), verdict);
         }
         let seen = Seen::Tag("k2".into());
-        assert_eq!(Conditions::new(&HeaderMap::new(), Some(&seen)).judge("k2", None), Verdict::Same);
+        assert_eq!(Conditions::new(&HeaderMap::new(), Some(&seen), now()).judge("k2", None), Verdict::Same);
     }
 
     #[test]
     fn dates_of_any_age_can_be_told() {
-        assert_eq!(format_date(Time::from_secs(-5)).unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(format_date(Time::from_secs(-5)).unwrap(), "Wed, 31 Dec 1969 23:59:55 GMT");
         assert!(format_date(Time::from_secs(i64::MAX)).is_some());
     }
 

@@ -19,19 +19,18 @@ pub(crate) fn tag(entry: &Entry) -> String {
 }
 
 fn written(time: Time) -> String {
-    let date = condition::format_date(time);
-    date.and_then(|date| date.to_str().map(ToOwned::to_owned).ok()).unwrap_or_default()
+    time.to_http_date()
 }
 
 /// The tags of If-Match or X-If-Match: dates in quotes, or one without.
 ///
 /// # Errors
 /// What is neither.
-pub(crate) fn matches(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
+pub(crate) fn matches(headers: &HeaderMap, now: Time) -> Result<Option<Tags>, Refusal> {
     [IF_MATCH, X_IF_MATCH]
         .into_iter()
         .find(|name| headers.contains_key(name))
-        .map(|name| tags(headers, &name))
+        .map(|name| tags(headers, &name, now))
         .transpose()
 }
 
@@ -39,29 +38,36 @@ pub(crate) fn matches(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
 ///
 /// # Errors
 /// What is no date.
-pub(crate) fn none_matches(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
+pub(crate) fn none_matches(headers: &HeaderMap, now: Time) -> Result<Option<Tags>, Refusal> {
     if !headers.contains_key(IF_NONE_MATCH) {
         return Ok(None);
     }
-    tags(headers, &IF_NONE_MATCH).map(Some)
+    tags(headers, &IF_NONE_MATCH, now).map(Some)
 }
 
 /// The dates in a header that is there, all in one form: a date is the same however it is written.
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Tags, Refusal> {
-    let dated = |tag: Tag| match condition::parse_date(&tag.opaque) {
-        Some(date) => Tag { opaque: written(date), ..tag },
-        None => tag,
-    };
-    Ok(match (condition::tags(headers, name), condition::date(headers, name)) {
-        (Some(Tags::Any), _) => Tags::Any,
-        (Some(Tags::List(list)), _) => Tags::List(list.into_iter().map(dated).collect()),
+fn tags(headers: &HeaderMap, name: &HeaderName, now: Time) -> Result<Tags, Refusal> {
+    Ok(match (condition::tags(headers, name), condition::date(headers, name, now)) {
+        (Some(tags), _) => in_one_form(tags, now),
         (None, Some(date)) => Tags::List(vec![Tag { weak: false, opaque: written(date) }]),
         (None, None) => return Err(broken()),
     })
 }
 
+/// The same with each date written in the form that our tags have.
+pub(crate) fn in_one_form(tags: Tags, now: Time) -> Tags {
+    let dated = |tag: Tag| match Time::from_http_date(&tag.opaque, now) {
+        Some(date) => Tag { opaque: written(date), ..tag },
+        None => tag,
+    };
+    match tags {
+        Tags::Any => Tags::Any,
+        Tags::List(list) => Tags::List(list.into_iter().map(dated).collect()),
+    }
+}
+
 fn broken() -> Refusal {
-    Refusal::invalid("If-Match and If-None-Match are * or HTTP dates in quotes here; nothing was stored")
+    Refusal::invalid("If-Match and If-None-Match must be * or HTTP dates in quotes in this bucket")
 }
 
 /// What a write demands of the entry it replaces, and the date that it gives the new one.
@@ -79,17 +85,17 @@ impl Dates {
     ///
     /// # Errors
     /// A date or a tag that is none.
-    pub(crate) fn new(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let matches = matches(headers)?;
-        let none_matches = none_matches(headers)?;
+    pub(crate) fn new(headers: &HeaderMap, now: Time) -> Result<Self, Refusal> {
+        let matches = matches(headers, now)?;
+        let none_matches = none_matches(headers, now)?;
         for tags in [&matches, &none_matches].into_iter().flatten() {
             if let Tags::List(list) = tags
-                && list.iter().any(|tag| condition::parse_date(&tag.opaque).is_none())
+                && list.iter().any(|tag| Time::from_http_date(&tag.opaque, now).is_none())
             {
                 return Err(broken());
             }
         }
-        let given = condition::date(headers, &IF_UNMODIFIED_SINCE);
+        let given = condition::date(headers, &IF_UNMODIFIED_SINCE, now);
         if given.is_none() && matches.is_none() && headers.contains_key(IF_UNMODIFIED_SINCE) {
             return Err(condition::broken_date());
         }
@@ -130,20 +136,24 @@ mod tests {
     const DATE: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
     const EARLIER: &str = "Fri, 20 Nov 2026 11:59:59 GMT";
 
+    fn moment(date: &str) -> Time {
+        Time::from_http_date(date, Time::default()).unwrap()
+    }
+
     fn entry() -> Entry {
         Entry {
             value: "v".into(),
             content_type: crate::model::ContentType::default(),
             revision: crate::model::Revision::new(1),
             created: Time::default(),
-            modified: condition::parse_date(DATE),
+            modified: Some(moment(DATE)),
             expires: None,
         }
     }
 
     fn dates(given: &[(&'static str, &str)]) -> Result<Dates, Refusal> {
         let headers = given.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect();
-        Dates::new(&headers)
+        Dates::new(&headers, moment(DATE))
     }
 
     #[test]
@@ -168,10 +178,10 @@ mod tests {
 
     #[test]
     fn the_guard_is_the_new_date_also_beside_a_tag() {
-        assert_eq!(dates(&[("if-unmodified-since", DATE)]).unwrap().given, condition::parse_date(DATE));
+        assert_eq!(dates(&[("if-unmodified-since", DATE)]).unwrap().given, Some(moment(DATE)));
         let both = dates(&[("if-unmodified-since", EARLIER), ("if-match", DATE)]).unwrap();
         assert!(both.hold(Some(&entry())));
-        assert_eq!(both.given, condition::parse_date(EARLIER));
+        assert_eq!(both.given, Some(moment(EARLIER)));
         assert!(dates(&[("if-unmodified-since", "soon"), ("if-match", "*")]).is_ok());
     }
 

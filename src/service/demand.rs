@@ -10,7 +10,7 @@ use super::condition::{self, Tags};
 use super::dates::{Dates, X_IF_MATCH};
 use super::reply::Refusal;
 use super::{Asked, Timestamps};
-use crate::model::{Bucket, Condition, Revision};
+use crate::model::{Bucket, Condition, Revision, Time};
 
 /// What the headers of a write demand of the one key that it writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,8 +29,8 @@ impl Demand {
     pub(crate) fn new(asked: Asked<'_>, bucket: &Bucket) -> Result<Self, Refusal> {
         let headers = &asked.parts.headers;
         match asked.service.settings.policies.of(bucket).timestamps {
-            Timestamps::Server => conditions(headers).map(Self::Conditions),
-            Timestamps::Client => Dates::new(headers).map(Self::Dates),
+            Timestamps::Server => conditions(headers, asked.now()).map(Self::Conditions),
+            Timestamps::Client => Dates::new(headers, asked.now()).map(Self::Dates),
         }
     }
 
@@ -46,7 +46,9 @@ impl Demand {
 
     /// That something is demanded of several keys: conditions on all of them at once would be guesses.
     pub(crate) fn of_several() -> Refusal {
-        Refusal::invalid("a condition goes with one key; nothing was stored")
+        Refusal::invalid(
+            "a condition goes with one key, and this request writes several: send them one by one, or use /txn",
+        )
     }
 
     /// Whether nothing is demanded.
@@ -58,7 +60,7 @@ impl Demand {
     }
 }
 
-fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Refusal> {
+fn conditions(headers: &HeaderMap, now: Time) -> Result<Vec<Condition>, Refusal> {
     let mut conditions = vec![];
     let demanded = match condition::strict_tags(headers, &IF_MATCH)? {
         None => condition::strict_tags(headers, &X_IF_MATCH)?,
@@ -71,7 +73,7 @@ fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Refusal> {
             let strong = list.iter().filter(|tag| !tag.weak);
             conditions.push(Condition::RevisionIn(strong.filter_map(|tag| revision(&tag.opaque)).collect()));
         }
-        None => conditions.extend(unmodified_since(headers)?),
+        None => conditions.extend(unmodified_since(headers, now)?),
     }
     match condition::strict_tags(headers, &IF_NONE_MATCH)? {
         Some(Tags::Any) => conditions.push(Condition::Absent),
@@ -88,23 +90,22 @@ fn revision(opaque: &str) -> Option<Revision> {
     opaque.parse().ok()
 }
 
-fn unmodified_since(headers: &HeaderMap) -> Result<Option<Condition>, Refusal> {
+fn unmodified_since(headers: &HeaderMap, now: Time) -> Result<Option<Condition>, Refusal> {
     if !headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Ok(None);
     }
-    let date = condition::date(headers, &IF_UNMODIFIED_SINCE).ok_or_else(condition::broken_date)?;
+    let date = condition::date(headers, &IF_UNMODIFIED_SINCE, now).ok_or_else(condition::broken_date)?;
     Ok(Some(Condition::NotModifiedSince(date)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Time;
     use http::header::HeaderName;
 
     fn demanded(headers: &[(HeaderName, &str)]) -> Result<Vec<Condition>, Refusal> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        conditions(&headers)
+        conditions(&headers, Time::default())
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! asks for [`Piece::text`], which is strict.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use percent_encoding::percent_decode;
 
+use super::number;
 use super::reply::Refusal;
 use crate::model::Key;
 
@@ -120,15 +122,10 @@ impl<'a> Question<'a> {
         self.all(name).last().map(Piece::text).transpose()
     }
 
-    /// The value of that name as a number of at least `least`; more digits than fit give the largest number.
-    pub(crate) fn number(self, name: &str, least: u64) -> Result<Option<u64>, Refusal> {
+    /// The value of that name as a whole number in that range.
+    pub(crate) fn number(self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        let bad = || Refusal::invalid(format!("{name} is a whole number, {least} or more"));
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(bad());
-        }
-        let number = text.parse().unwrap_or(u64::MAX);
-        if number < least { Err(bad()) } else { Ok(Some(number)) }
+        number::read(name, &text, range).map(Some).map_err(Refusal::invalid)
     }
 
     /// Whether that flag is raised: it is there, and neither `0` nor `false`.
@@ -176,11 +173,10 @@ mod tests {
     #[test]
     fn numbers_and_flags_are_read_or_refused() {
         let ask = |q| Question::new(Some(q)).unwrap();
-        assert_eq!(ask("n=25&n=3").number("n", 1).unwrap(), Some(3));
-        assert_eq!(ask("n=99999999999999999999999").number("n", 1).unwrap(), Some(u64::MAX));
-        assert_eq!(ask("m=1").number("n", 1).unwrap(), None);
-        for bad in ["n=", "n=-1", "n=1.5", "n=0", "n=x", "n=+1"] {
-            assert!(ask(bad).number("n", 1).is_err(), "{bad}");
+        assert_eq!(ask("n=25&n=3").number("n", 1..=9).unwrap(), Some(3));
+        assert_eq!(ask("m=1").number("n", 1..=9).unwrap(), None);
+        for bad in ["n=", "n=-1", "n=1.5", "n=0", "n=10", "n=x", "n=+1", "n=%2B1", "n=99999999999999999999999"] {
+            assert!(ask(bad).number("n", 1..=9).is_err(), "{bad}");
         }
         assert!(ask("reverse").flag("reverse").unwrap());
         assert!(ask("reverse=1").flag("reverse").unwrap());

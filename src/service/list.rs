@@ -15,13 +15,16 @@ use super::budget::Budget;
 use super::compose::{self, Composer, Content};
 use super::form::Question;
 use super::meta;
+use super::number;
 use super::reply::Refusal;
 use super::view::{self, Look, News, Shown, View};
 use super::{Asked, Service, guard};
 use crate::model::{Bucket, Key, Page, Query, Shape};
 
 /// The most entries of a page.
-const MOST: u64 = 1000;
+const MOST: i64 = 1000;
+/// The same if the client does not say.
+const USUAL: usize = 100;
 /// A page ends early once its values have so many bytes as JSON.
 const MOST_BYTES: u64 = 16 << 20;
 /// Who waits looks again after this many seconds at the latest: entries that are not shown may end as well.
@@ -48,13 +51,11 @@ fn query(question: Question<'_>) -> Result<(Query, bool), Refusal> {
     let lines = match question.text("format")?.as_deref() {
         None | Some("json") => false,
         Some("text") => true,
-        Some(_) => return Err(Refusal::invalid("format is json or text")),
+        Some(other) => {
+            return Err(Refusal::invalid(format!("format must be json or text, got {}", number::shown(other))));
+        }
     };
-    let limit = match question.number("limit", 1)? {
-        None => 100,
-        Some(limit) if limit <= MOST => usize::try_from(limit).unwrap_or(100),
-        Some(_) => return Err(Refusal::invalid(format!("limit is at most {MOST}"))),
-    };
+    let limit = question.number("limit", 1..=MOST)?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(USUAL);
     let shape = if question.flag("count")? {
         Shape::Count
     } else if question.flag("keys")? || lines {
@@ -77,7 +78,7 @@ fn query(question: Question<'_>) -> Result<(Query, bool), Refusal> {
 #[async_trait]
 impl Look for List {
     async fn look(&self, service: &Service) -> Result<View, Refusal> {
-        let page = service.store.scan(&self.bucket, self.query.clone()).await?;
+        let page = service.store.scan(&self.bucket, self.query.clone()).await.map_err(Refusal::unread)?;
         let page = bounded(page);
         let again = service.settings.clock.now().plus(LOOK_AGAIN);
         let ends = page.entries.iter().filter_map(|(_, entry)| entry.as_ref()?.expires).min();
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(query.shape, Shape::Entries);
         assert_eq!(ask("format=text").unwrap().0.shape, Shape::Keys);
         assert_eq!(ask("count").unwrap().0.shape, Shape::Count);
-        for bad in ["limit=1001", "limit=0", "limit=x", "format=xml", "prefix=%ff", "after=%zz"] {
+        for bad in ["limit=1001", "limit=0", "limit=-1", "limit=x", "format=xml", "prefix=%ff", "after=%zz"] {
             assert!(ask(bad).is_err(), "{bad}");
         }
     }

@@ -42,7 +42,8 @@ fn is_harmless(content_type: &ContentType) -> bool {
             rest,
             "png" | "apng" | "jpeg" | "gif" | "webp" | "avif" | "bmp" | "tiff" | "x-icon" | "vnd.microsoft.icon"
         ),
-        "audio" | "video" => true,
+        // A media file is played. With a suffix it is something else in the guise of one, as XML with `+xml`.
+        "audio" | "video" => !rest.contains('+'),
         _ => false,
     }
 }
@@ -72,6 +73,24 @@ mod tests {
         for bad in [
             "text/html",
             "image/svg+xml",
+            "audio/x+xml",
+            "video/x+xml",
+            "Video/Vnd.X+XML; charset=utf-8",
+            "audio/x+html",
+            "image/png+xml",
+            "model/x3d+xml",
+            "message/rfc822",
+            "text/plain+xml",
+            "text/xsl",
+            "application/xml",
+            "application/xslt+xml",
+            "application/json+xml",
+            "application/mathml+xml",
+            "application/x-javascript",
+            "multipart/x-mixed-replace; boundary=x",
+            "text/html; charset=utf-8",
+            " text/html ",
+            "TEXT/HTML;x",
             "application/xhtml+xml",
             "text/xml",
             "application/javascript",

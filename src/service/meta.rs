@@ -92,8 +92,5 @@ pub(crate) fn hold(out: &mut Composer, value: &Bytes) {
 
 /// Anything as JSON.
 pub(crate) fn json(shown: &impl Serialize) -> Result<Bytes, Refusal> {
-    serde_json::to_vec(shown).map(Bytes::from).map_err(|error| {
-        tracing::error!("writing JSON: {error}");
-        Refusal::internal()
-    })
+    serde_json::to_vec(shown).map(Bytes::from).map_err(|error| Refusal::internal(&format!("writing JSON: {error}")))
 }

@@ -2,8 +2,9 @@
 //!
 //! Over classic addresses `read` and `write`; over `/kv` the verbs of `entry`, and of whole buckets `list` and `clear`;
 //! `multi` and `txn` for many keys at once; `status`, `health`, `metrics`, `help`, `openapi` and `page`. Around them what
-//! a request is made of (`route`, `form`, `body`, `accept`, `condition`, `demand`, `dates`, `expiry`), who may send it
-//! (`access`, `foreign`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`, `reply`), where caches
+//! a request is made of (`route`, `form`, `body`, `fields`, `number`, `accept`, `condition`, `demand`, `dates`, `expiry`),
+//! who may send it (`access`, `foreign`, `guard`, `policy`, `throttle`), how it is answered (`view`, `wait`, `media`, `meta`,
+//! `reply`), where caches
 //! may hold the answer (`address`), whether a door may give it again (`repeat`), and whose pages may read it (`cors`).
 //! `counted` is the store. Only `reply` knows status codes.
 
@@ -22,6 +23,7 @@ mod dates;
 mod demand;
 mod entry;
 mod expiry;
+mod fields;
 mod foreign;
 mod form;
 mod guard;
@@ -32,6 +34,7 @@ mod media;
 mod meta;
 mod metrics;
 mod multi;
+mod number;
 mod openapi;
 mod page;
 mod policy;
@@ -180,7 +183,9 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
         Ok(route) => dispatch(&service, &tally, (&mut parts, body), &route).await,
         Err(refusal) => Err(refusal),
     };
-    let mut response = done.unwrap_or_else(|refusal| refusal.answer(&parts.headers));
+    let writes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
+    let told = |refusal: Refusal| if writes { refusal.of_a_write() } else { refusal };
+    let mut response = done.unwrap_or_else(|refusal| told(refusal).answer(&parts.headers));
     service.settings.cors.open(from, &mut response);
     service.settings.metrics.count(class, &parts.method, &tally, &response);
     Repeat::offer(service, (class, parts.method), &mut response);

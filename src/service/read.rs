@@ -53,7 +53,7 @@ fn keys(question: Question<'_>) -> Result<Vec<Key>, Refusal> {
 #[async_trait]
 impl Look for Newest {
     async fn look(&self, service: &Service) -> Result<View, Refusal> {
-        let snapshot = service.store.get(&self.bucket, &self.keys).await?;
+        let snapshot = service.store.get(&self.bucket, &self.keys).await.map_err(Refusal::unread)?;
         let found = self.keys.iter().zip(snapshot.entries).filter_map(|(key, entry)| Some((key, entry?)));
         let newest = found.max_by_key(|(_, entry)| entry.revision);
         let ends = newest.as_ref().and_then(|(_, entry)| entry.expires);

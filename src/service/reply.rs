@@ -72,11 +72,22 @@ pub(crate) struct Refusal {
     cache: Cache,
     /// Whether the status says it all.
     silent: bool,
+    /// Whether a write may have been done all the same.
+    is_outcome_open: bool,
 }
 
 impl Refusal {
     fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, text: text.into(), retry_after: None, allow: None, cache: Cache::Never, silent: false }
+        let text = text.into();
+        Self {
+            status,
+            text,
+            retry_after: None,
+            allow: None,
+            cache: Cache::Never,
+            silent: false,
+            is_outcome_open: false,
+        }
     }
 
     /// The request is wrong.
@@ -105,15 +116,30 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
     }
 
-    /// An If-Match or If-Unmodified-Since does not hold.
+    /// An If-Match or If-Unmodified-Since of a read does not hold.
     pub(crate) fn condition(cache: Cache) -> Self {
-        let text = "the condition of the request does not hold; read the key again";
+        let text = "the condition of the request does not hold; read the key again without it";
         // Told how long to keep it, a cache would give it to who set no condition.
         let cache = cache.unshared();
         Self { cache, ..Self::new(StatusCode::PRECONDITION_FAILED, text) }
     }
 
+    /// What a write demands of the entry that it would replace does not hold.
+    pub(crate) fn guard() -> Self {
+        let text = "the condition of the request does not hold; nothing was stored; read the key, then decide";
+        Self::new(StatusCode::PRECONDITION_FAILED, text)
+    }
+
+    /// The same in answer to a request that would have written: it says what became of that.
+    pub(crate) fn of_a_write(self) -> Self {
+        if self.is_outcome_open || self.text.contains("nothing was") {
+            return self;
+        }
+        Self { text: format!("{}; nothing was stored", self.text).into(), ..self }
+    }
+
     /// What the client is told.
+    #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -125,7 +151,7 @@ impl Refusal {
 
     /// Others were faster, again and again.
     pub(crate) fn outrun() -> Self {
-        let text = "others kept writing the same keys; nothing was done, try again shortly";
+        let text = "others kept writing the same keys; nothing was stored; try again in a second";
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
     }
 
@@ -176,9 +202,22 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
-    /// Something went wrong that nobody foresaw.
-    pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why")
+    /// Something went wrong that nobody foresaw, maybe after a write.
+    pub(crate) fn internal(what: &str) -> Self {
+        tracing::error!("this should not happen: {what}");
+        let text = "kvs failed; if this was a write, it may have been done: read the key before you write again";
+        Self { is_outcome_open: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, text) }
+    }
+
+    /// The store could not be looked at, by a read or before a write: nothing was to be stored yet.
+    pub(crate) fn unread(error: Error) -> Self {
+        let text = match error.kind() {
+            Kind::Failed => "the store could not be read, and the log of the server says why; try again",
+            Kind::Damaged => "the store is damaged and could not be read; /status names what to mend",
+            _ => return error.into(),
+        };
+        tracing::error!("{error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
     /// The answer: a problem in JSON (RFC 9457) to who accepts JSON, else a line of text.
@@ -222,24 +261,28 @@ impl From<Error> for Refusal {
             Kind::TooLarge => return Self::too_large(error.to_string()),
             Kind::Busy => {
                 tracing::warn!("{error}");
-                let text = "the store is busy; nothing was done, try again shortly";
+                let text = "the store is held by others; nothing was done, try again in a second";
                 return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
             }
-            Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "there is no room left; nothing was stored"),
+            Kind::Full => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "there is no room left on the server; nothing was stored; try again once there is some",
+            ),
             Kind::PermissionDenied => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "kvs is not permitted to use its files; nothing was stored; /status says what to do",
             ),
-            Kind::Damaged => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "the store is damaged and takes no writes; /status names the place")
-            }
+            Kind::Damaged => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the store is damaged and takes no writes; nothing was stored; /status names the place",
+            ),
             Kind::Failed => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the store failed; if this was a write, it may have been done: read the key before you write again",
             ),
         };
         tracing::error!("{error}");
-        Self::new(status, text)
+        Self { is_outcome_open: error.is_outcome_open(), ..Self::new(status, text) }
     }
 }
 
@@ -324,7 +367,7 @@ pub(crate) fn conflict(
         "type": "about:blank",
         "title": "Conflict",
         "status": StatusCode::CONFLICT.as_u16(),
-        "detail": format!("check {check} does not hold; nothing was done"),
+        "detail": format!("check {check} does not hold; nothing was stored; found tells what there is"),
         "check": check,
     }))?;
     body.text(",\"found\":");
@@ -378,6 +421,23 @@ mod tests {
         let kinds = [Kind::Invalid, Kind::TooLarge, Kind::Busy, Kind::Full, Kind::Damaged, Kind::Failed];
         assert_eq!(kinds.map(status), [400, 413, 503, 507, 500, 500]);
         assert_eq!(status(Kind::PermissionDenied), 500);
+    }
+
+    #[test]
+    fn a_refused_write_says_what_became_of_it() {
+        let told = |refusal: Refusal| refusal.of_a_write().text.into_owned();
+        for kind in [Kind::Invalid, Kind::TooLarge, Kind::Busy, Kind::Full, Kind::Damaged] {
+            let text = told(Error::new(kind, "what is wrong").into());
+            assert_eq!(text.matches("nothing was").count(), 1, "{text}");
+        }
+        for refusal in [Refusal::guard(), Refusal::outrun(), Refusal::unread(Error::new(Kind::Failed, "x"))] {
+            let text = told(refusal);
+            assert_eq!(text.matches("nothing was").count(), 1, "{text}");
+        }
+        for refusal in [Error::new(Kind::Failed, "x").into(), Refusal::internal("x")] {
+            let text = told(refusal);
+            assert!(text.contains("it may have been done: read the key") && !text.contains("nothing was"), "{text}");
+        }
     }
 
     #[test]

@@ -117,9 +117,9 @@ async fn answer_for(
     let seen = Seen::asked(question)?;
     let by_date = timestamps == Timestamps::Client;
     let conditions = if by_date {
-        Conditions::by_date(&parts.headers, seen.as_ref())
+        Conditions::by_date(&parts.headers, seen.as_ref(), arrived)
     } else {
-        Conditions::new(&parts.headers, seen.as_ref())
+        Conditions::new(&parts.headers, seen.as_ref(), arrived)
     };
     let until_there = matches!(seen, Some(Seen::Nothing));
     let is_news = |view: &View| match &view.shown {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Asked;
 use super::form::Question;
 use super::metrics;
+use super::number;
 use super::reply::Refusal;
 use super::view::{Look, News, View};
 use crate::model::{Bucket, Clock, Time};
@@ -25,12 +26,16 @@ const GRACE: Duration = Duration::from_millis(5);
 /// How long the client wants to wait: `wait=SECONDS` in the address, else `Prefer: wait=SECONDS` (RFC 7240).
 ///
 /// # Errors
-/// A `wait` in the address that is no whole number. A preference that is not understood is ignored, as the RFC has it.
+/// A `wait` in the address that is no whole number. A preference that is not understood is ignored, as the RFC
+/// has it.
 pub(crate) fn asked(parts: &Parts, question: Question<'_>) -> Result<Option<Duration>, Refusal> {
-    let seconds = match question.number("wait", 0)? {
-        Some(seconds) => Some(seconds),
-        None => preferred(parts),
-    };
+    let given = question.text("wait")?.map(|text| {
+        let told = number::shown(&text);
+        let bad =
+            || Refusal::invalid(format!("wait must be 0 or more seconds, got {told}; write a whole number in digits"));
+        seconds(&text).ok_or_else(bad)
+    });
+    let seconds = given.transpose()?.or_else(|| preferred(parts));
     Ok(seconds.filter(|s| *s > 0).map(Duration::from_secs))
 }
 
@@ -38,10 +43,14 @@ fn preferred(parts: &Parts) -> Option<u64> {
     let lines = parts.headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     lines.flat_map(|line| line.split([',', ';'])).find_map(|preference| {
         let (name, value) = preference.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-        (name.trim().eq_ignore_ascii_case("wait") && is_number).then(|| value.parse().unwrap_or(u64::MAX))
+        if name.trim().eq_ignore_ascii_case("wait") { seconds(value.trim().trim_matches('"')) } else { None }
     })
+}
+
+/// A number of seconds. More than fits is as good as the largest: a client is held no longer than the settings say.
+fn seconds(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// What became of a wish to wait.
@@ -87,7 +96,7 @@ pub(crate) async fn hold(
                 return Ok((view, Hold::Declined { retry_after: AGAIN_AFTER_STOP }));
             }
             () = tokio::time::sleep_until(deadline) => return Ok((view, Hold::Done)),
-            moved = service.store.changed(bucket, view.moved) => Some(moved?),
+            moved = service.store.changed(bucket, view.moved) => Some(moved.map_err(Refusal::unread)?),
             () = end_of(view.ends, settings.clock.as_ref()) => None,
         };
         view = looking.look_again(service, News { woken: Instant::now(), revision }).await?;
@@ -124,12 +133,13 @@ mod tests {
     #[test]
     fn the_address_goes_before_the_preference() {
         assert_eq!(ask("wait=3", Some("wait=9")).unwrap(), Some(3));
+        assert_eq!(ask("wait=99999999999999999999", None).unwrap(), Some(u64::MAX));
         assert_eq!(ask("k=a", Some("wait=9")).unwrap(), Some(9));
         assert_eq!(ask("k=a", Some("respond-async, Wait = \"9\"; x=1")).unwrap(), Some(9));
         assert_eq!(ask("k=a", Some("wait=soon")).unwrap(), None);
         assert_eq!(ask("wait=0", Some("wait=9")).unwrap(), None);
         assert_eq!(ask("", None).unwrap(), None);
-        for bad in ["wait=", "wait=x", "wait=-1", "wait=1.5", "wait=%zz"] {
+        for bad in ["wait=", "wait=x", "wait=-1", "wait=1.5", "wait=%2B1", "wait=%zz"] {
             assert!(ask(bad, None).is_err(), "{bad}");
         }
     }

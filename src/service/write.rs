@@ -44,7 +44,9 @@ pub(crate) async fn answer(asked: Asked<'_>, body: Body) -> Result<Response, Ref
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     match body::essence(headers).as_str() {
         "" | body::FORM => Ok(()),
-        _ => Err(Refusal::unsupported("send a form: key=value&auth=SECRET as application/x-www-form-urlencoded")),
+        _ => Err(Refusal::unsupported(
+            "the body must be a form: key=value&auth=SECRET as application/x-www-form-urlencoded",
+        )),
     }
 }
 
@@ -57,7 +59,7 @@ fn secrets(shown: Secrets, body: &[u8]) -> Result<Option<Secrets>, Refusal> {
         secrets.add(secret.bytes());
     }
     if given.next().is_some() {
-        return Err(Refusal::invalid("auth stands twice in the form; nothing was stored"));
+        return Err(Refusal::invalid("auth stands twice in the form; send one secret"));
     }
     Ok((!is_judged || !secrets.is_empty()).then_some(secrets))
 }
@@ -72,7 +74,7 @@ fn writes(body: &[u8], expires: Option<Time>, most: usize) -> Result<Vec<Write>,
             return Err(Refusal::too_large(text));
         }
         if writes.len() == MOST_PAIRS {
-            return Err(Refusal::too_large(format!("at most {MOST_PAIRS} pairs are taken in one form")));
+            return Err(Refusal::too_large(format!("a form must have at most {MOST_PAIRS} pairs; send several")));
         }
         let content_type = ContentType::default();
         writes.push(Write::Put { key, value: value.into(), content_type, expires, modified: None });

@@ -19,7 +19,7 @@ pub(crate) async fn answer(asked: Asked<'_>, (bucket, key): Name<'_>, body: Body
     body::pass_over(asked, body).await?;
     let changes = commit::commit(asked, bucket, vec![Write::Delete { key: key.clone() }], demand).await?;
     match changes.into_iter().next().and_then(|change| change.before) {
-        None => Err(Refusal::missing("no such key", Cache::Never).silent(is_by_date(asked, bucket))),
+        None => Err(Refusal::missing("there is no such key", Cache::Never).silent(is_by_date(asked, bucket))),
         Some(before) if return_old => Ok(old::answer(Some(before))),
         Some(_) => Ok(done(asked, bucket, false)),
     }

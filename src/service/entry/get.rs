@@ -30,7 +30,8 @@ pub(crate) async fn answer(asked: Asked<'_>, (bucket, key): Name<'_>) -> Result<
 #[async_trait]
 impl Look for One<'_> {
     async fn look(&self, service: &Service) -> Result<View, Refusal> {
-        let mut snapshot = service.store.get(self.bucket, std::slice::from_ref(self.key)).await?;
+        let mut snapshot =
+            service.store.get(self.bucket, std::slice::from_ref(self.key)).await.map_err(Refusal::unread)?;
         let Some(entry) = snapshot.entries.pop().flatten() else {
             return Ok(View { moved: snapshot.revision, ends: None, shown: None });
         };

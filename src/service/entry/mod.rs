@@ -46,7 +46,7 @@ fn tagged(asked: Asked<'_>, bucket: &Bucket, after: Option<&Entry>, mut response
 fn refuse_operation(asked: Asked<'_>) -> Result<(), Refusal> {
     match asked.question.all("op").next() {
         None => Ok(()),
-        Some(_) => Err(Refusal::invalid("op goes with POST; nothing was stored")),
+        Some(_) => Err(Refusal::invalid("op goes with POST, not with this method")),
     }
 }
 
@@ -54,6 +54,6 @@ fn refuse_operation(asked: Asked<'_>) -> Result<(), Refusal> {
 fn refuse_path(asked: Asked<'_>) -> Result<(), Refusal> {
     match asked.question.all("path").next() {
         None => Ok(()),
-        Some(_) => Err(Refusal::invalid("?path= is not known here; read or write the whole value")),
+        Some(_) => Err(Refusal::invalid("?path= was sent, and a value is read and written as a whole: leave it out")),
     }
 }

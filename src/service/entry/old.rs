@@ -3,7 +3,7 @@
 use axum::response::Response;
 
 use super::super::reply::{self, Cache, Refusal};
-use super::super::{Asked, guard, media};
+use super::super::{Asked, guard, media, number};
 use crate::model::{Bucket, Entry};
 
 /// Whether the old value is asked for, by somebody who may read it.
@@ -11,7 +11,7 @@ pub(super) async fn asked(asked: Asked<'_>, bucket: &Bucket) -> Result<bool, Ref
     match asked.question.text("return")?.as_deref() {
         None => Ok(false),
         Some("old") => guard::reader(asked, bucket).await.map(|_| true),
-        Some(_) => Err(Refusal::invalid("return is old, or not given")),
+        Some(other) => Err(Refusal::invalid(format!("return must be old or left out, got {}", number::shown(other)))),
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::demand::Demand;
 use super::super::form::Question;
 use super::super::reply::{self, Cache, Refusal};
-use super::super::{Asked, body, commit, expiry, guard};
+use super::super::{Asked, body, commit, expiry, guard, number};
 use super::{Name, done, is_by_date, old, put, tagged};
 use crate::model::{Change, Edge, Write};
 
@@ -25,19 +25,19 @@ impl Operation {
     fn asked(question: Question<'_>) -> Result<Option<Self>, Refusal> {
         Ok(Some(match question.text("op")?.as_deref() {
             None => return Ok(None),
-            Some("incr") => Self::Increment { by: by(question)? },
+            Some("incr") => Self::Increment { by: question.number("by", i64::MIN..=i64::MAX)?.unwrap_or(1) },
             Some("append") => Self::Append(Edge::Back),
             Some("prepend") => Self::Append(Edge::Front),
             Some("touch") => Self::Touch,
             Some("persist") => Self::Persist,
-            Some(_) => return Err(Refusal::invalid("op is incr, append, prepend, touch or persist")),
+            Some(other) => {
+                let other = number::shown(other);
+                return Err(Refusal::invalid(format!(
+                    "op must be incr, append, prepend, touch or persist, got {other}"
+                )));
+            }
         }))
     }
-}
-
-fn by(question: Question<'_>) -> Result<i64, Refusal> {
-    let bad = |_| Refusal::invalid("by is a whole number of 64 bits, as in by=5 or by=-1");
-    question.text("by")?.map_or(Ok(1), |text| text.parse().map_err(bad))
 }
 
 /// Answers `POST /kv/{bucket}/{key}`.
@@ -76,12 +76,14 @@ async fn operate(asked: Asked<'_>, name: Name<'_>, operation: Operation, body: B
         writes.push(touch);
     }
     let changes = commit::commit(asked, bucket, writes, demand).await?;
-    let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return Err(Refusal::internal()) };
+    let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
+        return Err(Refusal::internal("the store told of no change"));
+    };
     let change = Change { before: first.before.clone(), after: last.after.clone() };
     let is_new = change.before.is_none();
     let response = match operation {
         Operation::Touch | Operation::Persist if is_new => {
-            return Err(Refusal::missing("no such key", Cache::Never).silent(is_by_date(asked, bucket)));
+            return Err(Refusal::missing("there is no such key", Cache::Never).silent(is_by_date(asked, bucket)));
         }
         _ if return_old => old::answer(change.before),
         Operation::Increment { .. } => {
@@ -104,7 +106,15 @@ mod tests {
         assert_eq!(ask("op=incr").unwrap(), Some(Operation::Increment { by: 1 }));
         assert_eq!(ask("op=incr&by=-9223372036854775808").unwrap(), Some(Operation::Increment { by: i64::MIN }));
         assert_eq!(ask("op=prepend").unwrap(), Some(Operation::Append(Edge::Front)));
-        for bad in ["op=", "op=INCR", "op=del", "op=incr&by=", "op=incr&by=1.5", "op=incr&by=9223372036854775808"] {
+        for bad in [
+            "op=",
+            "op=INCR",
+            "op=del",
+            "op=incr&by=",
+            "op=incr&by=1.5",
+            "op=incr&by=%2B5",
+            "op=incr&by=9223372036854775808",
+        ] {
             assert!(ask(bad).is_err(), "{bad}");
         }
     }

@@ -26,7 +26,7 @@ pub(crate) async fn answer(asked: Asked<'_>, (bucket, key): Name<'_>, body: Body
     let content_type = content_type(headers, &value)?;
     let put = Write::Put { key: key.clone(), value, content_type, expires, modified: None };
     let changes = commit::commit(asked, bucket, vec![put], demand).await?;
-    let change = changes.into_iter().next().ok_or_else(Refusal::internal)?;
+    let change = changes.into_iter().next().ok_or_else(|| Refusal::internal("the store told of no change"))?;
     let is_new = change.before.is_none();
     let response = if return_old { old::answer(change.before) } else { done(asked, bucket, is_new) };
     Ok(tagged(asked, bucket, change.after.as_ref(), response))

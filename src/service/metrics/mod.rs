@@ -149,10 +149,8 @@ pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response, Refusal> {
         let secrets = Secrets::in_headers(&asked.parts.headers);
         guard::admit(asked, &secrets, (Right::Read, &Bucket::default())).await?;
     }
-    let text = metrics.text(asked.service).map_err(|error| {
-        tracing::error!("writing the metrics: {error}");
-        Refusal::internal()
-    })?;
+    let text =
+        metrics.text(asked.service).map_err(|error| Refusal::internal(&format!("writing the metrics: {error}")))?;
     let what = [(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS))];
     Ok(reply::bytes(Bytes::from(text), Cache::Never, what))
 }

@@ -18,7 +18,7 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Answers with those keys that are there and have the date asked for.
 pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Named>) -> Result<Response, Refusal> {
     let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
-    let entries = asked.service.store.get(bucket, &keys).await?.entries;
+    let entries = asked.service.store.get(bucket, &keys).await.map_err(Refusal::unread)?.entries;
     let by_date = asked.service.settings.policies.of(bucket).timestamps == Timestamps::Client;
     let now = asked.now().floor_to_second();
     let mut out = Composer::default();

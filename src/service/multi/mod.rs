@@ -14,7 +14,7 @@ use http::Method;
 
 use super::demand::Demand;
 use super::reply::{self, Refusal};
-use super::{Asked, body, guard};
+use super::{Asked, body, guard, number};
 use crate::model::{Batch, Bucket, Outcome, Write};
 
 /// Rows in one request.
@@ -35,7 +35,10 @@ impl Verb {
             Some("get") => Some(Self::Get),
             Some("set") => Some(Self::Set),
             Some("delete") => Some(Self::Delete),
-            Some(_) => return Err(Refusal::invalid("op is get, set or delete")),
+            Some(other) => {
+                let other = number::shown(other);
+                return Err(Refusal::invalid(format!("op must be get, set or delete, got {other}")));
+            }
         };
         let meant = if asked.parts.method == Method::PUT {
             Self::Set
@@ -69,15 +72,15 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
     }
     let body = body::json(asked, body).await?;
     match verb {
-        Verb::Get => get::answer(asked, bucket, rows::keys(&body)?).await,
+        Verb::Get => get::answer(asked, bucket, rows::keys(&body, asked.now())?).await,
         Verb::Set => set::answer(asked, bucket, rows::values(&body, asked.most(bucket), asked.now())?).await,
-        Verb::Delete => delete(asked, bucket, rows::keys(&body)?).await,
+        Verb::Delete => delete(asked, bucket, rows::keys(&body, asked.now())?).await,
     }
 }
 
 async fn delete(asked: Asked<'_>, bucket: &Bucket, rows: Vec<rows::Named>) -> Result<Response, Refusal> {
     if let Some(number) = rows.iter().position(|row| row.modified.is_some()) {
-        return Err(rows::fault(number, "a row to delete is a key, or an object with key"));
+        return Err(rows::fault(number, "it has modified_at, and a row to delete has a key alone"));
     }
     let writes = rows.into_iter().map(|row| Write::Delete { key: row.key }).collect();
     match asked.service.store.apply(bucket, Batch::of(writes)).await? {
@@ -85,6 +88,6 @@ async fn delete(asked: Asked<'_>, bucket: &Bucket, rows: Vec<rows::Named>) -> Re
             let result = |was: bool| serde_json::json!({ "result": if was { "deleted" } else { "missing" } });
             reply::json(&changes.iter().map(|change| result(change.before.is_some())).collect::<Vec<_>>())
         }
-        Outcome::Refused { .. } => Err(Refusal::internal()),
+        Outcome::Refused { .. } => Err(Refusal::internal("a batch that expects nothing was refused")),
     }
 }

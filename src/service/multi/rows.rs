@@ -1,11 +1,11 @@
 //! The rows of a request on many keys. One that is not understood makes the whole request wrong, and is named.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::super::fields::Fields;
 use super::super::reply::Refusal;
-use super::super::{condition, expiry};
+use super::super::{expiry, number};
 use super::MOST;
 use crate::model::{ContentType, Key, Time};
 
@@ -25,91 +25,86 @@ pub(super) struct Valued {
     pub(super) modified: Option<Time>,
 }
 
-/// A row as Poky's clients write it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    key: String,
-    data: Option<String>,
-    modified_at: Option<String>,
-    /// Some clients of Poky send it; when a key came to be is known better here.
-    #[serde(rename = "created_at")]
-    _created_at: Option<String>,
-    content_type: Option<String>,
-    ttl: Option<u64>,
-    expires: Option<u64>,
-}
+/// What a row may have, as Poky's clients write it. Some send `created_at`; when a key came to be is known better here.
+const FIELDS: (&str, &[&str]) =
+    ("a row", &["key", "data", "modified_at", "created_at", "content_type", "ttl", "expires"]);
+/// What only a row to set has.
+const VALUE_FIELDS: [&str; 4] = ["data", "content_type", "ttl", "expires"];
 
 /// That the row of this number, from 0, is wrong.
 pub(super) fn fault(number: usize, what: impl std::fmt::Display) -> Refusal {
-    Refusal::invalid(format!("row {} is not understood: {what}; nothing was stored", number + 1))
+    Refusal::invalid(format!("row {} is not understood: {what}", number + 1))
 }
 
 /// The rows of a request to get or to delete: keys, or objects with a key.
-pub(super) fn keys(body: &[u8]) -> Result<Vec<Named>, Refusal> {
-    let named = |(number, text): (usize, &RawValue)| {
-        let fault = |what: String| fault(number, what);
-        if let Ok(key) = serde_json::from_str::<String>(text.get()) {
-            return Ok(Named { key: Key::new(&key).map_err(|e| fault(e.to_string()))?, modified: None });
-        }
-        let row = row(text).map_err(fault)?;
-        if row.data.is_some() || row.content_type.is_some() || row.ttl.is_some() || row.expires.is_some() {
-            return Err(fault("it has a value, and this request stores none; use PUT or ?op=set".to_owned()));
-        }
-        let key = Key::new(&row.key).map_err(|e| fault(e.to_string()))?;
-        Ok(Named { key, modified: date(row.modified_at).map_err(fault)? })
-    };
+pub(super) fn keys(body: &[u8], now: Time) -> Result<Vec<Named>, Refusal> {
+    let named = |(number, text): (usize, &RawValue)| named(text.get(), now).map_err(|what| fault(number, what));
     all(body)?.into_iter().enumerate().map(named).collect()
+}
+
+fn named(text: &str, now: Time) -> Result<Named, String> {
+    if text.starts_with('"') {
+        let key = serde_json::from_str::<String>(text).map_err(|error| format!("it is no text: {error}"))?;
+        return Ok(Named { key: Key::new(&key).map_err(|e| e.to_string())?, modified: None });
+    }
+    if !text.starts_with('{') {
+        return Err(format!("it must be a key or an object with key, got {}", number::shown(text)));
+    }
+    let row = Fields::read(text, FIELDS)?;
+    if let Some(name) = VALUE_FIELDS.into_iter().find(|name| row.raw(name).is_some()) {
+        return Err(format!("it has {name}, and this request stores none; use PUT or ?op=set"));
+    }
+    Ok(Named { key: key(&row)?, modified: dates(&row, now)? })
 }
 
 /// The rows of a request to set.
 pub(super) fn values(body: &[u8], most: usize, now: Time) -> Result<Vec<Valued>, Refusal> {
     let valued = |(number, text): (usize, &RawValue)| {
-        let fault = |what: String| fault(number, what);
-        let row = row(text).map_err(fault)?;
-        let key = Key::new(&row.key).map_err(|e| fault(e.to_string()))?;
-        let Some(data) = row.data else { return Err(fault("data is missing".to_owned())) };
-        if data.len() > most {
-            let text = format!("row {}: the value has {} bytes; at most {most} are taken", number + 1, data.len());
+        let row = valued(text.get(), now).map_err(|what| fault(number, what))?;
+        let bytes = row.value.len();
+        if bytes > most {
+            let text = format!("row {}: data has {bytes} bytes; at most {most} are taken", number + 1);
             return Err(Refusal::too_large(text));
         }
-        let content_type = row.content_type.as_deref().map(ContentType::new).transpose();
-        if row.ttl == Some(0) {
-            return Err(fault("ttl is 1 or more".to_owned()));
-        }
-        let expires = expiry::checked((row.ttl, row.expires), now).map_err(|e| fault(e.text().to_owned()))?;
-        Ok(Valued {
-            key,
-            value: data.into(),
-            content_type: content_type.map_err(|e| fault(e.to_string()))?.unwrap_or_default(),
-            expires,
-            modified: date(row.modified_at).map_err(fault)?,
-        })
+        Ok(row)
     };
     all(body)?.into_iter().enumerate().map(valued).collect()
+}
+
+fn valued(text: &str, now: Time) -> Result<Valued, String> {
+    let row = Fields::read(text, FIELDS)?;
+    let content_type = row.text("content_type")?.as_deref().map(ContentType::new).transpose();
+    Ok(Valued {
+        key: key(&row)?,
+        value: row.required("data")?.into(),
+        content_type: content_type.map_err(|error| format!("content_type: {error}"))?.unwrap_or_default(),
+        expires: expiry::read((row.raw("ttl"), row.raw("expires")), now)?,
+        modified: dates(&row, now)?,
+    })
+}
+
+fn key(row: &Fields<'_>) -> Result<Key, String> {
+    Key::new(&row.required("key")?).map_err(|error| format!("key: {error}"))
+}
+
+/// The date of modification. The other one is not looked at, but is a text.
+fn dates(row: &Fields<'_>, now: Time) -> Result<Option<Time>, String> {
+    row.text("created_at")?;
+    let Some(text) = row.text("modified_at")? else { return Ok(None) };
+    Time::from_http_date(&text, now).map(Some).ok_or_else(|| {
+        let text = number::shown(&text);
+        format!("modified_at must be an HTTP date, as in Sun, 06 Nov 1994 08:49:37 GMT, got {text}")
+    })
 }
 
 /// The rows as they are written, so that a name that stands twice in one is noticed.
 fn all(body: &[u8]) -> Result<Vec<&RawValue>, Refusal> {
     let rows: Vec<&RawValue> = serde_json::from_slice(body)
-        .map_err(|error| Refusal::invalid(format!("the body is no JSON array of rows: {error}; nothing was stored")))?;
+        .map_err(|error| Refusal::invalid(format!("the body must be a JSON array of rows: {error}")))?;
     if rows.len() > MOST {
-        return Err(Refusal::too_large(format!("at most {MOST} rows are taken at once; nothing was stored")));
+        return Err(Refusal::too_large(format!("at most {MOST} rows are taken at once")));
     }
     Ok(rows)
-}
-
-fn row(text: &RawValue) -> Result<Row, String> {
-    // A struct could be written as an array as well, in the order of our fields.
-    if !text.get().starts_with('{') {
-        return Err("it is no object with key".to_owned());
-    }
-    serde_json::from_str(text.get()).map_err(|error| error.to_string())
-}
-
-fn date(text: Option<String>) -> Result<Option<Time>, String> {
-    let parse = |text: String| condition::parse_date(&text).ok_or_else(|| "modified_at is no HTTP date".to_owned());
-    text.map(parse).transpose()
 }
 
 #[cfg(test)]
@@ -120,7 +115,8 @@ mod tests {
 
     #[test]
     fn keys_stand_alone_or_in_objects() {
-        let rows = keys(br#"["a",{"key":"b"},{"key":"c","modified_at":"Fri, 18 Mar 1988 12:00:00 GMT"}]"#).unwrap();
+        let rows =
+            keys(br#"["a",{"key":"b"},{"key":"c","modified_at":"Fri, 18 Mar 1988 12:00:00 GMT"}]"#, NOW).unwrap();
         let found: Vec<_> = rows.iter().map(|r| (r.key.as_str(), r.modified.map(Time::secs))).collect();
         assert_eq!(found, [("a", None), ("b", None), ("c", Some(574_689_600))]);
     }
@@ -137,9 +133,11 @@ mod tests {
             r#"["a","\ud800"]"#,
             r#"["a",{"key":"b","data":"x"}]"#,
             r#"["a",{"key":"b","modified_at":"soon"}]"#,
+            r#"["a",{"key":"b","modified_at":5}]"#,
+            r#"["a",["b"]]"#,
             r#"["a",null]"#,
         ] {
-            let refusal = keys(bad.as_bytes()).map(|_| ()).unwrap_err();
+            let refusal = keys(bad.as_bytes(), NOW).map(|_| ()).unwrap_err();
             assert!(refusal.text().contains("row 2"), "{bad}: {}", refusal.text());
         }
         for bad in [
@@ -162,12 +160,12 @@ mod tests {
     #[test]
     fn what_is_no_array_or_too_much_is_refused() {
         for bad in ["", "{}", "null", "[", "[1", "\u{feff}[]x"] {
-            assert!(keys(bad.as_bytes()).is_err(), "{bad}");
+            assert!(keys(bad.as_bytes(), NOW).is_err(), "{bad}");
         }
         let deep = "[".repeat(100_000);
-        assert!(keys(deep.as_bytes()).is_err());
+        assert!(keys(deep.as_bytes(), NOW).is_err());
         let many = format!("[{}\"a\"]", "\"a\",".repeat(MOST));
-        assert!(keys(many.as_bytes()).is_err());
+        assert!(keys(many.as_bytes(), NOW).is_err());
         assert!(values(br#"[{"key":"a","data":"12345"}]"#, 4, NOW).is_err());
     }
 }

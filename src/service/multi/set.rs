@@ -21,7 +21,11 @@ pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Valued>)
     let guarded = timestamps == Timestamps::Client || rows.iter().any(|row| row.modified.is_some());
     let store = &asked.service.store;
     for _ in 0..TRIES {
-        let found = if guarded { store.get(bucket, &keys).await?.entries } else { vec![None; keys.len()] };
+        let found = if guarded {
+            store.get(bucket, &keys).await.map_err(Refusal::unread)?.entries
+        } else {
+            vec![None; keys.len()]
+        };
         let plan = plan(&rows, &found, (timestamps, asked.now()));
         if let Outcome::Committed { changes, .. } = store.apply(bucket, plan.batch).await? {
             let mut changes = changes.into_iter();

@@ -43,7 +43,8 @@ pub(crate) async fn answer(asked: Asked<'_>, bucket: &Bucket, body: Body) -> Res
             Ok(reply::composed(out.finish(&Budget::default())?))
         }
         Outcome::Refused { index, found } => {
-            let key = checked.get(index).ok_or_else(Refusal::internal)?;
+            let key =
+                checked.get(index).ok_or_else(|| Refusal::internal("the store named a check that is not there"))?;
             reply::conflict(index, (bucket, key), found.as_ref())
         }
     }
@@ -59,7 +60,9 @@ fn result(write: &Write, change: &Change) -> Result<Value, Refusal> {
         Write::Look { .. } => Value::Null,
         Write::Increment { .. } => {
             let text = change.after.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok());
-            let number: i64 = text.and_then(|text| text.parse().ok()).ok_or_else(Refusal::internal)?;
+            let number: i64 = text
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| Refusal::internal("the store told of no number"))?;
             json!({ "value": number, "revision": revision })
         }
     })

@@ -3,162 +3,138 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::super::fields::Fields;
 use super::super::reply::Refusal;
-use super::super::{condition, expiry};
+use super::super::{condition, expiry, number};
 use crate::model::{Batch, Condition, ContentType, Edge, Expectation, Key, Time, Write};
 
 /// Operations, and checks, of one transaction.
 const MOST: usize = 1000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Txn<'a> {
-    #[serde(borrow, default)]
-    checks: Vec<&'a RawValue>,
-    #[serde(borrow)]
-    ops: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Check {
-    key: String,
-    revision: Option<String>,
-    absent: Option<bool>,
-    value: Option<String>,
-    base64: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, tag = "op", rename_all = "lowercase")]
-enum Op {
-    Set(Set),
-    Get { key: String },
-    Delete { key: String },
-    Incr { key: String, by: Option<i64> },
-    Append { key: String, value: String },
-    Prepend { key: String, value: String },
-    Touch { key: String, ttl: Option<u64>, expires: Option<u64> },
-    Persist { key: String },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Set {
-    key: String,
-    value: Option<String>,
-    base64: Option<String>,
-    r#type: Option<String>,
-    ttl: Option<u64>,
-    expires: Option<u64>,
-}
+/// What a transaction, and each of its checks, may have.
+const TXN: (&str, &[&str]) = ("a transaction", &["checks", "ops"]);
+const CHECK: (&str, &[&str]) = ("a check", &["key", "revision", "absent", "value", "base64"]);
+/// What operations have, all of them together and each.
+const ALL: (&str, &[&str]) = ("an operation", &["op", "key", "value", "base64", "type", "ttl", "expires", "by"]);
+const EACH: [(&str, &[&str]); 8] = [
+    ("set", &["op", "key", "value", "base64", "type", "ttl", "expires"]),
+    ("get", &["op", "key"]),
+    ("delete", &["op", "key"]),
+    ("incr", &["op", "key", "by"]),
+    ("append", &["op", "key", "value"]),
+    ("prepend", &["op", "key", "value"]),
+    ("touch", &["op", "key", "ttl", "expires"]),
+    ("persist", &["op", "key"]),
+];
 
 /// The transaction in that body.
 ///
 /// # Errors
 /// Names the check or the operation, from 0, that is not understood.
 pub(super) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, Refusal> {
-    let txn = serde_json::from_slice(body).map_err(|error| error.to_string()).and_then(object);
-    let txn: Txn<'_> = txn.map_err(|error| {
-        Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {error}"))
+    let (checks, ops) = lists(body).map_err(|what| {
+        Refusal::invalid(format!("the body is no transaction, {{\"checks\":[...],\"ops\":[...]}}: {what}"))
     })?;
-    if txn.checks.len() > MOST || txn.ops.len() > MOST {
-        return Err(Refusal::too_large(format!(
-            "at most {MOST} checks and {MOST} operations are taken; nothing was done"
-        )));
+    if checks.len() > MOST || ops.len() > MOST {
+        return Err(Refusal::too_large(format!("at most {MOST} checks and {MOST} operations are taken")));
     }
-    let expectations = txn.checks.into_iter().enumerate().map(|(number, check)| {
-        let check = object(check).and_then(expectation);
-        check.map_err(|what| Refusal::invalid(format!("check {number} is not understood: {what}; nothing was done")))
+    let expectations = checks.into_iter().enumerate().map(|(number, check)| {
+        let check = Fields::read(check.get(), CHECK).and_then(|check| expectation(&check));
+        check.map_err(|what| Refusal::invalid(format!("check {number} is not understood: {what}")))
     });
     let expectations = expectations.collect::<Result<_, _>>()?;
-    let writes = txn.ops.into_iter().enumerate().map(|(number, op)| {
-        let write = object(op).and_then(|op| write(op, now));
+    let writes = ops.into_iter().enumerate().map(|(number, op)| {
+        let write = Fields::read(op.get(), ALL).and_then(|op| write(&op, now));
         match write {
             Ok(Write::Put { value, .. }) if value.len() > most => Err(Refusal::too_large(format!(
                 "operation {number}: the value has {} bytes; at most {most} are taken",
                 value.len()
             ))),
             Ok(write) => Ok(write),
-            Err(what) => {
-                Err(Refusal::invalid(format!("operation {number} is not understood: {what}; nothing was done")))
-            }
+            Err(what) => Err(Refusal::invalid(format!("operation {number} is not understood: {what}"))),
         }
     });
     Ok(Batch::of(writes.collect::<Result<_, _>>()?).expecting(expectations))
 }
 
-/// Read from the text itself, so that a name that stands twice is noticed.
-fn object<'a, T: Deserialize<'a>>(text: &'a RawValue) -> Result<T, String> {
-    // A struct could be written as an array as well, in the order of our fields.
-    if !text.get().starts_with('{') {
-        return Err("it is no object".to_owned());
-    }
-    serde_json::from_str(text.get()).map_err(|error| error.to_string())
+/// The checks and the operations, as they are written.
+fn lists(body: &[u8]) -> Result<(Vec<&RawValue>, Vec<&RawValue>), String> {
+    let body: &RawValue = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let txn = Fields::read(body.get(), TXN)?;
+    let ops = txn.list("ops")?.ok_or("ops is missing")?;
+    Ok((txn.list("checks")?.unwrap_or_default(), ops))
 }
 
-fn expectation(check: Check) -> Result<Expectation, String> {
-    let key = key(&check.key)?;
-    let condition = match (check.revision, check.absent, check.value, check.base64) {
-        (Some(text), None, None, None) => {
-            let revision = condition::bare(&text).parse().map_err(|e: crate::model::Error| e.to_string())?;
+fn expectation(check: &Fields<'_>) -> Result<Expectation, String> {
+    let key = key(check)?;
+    let given = (check.text("revision")?, check.flag("absent")?, value(check)?);
+    let condition = match given {
+        (Some(text), None, None) => {
+            let revision = condition::bare(&text).parse();
+            let revision = revision.map_err(|error: crate::model::Error| format!("revision: {error}"))?;
             Condition::RevisionIn(vec![revision])
         }
-        (None, Some(true), None, None) => Condition::Absent,
-        (None, Some(false), None, None) => Condition::Present,
-        (None, None, Some(value), None) => Condition::ValueIs(value.into()),
-        (None, None, None, Some(text)) => Condition::ValueIs(bytes(&text)?),
+        (None, Some(true), None) => Condition::Absent,
+        (None, Some(false), None) => Condition::Present,
+        (None, None, Some(value)) => Condition::ValueIs(value),
         _ => return Err("it has one of revision, absent, value and base64".to_owned()),
     };
     Ok(Expectation { key, condition })
 }
 
-fn write(op: Op, now: Time) -> Result<Write, String> {
-    Ok(match op {
-        Op::Set(set) => {
-            let value = match (set.value, set.base64) {
-                (Some(text), None) => text.into(),
-                (None, Some(text)) => bytes(&text)?,
-                _ => return Err("it has one of value and base64".to_owned()),
-            };
-            let content_type = set.r#type.as_deref().map(ContentType::new).transpose().map_err(|e| e.to_string())?;
+fn write(op: &Fields<'_>, now: Time) -> Result<Write, String> {
+    let name = op.required("op")?;
+    let Some(known) = EACH.into_iter().find(|(known, _)| *known == name) else {
+        let all = EACH.map(|(name, _)| name).join(", ");
+        return Err(format!("op must be one of {all}, got {}", number::shown(&name)));
+    };
+    op.only(known)?;
+    let key = key(op)?;
+    Ok(match known.0 {
+        "set" => {
+            let content_type = op.text("type")?.as_deref().map(ContentType::new).transpose();
             Write::Put {
-                key: key(&set.key)?,
-                value,
-                content_type: content_type.unwrap_or_default(),
-                expires: end((set.ttl, set.expires), now)?,
+                key,
+                value: value(op)?.ok_or("it has one of value and base64")?,
+                content_type: content_type.map_err(|error| format!("type: {error}"))?.unwrap_or_default(),
+                expires: end(op, now)?,
                 modified: None,
             }
         }
-        Op::Get { key: name } => Write::Look { key: key(&name)? },
-        Op::Delete { key: name } => Write::Delete { key: key(&name)? },
-        Op::Incr { key: name, by } => Write::Increment { key: key(&name)?, by: by.unwrap_or(1) },
-        Op::Append { key: name, value } => Write::Append { key: key(&name)?, value: value.into(), edge: Edge::Back },
-        Op::Prepend { key: name, value } => Write::Append { key: key(&name)?, value: value.into(), edge: Edge::Front },
-        Op::Touch { key: name, ttl, expires } => {
-            let expires = end((ttl, expires), now)?.ok_or("it needs ttl or expires; persist makes a key stay")?;
-            Write::Touch { key: key(&name)?, expires: Some(expires) }
+        "get" => Write::Look { key },
+        "delete" => Write::Delete { key },
+        "incr" => Write::Increment { key, by: op.number("by", i64::MIN..=i64::MAX)?.unwrap_or(1) },
+        "append" => Write::Append { key, value: op.required("value")?.into(), edge: Edge::Back },
+        "prepend" => Write::Append { key, value: op.required("value")?.into(), edge: Edge::Front },
+        "touch" => {
+            let expires = end(op, now)?.ok_or("it needs ttl or expires; persist makes a key stay")?;
+            Write::Touch { key, expires: Some(expires) }
         }
-        Op::Persist { key: name } => Write::Touch { key: key(&name)?, expires: None },
+        _ => Write::Touch { key, expires: None },
     })
 }
 
-fn key(name: &str) -> Result<Key, String> {
-    Key::new(name).map_err(|error| error.to_string())
+fn key(fields: &Fields<'_>) -> Result<Key, String> {
+    Key::new(&fields.required("key")?).map_err(|error| format!("key: {error}"))
 }
 
-fn bytes(text: &str) -> Result<Bytes, String> {
-    STANDARD.decode(text).map(Bytes::from).map_err(|error| format!("base64: {error}"))
-}
-
-fn end(given: (Option<u64>, Option<u64>), now: Time) -> Result<Option<Time>, String> {
-    if given.0 == Some(0) {
-        return Err("ttl is 1 or more".to_owned());
+/// The value, if there is one.
+fn value(fields: &Fields<'_>) -> Result<Option<Bytes>, String> {
+    match (fields.text("value")?, fields.text("base64")?) {
+        (Some(_), Some(_)) => Err("it has one of value and base64".to_owned()),
+        (Some(text), None) => Ok(Some(text.into())),
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
+            Ok(Some(bytes.into()))
+        }
+        (None, None) => Ok(None),
     }
-    expiry::checked(given, now).map_err(|refusal| refusal.text().to_owned())
+}
+
+fn end(op: &Fields<'_>, now: Time) -> Result<Option<Time>, String> {
+    expiry::read((op.raw("ttl"), op.raw("expires")), now)
 }
 
 #[cfg(test)]
