@@ -191,15 +191,22 @@ wait_until_it_answers() {
 introduce() {
   cat <<END
 
-kvs answers at $url/ ($1).  Open it in a browser, or paste:
+kvs answers at $url/ ($1).  Open it in a browser, or paste lines into another terminal:
 
-  store         curl -d 'kitchen/temp=21.5&auth=$secret' $url/
-  read          curl '$url/?k=kitchen/temp'
-  several       curl -d 'hall=19.5&attic=12&auth=$secret' $url/
-  the latest    curl -i '$url/?k=hall,attic,nothing'
-  if changed    curl -i -H "If-None-Match: \$(curl -sI '$url/?k=hall' | sed -n 's/^[Ee][Tt]ag: *//p' | tr -d '\r')" '$url/?k=hall'
-  wait for it   (sleep 3; curl -s -d 'door=open&auth=$secret' $url/) & curl -i '$url/?k=door&wait=20&seen=none'
-  list          curl -H 'X-KVS-Auth: $secret' $url/kv/default
+# Store a value
+curl -d 'kitchen/temp=21.5&auth=$secret' $url/
+# Read it
+curl '$url/?k=kitchen/temp'
+# Store several together
+curl -d 'hall=19.5&attic=12&auth=$secret' $url/
+# Read the one of several that was stored last
+curl -i '$url/?k=hall,attic,nothing'
+# Read only what has changed
+curl -i -H "If-None-Match: \$(curl -sI '$url/?k=hall' | sed -n 's/^[Ee][Tt]ag: *//p' | tr -d '\r')" '$url/?k=hall'
+# Wait for a key that appears after 3 seconds
+(sleep 3; curl -s -d 'door=open&auth=$secret' $url/) & curl -i '$url/?k=door&wait=20&seen=none'
+# List all keys
+curl -H 'X-KVS-Auth: $secret' $url/kv/default
 
 The secret is in $site/auth.txt, what you store in $site/data/default.yaml.
 END

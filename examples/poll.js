@@ -3,8 +3,9 @@
 //   node poll.js URL KEY           print the value, then each new one, until interrupted
 //   node poll.js URL KEY=VALUE     store, with the secret of the environment variable KVS_SECRET
 //
-// A page must come from the same origin as kvs (kvs sends no CORS headers), so put both on one host; the URL is then
-// a path, as in "/kvs/". Never put a secret into a page that others can read.
+// A page of the same origin as kvs may give a path as URL, as in "/kvs/". For pages of other origins kvs must be told
+// whose they are: the setting cors, as in `kvs serve --cors https://app.example`. Never put a secret into a page that
+// others can read.
 
 const WAIT = 25; // seconds that a read is held, at most
 

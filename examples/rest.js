@@ -9,8 +9,8 @@
 //   node rest.js URL move FROM TO AMOUNT       take from one number what is added to another: both, or neither
 //   node rest.js URL watch KEY                 print the value, then each new one, until interrupted
 //
-// The secret stands in the environment variable KVS_SECRET. In a page the URL is a path of the same host, as in "/kvs/";
-// never put a secret into a page that others can read.
+// The secret stands in the environment variable KVS_SECRET. In a page the URL may be a path of the same host, as in "/kvs/";
+// for pages of other origins kvs needs the setting cors. Never put a secret into a page that others can read.
 
 const WAIT = 25; // seconds that a read is held, at most
 

@@ -6,6 +6,7 @@
 
 mod chromium;
 mod endpoint;
+mod storing;
 mod visit;
 
 use std::ffi::OsString;
@@ -104,6 +105,46 @@ async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
     tokio::time::timeout(PATIENCE * 2, throttled).await.expect("guessing is throttled");
     visit.look_up("guessed").await;
     visit.until("text('look-result').includes('no such key')").await;
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn keys_that_are_only_loaded_now_are_not_marked_as_changed() {
+    let lines: String = (0..230).map(|n| line(&format!("key/{n:03}"), "v", 600 - n)).collect();
+    let visit = Visit::new(&lines).await;
+    visit.open_list().await;
+    visit.until("lines().length === 100").await;
+    let marked = "[...new Set([...document.querySelectorAll('#list-rows .fresh')].map(key))]";
+    visit.click("#list-more").await;
+    visit.until("lines().length === 200").await;
+    assert_eq!(visit.see(marked).await, json!([]));
+    visit.fill("list-filter", "key/22").await;
+    visit.click("#list-prefix").await;
+    visit.until("text('list-count').includes('begin with “key/22”')").await;
+    assert_eq!(visit.see(marked).await, json!([]));
+    visit.fill("list-filter", "key/").await;
+    visit.until("lines().length === 100").await;
+    assert_eq!(visit.see(marked).await, json!([]));
+
+    visit.endpoint.store("key/000a", "new").await;
+    visit.until("keys().includes('key/000a')").await;
+    assert_eq!(visit.see(marked).await, json!(["key/000a"]));
+    visit.end().await;
+}
+
+#[tokio::test]
+async fn keys_that_everybody_may_list_are_shown_without_a_secret() {
+    let visit = Visit::with(&line("kitchen/temp", "21.5", 60), &["--reads", "listed"]).await;
+    visit.until("$('list').checkVisibility() && cell('kitchen/temp', 1) === '21.5'").await;
+    assert_eq!(visit.see("$('open').checkVisibility() || $('forget').checkVisibility()").await, json!(false));
+    visit.endpoint.store("hall/temp", "19").await;
+    assert!(visit.until("keys().includes('hall/temp')").await < SOON);
+
+    visit.fill("store-key", "hall/temp").await;
+    visit.fill("store-value", "20").await;
+    visit.fill("store-secret", SECRET).await;
+    visit.click("#store button").await;
+    assert!(visit.until("cell('hall/temp', 1) === '20'").await < SOON);
     visit.end().await;
 }
 

@@ -106,14 +106,14 @@ impl Running {
         this
     }
 
-    /// The line to paste that stands behind a label.
+    /// The line to paste below a comment: nothing but the command stands on it.
     fn line(&self, label: &str) -> &str {
-        let line = self.printed.lines().find_map(|line| line.trim_start().strip_prefix(label));
-        line.unwrap_or_else(|| panic!("no line {label:?} in {}", self.printed)).trim()
+        let mut lines = self.printed.lines().skip_while(|line| *line != format!("# {label}"));
+        lines.nth(1).unwrap_or_else(|| panic!("no line {label:?} in {}", self.printed))
     }
 
     fn paste(&self, label: &str) -> String {
-        let output = Command::new("sh").arg("-c").arg(self.line(label)).output().unwrap();
+        let output = Command::new("bash").arg("-c").arg(self.line(label)).output().unwrap();
         assert!(output.status.success(), "{}: {output:?}", self.line(label));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -138,20 +138,27 @@ impl Drop for Running {
 
 /// Every printed line with a command, in its order, does what its label says.
 fn assert_lines_work(running: &Running) {
-    assert_eq!(running.paste("store  "), "OK");
-    assert_eq!(running.paste("read  "), "21.5");
-    assert_eq!(running.paste("several  "), "OK");
-    let latest = running.paste("the latest  ");
+    assert_eq!(running.paste("Store a value"), "OK");
+    assert_eq!(running.paste("Read it"), "21.5");
+    assert_eq!(running.paste("Store several together"), "OK");
+    let latest = running.paste("Read the one of several that was stored last");
     assert!(latest.starts_with("HTTP/1.1 200") && latest.ends_with("\r\n\r\n12"), "{latest}");
-    let unchanged = running.paste("if changed  ");
+    let unchanged = running.paste("Read only what has changed");
     assert!(unchanged.starts_with("HTTP/1.1 304"), "{unchanged}");
-    let (start, waited) = (Instant::now(), running.paste("wait for it  "));
+    let (start, waited) = (Instant::now(), running.paste("Wait for a key that appears after 3 seconds"));
     assert!(waited.contains("HTTP/1.1 200") && waited.contains("open"), "{waited}");
     assert!((2..10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-    let list = running.paste("list  ");
+    let list = running.paste("List all keys");
     assert!(["kitchen/temp", "hall", "attic", "door"].iter().all(|key| list.contains(key)), "{list}");
-    let commands = running.printed.lines().filter(|line| line.contains("curl")).count();
-    assert_eq!(commands, 7, "a line is not tried: {}", running.printed);
+    let commands: Vec<_> = running.printed.lines().filter(|line| line.contains("curl")).collect();
+    assert_eq!(commands.len(), 7, "a line is not tried: {}", running.printed);
+    for line in commands {
+        assert!(line.starts_with("curl ") || line.starts_with("(sleep 3; curl "), "more than a command: {line}");
+    }
+    // All of it can be pasted at once: what is no command is a comment.
+    let from = running.printed.find("# Store a value").unwrap();
+    let block = running.printed.get(from..).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    assert!(block.lines().all(|line| line.starts_with("# ") || line.contains("curl ")), "{block}");
 }
 
 #[test]
@@ -201,13 +208,13 @@ fn data_are_kept_in_the_folder_that_was_named() {
         })
     };
     let mut first = start();
-    assert_eq!(first.paste("store  "), "OK");
-    let (read, secret) = (first.line("read  ").to_owned(), fs::read(kept.join("auth.txt")).unwrap());
+    assert_eq!(first.paste("Store a value"), "OK");
+    let (read, secret) = (first.line("Read it").to_owned(), fs::read(kept.join("auth.txt")).unwrap());
     first.signal(Signal::INT);
     let mut second = start();
-    assert_eq!((second.line("read  "), second.paste("read  ")), (read.as_str(), "21.5".to_owned()));
+    assert_eq!((second.line("Read it"), second.paste("Read it")), (read.as_str(), "21.5".to_owned()));
     assert_eq!(fs::read(kept.join("auth.txt")).unwrap(), secret);
-    assert_eq!(second.paste("several  "), "OK");
+    assert_eq!(second.paste("Store several together"), "OK");
     second.signal(Signal::INT);
     tree.assert_left_nothing();
     let data = fs::read_to_string(kept.join("data/default.yaml")).unwrap();

@@ -262,6 +262,35 @@ fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
     }
 }
 
+/// What README.md shows of the library, in the folder `data`.
+fn the_recipe_for_rust(data: &Path) -> kvs::model::Result<()> {
+    let store = kvs::yaml::YamlStore::open(data, Default::default())?;
+    let client = kvs::blocking::Client::new(std::sync::Arc::new(store))?;
+
+    client.set("kitchen/temp", "21.5")?;
+    client.increment("visits", 1)?;
+    client.transaction(|mut t| {
+        let last = t.get("kitchen/temp")?.unwrap_or_default();
+        t.set("kitchen/yesterday", last)
+    })?;
+    assert_eq!(client.get_string("kitchen/yesterday")?.as_deref(), Some("21.5"));
+    Ok(())
+}
+
+#[test]
+fn the_recipe_for_rust_compiles_and_works() {
+    let readme = include_str!("../../README.md");
+    let (_, block) = readme.split_once("```rust\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let here = include_str!("examples.rs");
+    for line in block.lines() {
+        let line = line.replace("\"data\"", "data");
+        assert!(here.contains(line.trim()), "README.md shows {line:?}, which is not compiled here");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    the_recipe_for_rust(&folder.path().join("data")).unwrap();
+}
+
 #[test]
 fn the_recipes_for_curl_work_when_pasted() {
     let endpoint = Endpoint::start();

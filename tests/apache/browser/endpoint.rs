@@ -20,11 +20,12 @@ pub(super) struct Endpoint {
     process: Child,
     address: SocketAddr,
     folder: TempDir,
+    flags: &'static [&'static str],
 }
 
 impl Endpoint {
-    /// Starts the program on a store whose file begins with these lines.
-    pub(super) async fn start(lines: &str) -> Self {
+    /// Starts the program with these flags, on a store whose file begins with these lines.
+    pub(super) async fn start(lines: &str, flags: &'static [&'static str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("data")).expect("a folder for the store");
         if !lines.is_empty() {
@@ -32,7 +33,7 @@ impl Endpoint {
         }
         put_file(folder.path().join("auth.txt"), &format!("sha256:{}\n", sha256(SECRET)));
         let address = free_address();
-        let mut endpoint = Self { process: serve(&folder, address), address, folder };
+        let mut endpoint = Self { process: serve(&folder, address, flags), address, folder, flags };
         endpoint.ready().await;
         endpoint
     }
@@ -45,7 +46,7 @@ impl Endpoint {
 
     /// Starts the program again where it was.
     pub(super) async fn start_again(&mut self) {
-        self.process = serve(&self.folder, self.address);
+        self.process = serve(&self.folder, self.address, self.flags);
         self.ready().await;
     }
 
@@ -106,10 +107,11 @@ impl Drop for Endpoint {
     }
 }
 
-fn serve(folder: &TempDir, address: SocketAddr) -> Child {
+fn serve(folder: &TempDir, address: SocketAddr, flags: &[&str]) -> Child {
     program(folder)
         .args(["serve", "--http", &address.to_string(), "--auth"])
         .arg(folder.path().join("auth.txt"))
+        .args(flags)
         .stdout(Stdio::null())
         .spawn()
         .expect("the program starts")

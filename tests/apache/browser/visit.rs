@@ -41,7 +41,12 @@ pub(super) struct Visit {
 impl Visit {
     /// The first visit to an endpoint whose file begins with these lines.
     pub(super) async fn new(lines: &str) -> Self {
-        let visit = Self { endpoint: Endpoint::start(lines).await, browser: Chromium::start().await };
+        Self::with(lines, &[]).await
+    }
+
+    /// The same where the program was started with these flags.
+    pub(super) async fn with(lines: &str, flags: &'static [&'static str]) -> Self {
+        let visit = Self { endpoint: Endpoint::start(lines, flags).await, browser: Chromium::start().await };
         visit.browser.before_each_page(WITNESS).await;
         visit.load().await;
         visit
