@@ -235,10 +235,8 @@ impl Composer {
 
     /// Adds anything as JSON.
     pub(crate) fn json(&mut self, shown: &impl Serialize) -> Result<(), Refusal> {
-        serde_json::to_writer(&mut self.text, shown).map_err(|error| {
-            tracing::error!("writing JSON: {error}");
-            Refusal::internal()
-        })
+        serde_json::to_writer(&mut self.text, shown)
+            .map_err(|error| Refusal::internal(&format!("writing JSON: {error}")))
     }
 
     /// Adds a struct as JSON that goes on: without its last brace.

@@ -263,6 +263,7 @@ fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
 }
 
 /// What README.md shows of the library, in the folder `data`.
+#[expect(clippy::default_trait_access, reason = "as README.md shows it")]
 fn the_recipe_for_rust(data: &Path) -> kvs::model::Result<()> {
     let store = kvs::yaml::YamlStore::open(data, Default::default())?;
     let client = kvs::blocking::Client::new(std::sync::Arc::new(store))?;

@@ -9,11 +9,12 @@ use crate::endpoint::{Endpoint, JSON, NOBODY, cases};
 use crate::stores::Make;
 
 cases! {
-    json_that_is_not_understood_is_told_with_its_row_and_field,
+    a_row_that_is_not_understood_is_told_with_its_field,
+    a_transaction_that_is_not_understood_is_told_with_its_place_and_field,
     a_refused_write_says_that_nothing_was_stored,
 }
 
-async fn json_that_is_not_understood_is_told_with_its_row_and_field(make: Make) {
+async fn a_row_that_is_not_understood_is_told_with_its_field(make: Make) {
     let kvs = Endpoint::new(make);
     for (row, told) in [
         (r#"{"key":"a","data":"1","data":"2"}"#, "\"data\" stands there twice"),
@@ -36,6 +37,11 @@ async fn json_that_is_not_understood_is_told_with_its_row_and_field(make: Make) 
         assert_eq!(answer.status, 400, "{row}");
         assert!(answer.text().starts_with("row 2 ") && answer.text().contains(told), "{row}: {}", answer.text());
     }
+    assert_eq!(kvs.stored("default", "z").await, None);
+}
+
+async fn a_transaction_that_is_not_understood_is_told_with_its_place_and_field(make: Make) {
+    let kvs = Endpoint::new(make);
     for (op, told) in [
         (r#"{"op":"set","key":"a","value":"1","value":"2"}"#, "\"value\" stands there twice"),
         (r#"{"op":"set","key":"a","value":1}"#, "value must be a string, got 1"),
