@@ -302,7 +302,7 @@ fn the_recipes_for_curl_work_when_pasted() {
         "KVS-Key: attic",
         "no such key",
         "304 Not Modified",
-        "OKOK1{\"results\"",
+        "OKOK1{\"revision\"",
         "\"deleted\":true",
         "\"type\":\"application/json\"",
         "\"key\":\"kitchen/temp\"",
