@@ -13,7 +13,6 @@ use crate::door::{Activated, Spawned};
 
 mod app;
 mod args;
-mod below;
 mod buckets;
 mod check;
 mod check_config;

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::app;
-use super::below::below;
 use super::failure::{Done, Failure};
 use super::output::Output;
 use super::policies;
@@ -161,8 +160,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let most = settings.serving.max_waiters;
     let waiters = Waiters::new(most).sharing(Shares::new(share.of(most)));
     let mount = settings.serving.mounted(Mount::served());
-    let Places { base, trusted_proxies, .. } = settings.serving.places.clone();
-    let base = base.unwrap_or_default();
+    let trusted_proxies = settings.serving.places.trusted_proxies.clone();
     let limits = Limits { proxies: trusted_proxies.clone(), ..settings.serving.limits.clone() };
     let limits = within_descriptors(limits, share);
     let ready = ready(&listeners, &settings);
@@ -172,7 +170,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
         let app = match tongue {
-            Tongue::Http => door::behind(&trusted_proxies, below(&base, app.clone())),
+            Tongue::Http => door::behind(&trusted_proxies, app.clone()),
             // The web server tells the address.
             Tongue::FastCgi => app.clone(),
         };
@@ -218,7 +216,7 @@ async fn open(
 ) -> Done {
     let place = listener.place();
     let served = match tongue {
-        Tongue::Http => door::http::serve(listener, app, limits, stop).await,
+        Tongue::Http => door::http::serve(listener, app, mount, limits, stop).await,
         Tongue::FastCgi => door::fastcgi::serve(listener, app, mount, limits, stop).await,
     };
     served.map_err(|e| Failure::Failed(format!("cannot serve on {place}: {e}")))

@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::task::Poll;
 
 use axum::body::Body;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tower::Service;
 
 use super::refusal::Refusal;
+use crate::service::accepts_problem;
 
 /// What a door asks for answers: an axum Router, or what is asked and answers as one.
 pub trait App:
@@ -30,6 +31,7 @@ impl<A> App for A where
 /// log, since a client may have put a secret there.
 pub(super) fn call<A: App>(app: &A, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send + use<A> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let as_problem = accepts_problem(request.headers());
     let mut app = app.clone();
     async move {
         let mut answer = pin!(async move { app.call(request).await });
@@ -43,7 +45,7 @@ pub(super) fn call<A: App>(app: &A, request: Request<Body>) -> impl Future<Outpu
         .await;
         outcome.unwrap_or_else(|| {
             tracing::error!(%method, path = uri.path(), "a request panicked");
-            Refusal::Failed.response(&HeaderMap::new())
+            Refusal::Failed.told(as_problem)
         })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
@@ -43,12 +43,17 @@ async fn respond<A: App>(
     input: impl Read + Send + 'static,
     output: &mut impl Write,
 ) -> io::Result<()> {
-    let (method, response) = match gateway::head(&variables, mount) {
+    // As over FastCGI, where the same variables are a list of parameters.
+    let bounded = if variables.size() > limits.head { Err(Refusal::LongHead) } else { Ok(()) };
+    let (method, response) = match bounded.and_then(|()| gateway::head(&variables, mount)) {
         Ok(parts) => {
             let method = parts.method.clone();
             (method, called(&app, parts, (&variables, mount), (limits, input)).await)
         }
-        Err(refusal) => (Method::GET, refusal.response(&HeaderMap::new())),
+        Err(refusal) => {
+            let (method, headers) = gateway::asked(&variables);
+            (method, refusal.response(&headers))
+        }
     };
     let (mut bytes, body) = print(&method, response);
     let mut body = body.unwrap_or_default();
@@ -194,6 +199,17 @@ mod tests {
         let text = run(&[POST, &[("CONTENT_LENGTH", "101")]].concat(), Counted(std::sync::Arc::clone(&count))).await;
         assert!(text.starts_with("Status: 413 "), "{text}");
         assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 64 << 20);
+    }
+
+    #[tokio::test]
+    async fn address_and_headers_have_limits() {
+        let long = format!("/{}", "x".repeat(70_000));
+        let asked = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", &long), ("HTTP_ACCEPT", "application/json")];
+        let text = run(&asked, &b""[..]).await;
+        assert!(text.starts_with("Status: 414 ") && text.contains("\"status\":414"), "{text}");
+        let long = "x".repeat(300_000);
+        let text = run(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/"), ("HTTP_X", &long)], &b""[..]).await;
+        assert!(text.starts_with("Status: 431 "), "{text}");
     }
 
     #[tokio::test]

@@ -134,7 +134,10 @@ impl<A: App> Door<A> {
     async fn ask(&self, head: &Head) -> Asked {
         let parts = match gateway::head(&head.variables, &self.mount) {
             Ok(parts) => parts,
-            Err(refusal) => return Asked::Answered(Method::GET, refusal.response(&HeaderMap::new())),
+            Err(refusal) => {
+                let (method, headers) = gateway::asked(&head.variables);
+                return Asked::Answered(method, refusal.response(&headers));
+            }
         };
         let (method, headers) = (parts.method.clone(), parts.headers.clone());
         let Some(share) = self.share(&parts) else {
@@ -243,7 +246,8 @@ impl<A: App> Door<A> {
         let parts = match gateway::head(&begun.variables, &self.mount) {
             Ok(parts) => parts,
             Err(refusal) => {
-                return (Method::GET, begun.refusal.unwrap_or(refusal).response(&HeaderMap::new()));
+                let (method, headers) = gateway::asked(&begun.variables);
+                return (method, begun.refusal.unwrap_or(refusal).response(&headers));
             }
         };
         if let Err(refusal) = self.whole(begun) {

@@ -3,7 +3,6 @@
 //! The names are those of RFC 3875. Values are bytes: one that HTTP cannot carry leaves out its own header and nothing
 //! else. After an internal redirect of Apache variables of its configuration stand under `REDIRECT_` names.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -11,15 +10,14 @@ use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::mount::{Mount, below, path_and_query};
+use super::mount::Mount;
 use super::refusal::Refusal;
+use super::target::normal;
 use super::variables::Variables;
 use crate::service::Caller;
 
 /// What a decoded path may not carry as it is.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
-/// What a raw target may not carry although some clients send it; everything already escaped stays.
-const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`').add(b'#');
 
 /// The head of the request that these variables tell of.
 pub(super) fn head(variables: &Variables, mount: &Mount) -> Result<Parts, Refusal> {
@@ -36,6 +34,12 @@ pub(super) fn head(variables: &Variables, mount: &Mount) -> Result<Parts, Refusa
     Ok(parts)
 }
 
+/// The method and the headers of a request that is refused, as far as its variables tell them: the form of an answer
+/// depends on them.
+pub(super) fn asked(variables: &Variables) -> (Method, HeaderMap) {
+    (Method::from_bytes(variables.get("REQUEST_METHOD")).unwrap_or(Method::GET), headers(variables))
+}
+
 /// The client's address. Some servers put IPv6 into brackets or add a zone.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim_start_matches('[').trim_end_matches(']');
@@ -44,18 +48,17 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 }
 
 fn uri(variables: &Variables, mount: &Mount) -> Result<Uri, Refusal> {
-    let raw = variables.get("REQUEST_URI");
     let built;
-    let target = if raw.is_empty() {
-        built = built_target(variables);
-        built.as_slice().into()
-    } else {
-        path_and_query(raw)
+    let raw = match variables.get("REQUEST_URI") {
+        b"" => {
+            built = built_target(variables);
+            built.as_slice()
+        }
+        raw => raw,
     };
     let given = variables.configured("KVS_BASE").map(|path| Mount::default().at(path));
     let mount = given.as_ref().unwrap_or(mount);
-    let base = mount.base(&target, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"));
-    target_to_uri(below(&target, base).unwrap_or(&target))
+    mount.uri(&normal(raw)?, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"))
 }
 
 /// The target of a request whose server passes no `REQUEST_URI`, from the decoded names.
@@ -71,20 +74,6 @@ fn built_target(variables: &Variables) -> Vec<u8> {
         target.extend_from_slice(query);
     }
     target
-}
-
-/// A raw path and query as a URI. Bytes that a URI cannot carry are escaped, which says the same.
-fn target_to_uri(target: &[u8]) -> Result<Uri, Refusal> {
-    let mut text: Cow<'_, str> = percent_encode(target, TARGET).into();
-    if !text.starts_with('/') && text != "*" {
-        text.to_mut().insert(0, '/');
-    }
-    if text.len() >= usize::from(u16::MAX) {
-        return Err(Refusal::LongTarget);
-    }
-    // Only a path and a query: `//x` must never be taken for a host.
-    let target: http::uri::PathAndQuery = text.as_ref().try_into().map_err(|_| Refusal::BadTarget)?;
-    Ok(target.into())
 }
 
 fn headers(variables: &Variables) -> HeaderMap {
@@ -246,7 +235,11 @@ pub(super) mod tests {
     fn request_is_refused_when_it_is_none() {
         assert_eq!(head(&variables(&[]), &Mount::served()).unwrap_err(), Refusal::NotARequest);
         let long = format!("/{}", "x".repeat(70_000));
-        let all = variables(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", &long)]);
-        assert_eq!(head(&all, &Mount::served()).unwrap_err(), Refusal::LongTarget);
+        for (target, refusal) in [(long.as_str(), Refusal::LongTarget), ("/a#b", Refusal::BadTarget)] {
+            let all = variables(&[("REQUEST_METHOD", "HEAD"), ("REQUEST_URI", target), ("HTTP_ACCEPT", "a/b")]);
+            assert_eq!(head(&all, &Mount::served()).unwrap_err(), refusal);
+            let (method, headers) = asked(&all);
+            assert_eq!((method, &headers["accept"]), (Method::HEAD, &HeaderValue::from_static("a/b")));
+        }
     }
 }

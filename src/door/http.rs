@@ -1,5 +1,7 @@
 //! Plain HTTP/1 over TCP or a Unix socket, by hyper: keep-alive, time limits, refusal of bodies that are not whole.
 //!
+//! Each head is judged in `head` before hyper reads it, so that hyper answers nothing by itself.
+//!
 //! A body is read once the Router asks for it, so that what the head decides is said before; and the Router gets all of
 //! it or is dropped, so that no answer depends on half of one.
 
@@ -16,23 +18,25 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{self, GRACE};
+use super::accept;
 use super::awaited::awaited;
 use super::buffer::Buffer;
 use super::call::call;
-use super::framing::Followed;
+use super::head::MOST_LINE;
+use super::heads::{Bounds, Heads, Verdict};
 use super::limits::Limits;
 use super::listen::Listener;
+use super::mount::Mount;
 use super::refusal::Refusal;
 use super::stream::{Signs, Stream};
 use crate::service::{Caller, LITTLE, Share};
@@ -40,82 +44,82 @@ use crate::service::{Caller, LITTLE, Share};
 /// How long a short body that nobody wants is waited for, so that the connection can be kept.
 const SHORTLY: Duration = Duration::from_millis(50);
 
-/// Answers HTTP on `listener` until `stop`, then drains.
-pub async fn serve(listener: Listener, app: Router, limits: Limits, stop: CancellationToken) -> io::Result<()> {
-    let door = Arc::new(Door { builder: builder(&limits), app, limits: limits.clone(), stop: stop.clone() });
+/// Answers HTTP on `listener` until `stop`, then drains. `mount` is the path that a web server has put before ours.
+pub async fn serve(
+    listener: Listener,
+    app: Router,
+    mount: Mount,
+    limits: Limits,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    // The most that other clients and servers take; no client needs more.
+    let bounds = Bounds { fields: limits.head.clamp(8 << 10, 64 << 10), time: limits.head_time };
+    let mut builder = http1::Builder::new();
+    builder
+        // These two bounds are kept before hyper sees a head.
+        .header_read_timeout(None)
+        .max_buf_size(MOST_LINE + bounds.fields + 1024)
+        // Simple clients close their sending side after the request and then read.
+        .half_close(true)
+        .title_case_headers(true);
+    let door = Arc::new(Door { builder, bounds, app, mount, limits: limits.clone(), stop: stop.clone() });
     accept::run(listener, limits, stop, move |stream| Arc::clone(&door).connection(stream)).await
 }
 
 struct Door {
     builder: http1::Builder,
+    bounds: Bounds,
     app: Router,
+    mount: Mount,
     limits: Limits,
     stop: CancellationToken,
-}
-
-fn builder(limits: &Limits) -> http1::Builder {
-    // The parser needs the lower bound; no client needs more than the upper one.
-    let head = limits.head.clamp(8 << 10, 64 << 10);
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
-        .max_header_size(head)
-        .max_buf_size(head)
-        // Simple clients close their sending side after the request and then read.
-        .half_close(true)
-        .title_case_headers(true);
-    builder
 }
 
 impl Door {
     async fn connection(self: Arc<Self>, stream: Stream) {
         let (peer, signs) = (stream.peer(), Arc::clone(stream.signs()));
         let Some(_share) = self.limits.enter(peer) else { return turn_away(stream).await };
-        let service = service_fn(|request| {
-            let (door, signs) = (Arc::clone(&self), Arc::clone(&signs));
+        let verdict = Verdict::default();
+        // It ends at the stop, once nothing has begun on it.
+        let heads = Heads::new(stream, self.bounds, self.stop.clone(), Arc::clone(&verdict));
+        let service = service_fn(|request: Request<Incoming>| {
+            let (door, signs, refusal) = (Arc::clone(&self), Arc::clone(&signs), verdict.lock().take());
             async move {
-                let response = door.answer(request, peer, &signs).await;
+                let response = match refusal {
+                    Some(refusal) => closing(&signs, refusal.response(request.headers())),
+                    None => door.respond(request, peer, &signs).await,
+                };
                 signs.begin();
                 Ok::<_, Infallible>(response)
             }
         });
-        let io = TokioIo::new(Followed::new(stream));
-        let mut connection = pin!(self.builder.serve_connection(io, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.begin_of_end() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
+        if let Err(error) = self.builder.serve_connection(TokioIo::new(heads), service).await {
             tracing::debug!(%error, "an HTTP connection ended early");
         }
     }
 
-    /// Resolves some time after the stop, so that a request that is on its way is still taken.
-    async fn begin_of_end(&self) {
-        self.stop.cancelled().await;
-        sleep(GRACE).await;
+    /// The answer, and with it the end of the connection if it is the last one.
+    async fn respond(&self, request: Request<Incoming>, peer: Option<IpAddr>, signs: &Signs) -> Response<Body> {
+        // What follows chunks is never taken for a request: another server may see their end elsewhere.
+        let in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
+        let response = self.answer(request, peer, signs).await;
+        match in_chunks {
+            true => closing(signs, response),
+            false if self.stop.is_cancelled() => last(response),
+            false => response,
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: Option<IpAddr>, signs: &Signs) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        // Absolute form names a host that routing does not know of; CONNECT has no path at all.
-        let Some(target) = parts.uri.path_and_query().filter(|t| t.path().starts_with('/') || *t == "*") else {
-            return closing(signs, Refusal::BadTarget.response(&parts.headers));
-        };
-        // RFC 9112, section 3.2.
-        if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1 {
+        if !has_host(&parts) {
             return closing(signs, Refusal::BadHost.response(&parts.headers));
         }
-        // RFC 9112, section 6.1: what is in the chunks would be taken for the body itself.
-        let codings = parts.headers.get_all(TRANSFER_ENCODING);
-        if codings.iter().any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-            return closing(signs, Refusal::BadCoding.response(&parts.headers));
-        }
-        parts.uri = Uri::from(PathAndQuery::clone(target));
+        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        parts.uri = match self.mount.uri(target, b"", b"") {
+            Ok(uri) => uri,
+            Err(refusal) => return closing(signs, refusal.response(&parts.headers)),
+        };
         parts.extensions.insert(Caller { address: peer });
         if body.is_end_stream() {
             return call(&self.app, Request::from_parts(parts, Body::empty())).await;
@@ -160,6 +164,19 @@ impl Door {
             },
         };
         closing(signs, refusal.response(&accepted))
+    }
+}
+
+/// Whether a request names one host, as it must (RFC 9112, section 3.2); HTTP/1.0 may name none.
+fn has_host(parts: &Parts) -> bool {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let is_name = |host: &HeaderValue| {
+        host.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b))
+    };
+    match (hosts.next(), hosts.next()) {
+        (None, _) => parts.version == Version::HTTP_10,
+        (Some(host), None) => is_name(host),
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -215,8 +232,13 @@ fn accepted(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// The connection is of no use after an answer to a request that was not read to its end.
-fn closing(signs: &Signs, mut response: Response<Body>) -> Response<Body> {
+fn closing(signs: &Signs, response: Response<Body>) -> Response<Body> {
     signs.leave_unread();
+    last(response)
+}
+
+/// The last answer of a connection.
+fn last(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -41,7 +41,7 @@ pub(super) fn arrived(variables: &Variables, announced: usize, arrived: usize) -
 }
 
 /// A decimal number without sign, space or anything else.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -15,8 +15,9 @@ mod awaited;
 mod buffer;
 mod call;
 mod forwarded;
-mod framing;
 mod gateway;
+mod head;
+mod heads;
 mod length;
 mod limits;
 mod listen;
@@ -30,6 +31,7 @@ mod serial;
 mod spawned;
 mod stop;
 mod stream;
+mod target;
 mod variables;
 mod wire;
 

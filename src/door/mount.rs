@@ -4,7 +4,10 @@
 //! is compared byte by byte against the decoded target, and what follows is left as it was. A target that does not lie
 //! below the base is left whole: the service has no such path and says so.
 
-use std::borrow::Cow;
+use http::Uri;
+
+use super::refusal::Refusal;
+use super::target;
 
 /// The place of the program among the paths of the web server. The variable `KVS_BASE` of a request overrides the path.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -44,8 +47,16 @@ impl Mount {
         self.spawned
     }
 
+    /// What of a target lies below the place of the program: what the service is asked for. The names are those that a
+    /// web server gives, decoded; over plain HTTP there are none.
+    pub(super) fn uri(&self, target: &str, script_name: &[u8], script_filename: &[u8]) -> Result<Uri, Refusal> {
+        let base = self.base(target.as_bytes(), script_name, script_filename);
+        let rest = below(target.as_bytes(), base).map_or(target.len(), <[u8]>::len);
+        target::uri(target.get(target.len() - rest..).unwrap_or(target))
+    }
+
     /// The base that holds for a request with this raw target, decoded.
-    pub(super) fn base<'a>(&'a self, target: &[u8], script_name: &'a [u8], script_filename: &[u8]) -> &'a [u8] {
+    fn base<'a>(&'a self, target: &[u8], script_name: &'a [u8], script_filename: &[u8]) -> &'a [u8] {
         match &self.path {
             Some(path) => path,
             None if !self.spawned || last_segment(script_name) != last_segment(script_filename) => b"",
@@ -65,24 +76,9 @@ fn folder(path: &[u8]) -> &[u8] {
     path.get(..end).unwrap_or_default()
 }
 
-/// The path and query of a request target: absolute form loses scheme and host, a fragment is cut off.
-pub(super) fn path_and_query(target: &[u8]) -> Cow<'_, [u8]> {
-    let target = target.split(|b| *b == b'#').next().unwrap_or(target);
-    if target.first() == Some(&b'/') || target == b"*" {
-        return Cow::Borrowed(target);
-    }
-    let scheme = target.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
-    let Some(authority) = target.get(scheme..).and_then(|rest| rest.strip_prefix(b"://")) else {
-        return Cow::Owned([b"/", target].concat());
-    };
-    let end = authority.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(authority.len());
-    let rest = authority.get(end..).unwrap_or_default();
-    if rest.first() == Some(&b'/') { Cow::Borrowed(rest) } else { Cow::Owned([b"/", rest].concat()) }
-}
-
 /// What follows `base` in a raw path and query, if it is the base or continues it by a slash. A server merges slashes
 /// in the names it hands out, so several in the target count as one of the base.
-pub(super) fn below<'a>(target: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
+fn below<'a>(target: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
     let mut rest = target;
     for wanted in base {
         let (byte, after) = decoded(rest)?;
@@ -114,43 +110,22 @@ mod tests {
     use super::*;
 
     fn routed(mount: &Mount, target: &str, name: &str, file: &str) -> String {
-        let target = path_and_query(target.as_bytes()).into_owned();
-        let base = mount.base(&target, name.as_bytes(), file.as_bytes());
-        String::from_utf8(below(&target, base).unwrap_or(&target).to_vec()).unwrap()
-    }
-
-    #[test]
-    fn target_is_a_path_when_absolute_or_with_two_slashes() {
-        for (given, path) in [
-            ("/x?y", "/x?y"),
-            ("//x", "//x"),
-            ("//x://y", "//x://y"),
-            ("http://host/x?y", "/x?y"),
-            ("http://host:80", "/"),
-            ("https://host?k=a/b", "/?k=a/b"),
-            ("/x#part", "/x"),
-            ("*", "*"),
-            ("x", "/x"),
-            ("?k=http://a/b", "/?k=http://a/b"),
-        ] {
-            let got = path_and_query(given.as_bytes()).into_owned();
-            assert_eq!(String::from_utf8(got).unwrap(), path, "{given}");
-        }
+        mount.uri(target, name.as_bytes(), file.as_bytes()).unwrap().to_string()
     }
 
     #[test]
     fn base_is_the_script_when_the_target_continues_it() {
         let file = "/var/www/kv/kvs.fcgi";
         for (target, path) in [
-            ("/kv/kvs.fcgi", ""),
-            ("/kv/kvs.fcgi?k=a", "?k=a"),
+            ("/kv/kvs.fcgi", "/"),
+            ("/kv/kvs.fcgi?k=a", "/?k=a"),
             ("/kv/kvs.fcgi/x%2Fy?z", "/x%2Fy?z"),
             ("//kv//kvs.fcgi//x", "//x"),
             ("/%6Bv/kvs.fcgi/x", "/x"),
             ("/kv/kvs.fcgi.bak", "/kvs.fcgi.bak"),
             ("/kv/?k=a", "/?k=a"),
             ("/kv/deep/er", "/deep/er"),
-            ("/kv?k=a", "?k=a"),
+            ("/kv?k=a", "/?k=a"),
             ("/elsewhere", "/elsewhere"),
         ] {
             assert_eq!(routed(&Mount::spawned(), target, "/kv/kvs.fcgi", file), path, "{target}");
@@ -178,8 +153,29 @@ mod tests {
         assert_eq!(Mount::served().at("/").path.unwrap(), b"");
         assert_eq!(routed(&Mount::spawned().at(""), "/k.cgi/a", "/k.cgi", "/w/k.cgi"), "/k.cgi/a");
         assert_eq!(routed(&Mount::served().at("/c"), "/cr/x", "", ""), "/cr/x");
-        assert_eq!(routed(&Mount::served().at("/c"), "/c?k=a", "", ""), "?k=a");
+        assert_eq!(routed(&Mount::served().at("/c"), "/c?k=a", "", ""), "/?k=a");
         assert_eq!(below(b"/%", b"/%"), Some(&b""[..]));
         assert_eq!(below(b"?k", b"?k"), None);
+    }
+
+    #[test]
+    fn path_in_front_is_taken_off_and_the_rest_is_left_as_it_was() {
+        for (base, target, expected) in [
+            ("/kvs", "/kvs/?k=a", "/?k=a"),
+            ("/kvs/", "/kvs?k=a/b", "/?k=a/b"),
+            ("kvs", "/kvs/kv/default/a%2Fb", "/kv/default/a%2Fb"),
+            ("/my%20files", "/my%20files/status", "/status"),
+            ("/a/b", "/a/b/", "/"),
+            ("/a", "/%61/x", "/x"),
+            ("/a", "/a//x", "//x"),
+            ("/kvs", "//kvs/a", "/a"),
+            ("/kvs", "/kvstore/x", "/kvstore/x"),
+            ("/kvs", "/kvs%2Fx", "/kvs%2Fx"),
+            ("/kvs", "/", "/"),
+            ("/kvs", "*", "*"),
+            ("/", "/x?y", "/x?y"),
+        ] {
+            assert_eq!(routed(&Mount::served().at(base), target, "", ""), expected, "{base} {target}");
+        }
     }
 }

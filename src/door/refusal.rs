@@ -3,8 +3,10 @@
 //! Only faults of the transport stand here; what a request means is judged by the service.
 
 use axum::body::Body;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::service::accepts_problem;
 
 /// Seconds after which somebody who was refused for want of room may ask again.
 const AGAIN: u64 = 2;
@@ -14,10 +16,18 @@ const AGAIN: u64 = 2;
 pub(super) enum Refusal {
     /// The web server sent variables that make no request.
     NotARequest,
-    /// The target of the request cannot be a URI.
+    /// A head that is not one of HTTP/1, or a header of it is malformed.
+    Malformed,
+    /// The client left within the head.
+    CutHead,
+    /// The head did not arrive in time.
+    SlowHead,
+    /// The target of the request is no path.
     BadTarget,
-    /// HTTP/1.1 without a Host, or with two.
+    /// HTTP/1.1 without a Host, or any request with two or a malformed one.
     BadHost,
+    /// The length of the body can be read in two ways.
+    BadFraming,
     /// The body is encoded for the transfer in a way other than chunks.
     BadCoding,
     /// The target is longer than a URI may be.
@@ -50,8 +60,11 @@ impl Refusal {
     fn status(self) -> StatusCode {
         match self {
             Self::NotARequest
+            | Self::Malformed
+            | Self::CutHead
             | Self::BadTarget
             | Self::BadHost
+            | Self::BadFraming
             | Self::BadLength
             | Self::OtherLength
             | Self::Broken => StatusCode::BAD_REQUEST,
@@ -59,7 +72,7 @@ impl Refusal {
             Self::LongHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LengthLost => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge | Self::CutByServer => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowHead | Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::BadCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Crowded | Self::Share => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -69,8 +82,14 @@ impl Refusal {
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::NotARequest => "no request method; pass the CGI variables of the web server",
+            Self::Malformed => "this is not a request of HTTP/1, or one of its headers is malformed",
+            Self::CutHead => "the request broke off within its headers; nothing was done, send it again",
+            Self::SlowHead => "the headers did not arrive in time; nothing was done, send the request again",
+            Self::BadFraming => {
+                "the length of the body is not clear; send one Content-Length, or nothing but Transfer-Encoding: chunked"
+            }
             Self::BadTarget => "the address is no valid path; escape special characters as %XX",
-            Self::BadHost => "a request of HTTP/1.1 needs one Host header",
+            Self::BadHost => "a request needs one Host header, the name of a host and its port",
             Self::BadCoding => "this Transfer-Encoding is not taken; send the body as it is or in chunks",
             Self::LongTarget => "the address is too long; send a shorter one",
             Self::LongHead => "the headers are too long; send fewer or shorter ones",
@@ -91,9 +110,12 @@ impl Refusal {
 
     /// The answer: one line of text, or RFC 9457 for who accepts JSON.
     pub(super) fn response(self, asked: &HeaderMap) -> Response<Body> {
-        let json =
-            asked.get_all(ACCEPT).iter().any(|v| v.as_bytes().windows(4).any(|w| w.eq_ignore_ascii_case(b"json")));
-        let (kind, body) = if json {
+        self.told(accepts_problem(asked))
+    }
+
+    /// The same in this form.
+    pub(super) fn told(self, as_problem: bool) -> Response<Body> {
+        let (kind, body) = if as_problem {
             let title = self.status().canonical_reason().unwrap_or("Error");
             let problem = serde_json::json!({
                 "type": "about:blank", "title": title, "status": self.status().as_u16(), "detail": self.text(),
@@ -107,6 +129,7 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, AGAIN.into());
@@ -118,6 +141,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::ACCEPT;
     use http_body_util::BodyExt;
 
     async fn text_of(response: Response<Body>) -> String {

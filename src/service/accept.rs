@@ -14,6 +14,11 @@ pub(crate) fn lists(headers: &HeaderMap, types: &[&str]) -> bool {
     })
 }
 
+/// Whether an error is to be told as a problem in JSON (RFC 9457). The doors ask the same of those that they tell.
+pub fn accepts_problem(headers: &HeaderMap) -> bool {
+    lists(headers, &["application/json", "application/problem+json"])
+}
+
 fn is_zero_weight(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0)

@@ -65,6 +65,7 @@ use http::Method;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
+pub use accept::accepts_problem;
 pub use access::Access;
 pub use address::addresses;
 pub use budget::{Budget, LITTLE, Share};

@@ -223,7 +223,7 @@ impl Refusal {
     /// The answer: a problem in JSON (RFC 9457) to who accepts JSON, else a line of text.
     pub(crate) fn answer(self, headers: &HeaderMap) -> Response {
         let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let json = accept::lists(headers, &["application/json", "application/problem+json"]);
+        let json = accept::accepts_problem(headers);
         let (content_type, body) = if json {
             let problem = serde_json::json!({
                 "type": "about:blank",

@@ -112,7 +112,11 @@ pub(crate) fn listener(address: &str) -> Listener {
 }
 
 pub(crate) fn http(limits: Limits) -> Running {
-    running(|listener, app, stop| tokio::spawn(kvs::door::http::serve(listener, app, limits, stop)))
+    http_at(Mount::served(), limits)
+}
+
+pub(crate) fn http_at(mount: Mount, limits: Limits) -> Running {
+    running(|listener, app, stop| tokio::spawn(kvs::door::http::serve(listener, app, mount, limits, stop)))
 }
 
 pub(crate) fn fastcgi(mount: Mount, limits: Limits) -> Running {

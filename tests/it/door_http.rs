@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kvs::door::Limits;
+use kvs::door::{Limits, Mount};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
@@ -310,7 +310,8 @@ async fn unix_socket_serves_and_is_gone_when_stopped() {
     let path = folder.path().join("http.sock");
     let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
     let listener = listener(&format!("unix:{}", path.display()));
-    let task = tokio::spawn(kvs::door::http::serve(listener, door_echo::app(&seen), limits(), stop.clone()));
+    let app = door_echo::app(&seen);
+    let task = tokio::spawn(kvs::door::http::serve(listener, app, Mount::served(), limits(), stop.clone()));
     let mut socket = UnixStream::connect(&path).await.unwrap();
     socket.write_all(b"GET /u HTTP/1.0\r\n\r\n").await.unwrap();
     assert!(everything(&mut socket).await.contains("GET /u\ncaller: None\n"));

@@ -1,5 +1,6 @@
 //! What was once wrong, found from outside: one file for each behaviour that these tests protect.
 
+mod accepting;
 mod auth_file;
 mod bodies;
 mod cross_site;
@@ -14,6 +15,7 @@ mod guessing;
 mod hand_written;
 mod held_lock;
 mod http_dates;
+mod http;
 mod many_watched;
 mod media_types;
 mod numbers;

@@ -278,7 +278,7 @@ async fn connections_in_the_backlog_are_answered_after_the_stop() {
         sockets.push(socket);
     }
     stop.cancel();
-    kvs::door::http::serve(listener, door_echo::app(&seen), limits(), stop).await.unwrap();
+    kvs::door::http::serve(listener, door_echo::app(&seen), Mount::served(), limits(), stop).await.unwrap();
     for (n, mut socket) in sockets.into_iter().enumerate() {
         let mut answer = String::new();
         tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer).await.unwrap();
