@@ -47,6 +47,9 @@
 //! - [`door`]: FastCGI, CGI and HTTP, and the sockets they come over
 //! - [`cli`]: the program
 
+// Both panic where they cannot write; `cli/output.rs` has what does not.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod api;
 pub mod cli;
 pub mod door;

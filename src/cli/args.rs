@@ -4,12 +4,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::units::{Size, Span};
 use super::{
-    check, compact, completions, copy, delete, edit, export, get, hooks, import, incr, list, man, passcode, serve, set,
-    store, sweep,
+    check, compact, completions, copy, delete, edit, export, get, home, hooks, import, incr, list, man, passcode,
+    serve, set, store, sweep,
 };
 use crate::model::Bucket;
 
@@ -55,22 +56,23 @@ pub(super) struct Global {
     #[arg(short, long, global = true, env = "KVS_BUCKET", hide_env_values = true, value_name = "NAME")]
     pub(super) bucket: Option<Bucket>,
     /// The file of settings [default: config.yaml]
-    #[arg(long, global = true, env = "KVS_CONFIG", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, global = true, env = "KVS_CONFIG", hide_env_values = true, value_name = "FILE", value_parser = path())]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     // For the parser to know them; what they come to is told by super::layers.
     data: Data,
-    #[command(flatten)]
-    hooks: hooks::Flags,
-    /// Tell nobody of what is written: no write hooks
-    #[arg(long, global = true, hide_short_help = true)]
-    pub(super) no_hooks: bool,
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Say more; twice: everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
+    // With a heading of its own, under which all stands that follows.
+    #[command(flatten)]
+    hooks: hooks::Flags,
+    /// Tell nobody of what is written: no write hooks
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(super) no_hooks: bool,
 }
 
 /// All that can be set: by flag, by variable, and in `config.yaml`.
@@ -93,7 +95,7 @@ pub(super) struct Data {
     #[arg(long, global = true, env = "KVS_STORE", hide_env_values = true, value_name = "URL")]
     pub(super) store: Option<String>,
     /// The file of secrets [default: auth.txt]
-    #[arg(long, global = true, env = "KVS_AUTH", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, global = true, env = "KVS_AUTH", hide_env_values = true, value_name = "FILE", value_parser = path())]
     pub(super) auth: Option<PathBuf>,
     /// The largest value that is stored, at most 100MiB
     #[arg(
@@ -119,10 +121,18 @@ pub(super) struct Data {
     pub(super) lock_wait: Span,
 }
 
+/// How a path is read: with `~/` in front as a shell would take it.
+fn path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(home::path)
+}
+
 impl Typed {
     /// What was typed, and the same as the parser has it, which knows what the environment gave.
     pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Self, ArgMatches), clap::Error> {
-        let matches = Self::command().try_get_matches_from(arguments)?;
+        // So that `--limit -1` is a value that is wrong, rather than a flag that there is none of.
+        let signed = |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+        let parser = Self::command().mut_args(signed).mut_subcommands(|command| command.mut_args(signed));
+        let matches = parser.try_get_matches_from(arguments)?;
         let typed = Self::from_arg_matches(&matches).map_err(|e| e.format(&mut Self::command()))?;
         Ok((typed, matches))
     }

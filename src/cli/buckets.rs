@@ -2,6 +2,7 @@
 //!
 //! A bucket on which it fails does not keep the others from it.
 
+use super::existing;
 use super::failure::{Done, Failure};
 use super::output::progress;
 use super::settings::Settings;
@@ -18,8 +19,7 @@ pub(super) async fn each(
     doing: &'static str,
     mut work: impl AsyncFnMut(&dyn Store, &Bucket) -> Done<Option<String>>,
 ) -> Done {
-    let opened = settings.open()?;
-    let buckets = settings.buckets(&opened).await?;
+    let (opened, buckets) = existing::buckets(settings).await?;
     let bar = progress(buckets.len(), doing, settings.quiet);
     let mut outcome = Ok(());
     for bucket in &buckets {

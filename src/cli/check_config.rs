@@ -2,6 +2,7 @@
 //! of settings and secrets, and no secret is shown.
 
 use super::failure::{Done, Failure};
+use super::hooks;
 use super::layers::{Given, Layers, Source};
 use super::output::Output;
 use super::policies::{self, Named};
@@ -59,7 +60,8 @@ fn value(given: &Given, settings: &Settings) -> String {
     if given.is_secret() && given.source != Source::Default {
         return "(not shown)".to_owned();
     }
-    let texts: Vec<_> = given.texts.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+    let shown = |text: String| if given.name == "purge" { hooks::shown(&text) } else { text };
+    let texts: Vec<_> = given.texts.iter().map(|text| shown(text.to_string_lossy().into_owned())).collect();
     match (given.name.as_str(), texts.as_slice()) {
         ("store", _) => scalar(&settings.store.to_string()),
         ("auth", _) => scalar(&settings.auth.path.display().to_string()),

@@ -6,9 +6,10 @@ use clap::Args;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
 
+use super::existing;
 use super::failure::{Done, Failure};
 use super::open::{Opened, StoreUrl};
-use super::output::progress;
+use super::output::{progress, say};
 use super::settings::Settings;
 use super::units::counted;
 use crate::api::copy::{self, Copying, Progress, Report, Task, Watcher, Work};
@@ -150,14 +151,12 @@ fn sides(given: &Given, bucket: Bucket) -> Done<(From, StoreUrl)> {
 
 /// The store to copy from: it must be there, and whole.
 async fn source(settings: &Settings, url: &StoreUrl) -> Done<Opened> {
-    if let Some(folder) = url.folder().filter(|folder| !folder.is_dir()) {
-        return Err(Failure::Failed(format!("FROM: there is no folder {}", folder.display())));
-    }
-    let opened = url.open(settings.opening)?;
-    if let Some(store) = &opened.postgres
-        && !store.is_made().await.map_err(|e| Failure::Failed(format!("FROM: {e}")))?
+    let from = |failure: Failure| Failure::Failed(format!("FROM: {}", failure.text()));
+    let opened = existing::opened(url, url.open(settings.opening)?).await.map_err(from)?;
+    if let Some(bucket) = &settings.bucket
+        && let Some(others) = existing::instead_of(bucket, &opened).await.map_err(from)?
     {
-        return Err(Failure::Failed(format!("FROM: there are no tables of kvs at {url}")));
+        return Err(Failure::Failed(format!("the source has no bucket {bucket}; {others}")));
     }
     if opened.yaml.is_some() {
         // Of a damaged file the last good state is served, which is not what is to be copied.
@@ -245,7 +244,7 @@ fn tell(settings: &Settings, report: &Report, given: &Given) -> Done {
     }
     if !report.is_equal() {
         for difference in &report.differences.first {
-            eprintln!("{difference}");
+            say(&difference.to_string());
         }
         let more = if given.look.verify {
             ""
@@ -268,9 +267,9 @@ fn tell(settings: &Settings, report: &Report, given: &Given) -> Done {
 /// Names the first of them, each on a line.
 fn list(all: &[impl std::fmt::Display], what: &str) {
     for one in all.iter().take(TOLD) {
-        eprintln!("{one}");
+        say(&one.to_string());
     }
     if let Some(more) = all.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        eprintln!("... and {more} more {what}");
+        say(&format!("... and {more} more {what}"));
     }
 }

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Done, Failure};
 use super::open::Opened;
+use super::output::{ask, say};
 use super::settings::Settings;
 use crate::model::{Bucket, Kind};
 use crate::yaml::{Draft, YamlStore};
@@ -68,7 +69,7 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
             Err(error) => error,
         };
         let done = if error.is_outcome_open() { "not known whether it is stored" } else { "nothing is stored" };
-        eprintln!("kvs: {done}: {error}");
+        say(&format!("kvs: {done}: {error}"));
         if !again()? {
             return Err(copy.kept("what you wrote is kept"));
         }
@@ -95,10 +96,10 @@ async fn replace(
 fn again() -> Done<bool> {
     let mut lines = io::stdin().lock().lines();
     loop {
-        eprint!("(e)dit again, or e(x)it and keep the copy? ");
+        ask("(e)dit again, or e(x)it and keep the copy? ");
         match lines.next().transpose().map_err(|e| Failure::Failed(format!("cannot read the answer: {e}")))? {
             None => {
-                eprintln!();
+                say("");
                 return Ok(false);
             }
             Some(answer) => match answer.trim() {

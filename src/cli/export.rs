@@ -1,11 +1,13 @@
 //! `kvs export`: a bucket as one file, as it stood at one moment.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::existing;
 use super::failure::{Done, Failure};
 use super::format::Format;
 use super::output::{Output, progress, unwritten};
@@ -40,7 +42,7 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     let file = given.file.filter(|path| path.as_os_str() != "-");
     let format = given.format.or_else(|| Format::of(file.as_deref()?)).unwrap_or(Format::Yaml);
     // One page, so that it shows one moment.
-    let page = settings.client()?.scan(Query { limit: ALL, ..Query::default() }).await?;
+    let page = existing::client(settings).await?.scan(Query { limit: ALL, ..Query::default() }).await?;
     let entries: Vec<(Key, Entry)> = page.entries.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect();
     // CSV looks at all entries once before it writes them.
     let steps = entries.len() * if format == Format::Csv { 2 } else { 1 };
@@ -62,19 +64,22 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     Ok(())
 }
 
-/// Writes a file beside that one and puts it in its place.
+/// Writes a file beside that one and puts it in its place, with the mode of the old one.
 fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Done {
     let failed = |e: io::Error| Failure::file("write", path, &e);
     if path.exists() && !path.is_file() {
         // A device or a pipe: there is nothing to put in its place.
-        let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+        let mut file = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
         return write(&mut file).and_then(|()| file.flush()).map_err(failed);
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
+    // Of a link, what it leads to.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let beside = path.with_file_name(beside(path)?);
     let whole = (|| {
         let mut file = BufWriter::new(File::create_new(&beside)?);
+        if let Ok(old) = std::fs::metadata(path) {
+            file.get_ref().set_permissions(old.permissions())?;
+        }
         write(&mut file)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         put_in_place(&beside, path)
@@ -86,14 +91,39 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     })
 }
 
+/// A name for the new file that nobody else has: an older run may have left one behind.
+fn beside(path: &Path) -> Done<OsString> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random)
+        .map_err(|e| Failure::Failed(format!("the operating system gave no random numbers: {e}")))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}.tmp", u64::from_be_bytes(random)));
+    Ok(name)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a file of the user's, which is no part of a store")]
 fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)
+    std::fs::rename(from, to)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mode_stays_and_a_link_stays_a_link() {
+        use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("a.yaml"), dir.path().join("link.yaml"));
+        File::options().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        std::os::unix::fs::symlink("a.yaml", &link).unwrap();
+        replace(&link, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
 
     #[test]
     fn a_file_is_replaced_only_by_a_whole_one() {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::output::{say, unwritten};
 use crate::model::Error;
 
 /// The result of a command.
@@ -12,6 +13,9 @@ pub(super) type Done<T = ()> = std::result::Result<T, Failure>;
 pub(super) enum Failure {
     /// What was typed or set makes no sense: exit code 2.
     Usage(String),
+    /// What was typed cannot be read, or asks for help, or for the version. The parser has the words for it: on standard
+    /// error with exit code 2, or on standard output with exit code 0.
+    Typed(Box<clap::Error>),
     /// It was tried and did not work: exit code 1.
     Failed(String),
     /// It did not work and all has been said already: exit code 1.
@@ -36,11 +40,20 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         match self {
             Self::Usage(text) => {
-                eprintln!("kvs: {text}");
+                say(&format!("kvs: {text}"));
                 ExitCode::from(2)
             }
+            Self::Typed(error) if error.use_stderr() => {
+                // What cannot be written is lost.
+                let _ = error.print();
+                ExitCode::from(2)
+            }
+            Self::Typed(error) => match error.print() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => unwritten(error).report(),
+            },
             Self::Failed(text) => {
-                eprintln!("kvs: {text}");
+                say(&format!("kvs: {text}"));
                 ExitCode::from(1)
             }
             Self::Told => ExitCode::from(1),
@@ -52,6 +65,7 @@ impl Failure {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Usage(text) | Self::Failed(text) => text,
+            Self::Typed(_) => "the settings cannot be read",
             Self::Told | Self::Unread => "stopped",
         }
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::existing;
 use super::failure::{Done, Failure};
 use super::output::Output;
 use super::settings::Settings;
@@ -27,7 +28,7 @@ pub(super) struct Given {
 
 pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     let names: Vec<_> = given.keys.iter().map(Key::as_str).collect();
-    let Some((_, entry)) = settings.client()?.newest(&names).await? else {
+    let Some((_, entry)) = existing::client(settings).await?.newest(&names).await? else {
         let text = format!("not found in bucket {}: {}", settings.bucket(), names.join(", "));
         return Err(Failure::Failed(text));
     };

@@ -9,8 +9,9 @@ use clap::Args;
 use prometheus_client::registry::Registry;
 
 use super::failure::Done;
+use super::home;
 use super::layers::Layers;
-use super::units::Span;
+use super::units::{Span, count};
 use crate::hook::{self, Hooks, Secret, Target};
 use crate::layer::Hooked;
 use crate::model::{Bucket, SystemClock};
@@ -90,6 +91,7 @@ pub(super) struct Bounds {
         hide_env_values = true,
         value_name = "N",
         default_value = "10000",
+        value_parser = count,
         hide_short_help = true
     )]
     hook_queue: usize,
@@ -205,17 +207,25 @@ fn targets(texts: &[String]) -> crate::model::Result<Vec<Target>> {
 fn secret(text: &str) -> Result<Secret, String> {
     let text = match text.strip_prefix(FILE) {
         None => text.to_owned(),
-        Some(path) => std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))?,
+        Some(path) => {
+            let path = home::text(path)?;
+            std::fs::read_to_string(&path).map_err(|e| format!("cannot read {path}: {e}"))?
+        }
     };
     Secret::new(&text).map_err(|e| e.to_string())
 }
 
 /// The same setting with the path of its file read from that folder.
-pub(super) fn located(text: &str, dir: &Path) -> String {
+pub(super) fn located(text: &str, dir: &Path) -> Result<String, String> {
     match text.strip_prefix(FILE) {
-        Some(path) => format!("{FILE}{}", dir.join(path).display()),
-        None => text.to_owned(),
+        Some(path) => Ok(format!("{FILE}{}", dir.join(home::text(path)?).display())),
+        None => Ok(text.to_owned()),
     }
+}
+
+/// A URL as it may be shown: without its path and what follows, which may be a secret.
+pub(super) fn shown(url: &str) -> String {
+    url.parse::<Target>().map_or_else(|_| "(not shown)".to_owned(), |target| target.to_string())
 }
 
 impl Delivery {

@@ -87,7 +87,8 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
 /// What stands in one file, each value small enough.
 fn read(path: &Path, format: Option<Format>, most: usize) -> Done<Vec<Record>> {
     let stdin = path.as_os_str() == "-";
-    let format = format.or_else(|| Format::of(path)).unwrap_or(Format::Yaml);
+    let format = format.or_else(|| Format::of(path));
+    let (told, format) = (format.is_some(), format.unwrap_or(Format::Yaml));
     let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
     let bytes = if stdin {
         let mut bytes = Vec::new();
@@ -95,8 +96,10 @@ fn read(path: &Path, format: Option<Format>, most: usize) -> Done<Vec<Record>> {
     } else {
         std::fs::read(path)
     };
-    let bytes = bytes.map_err(|e| Failure::Failed(format!("cannot read {name}: {e}")))?;
-    let records = format.read(&bytes).map_err(|e| Failure::Failed(format!("{name}: {e}; nothing was written")))?;
+    let bytes = bytes.map_err(|e| Failure::Failed(format!("cannot read {name}: {e}; nothing was written")))?;
+    let hint = if told { "" } else { "; it was read as YAML, --format says what else it is" };
+    let records =
+        format.read(&bytes).map_err(|e| Failure::Failed(format!("{name}: {e}{hint}; nothing was written")))?;
     match records.iter().find(|record| record.value.len() > most) {
         None => Ok(records),
         Some(Record { key, value, .. }) => Err(Failure::Failed(format!(

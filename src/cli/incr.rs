@@ -5,6 +5,7 @@ use clap::Args;
 use super::failure::Done;
 use super::output::Output;
 use super::settings::Settings;
+use super::units::integer;
 use crate::model::Key;
 
 const EXAMPLES: &str = "\
@@ -21,7 +22,7 @@ pub(super) struct Given {
     /// The key of the number
     key: Key,
     /// What to add
-    #[arg(value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = integer)]
     by: i64,
 }
 

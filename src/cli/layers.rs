@@ -16,10 +16,12 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::args::Settable;
 use super::config::{Fault, File, Node, Setting};
 use super::failure::{Done, Failure};
+use super::home;
 use super::hooks;
 use super::nearest::no_such;
 use super::open::StoreUrl;
 use super::policies::{self, Named};
+use super::usage::{self, reason};
 
 /// The one setting that is a map in the file.
 const BUCKETS: &str = "buckets";
@@ -66,6 +68,11 @@ impl Layers {
         let mut given: Vec<_> = command.get_arguments().filter_map(|arg| Given::typed(arg, matches)).collect();
         // The environment has had its say; from here on all is told by flags.
         let mut parser = command.mut_args(|arg| arg.env(Resettable::Reset));
+        let is_empty =
+            |given: &&Given| given.source == Source::Variable && given.texts.iter().any(|text| text.is_empty());
+        if let Some(empty) = given.iter().find(is_empty) {
+            return Err(Failure::Usage(format!("{}: {}", empty.variable, usage::EMPTY)));
+        }
         let mut buckets = vec![];
         for setting in &file.settings {
             let taken = take(&mut given, &mut parser, setting, file.path.parent().unwrap_or(Path::new("")));
@@ -161,18 +168,10 @@ fn take(
 /// A value of the file; relative paths are read from the folder of the file.
 fn located(name: &str, text: &str, dir: &Path) -> Result<OsString, String> {
     match name {
-        "webhook_secret" => Ok(hooks::located(text, dir).into()),
-        "auth" => Ok(dir.join(text).into_os_string()),
+        "webhook_secret" => Ok(hooks::located(text, dir)?.into()),
+        "auth" => Ok(dir.join(home::path(text.into())?).into_os_string()),
         "store" => text.parse::<StoreUrl>().map(|url| url.below(dir).written().into()).map_err(|e| e.to_string()),
         _ => Ok(text.into()),
-    }
-}
-
-/// What the parser of the flags has to say, without what it says of flags.
-fn reason(error: &clap::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => cause.to_string(),
-        None => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     }
 }
 

@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use clap::Args;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use super::existing;
 use super::failure::Done;
 use super::format::Format;
-use super::output::{Output, escaped, unwritten};
+use super::output::{Output, columns, escaped, unwritten};
 use super::settings::Settings;
-use super::units::{ago, words};
+use super::units::{ago, count, words};
 use crate::model::{Clock, Entry, Key, Query, Shape, SystemClock, Time};
 
 /// How many entries are asked of the store at a time.
 const PAGE: usize = 1000;
-/// How many characters of a value a table shows.
-const SHOWN: usize = 48;
+/// So many cells a table leaves for keys, and for values, however narrow the terminal is.
+const LEAST: usize = 8;
+/// What stands between two columns.
+const GAP: &str = "  ";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +29,8 @@ Examples:
 
 /// Show keys and values, ordered by key
 ///
-/// On a terminal a table, with ages in words. Else a line for each key: the key, a tab, the value; in it a backslash
+/// On a terminal a table, as wide as the terminal ($COLUMNS, if set), with ages in words; values that are too long end with
+/// `…`. Else a line for each key: the key, a tab, the value; in it a backslash
 /// stands as `\\`, a newline as `\n`, a tab as `\t`, other control characters as `\u{..}`, bytes that are no UTF-8 as
 /// `\xNN`.
 #[derive(Args, Debug)]
@@ -41,7 +46,7 @@ pub(super) struct Given {
     #[arg(long)]
     json: bool,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     limit: Option<usize>,
     /// From the last key to the first
     #[arg(long)]
@@ -49,7 +54,7 @@ pub(super) struct Given {
 }
 
 pub(super) async fn run(settings: &Settings, given: Given) -> Done {
-    let client = settings.client()?;
+    let client = existing::client(settings).await?;
     let mut query = Query {
         prefix: given.prefix,
         reverse: given.reverse,
@@ -78,52 +83,85 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
         let entries = kept.iter().map(|(key, entry)| (key, entry));
         Format::Json.write(entries, output.writer()).map_err(unwritten)?;
     } else if keep {
-        for line in table(&kept, SystemClock.now()) {
+        for line in table(&kept, SystemClock.now(), columns()) {
             output.line(&line)?;
         }
     }
     output.done()
 }
 
-/// The entries as lines of aligned columns. The column of ends is there only if something ends.
-fn table(entries: &[(Key, Entry)], now: Time) -> Vec<String> {
+/// The entries as lines of aligned columns, which fit into that many cells. The column of ends is there only if something
+/// ends, that of ages only if keys and values have room beside it.
+fn table(entries: &[(Key, Entry)], now: Time, cells: usize) -> Vec<String> {
     if entries.is_empty() {
         return vec!["nothing here".to_owned()];
     }
-    let ends = entries.iter().any(|(_, entry)| entry.expires.is_some());
-    let row = |key: &str, value: &str, updated: &str, end: &str| {
-        let mut row = vec![key.to_owned(), value.to_owned(), updated.to_owned()];
-        row.extend(ends.then(|| end.to_owned()));
-        row
-    };
-    let mut rows = vec![row("KEY", "VALUE", "UPDATED", "EXPIRES")];
-    for (key, entry) in entries {
-        // To the nearest second, so that who has just said three hours does not read two.
-        let left = |end: Time| format!("in {}", words(end.since(now) + Duration::from_millis(500)));
-        let end = entry.expires.map_or(String::new(), left);
-        rows.push(row(key.as_str(), &shown(&entry.value), &ago(now.since(entry.updated())), &end));
+    // To the nearest second, so that who has just said three hours does not read two.
+    let left = |end: Time| format!("in {}", words(end.since(now) + Duration::from_millis(500)));
+    let key = |(key, _): &(Key, Entry)| fitted(key.as_str(), cells);
+    let value = |(_, entry): &(Key, Entry)| fitted(&escaped(beginning(&entry.value, cells)), cells);
+    let age = |(_, entry): &(Key, Entry)| ago(now.since(entry.updated()));
+    let end = |(_, entry): &(Key, Entry)| entry.expires.map_or(String::new(), left);
+    let mut keys = column("KEY", entries.iter().map(key));
+    let mut values = column("VALUE", entries.iter().map(value));
+    let mut others = vec![column("UPDATED", entries.iter().map(age))];
+    if entries.iter().any(|(_, entry)| entry.expires.is_some()) {
+        others.push(column("EXPIRES", entries.iter().map(end)));
     }
-    let mut widths = vec![0; 4];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+    let room = |others: &[Vec<String>]| cells.saturating_sub(others.iter().map(|c| width(c) + GAP.len()).sum());
+    let least = 2 * LEAST + GAP.len();
+    while room(&others) < least && !others.is_empty() {
+        others.remove(0);
+    }
+    // Values give way first: a key that is cut cannot be copied from here.
+    let room = room(&others).saturating_sub(GAP.len()).max(2 * LEAST);
+    let for_values = room.saturating_sub(width(&keys)).max(LEAST.min(width(&values)));
+    for value in &mut values {
+        *value = fitted(value, for_values);
+    }
+    let for_keys = room.saturating_sub(width(&values)).max(LEAST);
+    for key in &mut keys {
+        *key = fitted(key, for_keys);
+    }
+    let mut lines = keys;
+    for column in std::iter::once(values).chain(others) {
+        let width = width(&lines);
+        for (line, cell) in lines.iter_mut().zip(column) {
+            let blanks = width - line.width();
+            line.extend(std::iter::repeat_n(' ', blanks));
+            line.push_str(GAP);
+            line.push_str(&cell);
         }
     }
-    let line = |row: Vec<String>| {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.into_iter().map(line).collect()
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// The beginning of a value, on one line.
-fn shown(value: &[u8]) -> String {
-    // One character is at most four bytes long, so this is enough to see whether more follows.
-    let text = escaped(value.get(..SHOWN * 4 + 4).unwrap_or(value));
-    if text.chars().count() <= SHOWN {
-        return text;
+fn column(head: &str, cells: impl Iterator<Item = String>) -> Vec<String> {
+    std::iter::once(head.to_owned()).chain(cells).collect()
+}
+
+/// The width in cells of the widest of them.
+fn width(texts: &[String]) -> usize {
+    texts.iter().map(|text| text.width()).max().unwrap_or(0)
+}
+
+/// As much of a value as can matter for so many cells.
+fn beginning(value: &[u8], cells: usize) -> &[u8] {
+    // One character is at most four bytes long, and few take no cell of their own.
+    value.get(..cells.saturating_mul(16)).unwrap_or(value)
+}
+
+/// A text, or its beginning with an ellipsis, which takes at most so many cells.
+fn fitted(text: &str, cells: usize) -> String {
+    if text.width() <= cells {
+        return text.to_owned();
     }
-    text.chars().take(SHOWN - 1).chain(['…']).collect()
+    let mut taken = 1;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or(0);
+        taken <= cells
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -148,7 +186,7 @@ mod tests {
             (Key::new("a").unwrap(), entry("one\ntwo", 940, None)),
             (Key::new("kitchen/ä").unwrap(), entry("2", 1000, Some(8200))),
         ];
-        let lines = table(&entries, Time::from_secs(1000));
+        let lines = table(&entries, Time::from_secs(1000), 80);
         assert_eq!(
             lines,
             [
@@ -160,10 +198,45 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut_and_short_ones_are_not() {
-        assert_eq!(shown("ä".repeat(SHOWN).as_bytes()), "ä".repeat(SHOWN));
-        let cut = shown("🙂".repeat(10_000).as_bytes());
-        assert_eq!(cut.chars().count(), SHOWN);
-        assert!(cut.ends_with('…'));
+    fn a_table_is_as_wide_as_the_terminal_whatever_stands_in_it() {
+        let long = "v".repeat(500);
+        let texts = [
+            ("plain", long),
+            ("wide", "漢".repeat(300)),
+            ("emoji", "🙂".repeat(300)),
+            ("combined", "e\u{301}".repeat(300)),
+            ("short", "1".to_owned()),
+        ];
+        for expires in [None, Some(2_000_000)] {
+            let entry = |(key, value): &(&str, String)| (Key::new(key).unwrap(), entry(value, 940, expires));
+            let entries: Vec<_> = texts.iter().map(entry).collect();
+            let widest = |cells| width(&table(&entries, Time::from_secs(1000), cells));
+            for cells in [24, 40, 80, 160] {
+                assert!(widest(cells) <= cells && widest(cells) + 4 >= cells, "{cells} cells, {}", widest(cells));
+            }
+            let table = table(&entries, Time::from_secs(1000), 80);
+            assert!(table[1].starts_with("plain     vvvvv") && table[1].contains("…  1 minute ago"), "{table:#?}");
+            assert!(table[5].starts_with("short     1   "), "{table:#?}");
+            let second = table.iter().skip(1).map(|line| line.split("1 minute").next().unwrap().width());
+            assert!(second.collect::<std::collections::HashSet<_>>().len() == 1, "the columns are aligned: {table:#?}");
+        }
+    }
+
+    #[test]
+    fn a_long_key_is_cut_only_where_values_have_given_way() {
+        let entries = [(Key::new(&"k".repeat(40)).unwrap(), entry(&"v".repeat(40), 940, None))];
+        let lines = |cells| table(&entries, Time::from_secs(1000), cells);
+        assert!(lines(80)[1].starts_with(&format!("{}  vvv", "k".repeat(40))));
+        assert!(lines(60)[1].starts_with(&format!("{}…  vvvvvvv…", "k".repeat(35))), "{:?}", lines(60));
+        assert!(lines(1).len() == 2, "nothing breaks");
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_short_ones_are_not() {
+        assert_eq!(fitted("ääää", 4), "ääää");
+        assert_eq!(fitted("äääää", 4), "äää…");
+        assert_eq!(fitted("漢漢漢", 5), "漢漢…");
+        assert_eq!(fitted("漢漢漢", 4), "漢…");
+        assert_eq!(fitted("abc", 0), "…");
     }
 }

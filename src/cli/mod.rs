@@ -22,14 +22,17 @@ mod config;
 mod copy;
 mod delete;
 mod edit;
+mod existing;
 mod export;
 mod failure;
 mod format;
 mod get;
+mod home;
 mod hooks;
 mod import;
 mod incr;
 mod layers;
+mod lines;
 mod list;
 mod logs;
 mod man;
@@ -46,6 +49,8 @@ mod spawned;
 mod store;
 mod sweep;
 mod units;
+mod usage;
+mod variables;
 
 use args::{Command, Typed};
 use failure::{Done, Failure};
@@ -63,11 +68,23 @@ pub fn run() -> ExitCode {
 }
 
 fn commands() -> ExitCode {
-    // The parser prints its own errors, help and version, and knows their exit codes: 2 and 0.
-    let (typed, matches) = Typed::parse(std::env::args_os()).unwrap_or_else(|e| e.exit());
-    let usual = if matches!(typed.command, Command::Serve(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
-    logs::start(logs::level(usual, typed.global.quiet, typed.global.verbose), true);
-    match command(typed, &matches) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let (typed, matches) = match Typed::parse(arguments.clone()) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage::failure(error, &arguments).report(),
+    };
+    let (usual, of) = match typed.command {
+        Command::Serve(_) => (LevelFilter::INFO, logs::Of::Server),
+        _ => (LevelFilter::WARN, logs::Of::Command),
+    };
+    let log = logs::start(logs::level(usual, typed.global.quiet, typed.global.verbose), of);
+    let mends = matches!(typed.command, Command::Edit(_));
+    let outcome = command(typed, &matches);
+    if mends && outcome.is_ok() {
+        log.forget();
+    }
+    log.finish(&outcome);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -80,7 +97,7 @@ fn command(typed: Typed, matches: &ArgMatches) -> Done {
         Command::Man(given) => return man::run(given),
         _ => {}
     }
-    let settings = Settings::resolve(typed.global, matches, &Place::for_commands());
+    let settings = Settings::resolve(typed.global, matches, &Place::for_commands()?);
     let settings = match typed.command {
         Command::Passcode(given) => return passcode::run(&settings?, given),
         Command::Serve(given) if given.check_config => return check_config::run(settings),

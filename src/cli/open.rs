@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::home;
 use crate::memory::MemoryStore;
 use crate::model::{Error, Kind, Result, SystemClock};
 use crate::postgres::{self, PostgresStore};
@@ -153,13 +154,20 @@ impl FromStr for StoreUrl {
         let Some(url) = found else {
             let known: Vec<_> = SCHEMES.iter().map(|s| s.form).filter(|form| !form.is_empty()).collect();
             // A URL may hold a password, so the text itself is not shown.
+            let hint = if text.contains(':') { "" } else { "; for a folder write yaml: in front of it" };
             return Err(Error::new(
                 Kind::Invalid,
-                format!("no store of this kind; the kinds are: {}", known.join(", ")),
+                format!("no store of this kind; the kinds are: {}{hint}", known.join(", ")),
             ));
         };
-        if url.scheme.follows == Follows::Place {
-            postgres::check_url(text)?;
+        let wrong = |text| Error::new(Kind::Invalid, text);
+        match url.scheme.follows {
+            Follows::Place if text.contains("sslrootcert=~") => {
+                return Err(wrong("sslrootcert: ~ is no folder in a URL; write the whole path".to_owned()));
+            }
+            Follows::Place => postgres::check_url(text)?,
+            Follows::Path => return Ok(Self { rest: home::text(&url.rest).map_err(wrong)?, ..url }),
+            Follows::Nothing => {}
         }
         Ok(url)
     }
@@ -204,6 +212,7 @@ mod tests {
         {
             let text = bad.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(text.contains("yaml:DIR, memory:"), "{text}");
+            assert_eq!(text.contains("in front"), ["", "data"].contains(&bad), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
         }
     }

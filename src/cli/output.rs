@@ -1,6 +1,7 @@
 //! Where data and notes go: data to standard output, all else to standard error.
 //!
-//! A reader that has gone (`kvs list | head -1`) is no failure.
+//! A reader that has gone (`kvs list | head -1`) is no failure. What cannot be written to standard error is lost, and
+//! nothing else happens: there is nowhere to say so, and the work itself may have gone well.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
@@ -48,6 +49,25 @@ pub(super) fn unwritten(error: io::Error) -> Failure {
     } else {
         Failure::Failed(format!("cannot write to standard output: {error}"))
     }
+}
+
+/// The width in cells of the terminal that shows standard output: what `COLUMNS` says, else what the terminal does.
+pub(super) fn columns() -> usize {
+    let set = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let asked = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    // A terminal that does not know says zero.
+    set.filter(|columns| *columns > 0).or_else(|| asked().filter(|columns| *columns > 0)).unwrap_or(80)
+}
+
+/// Says something on standard error, on a line of its own.
+pub(super) fn say(text: &str) {
+    ask(&format!("{text}\n"));
+}
+
+/// The same without an end of the line, for an answer to follow.
+pub(super) fn ask(text: &str) {
+    // In one piece, so that lines of several threads and programs stay apart.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// A progress bar over `length` things, drawn on standard error if that is a terminal and `quiet` is not wished.

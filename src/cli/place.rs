@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::failure::{Done, Failure};
+use super::home;
+
 /// The folder of this installation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Place(PathBuf);
@@ -10,21 +13,28 @@ pub(super) struct Place(PathBuf);
 impl Place {
     /// For the command line: `$KVS_HOME`, else beside the executable if `auth.txt` or `config.yaml` stands there, else
     /// the working folder.
-    pub(super) fn for_commands() -> Self {
+    ///
+    /// # Errors
+    /// If `KVS_HOME` names no folder that can be told.
+    pub(super) fn for_commands() -> Done<Self> {
         let beside = executable_folder().filter(|dir| is_home(dir));
         Self::choose(std::env::var_os("KVS_HOME"), beside)
     }
 
     /// For a program that a web server started: `$KVS_HOME`, else beside the executable. The working folder says
     /// nothing there.
-    pub(super) fn for_spawned() -> Self {
+    ///
+    /// # Errors
+    /// As for commands.
+    pub(super) fn for_spawned() -> Done<Self> {
         Self::choose(std::env::var_os("KVS_HOME"), executable_folder())
     }
 
-    fn choose(home: Option<OsString>, beside: Option<PathBuf>) -> Self {
-        let home = home.filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    fn choose(home: Option<OsString>, beside: Option<PathBuf>) -> Done<Self> {
+        let home = home.filter(|dir| !dir.is_empty()).map(home::path).transpose();
+        let home = home.map_err(|text| Failure::Usage(format!("KVS_HOME: {text}")))?;
         // An empty path keeps names short: `data` rather than `./data`.
-        Self(home.or(beside).unwrap_or_default())
+        Ok(Self(home.or(beside).unwrap_or_default()))
     }
 
     /// A file or folder of that name in this place.
@@ -49,9 +59,9 @@ mod tests {
     fn kvs_home_wins_then_the_executable_then_the_working_folder() {
         let home = || Some(OsString::from("/home/x"));
         let beside = || Some(PathBuf::from("/usr/bin"));
-        assert_eq!(Place::choose(home(), beside()).at("data"), PathBuf::from("/home/x/data"));
-        assert_eq!(Place::choose(Some(OsString::new()), beside()).at("data"), PathBuf::from("/usr/bin/data"));
-        assert_eq!(Place::choose(None, None).at("data"), PathBuf::from("data"));
+        assert_eq!(Place::choose(home(), beside()).unwrap().at("data"), PathBuf::from("/home/x/data"));
+        assert_eq!(Place::choose(Some(OsString::new()), beside()).unwrap().at("data"), PathBuf::from("/usr/bin/data"));
+        assert_eq!(Place::choose(None, None).unwrap().at("data"), PathBuf::from("data"));
     }
 
     #[test]

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::app;
 use super::failure::{Done, Failure};
+use super::home;
 use super::output::Output;
 use super::policies;
 use super::settings::{Serving, Settings};
-use super::units::{Percent, Size, Span};
+use super::units::{Percent, Size, Span, count};
 use crate::door::{self, Activated, Address, Limits, Listener, Mount, Proxy};
 use crate::service::{Exposure, Shares, Waiters};
 
@@ -61,10 +62,17 @@ pub(super) struct Flags {
 #[derive(Args, Clone, Debug)]
 pub(super) struct Places {
     /// Speak HTTP on this address and port; may be given several times [default: 127.0.0.1:8080]
-    #[arg(long, env = "KVS_HTTP", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
+    #[arg(long, env = "KVS_HTTP", hide_env_values = true, value_name = "ADDR", value_delimiter = ',', value_parser = home::address)]
     pub(super) http: Vec<Address>,
     /// Speak FastCGI on this socket or address and port; may be given several times
-    #[arg(long, env = "KVS_FASTCGI", hide_env_values = true, value_name = "unix:PATH|ADDR", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "KVS_FASTCGI",
+        hide_env_values = true,
+        value_name = "unix:PATH|ADDR",
+        value_delimiter = ',',
+        value_parser = home::address
+    )]
     pub(super) fastcgi: Vec<Address>,
     /// The path that a web server has put before ours, as in `/kvs` [default: none]
     #[arg(long, env = "KVS_BASE", hide_env_values = true, value_name = "PATH")]
@@ -91,10 +99,10 @@ pub(super) struct Bounds {
     #[arg(long, env = "KVS_MAX_WAIT", hide_env_values = true, value_name = "TIME", default_value = "25s")]
     pub(super) max_wait: Span,
     /// How many reads may wait at once
-    #[arg(long, env = "KVS_MAX_WAITERS", hide_env_values = true, value_name = "N", default_value = "10000")]
+    #[arg(long, env = "KVS_MAX_WAITERS", hide_env_values = true, value_name = "N", default_value = "10000", value_parser = count)]
     pub(super) max_waiters: usize,
     /// How many connections may be open at once
-    #[arg(long, env = "KVS_MAX_CONNECTIONS", hide_env_values = true, value_name = "N", default_value = "12000")]
+    #[arg(long, env = "KVS_MAX_CONNECTIONS", hide_env_values = true, value_name = "N", default_value = "12000", value_parser = count)]
     pub(super) max_connections: usize,
     /// How much of the connections, and of the reads that wait, one address may have (a network of 64 bits, for IPv6)
     #[arg(long, env = "KVS_ADDRESS_SHARE", hide_env_values = true, value_name = "PERCENT", default_value = "50%")]
@@ -176,7 +184,7 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
         };
         doors.spawn(open(tongue, listener, app, (mount.clone(), limits.clone()), stop.clone()));
     }
-    announce(&ready)?;
+    announce(&ready);
     let told = stop.clone();
     tokio::spawn(async move {
         told.cancelled().await;
@@ -262,11 +270,12 @@ fn ready(listeners: &[(Tongue, Listener)], settings: &Settings) -> String {
     format!("kvs serves {} at {}", settings.store, places.join(", "))
 }
 
-/// Prints that line at once. That nobody reads it is no reason not to serve.
-fn announce(line: &str) -> Done {
+/// Prints that line at once. That it cannot be printed is no reason not to serve.
+fn announce(line: &str) {
     let mut output = Output::new();
-    let printed = output.line(line).and_then(|()| output.done());
-    printed.or_else(|failure| if matches!(failure, Failure::Unread) { Ok(()) } else { Err(failure) })
+    if let Err(Failure::Failed(text)) = output.line(line).and_then(|()| output.done()) {
+        tracing::warn!("{line}; {text}");
+    }
 }
 
 #[cfg(test)]

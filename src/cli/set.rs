@@ -17,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   kvs set kitchen/temp 21.5
   kvs set session/42 open --ttl 30m
+  kvs set offset -- -.5                         a value that begins with - goes last
   kvs set logo.png - --type image/png < logo.png";
 
 /// Store a value
@@ -30,7 +31,7 @@ pub(super) struct Given {
     /// The value; `-` reads it from standard input
     #[arg(allow_negative_numbers = true)]
     value: OsString,
-    /// When it ends, counted from now: 90s, 30m, 12h, 7d
+    /// When it ends, counted from now: 90s, 30m, 12h, 7d, 1w, 1d12h
     #[arg(long, value_name = "TIME")]
     ttl: Option<Span>,
     /// Its media type [default: text/plain; charset=utf-8]
@@ -40,7 +41,9 @@ pub(super) struct Given {
 
 pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     if given.ttl.is_some_and(|Span(ttl)| ttl.is_zero()) {
-        return Err(Failure::Usage("--ttl must be longer than nothing".to_owned()));
+        return Err(Failure::Usage(
+            "--ttl: this must be longer than nothing; to remove a key: kvs delete KEY".to_owned(),
+        ));
     }
     let options = Options {
         content_type: given.content_type.unwrap_or_default(),

@@ -8,17 +8,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, CommandFactory};
 
-use super::args::{Global, Settable};
+use super::args::{Global, Settable, Typed};
 use super::config::File;
 use super::failure::{Done, Failure};
 use super::hooks::Delivery;
 use super::layers::Layers;
 use super::open::{Opened, Opening, StoreUrl};
+use super::output::say;
 use super::place::Place;
 use super::serve;
 use super::units::{Percent, Size, Span};
+use super::variables;
 use crate::api::Client;
 use crate::door::{self, Mount};
 use crate::model::Bucket;
@@ -87,6 +89,8 @@ pub(super) struct Serving {
 impl Settings {
     /// Puts together what was typed, what stands in `config.yaml`, and the defaults of that place.
     pub(super) fn resolve(global: Global, matches: &ArgMatches, place: &Place) -> Done<Self> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        variables::check(names, &Typed::command())?;
         let asked_for = global.config.is_some();
         let config = global.config.unwrap_or_else(|| place.at("config.yaml"));
         let (Settable { data, hooks, serve }, layers) = Layers::new(matches, File::read(&config, asked_for)?)?;
@@ -129,23 +133,10 @@ impl Settings {
         Ok(Opened { store: self.delivery.over(opened.store), ..opened })
     }
 
-    /// The buckets to work on, for commands that work on all unless one is named. A named one must be there, and so must
-    /// the folder of all: a wrong name in a nightly `kvs check` is not to look like health.
-    pub(super) async fn buckets(&self, opened: &Opened) -> Done<Vec<Bucket>> {
-        let all = opened.store.buckets().await?;
-        let missing = self.store.folder().filter(|folder| !folder.is_dir());
-        match (&self.bucket, missing) {
-            (None, Some(folder)) => Err(Failure::Failed(format!("there is no folder {}", folder.display()))),
-            (None, None) => Ok(all),
-            (Some(one), _) if all.contains(one) => Ok(vec![one.clone()]),
-            (Some(one), _) => Err(Failure::Failed(format!("there is no bucket {one} in {}", self.store))),
-        }
-    }
-
     /// Says something that is not data, unless quiet is wished.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 }
@@ -222,7 +213,6 @@ impl AuthFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::Typed;
     use super::*;
 
     fn resolve(typed: &[&str], config: &str) -> Done<Settings> {
@@ -231,7 +221,7 @@ mod tests {
         std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), config.as_bytes()).unwrap();
         let arguments = ["kvs", "serve", "--config", path.to_str().unwrap()];
         let (typed, matches) = Typed::parse(arguments.iter().chain(typed).map(Into::into)).unwrap();
-        Settings::resolve(typed.global, &matches, &Place::for_commands())
+        Settings::resolve(typed.global, &matches, &Place::for_commands().unwrap())
     }
 
     fn fault(typed: &[&str], config: &str) -> String {
@@ -288,7 +278,7 @@ mod tests {
             ("max-wait: 1\n", "line 1: there is no setting `max-wait`; did you mean `max_wait`?"),
             ("port: 80\n", "line 1: there is no setting `port`; there are store, auth"),
             ("config: x\n", "line 1: there is no setting `config`"),
-            ("max_waiters: many\n", "line 1: max_waiters: invalid digit"),
+            ("max_waiters: many\n", "line 1: max_waiters: \"many\" is not a whole number"),
             ("max_wait: [1, 2]\n", "line 1: max_wait: write one value"),
             ("max_wait:\n", "line 1: max_wait: write one value"),
             ("http: {a: b}\n", "line 1: http: write a value or a list"),
@@ -324,7 +314,7 @@ mod tests {
     fn a_file_that_was_asked_for_must_be_there() {
         let arguments = ["kvs", "get", "a", "--config", "/nowhere/config.yaml"];
         let (typed, matches) = Typed::parse(arguments.map(Into::into)).unwrap();
-        let settings = Settings::resolve(typed.global, &matches, &Place::for_commands());
+        let settings = Settings::resolve(typed.global, &matches, &Place::for_commands().unwrap());
         assert!(matches!(settings, Err(Failure::Failed(text)) if text.contains("/nowhere/config.yaml")));
         let auth = |asked_for| AuthFile { path: "/nowhere/auth.txt".into(), asked_for };
         assert!(auth(true).read().is_err());

@@ -23,11 +23,12 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::app::{App, Seal};
 use super::args::Typed;
-use super::failure::{Done, Failure};
+use super::failure::Done;
 use super::hooks::{self, Delivery};
 use super::logs;
 use super::place::Place;
 use super::settings::Settings;
+use super::usage;
 use crate::door::{self, Limits, Listener, Mount};
 use crate::model::Bucket;
 use crate::service::{Gate, Waiters};
@@ -93,7 +94,7 @@ pub(super) fn fastcgi(listener: Listener) -> ExitCode {
 }
 
 fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
-    logs::start(LevelFilter::WARN, false);
+    let log = logs::start(LevelFilter::WARN, logs::Of::Spawned);
     // One thread of the runtime: such a process gets one request at a time.
     let outcome = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let outcome = run(&runtime);
@@ -101,13 +102,15 @@ fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
         runtime.shutdown_background();
         outcome
     });
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("kvs: {error}");
             ExitCode::FAILURE
         }
-    }
+    };
+    log.finish(&Ok(()));
+    code
 }
 
 /// All that a door needs.
@@ -121,8 +124,7 @@ struct Ready {
 impl Ready {
     /// What the settings make, or what says that they are wrong.
     fn new(stop: &CancellationToken) -> Self {
-        let place = Place::for_spawned();
-        Self::set_up(&place, stop).unwrap_or_else(|failure| {
+        Self::set_up(stop).unwrap_or_else(|failure| {
             tracing::error!("kvs cannot serve: {}", failure.text());
             let app = Either::Right(broken(stop.clone()));
             let limits = Limits::default().spawned();
@@ -130,13 +132,11 @@ impl Ready {
         })
     }
 
-    fn set_up(place: &Place, stop: &CancellationToken) -> Done<Self> {
+    fn set_up(stop: &CancellationToken) -> Done<Self> {
         // As if `kvs serve` had been typed, which brings in the environment.
-        let (typed, matches) = Typed::parse(["kvs", "serve"].map(Into::into)).map_err(|e| {
-            let text = e.to_string();
-            Failure::Usage(text.lines().next().unwrap_or("the environment cannot be read").to_owned())
-        })?;
-        let settings = Settings::resolve(typed.global, &matches, place)?;
+        let typed = ["kvs", "serve"].map(Into::into);
+        let (typed, matches) = Typed::parse(typed.clone()).map_err(|e| usage::failure(e, &typed))?;
+        let settings = Settings::resolve(typed.global, &matches, &Place::for_spawned()?)?;
         let mount = settings.serving.mounted(Mount::spawned());
         let limits = settings.serving.limits.clone().spawned();
         let waiters = match settings.store.folder() {

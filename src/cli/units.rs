@@ -10,9 +10,12 @@ use crate::model::{Error, Kind};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Size(pub(super) usize);
 
-/// A span of time: `25`, `25s`, `500ms`, `2m`, `1h`, `7d`. Without a unit: seconds.
+/// A span of time: `25`, `25s`, `500ms`, `2m`, `1h`, `7d`, `1w`, `1d12h`. Without a unit: seconds. At most [`LONGEST`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Span(pub(super) Duration);
+
+/// The longest span: a hundred years. What ends after it is still a moment that can be written.
+const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// A part of something: `50%`, `50`. Never nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,17 +42,22 @@ impl FromStr for Size {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || Error::new(Kind::Invalid, format!("bad size {text:?}: write it as 65536, 64KiB or 1MiB"));
-        let (number, unit) = split(text);
-        let shift = match unit.to_ascii_lowercase().as_str() {
+        let bad = |why| Error::new(Kind::Invalid, format!("bad size {text:?}: {why}"));
+        let form = "write it as 65536, 64KiB or 1MiB";
+        let (number, unit) = split(text.trim());
+        let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
             "" | "b" => 0,
             "k" | "kb" | "kib" => 10,
             "m" | "mb" | "mib" => 20,
             "g" | "gb" | "gib" => 30,
-            _ => return Err(bad()),
+            _ => return Err(bad(form)),
         };
-        let number: usize = number.parse().map_err(|_| bad())?;
-        number.checked_mul(1 << shift).map(Self).ok_or_else(bad)
+        if number.is_empty() {
+            return Err(bad(form));
+        }
+        // What is too large for a number is too large for memory, too.
+        let bytes = number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
+        bytes.map(Self).ok_or_else(|| bad("this is more than any machine can hold"))
     }
 }
 
@@ -57,27 +65,61 @@ impl FromStr for Span {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || Error::new(Kind::Invalid, format!("bad span of time {text:?}: write it as 25s, 500ms, 2m or 1h"));
-        let (number, unit) = split(text);
-        let millis: u64 = match unit {
-            "ms" => 1,
-            "" | "s" => 1000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(bad()),
-        };
-        let number: u64 = number.parse().map_err(|_| bad())?;
-        number.checked_mul(millis).map(|ms| Self(Duration::from_millis(ms))).ok_or_else(bad)
+        let bad = |why| Error::new(Kind::Invalid, format!("bad span of time {text:?}: {why}"));
+        let form = "write it as 25s, 500ms, 2m, 1h, 7d, 1w or 1d12h";
+        let mut millis: u64 = 0;
+        let mut seen = vec![];
+        let mut rest = text.trim();
+        while seen.is_empty() || !rest.is_empty() {
+            let (number, behind) = split(rest);
+            let behind = behind.trim_start();
+            let (unit, behind) =
+                behind.split_at(behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len()));
+            let of_unit: u64 = match unit {
+                "ms" => 1,
+                // A bare number stands alone: in `1h30` nobody knows of what it is.
+                "" if seen.is_empty() && behind.is_empty() => 1000,
+                "s" => 1000,
+                "m" | "min" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                "w" => 7 * 86_400_000,
+                _ => return Err(bad(form)),
+            };
+            if number.is_empty() || seen.contains(&of_unit) {
+                return Err(bad(form));
+            }
+            seen.push(of_unit);
+            let part = number.parse().unwrap_or(u64::MAX).saturating_mul(of_unit);
+            millis = millis.saturating_add(part);
+            rest = behind.trim_start();
+        }
+        let span = Duration::from_millis(millis);
+        if span > LONGEST {
+            return Err(bad("this is more than a hundred years; write at most 36500d"));
+        }
+        Ok(Self(span))
     }
 }
 
-/// The digits in front, and the unit behind them.
+/// The digits in front, and what follows them.
 fn split(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    (number, unit.trim_start())
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// A number of things, as the parser of the flags takes it.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    whole(text, 0, usize::MAX)
+}
+
+/// A whole number, as the parser of the flags takes it.
+pub(super) fn integer(text: &str) -> Result<i64, String> {
+    whole(text, i64::MIN, i64::MAX)
+}
+
+fn whole<T: FromStr + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+    let shown = crate::postgres::without_password(text);
+    text.parse().map_err(|_| format!("{shown:?} is not a whole number from {least} to {most}"))
 }
 
 impl fmt::Display for Size {
@@ -131,6 +173,7 @@ mod tests {
         for bad in ["", "KiB", "-1", "1.5M", "1TiB", "99999999999999999999", "99999999999999999g"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
+        assert!("99999999999999999999".parse::<Size>().unwrap_err().to_string().contains("more than any machine"));
     }
 
     #[test]
@@ -145,14 +188,39 @@ mod tests {
 
     #[test]
     fn spans_are_read_in_seconds_unless_a_unit_follows() {
-        for (text, millis) in
-            [("25", 25_000), ("25s", 25_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7d", 604_800_000)]
-        {
+        for (text, millis) in [
+            ("25", 25_000),
+            ("25s", 25_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+            ("1w", 604_800_000),
+            ("1d12h", 129_600_000),
+            ("1h30m", 5_400_000),
+            ("1w 2d 3 h", 788_400_000),
+            ("1s500ms", 1500),
+            ("36500d", 3_153_600_000_000),
+        ] {
             assert_eq!(text.parse::<Span>().unwrap(), Span(Duration::from_millis(millis)), "{text}");
         }
-        for bad in ["", "s", "-1", "1.5s", "1w", "99999999999999999999", "999999999999999999d"] {
-            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        for bad in ["", "s", "-1", "1.5s", "1y", "1h30", "30 1h", "1h1h", "1d-2h", "hd", "1dh", "1e3", "+1", "½h"] {
+            let error = bad.parse::<Span>().unwrap_err().to_string();
+            assert!(error.contains("1d12h"), "{bad} gave {error}");
         }
+        for long in ["36501d", "99999999999999999999", "999999999999999999d", "5000w5000w", "36500d1ms"] {
+            assert!(long.parse::<Span>().is_err(), "{long}");
+        }
+        assert!("99999999999999999999s".parse::<Span>().unwrap_err().to_string().contains("at most 36500d"));
+    }
+
+    #[test]
+    fn a_number_is_whole_and_in_its_range() {
+        assert_eq!((count("0"), count("12"), integer("-3")), (Ok(0), Ok(12), Ok(-3)));
+        for bad in ["", "x", "-1", "1.5", "1e3", "99999999999999999999"] {
+            assert!(count(bad).unwrap_err().contains("from 0 to 18446744073709551615"), "{bad}");
+        }
+        assert!(integer("9223372036854775808").unwrap_err().contains("to 9223372036854775807"));
     }
 
     #[test]

@@ -27,7 +27,11 @@ pub(crate) async fn ready(service: &Service) -> Result<Response, Refusal> {
     match read {
         // A full disk can still be read, and emptied.
         Err(error) if error.kind() != Kind::Full => {
-            tracing::error!("not ready: {error}");
+            if error.kind() == Kind::Damaged {
+                reply::report_damage(&error);
+            } else {
+                tracing::error!("not ready: {error}");
+            }
             Err(Refusal::not_ready("the store cannot be used; the log says why"))
         }
         _ => Ok(reply::text("ok", Cache::Never)),

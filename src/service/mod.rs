@@ -189,8 +189,26 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
     let mut response = done.unwrap_or_else(|refusal| told(refusal).answer(&parts.headers));
     service.settings.cors.open(from, &mut response);
     service.settings.metrics.count(class, &parts.method, &tally, &response);
-    Repeat::offer(service, (class, parts.method), &mut response);
+    log(&parts, &tally, &response);
+    // An answer that is given again does not come by here, and whoever reads the log wants to see each request.
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        Repeat::offer(service, (class, parts.method), &mut response);
+    }
     response
+}
+
+/// A line for each request, without what a client may have put a secret into: the query, the headers, the body.
+fn log(parts: &Parts, tally: &Tally, response: &Response) {
+    let client = parts.extensions.get::<Caller>().and_then(|caller| caller.address);
+    let client = client.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+    tracing::debug!(
+        target: "kvs::request",
+        "{} {} {} in {:.1?} for {client}",
+        parts.method,
+        parts.uri.path(),
+        response.status().as_u16(),
+        tally.age()
+    );
 }
 
 async fn dispatch(

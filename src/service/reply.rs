@@ -272,10 +272,11 @@ impl From<Error> for Refusal {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "kvs is not permitted to use its files; nothing was stored; /status says what to do",
             ),
-            Kind::Damaged => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the store is damaged and takes no writes; nothing was stored; /status names the place",
-            ),
+            Kind::Damaged => {
+                report_damage(&error);
+                let text = "the store is damaged and takes no writes; nothing was stored; /status names the place";
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, text);
+            }
             Kind::Failed => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the store failed; if this was a write, it may have been done: read the key before you write again",
@@ -284,6 +285,11 @@ impl From<Error> for Refusal {
         tracing::error!("{error}");
         Self { is_outcome_open: error.is_outcome_open(), ..Self::new(status, text) }
     }
+}
+
+/// Reports damage that a request has met. The log keeps these apart from other lines, so as to tell the same damage once.
+pub(crate) fn report_damage(what: impl std::fmt::Display) {
+    tracing::error!(target: "kvs::damage", "{what}");
 }
 
 /// Names one more header of the request that the answer depends on, on the same line.

@@ -63,11 +63,13 @@ impl Looked {
             }
             found.extend(texts);
         }
-        let text = summed_up(found);
-        if text != self.text && !text.is_empty() {
-            tracing::error!("{text}");
+        let text = summed_up(found.clone());
+        if text != self.text {
+            for text in &found {
+                reply::report_damage(text);
+            }
+            self.text.clone_from(&text);
         }
-        self.text.clone_from(&text);
         if text.is_empty() { Ok(()) } else { Err(Refusal::damaged(text)) }
     }
 }
@@ -109,7 +111,7 @@ fn told(error: Error) -> Refusal {
     if !matches!(error.kind(), Kind::Damaged | Kind::PermissionDenied) {
         return error.into();
     }
-    tracing::error!("{error}");
+    reply::report_damage(&error);
     Refusal::damaged(without_folders(&error.to_string()))
 }
 

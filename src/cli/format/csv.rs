@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use csv::{ReaderBuilder, StringRecord, Writer};
+use csv::Writer;
 
+use super::rows::{Row, Rows};
 use super::{Given, Record, text_or_base64};
 use crate::model::{ContentType, Entry, Error, Key, Kind, Result};
 
@@ -42,16 +43,17 @@ pub(super) fn write<'a>(
 
 /// What stands in that text.
 pub(super) fn read(text: &str) -> Result<Vec<Record>> {
-    let mut reader = ReaderBuilder::new().flexible(false).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|e| at(e.position().map_or(1, csv::Position::line), &without_place(&e)))?;
-    let header = header.clone();
-    judge(&header).map_err(|text| at(1, &text))?;
+    let mut rows = Rows::new(text);
+    let header = rows.next().map_err(|fault| at(fault.line, &fault.text))?;
+    let header = header.unwrap_or(Row { line: 1, fields: vec![] });
+    judge(&header.fields).map_err(|text| at(header.line, &text))?;
     let mut seen: HashMap<Key, u64> = HashMap::new();
     let mut records = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(|e| at(e.position().map_or(1, csv::Position::line), &without_place(&e)))?;
-        let line = row.position().map_or(1, csv::Position::line);
-        let record = record(&header, &row).map_err(|e| at(line, &e.to_string()))?;
+    while let Some(Row { line, fields }) = rows.next().map_err(|fault| at(fault.line, &fault.text))? {
+        if fields.len() != header.fields.len() {
+            return Err(at(line, &unequal(fields.len(), header.fields.len())));
+        }
+        let record = record(&header.fields, &fields).map_err(|e| at(line, &e.to_string()))?;
         if let Some(first) = seen.insert(record.key.clone(), line) {
             return Err(at(line, &format!("the key {:?} stands in line {first} already", record.key.as_str())));
         }
@@ -64,22 +66,21 @@ fn at(line: u64, text: &str) -> Error {
     Error::new(Kind::Invalid, format!("line {line}: {text}"))
 }
 
-/// What is wrong with a row, in our words: the library puts its own count of records in front.
-fn without_place(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("this row has {len} fields, the header {expected_len}")
-        }
-        _ => error.to_string(),
-    }
+fn unequal(here: usize, header: usize) -> String {
+    let hint = if here > header { "; a value with a comma in it stands in quotes" } else { "" };
+    format!("this row has {here} fields, the header {header}{hint}")
 }
 
 /// Whether the header has what we need, and nothing that we would drop.
-fn judge(header: &StringRecord) -> Result<(), String> {
+fn judge(header: &[String]) -> Result<(), String> {
     let form = "the first line names the columns: key,value[,base64,type,updated,created,modified,expires]";
     for (n, column) in header.iter().enumerate() {
-        if !COLUMNS.contains(&column) {
-            return Err(format!("unknown column {column:?}; {form}"));
+        if !COLUMNS.contains(&column.as_str()) {
+            let other = [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|(c, _)| column.contains(*c));
+            return Err(match other {
+                Some((_, name)) => format!("the columns are separated by {name}; save the file with commas. {form}"),
+                None => format!("unknown column {column:?}; {form}"),
+            });
         }
         if header.iter().take(n).any(|other| other == column) {
             return Err(format!("the column {column:?} is there twice"));
@@ -89,14 +90,14 @@ fn judge(header: &StringRecord) -> Result<(), String> {
     if has("key") && (has("value") || has("base64")) { Ok(()) } else { Err(form.to_owned()) }
 }
 
-fn record(header: &StringRecord, row: &StringRecord) -> Result<Record> {
+fn record(header: &[String], row: &[String]) -> Result<Record> {
     let mut key = "";
     let mut value = None;
     let mut given = Given::default();
     for (column, field) in header.iter().zip(row) {
         let some = (!field.is_empty()).then(|| field.to_owned());
-        match column {
-            "key" => key = field,
+        match column.as_str() {
+            "key" => key = field.as_str(),
             "value" => value = Some(Bytes::copy_from_slice(field.as_bytes())),
             "base64" => given.base64 = some,
             "type" => given.content_type = some.as_deref().map(ContentType::new).transpose()?,
@@ -133,6 +134,11 @@ mod tests {
         for (text, expected) in [
             ("", "line 1: the first line names the columns"),
             ("a,b\n1,2\n", "line 1: unknown column \"a\""),
+            ("key;value\na;1\n", "line 1: the columns are separated by semicolons"),
+            ("key\tvalue\na\t1\n", "line 1: the columns are separated by tabs"),
+            ("key,value\na,1,5\n", "line 2: this row has 3 fields, the header 2; a value with a comma"),
+            ("key,value\nb,x\na,\"21.5\" C\n", "line 3: \" \" follows the quote"),
+            ("key,value\na,\"1\nb,2\nc,3\n", "line 2: the quote that opens a field here is never closed"),
             ("key\na\n", "line 1: the first line names the columns"),
             ("key,value,key\n", "line 1: the column \"key\" is there twice"),
             ("key,value\na,1\nb\n", "line 3: this row has 1 fields, the header 2"),

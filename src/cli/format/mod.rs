@@ -4,6 +4,7 @@
 
 mod csv;
 mod json;
+mod rows;
 
 use std::io::{self, Write};
 use std::path::Path;

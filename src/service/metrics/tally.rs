@@ -43,6 +43,11 @@ impl Tally {
         self.received.store(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// How long ago it came.
+    pub(crate) fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// Bytes of its body.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)

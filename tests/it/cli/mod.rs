@@ -5,7 +5,7 @@ mod edit;
 mod formats;
 mod hooks;
 mod once;
-mod serving;
+pub(super) mod serving;
 mod settings;
 mod settings_checked;
 mod values;
@@ -18,29 +18,29 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A folder with the program at work in it.
-struct Place(TempDir);
+pub(super) struct Place(pub(super) TempDir);
 
 /// What a run came to.
 #[derive(Debug)]
-struct Run {
-    code: i32,
-    out: Vec<u8>,
-    err: String,
+pub(super) struct Run {
+    pub(super) code: i32,
+    pub(super) out: Vec<u8>,
+    pub(super) err: String,
 }
 
 impl Run {
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.out).unwrap()
     }
 
     #[track_caller]
-    fn ok(self) -> Self {
+    pub(super) fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
 
     #[track_caller]
-    fn fails(self, code: i32, says: &str) -> Self {
+    pub(super) fn fails(self, code: i32, says: &str) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         assert!(self.err.contains(says), "{says:?} is not in {self:?}");
         self
@@ -48,15 +48,15 @@ impl Run {
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+    pub(super) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(content.as_ref()).unwrap();
@@ -67,11 +67,11 @@ impl Place {
         path.to_str().unwrap().to_owned()
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub(super) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
         command.args(args).current_dir(self.0.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("TMPDIR", self.0.path());
@@ -79,11 +79,11 @@ impl Place {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(super) fn run(&self, args: &[&str]) -> Run {
         self.with(args, &[], b"")
     }
 
-    fn with(&self, args: &[&str], env: &[(&str, &str)], input: &[u8]) -> Run {
+    pub(super) fn with(&self, args: &[&str], env: &[(&str, &str)], input: &[u8]) -> Run {
         let mut child = self.command(args).envs(env.iter().copied()).spawn().unwrap();
         // A program that does not read its input may be gone already.
         let _ = child.stdin.take().unwrap().write_all(input);

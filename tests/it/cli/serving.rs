@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Place, Run};
 
 /// A server that is stopped at the end.
-pub(super) struct Server {
+pub(in super::super) struct Server {
     child: Child,
     line: String,
 }
@@ -24,7 +24,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(super) fn start(place: &Place, args: &[&str]) -> Self {
+    pub(in super::super) fn start(place: &Place, args: &[&str]) -> Self {
         let args = [&["serve"], args].concat();
         let mut child = place.command(&args).spawn().unwrap();
         let mut line = String::new();
@@ -32,7 +32,7 @@ impl Server {
         Self { child, line }
     }
 
-    fn ask(&self, request: &str) -> String {
+    pub(in super::super) fn ask(&self, request: &str) -> String {
         let address = self.line.split("http://").nth(1).unwrap().split('/').next().unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
@@ -41,17 +41,17 @@ impl Server {
         answer
     }
 
-    fn get(&self, target: &str) -> String {
+    pub(in super::super) fn get(&self, target: &str) -> String {
         self.ask(&format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
-    pub(super) fn post(&self, form: &str) -> String {
+    pub(in super::super) fn post(&self, form: &str) -> String {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded";
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()))
     }
 
     /// Stops it and gives what it wrote to its log.
-    pub(super) fn stop(mut self) -> String {
+    pub(in super::super) fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let mut log = String::new();
