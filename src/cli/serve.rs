@@ -286,7 +286,7 @@ mod tests {
 
     fn settings(typed: &[&str]) -> Settings {
         let (typed, matches) = Typed::parse(["kvs", "serve"].iter().chain(typed).map(Into::into)).unwrap();
-        Settings::resolve(typed.global, &matches, &Place::for_commands()).unwrap()
+        Settings::resolve(typed.global, &matches, &Place::for_commands().unwrap()).unwrap()
     }
 
     #[test]

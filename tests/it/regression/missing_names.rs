@@ -27,7 +27,9 @@ fn a_slip_in_the_name_of_a_folder_or_bucket_is_told_and_no_backup_is_replaced() 
             (&["--store", "yaml:no/such/folder"], &["no folder no/such/folder"]),
         ] {
             let run = with(more);
-            says.iter().for_each(|says| assert!(run.err.contains(says), "{read:?} {more:?}: {run:?}"));
+            for says in says {
+                assert!(run.err.contains(says), "{read:?} {more:?}: {run:?}");
+            }
             assert_eq!((run.code, run.text()), (1, ""), "{read:?} {more:?}: {run:?}");
         }
         assert_eq!(place.read("backup.csv"), b"the good one", "{read:?}");
