@@ -24,6 +24,9 @@ use super::refusal::Refusal;
 /// A head is read in pieces of up to this.
 const PIECE: usize = 4 << 10;
 
+/// The most bytes of empty lines before a head. Clients send one such line by mistake, if any.
+const MOST_EMPTY: usize = 1 << 10;
+
 /// A body is read in pieces of up to this, so that the buffer behind stays as small.
 const BODY_PIECE: usize = 32 << 10;
 
@@ -61,6 +64,8 @@ pub(super) struct Heads<S> {
     raw: BytesMut,
     /// How much of that was searched for its end.
     searched: usize,
+    /// How many bytes of empty lines came before the head that is awaited.
+    dropped: usize,
     /// What is to be handed on now.
     ready: Bytes,
     verdict: Verdict,
@@ -82,6 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
             place: Place::Head,
             raw: BytesMut::new(),
             searched: 0,
+            dropped: 0,
             ready: Bytes::new(),
             verdict,
             time: Box::pin(sleep(bounds.time)),
@@ -94,6 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.drop_empty_lines();
+            if self.dropped > MOST_EMPTY {
+                self.refuse(Refusal::Malformed);
+                return Poll::Ready(Ok(()));
+            }
             if let Some(end) = self.end_of_head() {
                 let raw = self.raw.split_to(end).freeze();
                 let head = match bounded(&raw, self.bounds.fields) {
@@ -103,7 +113,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
                 self.take(head);
                 return Poll::Ready(Ok(()));
             }
-            if let Err(refusal) = bounded(&self.raw, self.bounds.fields) {
+            // The line feed of an empty line may follow.
+            let is_half_a_line = *self.raw == *b"\r";
+            if let Err(refusal) = bounded(&self.raw, self.bounds.fields)
+                && !is_half_a_line
+            {
                 self.refuse(refusal);
                 return Poll::Ready(Ok(()));
             }
@@ -147,7 +161,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
     /// Empty lines may precede a head (RFC 9112, section 2.2).
     fn drop_empty_lines(&mut self) {
         while let [b'\n', ..] | [b'\r', b'\n', ..] = *self.raw {
-            self.raw.advance(if self.raw.first() == Some(&b'\n') { 1 } else { 2 });
+            let length = if self.raw.first() == Some(&b'\n') { 1 } else { 2 };
+            self.raw.advance(length);
+            self.dropped += length;
+            self.searched = 0;
         }
     }
 
@@ -167,6 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
     fn take(&mut self, head: Judged) {
         self.ready = head.text;
         self.searched = 0;
+        self.dropped = 0;
         self.is_timed = false;
         self.place = match head.body {
             Ok(Framing::Length(0)) => Place::Head,

@@ -12,10 +12,12 @@ pub(super) const FREE: u32 = 5;
 const LONGEST: u64 = 60;
 /// After this time without a wrong secret their number is forgotten.
 pub(super) const QUIET: Duration = Duration::from_secs(15 * 60);
-/// After this time without anything new all is forgotten, the marks too.
+/// After this time all is forgotten, the marks too, unless it is written again.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// Marks of each kind, the last ones.
-const MARKS: usize = 16;
+/// Marks of wrong secrets, the last ones.
+const TRIED: usize = 16;
+/// Marks of right ones: as many devices with secrets of their own may share one address.
+const RIGHT: usize = 256;
 
 /// As it is stored: `wrong=5 last=2026-11-20T12:00:00Z until=2026-11-20T12:00:01Z tried=0a1b2c,3d4e5f right=99aabb`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -40,8 +42,8 @@ impl Count {
             wrong: field("wrong").and_then(|t| t.parse().ok()).unwrap_or(0),
             last: field("last").and_then(|t| t.parse().ok()).unwrap_or(entry.updated()),
             until: field("until").and_then(|t| t.parse().ok()).unwrap_or_default(),
-            tried: marks("tried").take(MARKS).collect(),
-            right: marks("right").take(MARKS).collect(),
+            tried: marks("tried").take(TRIED).collect(),
+            right: marks("right").take(RIGHT).collect(),
         }
     }
 
@@ -65,6 +67,11 @@ impl Count {
     /// goes with its number.
     pub(super) fn expires(&self, now: Time) -> Time {
         now.plus(if self.wrong < FREE && self.right.is_empty() { QUIET } else { REMEMBERED })
+    }
+
+    /// Whether an entry is to be written again, so that a client that goes on sending a right secret stays known.
+    pub(super) fn is_old(entry: &Entry, now: Time) -> bool {
+        now.since(entry.updated()) >= REMEMBERED / 2
     }
 
     pub(super) fn wrong(&self) -> u32 {
@@ -98,9 +105,9 @@ impl Count {
     /// With one more secret, judged now.
     pub(super) fn and(&self, mark: Mark, is_right: bool, now: Time) -> Self {
         let mut this = self.clone();
-        let marks = if is_right { &mut this.right } else { &mut this.tried };
+        let (marks, most) = if is_right { (&mut this.right, RIGHT) } else { (&mut this.tried, TRIED) };
         marks.insert(0, mark);
-        marks.truncate(MARKS);
+        marks.truncate(most);
         if is_right {
             return this;
         }
@@ -159,6 +166,9 @@ mod tests {
         let count = (0..30).fold(Count::default(), |count, n| count.and(mark(n), false, at(0)));
         assert!((14..30).all(|n| count.knows(mark(n), false) && !count.knows(mark(n), true)));
         assert!(!count.knows(mark(13), false));
+        // A household of devices, each with a secret of its own.
+        let count = (0..300).fold(Count::default(), |count, n| count.and(mark(n), true, at(0)));
+        assert!((44..300).all(|n| count.knows(mark(n), true)) && !count.knows(mark(43), true));
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl Throttle {
         let (now, slot) = (self.clock.now(), found.slot(&client));
         let count = slot.count();
         if let Some(back) = count.set_back(now) {
-            // If another was faster, it has done the same.
-            let _ = self.put(&found, slot, &back).await?;
+            // If another was faster, it has done the same; and if it cannot be stored, the pause holds all the same.
+            self.put_if_possible(&found, slot, &back).await;
         }
         if let Some(seconds) = count.pause(now) {
             return Ok(Verdict::Paused { seconds });
@@ -141,6 +141,9 @@ impl Throttle {
         }
         let is_right = is_right();
         if count.knows(found.key.mark(attempt.secrets)?, is_right) {
+            if is_right && slot.before.is_some_and(|entry| Count::is_old(entry, now)) {
+                self.put_if_possible(&found, slot, &count).await;
+            }
             return Ok(attempt.repeated(is_right));
         }
         let recorded = timeout(PATIENCE, self.record(attempt, &client, is_right)).await;
@@ -152,6 +155,13 @@ impl Throttle {
             tracing::debug!("removing counts that have expired: {error}");
         }
         Ok(verdict)
+    }
+
+    /// Stores a count that this request does not depend on.
+    async fn put_if_possible(&self, found: &Found, slot: Slot<'_>, count: &Count) {
+        if let Err(error) = self.put(found, slot, count).await {
+            tracing::debug!("a count was not stored: {error}");
+        }
     }
 
     /// Stores what a secret was that the client has not sent before, and only then tells; also whether it is time to

@@ -171,6 +171,20 @@ async fn a_right_secret_is_written_once_and_then_only_read() {
 }
 
 #[tokio::test]
+async fn a_right_secret_that_is_in_use_stays_known() {
+    let clock = HandClock::new();
+    let store = Arc::new(YieldingStore::new(Arc::new(clock.clone())));
+    for _ in 0..100 {
+        assert_eq!(over(&store, &clock).ask(address(1), RIGHT).await, Verdict::Pass);
+        clock.move_on(60 * 60);
+    }
+    // Once, and again whenever half a day is over.
+    assert!((8..=10).contains(&store.commits()), "{} commits", store.commits());
+    let count = over(&store, &clock).count(address(1)).await;
+    assert!(count != Count::default());
+}
+
+#[tokio::test]
 async fn a_pause_holds_when_the_clock_is_set_back() {
     let clock = HandClock::new();
     let [a, b] = processes(&clock);
