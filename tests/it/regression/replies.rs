@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use kvs::model::Kind;
+use async_trait::async_trait;
+use bytes::Bytes;
+use kvs::memory::MemoryStore;
+use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot};
+use kvs::store::{Report, Store, Task};
 
-use crate::doubles::FailingStore;
 use crate::endpoint::{Endpoint, JSON, NOBODY, cases};
 use crate::stores::Make;
 
@@ -121,14 +124,62 @@ async fn a_refused_write_says_that_nothing_was_stored(make: Make) {
     }
 }
 
+/// Fails in the buckets of clients; what kvs keeps for itself, as counts of wrong secrets, works.
+struct Failing {
+    inner: MemoryStore,
+    kind: Kind,
+    serves_reads: bool,
+}
+
+impl Failing {
+    fn endpoint(kind: Kind, serves_reads: bool) -> Endpoint {
+        Endpoint::failing(Arc::new(Self { inner: MemoryStore::default(), kind, serves_reads }))
+    }
+
+    fn check(&self, bucket: &Bucket, works: bool) -> Result<()> {
+        let error = || Error::new(self.kind, "/home/someone/data: it failed");
+        if works || bucket.is_reserved() { Ok(()) } else { Err(error()) }
+    }
+}
+
+#[async_trait]
+impl Store for Failing {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.check(bucket, self.serves_reads)?;
+        self.inner.get(bucket, keys).await
+    }
+
+    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        self.check(bucket, false)?;
+        self.inner.apply(bucket, batch).await
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+        self.check(bucket, self.serves_reads)?;
+        self.inner.scan(bucket, query).await
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.inner.changed(bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.inner.buckets().await
+    }
+
+    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.inner.upkeep(bucket, task).await
+    }
+}
+
 #[tokio::test]
 async fn only_a_failed_write_has_an_open_outcome() {
-    let failing = |kind, serves_reads| {
-        let text = "/home/someone/data: it failed";
-        Endpoint::failing(Arc::new(FailingStore { kind, text, serves_reads }))
-    };
     let open = "it may have been done: read the key before you write again";
-    let kvs = failing(Kind::Failed, true);
+    let kvs = Failing::endpoint(Kind::Failed, true);
     for (method, uri, body) in [
         ("PUT", "/kv/default/a", "1"),
         ("DELETE", "/kv/default/a", ""),
@@ -141,7 +192,7 @@ async fn only_a_failed_write_has_an_open_outcome() {
         assert!(answer.text().contains(open) && !answer.text().contains("nothing was"), "{}", answer.text());
     }
     // What could not be read was not written yet.
-    let kvs = failing(Kind::Failed, false);
+    let kvs = Failing::endpoint(Kind::Failed, false);
     for (method, uri, body) in [
         ("PUT", "/kv/poky/a", "1"),
         ("DELETE", "/kv/default?prefix=", ""),
@@ -158,7 +209,7 @@ async fn only_a_failed_write_has_an_open_outcome() {
         assert!(answer.text().contains("could not be read") && !answer.text().contains("write"), "{}", answer.text());
     }
     for kind in [Kind::Full, Kind::Damaged, Kind::Busy] {
-        let answer = failing(kind, true).put("/kv/default/a", "1").await;
+        let answer = Failing::endpoint(kind, true).put("/kv/default/a", "1").await;
         assert!(answer.text().contains("nothing was") && !answer.text().contains(open), "{}", answer.text());
     }
 }
