@@ -99,7 +99,10 @@ impl BucketStore {
 
     /// Takes the files and the lock if both are free. None: others have them, or too many files are open.
     pub(super) fn try_turn(&self, hold: Hold) -> Result<Option<Turn<'_>>> {
-        let Some(mut file) = self.file.try_lock() else { return Ok(None) };
+        self.file.try_lock().map_or(Ok(None), |file| self.turn_with(file, hold))
+    }
+
+    fn turn_with<'a>(&'a self, mut file: MutexGuard<'a, DataFile>, hold: Hold) -> Result<Option<Turn<'a>>> {
         if !self.opened.admit(&self.file) {
             return Ok(None);
         }
@@ -110,14 +113,17 @@ impl BucketStore {
         Ok(held.map(|held| Turn { _held: held, file }))
     }
 
-    /// The same for a thread that may wait.
+    /// The same for a thread that may wait. Its turn comes however many others try meanwhile: the mutex is handed to who
+    /// waits for it.
     ///
     /// # Errors
     /// `Busy` if others hold them for longer than one waits for a lock.
     pub(super) fn turn(&self, hold: Hold) -> Result<Turn<'_>> {
         let (deadline, mut pause) = (self.deadline(), Pause::new(&self.opened));
         loop {
-            if let Some(turn) = self.try_turn(hold)? {
+            if let Some(file) = self.file.try_lock_until(deadline)
+                && let Some(turn) = self.turn_with(file, hold)?
+            {
                 return Ok(turn);
             }
             if Instant::now() >= deadline {

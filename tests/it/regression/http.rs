@@ -306,13 +306,13 @@ async fn empty_lines_before_a_request_are_few_and_may_come_in_halves() {
     let door = http(limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.set_nodelay(true).unwrap();
-    for part in ["\r", "\n\r", "\nGET /late HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"] {
+    for part in ["\r", "\n\r", "\nGET /after HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"] {
         socket.write_all(part.as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut answer = String::new();
     timeout(Duration::from_secs(10), socket.read_to_string(&mut answer)).await.unwrap().unwrap();
-    assert!(answer.contains("GET /late\n"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     // Who sends nothing else, as fast as can be, is refused at once.
     let answer = talk(&door, "\r\n".repeat(100_000)).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
