@@ -224,7 +224,7 @@ impl BucketStore {
                 Ok(outcomes)
             }
             Err(error) if error.kind() == Kind::Full && batches.iter().any(only_deletes) => {
-                self.store_deletions(file, batches, &error)
+                self.store_deletions(&mut file, batches, &error)
             }
             Err(error) => {
                 // For the next one there may be room then.
@@ -252,7 +252,7 @@ impl BucketStore {
     /// The disk is full: carries out what only deletes, in the room that is kept for it, and refuses the rest.
     fn store_deletions(
         self: &Arc<Self>,
-        mut file: Turn<'_>,
+        file: &mut Turn<'_>,
         batches: &[Batch],
         full: &Error,
     ) -> Result<Vec<Result<Outcome>>> {
@@ -260,13 +260,13 @@ impl BucketStore {
         file.catch_up(&self.image)?;
         let deletions: Vec<Batch> = batches.iter().filter(|batch| only_deletes(batch)).cloned().collect();
         let group = self.judge(&deletions);
-        let stored = if group.text.is_empty() { None } else { Some(self.store(&mut file, &group)) };
+        let stored = if group.text.is_empty() { None } else { Some(self.store(file, &group)) };
         let outcomes = match stored {
             None => group.outcomes,
             Some(Ok(stat)) => self.publish(group, stat),
             Some(Err(error)) => group.fail(&error),
         };
-        self.compact_if_due(&file, true);
+        self.compact_if_due(file, true);
         let mut outcomes = outcomes.into_iter();
         let refused = || Err(full.copied());
         let answer = |batch| if only_deletes(batch) { outcomes.next().unwrap_or_else(refused) } else { refused() };
@@ -328,7 +328,9 @@ impl BucketStore {
 
     /// Waits for a compaction that has begun, so that a program that stores once and ends does not cut it off each time.
     pub(super) fn finish(&self) {
-        if let Some(thread) = self.compaction.lock().take() {
+        // The thread may want what is locked here.
+        let thread = self.compaction.lock().take();
+        if let Some(thread) = thread {
             // It has logged what went wrong.
             let _ = thread.join();
         }

@@ -125,6 +125,7 @@ impl DataFile {
             self.disk.make_folder(&self.place.folder)?;
         } else if self.disk.stat(&self.place.data)?.is_none() {
             // Reading what is not there leaves nothing behind.
+            self.lock_read_only = true;
             return self.disk.open(path, Open::Read);
         }
         let file = self.disk.open(path, Open::Create);
@@ -219,8 +220,12 @@ impl DataFile {
     /// Opens a file to write that could be opened only to read: perhaps it may be written by now. If not, this tells why.
     fn reopen(&mut self) -> Result<()> {
         if self.file.is_some() && self.read_only {
-            let file = self.disk.open(&self.place.data, Open::Append);
-            self.file = Some(file.map_err(|e| self.place.failed("write to", e))?.into());
+            let file = self.disk.open(&self.place.data, Open::Append).map_err(|e| self.place.failed("write to", e))?;
+            let own = file.stat().map_err(|e| self.place.failed("look at", e))?;
+            if !self.known.stat.is_some_and(|known| known.is_same_file(&own)) {
+                return Err(Error::new(Kind::Busy, "the data file is being replaced; nothing was done, try again"));
+            }
+            self.file = Some(file.into());
             self.read_only = false;
         }
         Ok(())
@@ -230,6 +235,10 @@ impl DataFile {
     /// exclusive lock.
     pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
         self.reopen()?;
+        if self.file.is_some() && self.ensure_own().is_err() {
+            // A file with other names stays as it is; this one gets a file of its own.
+            return self.rewrite(image);
+        }
         if let Some(torn) = self.known.torn {
             self.set_aside(torn, clock.now())?;
         }

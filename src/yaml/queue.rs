@@ -22,6 +22,12 @@ use crate::model::{Batch, Error, Kind, Outcome, Result};
 /// How long whoever comes first leads on its own thread.
 const BRIEFLY: Duration = Duration::from_millis(1);
 
+/// For so long those of this process are served one after another, before others get a chance.
+const STINT: Duration = Duration::from_millis(50);
+
+/// So long the bucket is left free then.
+const BREATH: Duration = Duration::from_micros(1500);
+
 /// What somebody waits for. Who dropped the future does not want the answer.
 pub(super) enum Wish {
     /// An image that is up to the file.
@@ -120,6 +126,9 @@ impl BucketStore {
             }
         }
         drop((leading, pause));
+        if self.is_over() {
+            return;
+        }
         let bucket = Arc::clone(self);
         let led = std::thread::Builder::new().name("kvs bucket".into()).spawn(move || bucket.lead_on());
         if led.is_err() {
@@ -131,22 +140,38 @@ impl BucketStore {
     fn lead_on(self: &Arc<Self>) {
         let _leading = Leading(self);
         let mut pause = Pause::new(&self.opened);
+        let mut begun = Instant::now();
         loop {
             match self.round() {
                 Round::Over => return,
+                Round::Done if begun.elapsed() >= STINT => {
+                    // Other processes look for a free bucket once a millisecond; those here never leave one.
+                    std::thread::sleep(BREATH);
+                    pause.reset();
+                    begun = Instant::now();
+                }
                 Round::Done => pause.reset(),
-                Round::Held => pause.rest(),
+                Round::Held => {
+                    pause.rest();
+                    begun = Instant::now();
+                }
             }
         }
     }
 
+    /// Whether nobody waits. Then nobody leads any more either.
+    fn is_over(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.led = !queue.waiting.is_empty();
+        !queue.led
+    }
+
     /// Does what can be done at once for all who wait now, and sends those away whose time is over.
     fn round(self: &Arc<Self>) -> Round {
-        let mut queue = self.queue.lock();
-        if queue.waiting.is_empty() {
-            queue.led = false;
+        if self.is_over() {
             return Round::Over;
         }
+        let queue = self.queue.lock();
         let writes = queue.waiting.iter().any(|(wish, _)| wish.is_write());
         let looks = queue.waiting.iter().any(|(wish, _)| !wish.is_write());
         drop(queue);

@@ -35,7 +35,7 @@ impl BucketStore {
             };
             report.findings.push(Finding { file: Some(path), line: None, text: text.into(), harmless: true });
         }
-        let looked = self.current_now();
+        drop(self.current_now());
         let damage = self.image.read().damage.clone().filter(|damage| damage.fault.line == 0);
         report.findings.extend(damage.map(|damage| Finding {
             file: Some(self.place.data.clone()),
@@ -43,7 +43,7 @@ impl BucketStore {
             text: damage.fault.text,
             harmless: false,
         }));
-        match looked {
+        match self.current_now() {
             Ok(image) => {
                 let now = self.options.clock.now();
                 report.entries = image.entries.values().filter(|entry| entry.is_live(now)).count() as u64;

@@ -171,6 +171,9 @@ impl DataFile {
         self.known.snapshot = snapshot;
         self.known.epoch = epoch.map(|e| e.wrapping_add(1));
         self.leave(stat);
+        // An older record, of a file whose number this one may have got, must not come back after a loss of power. What
+        // follows does not depend on it.
+        let _ = self.lock.as_ref().map(|lock| lock.sync());
         Ok(())
     }
 }

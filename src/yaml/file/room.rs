@@ -1,5 +1,7 @@
 //! What hinders a write: a full disk, a second name of the file, a lack of rights; and how a write is done all the same.
 
+use std::io::ErrorKind;
+
 use parking_lot::RwLock;
 
 use super::super::disk::File;
@@ -127,8 +129,12 @@ impl DataFile {
 
     /// Whether there is room for more than deletions: what was given up for them is not for others.
     pub(in crate::yaml) fn has_room(&mut self) -> bool {
-        if self.is_lean() && self.disk.reserve(&self.place.reserve()).is_ok() {
-            self.reserve = Reserve::Looked;
+        if self.is_lean() {
+            match self.disk.reserve(&self.place.reserve()) {
+                Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {}
+                // There is room, or none can be kept here.
+                Ok(()) | Err(_) => self.reserve = Reserve::Looked,
+            }
         }
         !self.is_lean()
     }
