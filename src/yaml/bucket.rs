@@ -14,7 +14,7 @@ use super::file::DataFile;
 use super::image::{Damage, Image};
 use super::opened::{Files, Opened};
 use super::place::Place;
-use super::queue::{Queue, Wish, refuse};
+use super::queue::{Queue, Stint, Wish, refuse};
 use super::turn::Turn;
 use super::watch::Waiters;
 use crate::model::{Batch, Error, Kind, Outcome, Result, Revision, Write};
@@ -31,6 +31,7 @@ pub(super) struct BucketStore {
     /// the image, so readers need not look at the file.
     committing: AtomicBool,
     pub(super) queue: Mutex<Queue>,
+    pub(super) stint: Mutex<Stint>,
     /// Set when others held it for longer than one waits.
     pub(super) held: AtomicBool,
     compaction: Mutex<Option<JoinHandle<()>>>,
@@ -78,6 +79,7 @@ impl BucketStore {
             image: RwLock::default(),
             committing: AtomicBool::new(false),
             queue: Mutex::default(),
+            stint: Mutex::default(),
             held: AtomicBool::new(false),
             looking,
             compaction: Mutex::default(),

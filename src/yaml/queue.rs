@@ -22,11 +22,34 @@ use crate::model::{Batch, Error, Kind, Outcome, Result};
 /// How long whoever comes first leads on its own thread.
 const BRIEFLY: Duration = Duration::from_millis(1);
 
-/// For so long those of this process are served one after another, before others get a chance.
-const STINT: Duration = Duration::from_millis(50);
+/// For so long one process writes a bucket without leaving it free, before others get a chance.
+const STINT: Duration = Duration::from_millis(60);
 
-/// So long the bucket is left free then.
-const BREATH: Duration = Duration::from_micros(1500);
+/// So long the bucket is left free then: others look for that once a millisecond.
+const BREATH: Duration = Duration::from_millis(3);
+
+/// How long this process has written the bucket without leaving it free.
+pub(super) struct Stint {
+    begun: Instant,
+    /// When it was last left.
+    left: Instant,
+}
+
+impl Default for Stint {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { begun: now, left: now }
+    }
+}
+
+impl Stint {
+    fn is_over(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.left) >= BREATH {
+            self.begun = now;
+        }
+        now.duration_since(self.begun) >= STINT
+    }
+}
 
 /// What somebody waits for. Who dropped the future does not want the answer.
 pub(super) enum Wish {
@@ -140,21 +163,11 @@ impl BucketStore {
     fn lead_on(self: &Arc<Self>) {
         let _leading = Leading(self);
         let mut pause = Pause::new(&self.opened);
-        let mut begun = Instant::now();
         loop {
             match self.round() {
                 Round::Over => return,
-                Round::Done if begun.elapsed() >= STINT => {
-                    // Other processes look for a free bucket once a millisecond; those here never leave one.
-                    std::thread::sleep(BREATH);
-                    pause.reset();
-                    begun = Instant::now();
-                }
                 Round::Done => pause.reset(),
-                Round::Held => {
-                    pause.rest();
-                    begun = Instant::now();
-                }
+                Round::Held => pause.rest(),
             }
         }
     }
@@ -166,6 +179,15 @@ impl BucketStore {
         !queue.led
     }
 
+    /// Leaves the bucket free for a moment, if this process has written it for long. The lock is asked for, not waited for, so
+    /// otherwise nobody else might ever find it free.
+    fn give_way(&self) {
+        if self.stint.lock().is_over(Instant::now()) {
+            std::thread::sleep(BREATH);
+            *self.stint.lock() = Stint::default();
+        }
+    }
+
     /// Does what can be done at once for all who wait now, and sends those away whose time is over.
     fn round(self: &Arc<Self>) -> Round {
         if self.is_over() {
@@ -175,8 +197,13 @@ impl BucketStore {
         let writes = queue.waiting.iter().any(|(wish, _)| wish.is_write());
         let looks = queue.waiting.iter().any(|(wish, _)| !wish.is_write());
         drop(queue);
-        if writes && self.attempt(Hold::Exclusive) {
-            return Round::Done;
+        if writes {
+            self.give_way();
+            if self.attempt(Hold::Exclusive) {
+                self.stint.lock().left = Instant::now();
+                return Round::Done;
+            }
+            *self.stint.lock() = Stint::default();
         }
         let looked = looks && self.attempt(Hold::Shared);
         let now = Instant::now();

@@ -18,6 +18,9 @@ use crate::model::{Error, Kind, Result};
 /// The first pause between two tries.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
 
+/// So long others may be served first.
+const LONG: Duration = Duration::from_millis(500);
+
 /// Leave to work on the files of a bucket, until dropped.
 pub(super) struct Turn<'a> {
     // Given back before the files.
@@ -66,7 +69,10 @@ impl<'a> Pause<'a> {
     /// Lets some time pass.
     pub(super) fn rest(&mut self) {
         std::thread::sleep(self.next);
-        self.next = (self.next * 2).min(longest(self.waiting.load(Ordering::Relaxed)));
+        let longest = longest(self.waiting.load(Ordering::Relaxed));
+        // Whoever has waited for long looks more often than those who come anew.
+        let most = if self.waited() >= LONG { longest / 10 } else { longest };
+        self.next = (self.next * 2).min(most);
     }
 }
 
