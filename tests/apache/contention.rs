@@ -67,7 +67,7 @@ async fn count(folder: &Path, times: usize) {
     while done < times {
         let next = seen.as_deref().map_or(0, |text| text.parse::<u64>().unwrap()) + 1;
         let swapped = client.compare_and_swap("counter", seen.as_deref().map(str::as_bytes), next.to_string()).await;
-        if swapped.as_ref().is_err_and(|error| error.is_retryable()) {
+        if swapped.as_ref().is_err_and(kvs::model::Error::is_retryable) {
             // Nothing was done; on a machine with too much to do others may hold the bucket for long.
             continue;
         }
