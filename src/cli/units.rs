@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::{Error, Kind};
+use crate::model::{Error, Kind, Time};
 
 /// A number of bytes: `4096`, `64KiB`, `1M`. All units are powers of 1024.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Size(pub(super) usize);
 pub(super) struct Span(pub(super) Duration);
 
 /// The longest span: a hundred years. What ends after it is still a moment that can be written.
-const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
+const LONGEST: Duration = Time::LONGEST_TTL;
 
 /// A part of something: `50%`, `50`. Never nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

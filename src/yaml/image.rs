@@ -130,8 +130,9 @@ impl Image {
 
     /// The revision before the first one of these entries, at least `least`.
     ///
-    /// It is `least`, mostly the time of the change, moved by a digest of what the entries say: two files with one time of change, such as
-    /// copies made by `cp -p`, do not give one revision to two values. The move is less than 2^27 ns, a seventh of a second.
+    /// It is `least`, mostly the time of the change, moved by a digest of what the entries say: two files with one time of
+    /// change, such as copies made by `cp -p`, do not give one revision to two values. The move is less than 2^27 ns, a
+    /// seventh of a second.
     fn first_free(&self, keys: &[Key], least: Revision) -> Revision {
         let least = least.number();
         let slot = (least >> DIGEST_BITS << DIGEST_BITS).saturating_add(self.digest(keys));
