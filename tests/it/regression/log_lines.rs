@@ -97,6 +97,8 @@ fn a_connection_that_cannot_be_accepted_ends_no_server_whose_log_is_full() {
     place.run(&["set", "a", "1"]).ok();
     let mut server = Odd::start(place.command(&["serve", "--http", "127.0.0.1:0", "-vv"]), full());
     let id = Pid::from_child(&server.child);
+    // It has opened by then what it needs to start.
+    assert!(server.get("/?k=a").unwrap().ends_with("\r\n\r\n1"));
     // The hard limit is the one that it has from us.
     let maximum = getrlimit(Resource::Nofile).maximum;
     let allow = |current| prlimit(Some(id), Resource::Nofile, Rlimit { current, maximum }).unwrap();
