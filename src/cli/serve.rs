@@ -101,10 +101,11 @@ pub(super) struct Bounds {
     /// How many reads may wait at once
     #[arg(long, env = "KVS_MAX_WAITERS", hide_env_values = true, value_name = "N", default_value = "10000", value_parser = count)]
     pub(super) max_waiters: usize,
-    /// How many connections may be open at once
+    /// How many connections each listener may have open at once
     #[arg(long, env = "KVS_MAX_CONNECTIONS", hide_env_values = true, value_name = "N", default_value = "12000", value_parser = count)]
     pub(super) max_connections: usize,
-    /// How much of the connections, and of the reads that wait, one address may have (a network of 64 bits, for IPv6)
+    /// How much of the connections, of the reads that wait and of the memory of bodies and answers one address may have (a
+    /// network of 64 bits, for IPv6)
     #[arg(long, env = "KVS_ADDRESS_SHARE", hide_env_values = true, value_name = "PERCENT", default_value = "50%")]
     pub(super) address_share: Percent,
     /// How much memory the bodies of all requests may take together, or one body if that is more
@@ -168,21 +169,16 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     let most = settings.serving.max_waiters;
     let waiters = Waiters::new(most).sharing(Shares::new(share.of(most)));
     let mount = settings.serving.mounted(Mount::served());
-    let trusted_proxies = settings.serving.places.trusted_proxies.clone();
-    let limits = Limits { proxies: trusted_proxies.clone(), ..settings.serving.limits.clone() };
-    let limits = within_descriptors(limits, share);
+    let proxies = settings.serving.places.trusted_proxies.clone();
+    let limits = Limits { proxies, ..settings.serving.limits.clone() };
+    let limits = within_descriptors(limits, share, listeners.len());
     let ready = ready(&listeners, &settings);
     let longest = longest_stop(&settings).as_secs();
     let delivery = settings.delivery.clone();
     let app = app::router(settings, waiters, stop.clone())?;
     let mut doors = JoinSet::new();
     for (tongue, listener) in listeners {
-        let app = match tongue {
-            Tongue::Http => door::behind(&trusted_proxies, app.clone()),
-            // The web server tells the address.
-            Tongue::FastCgi => app.clone(),
-        };
-        doors.spawn(open(tongue, listener, app, (mount.clone(), limits.clone()), stop.clone()));
+        doors.spawn(open(tongue, listener, app.clone(), (mount.clone(), limits.clone()), stop.clone()));
     }
     announce(&ready);
     let told = stop.clone();
@@ -202,15 +198,17 @@ pub(super) async fn run(settings: Settings, activated: Activated) -> Done {
     outcome
 }
 
-/// The same limits with no more connections than the system lets this process have; a person is told if these are fewer.
-fn within_descriptors(limits: Limits, share: Percent) -> Limits {
-    let (wanted, connections) = (limits.connections, door::connections_allowed(limits.connections));
+/// The same limits with no more connections for each of so many listeners than the system lets this process have; a person
+/// is told if these are fewer.
+fn within_descriptors(limits: Limits, share: Percent, listeners: usize) -> Limits {
+    let (wanted, listeners) = (limits.connections, listeners.max(1));
+    let connections = (door::connections_allowed(wanted.saturating_mul(listeners)) / listeners).max(1);
     if connections == wanted {
         return limits;
     }
     tracing::warn!(
-        "max_connections is {wanted}, but the limit of open files lets this process have {connections}: further clients \
-         wait; raise the limit (ulimit -n, or LimitNOFILE= of systemd)"
+        "max_connections is {wanted}, but the limit of open files lets each listener have {connections}: further \
+         clients wait; raise the limit (ulimit -n, or LimitNOFILE= of systemd)"
     );
     Limits { connections, shares: Shares::new(share.of(connections)), ..limits }
 }

@@ -149,11 +149,13 @@ impl Serving {
             return Err(layers.blame("max_connections", "at least one connection must be let in"));
         }
         let body = value.saturating_mul(FORM).saturating_add(usual.body);
+        let share = bounds.address_share;
+        let budget = |bytes: usize, largest| Budget::new(bytes, largest).sharing(share.of(bytes));
         let limits = door::Limits {
             body,
-            bodies: Budget::new(bounds.body_memory.0, body),
+            bodies: budget(bounds.body_memory.0, body),
             connections: bounds.max_connections,
-            shares: Shares::new(bounds.address_share.of(bounds.max_connections)),
+            shares: Shares::new(share.of(bounds.max_connections)),
             head_time: bounds.header_time.0,
             body_time: bounds.body_time.0,
             response_time: bounds.response_time.0,
@@ -166,8 +168,8 @@ impl Serving {
             max_wait: bounds.max_wait.0,
             max_waiters: bounds.max_waiters,
             metrics: bounds.metrics,
-            address_share: bounds.address_share,
-            responses: Budget::new(bounds.response_memory.0, value.max(LARGEST_ANSWER)),
+            address_share: share,
+            responses: budget(bounds.response_memory.0, value.max(LARGEST_ANSWER)),
             limits,
         })
     }

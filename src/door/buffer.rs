@@ -4,6 +4,7 @@
 //! will send much holds nothing. What does not fit into a few pages lies in pages of its own, which go back to the system
 //! with the body; an allocator would keep them.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -52,10 +53,21 @@ impl AsRef<[u8]> for Pages {
 }
 
 impl Buffer {
-    /// For a body of at most what the limits allow.
-    pub(super) fn new(limits: &Limits) -> Self {
-        let (limit, budget) = (limits.body, limits.bodies.clone());
+    /// For a body of at most what the limits allow, from this address.
+    pub(super) fn new(limits: &Limits, address: Option<IpAddr>) -> Self {
+        let (limit, budget) = (limits.body, limits.bodies.of(address));
         Self { limit, announced: None, share: budget.share(), budget, memory: Memory::default() }
+    }
+
+    /// Says whose it is, if that is known only now. What has come counts for that address too.
+    pub(super) fn belongs_to(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        self.budget = self.budget.of(address);
+        let mut share = self.budget.share();
+        if !share.grow_to(self.share.bytes()) {
+            return Err(Refusal::Crowded);
+        }
+        self.share = share;
+        Ok(())
     }
 
     /// How long the sender says that the body is.
@@ -65,7 +77,7 @@ impl Buffer {
     pub(super) fn announce(&mut self, length: u64) -> Result<(), Refusal> {
         let length = usize::try_from(length).ok().filter(|length| *length <= self.limit).ok_or(Refusal::TooLarge)?;
         self.announced = Some(length);
-        if self.budget.has(length) { Ok(()) } else { Err(Refusal::Crowded) }
+        if self.share.could_grow_to(length) { Ok(()) } else { Err(Refusal::Crowded) }
     }
 
     /// Takes what has come next.
@@ -163,7 +175,7 @@ mod tests {
     fn body_is_the_same_however_it_came() {
         let all: Vec<u8> = (0..700_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
         for (announced, size) in [(None, 5000), (Some(700_000), 333), (Some(10), 60_000), (None, 700_000)] {
-            let mut buffer = Buffer::new(&limits(64 << 20));
+            let mut buffer = Buffer::new(&limits(64 << 20), None);
             if let Some(length) = announced {
                 buffer.announce(length).unwrap();
             }
@@ -179,10 +191,10 @@ mod tests {
     #[test]
     fn announcing_takes_nothing_and_a_small_body_takes_its_length() {
         let limits = limits(4 << 20);
-        let mut large = Buffer::new(&limits);
+        let mut large = Buffer::new(&limits, None);
         large.announce(1 << 20).unwrap();
         assert_eq!(limits.bodies.taken(), 0);
-        let mut small = Buffer::new(&limits);
+        let mut small = Buffer::new(&limits, None);
         small.announce(30).unwrap();
         small.add(&[b'x'; 30]).unwrap();
         assert_eq!(limits.bodies.taken(), 30);
@@ -195,11 +207,11 @@ mod tests {
     #[test]
     fn body_is_refused_when_too_large_or_when_others_hold_the_room() {
         let limits = limits(1 << 20);
-        let mut first = Buffer::new(&limits);
+        let mut first = Buffer::new(&limits, None);
         assert_eq!(first.announce(2 << 20), Err(Refusal::TooLarge));
         first.add(&vec![0; 800_000]).unwrap();
         assert_eq!(first.add(&vec![0; 300_000]), Err(Refusal::TooLarge));
-        let mut second = Buffer::new(&limits);
+        let mut second = Buffer::new(&limits, None);
         assert_eq!(second.announce(400_000), Err(Refusal::Crowded));
         assert_eq!(second.add(&vec![0; 300_000]), Err(Refusal::Crowded));
         assert_eq!(second.add(&[0; 3000]), Ok(()), "who sends little is let in");

@@ -144,8 +144,8 @@ impl<A: App> Door<A> {
             return Asked::Answered(method, Refusal::Share.response(&headers));
         };
         let length = match length::announced(&head.variables, &self.mount, self.limits.body) {
-            Ok(length) if self.limits.bodies.has(length) => u64::try_from(length).ok(),
-            Ok(_) => return Asked::Answered(method, Refusal::Crowded.response(&headers)),
+            Ok(_) if head.is_crowded => return Asked::Answered(method, Refusal::Crowded.response(&headers)),
+            Ok(length) => u64::try_from(length).ok(),
             Err(refusal) => return Asked::Answered(method, refusal.response(&headers)),
         };
         let (lazy, mut source) = awaited(length);

@@ -8,16 +8,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
 use http::header::{FORWARDED, HeaderMap, HeaderName};
-use tower::ServiceExt as _;
 
 use crate::model::{Error, Kind};
-use crate::service::Caller;
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Proxies that are trusted to tell whom they speak for.
@@ -90,33 +84,13 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// The same service, told the address that trusted proxies tell.
-pub fn behind(proxies: &[Proxy], app: Router) -> Router {
-    if proxies.is_empty() {
-        return app;
-    }
-    let proxies: Arc<[Proxy]> = proxies.into();
-    Router::new().fallback(move |mut request: Request| {
-        let peer = request.extensions().get::<Caller>().copied().unwrap_or_default().address;
-        let address = client(&proxies, peer, request.headers());
-        request.extensions_mut().insert(Caller { address });
-        let app = app.clone();
-        async move {
-            match app.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }
-    })
-}
-
 /// Whether this peer is one of the proxies.
 pub(super) fn is_trusted(proxies: &[Proxy], peer: Option<IpAddr>) -> bool {
     proxies.iter().any(|proxy| proxy.is(peer))
 }
 
 /// The address of the client; that of the peer if nobody who is trusted tells another.
-fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+pub(super) fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
     if !is_trusted(proxies, peer) {
         return peer;
     }

@@ -30,7 +30,7 @@ pub(super) fn head(variables: &Variables, mount: &Mount) -> Result<Parts, Refusa
         _ => Version::HTTP_11,
     };
     parts.headers = headers(variables);
-    parts.extensions.insert(Caller { address: address(variables.get("REMOTE_ADDR")) });
+    parts.extensions.insert(Caller { address: client(variables) });
     Ok(parts)
 }
 
@@ -41,8 +41,8 @@ pub(super) fn asked(variables: &Variables) -> (Method, HeaderMap) {
 }
 
 /// The client's address. Some servers put IPv6 into brackets or add a zone.
-fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim_start_matches('[').trim_end_matches(']');
+pub(super) fn client(variables: &Variables) -> Option<IpAddr> {
+    let text = std::str::from_utf8(variables.get("REMOTE_ADDR")).ok()?.trim_start_matches('[').trim_end_matches(']');
     let text = text.split('%').next().unwrap_or(text);
     text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }

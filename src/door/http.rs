@@ -32,6 +32,7 @@ use super::accept;
 use super::awaited::awaited;
 use super::buffer::Buffer;
 use super::call::call;
+use super::forwarded;
 use super::head::MOST_LINE;
 use super::heads::{Bounds, Heads, Verdict};
 use super::limits::Limits;
@@ -120,15 +121,21 @@ impl Door {
             Ok(uri) => uri,
             Err(refusal) => return closing(signs, refusal.response(&parts.headers)),
         };
-        parts.extensions.insert(Caller { address: peer });
+        let address = forwarded::client(&self.limits.proxies, peer, &parts.headers);
+        parts.extensions.insert(Caller { address });
         if body.is_end_stream() {
             return call(&self.app, Request::from_parts(parts, Body::empty())).await;
         }
-        self.answer_with_body(parts, body, signs).await
+        self.answer_with_body(parts, (body, address), signs).await
     }
 
     /// Answers a request whose body is still to come.
-    async fn answer_with_body(&self, parts: Parts, mut body: Incoming, signs: &Signs) -> Response<Body> {
+    async fn answer_with_body(
+        &self,
+        parts: Parts,
+        (mut body, address): (Incoming, Option<IpAddr>),
+        signs: &Signs,
+    ) -> Response<Body> {
         let deadline = Instant::now() + self.limits.body_time;
         let accepted = accepted(&parts.headers);
         // Who asks first has sent nothing yet, and must not be told to.
@@ -144,7 +151,7 @@ impl Door {
             () = source.asked() => None,
         };
         let refusal = match early {
-            None => match whole(&mut body, Buffer::new(&self.limits), deadline).await {
+            None => match whole(&mut body, Buffer::new(&self.limits, address), deadline).await {
                 Ok((whole, _share)) => {
                     source.give(whole);
                     return answer.await;

@@ -16,7 +16,7 @@ const RESERVED: u64 = 64;
 pub struct Limits {
     /// The longest body, in bytes. A longer one is answered 413 and never held as a whole.
     pub body: usize,
-    /// The memory of all bodies together.
+    /// The memory of all bodies together, and what of it one address may have.
     pub bodies: Budget,
     /// The longest parameter list (FastCGI), or request line with its headers (HTTP, where 64 KiB is the most), in
     /// bytes.
@@ -25,7 +25,7 @@ pub struct Limits {
     pub connections: usize,
     /// How many of them, or over FastCGI how many requests, one address may have.
     pub shares: Shares,
-    /// Who speaks for many clients and so has no share (HTTP).
+    /// Who speaks for many clients and tells their addresses, and so has no share of the connections (HTTP).
     pub proxies: Vec<Proxy>,
     /// How long the request line and headers may take (HTTP). A connection kept alive is closed after the same time.
     pub head_time: Duration,
@@ -46,7 +46,7 @@ impl Default for Limits {
         let body = 4 << 20;
         Self {
             body,
-            bodies: Budget::new(64 << 20, body),
+            bodies: Budget::new(64 << 20, body).sharing(32 << 20),
             head: 256 << 10,
             connections: 12_000,
             shares: Shares::new(6_000),

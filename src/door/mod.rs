@@ -38,7 +38,7 @@ mod wire;
 pub use activated::Activated;
 pub use address::Address;
 pub use call::App;
-pub use forwarded::{Proxy, behind};
+pub use forwarded::Proxy;
 pub use limits::{Limits, connections_allowed};
 pub use listen::{Listener, SOCKET_MODE};
 pub use mount::Mount;

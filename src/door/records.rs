@@ -11,6 +11,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::buffer::Buffer;
+use super::gateway;
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::variables::{List, Variables};
@@ -63,6 +64,8 @@ pub(super) struct Head {
     pub(super) keep: bool,
     /// The parameters.
     pub(super) variables: Variables,
+    /// Whether there is no room for a body as long as is announced.
+    pub(super) is_crowded: bool,
 }
 
 /// A request as far as it has arrived.
@@ -110,9 +113,9 @@ impl Begun {
         if length == 0 || self.refusal.is_some() || !self.is_responder() {
             return None;
         }
-        // Its own judgement follows.
-        let _ = self.body.announce(length);
-        Some(Event::Head(Head { id: self.id, keep: self.keep, variables: self.variables.clone() }))
+        // What else may be wrong with the length is judged with the other variables.
+        let is_crowded = self.body.announce(length) == Err(Refusal::Crowded);
+        Some(Event::Head(Head { id: self.id, keep: self.keep, variables: self.variables.clone(), is_crowded }))
     }
 
     fn is_whole(&self) -> bool {
@@ -250,7 +253,7 @@ impl Sieve {
             return Err(Malformed("a request began twice"));
         }
         let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
-        self.open.push(Begun::new((id, keep, role), Buffer::new(&self.limits), now));
+        self.open.push(Begun::new((id, keep, role), Buffer::new(&self.limits, None), now));
         Ok(None)
     }
 
@@ -277,6 +280,9 @@ impl Sieve {
         if content.is_empty() {
             begun.list_ended = true;
             begun.variables = Variables::parse(begun.list.take()).ok_or(Malformed("a parameter is cut off"))?;
+            if let Err(refusal) = begun.body.belongs_to(gateway::client(&begun.variables)) {
+                begun.refusal = Some(refusal);
+            }
             let head = begun.head();
             return Ok(self.close_if_whole(id).or(head));
         }

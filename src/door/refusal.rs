@@ -100,7 +100,10 @@ impl Refusal {
             Self::CutByServer => "the web server cut the body (LimitRequestBody); nothing was done, send a smaller one",
             Self::Slow => "the body did not arrive in time; nothing was done, send it again",
             Self::Broken => "the body broke off or its chunks are malformed; nothing was done, send it again",
-            Self::Crowded => "too many large bodies arrive at once; nothing was done, try again in a few seconds",
+            Self::Crowded => {
+                "too many large bodies arrive at once, from all or from this address; nothing was done, try again in a few \
+                 seconds"
+            }
             Self::Share => {
                 "too many requests come from this address at once; nothing was done, try again in a few seconds"
             }

@@ -167,6 +167,11 @@ impl Asked<'_> {
         settings.policies.of(bucket).max_value.map_or(settings.max_value, |most| most.min(settings.max_value))
     }
 
+    /// The memory of answers, as far as this client may have it.
+    fn responses(&self) -> Budget {
+        self.service.settings.responses.of(self.caller.address)
+    }
+
     /// The time.
     fn now(&self) -> Time {
         self.service.settings.clock.now()

@@ -1,4 +1,5 @@
-//! What one address may take of something that all share: connections, long polls. Others get in whatever one does.
+//! What one address may take of something that all share: connections, long polls, memory. Others get in whatever one
+//! does.
 //!
 //! Counts lie at fixed places that the address is hashed to, two for each: no lock, no memory that grows with the number
 //! of addresses. An address is kept out only if both its counts are full, which others could fill only by chance.
@@ -6,7 +7,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Places of one row.
 const PLACES: usize = 4096;
@@ -19,7 +20,7 @@ pub struct Shares(Option<Arc<Counts>>);
 struct Counts {
     most: usize,
     hasher: RandomState,
-    places: Box<[AtomicU32]>,
+    places: Box<[AtomicUsize]>,
 }
 
 /// Two are equal if they have the same bound.
@@ -36,7 +37,7 @@ impl Shares {
     /// So many for each address.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let places = (0..2 * PLACES).map(|_| AtomicU32::new(0)).collect();
+        let places = (0..2 * PLACES).map(|_| AtomicUsize::new(0)).collect();
         Self(Some(Arc::new(Counts { most, hasher: RandomState::new(), places })))
     }
 
@@ -44,13 +45,16 @@ impl Shares {
     /// behind a Unix socket, has no share either.
     #[must_use]
     pub fn enter(&self, address: Option<IpAddr>) -> Option<Taken> {
-        let (Some(counts), Some(address)) = (&self.0, address) else { return Some(Taken(None)) };
-        let places = counts.places_of(address);
-        // Given back at once if it is not let in.
-        let taken = Taken(Some((Arc::clone(counts), places)));
-        let counted = places.map(|place| counts.add(place));
-        let least = usize::try_from(counted.into_iter().min().unwrap_or(0)).unwrap_or(usize::MAX);
-        (least <= counts.most).then_some(taken)
+        let mut taken = self.of(address);
+        let most = self.0.as_ref().map_or(usize::MAX, |counts| counts.most);
+        taken.grow(1, most).then_some(taken)
+    }
+
+    /// Nothing yet of what this address may take, to be grown.
+    #[must_use]
+    pub fn of(&self, address: Option<IpAddr>) -> Taken {
+        let counted = self.0.as_ref().zip(address);
+        Taken { counted: counted.map(|(counts, address)| (Arc::clone(counts), counts.places_of(address))), much: 0 }
     }
 }
 
@@ -65,24 +69,58 @@ impl Counts {
         [place(hash & 0xffff_ffff), PLACES + place(hash >> 32)]
     }
 
-    /// How many there are then.
-    fn add(&self, place: usize) -> u32 {
-        self.places.get(place).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed) + 1)
+    /// What there was before, at the place that had less.
+    fn add(&self, places: [usize; 2], more: usize) -> usize {
+        let add = |place: usize| self.places.get(place).map_or(0, |count| count.fetch_add(more, Ordering::Relaxed));
+        places.map(add).into_iter().min().unwrap_or(0)
+    }
+
+    fn subtract(&self, places: [usize; 2], less: usize) {
+        for count in places.into_iter().filter_map(|place| self.places.get(place)) {
+            count.fetch_sub(less, Ordering::Relaxed);
+        }
     }
 }
 
 /// A part of a share, given back by dropping it.
-#[derive(Debug)]
-pub struct Taken(Option<(Arc<Counts>, [usize; 2])>);
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// None if whoever takes it has no share.
+    counted: Option<(Arc<Counts>, [usize; 2])>,
+    much: usize,
+}
+
+impl Taken {
+    /// So much more, unless the address would then have more than `most`; if so, nothing changes.
+    #[must_use]
+    pub fn grow(&mut self, more: usize, most: usize) -> bool {
+        let Some((counts, places)) = &self.counted else { return true };
+        if counts.add(*places, more).saturating_add(more) > most {
+            counts.subtract(*places, more);
+            return false;
+        }
+        self.much += more;
+        true
+    }
+
+    /// Whether it could grow by so much now.
+    pub fn could_grow(&self, more: usize, most: usize) -> bool {
+        let Some((counts, places)) = &self.counted else { return true };
+        counts.add(*places, 0).saturating_add(more) <= most
+    }
+
+    /// Gives so much of it back.
+    pub fn shrink(&mut self, less: usize) {
+        let Some((counts, places)) = &self.counted else { return };
+        let less = less.min(self.much);
+        counts.subtract(*places, less);
+        self.much -= less;
+    }
+}
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let Some((counts, places)) = &self.0 else { return };
-        for place in places {
-            if let Some(count) = counts.places.get(*place) {
-                count.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
+        self.shrink(self.much);
     }
 }
 
@@ -113,5 +151,18 @@ mod tests {
         assert!(shares.enter(Some(address("2001:db8::ffff:2"))).is_none());
         assert!(shares.enter(Some(address("2001:db8:0:1::1"))).is_some());
         assert!(Shares::default().enter(Some(address("2001:db8::1"))).is_some());
+    }
+
+    #[test]
+    fn a_part_grows_and_shrinks_within_the_share() {
+        let shares = Shares::new(0);
+        let mut first = shares.of(Some(address("192.0.2.1")));
+        let mut second = shares.of(Some(address("192.0.2.1")));
+        assert!(first.grow(60, 100) && !second.grow(50, 100) && second.grow(40, 100));
+        first.shrink(20);
+        assert!(second.grow(20, 100) && !second.grow(1, 100));
+        drop(first);
+        assert!(second.grow(40, 100));
+        assert!(shares.of(None).grow(usize::MAX, 0), "who has no address has no share");
     }
 }

@@ -154,7 +154,7 @@ async fn answer_for(
         Verdict::Same => reply::same(cache, headers),
         Verdict::Send => {
             headers.extend(shown.headers);
-            reply::content(shown.body.held(&service.settings.responses)?, cache, headers)
+            reply::content(shown.body.held(&asked.responses())?, cache, headers)
         }
     };
     Ok(completed(response, hold, basis))

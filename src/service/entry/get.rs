@@ -39,7 +39,7 @@ impl Look for One<'_> {
         let (modified, ends) = (Some(entry.last_modified()), entry.expires);
         let (headers, body) = if self.meta {
             let json = HeaderValue::from_static("application/json");
-            (vec![(CONTENT_TYPE, json)], meta::alone((self.bucket, self.key), &entry, &service.settings.responses)?)
+            (vec![(CONTENT_TYPE, json)], meta::alone((self.bucket, self.key), &entry, &self.asked.responses())?)
         } else {
             (media::headers(&entry.content_type), entry.value.into())
         };

@@ -48,5 +48,5 @@ pub(super) async fn answer(asked: Asked<'_>, bucket: &Bucket, rows: Vec<Named>) 
         meta::value(&mut out, value);
     }
     out.text("}");
-    Ok(reply::composed(out.finish(&asked.service.settings.responses)?))
+    Ok(reply::composed(out.finish(&asked.responses())?))
 }

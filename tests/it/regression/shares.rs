@@ -1,13 +1,16 @@
-//! One address cannot take all connections or all long polls; and few descriptors mean few connections, not none.
+//! One address cannot take all connections, all long polls or all memory for bodies; and few descriptors mean few
+//! connections, not none.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-use super::super::served::Served;
+use super::super::door_client::{begin, params, record, stream};
+use super::super::served::{SECRET, Served};
 
 /// A connection from that address of this machine.
 fn from(last: u8, served: &Served) -> TcpStream {
@@ -73,6 +76,130 @@ fn one_address_leaves_long_polls_to_others() {
     other.write_all(format!("GET {poll} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
     while !served.get("/metrics").contains("\nkvs_waiters 2\n") {
         assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}
+
+/// The bound of all bodies.
+const BODIES: &str = "24MiB";
+/// A body that comes slowly.
+const SLOW: usize = 2_500_000;
+
+/// Clients of that kind, until the second was refused; they hold what they have sent. Each sends the begin of a form.
+fn fill<S: Read + Write>(mut client: impl FnMut() -> S, refused: &str) -> Vec<S> {
+    let (mut held, mut refusals, start) = (vec![], 0, Instant::now());
+    while refusals < 2 {
+        assert!(held.len() < 15 && start.elapsed() < Duration::from_secs(60), "nobody is refused");
+        let mut socket = client();
+        // Refused within, if at all.
+        let _ = socket.write_all(&vec![b'a'; SLOW]);
+        let mut answer = [0; 512];
+        match socket.read(&mut answer) {
+            Ok(length) if length > 0 => {
+                let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+                assert!(text.contains(refused) && text.contains("Retry-After: "), "{text}");
+                refusals += 1;
+            }
+            _ => held.push(socket),
+        }
+    }
+    assert!(held.len() >= 2, "one address may have half");
+    held
+}
+
+/// A form of so many bytes that comes as a whole; its status.
+fn form(mut socket: TcpStream, headers: &str, length: usize) -> String {
+    let form = format!("auth={SECRET}&b={}", "x".repeat(length));
+    let head = format!("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}Content-Length: {}", form.len());
+    socket.write_all(format!("{head}\r\n\r\n{form}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.get(9..12).unwrap_or_default().to_owned()
+}
+
+/// The begin of a form from that address.
+fn slow_form(mut socket: TcpStream, headers: &str) -> TcpStream {
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    write!(socket, "POST / HTTP/1.1\r\nHost: h\r\n{headers}Content-Length: 3000000\r\n\r\n").unwrap();
+    socket
+}
+
+#[test]
+fn one_address_leaves_memory_for_the_bodies_of_others() {
+    let served = Served::start(&["--body-memory", BODIES]);
+    let held = fill(|| slow_form(from(2, &served), ""), "HTTP/1.1 503 ");
+    assert_eq!(form(from(2, &served), "", 5_000), "200", "a little is kept for it too");
+    assert_eq!(form(from(3, &served), "", 1_000_000), "200");
+    drop(held);
+    let start = Instant::now();
+    while form(from(2, &served), "", 1_000_000) != "200" {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is not given back");
+    }
+}
+
+#[test]
+fn clients_of_a_trusted_proxy_have_memory_for_bodies_of_their_own() {
+    let served = Served::start(&["--body-memory", BODIES, "--trusted-proxies", "127.0.0.1"]);
+    let one = "X-Forwarded-For: 198.51.100.1\r\n";
+    let _held = fill(|| slow_form(from(1, &served), one), "HTTP/1.1 503 ");
+    assert_eq!(form(from(1, &served), "Forwarded: for=198.51.100.2\r\n", 1_000_000), "200");
+    // From anybody else it is no address.
+    assert_eq!(form(from(2, &served), one, 1_000_000), "200");
+}
+
+#[test]
+fn over_fastcgi_the_client_has_the_share_and_its_network_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let _served = Served::start(&["--body-memory", BODIES, "--fastcgi", &format!("unix:{}", path.display())]);
+    let begun = |address: &str, length: &str, body: &[u8]| {
+        let list = params(&[
+            ("REQUEST_METHOD", b"POST"),
+            ("REQUEST_URI", b"/"),
+            ("CONTENT_LENGTH", length.as_bytes()),
+            ("REMOTE_ADDR", address.as_bytes()),
+        ]);
+        let mut web = UnixStream::connect(&path).unwrap();
+        web.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        web.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        web.write_all(&[begin(1, false), stream(4, 1, &list, 60_000)].concat()).unwrap();
+        let end = if body.is_empty() { vec![] } else { stream(5, 1, body, 60_000) };
+        let _ = web.write_all(&end);
+        web
+    };
+    let mut n = 0;
+    let slow = || {
+        n += 1;
+        Records(begun(&format!("2001:db8::{n}"), "3000000", b""))
+    };
+    // Each has another address of one network.
+    let _held = fill(slow, "Status: 503 ");
+    let body = format!("auth={SECRET}&b={}", "x".repeat(1_000_000));
+    let mut web = begun("2001:db8:0:1::1", &body.len().to_string(), body.as_bytes());
+    web.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = vec![];
+    let _ = web.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("Status: 200 "), "{answer}");
+}
+
+/// Sends all as records of a body that has no end.
+struct Records(UnixStream);
+
+impl Write for Records {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(60_000)];
+        self.0.write_all(&record(5, 1, bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Records {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(bytes)
     }
 }
 
