@@ -168,12 +168,9 @@ impl Engine {
         match (client.batch_execute(look).await, made) {
             (Ok(()), _) => Ok(()),
             (Err(_), Err(error)) => {
-                let text = "cannot make the tables; let who may do so run `kvs store init`";
-                Err(Fault {
-                    error: Error::new(Kind::Failed, text).because(Fault::before(error).error),
-                    again: false,
-                    reason: None,
-                })
+                let (cause, text) =
+                    (Fault::before(error).error, "cannot make the tables; let who may do so run `kvs store init`");
+                Err(Error::new(cause.kind(), text).because(cause).into())
             }
             (Err(error), Ok(())) => Err(Fault::before(error)),
         }
@@ -181,7 +178,8 @@ impl Engine {
 
     /// Whether to do it again after this fault: waits if that helps, and sees to it that tables which have gone are made
     /// anew.
-    pub(super) async fn again(&self, attempts: &mut Attempts, mut fault: Fault) -> Result<(), Error> {
+    pub(super) async fn again(&self, attempts: &mut Attempts, fault: Fault) -> Result<(), Error> {
+        let mut fault = self.explained(fault).await;
         if fault.reason == Some(Reason::NoTable) {
             self.place.ready.store(false, Ordering::Relaxed);
             fault.again = true;

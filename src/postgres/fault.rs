@@ -30,6 +30,10 @@ pub(super) enum Reason {
     NoPartition,
     /// The database cannot hold every key.
     Encoding,
+    /// The role lacks a privilege.
+    NotPermitted,
+    /// It takes no writes: a standby, or set so for the role or the database.
+    ReadOnly,
 }
 
 impl From<Error> for Fault {
@@ -96,7 +100,9 @@ impl Fault {
             "55P03" => (Kind::Busy, "others held the bucket for too long; try again", false),
             "53100" => (Kind::Full, "PostgreSQL has no room left", false),
             "XX001" | "XX002" => (Kind::Damaged, "PostgreSQL says that its data are damaged", false),
-            "42501" => (Kind::Failed, "PostgreSQL does not permit it to this user", false),
+            "42501" => {
+                (Kind::PermissionDenied, "PostgreSQL does not permit it to this user; nothing was stored", false)
+            }
             "28P01" | "28000" => (Kind::Failed, "PostgreSQL does not let this user in", false),
             "3D000" => (Kind::Failed, "there is no such database; make it with createdb", false),
             // Plans of tables that have been changed since; a new connection has none.
@@ -107,6 +113,8 @@ impl Fault {
         let reason = match code.code() {
             "42P01" | "3F000" => Some(Reason::NoTable),
             "23514" => Some(Reason::NoPartition),
+            "42501" => Some(Reason::NotPermitted),
+            "25006" => Some(Reason::ReadOnly),
             _ => None,
         };
         Self { error: Error::new(kind, text).because(shown(source)), again, reason }

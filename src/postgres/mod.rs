@@ -7,7 +7,7 @@
 //!
 //! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
 //! carry them out, `judged` decides; `gather`, `get` and `read` are for reads, `wait`, `listen` and `upkeep` are the
-//! rest; `engine`, `encoding` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
+//! rest; `engine`, `encoding`, `permission` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
 //! settings. `foreign` reads the tables of other programs. What it does is described in `docs/postgres.md`.
 
 mod commit;
@@ -20,6 +20,7 @@ mod get;
 mod judged;
 mod listen;
 mod once;
+mod permission;
 mod queue;
 mod read;
 mod row;

@@ -48,6 +48,11 @@ impl Names {
         }
     }
 
+    /// The schema, in quotes, if the URL names one.
+    pub(super) fn schema(&self) -> Option<String> {
+        self.schema.as_ref().map(|schema| format!("\"{schema}\""))
+    }
+
     /// A name beside the table's.
     fn beside(&self, name: &str) -> String {
         let place = self.schema.as_ref().map(|schema| format!("\"{schema}\".")).unwrap_or_default();

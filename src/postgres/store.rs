@@ -101,14 +101,15 @@ impl PostgresStore {
     /// Makes the tables, and with `distributed` spreads them over a cluster of Citus. What is there already stays.
     ///
     /// # Errors
-    /// `Failed` if the server does not permit it or, with `distributed`, has no Citus.
+    /// `PermissionDenied` if the server does not permit it, `Failed` if, with `distributed`, it has no Citus.
     pub async fn init(&self, distributed: bool) -> Result<()> {
         let client = self.engine()?.connection().await.map_err(|fault| fault.error)?;
         let made = client.batch_execute(&self.shared.place.url.names.alone(&self.sql(distributed))).await;
         made.map_err(|error| {
             super::engine::discard(client);
             let what = if distributed { "cannot make and distribute the tables" } else { "cannot make the tables" };
-            Error::new(Kind::Failed, what).because(super::fault::Fault::before(error).error)
+            let cause = super::fault::Fault::before(error).error;
+            Error::new(cause.kind(), what).because(cause)
         })
     }
 

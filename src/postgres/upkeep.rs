@@ -16,7 +16,11 @@ impl Engine {
     /// Does a piece of upkeep.
     pub(super) async fn upkeep(self: &Arc<Self>, bucket: &Bucket, task: Task) -> Result<Report> {
         if task == Task::Status {
-            // The server itself keeps what is stored in order. Whether it answers, whoever asks for the buckets knows.
+            // The server itself keeps what is stored in order. Whether it answers, whoever asks for the buckets knows. What
+            // is permitted is the same for all buckets.
+            if *bucket == Bucket::default() {
+                self.check_permission().await?;
+            }
             return Ok(Report::default());
         }
         let now = self.place.options.clock.now().nanos();

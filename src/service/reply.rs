@@ -270,7 +270,7 @@ impl From<Error> for Refusal {
             ),
             Kind::PermissionDenied => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "kvs is not permitted to use its files; nothing was stored; /status says what to do",
+                "kvs is not permitted to use its data; nothing was stored; /status says what to do",
             ),
             Kind::Damaged => {
                 report_damage(&error);

@@ -24,6 +24,7 @@ mod many_watched;
 mod media_types;
 mod missing_names;
 mod numbers;
+mod privileges;
 mod programs;
 mod replies;
 mod responses;
