@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::existing;
 use super::failure::Done;
 use super::settings::Settings;
 use crate::model::Key;
@@ -14,7 +15,8 @@ Examples:
 
 /// Delete keys
 ///
-/// All in one step: who reads sees all of them or none. A key that is not there is no error.
+/// All in one step: who reads sees all of them or none. A key that is not there is no error, but a bucket
+/// that is not there is one.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Given {
@@ -25,7 +27,7 @@ pub(super) struct Given {
 
 pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     let names: Vec<_> = given.keys.iter().map(Key::as_str).collect();
-    let deleted = settings.client()?.delete_many(&names).await?;
+    let deleted = existing::client(settings).await?.delete_many(&names).await?;
     let missing = (names.len() as u64).saturating_sub(deleted);
     settings.note(&match missing {
         0 => format!("{deleted} deleted"),

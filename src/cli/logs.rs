@@ -17,6 +17,7 @@ use super::failure::Done;
 use super::failure::Failure;
 use super::lines::Lines;
 use super::output::say;
+use super::usage::NOT_TEXT;
 
 /// Where the store tells of a damaged file, once for each state of it.
 const FOUND: &str = "kvs::yaml::file::catch_up";
@@ -62,8 +63,8 @@ struct Told {
 pub(super) fn start(level: LevelFilter, of: Of) -> Log {
     // Of what the libraries below have to say only the warnings: they do not know what is secret.
     let usual = format!("{},kvs={level}", level.min(LevelFilter::WARN));
-    let wished = std::env::var("KVS_LOG").ok().filter(|text| !text.is_empty());
-    let wished = wished.map(|text| filter(&text));
+    let wished = std::env::var_os("KVS_LOG").filter(|text| !text.is_empty());
+    let wished = wished.map(|text| filter(text.to_str().ok_or(NOT_TEXT)?));
     let (filter, wrong) = match wished {
         Some(Ok(filter)) => (filter, None),
         Some(Err(why)) => (EnvFilter::new(usual), Some(why)),

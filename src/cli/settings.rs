@@ -89,7 +89,7 @@ pub(super) struct Serving {
 impl Settings {
     /// Puts together what was typed, what stands in `config.yaml`, and the defaults of that place.
     pub(super) fn resolve(global: Global, matches: &ArgMatches, place: &Place) -> Done<Self> {
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
         variables::check(names, &Typed::command())?;
         let asked_for = global.config.is_some();
         let config = global.config.unwrap_or_else(|| place.at("config.yaml"));

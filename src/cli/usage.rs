@@ -1,9 +1,11 @@
 //! What the parser of the command line has to say, in words for whoever typed it: which value is wrong, who gave it, and
 //! what is expected. What may hold a password is not repeated with it.
 
+use std::any::TypeId;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::num::{IntErrorKind, ParseIntError};
+use std::path::PathBuf;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -16,6 +18,9 @@ use crate::postgres::without_password;
 /// What is wrong with a variable that is set to nothing.
 pub(super) const EMPTY: &str = "this variable is empty; give it a value or unset it";
 
+/// What is wrong with a variable whose value is not text.
+pub(super) const NOT_TEXT: &str = "the value of this variable is not UTF-8 text; correct it or unset it";
+
 /// The failure that the parser's error stands for. `typed` are the arguments, the name of the program first.
 pub(super) fn failure(mut error: clap::Error, typed: &[OsString]) -> Failure {
     if let Some((name, value)) = variable(&error, typed) {
@@ -27,6 +32,11 @@ pub(super) fn failure(mut error: clap::Error, typed: &[OsString]) -> Failure {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             if let Some(word) = word_for_help(typed) {
                 return Failure::Usage(format!("unexpected argument '{word}'; {}", behind_dashes(word)));
+            }
+        }
+        ErrorKind::InvalidUtf8 => {
+            if let Some(name) = not_text(typed) {
+                return Failure::Usage(format!("{name}: {NOT_TEXT}"));
             }
         }
         ErrorKind::ValueValidation => {
@@ -73,6 +83,21 @@ fn variable(error: &clap::Error, typed: &[OsString]) -> Option<(String, OsString
     }
     let name = arg.get_env()?;
     Some((name.to_str()?.to_owned(), std::env::var_os(name)?))
+}
+
+/// The variable whose value is not text though it is to be; none if that was typed.
+fn not_text(typed: &[OsString]) -> Option<String> {
+    if typed.iter().any(|text| text.to_str().is_none()) {
+        return None;
+    }
+    let program = Typed::command();
+    let commands = std::iter::once(&program).chain(program.get_subcommands());
+    // The name of a file may be any bytes.
+    let args = commands.flat_map(Command::get_arguments);
+    let args = args.filter(|arg| arg.get_value_parser().type_id() != TypeId::of::<PathBuf>());
+    let names = args.filter_map(|arg| arg.get_env()?.to_str());
+    let is_wrong = |name: &&str| std::env::var_os(name).is_some_and(|value| value.to_str().is_none());
+    names.filter(is_wrong).min().map(ToOwned::to_owned)
 }
 
 /// That a value is no whole number.

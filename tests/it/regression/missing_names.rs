@@ -2,7 +2,7 @@
 
 use crate::cli::Place;
 
-const READS: [&[&str]; 7] = [
+const READS: [&[&str]; 8] = [
     &["get", "a"],
     &["list"],
     &["list", "--keys"],
@@ -10,6 +10,8 @@ const READS: [&[&str]; 7] = [
     &["export"],
     &["export", "backup.csv"],
     &["check"],
+    // It makes nothing, either.
+    &["delete", "a"],
 ];
 
 #[test]

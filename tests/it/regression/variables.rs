@@ -92,3 +92,26 @@ fn a_program_that_a_web_server_starts_with_an_unknown_variable_serves_nothing_an
     let served = cgi("KVS_CLIENT_LENGTH", "0");
     assert!(served.text().starts_with("Status: 200") && served.err.is_empty(), "{served:?}");
 }
+
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let place = Place::new();
+    let bytes = std::ffi::OsStr::from_bytes(b"op\xffen");
+    for name in ["KVS_READS", "KVS_STORE", "KVS_PURGE", "KVS_MAX_WAIT", "KVS_BUCKET"] {
+        let output = place.command(&["serve", "--check-config"]).env(name, bytes).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(&format!("{name}: ")) && told.contains("not UTF-8") && !told.contains("--"), "{told}");
+    }
+    // The log is no setting: without it the work is done all the same.
+    let output = place.command(&["set", "a", "1"]).env("KVS_LOG", bytes).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.contains("KVS_LOG is left out: ") && told.contains("not UTF-8"), "{told}");
+    // A path may be any bytes, and a name of ours is known in letters only.
+    let output = place.command(&["set", "a", "1"]).env("KVS_AUTH", bytes).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = place.command(&["set", "a", "1"]).env(std::ffi::OsStr::from_bytes(b"KVS_\xff"), "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
