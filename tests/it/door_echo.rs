@@ -99,6 +99,11 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
+/// The same with time enough for clients that a busy machine holds up.
+pub(crate) fn patient() -> Limits {
+    Limits { body_time: Duration::from_secs(5), drain_time: Duration::from_secs(10), ..limits() }
+}
+
 /// A running door.
 pub(crate) struct Running {
     pub(crate) address: std::net::SocketAddr,

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::door_client::{
     ABORT, BEGIN, PARAMS, STDIN, answer, begin, get, params, post, read_record, record, stream, whole,
 };
-use super::door_echo::{self, Running, Seen, fastcgi, limits, listener, random};
+use super::door_echo::{self, Running, Seen, fastcgi, limits, listener, patient, random};
 
 async fn ask(door: &Running, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(door.address).await.unwrap();
@@ -184,7 +184,7 @@ async fn others_are_served_when_one_panics_or_leaves() {
 
 #[tokio::test]
 async fn request_is_given_up_when_it_arrives_too_slowly() {
-    let door = fastcgi(Mount::served(), Limits { idle_time: Duration::from_millis(800), ..limits() });
+    let door = fastcgi(Mount::served(), Limits { idle_time: Duration::from_secs(2), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     let started = Instant::now();
@@ -194,19 +194,19 @@ async fn request_is_given_up_when_it_arrives_too_slowly() {
         .unwrap();
     assert!(read_record(&mut socket).await.is_none());
     let took = started.elapsed();
-    assert!(took > Duration::from_millis(350) && took < Duration::from_millis(700), "{took:?}");
+    assert!(took > Duration::from_millis(350) && took < Duration::from_millis(1700), "{took:?}");
     // One without any request is closed later.
     let started = Instant::now();
     let mut idle = TcpStream::connect(door.address).await.unwrap();
     assert!(read_record(&mut idle).await.is_none());
-    assert!(started.elapsed() > Duration::from_millis(700));
+    assert!(started.elapsed() > Duration::from_millis(1900));
     assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
     door.end().await;
 }
 
 #[tokio::test]
 async fn begun_requests_are_answered_when_it_stops() {
-    let door = fastcgi(Mount::served(), limits());
+    let door = fastcgi(Mount::served(), patient());
     let mut late = TcpStream::connect(door.address).await.unwrap();
     late.write_all(&whole(1, true, &get("/late"), b"")).await.unwrap();
     let mut sending = TcpStream::connect(door.address).await.unwrap();
@@ -227,7 +227,7 @@ async fn begun_requests_are_answered_when_it_stops() {
     });
     assert!(late.text.starts_with("Status: 200 ") && late.status == Some(0));
     assert!(sent.text.ends_with("\n\nfour"), "{}", sent.text);
-    assert!(started.elapsed() < Duration::from_millis(1500), "nothing waits for idle connections");
+    assert!(started.elapsed() < Duration::from_millis(4500), "nothing waits for idle connections");
     assert!(ended >= Duration::from_millis(200), "it waits for what has begun, not {ended:?}");
 }
 

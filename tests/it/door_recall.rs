@@ -291,10 +291,10 @@ async fn what_ends_by_itself_ends_in_time() {
     assert!(endpoint.news().await.starts_with("Status: 404 "));
     // An older one shows behind one that ends.
     endpoint.put("default", "b", "behind").await;
-    apply(&endpoint.store, "default", with_end("before", now().plus(Duration::from_millis(400)))).await;
+    apply(&endpoint.store, "default", with_end("before", now().plus(Duration::from_millis(1900)))).await;
     let newest = async || endpoint.ask(("GET", "/?k=a,b"), &[]).await.0;
     assert!(newest().await.ends_with("before") && newest().await.ends_with("before"));
-    sleep(Duration::from_millis(450)).await;
+    sleep(Duration::from_secs(2)).await;
     assert!(newest().await.ends_with("behind"));
 }
 

@@ -226,7 +226,7 @@ async fn a_dead_receiver_slows_no_write_and_no_other_receiver_and_holds_a_bounde
     assert_eq!(counted(&hooks, "dropped_total", "purge"), 1000 - 51);
     let begun = Instant::now();
     assert_eq!(hooks.finish(Duration::from_millis(100)).await, 51);
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(counted(&hooks, "failed_total", "purge"), 51);
     assert_eq!(counted(&hooks, "queue_length", "purge"), 0);
 }

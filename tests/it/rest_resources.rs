@@ -2,7 +2,7 @@
 //! what is nobody's business.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvs::model::{Kind, Time};
 use kvs::service::{Exposure, Metrics, Settings, Waiters, Waiting};
@@ -133,20 +133,23 @@ async fn requests_are_counted_by_route_method_and_status(make: Make) {
 
 async fn a_held_read_is_no_slow_one(make: Make) {
     let kvs = endpoint(make, Metrics::default());
-    let held = kvs.get("/?k=a&seen=none&wait=1");
+    let held = kvs.get("/?k=a&seen=none&wait=3");
     let second = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(number(&kvs, "kvs_waiters").await, Some(1.0));
-        assert_eq!(kvs.get("/?k=a&seen=none&wait=1").await.headers["retry-after"], "2");
+        let begun = Instant::now();
+        while number(&kvs, "kvs_waiters").await != Some(1.0) {
+            assert!(begun.elapsed() < Duration::from_secs(2), "it does not wait");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(kvs.get("/?k=a&seen=none&wait=3").await.headers["retry-after"], "2");
     };
     assert_eq!(tokio::join!(held, second).0.status, 404);
     assert_eq!(number(&kvs, "kvs_waiters").await, Some(0.0));
     assert_eq!(number(&kvs, "kvs_waiters_max").await, Some(1.0));
     assert_eq!(number(&kvs, "kvs_waits_declined_total").await, Some(1.0));
     assert_eq!(number(&kvs, "kvs_wait_duration_seconds_count").await, Some(1.0));
-    assert!(number(&kvs, "kvs_wait_duration_seconds_sum").await.unwrap() >= 0.9);
+    assert!(number(&kvs, "kvs_wait_duration_seconds_sum").await.unwrap() >= 2.9);
     let spent = r#"kvs_request_duration_seconds_sum{route="root",method="GET"}"#;
-    assert!(number(&kvs, spent).await.unwrap() < 0.9);
+    assert!(number(&kvs, spent).await.unwrap() < 2.9);
 }
 
 async fn wrong_secrets_and_pauses_are_counted(make: Make) {

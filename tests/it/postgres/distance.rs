@@ -124,7 +124,7 @@ async fn many_at_once_share_round_trips() {
     }
     tasks.join_all().await;
     // One after another it would take 64 times three.
-    assert!(begun.elapsed() < 30 * WAY, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 100 * WAY, "{:?}", begun.elapsed());
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("65"));
 }
 

@@ -217,10 +217,15 @@ async fn a_value_that_had_to_wait_for_another_is_dated_when_it_came() {
     let client = client(&server.url(&format!("table={table}")));
     client.set_many(&[("a", "1"), ("b", "1")]).await.unwrap();
     for many in [false, true] {
-        // Another process holds the bucket for a second and moves it by one.
-        let sql = format!("UPDATE {table}_buckets SET revision = revision + 1; SELECT pg_sleep(1)");
+        // Another process holds the bucket for two seconds and moves it by one.
+        let sql = format!("UPDATE {table}_buckets SET revision = revision + 1; SELECT pg_sleep(2)");
         let other = tokio::task::spawn_blocking(move || Server::shared().psql(&format!("BEGIN; {sql}; COMMIT")));
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let holds = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%{table}_buckets%'"
+        );
+        while server.psql(&holds) != "1" {
+            assert!(!other.is_finished(), "it has not held the bucket");
+        }
         let begun = SystemClock.now();
         let pairs = [("a", "2"), ("b", "2")];
         if many {

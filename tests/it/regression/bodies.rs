@@ -31,7 +31,7 @@ fn slow(served: &Served, length: usize, sent: usize) -> TcpStream {
 fn soon(what: &str, mut holds: impl FnMut() -> Result<(), u64>) {
     let start = Instant::now();
     while let Err(number) = holds() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}: {number} MiB");
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}: {number} MiB");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -47,15 +47,20 @@ fn many_slow_bodies_hold_no_more_than_their_budget_and_it_is_given_back() {
     assert!(held < before + 64 + 60, "{held} MiB, and {before} before");
     // Who sends little is served meanwhile.
     served.put("/kv/default/a", "2");
-    let refused = clients.iter().filter(|client| {
-        let mut answer = [0; 512];
-        client.set_nonblocking(true).unwrap();
-        let length = (&**client).read(&mut answer).unwrap_or(0);
-        let text = String::from_utf8_lossy(&answer[..length]).into_owned();
-        assert!(length == 0 || text.starts_with("HTTP/1.1 503 ") && text.contains("\r\nRetry-After: "), "{text}");
-        length > 0
+    let mut refused = std::collections::BTreeSet::new();
+    soon("somebody must have been refused", || {
+        for (n, mut client) in clients.iter().enumerate() {
+            let mut answer = [0; 512];
+            client.set_nonblocking(true).unwrap();
+            let length = client.read(&mut answer).unwrap_or(0);
+            let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+            assert!(length == 0 || text.starts_with("HTTP/1.1 503 ") && text.contains("\r\nRetry-After: "), "{text}");
+            if length > 0 {
+                refused.insert(n);
+            }
+        }
+        if refused.len() > 100 { Ok(()) } else { Err(held) }
     });
-    assert!(refused.count() > 100, "somebody must have been refused");
     drop(clients);
     soon("it keeps what the bodies took", || {
         let now = served.present_memory();
@@ -82,7 +87,8 @@ fn all_doors_have_one_budget() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let served = Served::start(&["--body-memory", "1MiB", "--fastcgi", &format!("unix:{}", path.display())]);
-    let _clients: Vec<TcpStream> = (0..3).map(|_| slow(&served, 3_000_000, 2_300_000)).collect();
+    // Both fit, and leave no room for a third.
+    let _clients: Vec<TcpStream> = (0..2).map(|_| slow(&served, 3_000_000, 2_900_000)).collect();
     // What the others have sent may still be on its way.
     let start = Instant::now();
     loop {
@@ -94,7 +100,7 @@ fn all_doors_have_one_budget() {
         if answer.contains("Status: 503 ") && answer.contains("Retry-After: ") {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "{answer}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{answer}");
     }
 }
 
@@ -134,7 +140,7 @@ fn what_the_head_decides_is_answered_before_the_body_is_read() {
             let start = Instant::now();
             let answer = served.ask(&head);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line} {headers} {answer}");
-            assert!(start.elapsed() < Duration::from_secs(3), "{line}: {:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(20), "{line}: {:?}", start.elapsed());
         }
     }
     assert!(served.get("/kv/default/a").ends_with("\r\n\r\n1"));

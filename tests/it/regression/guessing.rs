@@ -180,11 +180,11 @@ fn a_held_limiter_keeps_nobody_waiting() {
     for (address, form, due) in [("192.0.2.1", known.as_str(), 200), ("192.0.2.2", "a=1&auth=wrong", 503)] {
         let begun = Instant::now();
         assert_eq!(running.send(address, form), due);
-        assert!(begun.elapsed() < Duration::from_millis(2500), "{address}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(4500), "{address}: {:?}", begun.elapsed());
     }
     let begun = Instant::now();
     assert_eq!(place.cgi("192.0.2.2", &known).status, 503);
-    assert!(begun.elapsed() < Duration::from_millis(3500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(4500), "{:?}", begun.elapsed());
     drop(lock);
     assert_eq!(place.cgi("192.0.2.2", &known).status, 200);
 }

@@ -205,11 +205,11 @@ async fn answer_arrives_though_a_refused_client_goes_on_sending() {
 
 #[tokio::test]
 async fn a_head_has_its_own_time_however_long_the_connection_was_idle() {
-    let door = http(Limits { head_time: Duration::from_millis(800), ..limits() });
+    let door = http(Limits { head_time: Duration::from_secs(3), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(1700)).await;
     socket.write_all(b"GET /slow HTTP/1.1\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(1700)).await;
     socket.write_all(b"Host: h\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
@@ -217,10 +217,10 @@ async fn a_head_has_its_own_time_however_long_the_connection_was_idle() {
     // Empty lines win no time.
     let started = Instant::now();
     let mut socket = TcpStream::connect(door.address).await.unwrap();
-    while started.elapsed() < Duration::from_secs(4) && socket.write_all(b"\r\n").await.is_ok() {
+    while started.elapsed() < Duration::from_secs(12) && socket.write_all(b"\r\n").await.is_ok() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "it stays");
+    assert!(started.elapsed() < Duration::from_secs(10), "it stays");
     door.end().await;
 }
 

@@ -37,7 +37,7 @@ async fn thousands_of_buckets_that_are_waited_for_are_looked_at_in_turn() {
         })
         .collect();
     // All have begun to wait, and each has been looked at once as if it were the only one.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     disk.probe.take();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let counts = disk.probe.take();

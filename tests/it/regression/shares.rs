@@ -47,7 +47,7 @@ fn one_address_leaves_connections_to_others() {
     // What was held is given back.
     let start = Instant::now();
     while !ask(&from(1, &served), "/livez").starts_with("HTTP/1.1 200 ") {
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }
 
@@ -68,14 +68,14 @@ fn one_address_leaves_long_polls_to_others() {
     holder.write_all(format!("GET {poll} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
     let start = Instant::now();
     while !served.get("/metrics").contains("\nkvs_waiters 1\n") {
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
     let answer = ask(&from(1, &served), poll);
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("\r\nRetry-After: "), "{answer}");
     let mut other = from(2, &served);
     other.write_all(format!("GET {poll} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
     while !served.get("/metrics").contains("\nkvs_waiters 2\n") {
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }
 

@@ -89,14 +89,14 @@ fn looking_at_large_buckets_keeps_none_of_them_in_memory() {
     assert!(status(&served).ends_with("\r\n\r\nok"));
     let begun = Instant::now();
     assert!(status(&served).ends_with("\r\n\r\nok"));
-    assert!(begun.elapsed() < Duration::from_secs(3), "what is unchanged is read again");
+    assert!(begun.elapsed() < Duration::from_secs(4), "what is unchanged is read again");
     let grown = served.present_memory().saturating_sub(before);
     assert!(grown < 40, "{grown} MiB more, of 100 MiB looked at");
 }
 
 #[test]
 fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
-    let served = Served::start(&["--lock-wait", "300ms"]);
+    let served = Served::start(&["--lock-wait", "3s"]);
     served.put("/kv/held/a", "1");
     let lock = File::options().write(true).open(served.file("held").with_extension("lock")).unwrap();
     lock.lock_exclusive().unwrap();
@@ -106,7 +106,7 @@ fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
     let begun = Instant::now();
     let answer = served.get("/status");
     assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("held.yaml: others have held its lock"), "{answer}");
-    assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     lock.unlock().unwrap();
     assert!(status(&served).ends_with("\r\n\r\nok"));
 }
