@@ -119,6 +119,28 @@ pub(super) struct Data {
         hide_short_help = true
     )]
     pub(super) lock_wait: Span,
+    /// How long a bucket is quiet before its file is tidied into one document; 0s: never
+    #[arg(
+        long,
+        global = true,
+        env = "KVS_TIDY_AFTER",
+        hide_env_values = true,
+        value_name = "TIME",
+        default_value = "2s",
+        hide_short_help = true
+    )]
+    pub(super) tidy_after: Span,
+    /// The largest file that is tidied, and of which a copy is kept
+    #[arg(
+        long,
+        global = true,
+        env = "KVS_TIDY_UP_TO",
+        hide_env_values = true,
+        value_name = "SIZE",
+        default_value = "1MiB",
+        hide_short_help = true
+    )]
+    pub(super) tidy_up_to: Size,
 }
 
 /// How a path is read: with `~/` in front as a shell would take it.

@@ -16,8 +16,8 @@ use super::failure::{Done, Failure};
 use super::open::Opened;
 use super::output::{ask, say};
 use super::settings::Settings;
-use crate::model::{Bucket, Kind};
-use crate::yaml::{Draft, YamlStore};
+use crate::model::{Bucket, Error, Kind};
+use crate::yaml::{Conflict, Draft, YamlStore, write_text};
 
 /// What Debian offers first, then what is on nearly every machine.
 const EDITORS: [&str; 5] = ["sensible-editor", "editor", "nano", "vim", "vi"];
@@ -27,16 +27,16 @@ Examples:
   kvs edit
   EDITOR='code --wait' kvs edit --bucket sensors
 
-In the editor, one entry a line; `key: value` is enough for a new one:
+In the editor, `key: value` is enough for a new entry:
   greeting: hello
-Removing a line deletes the key. Entries that are left as they are keep their times, and what others
-make of them meanwhile.";
+Removing an entry deletes the key. Comments, empty lines and the order are kept as you leave them.
+Entries that you do not change keep their times, and what others make of them meanwhile.";
 
 /// Edit a bucket in your editor
 ///
 /// Opens a copy in $VISUAL, else $EDITOR, else what the machine has. When the editor ends, the text is judged; only if
-/// all of it is right are the changed entries stored, in one step. Others may read and write meanwhile; if they wrote what
-/// you changed, nothing of yours is stored, and you are asked.
+/// all of it is right are the changed entries stored, in one step. Others may read and write meanwhile. If they changed a key
+/// that you changed too, nothing of yours is stored, the editor shows both, and you decide.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Given {}
@@ -47,26 +47,31 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
         return Err(Failure::Usage(format!("edit works on a store of files (yaml:DIR), not on {}", settings.store)));
     };
     let bucket = settings.bucket();
-    let draft = yaml.draft(&bucket)?;
+    let mut draft = yaml.draft(&bucket)?;
+    let original = draft.text.clone();
     // Ctrl-C in the editor is for the editor. The handler lasts as long as the program.
     let _ours = signal(SignalKind::interrupt()).map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
     let copy = Copy::of(&bucket, &draft.text)?;
     let editor = editor();
     loop {
-        copy.open_in(&editor).map_err(|why| copy.left(&why, &draft.text))?;
-        let text = copy.text()?;
-        if text == draft.text {
+        copy.open_in(&editor).map_err(|why| copy.left(&why, &original))?;
+        let text = without_conflicts(&copy.text()?);
+        if text == original {
             copy.remove();
             settings.note("nothing was changed");
             return Ok(());
         }
-        let error = match replace(&opened, yaml, (&bucket, &draft), &text).await {
-            Ok(note) => {
+        let error = match store(&opened, (yaml, &bucket), &mut draft, &text).await? {
+            Stored::Done(note) => {
                 copy.remove();
                 settings.note(&note);
                 return Ok(());
             }
-            Err(error) => error,
+            Stored::Conflicts(error, conflicts) => {
+                copy.write(&with_conflicts(&conflicts, &text))?;
+                error
+            }
+            Stored::Not(error) => error,
         };
         let done = if error.is_outcome_open() { "not known whether it is stored" } else { "nothing is stored" };
         say(&format!("kvs: {done}: {error}"));
@@ -76,20 +81,63 @@ pub(super) async fn run(settings: &Settings, _: Given) -> Done {
     }
 }
 
-async fn replace(
-    opened: &Opened,
-    yaml: &YamlStore,
-    (bucket, draft): (&Bucket, &Draft),
-    text: &str,
-) -> crate::model::Result<String> {
-    match yaml.replace_through(&*opened.store, (bucket, draft), text).await {
-        Ok(done) => Ok(format!("{bucket}: {} written, {} deleted", done.written, done.deleted)),
-        Err(error) if error.kind() == Kind::Busy => Err(crate::model::Error::new(
-            Kind::Busy,
-            format!("{error} (leave what others wrote as it was, or try again)"),
-        )),
-        Err(error) => Err(error),
+/// What became of a text.
+enum Stored {
+    /// It is stored; what to tell of it.
+    Done(String),
+    /// Others changed the same keys.
+    Conflicts(Error, Vec<Conflict>),
+    /// It is not.
+    Not(Error),
+}
+
+/// So often a text is tried that others get ahead of, although they change nothing that it changes otherwise.
+const TRIES: usize = 10;
+
+async fn store(opened: &Opened, (yaml, bucket): (&YamlStore, &Bucket), draft: &mut Draft, text: &str) -> Done<Stored> {
+    let mut tries = TRIES;
+    loop {
+        let error = match yaml.replace_through(&*opened.store, (bucket, draft), text).await {
+            Ok(done) => {
+                return Ok(Stored::Done(format!("{bucket}: {} written, {} deleted", done.written, done.deleted)));
+            }
+            Err(error) => error,
+        };
+        tries -= 1;
+        if error.kind() != Kind::Busy || tries == 0 {
+            return Ok(Stored::Not(error));
+        }
+        let now = yaml.draft(bucket)?;
+        let conflicts = draft.conflicts(&now, text)?;
+        draft.resolve(&now, text)?;
+        if !conflicts.is_empty() {
+            return Ok(Stored::Conflicts(error, conflicts));
+        }
     }
+}
+
+/// How each line begins that shows what somebody else wrote meanwhile.
+const CONFLICT: &str = "# CONFLICT ";
+
+/// The text, with what others made of the keys that it changes in front.
+fn with_conflicts(conflicts: &[Conflict], text: &str) -> String {
+    let mut lines =
+        format!("{CONFLICT}Others changed these keys meanwhile. What you save now replaces what they wrote:\n");
+    for Conflict { key, theirs } in conflicts {
+        let Some(entry) = theirs else {
+            lines += &format!("{CONFLICT}{key:?} was deleted\n");
+            continue;
+        };
+        for line in write_text(std::iter::once((key, entry))).lines() {
+            lines += &format!("{CONFLICT}{line}\n");
+        }
+    }
+    lines + text
+}
+
+/// The text without these lines.
+fn without_conflicts(text: &str) -> String {
+    text.split_inclusive('\n').filter(|line| !line.starts_with(CONFLICT)).collect()
 }
 
 /// Asks what to do. At the end of the input: give up.
@@ -151,6 +199,12 @@ impl Copy {
             Ok(status) => Err(format!("the editor {} ended with {status}", editor.display())),
             Err(e) => Err(format!("cannot start the editor {}: {e}", editor.display())),
         }
+    }
+
+    fn write(&self, text: &str) -> Done {
+        let file = OpenOptions::new().write(true).truncate(true).open(&self.file);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|e| self.kept(&format!("cannot write the copy: {e}")))
     }
 
     fn text(&self) -> Done<String> {

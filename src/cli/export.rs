@@ -27,7 +27,8 @@ Examples:
 
 /// Write a bucket to a file
 ///
-/// All entries as they stood at one moment. A file that is there already is replaced once the new one is whole.
+/// All entries as they stood at one moment. A file that is there already is replaced once the new one is whole. An empty
+/// bucket replaces no file that has something in it, unless you say --force.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Given {
@@ -36,6 +37,9 @@ pub(super) struct Given {
     /// The format [default: told by the name of the file, else yaml]
     #[arg(short, long)]
     format: Option<Format>,
+    /// Replace the file also if the bucket is empty and the file is not
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) async fn run(settings: &Settings, given: Given) -> Done {
@@ -44,6 +48,14 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
     // One page, so that it shows one moment.
     let page = existing::client(settings).await?.scan(Query { limit: ALL, ..Query::default() }).await?;
     let entries: Vec<(Key, Entry)> = page.entries.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect();
+    if let Some(path) = file.as_deref().filter(|path| entries.is_empty() && !given.force && has_bytes(path)) {
+        let text = format!(
+            "the bucket {} is empty, and {} is not; nothing was written. To replace it all the same: --force",
+            settings.bucket(),
+            path.display()
+        );
+        return Err(Failure::Failed(text));
+    }
     // CSV looks at all entries once before it writes them.
     let steps = entries.len() * if format == Format::Csv { 2 } else { 1 };
     let bar = progress(steps, "exporting", settings.quiet || file.is_none());
@@ -62,6 +74,11 @@ pub(super) async fn run(settings: &Settings, given: Given) -> Done {
         settings.note(&format!("{entries} written to {}", path.display()));
     }
     Ok(())
+}
+
+/// Whether it is a file with something in it, perhaps the only backup.
+fn has_bytes(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0)
 }
 
 /// Writes a file beside that one and puts it in its place, with the mode of the old one.

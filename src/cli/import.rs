@@ -26,6 +26,8 @@ Examples:
 
 What a file may look like:
   YAML   greeting: hello
+         session: {value: x, ttl: 10m}     it ends ten minutes after the import
+         theme: {name: dark, sizes: [1, 2]}     a list or a mapping is stored as JSON
          or what `kvs export` writes and the store keeps
   JSON   {\"greeting\": \"hello\", \"temp\": 21.5}
          or [{\"key\": \"greeting\", \"value\": \"hello\", \"expires\": \"2030-01-01T00:00:00Z\"}]
@@ -117,6 +119,9 @@ fn plan(records: Vec<Record>, now: Time) -> (Vec<Write>, usize) {
     }
     let mut records: Vec<Record> =
         records.into_iter().enumerate().filter(|(n, r)| last.get(&r.key) == Some(n)).map(|(_, r)| r).collect();
+    for record in &mut records {
+        record.expires = record.ttl.map_or(record.expires, |ttl| Some(now.plus(ttl)));
+    }
     let before = records.len();
     records.retain(|record| record.expires.is_none_or(|end| now < end));
     let expired = before - records.len();
@@ -165,7 +170,17 @@ mod tests {
             updated: updated.map(Time::from_secs),
             modified: None,
             expires: expires.map(Time::from_secs),
+            ttl: None,
         }
+    }
+
+    #[test]
+    fn a_time_to_live_is_counted_from_the_import() {
+        let mut lives = record("a", "1", Some(10), None);
+        lives.ttl = Some(std::time::Duration::from_secs(60));
+        let (writes, expired) = plan(vec![lives], Time::from_secs(100));
+        assert!(matches!(&writes[..], [Write::Put { expires: Some(end), .. }] if *end == Time::from_secs(160)));
+        assert_eq!(expired, 0);
     }
 
     #[test]

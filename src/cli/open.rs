@@ -60,6 +60,8 @@ pub(super) struct Opening {
     pub(super) limits: Limits,
     /// How long to wait for others.
     pub(super) lock_wait: Duration,
+    /// How long a bucket of files is quiet before it is tidied, and up to which length of its file, in bytes.
+    pub(super) tidy: (Duration, u64),
 }
 
 /// A store that has been opened.
@@ -74,8 +76,8 @@ pub(super) struct Opened {
 }
 
 fn open_yaml(dir: &str, opening: Opening) -> Result<Opened> {
-    let Opening { limits, lock_wait } = opening;
-    let options = yaml::Options { limits, lock_wait, ..yaml::Options::default() };
+    let Opening { limits, lock_wait, tidy: (tidy_after, tidy_up_to) } = opening;
+    let options = yaml::Options { limits, lock_wait, tidy_after, tidy_up_to, ..yaml::Options::default() };
     let store = YamlStore::open(dir, options)?;
     Ok(Opened { store: Arc::new(store.clone()), yaml: Some(store), postgres: None })
 }
@@ -87,7 +89,7 @@ fn open_memory(_: &str, opening: Opening) -> Result<Opened> {
 }
 
 fn open_postgres(place: &str, opening: Opening) -> Result<Opened> {
-    let Opening { limits, lock_wait } = opening;
+    let Opening { limits, lock_wait, .. } = opening;
     let options = postgres::Options { limits, lock_wait, ..postgres::Options::default() };
     let store = PostgresStore::open(&format!("postgresql:{place}"), options)?;
     Ok(Opened { store: Arc::new(store.clone()), yaml: None, postgres: Some(store) })

@@ -103,12 +103,12 @@ impl Settings {
             let text = format!("the largest value may be set to at most {}", Size(Limits::MOST));
             return Err(layers.blame("max_value", text));
         }
-        let Span(lock_wait) = data.lock_wait;
+        let (Span(lock_wait), Span(tidy_after), Size(tidy_up_to)) = (data.lock_wait, data.tidy_after, data.tidy_up_to);
         let delivery = hooks.resolve(&layers)?;
         Ok(Self {
             bucket: global.bucket,
             store,
-            opening: Opening { limits: Limits { value }, lock_wait },
+            opening: Opening { limits: Limits { value }, lock_wait, tidy: (tidy_after, tidy_up_to as u64) },
             auth: AuthFile { asked_for: data.auth.is_some(), path: data.auth.unwrap_or_else(|| place.at("auth.txt")) },
             delivery: if global.no_hooks { delivery.off() } else { delivery },
             serving: Serving::resolve(serve, &layers, value)?,
@@ -257,7 +257,9 @@ mod tests {
             door::Limits { body: serving.limits.body, bodies: serving.limits.bodies.clone(), ..usual }
         );
         assert_eq!(serving.places.socket_mode, serve::Mode(door::SOCKET_MODE));
-        assert_eq!((opening.limits, opening.lock_wait), (Limits::default(), crate::yaml::Options::default().lock_wait));
+        let files = crate::yaml::Options::default();
+        assert_eq!((opening.limits, opening.lock_wait), (Limits::default(), files.lock_wait));
+        assert_eq!(opening.tidy, (files.tidy_after, files.tidy_up_to));
         assert_eq!(serving.policies.usual, crate::service::Policy::default());
     }
 

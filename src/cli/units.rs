@@ -4,18 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::{Error, Kind, Time};
+use crate::model::{Error, Kind, parse_span};
 
 /// A number of bytes: `4096`, `64KiB`, `1M`. All units are powers of 1024.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Size(pub(super) usize);
 
-/// A span of time: `25`, `25s`, `500ms`, `2m`, `1h`, `7d`, `1w`, `1d12h`. Without a unit: seconds. At most [`LONGEST`].
+/// A span of time: `25`, `25s`, `500ms`, `2m`, `1h`, `7d`, `1w`, `1d12h`. Without a unit: seconds. At most 36500 days.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Span(pub(super) Duration);
-
-/// The longest span: a hundred years. What ends after it is still a moment that can be written.
-const LONGEST: Duration = Time::LONGEST_TTL;
 
 /// A part of something: `50%`, `50`. Never nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,40 +62,7 @@ impl FromStr for Span {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |why| Error::new(Kind::Invalid, format!("bad span of time {text:?}: {why}"));
-        let form = "write it as 25s, 500ms, 2m, 1h, 7d, 1w or 1d12h";
-        let mut millis: u64 = 0;
-        let mut seen = vec![];
-        let mut rest = text.trim();
-        while seen.is_empty() || !rest.is_empty() {
-            let (number, behind) = split(rest);
-            let behind = behind.trim_start();
-            let (unit, behind) =
-                behind.split_at(behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len()));
-            let of_unit: u64 = match unit {
-                "ms" => 1,
-                // A bare number stands alone: in `1h30` nobody knows of what it is.
-                "" if seen.is_empty() && behind.is_empty() => 1000,
-                "s" => 1000,
-                "m" | "min" => 60_000,
-                "h" => 3_600_000,
-                "d" => 86_400_000,
-                "w" => 7 * 86_400_000,
-                _ => return Err(bad(form)),
-            };
-            if number.is_empty() || seen.contains(&of_unit) {
-                return Err(bad(form));
-            }
-            seen.push(of_unit);
-            let part = number.parse().unwrap_or(u64::MAX).saturating_mul(of_unit);
-            millis = millis.saturating_add(part);
-            rest = behind.trim_start();
-        }
-        let span = Duration::from_millis(millis);
-        if span > LONGEST {
-            return Err(bad("this is more than a hundred years; write at most 36500d"));
-        }
-        Ok(Self(span))
+        parse_span(text).map(Self)
     }
 }
 

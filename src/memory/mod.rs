@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Query, Result};
 use crate::model::{Revision, Snapshot, SystemClock, Time};
-use crate::store::{Judged, Limits, Report, Store, Task, judge, page};
+use crate::store::{Judged, Limits, Moment, Report, Store, Task, judge, page};
 
 /// A store in memory. Clones share its data.
 #[derive(Clone)]
@@ -120,7 +120,7 @@ impl Store for MemoryStore {
         let present = buckets.get(bucket);
         let last = present.map_or(Revision::ZERO, Content::revision);
         let look = |key: &Key| present.and_then(|content| content.live(key, now).cloned());
-        let changes = match judge(&batch, self.shared.limits, (now, last), look)? {
+        let changes = match judge(&batch, self.shared.limits, Moment::new(now, last), look)? {
             Judged::Refused { index, found } => return Ok(Outcome::Refused { index, found }),
             Judged::Go { changes } => changes,
         };

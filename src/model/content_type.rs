@@ -15,6 +15,15 @@ impl ContentType {
     /// The type of a value of which nothing is known.
     pub const TEXT: &'static str = "text/plain; charset=utf-8";
 
+    /// The type of JSON.
+    pub const JSON: &'static str = "application/json";
+
+    /// The type of JSON, without parameters.
+    #[must_use]
+    pub fn json() -> Self {
+        Self(Some(Self::JSON.into()))
+    }
+
     /// The checked type.
     ///
     /// # Errors
@@ -38,6 +47,13 @@ impl ContentType {
     #[must_use]
     pub fn essence(&self) -> String {
         self.as_str().split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    }
+
+    /// Whether it is JSON, of whatever kind (`application/geo+json`).
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        let Some(text) = &self.0 else { return false };
+        text.contains("json") && (self.essence() == Self::JSON || self.essence().ends_with("+json"))
     }
 
     /// Whether this is the type of plain text, which a file need not mention.

@@ -12,6 +12,7 @@ mod http_date;
 mod name;
 mod page;
 mod revision;
+mod span;
 mod time;
 
 pub use batch::{Batch, Change, Condition, Edge, Expectation, Outcome, Write};
@@ -23,4 +24,5 @@ pub use event::{Event, What};
 pub use name::{Bucket, Key};
 pub use page::{Page, Query, Shape};
 pub use revision::Revision;
+pub use span::parse_span;
 pub use time::Time;

@@ -35,6 +35,15 @@ impl Revision {
         Self::from(now).max(self.following())
     }
 
+    /// The same moment with as few digits as a write needs that follows this one: in whole milliseconds, or microseconds if
+    /// another write was in the same millisecond.
+    #[must_use]
+    pub fn shorten(self, now: Time) -> Time {
+        let number = Self::from(now).0;
+        let whole = |unit: u64| Some(Self(number - number % unit)).filter(|whole| *whole > self);
+        whole(1_000_000).or_else(|| whole(1_000)).map_or(now, Self::time)
+    }
+
     /// The least revision that follows this one.
     #[must_use]
     pub const fn following(self) -> Self {
@@ -108,5 +117,14 @@ mod tests {
         assert_eq!(last.next(Time::from_nanos(900)).number(), 900);
         assert_eq!(last.next(Time::from_nanos(500)).number(), 501);
         assert_eq!(last.next(Time::from_nanos(-7)).number(), 501);
+        for (last, now, shortened) in [
+            (0, 7_654_321, 7_000_000),
+            (7_000_000, 7_654_321, 7_654_000),
+            (7_654_000, 7_654_321, 7_654_321),
+            (9_000_000, 7_654_321, 7_654_321),
+            (0, -7, -7),
+        ] {
+            assert_eq!(Revision::new(last).shorten(Time::from_nanos(now)).nanos(), shortened);
+        }
     }
 }

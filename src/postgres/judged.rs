@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::row::{number, type_name};
 use crate::model::{Batch, Change, Entry, Key, Outcome, Result, Revision, Time};
-use crate::store::{Judged, Limits, judge};
+use crate::store::{Judged, Limits, Moment, judge};
 
 /// What batches come to: the answers, and what is to be written if they are to be true.
 pub(super) struct Verdict {
@@ -43,7 +43,7 @@ impl Verdict {
                 Some(entry) => entry.clone(),
                 None => stored.get(key).cloned(),
             };
-            let outcome = judge(batch, limits, (now, verdict.revision), look).map(|judged| match judged {
+            let outcome = judge(batch, limits, Moment::new(now, verdict.revision), look).map(|judged| match judged {
                 Judged::Refused { index, found } => Outcome::Refused { index, found },
                 Judged::Go { changes } => verdict.take(batch, changes),
             });

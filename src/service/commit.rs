@@ -7,7 +7,7 @@ use super::demand::Demand;
 use super::reply::Refusal;
 use super::{Asked, Timestamps};
 use crate::model::{Batch, Bucket, Change, Condition, Entry, Expectation, Key, Outcome, Revision, Time, Write};
-use crate::store::{Judged, Limits, judge};
+use crate::store::{Judged, Limits, Moment, judge};
 
 /// What was judged outside the store is tried so often before others are left to finish first. Each failure is a
 /// success of somebody else.
@@ -81,7 +81,7 @@ async fn planned(asked: Asked<'_>, bucket: &Bucket, batch: &Batch, dates: Option
         if !batch.writes.iter().all(holds) {
             return Err(Refusal::guard().silent(true));
         }
-        let changes = match judge(batch, limits, (asked.now(), Revision::ZERO), look)? {
+        let changes = match judge(batch, limits, Moment::new(asked.now(), Revision::ZERO), look)? {
             Judged::Refused { index, found } => return Ok(Outcome::Refused { index, found }),
             Judged::Go { changes } => changes.into_iter().map(|(_, change, _)| change.after),
         };

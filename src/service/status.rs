@@ -27,7 +27,7 @@ pub(crate) struct Overview(Mutex<Looked>);
 
 #[derive(Default)]
 struct Looked {
-    last: Option<(Instant, Result<(), Refusal>)>,
+    last: Option<(Instant, Result<String, Refusal>)>,
     /// The buckets of the last look, and those that something was wrong with: one that vanished is still looked at.
     buckets: BTreeSet<Bucket>,
     /// What was wrong, to be logged when it is another.
@@ -40,29 +40,33 @@ pub(crate) async fn answer(service: &Service) -> Result<Response, Refusal> {
     if let Some((at, answer)) = &looked.last
         && at.elapsed() < FRESH
     {
-        return answer.clone().map(|()| reply::text("ok", Cache::Never));
+        return answer.clone().map(|text| reply::text(text, Cache::Never));
     }
     let answer = looked.look(service).await;
     looked.last = Some((Instant::now(), answer.clone()));
-    answer.map(|()| reply::text("ok", Cache::Never))
+    answer.map(|text| reply::text(text, Cache::Never))
 }
 
 impl Looked {
-    async fn look(&mut self, service: &Service) -> Result<(), Refusal> {
+    /// `ok`, with a line for each thing that a person should know.
+    async fn look(&mut self, service: &Service) -> Result<String, Refusal> {
         let mut ask = self.buckets.clone();
         let listed: BTreeSet<Bucket> = service.store.buckets().await.map_err(told)?.into_iter().collect();
         ask.extend(listed.iter().cloned());
         // Also if it has never been written: at least one bucket tells how the store is.
         ask.insert(Bucket::default());
         self.buckets = listed;
-        let mut found: Vec<String> = vec![];
+        let (mut found, mut notes): (Vec<String>, Vec<String>) = (vec![], vec![]);
         for bucket in ask {
-            let texts = check(service, &bucket).await?;
+            let (texts, harmless) = check(service, &bucket).await?;
             if !texts.is_empty() {
                 self.buckets.insert(bucket);
             }
             found.extend(texts);
+            notes.extend(harmless);
         }
+        notes.sort();
+        notes.truncate(NAMED);
         let text = summed_up(found.clone());
         if text != self.text {
             for text in &found {
@@ -70,16 +74,20 @@ impl Looked {
             }
             self.text.clone_from(&text);
         }
-        if text.is_empty() { Ok(()) } else { Err(Refusal::damaged(text)) }
+        let notes: String = notes.iter().map(|note| format!("\nnote: {note}")).collect();
+        if text.is_empty() { Ok(format!("ok{notes}")) } else { Err(Refusal::damaged(text)) }
     }
 }
 
-/// What a person must mend of this bucket.
-async fn check(service: &Service, bucket: &Bucket) -> Result<Vec<String>, Refusal> {
+/// What a person must mend of this bucket, and what a person should know.
+async fn check(service: &Service, bucket: &Bucket) -> Result<(Vec<String>, Vec<String>), Refusal> {
     match service.store.upkeep(bucket, Task::Status).await {
-        Ok(report) => Ok(report.findings.iter().filter(|finding| !finding.harmless).map(shown).collect()),
+        Ok(report) => {
+            let (notes, faults): (Vec<_>, Vec<_>) = report.findings.iter().partition(|finding| finding.harmless);
+            Ok((faults.into_iter().map(shown).collect(), notes.into_iter().map(shown).collect()))
+        }
         // Others hold it, so it works.
-        Err(error) if error.kind() == Kind::Busy => Ok(vec![]),
+        Err(error) if error.kind() == Kind::Busy => Ok((vec![], vec![])),
         Err(error) => Err(told(error)),
     }
 }

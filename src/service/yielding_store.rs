@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::yield_now;
 
 use crate::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Query, Result, Revision, Snapshot};
-use crate::store::{Judged, Limits, Report, Store, Task, judge, page};
+use crate::store::{Judged, Limits, Moment, Report, Store, Task, judge, page};
 
 pub(super) struct YieldingStore {
     clock: Arc<dyn Clock>,
@@ -49,7 +49,7 @@ impl YieldingStore {
 
     fn change(&self, batch: &Batch) -> Result<Outcome> {
         let mut content = self.content.lock();
-        let at = (self.clock.now(), content.0);
+        let at = Moment::new(self.clock.now(), content.0);
         let changes = match judge(batch, Limits::default(), at, |key| content.1.get(key).cloned())? {
             Judged::Refused { index, found } => return Ok(Outcome::Refused { index, found }),
             Judged::Go { changes } => changes,

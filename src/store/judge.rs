@@ -48,18 +48,33 @@ pub enum Judged {
     },
 }
 
-/// Judges a batch against what `look` finds under a key, at `now`, after the revision `last`.
+/// When a batch is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub now: Time,
+    /// The revision of the write before.
+    pub last: Revision,
+    /// The revision of a write at a time that follows another one.
+    pub next: fn(Revision, Time) -> Revision,
+}
+
+impl Moment {
+    /// At `now`, after `last`.
+    #[must_use]
+    pub fn new(now: Time, last: Revision) -> Self {
+        Self { now, last, next: Revision::next }
+    }
+}
+
+/// Judges a batch against what `look` finds under a key, at a moment.
 ///
 /// `look` may return entries that have expired. Nothing is changed.
 ///
 /// # Errors
 /// `Invalid` if a number cannot be incremented or an entry not be restored, `TooLarge` if a value would exceed the limit.
-pub fn judge(
-    batch: &Batch,
-    limits: Limits,
-    (now, last): (Time, Revision),
-    look: impl Fn(&Key) -> Option<Entry>,
-) -> Result<Judged> {
+pub fn judge(batch: &Batch, limits: Limits, moment: Moment, look: impl Fn(&Key) -> Option<Entry>) -> Result<Judged> {
+    let Moment { now, last, next } = moment;
     let live = |key: &Key| look(key).filter(|e| e.is_live(now));
     for (index, Expectation { key, condition }) in batch.expectations.iter().enumerate() {
         let found = live(key);
@@ -78,7 +93,7 @@ pub fn judge(
         let before = written.get(key).cloned().unwrap_or_else(|| live(key));
         let revision = match write {
             Write::Restore { entry, .. } => entry.revision.max(last.following()),
-            _ => last.next(now),
+            _ => next(last, now),
         };
         let found = || before.clone().or_else(|| live(key));
         let guarded = guards.get(key).map(|date| past(*date, found().as_ref(), revision.time()));
@@ -249,7 +264,7 @@ mod tests {
     }
 
     fn go(batch: &Batch, found: Option<Entry>) -> Vec<(Key, Change, Option<Revision>)> {
-        let at = (Time::from_nanos(100), Revision::new(50));
+        let at = Moment::new(Time::from_nanos(100), Revision::new(50));
         match judge(batch, Limits::default(), at, |_| found.clone()).unwrap() {
             Judged::Go { changes } => changes,
             Judged::Refused { .. } => panic!("refused"),
@@ -282,10 +297,10 @@ mod tests {
         let condition = Condition::NotModifiedSince(Time::from_secs(date));
         let batch = Batch::of(vec![Write::put(key("a"), "y")]);
         let batch = batch.expecting(vec![Expectation { key: key("a"), condition }]);
-        let at = (Time::from_nanos(100 * second + second / 2), Revision::new(50));
+        let at = Moment::new(Time::from_nanos(100 * second + second / 2), Revision::new(50));
         match judge(&batch, Limits::default(), at, |_| found.clone()).unwrap() {
             Judged::Go { changes } => {
-                assert_eq!(changes[0].2, Some(Revision::from(at.0)), "the revision stays at the clock");
+                assert_eq!(changes[0].2, Some(Revision::from(at.now)), "the revision stays at the clock");
                 changes[0].1.after.as_ref().unwrap().last_modified().secs()
             }
             Judged::Refused { .. } => panic!("refused"),
@@ -330,7 +345,7 @@ mod tests {
         let batch = Batch::of(vec![Write::Increment { key: key("a"), by: 1 }]);
         for value in [i64::MAX.to_string().as_str(), "1.5", "", "abc"] {
             let found = Some(entry(value, 1));
-            let at = (Time::from_nanos(100), Revision::new(50));
+            let at = Moment::new(Time::from_nanos(100), Revision::new(50));
             let error = judge(&batch, Limits::default(), at, |_| found.clone()).unwrap_err();
             assert_eq!(error.kind(), Kind::Invalid, "{value}");
         }

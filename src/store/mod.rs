@@ -9,6 +9,6 @@ mod source;
 pub mod suite;
 
 pub use contract::{Finding, Report, Store, Task};
-pub use judge::{Judged, Limits, judge};
+pub use judge::{Judged, Limits, Moment, judge};
 pub use range::{bounds, page};
 pub use source::{Row, Rows, Source, Unfit};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use super::image::{Damage, Image};
 use super::opened::{Files, Opened};
 use super::place::Place;
 use super::queue::{Queue, Stint, Wish, refuse};
+use super::tidy::Tidier;
 use super::turn::Turn;
 use super::watch::Waiters;
 use crate::model::{Batch, Error, Kind, Outcome, Result, Revision, Write};
@@ -34,15 +36,33 @@ pub(super) struct BucketStore {
     pub(super) stint: Mutex<Stint>,
     /// Set when others held it for longer than one waits.
     pub(super) held: AtomicBool,
-    compaction: Mutex<Option<JoinHandle<()>>>,
+    pub(super) compaction: Mutex<Option<JoinHandle<()>>>,
+    /// Held by the one that compacts.
+    pub(super) compacting: Mutex<()>,
+    pub(super) tidier: Arc<Tidier>,
+    /// When it was last written, or found not to be at rest, if it has not been tidied since.
+    pub(super) stirred: Mutex<Option<Instant>>,
+    /// Whether this process has written to it.
+    pub(super) wrote: AtomicBool,
+    /// When the last compaction for the length of the log began.
+    pub(super) compacted: Mutex<Option<Instant>>,
     /// After a compaction that failed: how long the file must be before the next is tried.
-    put_off: AtomicU64,
+    pub(super) put_off: AtomicU64,
     /// The length of the file and the number of entries when a compaction was begun last.
-    begun_at: Mutex<(u64, usize)>,
+    pub(super) begun_at: Mutex<(u64, usize)>,
     /// The revision of the image, for those who wait for a later one.
     pub(super) moved: watch::Sender<Revision>,
     pub(super) waiters: Mutex<Waiters>,
     /// How many buckets of the store are looked at for those who wait.
+    pub(super) looking: Arc<AtomicUsize>,
+}
+
+/// What the buckets of a store have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) opened: Arc<Opened>,
+    pub(super) tidier: Arc<Tidier>,
+    /// How many buckets are looked at for those who wait.
     pub(super) looking: Arc<AtomicUsize>,
 }
 
@@ -72,9 +92,10 @@ pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl BucketStore {
-    pub(super) fn new(place: Place, options: Options, opened: Arc<Opened>, looking: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(place: Place, options: Options, shared: &Shared) -> Self {
+        let Shared { opened, tidier, looking } = shared.clone();
         Self {
-            file: Arc::new(Mutex::new(DataFile::new(place.clone(), Arc::clone(&options.disk)))),
+            file: Arc::new(Mutex::new(DataFile::new(place.clone(), Arc::clone(&options.disk), options.tidy_up_to))),
             opened,
             image: RwLock::default(),
             committing: AtomicBool::new(false),
@@ -83,6 +104,11 @@ impl BucketStore {
             held: AtomicBool::new(false),
             looking,
             compaction: Mutex::default(),
+            compacting: Mutex::default(),
+            tidier,
+            stirred: Mutex::default(),
+            wrote: AtomicBool::new(false),
+            compacted: Mutex::default(),
             put_off: AtomicU64::new(0),
             begun_at: Mutex::default(),
             moved: watch::Sender::new(Revision::ZERO),
@@ -107,9 +133,19 @@ impl BucketStore {
     pub(super) fn current_now(&self) -> Result<RwLockReadGuard<'_, Image>> {
         if !self.is_current()? {
             self.turn(Hold::Shared)?.catch_up(&self.image)?;
+            self.record_edit();
             self.tell();
         }
         self.shown()
+    }
+
+    /// Records what a person did to the file, if nobody else has the bucket; else whoever has it next does.
+    pub(super) fn record_edit(&self) {
+        let is_edited = self.file.try_lock().is_some_and(|file| file.known.edited.is_some());
+        if is_edited && let Ok(Some(mut turn)) = self.try_turn(Hold::Exclusive) {
+            // What goes wrong is logged.
+            let _ = turn.catch_up(&self.image);
+        }
     }
 
     /// Whether the image is that of the file as it is now.
@@ -150,7 +186,7 @@ impl BucketStore {
 
     pub(super) fn damaged(&self, damage: &Damage) -> Error {
         let name = self.place.data.file_name().unwrap_or_default().to_string_lossy();
-        let text = format!("{}. Nothing is written to it until it is mended", damage.fault.of(name));
+        let text = format!("{}. Nothing is written to it until it is mended", damage.of(&name));
         Error::new(Kind::Damaged, text)
     }
 
@@ -174,19 +210,29 @@ impl BucketStore {
         if let Err(error) = turn.catch_up(&self.image) {
             return refuse(group, &error);
         }
-        let (mut batches, mut answers) = (vec![], vec![]);
+        self.stir(&turn);
+        let (mut batches, mut answers, mut looks) = (vec![], vec![], vec![]);
         for wish in group {
             match wish {
-                Wish::Look(answer) => drop(answer.send(Ok(()))),
+                Wish::Look(answer) => looks.push(answer),
                 Wish::Write(batch, answer) => {
                     batches.push(batch);
                     answers.push(answer);
                 }
             }
         }
-        if batches.is_empty() {
-            return;
+        let turn = if turn.known.edited.is_some() && batches.is_empty() {
+            // Nobody sees what a person did before what was overwritten has been set aside.
+            drop(turn);
+            self.record_edit();
+            None
+        } else {
+            Some(turn)
+        };
+        for answer in looks {
+            let _ = answer.send(Ok(()));
         }
+        let Some(turn) = turn.filter(|_| !batches.is_empty()) else { return };
         let outcomes = match self.commit(turn, &batches) {
             Ok(outcomes) => outcomes,
             Err(error) => batches.iter().map(|_| Err(error.copied())).collect(),
@@ -221,6 +267,8 @@ impl BucketStore {
         match stored {
             Ok(stat) => {
                 let outcomes = self.publish(group, stat);
+                self.wrote.store(true, Ordering::Relaxed);
+                self.stir(&file);
                 file.reserve();
                 self.compact_if_due(&file, file.is_lean());
                 Ok(outcomes)
@@ -290,52 +338,6 @@ impl BucketStore {
     pub(super) fn is_absent(&self) -> bool {
         let is_missing = |path| matches!(self.options.disk.stat(path), Ok(None));
         self.is_blank() && is_missing(&self.place.data) && is_missing(&self.place.lock)
-    }
-
-    /// Starts a compaction in a thread of its own, if the log has outgrown the snapshot, or if the disk is full and something
-    /// was written since one was begun.
-    fn compact_if_due(self: &Arc<Self>, file: &DataFile, full: bool) {
-        let known = &file.known;
-        let log = known.committed.saturating_sub(known.snapshot);
-        let mut compaction = self.compaction.lock();
-        let is_due =
-            log > known.snapshot.max(self.options.least_log) && known.committed >= self.put_off.load(Ordering::Relaxed);
-        let now = (known.committed, self.image.read().entries.len());
-        let is_wanted = is_due || full && log > 0 && *self.begun_at.lock() != now;
-        if !is_wanted || compaction.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return;
-        }
-        // Without leave or a thread to be had, the next write tries again.
-        let Some(leave) = self.opened.compact() else { return };
-        *self.begun_at.lock() = now;
-        let bucket = Arc::clone(self);
-        let later = known.committed.saturating_add(self.options.least_log);
-        let work = move || {
-            let _leave = leave;
-            let done = bucket.compact();
-            bucket.put_off.store(if done.is_ok() { 0 } else { later }, Ordering::Relaxed);
-            match done {
-                // Another process does it, or did something else.
-                Err(error) if error.kind() == Kind::Busy => *bucket.begun_at.lock() = (0, 0),
-                Err(error) => tracing::error!("compacting {}: {error}", bucket.place.data.display()),
-                Ok(_) => {}
-            }
-        };
-        *compaction = std::thread::Builder::new().name("kvs compact".into()).spawn(work).ok();
-    }
-
-    fn is_compacting(&self) -> bool {
-        self.compaction.lock().as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Waits for a compaction that has begun, so that a program that stores once and ends does not cut it off each time.
-    pub(super) fn finish(&self) {
-        // The thread may want what is locked here.
-        let thread = self.compaction.lock().take();
-        if let Some(thread) = thread {
-            // It has logged what went wrong.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::document::document;
 use super::image::Image;
 use crate::model::{Batch, Change, Entry, Key, Outcome, Result, Revision, Time};
-use crate::store::{Judged, Limits, judge};
+use crate::store::{Judged, Limits, Moment, judge};
 
 /// Transactions, judged: what to append, what to answer, and what the image is afterwards.
 pub(super) struct Group {
@@ -34,7 +34,9 @@ impl Group {
                 Some(entry) => entry.clone(),
                 None => image.entries.get(key).cloned(),
             };
-            let outcome = judge(batch, limits, (now, group.revision), look).map(|judged| match judged {
+            // A person reads these times.
+            let moment = Moment { now, last: group.revision, next: |last, now| last.next(last.shorten(now)) };
+            let outcome = judge(batch, limits, moment, look).map(|judged| match judged {
                 Judged::Refused { index, found } => Outcome::Refused { index, found },
                 Judged::Go { changes } => group.take(batch, changes),
             });
@@ -74,6 +76,7 @@ impl Group {
     /// Makes the image what it is after the group, and returns the answers.
     pub(super) fn publish(self, image: &mut Image) -> Vec<Result<Outcome>> {
         for (key, entry) in self.changed {
+            image.by_hand.remove(&key);
             match entry {
                 Some(entry) => image.entries.insert(key, entry),
                 None => image.entries.remove(&key),

@@ -6,14 +6,17 @@
 
 mod beside;
 mod catch_up;
+mod copy;
 mod room;
 
 pub(super) use catch_up::{durable, loss, was_there};
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-pub(super) use beside::{discard, own};
+pub(super) use beside::{Written, discard, own};
+use copy::Copy;
 use parking_lot::{Mutex, RwLock};
 use room::Reserve;
 pub(super) use room::ensure_one_name;
@@ -40,6 +43,7 @@ pub(super) struct DataFile {
     lock_read_only: bool,
     locks: Arc<Mutex<Locks>>,
     reserve: Reserve,
+    copy: Copy,
     /// Why the last write could not be done, if it could not be.
     refused: Option<Error>,
     /// Why the file could not be written anew when that was last tried.
@@ -47,7 +51,7 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    pub(super) fn new(place: Place, disk: Arc<dyn Disk>) -> Self {
+    pub(super) fn new(place: Place, disk: Arc<dyn Disk>, copy_up_to: u64) -> Self {
         Self {
             named: place.clone(),
             place,
@@ -59,6 +63,7 @@ impl DataFile {
             lock_read_only: false,
             locks: Arc::default(),
             reserve: Reserve::Unknown,
+            copy: Copy::new(copy_up_to),
             refused: None,
             not_replaced: None,
         }
@@ -114,6 +119,7 @@ impl DataFile {
     pub(super) fn close(&mut self) {
         self.file = None;
         self.lock = None;
+        self.copy.close();
     }
 
     fn open_lock(&mut self, hold: Hold) -> io::Result<Box<dyn File>> {
@@ -231,8 +237,8 @@ impl DataFile {
         Ok(())
     }
 
-    /// Makes the file fit to be appended to: makes it, sets a torn tail aside, writes anew what a person wrote. Under the
-    /// exclusive lock.
+    /// Makes the file fit to be appended to: makes it, sets a torn tail aside, records what a person did. Under the exclusive
+    /// lock.
     pub(super) fn prepare(&mut self, image: &RwLock<Image>, clock: &dyn Clock) -> Result<()> {
         self.reopen()?;
         if self.file.is_some() && self.ensure_own().is_err() {
@@ -245,7 +251,9 @@ impl DataFile {
         if self.known.stat.is_none() {
             return self.rewrite(image);
         }
-        if !self.known.rewrite {
+        self.record_edit(image)?;
+        if !self.known.rewrite && !self.known.suspect {
+            self.ensure_copy(image);
             return Ok(());
         }
         let written = self.rewrite(image);
@@ -256,7 +264,7 @@ impl DataFile {
         }
     }
 
-    /// Appends documents behind the last commit mark and syncs them. Under the exclusive lock, after [`prepare`](Self::prepare).
+    /// Appends documents and syncs them. Under the exclusive lock, after [`prepare`](Self::prepare).
     ///
     /// Returns the state of the file as far as it is known: if a person added something meanwhile the file is longer, so
     /// that whoever looks at it next finds an edit, and reads all of it.
@@ -271,14 +279,18 @@ impl DataFile {
 
     fn try_append(&mut self, text: &[u8]) -> Result<Stat> {
         let at = self.known.committed;
-        let written = self.opened()?.write(at, text);
+        let marked =
+            if self.known.mark.is_empty() { Cow::Borrowed(text) } else { [self.known.mark, text].concat().into() };
+        let written = self.opened()?.write(at, &marked);
         let synced = if written.is_ok() { self.opened()?.sync() } else { Ok(()) };
         let untrusted = synced.is_err();
         let known = self.known.stat.unwrap_or_default();
         let error = match written.and(synced).and_then(|()| self.disk.stat(&self.place.data)) {
             Ok(Some(stat)) if stat.is_same_file(&known) => {
-                self.known.committed = at + text.len() as u64;
+                self.known.committed = at + marked.len() as u64;
+                (self.known.mark, self.known.is_tidy) = (b"", false);
                 let stat = Stat { len: self.known.committed, ..stat };
+                self.append_to_copy(text);
                 self.leave(stat);
                 return Ok(stat);
             }
@@ -295,7 +307,8 @@ impl DataFile {
     /// Leaves word that what stands behind `len` is not known to be durable. Returns whether it could be left.
     fn distrust(&mut self, stat: Stat, len: u64) -> bool {
         let stat = Stat { len, ..stat };
-        let record = Record { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true };
+        let has_copy = Some(self.copy.is_true());
+        let record = Record { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true, has_copy };
         self.known.epoch = None;
         let Some(lock) = &self.lock else { return false };
         let left = lock::write(&**lock, &record).and_then(|()| lock.sync());
@@ -314,7 +327,8 @@ impl DataFile {
             last.wrapping_add(1)
         });
         // Without a record the next reader reads all, which is slower and as right.
-        let left = lock::write(&**lock, &Record { epoch, stat, suspect: false }).is_ok();
+        let record = Record { epoch, stat, suspect: false, has_copy: Some(self.copy.is_true()) };
+        let left = lock::write(&**lock, &record).is_ok();
         self.known.epoch = left.then_some(epoch);
     }
 

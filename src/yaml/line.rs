@@ -5,16 +5,17 @@
 //! [`hand`](super::hand).
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::scalar;
+use super::{block, json, scalar};
 use crate::model::{ContentType, Entry, Key, Revision, Time};
 
 /// YAML allows a key of at most 1024 characters before `: `; a longer one takes the explicit form `? key`.
-const LONGEST_IMPLICIT_KEY: usize = 1024;
+pub(super) const LONGEST_IMPLICIT_KEY: usize = 1024;
 
 /// What a file says of a key: an entry whose revision may not be told, since a person wrote it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,8 @@ pub struct Given {
     pub modified: Option<Time>,
     /// The end of the entry.
     pub expires: Option<Time>,
+    /// How long it lives from its write on, if that is given instead of its end.
+    pub ttl: Option<Duration>,
 }
 
 impl Given {
@@ -43,10 +46,11 @@ impl Given {
             created: None,
             modified: None,
             expires: None,
+            ttl: None,
         }
     }
 
-    /// The entry, with the revision it was written at.
+    /// The entry, with the revision it was written at. Its time to live is counted from there.
     #[must_use]
     pub fn at(self, revision: Revision) -> Entry {
         Entry {
@@ -55,7 +59,7 @@ impl Given {
             revision,
             created: self.created.unwrap_or_else(|| revision.time()),
             modified: self.modified,
-            expires: self.expires,
+            expires: self.ttl.map_or(self.expires, |ttl| Some(revision.time().plus(ttl))),
         }
     }
 }
@@ -70,16 +74,11 @@ pub(super) struct Line {
     pub(super) revision: Option<Revision>,
 }
 
-/// Appends the line of an entry. `revision` is that of the write, if it is not that of the entry.
+/// Appends the line of an entry, as it is added to a file. `revision` is that of the write, if it is not that of the entry.
 pub(super) fn write(out: &mut Vec<u8>, key: &Key, entry: Option<&Entry>, revision: Option<Revision>) {
-    let start = out.len();
-    scalar::write(out, key.as_str());
-    if out.len() - start > LONGEST_IMPLICIT_KEY {
-        out.splice(start..start, *b"? ");
-        out.push(b'\n');
-    }
+    write_key(out, key);
     match entry {
-        Some(entry) => write_entry(out, entry),
+        Some(entry) => write_entry(out, entry, false),
         None => out.extend_from_slice(b": ~"),
     }
     if let Some(revision) = revision {
@@ -88,29 +87,81 @@ pub(super) fn write(out: &mut Vec<u8>, key: &Key, entry: Option<&Entry>, revisio
     out.push(b'\n');
 }
 
-fn write_entry(out: &mut Vec<u8>, entry: &Entry) {
-    if let Ok(text) = std::str::from_utf8(&entry.value) {
-        out.extend_from_slice(b": {value: ");
-        scalar::write(out, text);
-    } else {
-        out.extend_from_slice(b": {base64: ");
-        scalar::write_quoted(out, &STANDARD.encode(&entry.value));
+/// Appends an entry as a person would write it: a text with line breaks over several lines, JSON as JSON, all else as
+/// [`write`] does.
+pub(super) fn write_at_rest(out: &mut Vec<u8>, key: &Key, entry: &Entry) {
+    if !block::write(out, key, entry) {
+        write_key(out, key);
+        write_entry(out, entry, true);
+        out.push(b'\n');
     }
-    if !entry.content_type.is_default() {
-        out.extend_from_slice(b", type: ");
-        scalar::write(out, entry.content_type.as_str());
+}
+
+fn write_key(out: &mut Vec<u8>, key: &Key) {
+    let start = out.len();
+    scalar::write(out, key.as_str());
+    if out.len() - start > LONGEST_IMPLICIT_KEY {
+        out.splice(start..start, *b"? ");
+        out.push(b'\n');
     }
-    push_time(out, ", updated: ", entry.updated());
-    if entry.created != entry.updated() {
-        push_time(out, ", created: ", entry.created);
+}
+
+fn write_entry(out: &mut Vec<u8>, entry: &Entry, at_rest: bool) {
+    match std::str::from_utf8(&entry.value) {
+        Ok(text) if at_rest && entry.content_type.is_json() && json::is_embeddable(text) => {
+            out.extend_from_slice(b": {json: ");
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(b", ");
+            if entry.content_type.as_str() == ContentType::JSON {
+                write_times(out, entry, "", ", ");
+            } else {
+                write_fields(out, entry, "", ", ");
+            }
+        }
+        Ok(text) => {
+            out.extend_from_slice(b": {value: ");
+            scalar::write(out, text);
+            out.extend_from_slice(b", ");
+            write_fields(out, entry, "", ", ");
+        }
+        Err(_) => {
+            out.extend_from_slice(b": {base64: ");
+            scalar::write_quoted(out, &STANDARD.encode(&entry.value));
+            out.extend_from_slice(b", ");
+            write_fields(out, entry, "", ", ");
+        }
     }
-    if let Some(time) = entry.modified {
-        push_time(out, ", modified: ", time);
-    }
-    if let Some(time) = entry.expires {
-        push_time(out, ", expires: ", time);
-    }
+    out.truncate(out.len() - 2);
     out.push(b'}');
+}
+
+/// Appends the fields besides the value, each between these texts.
+pub(super) fn write_fields(out: &mut Vec<u8>, entry: &Entry, before: &str, after: &str) {
+    if !entry.content_type.is_default() {
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(b"type: ");
+        scalar::write(out, entry.content_type.as_str());
+        out.extend_from_slice(after.as_bytes());
+    }
+    write_times(out, entry, before, after);
+}
+
+fn write_times(out: &mut Vec<u8>, entry: &Entry, before: &str, after: &str) {
+    let created = Some(entry.created).filter(|created| *created != entry.updated());
+    let times = [
+        ("updated", Some(entry.updated())),
+        ("created", created),
+        ("modified", entry.modified),
+        ("expires", entry.expires),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            out.extend_from_slice(before.as_bytes());
+            out.extend_from_slice(name.as_bytes());
+            push_time(out, ": ", time);
+            out.extend_from_slice(after.as_bytes());
+        }
+    }
 }
 
 fn push_time(out: &mut Vec<u8>, before: &str, time: Time) {
@@ -149,36 +200,63 @@ pub(super) fn read(line: &str) -> Option<Line> {
 }
 
 fn read_entry(text: &str) -> Option<(Given, &str)> {
-    let (value, mut rest) = if let Some(text) = text.strip_prefix("value: ") {
+    let (given, rest) = if let Some(text) = text.strip_prefix("value: ") {
         let (value, rest) = scalar::read(text)?;
         let bytes = match value {
             Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
             Cow::Owned(text) => Bytes::from(text),
         };
-        (bytes, rest)
+        (Given::text(bytes), rest)
+    } else if let Some(text) = text.strip_prefix("json: ") {
+        let (value, rest) = text.split_at_checked(json::end(text)?)?;
+        let mut given = Given::text(Bytes::copy_from_slice(value.as_bytes()));
+        given.content_type = ContentType::json();
+        (given, rest)
     } else {
         let (value, rest) = scalar::read(text.strip_prefix("base64: ")?)?;
-        (Bytes::from(STANDARD.decode(value.as_bytes()).ok()?), rest)
+        (Given::text(STANDARD.decode(value.as_bytes()).ok()?), rest)
     };
-    let mut given = Given::text(value);
-    if let Some(text) = rest.strip_prefix(", type: ") {
+    let mut given = given;
+    let rest = read_fields(&mut given, rest.strip_prefix(", ")?, "", ',')?;
+    Some((given, rest.strip_prefix('}')?))
+}
+
+/// Reads the fields besides the value as [`write_fields`] writes them: each after `before`, and with `end` behind it. A comma
+/// has a space behind it, and none is needed behind the last one. Gives what follows.
+pub(super) fn read_fields<'a>(given: &mut Given, text: &'a str, before: &str, end: char) -> Option<&'a str> {
+    let mut rest = text;
+    let mut field = |name: &str, read: &mut dyn FnMut(&'a str) -> Option<&'a str>| -> Option<bool> {
+        let found = rest.strip_prefix(before).and_then(|text| text.strip_prefix(name)?.strip_prefix(": "));
+        let Some(text) = found else { return Some(false) };
+        let after = read(text)?;
+        rest = match after.strip_prefix(end) {
+            Some(after) if end == ',' => after.strip_prefix(' ')?,
+            Some(after) => after,
+            None if end == ',' => after,
+            None => return None,
+        };
+        Some(true)
+    };
+    field("type", &mut |text| {
         let (kind, after) = scalar::read(text)?;
         given.content_type = ContentType::new(&kind).ok()?;
-        rest = after;
-    }
+        Some(after)
+    })?;
     let mut moment = |name: &str| -> Option<Option<Time>> {
-        let Some(text) = rest.strip_prefix(name) else { return Some(None) };
-        let end = memchr::memchr2(b',', b'}', text.as_bytes())?;
-        let (time, after) = text.split_at_checked(end)?;
-        rest = after;
-        Some(Some(read_time(time)?))
+        let mut found = None;
+        field(name, &mut |text| {
+            let at = memchr::memchr3(b',', b'}', b'\n', text.as_bytes())?;
+            let (time, after) = text.split_at_checked(at)?;
+            found = Some(read_time(time)?);
+            Some(after)
+        })?;
+        Some(found)
     };
-    given.updated = Some(moment(", updated: ")??).filter(|time| *time <= Time::LATEST_COMMIT);
-    given.updated?;
-    given.created = moment(", created: ")?;
-    given.modified = moment(", modified: ")?;
-    given.expires = moment(", expires: ")?;
-    Some((given, rest.strip_prefix('}')?))
+    given.updated = Some(moment("updated")?.filter(|time| *time <= Time::LATEST_COMMIT)?);
+    given.created = moment("created")?;
+    given.modified = moment("modified")?;
+    given.expires = moment("expires")?;
+    Some(rest)
 }
 
 /// The same for a commit time, which leaves room for later ones.
@@ -229,110 +307,4 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn written(key: &Key, entry: Option<&Entry>, revision: Option<Revision>) -> String {
-        let mut out = Vec::new();
-        write(&mut out, key, entry, revision);
-        String::from_utf8(out).unwrap()
-    }
-
-    fn times() -> impl Strategy<Value = Time> {
-        (0..=Time::LATEST_COMMIT.nanos()).prop_map(Time::from_nanos)
-    }
-
-    fn entries() -> impl Strategy<Value = Entry> {
-        let value = prop_oneof![any::<String>().prop_map(String::into_bytes), any::<Vec<u8>>()];
-        let option = || proptest::option::of(times());
-        (value, times(), times(), option(), option(), "(a/b|text/html; x=\"1\"|image/png)").prop_map(
-            |(value, updated, created, modified, expires, kind): (Vec<u8>, Time, Time, _, _, String)| Entry {
-                value: value.into(),
-                content_type: ContentType::new(&kind).unwrap(),
-                revision: updated.into(),
-                created,
-                modified,
-                expires,
-            },
-        )
-    }
-
-    #[test]
-    fn lines_look_as_the_format_has_them() {
-        let key = Key::new("kitchen/temp").unwrap();
-        let time: Time = "2026-11-20T12:00:00.123456789Z".parse().unwrap();
-        let entry = Given::text("21.5").at(time.into());
-        assert_eq!(
-            written(&key, Some(&entry), None),
-            "kitchen/temp: {value: \"21.5\", updated: 2026-11-20T12:00:00.123456789Z}\n"
-        );
-        assert_eq!(written(&key, None, Some(time.into())), "kitchen/temp: ~ # 2026-11-20T12:00:00.123456789Z\n");
-    }
-
-    #[test]
-    fn other_forms_are_left_to_the_careful_reader() {
-        for line in [
-            "a: 1",
-            "a: {value: 1, updated: 2026-11-20T12:00:00Z}",
-            "a: {value: yes, updated: 2026-11-20T12:00:00Z}",
-            "a: {value: x}",
-            "a: {value: x, updated: 2026-11-20T12:00:00Z} ",
-            "a: {value: x, updated: 2026-02-29T12:00:00Z}",
-            "a: {value: x, updated: 2026-11-20T12:00:00Z, expires: 2026-11-20T12:00:00Z, created: 2026-11-20T12:00:00Z}",
-            "a : ~",
-            "a: ~ # soon",
-            "\"a\\x41\": ~",
-        ] {
-            assert_eq!(read(line), None, "{line}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn an_entry_is_read_back(key in "\\PC{1,40}", entry in entries(), revision in proptest::option::of(times())) {
-            prop_assume!(Key::new(&key).is_ok());
-            let key = Key::new(&key).unwrap();
-            let revision = revision.map(Revision::from);
-            let text = written(&key, Some(&entry), revision);
-            let line = read(text.strip_suffix('\n').unwrap()).unwrap();
-            prop_assert_eq!(&line.key, &key);
-            prop_assert_eq!(line.revision, revision);
-            let given = line.given.unwrap();
-            let updated = given.updated.unwrap();
-            prop_assert_eq!(given.at(updated.into()), entry);
-        }
-
-        #[test]
-        fn serde_yaml_finds_the_same(key in "\\PC{1,40}", entry in entries()) {
-            prop_assume!(Key::new(&key).is_ok());
-            let text = written(&Key::new(&key).unwrap(), Some(&entry), None);
-            let other: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
-            let fields = other.get(&key).unwrap();
-            let value = match fields.get("value") {
-                Some(value) => value.as_str().unwrap().as_bytes().to_vec(),
-                None => STANDARD.decode(fields.get("base64").unwrap().as_str().unwrap()).unwrap(),
-            };
-            prop_assert_eq!(&value, &entry.value);
-            prop_assert_eq!(fields.get("updated").unwrap().as_str().unwrap(), entry.updated().to_string());
-        }
-
-        #[test]
-        fn times_are_read_as_the_careful_reader_does(nanos in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX)]) {
-            let time = Time::from_nanos(nanos);
-            prop_assert_eq!(read_time(&time.to_string()), Some(time));
-        }
-    }
-
-    #[test]
-    fn a_long_key_takes_the_explicit_form() {
-        let key = Key::new(&"\u{feff}".repeat(340)).unwrap();
-        let entry = Given::text("x").at(Revision::new(5));
-        let text = written(&key, Some(&entry), None);
-        assert!(text.starts_with("? \""), "{text}");
-        assert_eq!(read(text.strip_suffix('\n').unwrap()).unwrap().key, key);
-        let other: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
-        assert!(other.get(key.as_str()).is_some());
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::disk::{File, Hold, Stat};
+use super::last::Fingerprint;
 use crate::model::{Error, Result};
 
 /// What the last writer left.
@@ -22,10 +23,18 @@ pub(super) struct Record {
     pub(super) stat: Stat,
     /// A sync failed: what the file holds is not known to be durable until it has been written anew.
     pub(super) suspect: bool,
+    /// Whether there is a [copy](super::last) of this state. Programs before there were copies did not say.
+    pub(super) has_copy: Option<bool>,
 }
 
 /// A record is padded to this, so that a shorter one hides a longer one.
-const WIDTH: usize = 192;
+const WIDTH: usize = 224;
+
+/// The second line of the lock file: what the data file was when it was last written anew.
+fn next_text(next: &Fingerprint) -> String {
+    let text = format!("anew {}", next.text());
+    format!("{:WIDTH$}\n", format!("{text} sum={:016x}", checksum(&text)))
+}
 
 /// FNV-1a: it tells a record that was written in part, when the process was killed, from a whole one.
 fn checksum(text: &str) -> u64 {
@@ -40,6 +49,11 @@ impl Record {
             "{state} epoch={} device={} inode={} len={} modified={} changed={}",
             self.epoch, s.device, s.inode, s.len, s.modified, s.changed
         );
+        let text = match self.has_copy {
+            Some(true) => text + " copy=yes",
+            Some(false) => text + " copy=no",
+            None => text,
+        };
         let text = format!("{text} sum={:016x}", checksum(&text));
         format!("{text:WIDTH$}\n")
     }
@@ -56,7 +70,7 @@ impl Record {
             _ => return None,
         };
         let mut number = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=')?.parse::<i128>().ok();
-        Some(Self {
+        let record = Self {
             epoch: u64::try_from(number("epoch")?).ok()?,
             stat: Stat {
                 device: u64::try_from(number("device")?).ok()?,
@@ -66,7 +80,14 @@ impl Record {
                 changed: i64::try_from(number("changed")?).ok()?,
             },
             suspect,
-        })
+            has_copy: None,
+        };
+        let has_copy = match words.next() {
+            Some("copy=yes") => Some(true),
+            Some("copy=no") => Some(false),
+            _ => None,
+        };
+        Some(Self { has_copy, ..record })
     }
 }
 
@@ -74,6 +95,21 @@ impl Record {
 pub(super) fn read(file: &dyn File) -> io::Result<Option<Record>> {
     let bytes = file.read(0, WIDTH as u64 + 1)?;
     Ok(std::str::from_utf8(&bytes).ok().and_then(Record::parse))
+}
+
+/// Says which file is about to take the place of the data file, durably: if no record of it can be left afterwards, it is
+/// known all the same that nobody has changed it.
+pub(super) fn announce(file: &dyn File, next: &Fingerprint) -> io::Result<()> {
+    file.write(WIDTH as u64 + 1, next_text(next).as_bytes())?;
+    file.sync()
+}
+
+/// The file that was announced last.
+pub(super) fn announced(file: &dyn File) -> io::Result<Option<Fingerprint>> {
+    let bytes = file.read(WIDTH as u64 + 1, WIDTH as u64 + 1)?;
+    let text = std::str::from_utf8(&bytes).ok();
+    let next = text.and_then(|text| Fingerprint::parse(text.strip_prefix("anew ")?.rsplit_once(" sum=")?.0));
+    Ok(next.filter(|next| next_text(next).as_bytes() == bytes))
 }
 
 /// Leaves a record.
@@ -105,6 +141,11 @@ impl Locks {
             self.files.push((stat, Arc::clone(file)));
         }
         Ok(taken)
+    }
+
+    /// Whether nobody else has the bucket.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.hold == Some(Hold::Exclusive)
     }
 
     /// Holds a file that has been locked already.
@@ -140,8 +181,11 @@ mod tests {
     #[test]
     fn a_record_is_read_back_and_anything_else_is_none() {
         let stat = Stat { device: 1, inode: u64::MAX, len: 3, modified: -4, changed: i64::MAX };
-        let record = Record { epoch: u64::MAX, stat, suspect: true };
-        assert_eq!(Record::parse(&record.text()), Some(record));
+        let record = Record { epoch: u64::MAX, stat, suspect: true, has_copy: Some(true) };
+        for has_copy in [None, Some(false), Some(true)] {
+            let record = Record { has_copy, ..record };
+            assert_eq!(Record::parse(&record.text()), Some(record));
+        }
         assert_eq!(record.text().len(), WIDTH + 1);
         let (old, new) = (record.text(), Record { epoch: 7, suspect: false, ..record }.text());
         for at in 1..old.trim_end().len() {

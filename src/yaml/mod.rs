@@ -8,33 +8,41 @@
 //! What always holds: nothing is acknowledged, and nothing is read, that is not durable; what cannot be read is never
 //! written over.
 
+mod block;
 mod bucket;
 mod commit;
 mod compact;
 pub mod disk;
 mod document;
 mod draft;
+mod edited;
 mod file;
 mod gate;
 mod hand;
 mod image;
+mod json;
+mod last;
 mod line;
 mod load;
 mod lock;
+mod mistakes;
 mod opened;
 mod place;
 mod queue;
+mod reader;
+mod rest;
 mod scalar;
 mod status;
 mod store;
 mod stream;
 mod text;
+mod tidy;
 mod turn;
 mod upkeep;
 mod watch;
 
 pub use disk::{Disk, RealDisk};
-pub use draft::{Draft, Replaced};
+pub use draft::{Conflict, Draft, Replaced};
 pub use gate::{Pass, WaitGate};
 pub use line::Given;
 pub use store::{Options, YamlStore};

@@ -98,7 +98,7 @@ mod tests {
 
     fn files() -> Files {
         let place = Place::new(std::path::Path::new("/nowhere"), &Bucket::default());
-        Arc::new(Mutex::new(DataFile::new(place, Arc::new(RealDisk))))
+        Arc::new(Mutex::new(DataFile::new(place, Arc::new(RealDisk), 0)))
     }
 
     #[test]

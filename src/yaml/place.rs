@@ -48,14 +48,28 @@ impl Place {
 
     /// A free name for bytes that are set aside.
     pub(super) fn torn(&self, disk: &dyn Disk, now: Time) -> io::Result<PathBuf> {
-        let mut number = now.nanos();
+        self.free(disk, "torn", now)
+    }
+
+    /// A free name for entries that a person overwrote at that time.
+    pub(super) fn overwritten(&self, disk: &dyn Disk, at: Time) -> io::Result<PathBuf> {
+        self.free(disk, "overwritten", at)
+    }
+
+    fn free(&self, disk: &dyn Disk, what: &str, time: Time) -> io::Result<PathBuf> {
+        let mut number = time.nanos();
         loop {
-            let path = self.beside(&format!("torn-{number}"));
+            let path = self.beside(&format!("{what}-{number}"));
             if disk.stat(&path)?.is_none() {
                 return Ok(path);
             }
             number = number.saturating_add(1);
         }
+    }
+
+    /// The copy of the bucket as kvs last left it.
+    pub(super) fn last(&self) -> PathBuf {
+        self.beside("last")
     }
 
     /// The file that keeps room for deletions.

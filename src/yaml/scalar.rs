@@ -39,6 +39,15 @@ fn is_plain(text: &str) -> bool {
     !(bytes.len() <= 5 && WORDS.iter().any(|word| text.eq_ignore_ascii_case(word)))
 }
 
+/// Whether all readers print this character, so that it can be written as it is. A line break is not among them.
+pub(super) fn is_printable(c: char) -> bool {
+    match c {
+        ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{d7ff}' | '\u{10000}'.. => true,
+        '\u{e000}'..='\u{fffd}' => c != '\u{feff}',
+        _ => false,
+    }
+}
+
 /// Appends `text` in double quotes, escaped as JSON does it, and so that the line holds only what all readers print.
 pub(super) fn write_quoted(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -50,8 +59,7 @@ pub(super) fn write_quoted(out: &mut Vec<u8>, text: &str) {
             '\n' => "\\n".into(),
             '\r' => "\\r".into(),
             '\t' => "\\t".into(),
-            ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{d7ff}' | '\u{10000}'.. => continue,
-            '\u{e000}'..='\u{fffd}' if c != '\u{feff}' => continue,
+            c if is_printable(c) => continue,
             _ => format!("\\u{:04x}", u32::from(c)).into(),
         };
         out.extend_from_slice(text.get(copied..at).unwrap_or_default().as_bytes());

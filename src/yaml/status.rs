@@ -1,7 +1,8 @@
 //! What a person must mend, found at a glance and without a lock: a file that has not changed is not read again, and of
 //! what is read nothing is kept but the fault in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -10,18 +11,25 @@ use super::disk::{Hold, Open, Stat};
 use super::file::{durable, ensure_one_name, is_want_of_files, loss, was_there};
 use super::hand::Fault;
 use super::image::Image;
-use super::load::{Known, read_all};
+use super::load::faults;
 use super::lock::{self, Record};
 use super::place::Place;
 use super::store::YamlStore;
 use crate::model::{Bucket, Error, Kind, Result};
 use crate::store::{Finding, Report};
 
+/// What is said of a file with what somebody overwrote.
+pub(super) const OVERWRITTEN: &str =
+    "entries that were overwritten when the file was saved; take them back with `kvs import`, or remove this file";
+
 /// So often a file that is being changed is looked at.
 const LOOKS: usize = 3;
 
 /// What was found in data files, each in the state that it had then.
 pub(super) type Glances = Mutex<HashMap<Bucket, (Stat, Option<Fault>)>>;
+
+/// The files with what somebody overwrote, and when the folder was listed.
+pub(super) type Listed = Mutex<Option<(Instant, BTreeSet<String>)>>;
 
 impl YamlStore {
     /// What is wrong with the bucket, as far as is known without waiting for anybody.
@@ -32,6 +40,7 @@ impl YamlStore {
         let place = Place::new(&self.folder, bucket);
         let known = self.known(bucket);
         let mut report = Report::default();
+        report.findings.extend(self.overwritten(&place)?);
         let mut found = |line: Option<u64>, text: String| {
             let file = Some(place.data.clone());
             report.findings.push(Finding { file, line, text, harmless: false });
@@ -57,6 +66,26 @@ impl YamlStore {
             found(None, text);
         }
         Ok(report)
+    }
+
+    /// The files with what somebody overwrote. The folder is listed once a second at most, for however many buckets.
+    fn overwritten(&self, place: &Place) -> Result<Vec<Finding>> {
+        let mut listed = self.listed.lock();
+        let is_fresh = |(at, _): &(Instant, BTreeSet<String>)| at.elapsed() < Duration::from_secs(1);
+        if !listed.as_ref().is_some_and(is_fresh) {
+            let names = self.options.disk.list(&self.folder).map_err(|e| place.failed("look beside", e))?;
+            let kept = names.into_iter().filter(|name| name.contains(".yaml.overwritten-")).collect();
+            *listed = Some((Instant::now(), kept));
+        }
+        let prefix = format!("{}.yaml.overwritten-", place.bucket);
+        let names = listed.iter().flat_map(|(_, names)| names.range(prefix.clone()..));
+        let found = names.take_while(|name| name.starts_with(&prefix)).map(|name| Finding {
+            file: Some(self.folder.join(name)),
+            line: None,
+            text: OVERWRITTEN.into(),
+            harmless: true,
+        });
+        Ok(found.collect())
     }
 
     /// What hinders a write.
@@ -99,7 +128,7 @@ impl YamlStore {
             };
             let file = disk.open(&place.data, Open::Read).map_err(|e| Glance::of(place, e))?;
             if let Some(image) = known.map(|bucket| bucket.image.read()).filter(|image| image.stat == Some(stat)) {
-                return Ok(image.damage.as_ref().map(|damage| damage.fault.clone()));
+                return Ok(image.damage.as_ref().and_then(|damage| damage.faults.first().cloned()));
             }
             if let Some((_, fault)) = self.glances.lock().get(&place.bucket).filter(|(then, _)| *then == stat) {
                 return Ok(fault.clone());
@@ -108,10 +137,7 @@ impl YamlStore {
             if bytes.len() as u64 != stat.len || file.stat().map_err(|e| Glance::of(place, e))? != stat {
                 continue;
             }
-            let mut read = Known { stat: Some(stat), ..Known::default() };
-            let fault = read_all(&bytes, durable(record, &stat, &bytes), &mut read, &Image::default())
-                .damage
-                .map(|damage| damage.fault);
+            let fault = faults(&bytes, durable(record, &stat, &bytes)).into_iter().next();
             self.glances.lock().insert(place.bucket.clone(), (stat, fault.clone()));
             return Ok(fault);
         }

@@ -3,19 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::bucket::BucketStore;
+use super::bucket::{BucketStore, Shared};
+use super::compact::Order;
 use super::disk::{Disk, RealDisk};
 use super::draft::{Draft, Replaced};
 use super::opened::Opened;
 use super::place::{Place, explained};
-use super::status::Glances;
+use super::status::{Glances, Listed};
+use super::tidy::Tidier;
 use crate::model::{Batch, Bucket, Clock, Error, Key, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
 use crate::store::{Limits, Report, Store, Task, page};
 
@@ -31,6 +32,10 @@ pub struct Options {
     pub lock_wait: Duration,
     /// The log is folded into the snapshot once it is longer than the snapshot and than this, in bytes.
     pub least_log: u64,
+    /// A file is brought into its form at rest when nobody has written for so long, and when the process ends; zero: never.
+    pub tidy_after: Duration,
+    /// Longer files, in bytes, are only compacted, and have no copy of what was good last.
+    pub tidy_up_to: u64,
     /// So many buckets keep their files open, those used last. Each has two, and while it is worked on up to three more.
     pub most_open: usize,
     /// The clock.
@@ -40,13 +45,15 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, open files as the limit of the process allows, the clock and the
+    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, 2 s to the form at rest for files of up to 1 MiB, open files as the limit of the process allows, the clock and the
     /// file system of the machine.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             lock_wait: Duration::from_secs(5),
             least_log: 64 << 10,
+            tidy_after: Duration::from_secs(2),
+            tidy_up_to: 1 << 20,
             most_open: Opened::limit(),
             clock: Arc::new(SystemClock),
             disk: Arc::new(RealDisk),
@@ -60,18 +67,21 @@ pub struct YamlStore {
     pub(super) folder: Arc<PathBuf>,
     pub(super) options: Options,
     buckets: Arc<Buckets>,
-    opened: Arc<Opened>,
+    shared: Shared,
     pub(super) glances: Arc<Glances>,
-    looking: Arc<AtomicUsize>,
+    pub(super) listed: Arc<Listed>,
 }
 
 /// The buckets that were used.
-#[derive(Default)]
-struct Buckets(RwLock<HashMap<Bucket, Arc<BucketStore>>>);
+struct Buckets {
+    used: RwLock<HashMap<Bucket, Arc<BucketStore>>>,
+    tidier: Arc<Tidier>,
+}
 
 impl Drop for Buckets {
     fn drop(&mut self) {
-        for bucket in self.0.get_mut().values() {
+        self.tidier.stop();
+        for bucket in self.used.get_mut().values() {
             bucket.finish();
         }
     }
@@ -89,26 +99,21 @@ impl YamlStore {
             return Err(Error::new(crate::model::Kind::Invalid, text));
         }
         let opened = Arc::new(Opened::new(options.most_open));
-        Ok(Self {
-            folder: Arc::new(folder),
-            options,
-            buckets: Arc::default(),
-            opened,
-            glances: Arc::default(),
-            looking: Arc::default(),
-        })
+        let shared = Shared { opened, tidier: Arc::default(), looking: Arc::default() };
+        let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
+        Ok(Self { folder: Arc::new(folder), options, buckets, shared, glances: Arc::default(), listed: Arc::default() })
     }
 
     /// The bucket, if it was used.
     pub(super) fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
-        self.buckets.0.read().get(bucket).cloned()
+        self.buckets.used.read().get(bucket).cloned()
     }
 
     fn bucket(&self, bucket: &Bucket) -> Arc<BucketStore> {
         if let Some(found) = self.known(bucket) {
             return found;
         }
-        let mut buckets = self.buckets.0.write();
+        let mut buckets = self.buckets.used.write();
         if buckets.len() == buckets.capacity() {
             // Before the map grows: waiting for names at random does not fill the memory either.
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_blank());
@@ -118,10 +123,7 @@ impl YamlStore {
             options.lock_wait = options.lock_wait.min(OWN_LOCK_WAIT);
         }
         let place = Place::new(&self.folder, bucket);
-        let make = || {
-            let (opened, looking) = (Arc::clone(&self.opened), Arc::clone(&self.looking));
-            Arc::new(BucketStore::new(place, options, opened, looking))
-        };
+        let make = || Arc::new(BucketStore::new(place, options, &self.shared));
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
@@ -150,6 +152,15 @@ impl YamlStore {
     /// As for reads; `Damaged` if not even the text can be had.
     pub fn draft(&self, bucket: &Bucket) -> Result<Draft> {
         self.bucket(bucket).draft()
+    }
+
+    /// Writes the file of a bucket with its entries in the order of their keys. The comments above an entry move with it.
+    ///
+    /// # Errors
+    /// As for [`Task::Compact`].
+    pub async fn sort(&self, bucket: &Bucket) -> Result<Report> {
+        let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
+        blocked(move || bucket.compact_patiently(Order::Sorted)).await
     }
 
     /// Takes back a draft as it was edited: writes what was changed, deletes what was removed, all or nothing.
@@ -213,7 +224,7 @@ impl Store for YamlStore {
         let names = names.map_err(|e| explained(doing(), e))?;
         let ending = |ending: &'static str| move |name: &String| Bucket::new(name.strip_suffix(ending)?).ok();
         let mut buckets: BTreeSet<Bucket> = names.iter().filter_map(ending(".yaml")).collect();
-        let known = self.buckets.0.read().keys().cloned().collect::<Vec<_>>();
+        let known = self.buckets.used.read().keys().cloned().collect::<Vec<_>>();
         let others = names.iter().filter_map(ending(".lock")).chain(known).filter(|name| !buckets.contains(name));
         let vanished: Vec<Bucket> = others.filter(|bucket| self.has_vanished(bucket)).collect();
         buckets.extend(vanished);
@@ -228,15 +239,20 @@ impl Store for YamlStore {
             }
             let Some(bucket) = store.existing(&name)? else { return Ok(Report::default()) };
             match task {
-                Task::Compact => bucket.compact(),
+                Task::Compact => bucket.compact_patiently(Order::Kept),
                 Task::PurgeExpired => bucket.purge(),
                 Task::Sweep => bucket.sweep(),
                 Task::Check | Task::Status => bucket.check(),
             }
         };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|e| Err(Error::new(crate::model::Kind::Failed, "upkeep ended early").because(e)))
+        blocked(work).await
     }
+}
+
+/// Does what may take long where it holds up nobody.
+async fn blocked(work: impl FnOnce() -> Result<Report> + Send + 'static) -> Result<Report> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(Error::new(crate::model::Kind::Failed, "upkeep ended early").because(e)))
 }
 
 #[cfg(test)]
@@ -251,7 +267,7 @@ mod tests {
         for n in 0..1000 {
             store.bucket(&Bucket::new(&format!("b{n}")).unwrap());
         }
-        assert!(store.buckets.0.read().len() < 30);
+        assert!(store.buckets.used.read().len() < 30);
         assert!(Arc::ptr_eq(&waiting, &store.bucket(&Bucket::new("waiting").unwrap())));
     }
 

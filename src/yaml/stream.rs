@@ -1,10 +1,11 @@
-//! The bytes of a file, cut into documents, and each document read.
+//! The bytes of a file, cut into documents.
 //!
-//! A line that begins with `...` ends a document and is its commit mark. What stands behind the last one is a torn tail
-//! (an append that a crash cut off, never acknowledged), or what a person added; [`cut`] tells which.
+//! A line that begins with `...` ends a document and is its commit mark. At rest a file is one document without a mark; the
+//! first append adds the mark. What follows the last mark is a torn tail (an append that a crash cut off, never
+//! acknowledged), or what a person added; [`cut`] finds out which.
 
-use super::hand::{self, Fault};
-use super::line::{self, Line};
+use super::hand::Fault;
+use super::reader::read;
 
 /// A document within a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,9 +32,10 @@ pub(super) struct Cut<'a> {
 
 /// Cuts `bytes` into documents. `whole`: they are a whole file, whose first document is no append.
 ///
-/// An append begins with `---`. So a last document that begins so, or with a part of it, and has no mark is torn. No
-/// YAML holds a NUL, but a file that grew before its data reached the disk does: an append with one is torn, and all
-/// behind it, for nothing is appended before what stands there is durable.
+/// An append begins with `---`, in a file at rest after the mark of the document there. So a last document that follows a
+/// mark, begins so, or with a part of it, and has no mark is torn. No YAML has a NUL byte, but a file that grew before its
+/// data reached the disk does: an append with one is torn, and so is all that follows, because nothing is appended before
+/// everything up to there is durable.
 pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
     let mut pieces = Vec::new();
     let (mut start, mut line, mut number) = (0, 1, 1);
@@ -67,7 +69,9 @@ pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
     }
     let rest = bytes.get(start..).unwrap_or_default();
     let mut torn = None;
-    if marked && (rest.starts_with(b"---") || (!rest.is_empty() && b"---\n".starts_with(rest))) {
+    let is_append =
+        rest.iter().zip(b"---\n").all(|(byte, wanted)| byte == wanted || *byte == 0) || rest.starts_with(b"---");
+    if marked && !rest.is_empty() && is_append {
         torn = Some(start);
     } else if !rest.is_empty() {
         let end = cut_off_mark(rest).map_or(bytes.len(), |at| start + at);
@@ -79,29 +83,64 @@ pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
             pieces.push(Piece { text, line, start, end, ended: false });
         }
     }
-    let is_torn = |(n, piece): &(usize, &Piece<'_>)| (*n > 0 || !whole) && memchr::memchr(0, piece.text).is_some();
-    if let Some((n, piece)) = pieces.iter().enumerate().find(is_torn) {
-        torn = Some(piece.start);
-        pieces.truncate(n);
+    for (n, piece) in pieces.iter_mut().enumerate().filter(|(_, piece)| memchr::memchr(0, piece.text).is_some()) {
+        let follows_mark =
+            if piece.start == 0 { !whole } else { bytes.get(..piece.start).is_some_and(|b| b.ends_with(b"...\n")) };
+        let is_append = follows_mark && begins_append(piece.text);
+        // What a person added stays, if it is only the append to it that is not whole.
+        let at = if is_append { Some(0) } else { unwritten_append(piece.text) };
+        let Some(at) = at.or((n > 0 || !whole).then_some(0)) else { continue };
+        torn = Some(piece.start + at);
+        (piece.text, piece.end, piece.ended) = (piece.text.get(..at).unwrap_or_default(), piece.start + at, false);
+        pieces.truncate(if at > 0 { n + 1 } else { n });
+        break;
     }
     Cut { pieces, torn }
 }
 
-/// Where a mark begins that was being added to what a person wrote, and did not get on the disk as a whole: bytes are
-/// missing at its end, or are NUL.
+/// Whether a text that follows a mark begins as an append does, as far as it got on the disk.
+fn begins_append(text: &[u8]) -> bool {
+    text.starts_with(b"---") || text.iter().zip(b"---\n").all(|(byte, wanted)| byte == wanted || *byte == 0)
+}
+
+/// What is appended to a document without a mark begins with one of these, the second if the document has no entries; with
+/// the line feed if the document does not end with one.
+const APPENDS: [&[u8]; 2] = [b"\n...\n---\n", b"\n---\n...\n---\n"];
+
+/// Where an append to this document begins of which only a part of the mark got on the disk.
 fn cut_off_mark(text: &[u8]) -> Option<usize> {
-    let is_part = |tail: &[u8], mark: &[u8]| {
-        let fits = tail.iter().zip(mark).all(|(byte, wanted)| byte == wanted || *byte == 0);
-        let is_more = tail.contains(&0) || tail.len() < mark.len() && tail.contains(&b'.');
-        tail.len() <= mark.len() && fits && is_more
+    const MARK: &[u8] = b"\n...\n";
+    let is_part = |tail: &[u8], mark: &[u8]| tail.len() < mark.len() && tail.contains(&b'.') && mark.starts_with(tail);
+    let last = text.len().saturating_sub(MARK.len())..text.len();
+    let found = find_append(text, last, |tail, skip| is_part(tail, MARK.get(skip..).unwrap_or_default()));
+    // The beginning of a document, in a text that has none yet.
+    let is_begun = |len: usize| {
+        let (before, tail) = text.split_at_checked(text.len().checked_sub(len)?)?;
+        (b"---".starts_with(tail) && before.split_inclusive(|b| *b == b'\n').all(|l| is_idle(l) && l.ends_with(b"\n")))
+            .then_some(before.len())
     };
-    let begins_at = |at: usize, is_own_line: bool| {
+    found.or_else(|| is_begun(2)).or_else(|| is_begun(1)).or_else(|| unwritten_append(text))
+}
+
+/// Where an append to this document begins of which a part is missing and reads as NUL bytes, from its first bytes on.
+fn unwritten_append(text: &[u8]) -> Option<usize> {
+    let first = memchr::memchr(0, text)?;
+    APPENDS.iter().find_map(|append| {
+        let fits = |tail: &[u8], skip: usize| {
+            tail.iter().zip(append.iter().skip(skip)).all(|(byte, wanted)| byte == wanted || *byte == 0)
+        };
+        find_append(text, first.saturating_sub(append.len() - 1)..first + 1, fits)
+    })
+}
+
+/// The offset among these where an append begins: on a line of its own, or else after a line that has no line feed.
+fn find_append(text: &[u8], offsets: std::ops::Range<usize>, fits: impl Fn(&[u8], usize) -> bool) -> Option<usize> {
+    let begins_at = |at: usize, skip: usize| {
         let (before, tail) = text.split_at_checked(at).unwrap_or_default();
-        let mark: &[u8] = if is_own_line { b"...\n" } else { b"\n...\n" };
-        (before.is_empty() || before.ends_with(b"\n")) == is_own_line && is_part(tail, mark)
+        let is_own_line = before.is_empty() || before.ends_with(b"\n");
+        is_own_line == (skip == 1) && fits(tail, skip)
     };
-    let last = text.len().saturating_sub(5)..text.len();
-    last.clone().find(|at| begins_at(*at, true)).or_else(|| last.clone().find(|at| begins_at(*at, false)))
+    offsets.clone().find(|at| begins_at(*at, 1)).or_else(|| offsets.clone().find(|at| begins_at(*at, 0)))
 }
 
 /// What is wrong if the torn tail begins before `durable`: all up to there was stored, so it is damaged, not torn.
@@ -120,107 +159,20 @@ pub(super) fn lost(bytes: &[u8], cut: &Cut<'_>, durable: u64) -> Option<Fault> {
     Some(read(&piece).err().unwrap_or_else(|| Fault { line, text: text.into() }))
 }
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How many lines end in these bytes.
 pub(super) fn newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
-fn is_mark(line: &[u8], mark: [u8; 3]) -> bool {
+pub(super) fn is_mark(line: &[u8], mark: [u8; 3]) -> bool {
     line.strip_prefix(&mark).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
 /// Whether a line says nothing: blank, or a comment.
 fn is_idle(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b"#")
-}
-
-/// A document, read.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Document {
-    pub(super) lines: Vec<Line>,
-    /// Whether a person wrote a part of it, so that it should be written anew.
-    pub(super) by_hand: bool,
-}
-
-/// Reads a document: our own lines fast, all others with care.
-///
-/// A line of ours stands for itself. The lines between two of ours are read together; if they make no sense so, or begin
-/// indented, a line that looks like ours is perhaps a part of theirs, so the whole document is read with care.
-pub(super) fn read(piece: &Piece<'_>) -> Result<Document, Fault> {
-    let text = std::str::from_utf8(piece.text).map_err(|e| {
-        let before = piece.text.get(..e.valid_up_to()).unwrap_or_default();
-        Fault {
-            line: piece.line + newlines(before),
-            text: "these bytes are not UTF-8; store such values by base64:".into(),
-        }
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if let Some(document) = read_fast(text, piece.line) {
-        return Ok(document);
-    }
-    let lines = hand::read(text, piece.line)?.into_iter().map(|(line, _)| line).collect();
-    Ok(Document { lines, by_hand: true })
-}
-
-fn read_fast(text: &str, first_line: u64) -> Option<Document> {
-    let mut document = Document::default();
-    let mut sorted = true;
-    let (mut at, mut number) = (0, first_line);
-    let mut other: Option<(usize, u64)> = None;
-    while at < text.len() {
-        let rest = text.get(at..)?;
-        let mut end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
-        let mut lines = 1;
-        if rest.starts_with("? ") {
-            // The explicit form of a long key: its second line belongs to it.
-            let second = rest.get(end + 1..).filter(|second| second.starts_with(": "))?;
-            end += 1 + memchr::memchr(b'\n', second.as_bytes()).unwrap_or(second.len());
-            lines = 2;
-        }
-        let own = rest.get(..end)?;
-        // An empty line after a line of a person may belong to a text of theirs (`|+` keeps it).
-        let is_ours = own.is_empty() && other.is_none()
-            || own.starts_with('#')
-            || (own == "---" && document.lines.is_empty() && other.is_none());
-        let read = if is_ours { None } else { line::read(own) };
-        if is_ours || read.is_some() {
-            if let Some((from, line)) = other.take() {
-                document.take(hand::read(text.get(from..at)?, line).ok()?);
-                sorted = false;
-            }
-            if let Some(line) = read {
-                sorted &= document.lines.last().is_none_or(|last| last.key < line.key);
-                document.lines.push(line);
-            }
-        } else if other.is_none() {
-            if own.starts_with([' ', '\t', '%', '-', '.', '{', '[']) {
-                return None;
-            }
-            other = Some((at, number));
-        }
-        at += end + 1;
-        number += lines;
-    }
-    if let Some((from, line)) = other {
-        document.take(hand::read(text.get(from..)?, line).ok()?);
-        sorted = false;
-    }
-    // In order, no key can stand twice; else the careful reader tells where it does.
-    (sorted || document.has_each_key_once()).then_some(document)
-}
-
-impl Document {
-    fn take(&mut self, lines: Vec<(Line, u64)>) {
-        self.lines.extend(lines.into_iter().map(|(line, _)| line));
-        self.by_hand = true;
-    }
-
-    fn has_each_key_once(&self) -> bool {
-        let mut seen = std::collections::HashSet::new();
-        self.lines.iter().all(|line| seen.insert(&line.key))
-    }
 }
 
 #[cfg(test)]
@@ -281,38 +233,6 @@ mod tests {
         assert_eq!(texts("a: 1\n...\nb: 2", true), (vec!["a: 1\n", "b: 2"], None));
     }
 
-    fn document(text: &str) -> Result<Document, Fault> {
-        read(&Piece { text: text.as_bytes(), line: 1, start: 0, end: text.len(), ended: true })
-    }
-
-    #[test]
-    fn lines_of_ours_and_of_a_person_mix() {
-        let ours = "b: {value: x, updated: 2026-11-20T12:00:00Z}\n";
-        let found = document(&format!("# c\n{ours}a: 1\nc:\n  value: y\n{}", ours.replace('b', "d"))).unwrap();
-        let keys: Vec<_> = found.lines.iter().map(|l| l.key.as_str()).collect();
-        assert_eq!(keys, ["b", "a", "c", "d"]);
-        assert!(found.by_hand);
-        assert!(!document(ours).unwrap().by_hand);
-    }
-
-    #[test]
-    fn a_line_of_ours_within_a_text_belongs_to_the_text() {
-        let found = document("a: \"one\nb: {value: x, updated: 2026-11-20T12:00:00Z}\n  two\"\n");
-        assert!(found.is_err() || found.unwrap().lines.len() == 1);
-        let found = document("a: |\n b: {value: x, updated: 2026-11-20T12:00:00Z}\n").unwrap();
-        assert_eq!(found.lines.len(), 1);
-        let fault = document("b: {value: x, updated: 2026-11-20T12:00:00Z}\n  a: 1\n").unwrap_err();
-        assert!((1..=2).contains(&fault.line));
-    }
-
-    #[test]
-    fn a_key_given_twice_is_refused_wherever_it_stands() {
-        let ours = "b: {value: x, updated: 2026-11-20T12:00:00Z}\n";
-        assert_eq!(document(&format!("{ours}a: 1\n{ours}")).unwrap_err().line, 3);
-        assert_eq!(document(&format!("{ours}{ours}")).unwrap_err().line, 2);
-        assert_eq!(document(&format!("{ours}b: 1\n")).unwrap_err().line, 2);
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_it_fail(bytes in any::<Vec<u8>>(), text in "[-.#?:{}~\"'a-c \n\0]{0,60}", whole in any::<bool>()) {
@@ -324,13 +244,16 @@ mod tests {
         }
 
         #[test]
-        fn fast_and_careful_readers_agree(keys in proptest::collection::btree_set("[a-z]{1,3}", 0..5), hand in "[a-c: \n\"'{}x]{0,30}") {
-            let ours: String = keys.iter().map(|k| k.replace(['n', 'y'], "x") + ": {value: v, updated: 2026-11-20T12:00:00Z}\n").collect();
-            let text = format!("{ours}{hand}\n");
-            if let Some(fast) = read_fast(&text, 1) {
-                let careful: Vec<_> = hand::read(&text, 1).unwrap().into_iter().map(|l| l.0).collect();
-                prop_assert_eq!(fast.lines, careful);
+        fn an_append_of_which_a_part_is_missing_is_torn(from in 0_usize..40, len in 1_usize..60, end in 0_usize..40) {
+            let mut append = b"...\n---\nb: {value: x, updated: 2026-11-20T12:00:00Z}\n...\n".to_vec();
+            append.truncate(append.len() - end);
+            for byte in append.iter_mut().skip(from).take(len) {
+                *byte = 0;
             }
+            let text = [b"# mine\na: 1\n", append.as_slice()].concat();
+            let found = cut(&text, true);
+            prop_assert_eq!(found.pieces[0].text, b"# mine\na: 1\n".as_slice());
+            prop_assert!(found.torn.is_some_and(|at| (12..=16).contains(&at)), "{:?}", found);
         }
     }
 }

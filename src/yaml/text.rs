@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::hand::Fault;
 use super::line::{self, Given};
-use super::{document, stream};
+use super::mistakes::mistakes;
+use super::{reader, stream};
 use crate::model::{Entry, Error, Key, Kind, Result};
 
 /// Reads a text in our file format or any YAML of bare `key: value` entries.
 ///
-/// Of several documents a later one changes what those before it say, so only there a key may stand without a value.
+/// Of several documents a later one changes what those before it say, so only there `~` may stand instead of a value.
 /// Entries come in the order of their keys.
 ///
 /// # Errors
@@ -22,7 +23,7 @@ pub fn read_text(text: &str) -> Result<Vec<(Key, Given)>> {
         text: "the last document lacks its end mark (...); add it if the document is whole".into(),
     });
     for (n, piece) in cut.pieces.iter().enumerate() {
-        for line in stream::read(piece).map_err(invalid)?.lines {
+        for line in reader::read(piece).map_err(|fault| invalid(&mistakes(piece, fault)))?.lines {
             match line.given {
                 Some(given) => entries.insert(line.key, given),
                 None if n > 0 => entries.remove(&line.key),
@@ -34,23 +35,25 @@ pub fn read_text(text: &str) -> Result<Vec<(Key, Given)>> {
         }
     }
     match torn {
-        Some(fault) => Err(invalid(fault)),
+        Some(fault) => Err(invalid(&[fault])),
         None => Ok(entries.into_iter().collect()),
     }
 }
 
-fn invalid(fault: Fault) -> Error {
-    Error::new(Kind::Invalid, format!("line {}: {}", fault.line, fault.text))
+fn invalid(faults: &[Fault]) -> Error {
+    let lines: Vec<String> = faults.iter().map(|fault| format!("line {}: {}", fault.line, fault.text)).collect();
+    Error::new(Kind::Invalid, lines.join("; "))
 }
 
 /// Writes entries as one document of our file format.
 pub fn write_text<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>) -> String {
     let mut text = Vec::new();
     for (key, entry) in entries {
-        line::write(&mut text, key, Some(entry), None);
+        line::write_at_rest(&mut text, key, entry);
     }
-    let empty = text.is_empty();
-    document::finish(&mut text, empty);
+    if text.is_empty() {
+        text.extend_from_slice(b"{}\n");
+    }
     // All that was written came from text.
     String::from_utf8(text).unwrap_or_default()
 }
@@ -68,14 +71,21 @@ mod tests {
 
     #[test]
     fn a_key_without_a_value_is_not_dropped_without_a_word() {
-        for text in ["a: 1\nb:\n", "b: ~\n", "b: null\n...\n"] {
+        for text in ["a: 1\nb: ~\n", "b: null\n...\n"] {
             assert!(read_text(text).unwrap_err().to_string().contains("\"b\" has no value"), "{text}");
         }
     }
 
     #[test]
+    fn a_value_that_is_left_empty_is_the_empty_text() {
+        let read = read_text("a: 1\nb:\n...\n---\na:\n...\n").unwrap();
+        assert!(read.iter().map(|(key, _)| key.as_str()).eq(["a", "b"]));
+        assert!(read.iter().all(|(_, given)| *given == Given::text("")));
+    }
+
+    #[test]
     fn faults_name_their_line() {
-        assert!(read_text("a: 1\nb: [2]\n").unwrap_err().to_string().starts_with("line 2: "));
+        assert!(read_text("a: 1\nb: &c 2\n").unwrap_err().to_string().starts_with("line 2: "));
         assert!(read_text("a: 1\n...\n---\nb: 2\n").unwrap_err().to_string().starts_with("line 3: "));
     }
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::bucket::BucketStore;
 use super::disk::{Hold, Open};
-use super::stream;
+use super::mistakes::mistakes;
+use super::status::OVERWRITTEN;
+use super::{reader, stream};
 use crate::model::Result;
 use crate::store::{Finding, Report};
 
@@ -28,7 +30,9 @@ impl BucketStore {
         left.sort();
         for path in left {
             let torn = is_torn(&path);
-            let text = if torn {
+            let text = if is_overwritten(&path) {
+                OVERWRITTEN
+            } else if torn {
                 "a torn tail that was set aside; remove it when you have looked at it"
             } else {
                 "left behind by interrupted work; `kvs sweep` removes it"
@@ -36,13 +40,11 @@ impl BucketStore {
             report.findings.push(Finding { file: Some(path), line: None, text: text.into(), harmless: true });
         }
         drop(self.current_now());
-        let damage = self.image.read().damage.clone().filter(|damage| damage.fault.line == 0);
-        report.findings.extend(damage.map(|damage| Finding {
-            file: Some(self.place.data.clone()),
-            line: None,
-            text: damage.fault.text,
-            harmless: false,
-        }));
+        let damage = self.image.read().damage.clone();
+        for fault in damage.into_iter().flat_map(|damage| damage.faults).filter(|fault| fault.line == 0) {
+            let file = Some(self.place.data.clone());
+            report.findings.push(Finding { file, line: None, text: fault.text, harmless: false });
+        }
         match self.current_now() {
             Ok(image) => {
                 let now = self.options.clock.now();
@@ -61,9 +63,17 @@ impl BucketStore {
             let file = Some(self.place.data.clone());
             report.findings.push(Finding { file, line: Some(line), text, harmless });
         };
-        for piece in &cut.pieces {
-            if let Err(fault) = stream::read(piece) {
-                found(fault.line, fault.text, false);
+        for (n, piece) in cut.pieces.iter().enumerate() {
+            if let Err(fault) = reader::read(piece) {
+                for fault in mistakes(piece, fault) {
+                    found(fault.line, fault.text, false);
+                }
+            }
+            // In what is appended this is how kvs deletes.
+            for (line, key) in if n == 0 { reader::deletions(piece) } else { Vec::new() } {
+                let text =
+                    format!("{key:?} has the value ~ or null, which deletes the key; for the empty text write \"\"");
+                found(line, text, true);
             }
         }
         if let Some(fault) = stream::lost(bytes, &cut, durable) {
@@ -84,7 +94,10 @@ impl BucketStore {
             name.strip_prefix(&prefix).is_some_and(|ending| {
                 ending == "new"
                     || ending == "compact"
-                    || ending.strip_prefix("torn-").is_some_and(|n| n.parse::<i64>().is_ok())
+                    || ending == "last.new"
+                    || ["torn-", "overwritten-"]
+                        .iter()
+                        .any(|kept| ending.strip_prefix(kept).is_some_and(|n| n.parse::<i64>().is_ok()))
             })
         };
         Ok(names.into_iter().filter(ours).map(|name| place.folder.join(name)).collect())
@@ -102,13 +115,18 @@ impl BucketStore {
         for path in left {
             // A compaction at work holds the lock of its file; under ours nobody writes the other one.
             let idle = || self.options.disk.open(&path, Open::Read)?.try_lock(Hold::Exclusive);
-            if !is_torn(&path) && idle().map_err(failed)? {
+            if !is_torn(&path) && !is_overwritten(&path) && idle().map_err(failed)? {
                 self.options.disk.remove(&path).map_err(failed)?;
                 report.removed += 1;
             }
         }
         Ok(report)
     }
+}
+
+/// Whether it holds entries that somebody overwrote.
+fn is_overwritten(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.to_string_lossy().starts_with("overwritten-"))
 }
 
 /// Whether it holds a torn tail: that is for a person to look at.

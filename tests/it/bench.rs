@@ -71,6 +71,9 @@ pub(crate) fn options(disk: impl Disk) -> Options {
         lock_wait: Duration::from_millis(300),
         // Compaction comes when a test asks for it.
         least_log: u64::MAX,
+        // So does tidying.
+        tidy_after: Duration::ZERO,
+        tidy_up_to: 1 << 20,
         most_open: 4,
         clock: Arc::new(Ticking::default()),
         disk: Arc::new(disk),

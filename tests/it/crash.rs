@@ -108,14 +108,19 @@ fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
     assert_eq!(all(&open(disk.clone())).unwrap(), (revision, entries.clone()), "{case}: opened again");
 
     // What was served is served after the next crash.
-    let later = open(disk.crashed(seed));
+    let crashed = disk.crashed(seed);
+    let later = open(crashed.clone());
     assert_eq!(all(&later).unwrap(), (revision, entries), "{case}: served, then crashed again");
 
     // Writing goes on, also for who had read before, and outlives a crash.
     for (n, store) in [store, later].into_iter().enumerate() {
         let outcome = apply(&store, pair(90 + n, "on"));
         let Ok(Outcome::Committed { revision: next, .. }) = outcome else {
-            panic!("{case}: cannot go on: {outcome:?}");
+            panic!(
+                "{case}: cannot go on: {outcome:?}\n{:?}\n{:?}",
+                crashed.bytes(&data()).map(|b| String::from_utf8_lossy(&b).into_owned()),
+                crashed.bytes(&data().with_extension("lock")).map(|b| String::from_utf8_lossy(&b).into_owned())
+            );
         };
         assert!(next > revision, "{case}: {next:?}");
     }
@@ -320,4 +325,42 @@ fn a_crash_keeps_the_revision_of_what_was_deleted() {
     assert!(
         matches!(run(open(disk.crashed(seed)).apply(&bucket(), again)), Ok(Outcome::Committed { revision, .. }) if revision > last)
     );
+}
+
+#[test]
+fn what_a_saved_file_overwrites_is_set_aside_wherever_the_process_ends() {
+    let begun = CrashDisk::default();
+    commit(&open(begun.clone()), pair(0, "seen"));
+    let seen = begun.bytes(&data()).unwrap();
+    commit(&open(begun.clone()), pair(1, "not seen"));
+    commit(&open(begun.clone()), pair(0, "changed"));
+    let mut stops = 0;
+    loop {
+        let disk = begun.killed(&mut Seed::new(0));
+        disk.put(&data(), &seen);
+        disk.stop_before(stops);
+        let before = disk.changes();
+        let _ = all(&open(disk.clone()));
+        let _ = apply(&open(disk.clone()), pair(2, "later"));
+        let is_over = disk.changes() - before < stops;
+        for number in 0..SEEDS {
+            let later = disk.killed(&mut Seed::new(number + stops * 1000));
+            let found = values(&open(later.clone()));
+            let aside = later.names().into_iter().filter(|name| name.to_string_lossy().contains(".overwritten-"));
+            let texts: String = aside.map(|name| String::from_utf8(later.bytes(&name).unwrap()).unwrap()).collect();
+            for (key, value) in [("a0", "changed"), ("b0", "changed"), ("a1", "not seen"), ("b1", "not seen")] {
+                let line = format!("{key}: {{value: {value}, ");
+                let is_served = found.get(key).is_some_and(|found| found == value);
+                assert!(
+                    is_served || texts.contains(&line),
+                    "stopped before {stops}, seed {number}: {key}: {found:?}\n{texts}"
+                );
+            }
+        }
+        if is_over {
+            break;
+        }
+        stops += 1;
+    }
+    assert!(stops > 8, "only {stops} points");
 }

@@ -3,6 +3,7 @@
 
 use kvs::model::{Kind, Revision};
 use kvs::store::Task;
+use kvs::yaml::Disk as _;
 use kvs::yaml::{Draft, Replaced, YamlStore};
 
 use crate::bench::{Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values};
@@ -82,9 +83,13 @@ fn a_damaged_file_is_never_changed_and_the_last_good_state_is_served() {
 }
 
 #[test]
-fn a_new_process_serves_what_stands_before_the_damage_or_nothing() {
+fn a_new_process_serves_the_copy_or_what_comes_before_the_damage_or_nothing() {
     let (disk, _, known) = begun();
     let good = text(&disk);
+    let copy = data().with_extension("yaml.last");
+    disk.put(&data(), ("x: [\n".to_owned() + &good).as_bytes());
+    assert_eq!(values(&open(disk.clone())), known, "the copy says what was good");
+    disk.remove(&copy).unwrap();
     disk.put(&data(), (good.clone() + "---\nx: {value: [}\n...\n").as_bytes());
     assert_eq!(values(&open(disk.clone())), known);
     disk.put(&data(), ("x: [\n".to_owned() + &good).as_bytes());
@@ -163,7 +168,7 @@ fn a_draft_of_a_sound_bucket_writes_only_what_was_changed() {
     let edited = draft.text.replace("a0: {value: value 0,", "a0: {value: edited,") + "";
     let edited: String =
         edited.lines().filter(|line| !line.starts_with("b1")).map(|line| format!("{line}\n")).collect();
-    let edited = edited.replace("...\n", "added: by hand\n...\n");
+    let edited = edited + "added: by hand\n";
     // Another writes another key meanwhile, and keeps it.
     commit(&open(disk.clone()), vec![put("b2", "meanwhile")]);
     assert_eq!(replace(&store, &draft, &edited).unwrap(), Replaced { written: 2, deleted: 1 });
@@ -171,7 +176,7 @@ fn a_draft_of_a_sound_bucket_writes_only_what_was_changed() {
     assert_eq!(values(&open(disk.clone())), known);
     assert_eq!(all(&store).unwrap().1["a1"], before["a1"], "untouched");
     assert_eq!(replace(&store, &draft, &edited).unwrap_err().kind(), Kind::Busy, "a0 is not what it was");
-    let error = replace(&store, &draft, "a0: [1]\n").unwrap_err();
+    let error = replace(&store, &draft, "a0: &b 1\n").unwrap_err();
     assert!(error.kind() == Kind::Invalid && error.to_string().contains("line 1"), "{error}");
     let same = store.draft(&bucket()).unwrap();
     assert_eq!(replace(&store, &same, &same.text).unwrap(), Replaced::default());

@@ -247,3 +247,29 @@ fn every_file_of_the_tour_is_there() {
         assert!(files.iter().any(|file| file.ends_with(name)), "ARCHITECTURE.md names {name}");
     }
 }
+
+/// A text with `TIME` in place of each time in it.
+fn without_times(text: &str) -> String {
+    let is_time = |word: &str| {
+        let word = word.trim_end_matches(['}', ',']);
+        word.len() >= 20 && word.starts_with("20") && word.ends_with('Z')
+    };
+    let line = |line: &str| {
+        let words = line.split(' ').map(|word| if is_time(word) { "TIME" } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
+}
+
+#[test]
+fn the_file_in_the_readme_is_one_that_the_program_writes() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let place = crate::cli::Place::new();
+    place.run(&["set", "kitchen/temp", "21.5"]).ok();
+    place.run(&["set", "living-room/channel", "Das Erste"]).ok();
+    let json = r#"{"theme": "dark", "sizes": [1, 2]}"#;
+    place.run(&["set", "--type", "application/json", "config/app", json]).ok();
+    place.run(&["set", "greeting", "Welcome home.\nThe key is under the mat.\n"]).ok();
+    assert_eq!(without_times(shown), without_times(&String::from_utf8(place.read("data/default.yaml")).unwrap()));
+}

@@ -67,13 +67,10 @@ fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
                 (_, true) => ".compact",
                 (_, false) => ".new",
             };
-            if !compacts {
-                save(&folder.path().join("default.yaml"), "a0: 1\nb0: 2\n");
-                values(&store);
-            }
+            let draft = store.draft(&Bucket::default()).unwrap();
             let path = folder.path().to_owned();
             disk.probe.next(Which(call, ending), move || echo(&path));
-            let done = if compacts { upkeep(&store, Task::Compact).map(drop) } else { write(&store) };
+            let done = if compacts { upkeep(&store, Task::Compact).map(drop) } else { comment(&store, &draft) };
             let case = format!("{call:?}, compacts: {compacts}: {done:?}");
             assert_eq!(values(&store)["hand"], "edited", "{case}");
             write(&store).unwrap();
@@ -81,6 +78,12 @@ fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
             assert_eq!(values(&open(folder.path(), RealDisk)), values(&store), "{case}");
         }
     }
+}
+
+/// As `kvs edit` does, for a person who adds a comment: the file is written anew with it.
+fn comment(store: &YamlStore, draft: &kvs::yaml::Draft) -> kvs::model::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.replace(&Bucket::default(), draft, &format!("{}# mine\n", draft.text))).map(drop)
 }
 
 fn write(store: &YamlStore) -> kvs::model::Result<()> {

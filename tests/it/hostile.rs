@@ -67,7 +67,12 @@ impl Target {
         for (key, value) in [("a", "1"), ("n", "41"), ("json", "{\"a\":1}"), ("dir/file", "x")] {
             served.put(&format!("/kv/default/{key}"), value);
         }
-        let before = std::fs::read(served.file("default")).unwrap();
+        let at_rest = || std::fs::read(served.file("default")).unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while at_rest().ends_with(b"...\n") && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let before = at_rest();
         Self { served, before }
     }
 
@@ -94,7 +99,7 @@ impl Target {
         // That the right secret came from here is remembered.
         // And room is kept for deletions.
         names.retain(|name| !name.to_string_lossy().starts_with("_kvs.throttle.") && name != "_kvs.reserve");
-        assert_eq!(names, ["default.lock", "default.yaml"]);
+        assert_eq!(names, ["default.lock", "default.yaml", "default.yaml.last"]);
     }
 }
 
@@ -115,6 +120,6 @@ fn hundreds_of_hostile_requests_are_refused_and_change_nothing() {
     target.is_well();
     println!("{} hostile requests, {ROUNDS} times more, in at most {peaks:?} MiB", cases.len());
     // The allocator takes room in large pieces, now and then; what is not given back would take more in every round.
-    let grown = peaks.windows(2).filter(|pair| pair[1] > pair[0]).count();
+    let grown = peaks.windows(2).filter(|pair| pair[1] > pair[0] + 4).count();
     assert!(grown <= ROUNDS / 2 && peaks[ROUNDS - 1] < 256, "it holds more and more: {peaks:?} MiB");
 }

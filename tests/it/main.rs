@@ -33,6 +33,7 @@ mod hooks;
 mod hostile;
 mod model;
 mod openapi;
+mod person;
 mod pgkv;
 mod polls;
 mod postgres;

@@ -235,7 +235,7 @@ impl Game {
         match what {
             0 => {
                 let bare = !text.contains("...");
-                if bare && text.contains(&format!("{name}: ")) || !bare && !text.ends_with("...\n") {
+                if bare && text.contains(&format!("\n{name}:")) || !bare && !text.ends_with("...\n") {
                     return;
                 }
                 self.save(&format!("{text}{name}: added at the end\n"));
@@ -279,8 +279,9 @@ impl Game {
                 let tail = tails[self.pick(tails.len())];
                 // Written anew, so that the lock file says how much of it is durable.
                 if upkeep(&self.stores[0].0, Task::Compact).unwrap().entries > 0 {
+                    // A file at rest has no mark; an append begins with it.
                     let text = self.file().unwrap();
-                    self.save(&(text + tail));
+                    self.save(&format!("{text}...\n{tail}"));
                 }
             }
             _ => self.damage(&text),

@@ -6,7 +6,7 @@ use super::super::Client;
 use super::super::client::broken;
 use super::Ended;
 use crate::model::{Batch, Condition, Entry, Error, Expectation, Key, Kind, Outcome, Result, Revision, Write};
-use crate::store::{Judged, Limits, judge};
+use crate::store::{Judged, Limits, Moment, judge};
 
 /// Nothing is too large for a look ahead; the store judges by its own limits at the end.
 const BOUNDLESS: Limits = Limits { value: usize::MAX };
@@ -87,7 +87,7 @@ impl Attempt {
         if writes.is_empty() {
             return Ok(found);
         }
-        let at = (client.clock.now(), self.revision);
+        let at = Moment::new(client.clock.now(), self.revision);
         match judge(&Batch::of(writes), BOUNDLESS, at, |_| found.clone())? {
             Judged::Go { mut changes } => Ok(changes.pop().and_then(|(_, change, _)| change.after)),
             Judged::Refused { .. } => Err(broken("refused a batch that expects nothing")),

@@ -8,6 +8,7 @@ mod rows;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -43,11 +44,17 @@ pub(in crate::cli) struct Record {
     pub(in crate::cli) modified: Option<Time>,
     /// When it ends.
     pub(in crate::cli) expires: Option<Time>,
+    /// How long it lives from now on, if that is given instead.
+    pub(in crate::cli) ttl: Option<Duration>,
 }
 
 impl Format {
     /// The format that the name of a file tells, if it does.
     pub(in crate::cli) fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        if name.contains(".yaml.overwritten-") {
+            return Some(Self::Yaml);
+        }
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "yaml" | "yml" => Some(Self::Yaml),
             "json" => Some(Self::Json),
@@ -97,6 +104,7 @@ fn read_yaml(text: &str) -> Result<Vec<Record>> {
         updated: given.updated,
         modified: given.modified,
         expires: given.expires,
+        ttl: given.ttl,
     };
     Ok(yaml::read_text(text)?.into_iter().map(record).collect())
 }
@@ -137,6 +145,7 @@ impl Given {
             updated: time(self.updated)?,
             modified: time(self.modified)?,
             expires: self.expires.map(|text| Time::parse_expiry(&text)).transpose()?.flatten(),
+            ttl: None,
         })
     }
 }
@@ -221,6 +230,7 @@ mod tests {
     fn the_name_of_a_file_tells_its_format() {
         for (name, format) in [
             ("a.yaml", Some(Format::Yaml)),
+            ("default.yaml.overwritten-1800000000000000000", Some(Format::Yaml)),
             ("a.b/c.YML", Some(Format::Yaml)),
             ("a.json", Some(Format::Json)),
             ("a.csv", Some(Format::Csv)),

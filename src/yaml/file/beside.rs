@@ -9,10 +9,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::super::disk::{Disk, File, Hold, Open, Stat};
-use super::super::document::{finish, head};
 use super::super::image::Image;
-use super::super::line;
 use super::super::load::Known;
+use super::super::rest::{self, Said};
 use super::{DataFile, Reserve};
 use crate::model::{Error, Kind, Result, Time};
 
@@ -49,6 +48,20 @@ pub(in crate::yaml) fn discard(disk: &dyn Disk, file: &dyn File, path: &Path) {
         // If it cannot be removed, whoever writes one next does it, and `kvs sweep`.
         let _ = disk.remove(path);
     }
+}
+
+/// A file that is to take the place of the data file.
+pub(in crate::yaml) struct Written<'a> {
+    /// Its name so far.
+    pub(in crate::yaml) path: &'a Path,
+    /// The length of its first document.
+    pub(in crate::yaml) snapshot: u64,
+    /// What is put before the next document.
+    pub(in crate::yaml) mark: &'static [u8],
+    /// Whether nothing was appended to that document.
+    pub(in crate::yaml) is_tidy: bool,
+    /// Whether it has only lines of kvs.
+    pub(in crate::yaml) is_plain: bool,
 }
 
 impl DataFile {
@@ -107,39 +120,69 @@ impl DataFile {
         Ok(())
     }
 
-    /// Writes the file anew from the image and puts it in place. Under the exclusive lock.
+    /// Writes the file anew from its lines and the image, and puts it in place. Under the exclusive lock.
     pub(super) fn rewrite(&mut self, image: &RwLock<Image>) -> Result<()> {
         let failed = |doing: &str, e| self.place.failed(doing, e);
-        let mut text = head(&self.place.bucket, image.read().revision);
-        for (key, entry) in &image.read().entries {
-            line::write(&mut text, key, Some(entry), None);
-        }
-        finish(&mut text, image.read().entries.is_empty());
+        let text = self.text_at_rest(&image.read())?;
         self.disk.make_folder(&self.place.folder).map_err(|e| failed("make the folder of", e))?;
         let path = self.place.beside("new");
         let file = self.write_beside(&path, &text).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => Error::new(Kind::Busy, "another process writes the data file anew; try again"),
             _ => failed("write anew", e),
         })?;
-        self.replace(&file, &path, text.len() as u64)?;
+        let is_plain = self.known.is_plain || self.known.committed == 0;
+        let snapshot = text.len() as u64;
+        let written = Written { path: &path, snapshot, mark: rest::mark(&text), is_tidy: true, is_plain };
+        self.replace(&file, &written, Some(image))?;
         image.write().stat = self.known.stat;
         Ok(())
+    }
+
+    /// The text of the file at rest, with all that the image holds.
+    fn text_at_rest(&self, image: &Image) -> Result<Vec<u8>> {
+        let (bucket, now) = (&self.place.bucket, Time::from_nanos(i64::MIN));
+        let has_copy = self.can_have_copy();
+        let said = Said { bucket, entries: &image.entries, revision: image.revision, now, has_copy };
+        if self.file.is_none() || self.known.stat.is_none() || self.known.committed == 0 {
+            return Ok(rest::fresh(&said));
+        }
+        let bytes = self.opened()?.read(0, self.known.committed).map_err(|e| self.place.failed("read", e))?;
+        // Bytes that could not be synced are not taken over unless they can be read.
+        Ok(rest::tidied(&bytes, &said).unwrap_or_else(|_| rest::fresh(&said)))
     }
 
     /// Puts a written and synced file in the place of the data file, if that is still the one that is known. Under the
     /// exclusive lock. After an error the file is removed.
     ///
-    /// The file must be locked: another who opened it by its old name must not get it before the rename.
-    pub(in crate::yaml) fn replace(&mut self, file: &Arc<dyn File>, path: &Path, snapshot: u64) -> Result<()> {
-        let replaced = self.try_replace(file, path, snapshot);
+    /// The file must be locked: another who opened it by its old name must not get it before the rename. `image` is what it
+    /// says; without one it is as a person wrote it, and is read again.
+    pub(in crate::yaml) fn replace(
+        &mut self,
+        file: &Arc<dyn File>,
+        written: &Written<'_>,
+        image: Option<&RwLock<Image>>,
+    ) -> Result<()> {
+        let replaced = self.try_replace(file, written, image);
         match &replaced {
-            Ok(()) => (self.not_replaced, self.reserve) = (None, Reserve::Unknown),
-            Err(_) => discard(&*self.disk, &**file, path),
+            Ok(()) => {
+                (self.not_replaced, self.reserve) = (None, Reserve::Unknown);
+                if let Some(image) = image.filter(|image| !self.copy.is_true() && !image.read().by_hand.is_empty()) {
+                    // Without a copy only the file can say when a person wrote what.
+                    self.complete(image)?;
+                }
+            }
+            Err(_) => discard(&*self.disk, &**file, written.path),
         }
         replaced
     }
 
-    fn try_replace(&mut self, file: &Arc<dyn File>, path: &Path, snapshot: u64) -> Result<()> {
+    fn try_replace(
+        &mut self,
+        file: &Arc<dyn File>,
+        written: &Written<'_>,
+        image: Option<&RwLock<Image>>,
+    ) -> Result<()> {
+        let path = written.path;
         let place = self.place.clone();
         let failed = |doing: &str, e| place.failed(doing, e);
         if let Some(old) = &self.file {
@@ -150,6 +193,11 @@ impl DataFile {
         // A person's editor does not take the lock, and a person may remove what is beside.
         if before != self.known.stat || !is_named(&*self.disk, &**file, path).map_err(|e| failed("look beside", e))? {
             return Err(Error::new(Kind::Busy, "the data file is being edited; try again"));
+        }
+        // It makes the present record durable as well, so that none of a file whose number this one may have got comes back
+        // after a loss of power. What follows does not depend on it.
+        if image.is_some() {
+            self.announce(&**file).map_err(|e| failed("record the state of", e))?;
         }
         if let Err(e) = self.disk.rename(path, &self.place.data) {
             // Unless it is as it was, the old file is not to be written: it is open which of the two is in place.
@@ -166,14 +214,14 @@ impl DataFile {
         self.file = None;
         self.known = Known::default();
         self.disk.sync_folder(&self.place.folder).map_err(|e| failed("sync the folder of", e))?;
+        let Some(image) = image else { return Ok(()) };
         self.open(&stat)?;
         self.known.committed = len;
-        self.known.snapshot = snapshot;
+        (self.known.snapshot, self.known.mark) = (written.snapshot, written.mark);
+        (self.known.is_tidy, self.known.is_plain) = (written.is_tidy, written.is_plain);
+        self.renew_copy(&image.read());
         self.known.epoch = epoch.map(|e| e.wrapping_add(1));
         self.leave(stat);
-        // An older record, of a file whose number this one may have got, must not come back after a loss of power. What
-        // follows does not depend on it.
-        let _ = self.lock.as_ref().map(|lock| lock.sync());
         Ok(())
     }
 }

@@ -9,10 +9,11 @@ use parking_lot::RwLock;
 use super::super::disk::Stat;
 use super::super::hand::Fault;
 use super::super::image::{Damage, Image, Unstamped};
-use super::super::load::{Known, read_all};
+use super::super::load::{Known, Left, Source, read_all};
 use super::super::lock::{self, Record};
-use super::super::stream;
+use super::super::{reader, rest, stream};
 use super::DataFile;
+use super::copy::read_last;
 use crate::model::{Error, Kind, Result};
 
 /// So often a file that is being changed is looked at, with a pause after each look.
@@ -56,6 +57,18 @@ impl Word {
         }
     }
 
+    /// How the file with these bytes was left by the last writer.
+    fn left(&self, bytes: &[u8], record: Option<Record>) -> Left {
+        match self {
+            Self::Durable(_) | Self::Suspect(_) => Left::So,
+            // A writer died after an append.
+            Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => Left::Likely,
+            // Programs before there were copies left entries that say all of themselves.
+            _ if record.is_some_and(|record| record.has_copy.is_some()) => Left::Otherwise,
+            _ => Left::Unsaid,
+        }
+    }
+
     /// How many of these bytes of the file are durable for certain.
     ///
     /// After a sync that failed the record may speak of a file that was not recorded before, up to its torn tail.
@@ -83,7 +96,11 @@ impl DataFile {
             let stat = self.disk.stat(&self.place.data).map_err(|e| self.place.failed("look at", e))?;
             if stat == self.known.stat && image.read().stat == stat {
                 match stat {
-                    Some(stat) => return self.open(&stat),
+                    Some(stat) => {
+                        self.open(&stat)?;
+                        self.record_if_alone(image);
+                        return Ok(());
+                    }
                     None if self.known.vanished => return Ok(()),
                     // The lock file may know of a data file that is missing.
                     None => {}
@@ -111,11 +128,23 @@ impl DataFile {
             let appended = matches!(word, Word::Durable(record) if self.is_appended(&record));
             let taken = if appended { self.take_tail(image, &stat)? } else { false };
             if taken || self.load(image, &stat, word)? {
+                self.record_if_alone(image);
                 return Ok(());
             }
             std::thread::sleep(PAUSE);
         }
         Err(Error::new(Kind::Busy, "the data file is being edited; try again"))
+    }
+
+    /// Records what a person did, if nobody else has the bucket.
+    fn record_if_alone(&mut self, image: &RwLock<Image>) {
+        if self.known.edited.is_none() || !self.locks.lock().is_exclusive() {
+            return;
+        }
+        if let Err(error) = self.record_edit(image) {
+            // The next write fails for it.
+            tracing::error!("{error}");
+        }
     }
 
     fn is_appended(&self, record: &Record) -> bool {
@@ -132,9 +161,11 @@ impl DataFile {
         self.known = Known { stat, vanished: true, ..Known::default() };
         self.file = None;
         let mut image = image.write();
-        let damage = Damage { fault: loss(stat), blind: !image.is_good() };
-        let entries = std::mem::take(&mut image.entries);
-        let new = Image { entries, revision: image.revision, stat, damage: Some(damage) };
+        let was_good = image.is_good();
+        let last = if was_good { None } else { read_last(&*self.disk, &self.place) };
+        let blind = !was_good && last.is_none();
+        let mut new = last.map_or_else(|| image.clone(), |last| last.image);
+        (new.stat, new.damage) = (stat, Some(Damage { faults: vec![loss(stat)], blind }));
         self.report(&image, &new);
         *image = new;
     }
@@ -144,7 +175,7 @@ impl DataFile {
         if let Some(damage) = &new.damage
             && old.damage.as_ref() != Some(damage)
         {
-            tracing::error!("{}", damage.fault.of(self.place.data.display()));
+            tracing::error!("{}", damage.of(&self.place.data.display().to_string()));
         }
     }
 
@@ -159,8 +190,8 @@ impl DataFile {
         }
         let mut documents = Vec::new();
         for piece in &cut.pieces {
-            match stream::read(piece) {
-                Ok(document) if piece.ended && !document.by_hand => documents.push(document),
+            match reader::read(piece) {
+                Ok(document) if piece.ended && !document.by_hand && !document.has_notes => documents.push(document),
                 _ => return Ok(false),
             }
         }
@@ -170,7 +201,7 @@ impl DataFile {
         }
         image.stat = Some(*stat);
         self.known.stat = Some(*stat);
-        self.known.committed = stat.len;
+        (self.known.committed, self.known.mark, self.known.is_tidy) = (stat.len, b"", false);
         Ok(true)
     }
 
@@ -202,10 +233,20 @@ impl DataFile {
         let suspect = if let Word::Suspect(record) = word { Some(record.stat.len) } else { None };
         let durable = suspect.and_then(|len| appended_at(&bytes, len));
         bytes.truncate(durable.unwrap_or(bytes.len()));
-        let new = read_all(&bytes, word.durable(&bytes), &mut known, &image.read());
+        let is_small = self.copy.goes_on(stat.len);
+        let last = if is_small { read_last(&*self.disk, &self.place) } else { None };
+        let is_known = matches!(word, Word::Durable(_) | Word::Suspect(_));
+        let left = match self.announced(&bytes, stat).filter(|_| !is_known) {
+            // Perhaps somebody has put it back so; then the copy knows what was appended since.
+            Some(len) if len == bytes.len() || appended_at(&bytes, len as u64).is_some() => Left::Likely,
+            _ => word.left(&bytes, self.record()?),
+        };
+        let source = Source { bytes: &bytes, durable: word.durable(&bytes), last: last.as_ref(), left, is_small };
+        let (new, overwritten) = read_all(&source, &mut known, &image.read());
         known.suspect = suspect.is_some();
-        known.rewrite |= known.suspect;
         known.torn = known.torn.or(durable.map(|len| len as u64));
+        self.copy.found(known.is_copied);
+        self.copy.overwritten.add(overwritten);
         self.report(&image.read(), &new);
         *image.write() = new;
         self.known = known;
@@ -237,7 +278,11 @@ pub(in crate::yaml) fn was_there(image: &Image, record: Option<Record>) -> bool 
 /// The offset `len`, if what stands behind it is an append of ours, and not what a person made of the file since.
 fn appended_at(bytes: &[u8], len: u64) -> Option<usize> {
     let (before, behind) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
-    (before.ends_with(b"\n...\n") && behind.starts_with(b"---\n")).then_some(before.len())
+    let mark = if before.ends_with(b"\n...\n") { b"" } else { rest::mark(before) };
+    let begin = [mark, b"---\n"].concat();
+    // Some of it may not have reached the disk.
+    let is_append = !behind.is_empty() && behind.iter().zip(&begin).all(|(byte, wanted)| byte == wanted || *byte == 0);
+    is_append.then_some(before.len())
 }
 
 #[cfg(test)]
@@ -249,7 +294,7 @@ mod tests {
         let stat = Stat { inode: 7, len: 100, ..Stat::default() };
         let longer = Stat { len: 120, ..stat };
         let other = Stat { inode: 8, ..stat };
-        let record = |stat, suspect| Some(Record { epoch: 3, stat, suspect });
+        let record = |stat, suspect| Some(Record { epoch: 3, stat, suspect, has_copy: None });
         let durable = Word::of(record(stat, false), &stat);
         assert_eq!((durable.epoch(), durable.synced()), (Some(3), Some(100)));
         let outdated = Word::of(record(stat, false), &longer);

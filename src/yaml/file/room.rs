@@ -9,6 +9,7 @@ use super::super::document::document;
 use super::super::hand::Fault;
 use super::super::image::{Image, Unstamped};
 use super::super::place::Place;
+use super::super::reader::read;
 use super::super::stream;
 use super::DataFile;
 use crate::model::{Error, Kind, Result};
@@ -72,34 +73,21 @@ impl DataFile {
         stays && matches!(error.kind(), Kind::Full | Kind::PermissionDenied)
     }
 
-    /// Makes a file that a person wrote fit to be appended to as it is: ends its last document, and adds what the image knows
-    /// and the file does not say, as the times of what the person wrote.
+    /// Makes a file that cannot be written anew fit to be appended to as it is: adds what the image knows and the file does not
+    /// say, as the revisions of what a person wrote.
     pub(super) fn complete(&mut self, image: &RwLock<Image>) -> Result<()> {
         let bytes = self.opened()?.read(0, self.known.committed).map_err(|e| self.place.failed("read", e))?;
-        let cut = stream::cut(&bytes, true);
         let (mut said, mut unstamped) = (Image::default(), Unstamped::default());
-        for piece in &cut.pieces {
+        for piece in &stream::cut(&bytes, true).pieces {
             let fault = |fault: Fault| Error::new(Kind::Damaged, fault.text);
-            said.take(stream::read(piece).map_err(fault)?.lines, &mut unstamped);
-        }
-        let mut end = Vec::new();
-        if bytes.last().is_some_and(|last| *last != b'\n') {
-            end.push(b'\n');
-        }
-        if cut.pieces.last().is_none_or(|last| !last.ended) {
-            end.extend_from_slice(b"...\n");
+            said.take(read(piece).map_err(fault)?.lines, &mut unstamped);
         }
         let entries = image.read().entries.clone();
         let unsaid = || entries.iter().filter(|(key, entry)| said.entries.get(*key) != Some(*entry));
-        let mut times = Vec::new();
         if unsaid().next().is_some() {
+            let mut times = Vec::new();
             document(&mut times, unsaid().map(|(key, entry)| (key, Some(entry), None)));
-        }
-        // In this order, each durable before the next: a torn append is known by the mark before it.
-        for text in [end, times] {
-            if !text.is_empty() {
-                image.write().stat = Some(self.append(&text)?);
-            }
+            image.write().stat = Some(self.append(&times)?);
         }
         self.known.rewrite = false;
         Ok(())

@@ -68,6 +68,26 @@ fn edit_does_not_write_over_what_others_wrote_meanwhile() {
 }
 
 #[test]
+fn edit_shows_what_both_changed_and_lets_the_person_decide() {
+    let place = Place::new();
+    place.file("data.yaml", "a: old\nb: old\n");
+    place.run(&["import", "data.yaml"]).ok();
+    let kvs = env!("CARGO_BIN_EXE_kvs");
+    let script = format!(
+        "if [ -e ran ]; then cp \"$1\" shown; else touch ran; {kvs} set a theirs; {kvs} set b same; \
+         sed -i 's/^a:.*/# mine\\na: mine/; s/^b:.*/b: same/' \"$1\"; fi"
+    );
+    let run = place.with(&["edit"], &[("EDITOR", &place.editor(&script))], b"e\n").ok();
+    assert!(run.err.contains("nothing is stored"), "{run:?}");
+    let shown = String::from_utf8(place.read("shown")).unwrap();
+    assert!(shown.contains("# CONFLICT a: {value: theirs, ") && shown.contains("\na: mine\n"), "{shown}");
+    assert!(!shown.contains("# CONFLICT b"), "both made the same of it: {shown}");
+    assert_eq!(place.run(&["list"]).ok().text(), "a\tmine\nb\tsame\n");
+    let file = String::from_utf8(place.read("data/default.yaml")).unwrap();
+    assert!(file.contains("# mine\na: mine\n") && !file.contains("CONFLICT"), "{file}");
+}
+
+#[test]
 fn a_failing_editor_stores_nothing() {
     let place = Place::new();
     place.run(&["set", "a", "old"]).ok();

@@ -134,7 +134,7 @@ fn an_import_with_a_fault_anywhere_writes_nothing() {
     let place = Place::new();
     let good = place.file("good.yaml", "a: 1\n");
     for (name, content, says) in [
-        ("bad.yaml", "b: 1\nc: [2]\n", "bad.yaml: line 2: "),
+        ("bad.yaml", "b: 1\nc: *b\n", "bad.yaml: line 2: "),
         ("bad.json", "{\"b\": 1,\n\"c\": null}", "bad.json: line 2: null is no value"),
         ("bad.csv", "key,value\nb,1\n,2\n", "bad.csv: line 3: bad key"),
         ("missing.csv", "", "missing.csv: line 1: "),

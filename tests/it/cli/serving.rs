@@ -119,7 +119,7 @@ fn serve_says_why_it_cannot() {
 }
 
 /// The environment that a web server gives a CGI program.
-fn cgi(place: &Place, query: &str) -> Run {
+pub(in super::super) fn cgi(place: &Place, query: &str) -> Run {
     let target = format!("/cgi-bin/kvs.cgi?{query}");
     let home = place.0.path().to_str().unwrap();
     let env = [
@@ -160,7 +160,7 @@ fn ask_fastcgi(socket: &Path, query: &str) -> String {
 }
 
 /// The same with a form.
-pub(super) fn fastcgi(socket: &Path, (method, query): (&str, &str), form: &str) -> String {
+pub(in super::super) fn fastcgi(socket: &Path, (method, query): (&str, &str), form: &str) -> String {
     let record = |kind: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[1, kind, 0, 1, length[0], length[1], 0, 0], content].concat()
@@ -191,10 +191,23 @@ pub(super) fn fastcgi(socket: &Path, (method, query): (&str, &str), form: &str) 
     stream.write_all(&request).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&standard_output(&answer)).into_owned()
 }
 
-pub(super) fn spawn_fastcgi(place: &Place, socket: &Path) -> Child {
+/// What these records say on standard output.
+fn standard_output(mut records: &[u8]) -> Vec<u8> {
+    let mut output = Vec::new();
+    while let [_, kind, _, _, high, low, padding, _, rest @ ..] = records {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if *kind == 6 {
+            output.extend_from_slice(&rest[..length]);
+        }
+        records = &rest[length + usize::from(*padding)..];
+    }
+    output
+}
+
+pub(in super::super) fn spawn_fastcgi(place: &Place, socket: &Path) -> Child {
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).unwrap();
     let mut command = place.command(&["delete", "a"]);

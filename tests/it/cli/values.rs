@@ -98,8 +98,9 @@ fn check_names_file_and_line_of_damage() {
 #[test]
 fn compact_makes_the_file_small_and_keeps_the_values() {
     let place = Place::new();
+    let store = ["--tidy-after", "0s", "set", "a"];
     for n in 0..50 {
-        place.run(&["set", "a", &n.to_string()]).ok();
+        place.run(&[&store[..], &[&n.to_string()]].concat()).ok();
     }
     let before = place.read("data/default.yaml").len();
     let run = place.run(&["compact"]).ok();
@@ -113,7 +114,7 @@ fn compact_makes_the_file_small_and_keeps_the_values() {
 fn a_damaged_bucket_does_not_keep_others_from_upkeep() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
-    place.file("data/another.yaml", "a: [1]\n");
+    place.file("data/another.yaml", "a: &b 1\n");
     for command in ["sweep", "compact"] {
         let run = place.run(&[command]).fails(1, "another.yaml, line 1");
         assert!(run.err.contains("default: "), "{run:?}");
@@ -125,4 +126,30 @@ fn a_damaged_bucket_does_not_keep_others_from_upkeep() {
         assert!(run.err.contains("default: "), "{run:?}");
         assert_eq!(run.text().contains("another.yaml:1: "), command == "check", "{run:?}");
     }
+}
+
+#[test]
+fn an_export_of_an_empty_bucket_replaces_no_backup() {
+    let place = Place::new();
+    place.run(&["set", "a", "1"]).ok();
+    place.run(&["export", "backup.yaml"]).ok();
+    place.run(&["delete", "a"]).ok();
+    place.run(&["export", "backup.yaml"]).fails(1, "--force");
+    assert!(String::from_utf8(place.read("backup.yaml")).unwrap().contains("a: {value: \"1\""));
+    place.run(&["export", "--force", "backup.yaml"]).ok();
+    assert_eq!(place.read("backup.yaml"), b"{}\n");
+    place.run(&["export", "new.yaml"]).ok();
+    place.run(&["import", "new.yaml"]).ok();
+}
+
+#[test]
+fn check_says_which_lines_delete_a_key() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("data")).unwrap();
+    place.file("data/default.yaml", "# mine\na: 1\nb: ~\nc:\n  null\nd:\n");
+    let run = place.run(&["check"]).ok();
+    let note =
+        |line: u32, key: &str| format!("default.yaml:{line}: note: {key:?} has the value ~ or null, which deletes");
+    let all = run.text().to_owned() + &run.err;
+    assert!(all.contains(&note(3, "b")) && all.contains(&note(4, "c")) && !all.contains("\"d\""), "{run:?}");
 }

@@ -31,7 +31,7 @@ fn hold(lock: &Path) -> File {
 
 /// A program with these buckets, of each of which its image is out of date, and the locks of all but `other`, held.
 fn held(buckets: &[String]) -> (Served, Vec<File>) {
-    let served = Served::start(&["--lock-wait", "5s"]);
+    let served = Served::start(&["--lock-wait", "5s", "--tidy-after", "0s"]);
     served.put("/kv/other/a", "1");
     for bucket in buckets {
         served.put(&format!("/kv/{bucket}/a"), "1");

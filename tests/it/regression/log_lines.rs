@@ -14,7 +14,7 @@ use crate::cli::Place;
 use crate::cli::serving::Server;
 
 /// The line that damages a file, and the word by which its damage is known.
-const BAD: (&str, &str) = ("b: [1]\n", "is a list");
+const BAD: (&str, &str) = ("b: &c 1\n", "anchors");
 
 /// A server with another standard error.
 struct Odd {

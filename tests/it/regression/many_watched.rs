@@ -25,7 +25,11 @@ async fn thousands_of_buckets_that_are_waited_for_are_looked_at_in_turn() {
         std::io::Write::write_all(&mut std::fs::File::create(file).unwrap(), b"a: 1\n...\n").unwrap();
     }
     let disk = CountingDisk::new(RealDisk, Counting::default());
-    let store = YamlStore::open(folder.path(), Options { disk: Arc::new(disk.clone()), ..Options::default() }).unwrap();
+    let store = YamlStore::open(
+        folder.path(),
+        Options { disk: Arc::new(disk.clone()), tidy_after: std::time::Duration::ZERO, ..Options::default() },
+    )
+    .unwrap();
     let mut since = vec![];
     for n in 0..BUCKETS {
         since.push(store.get(&bucket(n), &[]).await.unwrap().revision);

@@ -35,3 +35,4 @@ mod stopping;
 mod trusted_proxies;
 mod unfit_files;
 mod variables;
+mod yaml_values;

@@ -45,12 +45,13 @@ fn what_is_made_beside_a_private_file_is_private_before_its_first_byte() {
         let data = folder.path().join("default.yaml");
         set_mode(&data, file_mode);
         disk.probe.0.lock().clear();
-        // A hand-written line has the file written anew; a torn tail is set aside; then it is compacted.
-        for tail in ["hand: written\n", "---\na0: {value: torn, upd"] {
-            let text = std::fs::read_to_string(&data).unwrap() + tail;
-            std::io::Write::write_all(&mut std::fs::File::create(&data).unwrap(), text.as_bytes()).unwrap();
-            commit(&store, pair(1, "x"));
-        }
+        // An edit has the file written anew; a torn tail is set aside; then it is compacted.
+        let draft = store.draft(&bucket()).unwrap();
+        run(store.replace(&bucket(), &draft, &format!("{}# mine\n", draft.text))).unwrap();
+        commit(&store, pair(1, "x"));
+        let text = std::fs::read_to_string(&data).unwrap() + "---\na0: {value: torn, upd";
+        std::io::Write::write_all(&mut std::fs::File::create(&data).unwrap(), text.as_bytes()).unwrap();
+        commit(&store, pair(1, "y"));
         upkeep(&store, Task::Compact).unwrap();
         let seen = std::mem::take(&mut *disk.probe.0.lock());
         for part in [".yaml.new", ".yaml.torn-", ".yaml.compact"] {
