@@ -1,8 +1,9 @@
 //! The copy of a bucket as kvs last left it: the file `<bucket>.yaml.last`.
 //!
 //! It says what was good when the data file is damaged, and what a person changed when it is edited. It has the format of a
-//! data file: a snapshot, to which each write is appended. It is never synced: one that is missing or incomplete costs
-//! nothing that was acknowledged.
+//! data file: a snapshot, to which each write is appended. An append to it is never synced, and it is made durable
+//! only if it alone has the revisions of what a person wrote: one that is missing or incomplete costs nothing that was
+//! acknowledged.
 
 use super::disk::Stat;
 use super::document::MARK;

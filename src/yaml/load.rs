@@ -40,15 +40,8 @@ pub(super) struct Known {
     pub(super) suspect: bool,
     /// Whether the copy says what the file does.
     pub(super) is_copied: bool,
-    /// A person changed the file, and that has not been recorded yet.
-    pub(super) edited: Option<Edit>,
-}
-
-/// What is to be recorded of an edit.
-#[derive(Clone, Debug)]
-pub(super) struct Edit {
-    /// The file as it was read.
-    pub(super) of: Fingerprint,
+    /// The file as it was read, if a person changed it and that has not been recorded yet.
+    pub(super) edited: Option<Fingerprint>,
 }
 
 /// A file to be read.
@@ -123,7 +116,7 @@ pub(super) fn read_all(source: &Source<'_>, known: &mut Known, old: &Image) -> (
         let was_edited = !matches!(origin, Origin::Ours);
         restamped = image.stamp(unstamped, origin, modified);
         if was_edited || source.is_small && restamped {
-            known.edited = Some(Edit { of: Fingerprint::of(committed) });
+            known.edited = Some(Fingerprint::of(committed));
         }
         known.rewrite = restamped;
     }

@@ -1,9 +1,10 @@
 //! The lock file of a bucket: who may read and write the data file, and what the last writer left there.
 //!
-//! The lock is `flock` on a file that is never renamed or removed. Its one line is a record of the data file as the last
+//! The lock is `flock` on a file that is never renamed or removed. Its first line is a record of the data file as the last
 //! writer left it, after its sync: so a reader knows what is durable, and whether bytes were only added since it last
 //! looked (the same epoch) or the file was written anew or edited by a person (another epoch, or no match at all). The
-//! record needs no sync: a wrong or missing one costs a full read, nothing else.
+//! record needs no sync: a wrong or missing one costs a full read, nothing else. Its second line says what was last put in
+//! place as the data file, and is synced before that.
 
 use std::io;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::document::{header, read_header};
 use super::hand::{Fault, Placed};
 use super::line::{self, Given};
 use super::reader::{Item, items};
-use super::stream::{BYTE_ORDER_MARK, Piece, cut};
+use super::stream::{BYTE_ORDER_MARK, Piece, cut, is_idle};
 use crate::model::{Bucket, Entry, Key, Revision, Time};
 
 /// What a file is to say.
@@ -115,7 +115,6 @@ fn top_len(text: &str) -> usize {
 /// What is put between the text of a document without a mark and the document that is appended to it. A text without
 /// entries is no document to YAML, so it gets a beginning as well.
 pub(super) fn mark(text: &[u8]) -> &'static [u8] {
-    let is_idle = |line: &[u8]| line.trim_ascii().is_empty() || line.starts_with(b"#");
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let is_bare = text.split(|byte| *byte == b'\n').all(is_idle);
     match (is_bare, text.last().is_none_or(|last| *last == b'\n')) {
@@ -286,13 +285,11 @@ impl Out<'_> {
                 return self.flow(place);
             }
             if is_kept(winner, entry, self.said) && !(winner.is_flow() && self.convert) {
-                end_line(&mut self.text, self.end);
-                if winner.is_first || std::ptr::eq(place, winner) {
-                    self.text.extend_from_slice(winner.text.as_bytes());
-                } else {
+                if !winner.is_first && !std::ptr::eq(place, winner) {
                     self.own_lines(comments);
-                    self.text.extend_from_slice(winner.text.as_bytes());
                 }
+                end_line(&mut self.text, self.end);
+                self.text.extend_from_slice(winner.text.as_bytes());
                 return;
             }
             return self.canonical(key, entry, comments);

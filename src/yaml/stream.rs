@@ -69,9 +69,7 @@ pub(super) fn cut(bytes: &[u8], whole: bool) -> Cut<'_> {
     }
     let rest = bytes.get(start..).unwrap_or_default();
     let mut torn = None;
-    let is_append =
-        rest.iter().zip(b"---\n").all(|(byte, wanted)| byte == wanted || *byte == 0) || rest.starts_with(b"---");
-    if marked && !rest.is_empty() && is_append {
+    if marked && !rest.is_empty() && begins_append(rest) {
         torn = Some(start);
     } else if !rest.is_empty() {
         let end = cut_off_mark(rest).map_or(bytes.len(), |at| start + at);
@@ -171,7 +169,7 @@ pub(super) fn is_mark(line: &[u8], mark: [u8; 3]) -> bool {
 }
 
 /// Whether a line says nothing: blank, or a comment.
-fn is_idle(line: &[u8]) -> bool {
+pub(super) fn is_idle(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b"#")
 }
 

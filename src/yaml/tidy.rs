@@ -96,11 +96,12 @@ impl BucketStore {
 
     fn is_to_tidy(&self, file: &DataFile) -> bool {
         let known = &file.known;
-        !self.options.tidy_after.is_zero()
-            && known.stat.is_some()
-            && !known.vanished
-            && !known.is_tidy
-            && known.committed <= self.options.tidy_up_to
+        self.tidies(known.committed) && known.stat.is_some() && !known.vanished && !known.is_tidy
+    }
+
+    /// Whether files of this length are tidied.
+    fn tidies(&self, len: u64) -> bool {
+        !self.options.tidy_after.is_zero() && len <= self.options.tidy_up_to
     }
 
     /// When it has been quiet for as long as is waited for that.
@@ -176,9 +177,8 @@ impl BucketStore {
 
     /// How long the log may become in any case. A file that is tidied is folded sooner, but not more than once a second.
     fn least_log(&self, len: u64) -> u64 {
-        let is_tidied = !self.options.tidy_after.is_zero() && len <= self.options.tidy_up_to;
         let is_recent = || self.compacted.lock().is_some_and(|at| at.elapsed() < Duration::from_secs(1));
-        match is_tidied {
+        match self.tidies(len) {
             true if is_recent() => u64::MAX,
             true => self.options.least_log.min(TIDY_LOG),
             false => self.options.least_log,

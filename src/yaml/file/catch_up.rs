@@ -127,7 +127,7 @@ impl DataFile {
             let word = Word::of(record, &stat);
             let appended = matches!(word, Word::Durable(record) if self.is_appended(&record));
             let taken = if appended { self.take_tail(image, &stat)? } else { false };
-            if taken || self.load(image, &stat, word)? {
+            if taken || self.load(image, &stat, record)? {
                 self.record_if_alone(image);
                 return Ok(());
             }
@@ -212,7 +212,8 @@ impl DataFile {
     }
 
     /// Reads the whole file. False: it changed meanwhile.
-    fn load(&mut self, image: &RwLock<Image>, stat: &Stat, word: Word) -> Result<bool> {
+    fn load(&mut self, image: &RwLock<Image>, stat: &Stat, record: Option<Record>) -> Result<bool> {
+        let word = Word::of(record, stat);
         let failed = |doing: &str, e| self.place.failed(doing, e);
         let file = self.opened()?;
         if !matches!(word, Word::Durable(_)) {
@@ -239,7 +240,7 @@ impl DataFile {
         let left = match self.announced(&bytes, stat).filter(|_| !is_known) {
             // Perhaps somebody has put it back so; then the copy knows what was appended since.
             Some(len) if len == bytes.len() || appended_at(&bytes, len as u64).is_some() => Left::Likely,
-            _ => word.left(&bytes, self.record()?),
+            _ => word.left(&bytes, record),
         };
         let source = Source { bytes: &bytes, durable: word.durable(&bytes), last: last.as_ref(), left, is_small };
         let (new, overwritten) = read_all(&source, &mut known, &image.read());

@@ -74,10 +74,10 @@ impl DataFile {
     /// # Errors
     /// If what was overwritten cannot be set aside. It is not forgotten.
     pub(in crate::yaml) fn record_edit(&mut self, image: &RwLock<Image>) -> Result<()> {
-        let (Some(edit), Some(stat)) = (self.known.edited.clone(), self.known.stat) else { return Ok(()) };
+        let (Some(of), Some(stat)) = (self.known.edited.clone(), self.known.stat) else { return Ok(()) };
         self.set_overwritten_aside(Time::from_nanos(stat.modified))?;
         self.known.edited = None;
-        if self.copy.is_for(stat.len) && self.write_copy(&image.read(), &edit.of) {
+        if self.copy.is_for(stat.len) && self.write_copy(&image.read(), &of) {
             self.known.rewrite = self.known.committed == 0;
         }
         self.known.epoch = None;
@@ -85,7 +85,7 @@ impl DataFile {
         self.leave(Stat { len: self.known.committed, ..stat });
         self.known.stat = Some(stat);
         // After a loss of power the file is then not taken for one that was changed again.
-        let _ = self.lock.as_ref().map(|lock| lock::announce(&**lock, &edit.of));
+        let _ = self.lock.as_ref().map(|lock| lock::announce(&**lock, &of));
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl DataFile {
 
     /// Writes the copy if there is to be one and it does not say what the file does. Under the exclusive lock.
     pub(in crate::yaml) fn ensure_copy(&mut self, image: &RwLock<Image>) {
-        if !self.copy.is_true && !self.copy.failed && self.copy.is_for(self.known.committed) {
+        if !self.copy.is_true && self.can_have_copy() {
             self.renew_copy(&image.read());
         }
     }
