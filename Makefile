@@ -7,27 +7,38 @@ SITE ?=
 FUZZ_SECONDS ?= 5
 export PORT SITE
 
-.PHONY: help run test install-packages fmt bench fuzz doc
+.PHONY: help run check test install-packages fmt bench fuzz doc
 
-help: ## List these words
+help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## Try kvs behind a private Apache: make run PORT=8080, SITE=dir to keep the data
 	@exec deploy/run.sh
 
+# Left out of `make check`: what needs PostgreSQL or other servers, and the tests that take long.
+SLOW := postgres scaling regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: door_spawned:: waiting::
+
+check: ## The fast checks, after each edit: format, lints, unit tests, integration tests on memory and YAML files
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --quiet --lib
+	cargo test --locked --quiet --test it -- --test-threads 8 $(SLOW:%=--skip %)
+	@echo 'make check: every fast check has passed; make test runs all'
+
 test: install-packages ## Every check: format, lints, tests, documents, a short fuzz
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo check --locked --lib --no-default-features
 	cargo test --locked --all-targets
 	cargo test --locked --doc
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --features test-suite
 	fuzz/run.sh $(FUZZ_SECONDS)
 	@echo 'make test: every check has passed'
 
 install-packages: ## Install the Debian packages that the tests need, if any is missing
 	@tests/packages.sh
 
-fmt: ## Bring the source into shape
+fmt: ## Format the source
 	cargo fmt
 
 bench: ## Measure
@@ -36,6 +47,6 @@ bench: ## Measure
 fuzz: ## Try the fuzz targets for longer: make fuzz FUZZ_SECONDS=600
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-doc: ## Build the library's documents and say where they are
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+doc: ## Build the documentation of the library
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --features test-suite
 	@echo "$${CARGO_TARGET_DIR:-target}/doc/kvs/index.html"

@@ -32,7 +32,7 @@ impl Servers {
     pub(crate) fn mod_proxy_fcgi() -> Self {
         let mut this = Self::new();
         let (ours, theirs) = (this.path("run/kvs.sock"), this.path("run/peer.sock"));
-        this.serve(&["--fastcgi", &format!("unix:{}", ours.display()), "--base", "/ours"]);
+        this.serve(&["--fastcgi", &format!("unix:{}", ours.display()), "--base-path", "/ours"]);
         let mut peer = Command::new(compile_peer(&this.path("run")));
         peer.arg(&theirs).arg(CROWD.to_string());
         this.spawn(peer);

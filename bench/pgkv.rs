@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kvs::api::Client;
-use kvs::model::Query;
-use kvs::postgres::{Options, PostgresStore};
+use kvs::client::Client;
+use kvs::model::Scan;
+use kvs::postgres::{PostgresOptions, PostgresStore};
 use pgkv::{Config, ScanOptions, TableType, TtlCleanupStrategy};
 
 use duel::{duel, heading, rate};
@@ -97,7 +97,7 @@ impl Bench {
     }
 
     fn empty(&self) -> Pair {
-        let store = PostgresStore::open(&self.url(), Options::default()).unwrap();
+        let store = PostgresStore::open(&self.url(), PostgresOptions::default()).unwrap();
         Pair { ours: kvs::blocking::Client::new(Arc::new(store)).unwrap(), peer: self.peer() }
     }
 
@@ -233,7 +233,7 @@ impl Bench {
     fn scan(&self) {
         let Pair { ours, peer } = self.filled("user:");
         for limit in [10, 50, 100, 500] {
-            let query = || Query { prefix: "user:".to_owned(), limit, ..Query::default() };
+            let query = || Scan { prefix: "user:".to_owned(), limit, ..Scan::default() };
             let options = || ScanOptions::new().prefix("user:").limit(limit);
             race(
                 &format!("scan, a page of {limit}"),
@@ -285,7 +285,7 @@ impl Bench {
     fn together(&self) {
         const CLIENTS: usize = 64;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let ours = Client::new(Arc::new(PostgresStore::open(&self.url(), Options::default()).unwrap()));
+        let ours = Client::new(Arc::new(PostgresStore::open(&self.url(), PostgresOptions::default()).unwrap()));
         let peer = self.peer();
         let (items, value) = (items("key_", 0..KEYS), value(256));
         runtime.block_on(ours.set_many(&items)).unwrap();

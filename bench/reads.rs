@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use kvs::model::{Bucket, Entry, Key, Revision};
 use kvs::store::Store;
-use kvs::yaml::{Given, YamlStore, read_text, write_text};
+use kvs::yaml::{ParsedEntry, YamlStore, read_text, write_text};
 
 use apache::CROWD;
 use direct::Spawned;
@@ -54,7 +54,7 @@ fn entries(count: u64) -> BTreeMap<Key, Entry> {
     let entry = |n: u64| {
         let value = if n.is_multiple_of(3) { format!("Living Room {n}") } else { format!("{}.{}", n % 40, n % 10) };
         let revision = Revision::new(1_795_000_000_000_000_000 + n * 1_000_003);
-        (Key::new(&format!("house/{:04}/sensor-{n:07}", n % 5000)).unwrap(), Given::text(value).at(revision))
+        (Key::new(&format!("house/{:04}/sensor-{n:07}", n % 5000)).unwrap(), ParsedEntry::text(value).at(revision))
     };
     (0..count).map(entry).collect()
 }
@@ -64,7 +64,7 @@ fn get() {
     let map = entries(COUNT);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("default.yaml"), write_text(map.iter())).unwrap();
-    let store = YamlStore::open(folder.path(), kvs::yaml::Options::default()).unwrap();
+    let store = YamlStore::open(folder.path(), kvs::yaml::YamlOptions::default()).unwrap();
     let keys: Vec<Key> = map.keys().step_by(7).cloned().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let bucket = Bucket::default();
@@ -111,7 +111,7 @@ fn file() {
     heading(&format!("file: MB/s while a file of {COUNT} entries ({megabytes} MB) is read"));
     let open = || {
         let start = Instant::now();
-        let store = YamlStore::open(folder.path(), kvs::yaml::Options::default()).unwrap();
+        let store = YamlStore::open(folder.path(), kvs::yaml::YamlOptions::default()).unwrap();
         let found = runtime.block_on(store.get(&Bucket::default(), &key)).unwrap();
         let rate = rate(megabytes, start);
         assert!(found.entries[0].is_some());
@@ -156,7 +156,10 @@ fn split(text: &str) -> Vec<(String, String)> {
 fn direct() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut value = BTreeMap::new();
-    value.insert(Key::new("kitchen/temp").unwrap(), Given::text("21.5").at(Revision::new(1_795_000_000_000_000_000)));
+    value.insert(
+        Key::new("kitchen/temp").unwrap(),
+        ParsedEntry::text("21.5").at(Revision::new(1_795_000_000_000_000_000)),
+    );
     std::fs::create_dir(ours.path().join("data")).unwrap();
     std::fs::write(ours.path().join("data/default.yaml"), write_text(value.iter())).unwrap();
     std::fs::write(ours.path().join("auth.txt"), format!("{}\n", servers::SECRET)).unwrap();

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kvs::model::{Batch, Bucket, Entry, Key, Kind, Outcome, Revision, Write};
+use kvs::model::{Batch, Bucket, Entry, ErrorKind, Key, Outcome, Revision, Write};
 use kvs::store::{Store, Task};
-use kvs::yaml::{Given, YamlStore, write_text};
+use kvs::yaml::{ParsedEntry, YamlOptions, YamlStore, write_text};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -53,7 +53,7 @@ fn folder() -> TempDir {
 }
 
 fn open(folder: &Path) -> YamlStore {
-    YamlStore::open(folder, kvs::yaml::Options::default()).unwrap()
+    YamlStore::open(folder, kvs::yaml::YamlOptions::default()).unwrap()
 }
 
 fn key(n: usize) -> Key {
@@ -61,7 +61,7 @@ fn key(n: usize) -> Key {
 }
 
 fn batch(n: usize) -> Batch {
-    Batch::of(vec![Write::put(key(n % 100), format!("{:02}.{}", n % 40, n % 10))])
+    Batch::new(vec![Write::put(key(n % 100), format!("{:02}.{}", n % 40, n % 10))])
 }
 
 async fn write(store: &YamlStore, n: usize) {
@@ -82,7 +82,9 @@ fn threads() -> Runtime {
 /// Writes a second by one writer to a bucket of its own.
 fn lone(runtime: &Runtime, count: usize) -> f64 {
     let folder = folder();
-    let store = open(folder.path());
+    // Tidying compacts a log from 4 KiB on.
+    let tidy_after = if count == WITHOUT_COMPACTION { Duration::ZERO } else { YamlOptions::default().tidy_after };
+    let store = YamlStore::open(folder.path(), YamlOptions { tidy_after, ..YamlOptions::default() }).unwrap();
     runtime.block_on(async {
         write(&store, 0).await;
         let start = Instant::now();
@@ -135,7 +137,7 @@ fn together() {
 fn filled(runtime: &Runtime, keys: usize, writes: usize) -> (TempDir, YamlStore) {
     let folder = folder();
     let revision = |n: usize| Revision::new(1_795_000_000_000_000_000 + n as u64 * 1_000_003);
-    let entry = |n: usize| Given::text(format!("{}.{}", n % 40, n % 10)).at(revision(n));
+    let entry = |n: usize| ParsedEntry::text(format!("{}.{}", n % 40, n % 10)).at(revision(n));
     let entries: std::collections::BTreeMap<Key, Entry> = (0..keys).map(|n| (key(n), entry(n))).collect();
     std::fs::write(folder.path().join("default.yaml"), write_text(entries.iter())).unwrap();
     let store = open(folder.path());
@@ -154,8 +156,8 @@ fn filled(runtime: &Runtime, keys: usize, writes: usize) -> (TempDir, YamlStore)
 
 /// Folds the log, once a compaction that began by itself is over.
 async fn compact(store: &YamlStore) {
-    while let Err(busy) = store.upkeep(&Bucket::default(), Task::Compact).await {
-        assert_eq!(busy.kind(), Kind::Busy);
+    while let Err(busy) = store.maintain(&Bucket::default(), Task::Compact).await {
+        assert_eq!(busy.kind(), ErrorKind::Busy);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# `make run`: kvs behind an Apache of its own, for trying it out. Nothing is installed into the system but, if it is
-# missing, Apache's program and mod_fcgid (no service: nothing else is started, port 80 is left alone).
+# `make run`: runs kvs behind a private Apache, for trying it out. It installs only the program of Apache and mod_fcgid,
+# if they are missing. It installs no service: nothing else is started, and port 80 is not used.
 #
 #   PORT=8080   the port, on 127.0.0.1 only
-#   SITE=dir    keep the data in this folder; without it they live in a temporary folder and end with Ctrl-C
-#   PROGRAM=f   take this kvs instead of building one
+#   SITE=dir    keep the data in this folder; without it the data is in a temporary folder that Ctrl-C removes
+#   PROGRAM=f   use this kvs instead of building one
 #
-# What always holds: however this script ends, Apache and every kvs process it started are gone, and the temporary
-# folder with them.
+# However this script ends, Apache, every kvs process that it started and the temporary folder are gone afterwards.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/.."
@@ -35,7 +34,7 @@ status() {
   ) 2>/dev/null || true
 }
 
-# The processes that run the program of this site; the kernel's word, not a pattern over command lines.
+# The processes that run the program of this site. They are found by /proc/PID/exe, not by a pattern over command lines.
 programs() {
   local link
   for link in /proc/[0-9]*/exe; do
@@ -52,7 +51,7 @@ stop() {
   local pid tries
   trap '' INT TERM HUP
   if [ -n "$server" ] && kill -TERM "$server" 2>/dev/null; then
-    # Apache gives its programs up to ten seconds to answer what has begun.
+    # Apache gives its programs up to ten seconds to finish their requests.
     for ((tries = 0; tries < 120; tries++)); do
       kill -0 "$server" 2>/dev/null || break
       sleep 0.1
@@ -113,7 +112,7 @@ lay_out() {
   *[[:space:]]*) [ -z "$apache" ] || fail "mod_fcgid starts no program in a folder with a space in its name: $site" ;;
   esac
   cp .htaccess auth_sample.txt "$site/"
-  # By rename: a running program must not be written over.
+  # By rename: a running program must not be overwritten.
   cp "$program" "$site/.kvs.new"
   chmod 755 "$site/.kvs.new"
   mv -f "$site/.kvs.new" "$site/kvs.fcgi"
@@ -134,7 +133,7 @@ new_secret() {
   printf '%s\n' "${lines%% *}"
 }
 
-# Started by root, Apache answers as www-data, which must be able to reach and to write the site.
+# If root starts Apache, it runs as www-data. This user must be able to reach the site and to write to it.
 give_to() {
   chmod 755 "$work"
   chown "$1:$2" "$site" "$site/auth.txt"
@@ -146,7 +145,7 @@ give_to() {
 }
 
 # `set -m` gives the server a process group of its own: Ctrl-C and a closed terminal reach this script only, which then
-# stops the server in order (to Apache, SIGHUP would mean: start again), and no process of the group can be missed.
+# stops the server in order (Apache would restart on SIGHUP), and no process of the group can be missed.
 start_apache() {
   local user group
   user=$(id -un) group=$(id -gn)
@@ -234,7 +233,7 @@ else
 fi
 
 trap stop EXIT
-# Ctrl-C is the way to end this, so it is no failure.
+# Ctrl-C is the normal end, so it is not a failure.
 trap 'echo; exit 0' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
@@ -255,7 +254,7 @@ else
   introduce "without Apache"
 fi
 
-# A trapped signal ends the wait at once; if the server ends by itself, that is an error.
+# A trapped signal ends the wait at once. If the server ends without one, that is an error.
 wait "$server" || true
 tail -n 5 "$run"/stderr "$run"/error.log >&2 2>/dev/null || true
 fail "the server ended by itself"

@@ -5,8 +5,8 @@
 #   client.sh get KEY [KEY ...]               print the value of the one that was stored last
 #   client.sh watch KEY                       print the value, then each new one, until interrupted
 #
-#   KVS_URL      where kvs answers          (http://127.0.0.1:8080/)
-#   KVS_SECRET   the secret, for set        It is never an argument of a program: others could see those.
+#   KVS_URL      the URL of kvs             (http://127.0.0.1:8080/)
+#   KVS_SECRET   the secret, for set        It is never passed as an argument, which other users could see.
 set -eu
 url=${KVS_URL:-http://127.0.0.1:8080/}
 
@@ -19,7 +19,7 @@ set_keys() {
   [ $# -gt 0 ] && [ $(($# % 2)) = 0 ] || fail "set takes pairs of KEY VALUE"
   count=$(($# / 2))
   while [ "$count" -gt 0 ]; do
-    # curl escapes the value; the name must come escaped.
+    # curl escapes the value; the name must be escaped here.
     set -- "$@" --data-urlencode "$(escape "$1")=$2"
     shift 2
     count=$((count - 1))
@@ -29,7 +29,7 @@ set_keys() {
   echo
 }
 
-# Every byte but letters and digits as %XX.
+# Writes every byte except letters and digits as %XX.
 escape() {
   printf %s "$1" | od -An -v -tx1 | tr ' ' '\n' | while read -r byte; do
     case $byte in
@@ -55,7 +55,7 @@ watch_key() {
   seen=none
   while :; do
     : >"$head"
-    # Answered at once if the tag is another, else held until it is, or for 25 seconds.
+    # The response comes at once if the ETag differs from this one, else when it changes, or after 25 seconds.
     code=$(curl --silent --max-time 40 --dump-header "$head" --output "$body" --write-out '%{http_code}' \
       "$url?k=$key&wait=25&seen=$seen") || code=000
     case $code in
@@ -66,9 +66,9 @@ watch_key() {
       ;;
     304) ;;
     404) seen=none ;;
-    *) sleep 2 ;; # Restarting, or out of reach.
+    *) sleep 2 ;; # kvs restarts, or cannot be reached.
     esac
-    # kvs is busy, or stops: it says when to come back.
+    # kvs is busy or shuts down: it says when to try again.
     pause=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]*\).*/\1/p' "$head")
     [ -z "$pause" ] || sleep "$pause"
   done

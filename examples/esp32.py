@@ -8,28 +8,28 @@
 #     for value in kvs.watch("garden/valve"):
 #         valve.value(value == b"open")
 #
-# Over REST: kvs.put("garden/pump", "on", 60) is gone after a minute, kvs.increment("boots") counts.
+# Over REST: kvs.put("garden/pump", "on", 60) stores for one minute, kvs.increment("boots") counts.
 
 import socket
 import time
 
-WAIT = 25  # seconds that a read is held, at most
+WAIT = 25  # longest wait of a read, in seconds
 
 
 def quote(text):
-    """Every byte but letters and digits as %XX."""
+    """Writes every byte except letters and digits as %XX."""
     plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
     return "".join(chr(b) if b in plain else "%%%02X" % b for b in str(text).encode())
 
 
 class Kvs:
-    """A kvs endpoint. `path` is where it is mounted, with a slash at its end."""
+    """A kvs endpoint. `path` is the path under which kvs is mounted, with a slash at its end."""
 
     def __init__(self, host, port=80, path="/", secret=""):
         self.host, self.port, self.path, self.secret = host, port, path, secret
 
     def request(self, method, query="", body="", kind="application/x-www-form-urlencoded"):
-        """The status, the headers (names in lower case) and the body of the answer. A query may follow a path."""
+        """Returns the status, the headers (names in lower case) and the body. `query` may begin with a path."""
         lines = [
             "%s %s%s HTTP/1.0" % (method, self.path, query),
             "Host: %s" % self.host,
@@ -66,7 +66,7 @@ class Kvs:
         return int(head[0].split(" ")[1]), headers, body
 
     def get(self, *keys):
-        """The newest value of these keys, or None."""
+        """Returns the newest value of these keys, or None."""
         status, _, body = self.request("GET", "?k=" + ",".join([quote(key) for key in keys]))
         if status == 404:
             return None
@@ -75,32 +75,32 @@ class Kvs:
         return body
 
     def store(self, pairs):
-        """Stores all pairs, or none. When it returns they are on the disk of the server."""
+        """Stores all pairs, or none. When it returns, they are on the disk of the server."""
         form = "&".join([quote(key) + "=" + quote(value) for key, value in pairs.items()])
         status, _, body = self.request("POST", body=form)
         if status != 200:
             raise OSError(body)
 
     def entry(self, key, rest=""):
-        """The address of a key; `?key=` takes every one."""
+        """The URL of a key; `?key=` accepts every key."""
         return "kv/default?key=" + quote(key) + rest
 
     def put(self, key, value, seconds=None):
-        """Stores a value, which is gone after so many seconds."""
+        """Stores a value. With `seconds` it expires after this time."""
         ttl = "" if seconds is None else "&ttl=%d" % seconds
         status, _, body = self.request("PUT", self.entry(key, ttl), str(value), "text/plain")
         if status not in (200, 201):
             raise OSError(body)
 
     def increment(self, key, by=1):
-        """Counts, together with all others who do, and returns the new number."""
+        """Adds to a number and returns the new number. Other clients may add at the same time."""
         status, _, body = self.request("POST", self.entry(key, "&op=incr&by=%d" % by))
         if status != 200:
             raise OSError(body)
         return int(body)
 
     def watch(self, key):
-        """The value (None: there is none), and each time it is another one."""
+        """Yields the value (None: there is no such key), and again each time it changes."""
         seen, last = "none", False
         while True:
             value, pause = last, 0
@@ -115,7 +115,7 @@ class Kvs:
                 elif status != 304:
                     pause = pause or 2
             except OSError:
-                pause = 2  # out of reach: try again
+                pause = 2  # kvs cannot be reached: try again
             if value != last:
                 last = value
                 yield value

@@ -1,13 +1,12 @@
 // kvs from JavaScript: the same functions for a page in a browser and for Node.js 18 or later.
 //
 //   node poll.js URL KEY           print the value, then each new one, until interrupted
-//   node poll.js URL KEY=VALUE     store, with the secret of the environment variable KVS_SECRET
+//   node poll.js URL KEY=VALUE     store, with the secret in the environment variable KVS_SECRET
 //
-// A page of the same origin as kvs may give a path as URL, as in "/kvs/". For pages of other origins kvs must be told
-// whose they are: the setting cors, as in `kvs serve --cors https://app.example`. Never put a secret into a page that
-// others can read.
+// In a page of the same origin as kvs, URL may be a path such as "/kvs/". Pages of other origins need the setting cors,
+// as in `kvs serve --cors https://app.example`. Never put a secret into a page that others can read.
 
-const WAIT = 25; // seconds that a read is held, at most
+const WAIT = 25; // longest wait of a read, in seconds
 
 // Stores all pairs, or none.
 async function store(url, secret, pairs) {
@@ -18,7 +17,7 @@ async function store(url, secret, pairs) {
   return text;
 }
 
-// Calls back with the newest value of these keys (null: there is none), and each time it is another one.
+// Calls `changed` with the newest value of these keys (null: there is none), and again each time it changes.
 async function watch(url, keys, changed, signal) {
   let seen = "none";
   let last;
@@ -43,7 +42,7 @@ async function watch(url, keys, changed, signal) {
         changed(value);
       }
     } catch {
-      pause = 2; // out of reach: try again
+      pause = 2; // kvs cannot be reached: try again
     }
     if (pause > 0) await new Promise((done) => setTimeout(done, pause * 1000));
   }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""kvs from Python, with nothing but the standard library.
+"""kvs from Python, with the standard library only.
 
     poll.py URL KEY           print the value, then each new one, until interrupted
-    poll.py URL KEY=VALUE     store, with the secret of the environment variable KVS_SECRET
+    poll.py URL KEY=VALUE     store, with the secret in the environment variable KVS_SECRET
 """
 
 import os
@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-WAIT = 25  # seconds that a read is held, at most
+WAIT = 25  # longest wait of a read, in seconds
 
 
 def store(url, secret, **pairs):
@@ -24,7 +24,7 @@ def store(url, secret, **pairs):
 
 
 def watch(url, *keys):
-    """The newest value of these keys (None: there is none), and each time it is another one."""
+    """Yields the newest value of these keys (None: there is none), and again each time it changes."""
     seen, last = "none", False
     while True:
         query = urllib.parse.urlencode({"k": ",".join(keys), "wait": WAIT, "seen": seen})
@@ -40,7 +40,7 @@ def watch(url, *keys):
                 pause = 2
             pause = int(error.headers.get("Retry-After", pause))
         except OSError:
-            pause = 2  # out of reach: try again
+            pause = 2  # kvs cannot be reached: try again
         if value is not last and value != last:
             last = value
             yield value

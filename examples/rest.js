@@ -1,18 +1,18 @@
 // kvs over REST from JavaScript: the same class for a page in a browser and for Node.js 18 or later.
 //
 //   node rest.js URL get KEY                   print the value
-//   node rest.js URL put KEY VALUE [SECONDS]   store it; for so long, if that is said
+//   node rest.js URL put KEY VALUE [SECONDS]   store it; with SECONDS it expires after this time
 //   node rest.js URL delete KEY
 //   node rest.js URL incr KEY [BY]             count, and print the new number
-//   node rest.js URL add KEY BY                the same by reading and writing, as any change of a value can be made
-//   node rest.js URL many KEY...               print all that are there, as JSON
-//   node rest.js URL move FROM TO AMOUNT       take from one number what is added to another: both, or neither
+//   node rest.js URL add KEY BY                the same by reading and writing, which works for any change of a value
+//   node rest.js URL many KEY...               print the keys that exist, as JSON
+//   node rest.js URL move FROM TO AMOUNT       subtract from one number and add to another: both, or neither
 //   node rest.js URL watch KEY                 print the value, then each new one, until interrupted
 //
-// The secret stands in the environment variable KVS_SECRET. In a page the URL may be a path of the same host, as in "/kvs/";
-// for pages of other origins kvs needs the setting cors. Never put a secret into a page that others can read.
+// The secret is in the environment variable KVS_SECRET. In a page of the same origin as kvs, URL may be a path such as
+// "/kvs/"; pages of other origins need the setting cors. Never put a secret into a page that others can read.
 
-const WAIT = 25; // seconds that a read is held, at most
+const WAIT = 25; // longest wait of a read, in seconds
 
 // The keys of one bucket.
 class Bucket {
@@ -20,7 +20,7 @@ class Bucket {
     Object.assign(this, { url, secret, bucket });
   }
 
-  // The answer, if it is a good one or has one of these other statuses.
+  // Returns the response if it is a success or has one of the other statuses; else throws.
   async ask(method, path, { body, headers = {}, others = [], signal } = {}) {
     if (method !== "GET") headers["X-KVS-Auth"] = this.secret;
     const answer = await fetch(this.url + path, { method, body, headers, signal, cache: "no-store" });
@@ -30,19 +30,19 @@ class Bucket {
     return answer;
   }
 
-  // `?key=` takes every key, also those with two slashes in a row.
+  // `?key=` accepts every key, also one with two slashes in a row.
   entry(key, query = {}) {
     return `kv/${this.bucket}?${new URLSearchParams({ key, ...query })}`;
   }
 
-  // The value and its tag; nulls if there is none.
+  // Returns the value and its ETag; nulls if there is no such key.
   async get(key) {
     const answer = await this.ask("GET", this.entry(key), { others: [404] });
     if (answer.status === 404) return { value: null, tag: null };
     return { value: await answer.text(), tag: answer.headers.get("ETag") };
   }
 
-  // Stores a value, which is gone after so many seconds.
+  // Stores a value. With `seconds` it expires after this time.
   async put(key, value, seconds) {
     const query = seconds === undefined ? {} : { ttl: seconds };
     await this.ask("PUT", this.entry(key, query), { body: value });
@@ -57,7 +57,7 @@ class Bucket {
     return Number(await answer.text());
   }
 
-  // Stores change(value) if nobody else has written since the value was read; else once more.
+  // Stores change(value) if nobody else has written since the value was read; else tries again.
   async update(key, change) {
     for (;;) {
       const { value, tag } = await this.get(key);
@@ -68,7 +68,7 @@ class Bucket {
     }
   }
 
-  // Those of the keys that are there.
+  // Returns the keys that exist, with their values.
   async getMany(keys) {
     return (await this.json("POST", "multi/", keys)).json();
   }
@@ -79,12 +79,12 @@ class Bucket {
     await this.json("PUT", "multi/", rows);
   }
 
-  // Takes from one number what is added to another: both, or neither.
+  // Subtracts from one number and adds to another: both, or neither.
   async move(from, to, amount) {
     for (;;) {
       const { value, tag } = await this.get(from);
       if (Number(value) < amount) throw new Error(`there is not enough in ${from}`);
-      // The check makes sure that what was found to be enough is still there.
+      // The check makes sure that the amount is still there.
       const checks = [{ key: from, revision: tag }];
       const ops = [
         { op: "incr", key: from, by: -amount },
@@ -100,7 +100,7 @@ class Bucket {
     return this.ask(method, path + this.bucket, { body: JSON.stringify(body), headers, others });
   }
 
-  // Calls back with the value (null: there is none), and each time it is another one.
+  // Calls `changed` with the value (null: there is no such key), and again each time it changes.
   async watch(key, changed, signal) {
     let tag = null;
     let last;
@@ -123,7 +123,7 @@ class Bucket {
           changed(value);
         }
       } catch {
-        pause = 2; // restarting, or out of reach: try again
+        pause = 2; // kvs restarts, or cannot be reached: try again
       }
       if (pause > 0) await new Promise((done) => setTimeout(done, pause * 1000));
     }

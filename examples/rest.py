@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""kvs over REST from Python, with nothing but the standard library.
+"""kvs over REST from Python, with the standard library only.
 
     rest.py URL get KEY                   print the value
-    rest.py URL put KEY VALUE [SECONDS]   store it; for so long, if that is said
+    rest.py URL put KEY VALUE [SECONDS]   store it; with SECONDS it expires after this time
     rest.py URL delete KEY
     rest.py URL incr KEY [BY]             count, and print the new number
-    rest.py URL add KEY BY                the same by reading and writing, as any change of a value can be made
-    rest.py URL many KEY...               print all that are there, as JSON
-    rest.py URL move FROM TO AMOUNT       take from one number what is added to another: both, or neither
+    rest.py URL add KEY BY                the same by reading and writing, which works for any change of a value
+    rest.py URL many KEY...               print the keys that exist, as JSON
+    rest.py URL move FROM TO AMOUNT       subtract from one number and add to another: both, or neither
     rest.py URL watch KEY                 print the value, then each new one, until interrupted
 
-The secret stands in the environment variable KVS_SECRET.
+The secret is in the environment variable KVS_SECRET.
 """
 
 import json
@@ -21,17 +21,17 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-WAIT = 25  # seconds that a read is held, at most
+WAIT = 25  # longest wait of a read, in seconds
 
 
 class Bucket:
-    """The keys of one bucket. `url` is where kvs is, with a slash at its end."""
+    """The keys of one bucket. `url` is the URL of kvs, with a slash at its end."""
 
     def __init__(self, url, secret="", bucket="default"):
         self.url, self.secret, self.bucket = url, secret, bucket
 
     def ask(self, method, path, body=None, **headers):
-        """The status, the headers and the body of the answer."""
+        """Returns the status, the headers and the body of the response."""
         if body is not None or method != "GET":
             headers["X-KVS-Auth"] = self.secret
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -43,23 +43,23 @@ class Bucket:
             return error.code, error.headers, error.read()
 
     def entry(self, key, **query):
-        """`?key=` takes every key, also those with two slashes in a row."""
+        """`?key=` accepts every key, also one with two slashes in a row."""
         return f"kv/{self.bucket}?" + urllib.parse.urlencode({"key": key, **query})
 
     def done(self, answer, *others):
-        """The answer, if it is a good one or one of these."""
+        """Returns the response if it is a success or has one of the other statuses; else raises."""
         status, _, body = answer
         if status // 100 != 2 and status not in others:
             raise RuntimeError(f"{status} {body.decode().strip()}")
         return answer
 
     def get(self, key):
-        """The value and its tag; None and None if there is none."""
+        """Returns the value and its ETag; None and None if there is no such key."""
         status, headers, body = self.done(self.ask("GET", self.entry(key)), 404)
         return (None, None) if status == 404 else (body, headers["ETag"])
 
     def put(self, key, value, seconds=None):
-        """Stores a value, which is gone after so many seconds."""
+        """Stores a value. With `seconds` it expires after this time."""
         query = {} if seconds is None else {"ttl": seconds}
         self.done(self.ask("PUT", self.entry(key, **query), value, Content_Type="text/plain"))
 
@@ -70,7 +70,7 @@ class Bucket:
         return int(self.done(self.ask("POST", self.entry(key, op="incr", by=by), b""))[2])
 
     def update(self, key, change):
-        """Stores change(value) if nobody else has written since the value was read; else once more."""
+        """Stores change(value) if nobody else has written since the value was read; else tries again."""
         while True:
             value, tag = self.get(key)
             guard = {"If_None_Match": "*"} if tag is None else {"If_Match": tag}
@@ -80,7 +80,7 @@ class Bucket:
                 return new
 
     def get_many(self, *keys):
-        """Those of the keys that are there."""
+        """Returns the keys that exist, with their values."""
         return json.loads(self.json("POST", "multi/", list(keys))[2])
 
     def put_many(self, pairs):
@@ -88,12 +88,12 @@ class Bucket:
         self.json("PUT", "multi/", [{"key": key, "data": value} for key, value in pairs.items()])
 
     def move(self, source, target, amount):
-        """Takes from one number what is added to another: both, or neither."""
+        """Subtracts from one number and adds to another: both, or neither."""
         while True:
             value, tag = self.get(source)
             if int(value or 0) < amount:
                 raise RuntimeError(f"there is not enough in {source}")
-            # The check makes sure that what was found to be enough is still there.
+            # The check makes sure that the amount is still there.
             checks = [{"key": source, "revision": tag}]
             steps = [{"op": "incr", "key": source, "by": -amount}, {"op": "incr", "key": target, "by": amount}]
             if self.json("POST", "txn/", {"checks": checks, "ops": steps}, 409)[0] != 409:
@@ -104,7 +104,7 @@ class Bucket:
         return self.done(self.ask(method, path + self.bucket, body, Content_Type="application/json"), *others)
 
     def watch(self, key):
-        """The value (None: there is none), and each time it is another one."""
+        """Yields the value (None: there is no such key), and again each time it changes."""
         tag, last = None, False
         while True:
             value, pause = last, 0
@@ -120,7 +120,7 @@ class Bucket:
                 elif status != 304:
                     pause = pause or 2
             except OSError:
-                pause = 2  # out of reach: try again
+                pause = 2  # kvs cannot be reached: try again
             if value != last:
                 last = value
                 yield value

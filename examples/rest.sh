@@ -2,16 +2,16 @@
 # kvs over REST from a shell script, with curl: any key of one bucket.
 #
 #   rest.sh get KEY                    print the value
-#   rest.sh put KEY VALUE [SECONDS]    store it; for so long, if that is said
+#   rest.sh put KEY VALUE [SECONDS]    store it; with SECONDS it expires after this time
 #   rest.sh delete KEY
 #   rest.sh incr KEY [BY]              count, and print the new number
-#   rest.sh update KEY COMMAND...      replace the value by what COMMAND makes of it, whoever else writes meanwhile
-#   rest.sh many KEY...                print all that are there, as JSON
-#   rest.sh move FROM TO AMOUNT        take from one number what is added to another: both, or neither
+#   rest.sh update KEY COMMAND...      replace the value by the output of COMMAND for it; safe with other writers
+#   rest.sh many KEY...                print the keys that exist, as JSON
+#   rest.sh move FROM TO AMOUNT        subtract from one number and add to another: both, or neither
 #   rest.sh watch KEY                  print the value, then each new one, until interrupted
 #
-#   KVS_URL, KVS_BUCKET                where          (http://127.0.0.1:8080/, default)
-#   KVS_SECRET                         the secret. It is never an argument of a program: others could see those.
+#   KVS_URL, KVS_BUCKET                URL and bucket (http://127.0.0.1:8080/, default)
+#   KVS_SECRET                         the secret. It is never passed as an argument, which other users could see.
 set -eu
 url=${KVS_URL:-http://127.0.0.1:8080/} bucket=${KVS_BUCKET:-default}
 head=$(mktemp) body=$(mktemp) new=$(mktemp)
@@ -23,7 +23,7 @@ fail() {
   exit 1
 }
 
-# Every byte but letters and digits as %XX, for an address.
+# Writes every byte except letters and digits as %XX, for a URL.
 escape() {
   printf %s "$1" | od -An -v -tx1 | tr ' ' '\n' | while read -r byte; do
     case $byte in
@@ -33,17 +33,17 @@ escape() {
   done
 }
 
-# A key as JSON writes it. No key holds control characters.
+# A key as a JSON string. Keys have no control characters.
 quote() {
   printf '"%s"' "$(printf %s "$1" | sed 's/[\\"]/\\&/g')"
 }
 
-# The address of a key. `?key=` takes every key, also those with two slashes in a row.
+# The URL of a key. `?key=` accepts every key, also one with two slashes in a row.
 entry() {
   printf '%skv/%s?key=%s' "$url" "$bucket" "$(escape "$1")"
 }
 
-# Asks: the status to `code`, the headers to $head, the body to $body.
+# Sends a request. Puts the status into `code`, the headers into $head and the body into $body.
 ask() {
   : >"$head" >"$body"
   code=$(curl --silent --max-time 40 --dump-header "$head" --output "$body" --write-out '%{http_code}' "$@") || code=000
@@ -57,12 +57,12 @@ $secret
 EOF
 }
 
-# The tag of the last answer, in quotes.
+# The ETag of the last response, in quotes.
 tag() {
   sed -n 's/^[Ee][Tt][Aa][Gg]: *\("[^"]*"\).*/\1/p' "$head"
 }
 
-# Prints the last answer, or fails with it.
+# Prints the last response, or fails with it.
 answer() {
   case $code in
   20?) cat "$body" && echo ;;
@@ -75,7 +75,7 @@ put() {
   answer
 }
 
-# Reads, changes, and writes only if nobody else has written since; else once more.
+# Reads, changes, and writes only if nobody else has written since then; else tries again.
 update() {
   key=$1
   shift
@@ -100,7 +100,7 @@ many() {
   answer
 }
 
-# The check makes sure that what was found to be enough is still there.
+# The check makes sure that the amount is still there.
 move() {
   while :; do
     ask "$(entry "$1")"
@@ -119,7 +119,7 @@ move() {
 watch() {
   seen=
   while :; do
-    # Held until there is another value than the one with this tag, or for 25 seconds.
+    # The response comes when the ETag differs from this one, or after 25 seconds.
     if [ -n "$seen" ]; then
       ask --header 'Prefer: wait=25' --header "If-None-Match: $seen" "$(entry "$1")"
     else
@@ -129,9 +129,9 @@ watch() {
     200) cat "$body" && echo && seen=$(tag) ;;
     304) ;;
     404) seen= ;;
-    *) sleep 2 ;; # Restarting, or out of reach.
+    *) sleep 2 ;; # kvs restarts, or cannot be reached.
     esac
-    # kvs is busy, or stops: it says when to come back.
+    # kvs is busy or shuts down: it says when to try again.
     pause=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]*\).*/\1/p' "$head")
     [ -z "$pause" ] || sleep "$pause"
   done

@@ -1,17 +1,17 @@
 ' kvs from a Roku channel: reading, storing, and waiting for a change.
 '
-' Call these from a Task node: they wait for the network, which the render thread must not. `base` is the address of kvs
-' with a slash at its end, as in "https://example.org/kvs/".
+' Call these from a Task node: they wait for the network, and the render thread must not do that. `base` is the URL of
+' kvs with a slash at its end, such as "https://example.org/kvs/".
 
-' The value of the newest of these keys, or invalid if there is none or kvs is out of reach.
+' Returns the newest value of these keys, or invalid if there is none or kvs cannot be reached.
 function kvsGet(base as string, keys as object) as dynamic
     answer = kvsAsk(base + "?k=" + kvsTransfer().Escape(keys.Join(",")), 20)
     if answer.code <> 200 then return invalid
     return answer.body
 end function
 
-' Stores all pairs of an associative array, or none. True once they are on the disk of the server.
-' SetModeCaseSensitive() on the array keeps its keys from being folded to lower case.
+' Stores all pairs of an associative array, or none. Returns true when they are on the disk of the server.
+' Call SetModeCaseSensitive() on the array, or its keys become lower case.
 function kvsStore(base as string, secret as string, pairs as object) as boolean
     http = kvsTransfer()
     http.SetUrl(base)
@@ -24,7 +24,7 @@ function kvsStore(base as string, secret as string, pairs as object) as boolean
     return http.PostFromString(form.Join("&")) = 200
 end function
 
-' Stores a text that is gone after so many seconds (0: never). True once it is on the disk of the server.
+' Stores a text that expires after so many seconds (0: never). Returns true when it is on the disk of the server.
 function kvsPut(base as string, secret as string, key as string, value as string, seconds as integer) as boolean
     http = kvsTransfer()
     url = base + "kv/default?key=" + http.Escape(key)
@@ -37,7 +37,7 @@ function kvsPut(base as string, secret as string, key as string, value as string
     return code = 200 or code = 201
 end function
 
-' Adds to a number, together with all others who do. The new number, or invalid if it could not be changed.
+' Adds to a number; other clients may add at the same time. Returns the new number, or invalid if it was not changed.
 function kvsIncrement(base as string, secret as string, key as string, by as integer) as dynamic
     port = CreateObject("roMessagePort")
     http = kvsTransfer()
@@ -55,7 +55,7 @@ function kvsIncrement(base as string, secret as string, key as string, by as int
     return event.GetString().ToInt()
 end function
 
-' Sets the field of a node to the value of a key, now and each time it changes. Does not return.
+' Sets a field of a node to the value of a key, now and each time it changes. Never returns.
 sub kvsWatch(base as string, key as string, node as object, field as string)
     seen = "none"
     while true
@@ -67,7 +67,7 @@ sub kvsWatch(base as string, key as string, node as object, field as string)
         else if answer.code = 404 then
             seen = "none"
         else if answer.code <> 304 then
-            ' Out of reach, or being restarted.
+            ' kvs cannot be reached, or restarts.
             Sleep(2000)
         end if
         if answer.pause > 0 then Sleep(answer.pause * 1000)

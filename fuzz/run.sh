@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs fuzz targets for some seconds each: fuzz/run.sh [SECONDS [TARGET...]]. All of src/bin/ if none is named.
+# Runs each fuzz target for some seconds: fuzz/run.sh [SECONDS [TARGET...]]. Without TARGET it runs all of src/bin/.
 #
-# The flags are those of `cargo fuzz -s none`, so the stable compiler and a C++ compiler are all it takes. Inputs that
-# were interesting are kept in fuzz/corpus/TARGET; one that fails is left in fuzz/artifacts/TARGET, and its name printed.
+# The flags are those of `cargo fuzz -s none`, so it needs only the stable compiler and a C++ compiler. Interesting
+# inputs are kept in fuzz/corpus/TARGET. An input that fails is kept in fuzz/artifacts/TARGET, and its name is printed.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -20,7 +20,7 @@ export RUSTFLAGS="-Cpasses=sancov-module \
   -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares \
   --cfg fuzzing"
-# With a target named, the flags do not reach build scripts, which could not link with them.
+# With `--target` the flags do not apply to build scripts, which could not link with them.
 host=$(rustc -vV | sed -n 's/^host: //p')
 cargo build --quiet --locked --bins --target "$host" --target-dir target
 

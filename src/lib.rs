@@ -1,70 +1,183 @@
 //! An online key/value store that a person can read.
 //!
-//! Keys and values lie in YAML files that open in any editor, one file a bucket; any number of processes may work on them at
-//! a time. The program `kvs` answers clients on them over HTTP, FastCGI and CGI and is a command line; this library is
-//! what it is made of, for Rust programs that want the same store inside:
+//! Keys and values are in YAML files that open in any editor, one file for each bucket. Any number of processes may use
+//! them at once. The program `kvs` serves them over HTTP, FastCGI and CGI, and is a command line. This library is what the
+//! program is made of, for Rust programs that want the same store inside:
 //!
 //! ```
-//! use std::sync::Arc;
+//! use std::time::Duration;
 //!
-//! use kvs::api::{Client, Options};
-//! use kvs::yaml::YamlStore;
+//! use kvs::client::Options;
 //!
 //! # #[tokio::main]
 //! # async fn main() -> kvs::model::Result<()> {
 //! # let folder = tempfile::tempdir().expect("a folder");
-//! # let folder = folder.path().join("data");
-//! let store = YamlStore::open(folder, Default::default())?;
-//! let client = Client::new(Arc::new(store));
+//! # let url = format!("yaml:{}", folder.path().join("data").display());
+//! let client = kvs::open(&url)?; // such as yaml:data
 //!
 //! client.set("kitchen/temp", "21.5").await?;
-//! client.set_with("door", "open", &Options::ttl(std::time::Duration::from_secs(600))).await?;
+//! client.set_with("door", "open", &Options::ttl(Duration::from_secs(600))).await?;
 //! assert_eq!(client.get_string("kitchen/temp").await?.as_deref(), Some("21.5"));
 //!
 //! // Exact, however many processes count.
 //! assert_eq!(client.increment("visits", 1).await?, 1);
 //!
-//! // What `GET /?k=kitchen/temp,door` answers: whichever was written last.
-//! let (key, entry) = client.newest(&["kitchen/temp", "door"]).await?.expect("both are there");
+//! // The same as `GET /?k=kitchen/temp,door`: the most recently updated of these keys.
+//! let (key, entry) = client.get_latest(&["kitchen/temp", "door"]).await?.expect("both exist");
 //! assert_eq!((key.as_str(), &entry.value[..]), ("door", &b"open"[..]));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Programs without `async` take [`blocking::Client`]; `docs/library.md` is the guide. A bucket of `kvs serve` and one of yours are the same bucket.
+//! Programs without `async` use [`blocking::open`]. `docs/library.md` is the guide. A bucket of `kvs serve` and a bucket of
+//! the library are the same.
+//!
+//! # Features
+//!
+//! - none: [`model`], [`store`], [`memory`], [`yaml`], [`client`], [`copy`] and [`layers`], with few dependencies
+//! - `postgres`: the store on PostgreSQL
+//! - `server`: the HTTP API, the servers, the write hooks and the program; includes `postgres`
+//! - `full`, the default: both
+//! - `test-suite`: `store::suite`, the cases that every implementation of a store must pass
 //!
 //! # The floors
 //!
-//! Each module names only those above it in this list; `ARCHITECTURE.md` says why and shows the way of a request.
+//! Each module imports only modules above it in this list. `ARCHITECTURE.md` gives the reasons and a tour.
 //!
 //! - [`model`]: buckets, keys, entries, batches, revisions, errors
 //! - [`store`]: the contract of a store, and the suite that every store must pass
-//! - [`memory`], [`yaml`], [`postgres`]: the stores
-//! - [`layer`]: stores that wrap a store
-//! - [`hook`]: telling caches and other programs of changes
-//! - [`api`]: the verbs of a key/value store over any of them
-//! - [`service`]: requests to responses, as a router for axum
-//! - [`door`]: FastCGI, CGI and HTTP, and the sockets they come over
-//! - [`cli`]: the program
+//! - [`memory`], [`yaml`], `postgres`: the stores
+//! - [`layers`]: stores that wrap a store
+//! - `hooks`: reports changes to caches and to other programs
+//! - [`client`]: the methods of a key/value store, over any of them
+//! - [`copy`]: copies one store into another
+//! - `web`: the HTTP API, requests to responses
+//! - `server`: HTTP, FastCGI and CGI, and their sockets
+//! - `cli`: the program
 
-// Both panic where they cannot write; `cli/output.rs` has what does not.
+// Both panic where they cannot write; `cli/output.rs` has functions that do not.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod api;
+#[cfg(feature = "server")]
+#[doc(hidden)]
 pub mod cli;
-pub mod door;
-pub mod hook;
-pub mod layer;
+pub mod client;
+pub mod copy;
+#[cfg(feature = "server")]
+pub mod hooks;
+pub mod layers;
 pub mod memory;
 pub mod model;
+#[cfg(feature = "postgres")]
 pub mod postgres;
-pub mod service;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod store;
+#[cfg(feature = "server")]
+pub mod web;
 pub mod yaml;
 
-pub use api::blocking;
+use std::sync::Arc;
+
+use crate::client::Client;
+use crate::memory::MemoryStore;
+use crate::model::{Error, ErrorKind, Result};
+use crate::store::Store;
+use crate::yaml::YamlStore;
+
+/// The client for programs without `async`.
+pub mod blocking {
+    pub use crate::client::blocking::*;
+    use crate::model::Result;
+
+    /// Opens the store at a URL, as [`open`](crate::open) does.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// # let url = format!("yaml:{}", folder.path().join("data").display());
+    /// let client = kvs::blocking::open(&url)?; // such as yaml:data
+    /// client.set("door", "open")?;
+    /// assert_eq!(client.get_string("door")?.as_deref(), Some("open"));
+    /// # Ok::<(), kvs::model::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`open`](crate::open).
+    pub fn open(url: &str) -> Result<Client> {
+        Client::new(crate::store_at(url)?)
+    }
+}
+
+/// Opens the store at a URL, and returns a client of its bucket `default`.
+///
+/// | URL | store |
+/// |---|---|
+/// | `yaml:DIR` | YAML files in the folder `DIR`, which the first write creates |
+/// | `memory:` | in memory, a new one each time |
+/// | `postgresql://USER@HOST/DATABASE` | two tables of a PostgreSQL database; needs the feature `postgres` and a tokio runtime |
+///
+/// # Errors
+/// `Invalid` if the URL is wrong, or names a store that this build does not have; otherwise whatever keeps the store from
+/// opening. PostgreSQL is connected with the first call, so its errors come from that.
+pub fn open(url: &str) -> Result<Client> {
+    Ok(Client::new(store_at(url)?))
+}
+
+fn store_at(url: &str) -> Result<Arc<dyn Store>> {
+    match url.split_once(':') {
+        Some(("yaml", folder)) if !folder.is_empty() => {
+            Ok(Arc::new(YamlStore::open(folder, yaml::YamlOptions::default())?))
+        }
+        Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
+        #[cfg(feature = "postgres")]
+        Some(("postgresql" | "postgres", _)) => {
+            Ok(Arc::new(postgres::PostgresStore::open(url, postgres::PostgresOptions::default())?))
+        }
+        #[cfg(not(feature = "postgres"))]
+        Some(("postgresql" | "postgres", _)) => Err(Error::new(
+            ErrorKind::Invalid,
+            "this build of kvs has no PostgreSQL store; enable the feature postgres of the crate kvs",
+        )),
+        // The URL is not repeated: it may hold a password.
+        _ => Err(Error::new(
+            ErrorKind::Invalid,
+            "unknown URL of a store; write yaml:DIR, memory: or postgresql://USER@HOST/DATABASE",
+        )),
+    }
+}
+
+/// Runs the examples of this documentation on an empty store in memory.
+#[doc(hidden)]
+pub mod example {
+    use std::sync::Arc;
+
+    use crate::memory::MemoryStore;
+    use crate::model::Result;
+    use crate::{blocking, client};
+
+    /// Runs an example of the async client.
+    ///
+    /// # Panics
+    /// If the example fails.
+    pub fn run(example: impl AsyncFnOnce(client::Client) -> Result<()>) {
+        let client = client::Client::new(Arc::new(MemoryStore::default()));
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(example(client)).unwrap_or_else(|error| panic!("{error}")),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Runs an example of the blocking client.
+    ///
+    /// # Panics
+    /// If the example fails.
+    pub fn run_blocking(example: impl FnOnce(blocking::Client) -> Result<()>) {
+        let client = blocking::Client::new(Arc::new(MemoryStore::default()));
+        client.and_then(example).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
 
 /// The guide, so that its examples are run.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../docs/library.md")]
 struct Guide;

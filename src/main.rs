@@ -1,4 +1,4 @@
-//! The program `kvs`: the command line, and what a web server starts.
+//! Starts the program `kvs`; see `kvs::cli`.
 
 use std::process::ExitCode;
 

@@ -1,24 +1,24 @@
-# kvs behind Varnish 7 (VCL 4.1). As /etc/varnish/default.vcl:
+# kvs behind Varnish 7 (VCL 4.1). Install this file as /etc/varnish/default.vcl:
 #
 #   client -> Varnish -> kvs, or the web server in front of kvs
 #
-# It keeps only what kvs allows: the value of a single key, in buckets whose policy has a `max_age`. kvs must tell it of
-# changes, in config.yaml beside the program:
+# It keeps only what kvs allows: the value of a single key, in buckets whose policy has a `max_age`. kvs must purge it
+# after changes. For that, write into config.yaml next to the program:
 #
-#   purge: http://127.0.0.1:6081      where Varnish listens, and below it the path where kvs is mounted, if it is below one
+#   purge: http://127.0.0.1:6081      where Varnish listens; if kvs is mounted below a path, add this path
 #   max_age: 1h
 #
-# docs/hooks.md says what is promised and what is not.
+# docs/hooks.md says what this guarantees and what it does not.
 vcl 4.1;
 
 import std;
 
-# Where kvs listens. If a web server with several sites stands there, name ours in the probe (`.host_header = "..."`).
+# Where kvs listens. If this is a web server with several sites, name that of kvs in the probe (`.host_header = "..."`).
 backend kvs {
     .host = "127.0.0.1";
     .port = "8080";
     .connect_timeout = 1s;
-    # A read may wait: `max_wait`, and some more.
+    # Longer than the longest wait of a read (`max_wait`).
     .first_byte_timeout = 40s;
     .probe = {
         .url = "/status";
@@ -29,8 +29,8 @@ backend kvs {
     }
 }
 
-# Who may purge: the machines that kvs runs on. Behind something that ends TLS on this machine every client comes from
-# 127.0.0.1, unless it speaks the PROXY protocol to Varnish.
+# The machines that may purge: those that kvs runs on. If a TLS proxy on this machine is in front of Varnish, every
+# client comes from 127.0.0.1, unless the proxy uses the PROXY protocol.
 acl purgers {
     "127.0.0.1";
     "::1";
@@ -46,42 +46,42 @@ sub vcl_recv {
     if (req.method != "GET" && req.method != "HEAD") {
         return (pass);
     }
-    # What an answer to a secret says is for nobody else.
+    # The response to a request with a secret is for this client only.
     if (req.http.Authorization || req.http.X-KVS-Auth) {
         return (pass);
     }
-    # Who waits for a change asks kvs, not a copy of what was.
+    # A long poll must reach kvs; a cached response would be old.
     if (req.http.Prefer ~ "(?i)wait" || req.url ~ "[?&](wait|seen)=") {
         return (pass);
     }
-    # Varnish does not judge this one, nor pass it on with a read that it may keep.
+    # Varnish does not evaluate this condition, and does not pass it on with a read that it may cache.
     if (req.http.If-Unmodified-Since) {
         return (pass);
     }
-    # Nor If-Match. kvs takes it under the other name as well and says that its answer varies with it, so that a copy goes
-    # only to who sent the same; a 412 is never kept.
+    # The same holds for If-Match. kvs accepts it under another name too, and its response varies with that header. So a
+    # cached response is used only for requests with the same header; a 412 is never cached.
     if (req.http.If-Match) {
         std.collect(req.http.If-Match);
         set req.http.X-If-Match = req.http.If-Match;
         unset req.http.If-Match;
     }
     std.collect(req.http.X-If-Match);
-    # kvs knows no cookies.
+    # kvs uses no cookies.
     unset req.http.Cookie;
     return (hash);
 }
 
-# One kvs is behind this, under whatever name it was asked for; kvs purges by the name that `purge` has.
+# There is one kvs, whatever the Host of a request is; kvs purges with the host name in `purge`.
 sub vcl_hash {
     hash_data(req.url);
     return (lookup);
 }
 
 sub vcl_backend_response {
-    # What is purged must not be served on while it is fetched anew.
+    # A purged response must not be served while a new one is fetched.
     set beresp.grace = 0s;
     set beresp.keep = 0s;
-    # All else, whoever answers: not kept, and no request waits for another's answer.
+    # All other responses are not cached, and no request waits for the response to another one.
     if (beresp.http.Cache-Control !~ "(?i)s-maxage=[1-9]") {
         set beresp.uncacheable = true;
         set beresp.ttl = 120s;
@@ -95,7 +95,7 @@ sub vcl_deliver {
     } else {
         set resp.http.X-Cache = "MISS";
     }
-    # Nobody purges the caches between here and the client.
+    # The caches between Varnish and the client are not purged.
     if (resp.http.Cache-Control ~ "(?i)s-maxage") {
         set resp.http.Cache-Control = "no-cache";
         unset resp.http.Age;

@@ -1,7 +1,21 @@
-//! The program: what was started decides what is done. The one floor that knows all others, and puts them together.
+//! The program `kvs`: the command line, and what runs under a web server. This floor knows all others.
 //!
-//! Started by a web server (CGI, FastCGI) it serves and never reads its arguments, which a client may have chosen;
-//! else they are a command line. Data goes to standard output, all else to standard error.
+//! If a web server started the program (CGI, FastCGI), it serves and ignores its arguments, because a client may choose
+//! them. Otherwise the arguments are a command line. Data goes to standard output, everything else to standard error.
+
+mod command;
+mod commands;
+mod config;
+mod data;
+mod exit;
+mod format;
+mod log;
+mod log_writer;
+mod output;
+mod random;
+mod serving;
+mod stderr;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,79 +23,44 @@ use std::time::Duration;
 use clap::ArgMatches;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::door::{Activated, Spawned};
+use self::command::{Command, CommandLine};
+use self::commands::{
+    check, check_config, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode,
+    serve, set, store_init, sweep,
+};
+use self::config::home::HomeDir;
+use self::config::settings::CliSettings;
+use self::exit::{CliResult, Failure};
+use self::log::LogKind;
+use self::serving::under_web_server;
+use crate::server::{Activated, Launch};
 
-mod app;
-mod args;
-mod buckets;
-mod check;
-mod check_config;
-mod compact;
-mod completions;
-mod config;
-mod copy;
-mod delete;
-mod edit;
-mod existing;
-mod export;
-mod failure;
-mod format;
-mod get;
-mod home;
-mod hooks;
-mod import;
-mod incr;
-mod layers;
-mod lines;
-mod list;
-mod logs;
-mod man;
-mod nearest;
-mod open;
-mod output;
-mod passcode;
-mod place;
-mod policies;
-mod serve;
-mod set;
-mod settings;
-mod spawned;
-mod store;
-mod sweep;
-mod units;
-mod usage;
-mod variables;
-
-use args::{Command, Typed};
-use failure::{Done, Failure};
-use place::Place;
-use settings::Settings;
-
-/// Does what the program was started for.
+/// Runs the program and returns its exit code.
 pub fn run() -> ExitCode {
-    // What cannot be looked at was not put there by a web server.
-    match Spawned::detect().unwrap_or(Spawned::No) {
-        Spawned::Cgi => spawned::cgi(),
-        Spawned::FastCgi(listener) => spawned::fastcgi(listener),
-        Spawned::No => commands(),
+    // Standard input that cannot be examined does not come from a web server.
+    match Launch::detect().unwrap_or(Launch::Standalone) {
+        Launch::Cgi => under_web_server::cgi(),
+        Launch::FastCgi(listener) => under_web_server::fastcgi(listener),
+        Launch::Standalone => run_command_line(),
     }
 }
 
-fn commands() -> ExitCode {
+fn run_command_line() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let (typed, matches) = match Typed::parse(arguments.clone()) {
+    let (typed, matches) = match CommandLine::parse(&arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return usage::failure(error, &arguments).report(),
+        Err(failure) => return failure.report(),
     };
-    let (usual, of) = match typed.command {
-        Command::Serve(_) => (LevelFilter::INFO, logs::Of::Server),
-        _ => (LevelFilter::WARN, logs::Of::Command),
+    let (default, kind) = match typed.command {
+        Command::Serve(_) => (LevelFilter::INFO, LogKind::Server),
+        _ => (LevelFilter::WARN, LogKind::Command),
     };
-    let log = logs::start(logs::level(usual, typed.global.quiet, typed.global.verbose), of);
-    let mends = matches!(typed.command, Command::Edit(_));
-    let outcome = command(typed, &matches);
-    if mends && outcome.is_ok() {
-        log.forget();
+    let log = log::start(log::level(default, typed.global.quiet, typed.global.verbose), kind);
+    let is_edit = matches!(typed.command, Command::Edit(_));
+    let outcome = run_command(typed, &matches);
+    if is_edit && outcome.is_ok() {
+        // The damage that the store found is repaired.
+        log.forget_damage();
     }
     log.finish(&outcome);
     match outcome {
@@ -90,20 +69,20 @@ fn commands() -> ExitCode {
     }
 }
 
-fn command(typed: Typed, matches: &ArgMatches) -> Done {
+fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
     match typed.command {
-        // These need no settings, so that a slip in config.yaml does not stand in their way.
-        Command::Completions(given) => return completions::run(given),
-        Command::Man(given) => return man::run(given),
+        // These need no settings, so they work even if config.yaml has an error.
+        Command::Completions(args) => return completions::run(args, command::parser()),
+        Command::Man(args) => return man::run(args, command::parser()),
         _ => {}
     }
-    let settings = Settings::resolve(typed.global, matches, &Place::for_commands()?);
+    let settings = command::settings(typed.global, matches, &HomeDir::for_commands()?);
     let settings = match typed.command {
-        Command::Passcode(given) => return passcode::run(&settings?, given),
-        Command::Serve(given) if given.check_config => return check_config::run(settings),
+        Command::Passcode(args) => return passcode::run(&settings?, args),
+        Command::Serve(args) if args.check_config => return check_config::run(settings),
         _ => settings?,
     };
-    // Before the threads of the runtime: it changes the environment.
+    // Before the runtime starts threads, because it changes the environment.
     let activated = match typed.command {
         Command::Serve(_) => Activated::from_env()?,
         _ => Activated::default(),
@@ -113,42 +92,42 @@ fn command(typed: Typed, matches: &ArgMatches) -> Done {
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime.enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start: {e}")))?;
+    let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start the async runtime: {e}")))?;
     let is_server = matches!(typed.command, Command::Serve(_));
     let done = runtime.block_on(async {
         match typed.command {
             Command::Serve(_) => serve::run(settings, activated).await,
             other => {
-                let done = on_data(&settings, other).await;
-                // Also of what was written before something failed.
-                settings.delivery.finish(Duration::MAX).await;
+                let done = on_store(&settings, other).await;
+                // Also after an error: some writes may have succeeded.
+                settings.hooks.finish(Duration::MAX).await;
                 done
             }
         }
     });
     if is_server {
-        // Whoever is still at work has no client any more, and a store expects its process to end at any moment.
-        runtime.shutdown_timeout(serve::LAST);
+        // Threads that still work have no client any more, and a store may be killed at any time.
+        runtime.shutdown_timeout(serve::THREAD_TIMEOUT);
     }
     done
 }
 
-/// The commands that read and write what is stored.
-async fn on_data(settings: &Settings, command: Command) -> Done {
+/// The commands that read or write the store.
+async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
     match command {
-        Command::Get(given) => get::run(settings, given).await,
-        Command::Set(given) => set::run(settings, given).await,
-        Command::Delete(given) => delete::run(settings, given).await,
-        Command::List(given) => list::run(settings, given).await,
-        Command::Incr(given) => incr::run(settings, given).await,
-        Command::Edit(given) => edit::run(settings, given).await,
-        Command::Export(given) => export::run(settings, given).await,
-        Command::Import(given) => import::run(settings, given).await,
-        Command::Copy(given) => copy::run(settings, given).await,
-        Command::Check(given) => check::run(settings, given).await,
-        Command::Compact(given) => compact::run(settings, given).await,
-        Command::Sweep(given) => sweep::run(settings, given).await,
-        Command::Store(given) => store::run(settings, given).await,
+        Command::Get(args) => get::run(settings, args).await,
+        Command::Set(args) => set::run(settings, args).await,
+        Command::Delete(args) => delete::run(settings, args).await,
+        Command::List(args) => list::run(settings, args).await,
+        Command::Incr(args) => incr::run(settings, args).await,
+        Command::Edit(args) => edit::run(settings, args).await,
+        Command::Export(args) => export::run(settings, args).await,
+        Command::Import(args) => import::run(settings, args).await,
+        Command::Copy(args) => copy::run(settings, args).await,
+        Command::Check(args) => check::run(settings, args).await,
+        Command::Compact(args) => compact::run(settings, args).await,
+        Command::Sweep(args) => sweep::run(settings, args).await,
+        Command::Store(args) => store_init::run(settings, args).await,
         Command::Serve(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }

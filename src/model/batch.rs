@@ -8,162 +8,180 @@ use super::name::Key;
 use super::revision::Revision;
 use super::time::Time;
 
-/// Expectations, all judged before the first write; then writes, in their order.
+/// Expectations, all checked before the first write, and writes, done in their order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Batch {
-    /// What must hold. The first that does not is named in [`Outcome::Refused`].
+    /// Conditions that must hold. [`Outcome::PreconditionFailed`] names the first that does not.
     pub expectations: Vec<Expectation>,
-    /// What is done. A later write of a key sees the earlier one.
+    /// A later write of a key sees the result of the earlier one.
     pub writes: Vec<Write>,
-    /// The caller need not know what the writes did: the same is done, but [`Outcome::Committed`] has no changes. A store
-    /// may be quicker so, as it need not read what is replaced.
-    pub untold: bool,
+    /// The caller does not need the changes: [`Outcome::Committed`] has none. This can be faster, because a store need
+    /// not read the entries that it replaces.
+    pub returning_nothing: bool,
 }
 
 impl Batch {
-    /// Writes that expect nothing.
+    /// A batch without expectations.
     #[must_use]
-    pub fn of(writes: Vec<Write>) -> Self {
+    pub fn new(writes: Vec<Write>) -> Self {
         Self { writes, ..Self::default() }
     }
 
-    /// The same under these expectations.
+    /// The same batch with these expectations instead of its own.
     #[must_use]
-    pub fn expecting(self, expectations: Vec<Expectation>) -> Self {
+    pub fn with_expectations(self, expectations: Vec<Expectation>) -> Self {
         Self { expectations, ..self }
     }
 
-    /// The same, of whose changes nothing is told.
+    /// The same batch, but its outcome has no changes.
     #[must_use]
-    pub fn untold(self) -> Self {
-        Self { untold: true, ..self }
+    pub fn returning_nothing(self) -> Self {
+        Self { returning_nothing: true, ..self }
     }
 
-    /// What it answers when it is done.
+    /// The outcome of this batch after a commit: for stores. It drops the changes if the batch returns nothing.
     #[must_use]
-    pub fn committed(&self, revision: Revision, changes: impl IntoIterator<Item = Change>) -> Outcome {
-        let changes = if self.untold { vec![] } else { changes.into_iter().collect() };
+    pub fn outcome(&self, revision: Revision, changes: impl IntoIterator<Item = Change>) -> Outcome {
+        let changes = if self.returning_nothing { vec![] } else { changes.into_iter().collect() };
         Outcome::Committed { revision, changes }
     }
 }
 
-/// Something that must hold of a key.
+/// A condition on one key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expectation {
-    /// The key it speaks of.
+    /// The key whose entry is checked.
     pub key: Key,
-    /// What must hold.
+    /// The condition that must hold.
     pub condition: Condition,
 }
 
-/// What is expected of a key. An expired entry counts as absent.
+impl Expectation {
+    /// The expectation that nobody has written `key` since `seen` was read; `None` means that there was no entry.
+    ///
+    /// ```
+    /// use kvs::model::{Condition, Expectation, Key};
+    ///
+    /// let expectation = Expectation::unchanged(Key::new("door")?, None);
+    /// assert_eq!(expectation.condition, Condition::Absent);
+    /// # Ok::<(), kvs::model::Error>(())
+    /// ```
+    #[must_use]
+    pub fn unchanged(key: Key, seen: Option<&Entry>) -> Self {
+        let condition = seen.map_or(Condition::Absent, |entry| Condition::RevisionIn(vec![entry.revision]));
+        Self { key, condition }
+    }
+}
+
+/// A condition on the entry of a key. An expired entry counts as absent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Condition {
     /// There is no entry.
     Absent,
     /// There is an entry.
     Present,
-    /// There is an entry and its revision is one of these.
+    /// There is an entry and its revision is in this list.
     RevisionIn(Vec<Revision>),
-    /// There is no entry, or its revision is none of these.
+    /// There is no entry, or its revision is not in this list.
     RevisionNotIn(Vec<Revision>),
     /// There is an entry with exactly this value.
     ValueIs(Bytes),
     /// There is no entry, or its time of modification, in whole seconds, is not later than this.
     ///
-    /// The time of modification of what such a batch puts, adds to or increments under this key is at least one whole
-    /// second later than this date and than the entry before it, so the same date does not pass twice. Where the clock has
-    /// not reached that second, [`Entry::modified`] holds it. A date in the future passes again and again, and moves the
-    /// key no further than the second after the clock's. Revisions and other keys stay at the clock.
+    /// If such a batch puts, appends to or increments this key, the new time of modification is at least one whole
+    /// second later than this date and than the entry before it, so the same date does not pass twice. If the clock has
+    /// not reached that second, [`Entry::modified`] holds it. A date in the future passes again and again, and moves
+    /// the key no further than the second after the clock's. Revisions and other keys stay at the clock.
     NotModifiedSince(Time),
 }
 
-/// Which end of a value an append adds to.
+/// The end of a value that bytes are added to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Edge {
-    /// Behind the last byte.
+pub enum End {
+    /// After the last byte.
     #[default]
-    Back,
+    Append,
     /// Before the first byte.
-    Front,
+    Prepend,
 }
 
 /// One change of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {
-    /// Stores a value, replacing what stood there; `created` is kept.
+    /// Stores a value. It replaces the entry under the key; `created` is kept.
     Put {
-        /// The key.
+        /// The key to write.
         key: Key,
-        /// The value.
+        /// The new value.
         value: Bytes,
-        /// Its media type.
+        /// The media type of the value.
         content_type: ContentType,
-        /// When it ends, if it does.
+        /// When the entry expires; `None`: never.
         expires: Option<Time>,
-        /// The client's time of modification; none: that of the commit.
+        /// The client's time of modification; `None`: the time of the commit.
         modified: Option<Time>,
     },
-    /// Removes the entry. A missing one is no error.
+    /// Removes an entry. A missing entry is not an error.
     Delete {
-        /// The key.
+        /// The key to delete.
         key: Key,
     },
-    /// Sets or removes the end of an entry, and nothing else of it: value and revision stay, the bucket's
-    /// revision moves on. A missing entry is no error and stays missing.
+    /// Sets or removes the expiry of an entry. Its value and revision stay; the bucket gets a new revision. A missing
+    /// entry is not an error and stays missing.
     Touch {
-        /// The key.
+        /// The key of the entry.
         key: Key,
-        /// The new end; none: it stays for good.
+        /// The new expiry; `None`: the entry never expires.
         expires: Option<Time>,
     },
-    /// Changes nothing: its [`Change`] shows what stands there amid the other writes.
-    Look {
-        /// The key.
+    /// Changes nothing. Its [`Change`] shows the entry as the writes before it left it.
+    Read {
+        /// The key to read.
         key: Key,
     },
-    /// Adds to a decimal 64-bit number; a missing one counts as 0. Type and end of an entry are kept.
+    /// Adds to a decimal 64-bit integer. A missing entry counts as 0. Content type and expiry are kept.
     Increment {
-        /// The key.
+        /// The key of the number.
         key: Key,
-        /// What is added.
+        /// The number to add; it may be negative.
         by: i64,
     },
-    /// Adds bytes at one end; a missing value counts as empty. Type and end of an entry are kept.
+    /// Adds bytes at one end of a value. A missing entry counts as empty. Content type and expiry are kept.
     Append {
-        /// The key.
+        /// The key of the value.
         key: Key,
-        /// What is added.
+        /// The bytes to add.
         value: Bytes,
-        /// Where.
-        edge: Edge,
+        /// Where to add them.
+        end: End,
     },
-    /// Stores an entry as it was in another place, with all its times and its own revision: how stores are copied.
+    /// Stores an entry of another store with all its times and its own revision. Copies between stores are made of
+    /// this.
     ///
-    /// What stands there is replaced only by what is later: its revision must be lower, or the same with the same value.
-    /// The bucket moves on to the entry's revision or, if it has come further already, by one.
+    /// It replaces only earlier entries: the revision under the key must be lower, or the same with the same value.
+    /// The bucket moves on to the entry's revision or, if it is past that, by one.
     Restore {
-        /// The key.
+        /// The key to write.
         key: Key,
-        /// What is to stand there.
+        /// The entry to store.
         entry: Entry,
     },
 }
 
 impl Write {
-    /// The plain way to store text: no end, the type of text.
+    /// Puts text that never expires.
     #[must_use]
     pub fn put(key: Key, value: impl Into<Bytes>) -> Self {
         Self::Put { key, value: value.into(), content_type: ContentType::default(), expires: None, modified: None }
     }
 
-    /// The key it writes.
+    /// The key it reads or writes.
     #[must_use]
     pub fn key(&self) -> &Key {
         match self {
             Self::Put { key, .. }
             | Self::Delete { key }
-            | Self::Look { key }
+            | Self::Read { key }
             | Self::Touch { key, .. }
             | Self::Increment { key, .. }
             | Self::Append { key, .. }
@@ -172,30 +190,30 @@ impl Write {
     }
 }
 
-/// How a batch ended. Other endings are errors.
+/// The result of a batch. Everything else is an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// Everything was done and is durable.
+    /// All writes were done and are durable.
     Committed {
-        /// The revision of the bucket after the batch; unchanged if nothing changed.
+        /// The revision of the bucket after the batch. It is the old one if nothing changed.
         revision: Revision,
-        /// One for each write, in their order; none if the batch is [untold](struct@Batch).
+        /// One for each write, in their order; empty if the batch is [`returning_nothing`](struct@Batch).
         changes: Vec<Change>,
     },
     /// An expectation did not hold; nothing was done.
-    Refused {
-        /// Which one, from 0.
+    PreconditionFailed {
+        /// The index of the expectation, from 0.
         index: usize,
-        /// What stood under its key.
+        /// The entry under its key.
         found: Option<Entry>,
     },
 }
 
-/// What one write did.
+/// The effect of one write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// The entry before, if there was one.
+    /// The entry before the write.
     pub before: Option<Entry>,
-    /// The entry after, if there is one.
+    /// The entry after the write.
     pub after: Option<Entry>,
 }

@@ -1,10 +1,10 @@
-//! Where the time comes from. Passed in, so that tests can hold it still or turn it back.
+//! The source of the time. It is passed in, so that tests can stop it or turn it back.
 
 use super::time::Time;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment. It may stand still or step back; whoever needs order must see to that.
+    /// The current time. It may stand still or step back; code that needs order must allow for that.
     fn now(&self) -> Time;
 }
 

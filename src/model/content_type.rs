@@ -1,18 +1,18 @@
-//! The media type of a value, as its writer gave it.
+//! The media type of a value.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::error::{Error, Kind};
+use super::error::{Error, ErrorKind};
 
 /// A media type such as `text/plain` or `application/json; charset=utf-8` (RFC 9110 section 8.3).
 ///
-/// Kept as written; at most 255 visible ASCII characters and spaces, with a `/` in it.
+/// Kept as written: at most 255 visible ASCII characters and spaces, with a `/` among them.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct ContentType(Option<Arc<str>>);
 
 impl ContentType {
-    /// The type of a value of which nothing is known.
+    /// The default type of a value.
     pub const TEXT: &'static str = "text/plain; charset=utf-8";
 
     /// The type of JSON.
@@ -24,15 +24,15 @@ impl ContentType {
         Self(Some(Self::JSON.into()))
     }
 
-    /// The checked type.
+    /// Checks a content type.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it could not stand in a header.
+    /// [`ErrorKind::Invalid`] if it has no `/`, is too long, or has other characters.
     pub fn new(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let visible = text.bytes().all(|b| (b' '..=b'~').contains(&b));
         if text.len() > 255 || !visible || !text.contains('/') {
-            return Err(Error::new(Kind::Invalid, format!("bad content type {text:?}: write it as type/subtype")));
+            return Err(Error::new(ErrorKind::Invalid, format!("bad content type {text:?}: write it as type/subtype")));
         }
         Ok(if text == Self::TEXT { Self(None) } else { Self(Some(text.into())) })
     }
@@ -43,20 +43,20 @@ impl ContentType {
         self.0.as_deref().unwrap_or(Self::TEXT)
     }
 
-    /// `type/subtype` without parameters, in lower case.
+    /// The `type/subtype` without parameters, in lower case.
     #[must_use]
     pub fn essence(&self) -> String {
         self.as_str().split(';').next().unwrap_or("").trim().to_ascii_lowercase()
     }
 
-    /// Whether it is JSON, of whatever kind (`application/geo+json`).
+    /// Whether it is a JSON type: `application/json`, or one like `application/geo+json`.
     #[must_use]
     pub fn is_json(&self) -> bool {
         let Some(text) = &self.0 else { return false };
         text.contains("json") && (self.essence() == Self::JSON || self.essence().ends_with("+json"))
     }
 
-    /// Whether this is the type of plain text, which a file need not mention.
+    /// Whether it is the default, plain text in UTF-8. Stores leave it out.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.0.is_none()

@@ -1,4 +1,4 @@
-//! The one error type: what the caller can do about it, what was being done, and the source.
+//! The one error type: its kind says what the caller can do, its text what failed, and it keeps its cause.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,82 +8,84 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a caller can do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+#[non_exhaustive]
+pub enum ErrorKind {
     /// The request is wrong; correct it.
     Invalid,
-    /// The value is larger than the store takes.
+    /// The value exceeds the limit of the store.
     TooLarge,
-    /// The store is held by others; try again shortly.
+    /// Others are using the store; nothing was done, try again shortly.
     Busy,
-    /// No room; try again once there is some.
-    Full,
-    /// The system does not let the store write, or read, where its data is; nothing was done, and a person must permit it.
+    /// The storage is full; try again when there is room.
+    StorageFull,
+    /// The system denies the store access to its data; nothing was done, and a person must grant it.
     PermissionDenied,
-    /// What is stored cannot be read, or cannot be trusted, so writes are refused; a person must look.
-    Damaged,
-    /// The operating system or another server failed; the outcome of a write is open.
-    Failed,
+    /// The stored data cannot be read or trusted, so writes are refused; a person must repair it.
+    Corrupt,
+    /// The operating system or another server failed; a write may or may not have been done.
+    Unavailable,
 }
 
-/// An error with what was being done and, if another error caused it, that one.
+/// An error: a kind, a text and, if another error caused it, that error.
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     text: Cow<'static, str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
-    /// An error of our own finding. `text` says what is wrong and what to do.
-    pub fn new(kind: Kind, text: impl Into<Cow<'static, str>>) -> Self {
+    /// An error without a cause. `text` says what failed, on what, and what to do.
+    pub fn new(kind: ErrorKind, text: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, text: text.into(), source: None }
     }
 
-    /// The same error with what caused it.
+    /// The same error with its cause.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// An input or output error met while `doing` something; a full disk and a lack of rights are told from the rest.
+    /// An I/O error. `doing` says what failed. A full disk and missing permissions have kinds of their own; everything
+    /// else is `Unavailable`.
     pub fn io(doing: impl Into<Cow<'static, str>>, source: std::io::Error) -> Self {
         use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let kind = match source.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => Kind::Full,
-            PermissionDenied | ReadOnlyFilesystem => Kind::PermissionDenied,
-            _ => Kind::Failed,
+            StorageFull | QuotaExceeded | FileTooLarge => ErrorKind::StorageFull,
+            PermissionDenied | ReadOnlyFilesystem => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Unavailable,
         };
-        Self::new(kind, doing).because(source)
+        Self::new(kind, doing).with_source(source)
     }
 
-    /// The same error of another kind.
+    /// The same error with another kind.
     #[must_use]
-    pub fn of_kind(self, kind: Kind) -> Self {
+    pub fn of_kind(self, kind: ErrorKind) -> Self {
         Self { kind, ..self }
     }
 
     /// What the caller can do about it.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether the same call may well succeed when it is made again shortly. Nothing was done.
+    /// Whether the same call may succeed if it is repeated shortly. Nothing was done.
     ///
     /// ```
-    /// use kvs::model::{Error, Kind};
+    /// use kvs::model::{Error, ErrorKind};
     ///
-    /// assert!(Error::new(Kind::Busy, "others hold the store; try again").is_retryable());
-    /// assert!(!Error::new(Kind::Full, "the disk is full").is_retryable());
-    /// assert!(!Error::new(Kind::Failed, "the connection was lost").is_retryable());
+    /// assert!(Error::new(ErrorKind::Busy, "another process holds the store; try again").is_retryable());
+    /// assert!(!Error::new(ErrorKind::StorageFull, "the disk is full").is_retryable());
+    /// assert!(!Error::new(ErrorKind::Unavailable, "the connection was lost").is_retryable());
     /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.kind == Kind::Busy
+        self.kind == ErrorKind::Busy
     }
 
-    /// Whether the call itself is wrong, so that it fails however often it is made. Nothing was done.
+    /// Whether the call itself is wrong, so that repeating it is useless. Nothing was done.
     ///
     /// ```
     /// use kvs::model::Key;
@@ -92,32 +94,32 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_invalid(&self) -> bool {
-        matches!(self.kind, Kind::Invalid | Kind::TooLarge)
+        matches!(self.kind, ErrorKind::Invalid | ErrorKind::TooLarge)
     }
 
-    /// Whether a write that ended with this error may have been done all the same. Read before you write again, unless
+    /// Whether a write that failed with this error may have been done nevertheless. Read before you write again, unless
     /// writing twice does no harm.
     ///
     /// ```
-    /// use kvs::model::{Error, Kind};
+    /// use kvs::model::{Error, ErrorKind};
     ///
-    /// assert!(Error::new(Kind::Failed, "the connection was lost").is_outcome_open());
-    /// assert!(!Error::new(Kind::Busy, "others hold the store; try again").is_outcome_open());
+    /// assert!(Error::new(ErrorKind::Unavailable, "the connection was lost").is_outcome_unknown());
+    /// assert!(!Error::new(ErrorKind::Busy, "another process holds the store; try again").is_outcome_unknown());
     /// ```
     #[must_use]
-    pub fn is_outcome_open(&self) -> bool {
-        self.kind == Kind::Failed
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.kind == ErrorKind::Unavailable
     }
 
-    /// The same kind and text, for another of those who waited for one outcome.
+    /// A copy with the same kind and text, for callers that share one outcome. The cause is only in the text.
     #[must_use]
-    pub fn copied(&self) -> Self {
+    pub fn duplicate(&self) -> Self {
         Self::new(self.kind, self.to_string())
     }
 }
 
 impl fmt::Display for Error {
-    /// What was being done, and each cause behind a colon.
+    /// The text, then each cause after a colon.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
         let mut cause = std::error::Error::source(self);

@@ -1,4 +1,4 @@
-//! What happened to a key: what those are told who want to hear of changes.
+//! An event: the change of a key, as listeners and hooks get it.
 
 use std::fmt;
 
@@ -6,40 +6,42 @@ use super::name::{Bucket, Key};
 use super::revision::Revision;
 use super::time::Time;
 
-/// A change of a key that is durable.
+/// A durable change of a key.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct Event {
-    /// The bucket it lies in.
+    /// The bucket of the key.
     pub bucket: Bucket,
-    /// The key.
+    /// The key that changed.
     pub key: Key,
-    /// What happened to it.
-    pub what: What,
-    /// Of a value that was set, its revision; else that of the bucket after the change. Of two events of a key the later has the greater
-    /// one.
+    /// How it changed.
+    pub kind: ChangeKind,
+    /// For [`ChangeKind::Set`] the revision of the new entry, else that of the bucket after the change. A later event
+    /// of the same key has a greater revision.
     pub revision: Revision,
 }
 
-/// What happened to a key.
+/// How a key changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum What {
-    /// It has a new value, or is new.
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// The key was created or its value replaced.
     Set,
-    /// It is gone.
+    /// The key was deleted.
     Delete,
-    /// Its value is the same and ends at another time.
+    /// Only the expiry changed.
     Touch,
 }
 
 impl Event {
-    /// When it happened.
+    /// When the change was committed.
     #[must_use]
     pub fn time(&self) -> Time {
         self.revision.time()
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for ChangeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Set => "set",

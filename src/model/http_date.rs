@@ -1,7 +1,7 @@
-//! A moment as HTTP writes it, in whole seconds (RFC 9110, section 5.6.7): all three forms are read, the first is written.
+//! HTTP dates, in whole seconds (RFC 9110 section 5.6.7). All three forms are read; the first is written.
 //!
-//! A date of any year is read. One that lies outside the range of [`Time`] counts as the nearest end of it, so that
-//! comparisons come out as the client means them.
+//! A date may have any year. A date outside the range of [`Time`] becomes the nearest end of the range, so comparisons
+//! give the result that the client expects.
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -12,14 +12,16 @@ use super::time::Time;
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const LONG_DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-/// A year of two digits is at most so far ahead.
+/// A year of two digits is at most this many years ahead.
 const YEARS_AHEAD: i16 = 50;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl Time {
-    /// The moment of an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or
-    /// `Sun Nov  6 08:49:37 1994`; nothing if it is none. `now` tells which century a year of two digits belongs to: the
-    /// latest one in which the date is not more than 50 years ahead. The leap second 60 is the first of the next minute.
+    /// Parses an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or
+    /// `Sun Nov  6 08:49:37 1994`. `None` if it is not a date.
+    ///
+    /// A year of two digits belongs to the latest century in which the date is not more than 50 years after `now`. The
+    /// leap second 60 is the first second of the next minute.
     ///
     /// ```
     /// use kvs::model::Time;
@@ -40,7 +42,7 @@ impl Time {
         Some(Self::from_secs(seconds))
     }
 
-    /// As HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`, rounded down to the second.
+    /// The time as an HTTP date, rounded down to the second: `Sun, 06 Nov 1994 08:49:37 GMT`.
     ///
     /// ```
     /// use kvs::model::Time;
@@ -53,16 +55,28 @@ impl Time {
         let name = |names: &[&'static str], index: i8| {
             usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
         };
-        format!(
-            "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-            name(&DAYS, date.weekday().to_sunday_zero_offset()),
-            date.day(),
-            name(&MONTHS, date.month() - 1),
-            date.year(),
-            date.hour(),
-            date.minute(),
-            date.second()
-        )
+        // By hand: every read writes one, and the machinery of `format!` costs ten times as much.
+        let mut text = String::with_capacity(29);
+        let two = |text: &mut String, number: i8| {
+            let number = number.unsigned_abs();
+            text.push(char::from(b'0' + number / 10 % 10));
+            text.push(char::from(b'0' + number % 10));
+        };
+        text.push_str(name(&DAYS, date.weekday().to_sunday_zero_offset()));
+        text.push_str(", ");
+        two(&mut text, date.day());
+        text.push(' ');
+        text.push_str(name(&MONTHS, date.month() - 1));
+        text.push(' ');
+        let year = date.year();
+        two(&mut text, i8::try_from(year / 100).unwrap_or_default());
+        two(&mut text, i8::try_from(year % 100).unwrap_or_default());
+        for (before, number) in [(' ', date.hour()), (':', date.minute()), (':', date.second())] {
+            text.push(before);
+            two(&mut text, number);
+        }
+        text.push_str(" GMT");
+        text
     }
 }
 
@@ -70,7 +84,7 @@ impl Time {
 fn fixdate(text: &str) -> Option<i64> {
     let mut parts = text.split(' ');
     let (day, month, year) = (digits(parts.next()?, 2)?, month(parts.next()?)?, digits(parts.next()?, 4)?);
-    let seconds = moment((year, month, day), parts.next()?)?;
+    let seconds = seconds((year, month, day), parts.next()?)?;
     (parts.next() == Some("GMT") && parts.next().is_none()).then_some(seconds)
 }
 
@@ -87,15 +101,15 @@ fn rfc850(text: &str, now: Time) -> Option<i64> {
     let furthest = today.checked_add(YEARS_AHEAD.years()).ok()?.duration_since(EPOCH).as_secs();
     let century = today.year() - today.year() % 100;
     let candidates = [century + 100, century, century - 100].into_iter();
-    let mut moments = candidates.filter_map(|century| moment((century + year, month, day), time));
-    moments.find(|seconds| *seconds <= furthest)
+    let mut dates = candidates.filter_map(|century| seconds((century + year, month, day), time));
+    dates.find(|seconds| *seconds <= furthest)
 }
 
 /// `Sun Nov  6 08:49:37 1994`
 fn asctime(text: &str) -> Option<i64> {
     let (weekday, rest) = text.split_once(' ')?;
     let (name, rest) = rest.split_once(' ')?;
-    // A day of one digit stands behind one more blank.
+    // A day of one digit follows a second space.
     let (day, rest) = match rest.strip_prefix(' ') {
         Some(rest) => (digits(rest.get(..1)?, 1)?, rest.get(1..)?),
         None => (digits(rest.get(..2)?, 2)?, rest.get(2..)?),
@@ -104,11 +118,11 @@ fn asctime(text: &str) -> Option<i64> {
     if !DAYS.contains(&weekday) {
         return None;
     }
-    moment((digits(year, 4)?, month(name)?, day), time)
+    seconds((digits(year, 4)?, month(name)?, day), time)
 }
 
-/// The seconds since 1970 of that day and `08:49:37`.
-fn moment((year, month, day): (i16, i16, i16), time: &str) -> Option<i64> {
+/// The seconds since 1970 of a date and a time such as `08:49:37`.
+fn seconds((year, month, day): (i16, i16, i16), time: &str) -> Option<i64> {
     let mut parts = time.split(':');
     let (hour, minute, second) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     if parts.next().is_some() || second > 60 {
@@ -126,7 +140,7 @@ fn month(name: &str) -> Option<i16> {
     i16::try_from(index + 1).ok()
 }
 
-/// A number of exactly so many digits.
+/// A number of exactly `count` digits.
 fn digits(text: &str, count: usize) -> Option<i16> {
     if text.len() != count || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -146,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_forms_of_one_moment() {
+    fn all_three_forms_are_read() {
         for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(secs(text), Some(784_111_777), "{text}");
         }
@@ -154,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn years_of_any_age_and_leap_seconds() {
+    fn old_years_and_leap_seconds_are_read() {
         assert_eq!(secs("Mon, 01 Jan 1900 00:00:00 GMT"), Some(-2_208_988_800));
         assert_eq!(secs("Mon Jan  1 00:00:00 1900"), Some(-2_208_988_800));
         assert_eq!(secs("Wed, 31 Dec 1969 23:59:59 GMT"), Some(-1));
         assert_eq!(secs("Sat, 31 Dec 2016 23:59:60 GMT"), Some(1_483_228_800));
         assert_eq!(secs("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
-        // Beyond the range of a Time: its ends.
+        // Outside the range of a Time: its ends.
         assert_eq!(Time::from_http_date("Fri, 31 Dec 9999 23:59:60 GMT", NOW), Some(Time::from_secs(i64::MAX)));
         assert_eq!(Time::from_http_date("Mon, 01 Jan 0001 00:00:00 GMT", NOW), Some(Time::from_secs(i64::MIN)));
     }
@@ -178,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn invalid_dates_are_none() {
         for bad in [
             "",
             "yesterday",
@@ -212,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn there_and_back() {
+    fn printed_dates_are_read_back() {
         for text in [
             "Mon, 01 Jan 1900 00:00:00 GMT",
             "Thu, 01 Jan 1970 00:00:00 GMT",

@@ -1,6 +1,6 @@
-//! The words everything else is spoken in: names, values, entries, batches, pages, errors.
+//! The types that all floors share: names, values, entries, batches, pages, errors.
 //!
-//! This floor names no other. It does no I/O and takes the time as an argument.
+//! This floor imports no other floor. It does no I/O and takes the time as an argument.
 
 mod batch;
 mod clock;
@@ -10,19 +10,19 @@ mod error;
 mod event;
 mod http_date;
 mod name;
-mod page;
 mod revision;
+mod scan;
 mod span;
 mod time;
 
-pub use batch::{Batch, Change, Condition, Edge, Expectation, Outcome, Write};
-pub use clock::{Clock, SystemClock};
-pub use content_type::ContentType;
-pub use entry::{Entry, Snapshot};
-pub use error::{Error, Kind, Result};
-pub use event::{Event, What};
-pub use name::{Bucket, Key};
-pub use page::{Page, Query, Shape};
-pub use revision::Revision;
-pub use span::parse_span;
-pub use time::Time;
+pub use self::batch::{Batch, Change, Condition, End, Expectation, Outcome, Write};
+pub use self::clock::{Clock, SystemClock};
+pub use self::content_type::ContentType;
+pub use self::entry::{Entry, Snapshot};
+pub use self::error::{Error, ErrorKind, Result};
+pub use self::event::{ChangeKind, Event};
+pub use self::name::{Bucket, Key};
+pub use self::revision::Revision;
+pub use self::scan::{Page, Projection, Scan};
+pub use self::span::parse_span;
+pub use self::time::Time;

@@ -1,36 +1,36 @@
-//! Names of buckets and keys. A value of these types is a name that has been checked.
+//! Names of buckets and keys. A value of these types is a valid name.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::error::{Error, Kind};
+use super::error::{Error, ErrorKind};
 
 /// The name of a bucket: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bucket(Arc<str>);
 
 impl Bucket {
-    /// The longest name, in bytes.
-    pub const MAX: usize = 64;
+    /// The maximum length in bytes.
+    pub const MAX_BYTES: usize = 64;
 
-    /// The checked name.
+    /// Checks the name of a bucket.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it is empty, too long, or holds another character.
+    /// [`ErrorKind::Invalid`] if it is empty, too long, or has other characters.
     pub fn new(name: &str) -> Result<Self, Error> {
         let rest = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-        let good = name.len() <= Self::MAX
+        let good = name.len() <= Self::MAX_BYTES
             && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
             && name.as_bytes().iter().all(rest);
         if good {
             Ok(Self(name.into()))
         } else {
             Err(Error::new(
-                Kind::Invalid,
+                ErrorKind::Invalid,
                 format!(
-                    "bad bucket name {name:?}: use 1 to {} letters, digits, '_', '.' and '-', the first a letter, digit or '_'",
-                    Self::MAX
+                    "bad bucket name {name:?}: use 1 to {} letters, digits, '_', '.' and '-', first a letter, digit or '_'",
+                    Self::MAX_BYTES
                 ),
             ))
         }
@@ -42,7 +42,7 @@ impl Bucket {
         &self.0
     }
 
-    /// Whether kvs keeps its own records in this bucket, so that clients may not touch it.
+    /// Whether the bucket is reserved for records of kvs itself. Clients cannot use it.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with("_kvs")
@@ -50,7 +50,7 @@ impl Bucket {
 }
 
 impl Default for Bucket {
-    /// `default`, the bucket of the classic form.
+    /// `default`, the bucket of `GET /?k=` and `POST /`.
     fn default() -> Self {
         Self("default".into())
     }
@@ -61,26 +61,26 @@ impl Default for Bucket {
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// The longest key, in bytes.
-    pub const MAX: usize = 1024;
+    /// The maximum length in bytes.
+    pub const MAX_BYTES: usize = 1024;
 
-    /// The checked key.
+    /// Checks a key.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if it is empty, too long, `.` or `..`, or holds a control character (C0, DEL or C1).
+    /// [`ErrorKind::Invalid`] if it is empty, too long, `.` or `..`, or has a control character (C0, DEL or C1).
     pub fn new(key: &str) -> Result<Self, Error> {
         let fault = if key.is_empty() {
-            "a key has at least one character".to_owned()
-        } else if key.len() > Self::MAX {
-            format!("a key has at most {} bytes, this one {}", Self::MAX, key.len())
+            "a key must not be empty".to_owned()
+        } else if key.len() > Self::MAX_BYTES {
+            format!("a key must have at most {} bytes, got {}", Self::MAX_BYTES, key.len())
         } else if key == "." || key == ".." {
-            format!("{key:?} is no key")
+            "a key cannot be \".\" or \"..\"".to_owned()
         } else if let Some(c) = key.chars().find(|c| c.is_control()) {
-            format!("a key holds no control characters, this one U+{:04X}", u32::from(c))
+            format!("a key cannot have control characters, got U+{:04X}", u32::from(c))
         } else {
             return Ok(Self(key.into()));
         };
-        Err(Error::new(Kind::Invalid, format!("bad key: {fault}")))
+        Err(Error::new(ErrorKind::Invalid, format!("bad key: {fault}")))
     }
 
     /// The key as text.
@@ -90,7 +90,7 @@ impl Key {
     }
 }
 
-/// So that an ordered map of keys can be searched by text.
+/// Lets an ordered map of keys be searched by text.
 impl std::borrow::Borrow<str> for Key {
     fn borrow(&self) -> &str {
         &self.0
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bucket_names_are_what_a_file_and_a_path_can_carry() {
+    fn bucket_names_are_safe_in_file_names_and_paths() {
         for good in ["default", "a", "_x", "0", "a.b-c_d", &"a".repeat(64)] {
             assert!(Bucket::new(good).is_ok(), "{good}");
         }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_text_without_control_characters() {
+    fn control_characters_and_dots_are_not_valid_keys() {
         for good in ["a", "a/b", "ä b", "...", "🙂", "a,b=&", " ", &"k".repeat(1024)] {
             assert!(Key::new(good).is_ok(), "{good}");
         }

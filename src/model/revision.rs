@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::error::{Error, Kind};
+use super::error::{Error, ErrorKind};
 use super::time::Time;
 
-/// The place of a write in the history of its bucket: the commit time in nanoseconds since the Unix epoch,
-/// raised above the last one if the clock stands or steps back. Written in base 36, as it stands in an `ETag`.
+/// The position of a write in the history of its bucket: the commit time in nanoseconds since the Unix epoch, raised
+/// above the previous revision if the clock stands still or steps back. Written in base 36, as in an `ETag`.
 ///
 /// Zero is the revision of a bucket that has never been written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -17,26 +17,26 @@ impl Revision {
     /// The revision of a bucket that has never been written.
     pub const ZERO: Self = Self(0);
 
-    /// The revision with that number.
+    /// The revision with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Its number.
+    /// The number: nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
 
-    /// The revision of a write at `now` that follows this one.
+    /// The revision of the next write, at `now`.
     #[must_use]
     pub fn next(self, now: Time) -> Self {
         Self::from(now).max(self.following())
     }
 
-    /// The same moment with as few digits as a write needs that follows this one: in whole milliseconds, or microseconds if
-    /// another write was in the same millisecond.
+    /// Rounds `now` down as far as a later revision than this one allows: to milliseconds, or to microseconds if this
+    /// revision is in the same millisecond.
     #[must_use]
     pub fn shorten(self, now: Time) -> Time {
         let number = Self::from(now).0;
@@ -44,7 +44,7 @@ impl Revision {
         whole(1_000_000).or_else(|| whole(1_000)).map_or(now, Self::time)
     }
 
-    /// The least revision that follows this one.
+    /// The lowest revision after this one.
     #[must_use]
     pub const fn following(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -58,7 +58,7 @@ impl Revision {
 }
 
 impl From<Time> for Revision {
-    /// The revision committed at that moment; times before 1970 give [`Revision::ZERO`].
+    /// The revision of a commit at this time; [`Revision::ZERO`] for times before 1970.
     fn from(time: Time) -> Self {
         Self(u64::try_from(time.nanos()).unwrap_or(0))
     }
@@ -91,7 +91,7 @@ impl FromStr for Revision {
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
         match u64::from_str_radix(text, 36) {
             Ok(number) if digits => Ok(Self(number)),
-            _ => Err(Error::new(Kind::Invalid, format!("bad revision {text:?}: expected base 36, as in an ETag"))),
+            _ => Err(Error::new(ErrorKind::Invalid, format!("bad revision {text:?}: expected base 36, as in an ETag"))),
         }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_36_there_and_back() {
+    fn base_36_round_trip() {
         for n in [0, 1, 35, 36, 1_795_000_000_123_456_789, u64::MAX] {
             let text = Revision::new(n).to_string();
             assert_eq!(text.parse::<Revision>().unwrap().number(), n, "{text}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn grows_when_the_clock_stands_or_steps_back() {
+    fn revisions_grow_when_the_clock_stands_still_or_steps_back() {
         let last = Revision::new(500);
         assert_eq!(last.next(Time::from_nanos(900)).number(), 900);
         assert_eq!(last.next(Time::from_nanos(500)).number(), 501);

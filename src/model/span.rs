@@ -1,28 +1,28 @@
-//! A span of time as a person writes it: `25s`, `10m`, `1d12h`.
+//! Spans of time as a person writes them: `25s`, `10m`, `1d12h`.
 
 use std::time::Duration;
 
-use super::error::{Error, Kind};
+use super::error::{Error, ErrorKind};
 use super::time::Time;
 
 /// Reads a span of time: `25`, `25s`, `500ms`, `2m`, `1h`, `7d`, `1w`, `1d12h`. Without a unit: seconds.
 ///
 /// # Errors
-/// [`Kind::Invalid`] if the text is no span, or one longer than [`Time::LONGEST_TTL`].
+/// [`ErrorKind::Invalid`] if the text is not a span, or if it is longer than [`Time::MAX_TTL`].
 pub fn parse_span(text: &str) -> Result<Duration, Error> {
-    let bad = |why| Error::new(Kind::Invalid, format!("bad span of time {text:?}: {why}"));
+    let bad = |why| Error::new(ErrorKind::Invalid, format!("bad span of time {text:?}: {why}"));
     let form = "write it as 25s, 500ms, 2m, 1h, 7d, 1w or 1d12h";
     let mut millis: u64 = 0;
     let mut seen = vec![];
     let mut rest = text.trim();
     while seen.is_empty() || !rest.is_empty() {
-        let (number, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
-        let behind = behind.trim_start();
-        let (unit, behind) = behind.split_at(behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len()));
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+        let after = after.trim_start();
+        let (unit, after) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
         let of_unit: u64 = match unit {
             "ms" => 1,
-            // A bare number stands alone: in `1h30` nobody knows of what it is.
-            "" if seen.is_empty() && behind.is_empty() => 1000,
+            // A number without a unit must be the only one: the unit of the 30 in `1h30` is unclear.
+            "" if seen.is_empty() && after.is_empty() => 1000,
             "s" => 1000,
             "m" | "min" => 60_000,
             "h" => 3_600_000,
@@ -36,11 +36,11 @@ pub fn parse_span(text: &str) -> Result<Duration, Error> {
         seen.push(of_unit);
         let part = number.parse().unwrap_or(u64::MAX).saturating_mul(of_unit);
         millis = millis.saturating_add(part);
-        rest = behind.trim_start();
+        rest = after.trim_start();
     }
     let span = Duration::from_millis(millis);
-    if span > Time::LONGEST_TTL {
-        return Err(bad("this is more than a hundred years; write at most 36500d"));
+    if span > Time::MAX_TTL {
+        return Err(bad("it must be at most 36500d (a hundred years)"));
     }
     Ok(span)
 }

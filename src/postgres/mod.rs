@@ -1,37 +1,34 @@
-//! The store on PostgreSQL, or on what speaks its language: for several machines, or more than one file can carry.
+//! The store on PostgreSQL, for several machines or for more data than one file can hold.
 //!
-//! A bucket has a row in `<table>_buckets`, which holds its revision, and its entries in `<table>`. Who writes changes that
-//! row first, so the writes of a bucket go one after another, its revision never goes back, and one statement reads
-//! entries and revision of the same moment. Every statement begins with the bucket, so that clusters which distribute
-//! tables by it find all of a bucket on one node.
+//! `<table>_buckets` has one row per bucket, with its revision, and `<table>` has the entries. A write changes the row
+//! of its bucket first. So writes to a bucket happen one after another, its revision never decreases, and one statement
+//! reads entries and revision of the same moment. Every statement on a bucket begins with the condition `bucket = $1`,
+//! so a cluster that distributes the tables by bucket sends it to one node.
 //!
-//! From the outside in: `store` answers the contract; `queue` gathers the batches that wait, `commit` and `once`
-//! carry them out, `judged` decides; `gather`, `get` and `read` are for reads, `wait`, `listen` and `upkeep` are the
-//! rest; `engine`, `encoding`, `permission` and `fault` are about connections, `statements`, `row` and `schema` about SQL, `url` and `tls` about
-//! settings. `foreign` reads the tables of other programs. What it does is described in `docs/postgres.md`.
+//! - `store` implements the contract; `runtime` has the parts of each tokio runtime, `options` their settings.
+//! - `write/` queues and commits batches, `read/` looks up and scans keys, `notify` waits for changes, `maintenance`
+//!   removes expired entries and checks the rows. They are functions over a connection pool.
+//! - `connect/` has the pool, the URL, TLS and the checks of a new connection; `error` interprets the errors of the
+//!   server.
+//! - `sql/` has the tables, the statements and the rows.
+//! - `foreign/` reads the tables of other programs.
+//!
+//! `docs/postgres.md` describes the store for its users.
 
-mod commit;
-mod encoding;
-mod engine;
-mod fault;
+mod connect;
+mod error;
 mod foreign;
-mod gather;
-mod get;
-mod judged;
-mod listen;
-mod once;
-mod permission;
-mod queue;
+mod maintenance;
+mod notify;
+mod options;
 mod read;
-mod row;
-mod schema;
-mod statements;
+mod runtime;
+mod sql;
 mod store;
-mod tls;
-mod upkeep;
-mod url;
-mod wait;
+mod write;
 
-pub use foreign::{ForeignTable, Layout};
-pub use store::{Options, PostgresStore};
-pub use url::{check_url, place_of, without_password};
+pub use self::connect::url::{check_url, location_of, without_password};
+pub use self::foreign::ForeignTable;
+pub use self::foreign::layout::Layout;
+pub use self::options::PostgresOptions;
+pub use self::store::PostgresStore;

@@ -1,218 +1,129 @@
-//! The store itself, as the contract has it.
+//! The store: the contract of `store`, carried out by the parts of the current runtime.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::runtime::{Handle, Id};
 
-use super::engine::{Engine, Place};
-use super::gather;
-use super::queue;
-use super::row::column;
-use super::url::Url;
-use super::wait;
-use crate::model::{
-    Batch, Bucket, Clock, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock,
-};
-use crate::store::{Limits, Report, Store, Task};
+use super::connect::pool::{Config, discard};
+use super::connect::url::{CONNECT_TIMEOUT, Url};
+use super::error::{PgError, Reason};
+use super::maintenance::maintain;
+use super::options::PostgresOptions;
+use super::read::scan::scan;
+use super::runtime::{Runtime, Runtimes};
+use super::sql::row::column;
+use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::store::{Report, Store, Task};
 
-/// How a store is used.
-#[derive(Clone)]
-pub struct Options {
-    /// What it takes.
-    pub limits: Limits,
-    /// How long to wait for a connection of the pool, and for a bucket that another process holds.
-    pub lock_wait: Duration,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for Options {
-    /// Values of 1 MiB, 5 s for a connection or a lock, the clock of the machine.
-    fn default() -> Self {
-        Self { limits: Limits::default(), lock_wait: Duration::from_secs(5), clock: Arc::new(SystemClock) }
-    }
-}
-
-/// Two tables of a PostgreSQL database. Clones share the connections; processes share the tables.
+/// A store in two tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
 #[derive(Clone)]
 pub struct PostgresStore {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    place: Arc<Place>,
-    engines: Arc<Engines>,
-}
-
-/// What each runtime has of the store.
-#[derive(Default)]
-pub(super) struct Engines(Mutex<HashMap<Id, Arc<Engine>>>);
-
-/// Is held by a task of a runtime, and so dropped with it: its connections are of no more use to anybody.
-struct Home {
-    engines: Weak<Engines>,
-    runtime: Id,
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        let engine = self.engines.upgrade().and_then(|engines| engines.0.lock().remove(&self.runtime));
-        // Not under the lock.
-        drop(engine);
-    }
-}
-
-impl Engines {
-    /// Wakes those who wait for a bucket, in whatever runtime.
-    pub(super) fn tell(&self, bucket: &Bucket, revision: Revision) {
-        for engine in self.0.lock().values() {
-            engine.waits.tell(bucket, revision);
-        }
-    }
+    config: Arc<Config>,
+    runtimes: Arc<Runtimes>,
 }
 
 impl PostgresStore {
-    /// The store at a URL such as `postgresql://user@host/database?table=kvs`. Nothing is asked of the server yet; the
-    /// tables are made when they are used first and not there.
+    /// Opens the store at a URL such as `postgresql://user@host/database?table=kvs`. This does not contact the server.
+    /// The first use creates the tables if they do not exist.
     ///
     /// # Errors
-    /// `Invalid` if the URL is wrong; it tells what, and never the password.
-    pub fn open(url: &str, options: Options) -> Result<Self> {
-        let place = Arc::new(Place::new(Url::parse(url)?, options)?);
-        Ok(Self { shared: Arc::new(Shared { place, engines: Arc::default() }) })
+    /// `Invalid` if the URL is wrong. The error names the parameter, and never contains the password.
+    pub fn open(url: &str, options: PostgresOptions) -> Result<Self> {
+        let config = Arc::new(Config::new(Url::parse(url)?, options)?);
+        Ok(Self { config, runtimes: Arc::default() })
     }
 
-    /// The statements that make the tables, and with `distributed` spread them over a cluster of Citus.
+    /// The SQL that creates the tables. With `distributed`, it also spreads them over a Citus cluster.
     #[must_use]
     pub fn sql(&self, distributed: bool) -> String {
-        let url = &self.shared.place.url;
-        let mut sql = url.names.tables(url.making);
+        let url = &self.config.url;
+        let mut sql = url.names.create_tables(url.table_options);
         if distributed {
-            sql += &url.names.distribution();
+            sql += &url.names.distribute_tables();
         }
         sql
     }
 
-    /// Makes the tables, and with `distributed` spreads them over a cluster of Citus. What is there already stays.
+    /// Creates the tables. With `distributed`, it also spreads them over a Citus cluster. Existing tables stay.
     ///
     /// # Errors
-    /// `PermissionDenied` if the server does not permit it, `Failed` if, with `distributed`, it has no Citus.
+    /// `PermissionDenied` if the role may not create them, `Unavailable` if `distributed` is set and there is no Citus.
     pub async fn init(&self, distributed: bool) -> Result<()> {
-        let client = self.engine()?.connection().await.map_err(|fault| fault.error)?;
-        let made = client.batch_execute(&self.shared.place.url.names.alone(&self.sql(distributed))).await;
-        made.map_err(|error| {
-            super::engine::discard(client);
-            let what = if distributed { "cannot make and distribute the tables" } else { "cannot make the tables" };
-            let cause = super::fault::Fault::before(error).error;
-            Error::new(cause.kind(), what).because(cause)
+        let client = self.runtime()?.pool.connection().await.map_err(|e| self.locate("the tables", e.error))?;
+        let created = client.batch_execute(&self.config.url.names.exclusively(&self.sql(distributed))).await;
+        created.map_err(|error| {
+            discard(client);
+            let what = if distributed { "cannot create and distribute the tables" } else { "cannot create the tables" };
+            let cause = PgError::query(error).error;
+            Error::new(cause.kind(), what).with_source(cause.to_string())
         })
     }
 
-    /// Whether the tables are there. Unlike all else this does not make them.
+    /// Whether the tables exist. Unlike other methods, this does not create them.
     ///
     /// # Errors
-    /// Those of reaching the server.
+    /// `Busy` or `Unavailable` if the server cannot be reached.
     pub async fn is_made(&self) -> Result<bool> {
-        let client = self.engine()?.connection().await.map_err(|fault| fault.error)?;
-        let looked = client.batch_execute(&self.shared.place.statements.look).await;
-        match looked.map_err(super::fault::Fault::before) {
+        let client = self.runtime()?.pool.connection().await.map_err(|e| self.locate("the tables", e.error))?;
+        match client.batch_execute(&self.config.statements.find_tables).await.map_err(PgError::query) {
             Ok(()) => Ok(true),
-            Err(fault) if fault.reason == Some(super::fault::Reason::NoTable) => Ok(false),
-            Err(fault) => Err(fault.error),
+            Err(error) if error.reason == Some(Reason::NoTable) => Ok(false),
+            Err(error) => Err(self.locate("the tables", error.error)),
         }
     }
 
-    /// Refuses a database that cannot hold every key, for who wants to know it at once. If no server answers soon, nothing
-    /// is refused; every new connection is looked at anyway.
+    /// Checks at once whether the database can hold every key; otherwise each new connection checks it. A server that
+    /// does not respond within 5 s is not an error.
     ///
     /// # Errors
-    /// `Damaged` if the encoding of the database is not UTF8 (or `SQL_ASCII`).
+    /// `Corrupt` if the encoding of the database is neither UTF8 nor `SQL_ASCII`.
     pub async fn check_encoding(&self) -> Result<()> {
-        let engine = self.engine()?;
-        match tokio::time::timeout(super::url::CONNECT_TIMEOUT, engine.connection()).await {
-            Ok(Err(fault)) if fault.reason == Some(super::fault::Reason::Encoding) => Err(fault.error),
+        let runtime = self.runtime()?;
+        match tokio::time::timeout(CONNECT_TIMEOUT, runtime.pool.connection()).await {
+            Ok(Err(error)) if error.reason == Some(Reason::Encoding) => Err(error.error),
             Ok(Ok(_) | Err(_)) | Err(_) => Ok(()),
         }
     }
 
-    /// What the runtime that we are in has of the store.
-    fn engine(&self) -> Result<Arc<Engine>> {
-        let here = Handle::try_current();
-        let here =
-            here.map_err(|e| Error::new(Kind::Failed, "PostgreSQL is reached from within a runtime only").because(e))?;
-        let all = Arc::downgrade(&self.shared.engines);
-        let engine = {
-            let mut engines = self.shared.engines.0.lock();
-            if let Some(engine) = engines.get(&here.id()) {
-                return Ok(Arc::clone(engine));
-            }
-            let engine = Arc::new(Engine::new(Arc::clone(&self.shared.place), here.clone(), Weak::clone(&all))?);
-            engines.insert(here.id(), Arc::clone(&engine));
-            engine
-        };
-        // Not under the lock: a runtime that is ending drops it at once.
-        let home = Home { engines: all, runtime: here.id() };
-        let living = here.spawn(async move {
-            let _home = home;
-            std::future::pending::<()>().await;
-        });
-        engine.lives_with(living.abort_handle());
-        Ok(engine)
+    fn runtime(&self) -> Result<Arc<Runtime>> {
+        self.runtimes.current(&self.config)
+    }
+
+    fn locate(&self, what: &str, error: Error) -> Error {
+        self.config.locate_in(what, error)
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        gather::get(&self.engine()?, bucket, keys).await
+        self.runtime()?.reads.entries(bucket, keys).await.map_err(|e| self.config.locate(bucket, e))
     }
 
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        gather::values(&self.engine()?, bucket, keys).await
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        self.runtime()?.reads.values(bucket, keys).await.map_err(|e| self.config.locate(bucket, e))
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        queue::apply(&self.engine()?, bucket, batch).await
+        self.runtime()?.writes.apply(bucket, batch).await.map_err(|e| self.config.locate(bucket, e))
     }
 
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-        self.engine()?.scan(bucket, &query).await
+    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+        scan(&self.runtime()?.pool, bucket, &query).await.map_err(|e| self.config.locate(bucket, e))
     }
 
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        wait::changed(&self.engine()?, bucket, since).await
+        self.runtime()?.notifier.changed(bucket, since).await.map_err(|e| self.config.locate(bucket, e))
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
-        let rows = self.engine()?.query(&self.shared.place.statements.buckets, &[]).await?;
+        let rows = self.runtime()?.pool.query(&self.config.statements.buckets, &[]).await;
+        let rows = rows.map_err(|e| self.locate("the list of buckets", e))?;
         rows.iter().map(|row| Bucket::new(column(row, 0)?)).collect()
     }
 
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        self.engine()?.upkeep(bucket, task).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_runtime_has_of_a_store_goes_with_it() {
-        let store = PostgresStore::open("postgresql:///none?host=/nowhere", Options::default()).unwrap();
-        let engines = || store.shared.engines.0.lock().len();
-        for _ in 0..3 {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let (one, same) = runtime.block_on(async { (store.engine().unwrap(), store.engine().unwrap()) });
-            assert!(Arc::ptr_eq(&one, &same));
-            assert_eq!(engines(), 1);
-            drop(runtime);
-            assert_eq!(engines(), 0);
-        }
+    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        maintain(&self.runtime()?.pool, bucket, task).await.map_err(|e| self.config.locate(bucket, e))
     }
 }

@@ -1,98 +1,122 @@
-//! The trait itself.
+//! The trait that every store implements.
 
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{Batch, Bucket, Key, Outcome, Page, Query, Result, Revision, Snapshot};
+use crate::model::{Batch, Bucket, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
 
 /// A store of buckets of entries.
 ///
-/// What must hold of every implementation, store or layer:
+/// Every implementation, store or layer, must keep these rules:
 ///
-/// - A batch is all or nothing, and durable when `apply` returns. Readers never see half of one.
+/// - A batch is done completely or not at all, and is durable when `apply` returns. Readers never see half of one.
 /// - After `apply` has returned, every later read sees its writes, in this process and in any other on the same store.
-/// - Batches of one bucket are carried out one after another; each write has a revision of its own, greater than all before it.
-///   An entry that is restored keeps its own; the bucket moves on all the same.
-/// - What has expired is not there: not for reads, not for expectations, not for writes.
-/// - Deleting or touching what is missing is no error.
-/// - A bucket comes to be with its first write. Reading one that is not there finds nothing and leaves nothing behind.
-/// - After an error that leaves the outcome of a write open, the store refuses writes until it has read again what is stored.
-/// - Clones and handles of one store share its data. Dropping a future leaves the store whole; a dropped `apply` has
-///   happened or has not.
+/// - Batches of one bucket are carried out one after another. Each write gets a revision of its own, greater than all
+///   before it. A restored entry keeps its own revision; the bucket moves on nevertheless.
+/// - An expired entry counts as missing: for reads, for expectations and for writes.
+/// - Deleting or touching a missing entry is not an error.
+/// - The first write creates a bucket. Reading a missing bucket finds nothing and does not create it.
+/// - After an error that leaves the outcome of a write unknown, the store refuses writes until it has read its data
+///   again.
+/// - Clones and handles of one store share its data. Dropping a future does not damage the store; a dropped `apply` was
+///   done completely or not at all.
 /// - A layer is invisible to the [suite](super::suite).
 ///
-/// No method has a default: a wrapper that forgot one would lose what it wraps.
+/// No method has a default, so that a wrapper cannot forget to forward one.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What stands under each of these keys, and the revision of the bucket, at one moment.
+    /// The entries under these keys and the revision of the bucket, all at one moment.
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot>;
 
-    /// The values alone of what stands under each of these keys, at one moment, which a store may answer faster than `get`.
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>>;
+    /// The values under these keys at one moment, without metadata. A store may be faster at this than at `get`.
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>>;
 
-    /// Judges the expectations of a batch and, if all hold, does its writes.
+    /// Checks the expectations of a batch and, if all hold, does its writes.
     ///
     /// # Errors
-    /// `Invalid` if a write cannot be done (incrementing what is no number, restoring over what is later), `TooLarge` if a value would exceed the
-    /// store's limit, `Busy`, `Full`, `Damaged`. In these cases nothing was done. After `Failed` the outcome is open.
+    /// `Invalid` if a write is impossible (the value to increment is not a number, the entry to restore is older than
+    /// the one in the store), `TooLarge` if a value exceeds the store's limit, `Busy`, `StorageFull`,
+    /// `PermissionDenied`, `Corrupt`. In these cases nothing was done. After `Unavailable` the outcome is unknown.
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome>;
 
     /// A page of the bucket in the order of its keys, at one moment.
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page>;
+    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page>;
 
-    /// Waits until the revision of the bucket is greater than `since`, whoever wrote, and returns it. Expiry alone does
-    /// not move a bucket; who cares waits until then as well.
+    /// Waits until the revision of the bucket is greater than `since`, no matter who wrote, and returns it. The expiry
+    /// of an entry does not change the revision; callers that need to notice it must wait for the time of the expiry as
+    /// well.
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision>;
 
     /// The buckets that have been written, ordered by name.
     async fn buckets(&self) -> Result<Vec<Bucket>>;
 
-    /// Does what keeps a bucket in order. What readers see does not change.
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report>;
+    /// Runs a maintenance task on a bucket. Readers see no difference.
+    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report>;
 }
 
-/// A piece of upkeep.
+/// A maintenance task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Task {
-    /// Store the bucket in the least room.
+    /// Rewrite the bucket so that it takes the least space.
     Compact,
-    /// Remove entries that have expired.
-    PurgeExpired,
-    /// Remove what interrupted work left behind.
-    Sweep,
-    /// Read all that is stored and report what is wrong, changing nothing.
+    /// Remove expired entries.
+    RemoveExpired,
+    /// Remove what interrupted work left behind, such as temporary files.
+    RemoveLeftovers,
+    /// Read all stored data and report what is wrong, without changing anything.
     Check,
-    /// Report what a person must mend, as far as it shows at a glance: without waiting for anybody, counting nothing, and
-    /// so cheaply that it can be asked every second of every bucket. An error: nothing can be said.
+    /// Report known damage. It does not wait or count anything, and is cheap enough to run every second for every
+    /// bucket. An error means that the state is unknown.
     Status,
 }
 
-/// What a piece of upkeep did and found.
+/// The result of a maintenance task. Stores build it from [`Report::default`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Report {
-    /// Entries that are there.
+    /// The number of entries in the bucket.
     pub entries: u64,
-    /// Entries or files removed.
+    /// The number of entries or files that were removed.
     pub removed: u64,
-    /// Bytes stored before.
+    /// The stored size before the task, in bytes.
     pub bytes_before: u64,
-    /// Bytes stored after.
+    /// The stored size after the task, in bytes.
     pub bytes_after: u64,
-    /// What is wrong, in the order of the places.
+    /// What is wrong, ordered by file and line.
     pub findings: Vec<Finding>,
 }
 
-/// Something wrong with what is stored.
+/// Something wrong with the stored data.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Finding {
     /// The file, if the store has files.
     pub file: Option<PathBuf>,
-    /// The line in it, from 1.
+    /// The line in the file, from 1.
     pub line: Option<u64>,
     /// What is wrong, and what to do.
     pub text: String,
-    /// Whether the store works all the same (a torn tail will be set aside; damage must be mended by a person).
-    pub harmless: bool,
+    /// Whether the bucket can still be written.
+    pub severity: Severity,
+}
+
+impl Finding {
+    /// A finding without a file and a line.
+    #[must_use]
+    pub fn new(severity: Severity, text: impl Into<String>) -> Self {
+        Self { file: None, line: None, text: text.into(), severity }
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Severity {
+    /// The store works. An example is an incomplete write at the end of a file, which the next write moves away.
+    Note,
+    /// Writes to the bucket are refused until a person repairs it.
+    Damage,
 }

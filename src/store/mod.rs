@@ -1,14 +1,19 @@
-//! The contract that every store keeps, what stores share to keep it, and the suite that proves they do.
+//! The contract of a store, functions that stores share to implement it, and the suite that tests it.
 //!
-//! A store is one folder beside this one; it names `model` and `store` only. So does a layer.
+//! A store is a folder next to this one and imports only `model` and `store`. So does a layer.
 
 mod contract;
-mod judge;
-mod range;
+mod evaluate;
+mod evaluate_all;
+mod scan_bounds;
 mod source;
+#[cfg(any(test, feature = "test-suite"))]
 pub mod suite;
+mod watched_revision;
 
-pub use contract::{Finding, Report, Store, Task};
-pub use judge::{Judged, Limits, Moment, judge};
-pub use range::{bounds, page};
-pub use source::{Row, Rows, Source, Unfit};
+pub use self::contract::{Finding, Report, Severity, Store, Task};
+pub use self::evaluate::{Decision, Limits, Moment, evaluate};
+pub use self::evaluate_all::{Group, evaluate_all};
+pub use self::scan_bounds::{bounds, page};
+pub use self::source::{ImportSource, Rejected, Row, Rows};
+pub use self::watched_revision::raise_revision;

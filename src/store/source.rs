@@ -1,7 +1,6 @@
-//! Where entries can be taken from besides stores of our own: tables of other programs, read as they are.
+//! Sources to import entries from: stores, and tables of other programs.
 //!
-//! A source is only read. What in it is no entry that a store could hold is told, row by row; nothing is passed over in
-//! silence.
+//! A source is only read. It reports every row that a store cannot hold; it skips nothing silently.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,32 +10,32 @@ use futures_util::Stream;
 
 use crate::model::{Bucket, Entry, Key, Result};
 
-/// Rows of a bucket, some at a time, in the order of the bytes of their keys.
+/// The rows of a bucket in chunks, ordered by the bytes of their keys.
 pub type Rows<'a> = Pin<Box<dyn Stream<Item = Result<Vec<Row>>> + Send + 'a>>;
 
-/// What a source has under a key.
+/// A row of a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Row {
-    /// An entry.
+    /// An entry that can be imported.
     Entry(Key, Entry),
-    /// Something that no store can hold.
-    Unfit(Unfit),
+    /// Rows that no store can hold.
+    Rejected(Rejected),
 }
 
-/// What no store can hold, and why not.
+/// Rows that no store can hold, and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unfit {
-    /// Its bucket, as it is called there.
+pub struct Rejected {
+    /// The name of the bucket in the source.
     pub bucket: String,
-    /// Its key; none: the whole bucket.
+    /// The key in the source; `None`: the whole bucket is rejected.
     pub key: Option<String>,
-    /// How many rows it is.
+    /// The number of rows.
     pub rows: u64,
-    /// What is wrong with it.
+    /// The reason.
     pub why: String,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for Rejected {
     /// Bucket, key and reason, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
@@ -46,22 +45,22 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Something that entries can be taken from.
+/// A source of entries.
 #[async_trait]
-pub trait Source: Send + Sync + 'static {
-    /// The buckets there are, ordered by name, and those that cannot be buckets here.
-    async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Unfit>)>;
+pub trait ImportSource: Send + Sync + 'static {
+    /// The buckets ordered by name, and those whose names are not valid here.
+    async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Rejected>)>;
 
-    /// How many rows a bucket has, about; to show progress.
+    /// The approximate number of rows of a bucket, to show progress.
     async fn count(&self, bucket: &Bucket) -> Result<u64>;
 
-    /// All that a bucket holds, without what has expired.
+    /// All rows of a bucket, without expired ones.
     fn read<'a>(&'a self, bucket: &'a Bucket) -> Rows<'a>;
 
-    /// What stands under each of these keys now.
+    /// The current entries under these keys.
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Entry>>>;
 
-    /// Whether each entry of a bucket has a revision that no other has. If not, the revision of an entry tells when it was
-    /// written, and it is for the reader to give it one.
+    /// Whether each entry of a bucket has a unique revision. If not, the revision of an entry only says when it was
+    /// written, and the importer must make it unique.
     fn has_revisions(&self) -> bool;
 }

@@ -1,49 +1,30 @@
-//! The file store: one YAML file a bucket, that any editor opens and any YAML reader reads.
+//! The file store: one YAML file for each bucket, which any editor opens and any YAML reader reads.
 //!
-//! `docs/file-format.md` is the format and what a crash may leave. From below: [`disk`] is the seam to the file system;
-//! `scalar`, `line`, `hand`, `stream` and `document` are the format; `image` is the state in memory, `load` how it is read;
-//! `lock` and `file` are the two files of a bucket, `opened` says which are open; `turn` and `queue` say who works on them;
-//! `commit`, `compact`, `watch`, `upkeep`, `status` and `draft` are what a bucket does.
+//! `docs/file-format.md` describes the format, and what a crash may leave. From the bottom:
 //!
-//! What always holds: nothing is acknowledged, and nothing is read, that is not durable; what cannot be read is never
-//! written over.
+//! - [`fs`]: the seam to the file system
+//! - `format`: the text of a data file, without files and locks
+//! - `state`: the state of a bucket in memory
+//! - `file`: the data file of a bucket, its lock file, and the files next to them
+//! - `bucket`: what can be done with a bucket: read, write, wait, compact, edit, check
+//! - `store`: a folder of buckets
+//!
+//! What always holds: nothing is acknowledged, and nothing is shown, before it is durable; a file that cannot be read
+//! is never overwritten.
 
-mod block;
 mod bucket;
-mod commit;
-mod compact;
-pub mod disk;
-mod document;
-mod draft;
-mod edited;
 mod file;
-mod gate;
-mod hand;
-mod image;
-mod json;
-mod last;
-mod line;
-mod load;
-mod lock;
-mod mistakes;
-mod opened;
-mod place;
-mod queue;
-mod reader;
-mod rest;
-mod scalar;
-mod status;
+mod format;
+pub mod fs;
+mod options;
+mod state;
 mod store;
-mod stream;
-mod text;
-mod tidy;
-mod turn;
-mod upkeep;
-mod watch;
 
-pub use disk::{Disk, RealDisk};
-pub use draft::{Conflict, Draft, Replaced};
-pub use gate::{Pass, WaitGate};
-pub use line::Given;
-pub use store::{Options, YamlStore};
-pub use text::{read_text, write_text};
+pub use self::bucket::edit::{EditConflict, EditSession, EditSummary};
+pub use self::bucket::waiter_lock::{WaiterGuard, WaiterLock};
+pub use self::file::refresh::DAMAGE_LOG_TARGET;
+pub use self::format::import_export::{read_text, write_text};
+pub use self::format::parsed::ParsedEntry;
+pub use self::fs::{FileSystem, RealFileSystem};
+pub use self::options::YamlOptions;
+pub use self::store::YamlStore;

@@ -1,4 +1,4 @@
-//! The store itself: a folder of buckets.
+//! [`YamlStore`]: a folder of buckets.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -9,70 +9,33 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::bucket::{BucketStore, Shared};
-use super::compact::Order;
-use super::disk::{Disk, RealDisk};
-use super::draft::{Draft, Replaced};
-use super::opened::Opened;
-use super::place::{Place, explained};
-use super::status::{Glances, Listed};
-use super::tidy::Tidier;
-use crate::model::{Batch, Bucket, Clock, Error, Key, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
-use crate::store::{Limits, Report, Store, Task, page};
+use super::bucket::bucket_store::{BucketStore, SharedResources};
+use super::bucket::compact::EntryOrder;
+use super::bucket::edit::{EditSession, EditSummary};
+use super::bucket::status::StatusReader;
+use super::bucket::tidier::Tidier;
+use super::file::errors::io_error_with_advice;
+use super::file::open_files::OpenFiles;
+use super::file::paths::BucketPaths;
+use super::options::YamlOptions;
+use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::store::{Report, Store, Task, page};
 
-/// How long to wait at most for a bucket that is kvs' own: clients wait for it who asked for something else.
-const OWN_LOCK_WAIT: Duration = Duration::from_millis(500);
+/// The lock timeout of the buckets that kvs keeps for itself is at most this: the clients that wait for them asked for
+/// something else.
+const OWN_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How a store is kept.
-#[derive(Clone)]
-pub struct Options {
-    /// What it takes.
-    pub limits: Limits,
-    /// How long to wait for a bucket that another process holds.
-    pub lock_wait: Duration,
-    /// The log is folded into the snapshot once it is longer than the snapshot and than this, in bytes.
-    pub least_log: u64,
-    /// A file is brought into its form at rest when nobody has written for so long, and when the process ends; zero: never.
-    pub tidy_after: Duration,
-    /// Longer files, in bytes, are only compacted, and have no copy of what was good last.
-    pub tidy_up_to: u64,
-    /// So many buckets keep their files open, those used last. Each has two, and while it is worked on up to three more.
-    pub most_open: usize,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// The file system.
-    pub disk: Arc<dyn Disk>,
-}
-
-impl Default for Options {
-    /// Values of 1 MiB, 5 s for a lock, 64 KiB of log, 2 s to the form at rest for files of up to 1 MiB, open files as the limit of the process allows, the clock and the
-    /// file system of the machine.
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            lock_wait: Duration::from_secs(5),
-            least_log: 64 << 10,
-            tidy_after: Duration::from_secs(2),
-            tidy_up_to: 1 << 20,
-            most_open: Opened::limit(),
-            clock: Arc::new(SystemClock),
-            disk: Arc::new(RealDisk),
-        }
-    }
-}
-
-/// A folder of YAML files, one a bucket. Clones share it, and so do processes.
+/// A folder of YAML files, one for each bucket. Clones share it; so do processes.
 #[derive(Clone)]
 pub struct YamlStore {
-    pub(super) folder: Arc<PathBuf>,
-    pub(super) options: Options,
+    folder: Arc<PathBuf>,
+    options: YamlOptions,
     buckets: Arc<Buckets>,
-    shared: Shared,
-    pub(super) glances: Arc<Glances>,
-    pub(super) listed: Arc<Listed>,
+    shared: SharedResources,
+    status: Arc<StatusReader>,
 }
 
-/// The buckets that were used.
+/// The buckets that were used by this process.
 struct Buckets {
     used: RwLock<HashMap<Bucket, Arc<BucketStore>>>,
     tidier: Arc<Tidier>,
@@ -88,24 +51,25 @@ impl Drop for Buckets {
 }
 
 impl YamlStore {
-    /// The store in a folder. Nothing is made before the first write.
+    /// Opens the store in a folder. Nothing is created before the first write.
     ///
     /// # Errors
-    /// `Invalid` if something other than a folder has that name; `Failed` if it cannot be looked at.
-    pub fn open(folder: impl Into<PathBuf>, options: Options) -> Result<Self> {
+    /// `Invalid` if the path is not a folder.
+    pub fn open(folder: impl Into<PathBuf>, options: YamlOptions) -> Result<Self> {
         let folder = folder.into();
         if folder.exists() && !folder.is_dir() {
-            let text = format!("{} is not a folder; name the folder to keep the data in", folder.display());
-            return Err(Error::new(crate::model::Kind::Invalid, text));
+            let text = format!("{} is not a folder; give the folder for the data", folder.display());
+            return Err(Error::new(crate::model::ErrorKind::Invalid, text));
         }
-        let opened = Arc::new(Opened::new(options.most_open));
-        let shared = Shared { opened, tidier: Arc::default(), looking: Arc::default() };
+        let open_files = Arc::new(OpenFiles::new(options.max_open_buckets));
+        let shared = SharedResources { open_files, tidier: Arc::default(), polled_buckets: Arc::default() };
         let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
-        Ok(Self { folder: Arc::new(folder), options, buckets, shared, glances: Arc::default(), listed: Arc::default() })
+        let folder = Arc::new(folder);
+        let status = Arc::new(StatusReader::new(Arc::clone(&folder), options.clone()));
+        Ok(Self { folder, options, buckets, shared, status })
     }
 
-    /// The bucket, if it was used.
-    pub(super) fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
+    fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
         self.buckets.used.read().get(bucket).cloned()
     }
 
@@ -115,73 +79,77 @@ impl YamlStore {
         }
         let mut buckets = self.buckets.used.write();
         if buckets.len() == buckets.capacity() {
-            // Before the map grows: waiting for names at random does not fill the memory either.
+            // Before the map grows: then waits for random names do not fill the memory.
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_blank());
         }
         let mut options = self.options.clone();
         if bucket.is_reserved() {
-            options.lock_wait = options.lock_wait.min(OWN_LOCK_WAIT);
+            options.lock_timeout = options.lock_timeout.min(OWN_LOCK_TIMEOUT);
         }
-        let place = Place::new(&self.folder, bucket);
-        let make = || Arc::new(BucketStore::new(place, options, &self.shared));
+        let paths = BucketPaths::new(&self.folder, bucket);
+        let make = || Arc::new(BucketStore::new(paths, options, &self.shared));
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
-    /// The bucket, if it is known or has a data file or a lock file: so that reading names at random does not fill the memory.
+    /// The bucket if it is known or has a data file or a lock file, so that reads of random names do not fill the
+    /// memory.
     fn existing(&self, bucket: &Bucket) -> Result<Option<Arc<BucketStore>>> {
         if let Some(found) = self.known(bucket) {
             return Ok(Some(found));
         }
-        let place = Place::new(&self.folder, bucket);
-        for path in [&place.data, &place.lock] {
-            if self.options.disk.stat(path).map_err(|e| place.failed("look at", e))?.is_some() {
+        let paths = BucketPaths::new(&self.folder, bucket);
+        for path in [&paths.data, &paths.lock] {
+            if self.options.file_system.stat(path).map_err(|e| paths.failed("inspect", e))?.is_some() {
                 return Ok(Some(self.bucket(bucket)));
             }
         }
         Ok(None)
     }
 
-    /// Whether the data file of this bucket was there and is missing.
+    /// Whether the bucket had a data file that is missing now.
     fn has_vanished(&self, bucket: &Bucket) -> bool {
         self.existing(bucket).ok().flatten().is_some_and(|bucket| bucket.has_vanished())
     }
 
-    /// A text of the bucket for a person to edit: clean YAML, or the file itself if it is damaged.
+    /// Begins to edit a bucket: the session has its text, or the text of the file itself if that is corrupt.
     ///
     /// # Errors
-    /// As for reads; `Damaged` if not even the text can be had.
-    pub fn draft(&self, bucket: &Bucket) -> Result<Draft> {
-        self.bucket(bucket).draft()
+    /// As for reads; `Corrupt` if the file cannot be shown as text.
+    pub fn begin_edit(&self, bucket: &Bucket) -> Result<EditSession> {
+        self.bucket(bucket).begin_edit()
     }
 
-    /// Writes the file of a bucket with its entries in the order of their keys. The comments above an entry move with it.
+    /// Rewrites the file of a bucket with its entries in the order of their keys. The comments above an entry move with
+    /// it.
     ///
     /// # Errors
     /// As for [`Task::Compact`].
     pub async fn sort(&self, bucket: &Bucket) -> Result<Report> {
         let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
-        blocked(move || bucket.compact_patiently(Order::Sorted)).await
+        blocked(move || bucket.compact_when_free(EntryOrder::Sorted)).await
     }
 
-    /// Takes back a draft as it was edited: writes what was changed, deletes what was removed, all or nothing.
+    /// Saves an edited text: writes the changed entries and deletes the removed ones, all or none.
     ///
     /// # Errors
-    /// `Invalid`, with the line, if the text cannot be read; `Busy` if another wrote the same keys meanwhile.
-    pub async fn replace(&self, bucket: &Bucket, draft: &Draft, text: &str) -> Result<Replaced> {
-        self.replace_through(self, (bucket, draft), text).await
+    /// `Invalid`, with the line, if the text cannot be read; `Busy` if somebody else has written the same keys in the
+    /// meantime.
+    pub async fn save_edit(&self, bucket: &Bucket, session: &EditSession, text: &str) -> Result<EditSummary> {
+        self.save_edit_through(self, bucket, session, text).await
     }
 
-    /// The same through a layer over this store.
+    /// Like [`save_edit`](Self::save_edit), but writes through a layer over this store.
     ///
     /// # Errors
-    /// Those of [`YamlStore::replace`], and of the layer.
-    pub async fn replace_through(
+    /// Those of [`save_edit`](Self::save_edit), and those of the layer.
+    pub async fn save_edit_through(
         &self,
         layer: &dyn Store,
-        (bucket, draft): (&Bucket, &Draft),
+        bucket: &Bucket,
+        session: &EditSession,
         text: &str,
-    ) -> Result<Replaced> {
-        self.bucket(bucket).replace(layer, draft, text).await
+    ) -> Result<EditSummary> {
+        self.bucket(bucket).save_edit(layer, session, text).await
     }
 }
 
@@ -192,12 +160,12 @@ impl Store for YamlStore {
             return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
         };
         let now = self.options.clock.now();
-        let image = bucket.current().await?;
-        let entries = keys.iter().map(|key| image.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
-        Ok(Snapshot { revision: image.revision, entries })
+        let state = bucket.current().await?;
+        let entries = keys.iter().map(|key| state.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
+        Ok(Snapshot { revision: state.revision, entries })
     }
 
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         Ok(self.get(bucket, keys).await?.into_values())
     }
 
@@ -205,13 +173,13 @@ impl Store for YamlStore {
         self.bucket(bucket).apply(batch).await
     }
 
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
+    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
         let Some(bucket) = self.existing(bucket)? else {
             return Ok(page(&std::collections::BTreeMap::new(), &query, self.options.clock.now()));
         };
         let now = self.options.clock.now();
-        let image = bucket.current().await?;
-        Ok(Page { revision: image.revision, ..page(&image.entries, &query, now) })
+        let state = bucket.current().await?;
+        Ok(Page { revision: state.revision, ..page(&state.entries, &query, now) })
     }
 
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
@@ -219,9 +187,9 @@ impl Store for YamlStore {
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
-        let names = self.options.disk.list(&self.folder);
+        let names = self.options.file_system.list(&self.folder);
         let doing = || format!("cannot list {}", self.folder.display());
-        let names = names.map_err(|e| explained(doing(), e))?;
+        let names = names.map_err(|e| io_error_with_advice(doing(), e))?;
         let ending = |ending: &'static str| move |name: &String| Bucket::new(name.strip_suffix(ending)?).ok();
         let mut buckets: BTreeSet<Bucket> = names.iter().filter_map(ending(".yaml")).collect();
         let known = self.buckets.used.read().keys().cloned().collect::<Vec<_>>();
@@ -231,17 +199,17 @@ impl Store for YamlStore {
         Ok(buckets.into_iter().collect())
     }
 
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         let (store, name) = (self.clone(), bucket.clone());
         let work = move || {
             if task == Task::Status {
-                return store.status(&name);
+                return store.status.status(&name, store.known(&name).as_deref());
             }
             let Some(bucket) = store.existing(&name)? else { return Ok(Report::default()) };
             match task {
-                Task::Compact => bucket.compact_patiently(Order::Kept),
-                Task::PurgeExpired => bucket.purge(),
-                Task::Sweep => bucket.sweep(),
+                Task::Compact => bucket.compact_when_free(EntryOrder::Kept),
+                Task::RemoveExpired => bucket.remove_expired(),
+                Task::RemoveLeftovers => bucket.remove_leftovers(),
                 Task::Check | Task::Status => bucket.check(),
             }
         };
@@ -249,10 +217,12 @@ impl Store for YamlStore {
     }
 }
 
-/// Does what may take long where it holds up nobody.
+/// Runs slow work on a thread where it does not delay other tasks.
 async fn blocked(work: impl FnOnce() -> Result<Report> + Send + 'static) -> Result<Report> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(Error::new(crate::model::Kind::Failed, "upkeep ended early").because(e)))
+    done.unwrap_or_else(|e| {
+        Err(Error::new(crate::model::ErrorKind::Unavailable, "the maintenance task was aborted").with_source(e))
+    })
 }
 
 #[cfg(test)]
@@ -260,9 +230,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_hold_nothing_do_not_pile_up() {
+    fn unused_bucket_names_do_not_fill_the_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let store = YamlStore::open(folder.path(), Options::default()).unwrap();
+        let store = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
         let waiting = store.bucket(&Bucket::new("waiting").unwrap());
         for n in 0..1000 {
             store.bucket(&Bucket::new(&format!("b{n}")).unwrap());
@@ -272,28 +242,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn purging_leaves_the_file_alone_if_nothing_has_expired() {
+    async fn removing_expired_entries_keeps_the_file_if_none_has_expired() {
         use std::os::unix::fs::MetadataExt;
 
-        use crate::model::{ContentType, Write};
+        use crate::model::{Clock as _, ContentType, Write};
         use crate::store::suite::TestClock;
 
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::default());
-        let store = YamlStore::open(folder.path(), Options { clock: clock.clone(), ..Options::default() }).unwrap();
+        let store =
+            YamlStore::open(folder.path(), YamlOptions { clock: clock.clone(), ..YamlOptions::default() }).unwrap();
         let bucket = Bucket::default();
         for expires in [None, Some(clock.now().plus(Duration::from_secs(9)))] {
             let (key, content_type) = (Key::new("a").unwrap(), ContentType::default());
             let write = Write::Put { key, value: "1".into(), content_type, expires, modified: None };
-            store.apply(&bucket, Batch::of(vec![write])).await.unwrap();
+            store.apply(&bucket, Batch::new(vec![write])).await.unwrap();
         }
         let inode = || std::fs::metadata(folder.path().join("default.yaml")).unwrap().ino();
         let before = inode();
-        let report = store.upkeep(&bucket, Task::PurgeExpired).await.unwrap();
+        let report = store.maintain(&bucket, Task::RemoveExpired).await.unwrap();
         assert_eq!((report.entries, report.removed, inode()), (1, 0, before));
         assert!(report.bytes_after > 0 && report.bytes_before == report.bytes_after);
         clock.advance(Duration::from_secs(9));
-        let report = store.upkeep(&bucket, Task::PurgeExpired).await.unwrap();
+        let report = store.maintain(&bucket, Task::RemoveExpired).await.unwrap();
         assert_eq!((report.entries, report.removed), (0, 1));
         assert_ne!(inode(), before);
     }

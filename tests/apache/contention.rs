@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvs::api::{Client, Swap};
-use kvs::model::{Bucket, Entry, Query};
-use kvs::store::{Store, Task};
-use kvs::yaml::{Options, YamlStore};
+use kvs::client::{CasOutcome, Client};
+use kvs::model::{Bucket, Entry, Scan};
+use kvs::store::{Severity, Store, Task};
+use kvs::yaml::{YamlOptions, YamlStore};
 
 use crate::client::{Answer, try_send};
 use crate::script::form;
@@ -48,12 +48,12 @@ impl Dice {
 }
 
 pub(crate) fn open(folder: &Path) -> YamlStore {
-    YamlStore::open(folder, Options::default()).unwrap()
+    YamlStore::open(folder, YamlOptions::default()).unwrap()
 }
 
 /// Everything in the bucket, as text.
 pub(crate) async fn everything(store: &YamlStore) -> BTreeMap<String, String> {
-    let page = store.scan(&Bucket::default(), Query { limit: usize::MAX, ..Query::default() }).await.unwrap();
+    let page = store.scan(&Bucket::default(), Scan { limit: usize::MAX, ..Scan::default() }).await.unwrap();
     let entries = page.entries;
     let text = |entry: Option<Entry>| String::from_utf8(entry.unwrap().value.to_vec()).unwrap();
     entries.into_iter().map(|(key, entry)| (key.to_string(), text(entry))).collect()
@@ -72,11 +72,11 @@ async fn count(folder: &Path, times: usize) {
             continue;
         }
         match swapped.unwrap() {
-            Swap::Done => {
+            CasOutcome::Swapped => {
                 done += 1;
                 seen = Some(next.to_string());
             }
-            Swap::Other(found) => seen = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap()),
+            CasOutcome::Mismatch(found) => seen = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap()),
         }
     }
 }
@@ -176,8 +176,8 @@ async fn increments_and_posts_of_many_processes_all_count() {
         assert!(missing.is_empty(), "{who}: {} acknowledged and missing: {missing:?}", missing.len());
     }
     assert!(found.len() >= stored.iter().map(|(_, keys)| keys.len()).sum::<usize>());
-    let findings = store.upkeep(&Bucket::default(), Task::Check).await.unwrap().findings;
-    assert!(findings.iter().all(|finding| finding.harmless), "{findings:?}");
+    let findings = store.maintain(&Bucket::default(), Task::Check).await.unwrap().findings;
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{findings:?}");
     let counts: Vec<_> = stored.iter().map(|(who, keys)| format!("{} by {who}", keys.len())).collect();
     eprintln!("{INCREMENTS} increments beside {} posts took {took:?}, {programs} programs", counts.join(", "));
     assert!(took < Duration::from_secs(120), "{took:?}");

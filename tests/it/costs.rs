@@ -1,4 +1,4 @@
-//! What a read and a write cost, in calls to the file system and in bytes.
+//! The costs of reads and writes: calls to the file system, and bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use kvs::model::{Batch, Condition, Outcome, Time, Write};
 use kvs::store::{Store, Task};
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::{
-    all, apply, batch, bucket, commit, data, delete, expect, key, open, pair, put, run, upkeep, values,
-};
 use crate::crash::grouped;
 use crate::disks::crash_disk::CrashDisk;
 use crate::disks::{Call, Counting, CountingDisk, Meddling, MeddlingDisk};
+use crate::yaml_helpers::{
+    all, apply, batch, bucket, commit, data, delete, expect, key, open, pair, put, run, upkeep, values,
+};
 
 fn counting() -> CountingDisk {
     CountingDisk::new(CrashDisk::default(), Counting::default())
 }
 
-/// How many calls of each kind, whatever the file.
+/// The number of calls of each kind, for all files.
 fn calls(disk: &CountingDisk) -> BTreeMap<Call, u64> {
     let mut calls = BTreeMap::new();
     for ((call, _), (count, _)) in disk.probe.take() {
@@ -29,7 +29,7 @@ fn calls(disk: &CountingDisk) -> BTreeMap<Call, u64> {
 }
 
 #[test]
-fn a_read_is_one_look_at_the_file() {
+fn read_is_one_stat_of_the_file() {
     let disk = counting();
     let store = open(disk.clone());
     commit(&store, pair(0, "x"));
@@ -43,7 +43,7 @@ fn a_read_is_one_look_at_the_file() {
 }
 
 #[test]
-fn a_read_behind_another_process_reads_only_what_was_added_and_syncs_nothing() {
+fn read_after_another_process_reads_only_the_append_and_syncs_nothing() {
     let disk = counting();
     let (writer, reader) = (open(disk.clone()), open(disk.clone()));
     commit(&writer, (0..1000).map(|n| put(&format!("key {n}"), "value ".repeat(10))).collect());
@@ -95,13 +95,13 @@ fn a_group_is_one_append_and_one_sync() {
 }
 
 #[test]
-fn what_is_refused_or_changes_nothing_is_neither_written_nor_synced() {
+fn refused_or_empty_batches_are_neither_written_nor_synced() {
     let disk = counting();
     let store = open(disk.clone());
     commit(&store, pair(0, "x"));
     disk.probe.take();
-    let refused = Batch::of(pair(0, "y")).expecting(vec![expect("a0", Condition::Absent)]);
-    assert!(matches!(run(store.apply(&bucket(), refused)).unwrap(), Outcome::Refused { index: 0, .. }));
+    let refused = Batch::new(pair(0, "y")).with_expectations(vec![expect("a0", Condition::Absent)]);
+    assert!(matches!(run(store.apply(&bucket(), refused)).unwrap(), Outcome::PreconditionFailed { index: 0, .. }));
     commit(&store, vec![delete("missing"), Write::Touch { key: key("missing"), expires: None }]);
     commit(&store, vec![]);
     assert!(apply(&store, vec![Write::Increment { key: key("a0"), by: 1 }]).is_err());
@@ -112,8 +112,8 @@ fn what_is_refused_or_changes_nothing_is_neither_written_nor_synced() {
 }
 
 #[test]
-fn a_write_costs_the_same_however_much_is_stored() {
-    // Those with a copy, and those that are too long for one.
+fn write_cost_is_independent_of_stored_data() {
+    // Files with a copy, and files that are too long for one.
     for sizes in [[10, 1000, 5000], [15_000, 20_000, 30_000]] {
         costs_the_same(&sizes);
     }
@@ -129,7 +129,7 @@ fn costs_the_same(sizes: &[usize]) {
         let other = open(disk.clone());
         all(&other).unwrap();
         disk.probe.take();
-        // Two processes in turn, so that each has to catch up as well.
+        // Two processes in turn, so that each must read the appends of the other.
         for n in 0..20 {
             commit(if n % 2 == 0 { &store } else { &other }, vec![put(&format!("key {:06}", n % 10), "new")]);
         }
@@ -143,7 +143,7 @@ fn costs_the_same(sizes: &[usize]) {
 }
 
 #[test]
-fn times_at_the_ends_of_their_range_do_not_make_writing_slower() {
+fn extreme_times_do_not_make_writing_slower() {
     let disk = counting();
     let (store, other) = (open(disk.clone()), open(disk.clone()));
     commit(&store, (0..1000).map(|n| put(&format!("key {n:06}"), "x")).collect());
@@ -168,7 +168,7 @@ fn times_at_the_ends_of_their_range_do_not_make_writing_slower() {
 }
 
 #[test]
-fn compaction_shrinks_the_file_and_keeps_what_it_says() {
+fn compaction_shrinks_the_file_and_keeps_its_entries() {
     let disk = counting();
     let store = open(disk.clone());
     for n in 0..200 {
@@ -185,14 +185,14 @@ fn compaction_shrinks_the_file_and_keeps_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_is_folded_by_itself_before_it_outgrows_the_snapshot_by_far() {
+async fn log_is_compacted_before_it_outgrows_the_snapshot() {
     let folder = tempfile::tempdir().unwrap();
-    let store = YamlStore::open(folder.path(), Options::default()).unwrap();
+    let store = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
     let value = "x".repeat(1000);
     for n in 0..600 {
         store.apply(&bucket(), batch(vec![put(&format!("key {}", n % 10), value.clone())])).await.unwrap();
     }
-    // 600 KB were written, of which 10 KB count; the last fold may still be under way.
+    // 600 KB were written, of which 10 KB are live. The last compaction may still be running.
     let file = folder.path().join(data().file_name().unwrap());
     let mut len = u64::MAX;
     for _ in 0..100 {

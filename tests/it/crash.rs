@@ -1,23 +1,23 @@
-//! Crashes at every point of everything that writes: append, group, first file, rewriting, setting aside, compaction.
+//! Crashes at every point of everything that writes: append, group commit, first file, rewrite, torn tail, compaction.
 //!
-//! Each way is walked once for every call that changes something, stopped before that call, and what is left is looked at
-//! after many crashes, each with another seed, and after as many kills. What always holds then: each acknowledged batch is there,
-//! each other one is there whole or not at all, revisions do not go back, what was served once outlives the next
-//! crash, and writing goes on.
+//! Each way is walked once for every call that changes something, and stopped before that call. The result is examined
+//! after many crashes, each with another seed, and after as many kills. What always holds: each acknowledged batch is
+//! there; each other batch is there as a whole or not at all; revisions do not go back; what was served once survives
+//! the next crash; and writing goes on.
 
 use std::sync::Arc;
 
 use kvs::model::{Batch, Condition, Outcome, Result, Revision, Write};
-use kvs::store::{Store, Task};
+use kvs::store::{Severity, Store, Task};
 use kvs::yaml::YamlStore;
 use parking_lot::Mutex;
 
-use crate::bench::{
-    Values, all, apply, batch, bucket, commit, data, delete, expect, model, open, pair, put, run, upkeep, values,
-};
 use crate::disks::crash_disk::CrashDisk;
 use crate::disks::seed::Seed;
 use crate::disks::{Call, Meddling, MeddlingDisk, Which};
+use crate::yaml_helpers::{
+    Values, all, apply, batch, bucket, commit, data, delete, expect, model, open, pair, put, run, upkeep, values,
+};
 
 /// Crashes per point, and as many kills.
 const SEEDS: u64 = 200;
@@ -32,7 +32,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Applies a batch and books it. False: it failed.
+    /// Applies a batch and records it. Returns false if it failed.
     fn apply(&mut self, store: &YamlStore, writes: Vec<Write>) -> bool {
         let outcome = apply(store, writes.clone());
         self.book(writes, outcome.is_ok());
@@ -52,7 +52,7 @@ impl Ledger {
         }
     }
 
-    /// What may be found: the open batches up to some one.
+    /// What may be found: the open batches up to any one of them.
     fn allowed(&self) -> Vec<Values> {
         let mut all = vec![self.acknowledged.clone()];
         for writes in &self.open {
@@ -64,7 +64,7 @@ impl Ledger {
     }
 }
 
-/// Something that writes, from a known beginning.
+/// Something that writes, from a known state.
 struct Way {
     name: &'static str,
     begin: fn(&CrashDisk) -> Ledger,
@@ -72,7 +72,7 @@ struct Way {
 }
 
 impl Way {
-    /// Walks it with a stop before each call that changes something.
+    /// Walks it, with a stop before each call that changes something.
     fn explore(&self) {
         let start = CrashDisk::default();
         let ledger = (self.begin)(&start);
@@ -98,7 +98,7 @@ impl Way {
     }
 }
 
-/// Looks at what was left, and goes on.
+/// Examines what is left, and goes on.
 fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
     let store = open(disk.clone());
     let (revision, entries) = all(&store).unwrap_or_else(|e| panic!("{case}: {e}"));
@@ -107,12 +107,12 @@ fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
     assert!(revision >= ledger.revision, "{case}: {revision:?} before {ledger:?}");
     assert_eq!(all(&open(disk.clone())).unwrap(), (revision, entries.clone()), "{case}: opened again");
 
-    // What was served is served after the next crash.
+    // What was served is also served after the next crash.
     let crashed = disk.crashed(seed);
     let later = open(crashed.clone());
     assert_eq!(all(&later).unwrap(), (revision, entries), "{case}: served, then crashed again");
 
-    // Writing goes on, also for who had read before, and outlives a crash.
+    // Writing goes on, also for a process that had read before, and survives a crash.
     for (n, store) in [store, later].into_iter().enumerate() {
         let outcome = apply(&store, pair(90 + n, "on"));
         let Ok(Outcome::Committed { revision: next, .. }) = outcome else {
@@ -129,7 +129,7 @@ fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
     let again = open(disk.crashed(seed));
     assert_eq!(values(&again), wanted, "{case}: went on, then crashed");
     let findings = upkeep(&again, Task::Check).unwrap().findings;
-    assert!(findings.iter().all(|finding| finding.harmless), "{case}: {findings:?}");
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{case}: {findings:?}");
 }
 
 fn some_pairs(disk: &CrashDisk) -> Ledger {
@@ -141,7 +141,7 @@ fn some_pairs(disk: &CrashDisk) -> Ledger {
 }
 
 #[test]
-fn a_crash_within_an_append_leaves_it_whole_or_not_there() {
+fn crash_during_an_append_leaves_all_or_none_of_it() {
     let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, &"changed ".repeat(40)))
@@ -152,7 +152,7 @@ fn a_crash_within_an_append_leaves_it_whole_or_not_there() {
 }
 
 #[test]
-fn a_crash_within_the_first_write_leaves_it_whole_or_nothing() {
+fn crash_during_the_first_write_leaves_all_or_none_of_it() {
     let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "first")) && ledger.apply(&store, pair(1, "second"));
@@ -160,7 +160,7 @@ fn a_crash_within_the_first_write_leaves_it_whole_or_nothing() {
     Way { name: "first write", begin: |_| Ledger::default(), walk }.explore();
 }
 
-/// Applies batches so that they are one group: while the first is written, the others come.
+/// Applies batches as one group: while the first is written, the others come.
 pub(crate) fn grouped(
     disk: &MeddlingDisk,
     store: &YamlStore,
@@ -186,7 +186,7 @@ pub(crate) fn grouped(
 }
 
 #[test]
-fn a_crash_within_a_group_leaves_whole_transactions_in_their_order() {
+fn crash_during_a_group_commit_leaves_whole_batches_in_order() {
     let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
         let disk = MeddlingDisk::new(disk.clone(), Meddling::default());
         let store = open(disk.clone());
@@ -200,7 +200,7 @@ fn a_crash_within_a_group_leaves_whole_transactions_in_their_order() {
 }
 
 #[test]
-fn a_crash_while_a_file_edited_by_hand_is_written_anew_loses_nothing() {
+fn crash_while_an_edited_file_is_rewritten_loses_nothing() {
     let begin = |disk: &CrashDisk| {
         let mut ledger = some_pairs(disk);
         let mut bytes = disk.bytes(&data()).unwrap();
@@ -217,7 +217,7 @@ fn a_crash_while_a_file_edited_by_hand_is_written_anew_loses_nothing() {
 }
 
 #[test]
-fn a_crash_while_a_torn_tail_is_set_aside_loses_nothing() {
+fn crash_while_a_torn_tail_is_set_aside_loses_nothing() {
     let begin = |disk: &CrashDisk| {
         let ledger = some_pairs(disk);
         let mut bytes = disk.bytes(&data()).unwrap();
@@ -237,7 +237,7 @@ fn a_crash_while_a_torn_tail_is_set_aside_loses_nothing() {
 }
 
 #[test]
-fn what_was_set_aside_is_durable_before_it_is_cut_off() {
+fn torn_tail_is_durable_elsewhere_before_it_is_cut_off() {
     let disk = CrashDisk::default();
     some_pairs(&disk);
     let tail = format!("---\na0: {{value: {}", "torn ".repeat(40));
@@ -260,7 +260,7 @@ fn what_was_set_aside_is_durable_before_it_is_cut_off() {
 }
 
 #[test]
-fn a_crash_within_compaction_leaves_the_same_state() {
+fn crash_during_compaction_leaves_the_same_state() {
     let begin = |disk: &CrashDisk| {
         let mut ledger = some_pairs(disk);
         let store = open(disk.clone());
@@ -282,7 +282,7 @@ fn a_crash_within_compaction_leaves_the_same_state() {
 }
 
 #[test]
-fn a_crash_while_writers_go_on_during_compaction_loses_nothing() {
+fn crash_during_compaction_with_writers_loses_nothing() {
     let begin = |disk: &CrashDisk| {
         let mut ledger = some_pairs(disk);
         let store = open(disk.clone());
@@ -292,7 +292,7 @@ fn a_crash_while_writers_go_on_during_compaction_loses_nothing() {
         ledger
     };
     let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
-        // A second process writes while the first has its snapshot half done.
+        // A second process writes while the first has half of its snapshot.
         let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
         let shared = Arc::new(Mutex::new(ledger.clone()));
         let (booked, other) = (Arc::clone(&shared), open(disk.clone()));
@@ -311,7 +311,7 @@ fn a_crash_while_writers_go_on_during_compaction_loses_nothing() {
 }
 
 #[test]
-fn a_crash_keeps_the_revision_of_what_was_deleted() {
+fn crash_keeps_the_revision_of_a_deletion() {
     let disk = CrashDisk::default();
     let store = open(disk.clone());
     commit(&store, pair(0, "x"));
@@ -321,14 +321,14 @@ fn a_crash_keeps_the_revision_of_what_was_deleted() {
     upkeep(&store, Task::Compact).unwrap();
     assert_eq!(all(&open(disk.crashed(seed))).unwrap().0, last);
     let condition = vec![expect("a0", Condition::Absent)];
-    let again = Batch::of(pair(0, "y")).expecting(condition);
+    let again = Batch::new(pair(0, "y")).with_expectations(condition);
     assert!(
         matches!(run(open(disk.crashed(seed)).apply(&bucket(), again)), Ok(Outcome::Committed { revision, .. }) if revision > last)
     );
 }
 
 #[test]
-fn what_a_saved_file_overwrites_is_set_aside_wherever_the_process_ends() {
+fn overwritten_entries_are_kept_wherever_the_process_is_killed() {
     let begun = CrashDisk::default();
     commit(&open(begun.clone()), pair(0, "seen"));
     let seen = begun.bytes(&data()).unwrap();

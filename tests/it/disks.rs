@@ -1,7 +1,7 @@
-//! Test doubles of the file system: one that loses power, and three that stand before another one and fail, freeze or count
-//! its calls.
+//! Test doubles of the file system: one that loses power, and wrappers of another file system that fail, freeze or
+//! count its calls.
 //!
-//! They say nothing of the store. A call is known by its [`Call`] and by how the name of its file ends.
+//! They know nothing of the store. A call is identified by its [`Call`] and the end of its file's name.
 
 pub(crate) mod crash_disk;
 pub(crate) mod seed;
@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kvs::yaml::disk::{Disk, File, Hold, Open, Stat};
+use kvs::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
 use parking_lot::{Condvar, Mutex};
 
 /// The calls there are.
@@ -37,19 +37,19 @@ pub(crate) enum Call {
     Lock,
 }
 
-/// Something that sees every call before it is made.
+/// Sees every call before it is made.
 pub(crate) trait Probe: Send + Sync + 'static {
     /// An error fails the call.
     fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()>;
-    /// How many bytes of a failing write are written all the same.
+    /// The number of bytes of a failing write that are written nevertheless.
     fn part(&self) -> usize {
         0
     }
 }
 
-/// A disk before which a probe stands.
+/// A file system with a probe.
 pub(crate) struct Probed<P> {
-    pub(crate) inner: Arc<dyn Disk>,
+    pub(crate) inner: Arc<dyn FileSystem>,
     pub(crate) probe: Arc<P>,
 }
 
@@ -69,12 +69,12 @@ impl<P> Clone for Probed<P> {
 }
 
 impl<P: Probe> Probed<P> {
-    pub(crate) fn new(inner: impl Disk, probe: P) -> Self {
+    pub(crate) fn new(inner: impl FileSystem, probe: P) -> Self {
         Self { inner: Arc::new(inner), probe: Arc::new(probe) }
     }
 }
 
-impl<P: Probe> Disk for Probed<P> {
+impl<P: Probe> FileSystem for Probed<P> {
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         self.probe.before(Call::Stat, path, 0)?;
         self.inner.stat(path)
@@ -84,7 +84,7 @@ impl<P: Probe> Disk for Probed<P> {
         self.inner.resolve(path)
     }
 
-    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Box<dyn File>> {
         self.probe.before(Call::Open, path, 0)?;
         let inner = self.inner.open(path, how)?;
         Ok(Box::new(ProbedFile { inner, probe: Arc::clone(&self.probe), path: path.to_owned() }))
@@ -179,7 +179,7 @@ impl<P: Probe> File for ProbedFile<P> {
         self.inner.links()
     }
 
-    fn try_lock(&self, hold: Hold) -> io::Result<bool> {
+    fn try_lock(&self, hold: LockMode) -> io::Result<bool> {
         self.probe.before(Call::Lock, &self.path, 0)?;
         self.inner.try_lock(hold)
     }
@@ -189,7 +189,7 @@ impl<P: Probe> File for ProbedFile<P> {
     }
 }
 
-/// A kind of call on files whose name ends so.
+/// A kind of call on files with this name ending.
 #[derive(Clone, Debug)]
 pub(crate) struct Which(pub(crate) Call, pub(crate) &'static str);
 
@@ -199,21 +199,21 @@ impl Which {
     }
 }
 
-/// What fails, how often, and how.
+/// Which calls fail, how often, and how.
 pub(crate) struct Fault {
     pub(crate) which: Which,
-    /// So many such calls succeed before.
+    /// This many calls succeed first.
     pub(crate) after: usize,
-    /// So many fail then.
+    /// This many calls fail then.
     pub(crate) times: usize,
     pub(crate) kind: io::ErrorKind,
-    /// So many bytes of a failing write are written.
+    /// This many bytes of a failing write are written.
     pub(crate) part: usize,
 }
 
 type OnFailedSync = Box<dyn Fn(&Path) + Send + Sync>;
 
-/// Fails what it was told to.
+/// Fails chosen calls.
 #[derive(Default)]
 pub(crate) struct Failing {
     faults: Mutex<Vec<Fault>>,
@@ -228,7 +228,7 @@ impl Failing {
         Self { on_failed_sync: Some(Box::new(does)), ..Self::default() }
     }
 
-    /// From now on this fails, and nothing else.
+    /// From now on exactly these calls fail.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         *self.faults.lock() = faults.into_iter().collect();
     }
@@ -263,7 +263,7 @@ impl Probe for Failing {
     }
 }
 
-/// Holds chosen calls until they are let go.
+/// Holds chosen calls until they are released.
 #[derive(Default)]
 pub(crate) struct Freezing {
     gates: Mutex<Vec<Arc<Gate>>>,
@@ -286,7 +286,7 @@ impl Gate {
         }
     }
 
-    /// Lets it go, if it has come or when it comes.
+    /// Releases the call, now or when it comes.
     pub(crate) fn open(&self) {
         self.state.lock().1 = true;
         self.moved.notify_all();
@@ -349,7 +349,7 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// What was counted since the last time: the calls, each with its file's ending, and the bytes written.
+    /// The counts since the last call of this function: by call and file ending, the number of calls and of bytes.
     pub(crate) fn take(&self) -> BTreeMap<(Call, String), (u64, u64)> {
         std::mem::take(&mut *self.counts.lock())
     }

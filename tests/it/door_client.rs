@@ -1,4 +1,4 @@
-//! A FastCGI client of our own, which knows nothing of the program's own reading of the protocol.
+//! A FastCGI client for tests. It is independent of the program's own implementation of the protocol.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) fn whole(id: u16, keep: bool, list: &[u8], body: &[u8]) -> Vec<u8> {
     [begin(id, keep), stream(PARAMS, id, list, 60_000), stream(STDIN, id, body, 60_000)].concat()
 }
 
-/// What came until the end of request `id`, or until the connection ended: then without a protocol status.
+/// The response to a request. `status` is its protocol status; `None` if the connection ended before.
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) status: Option<u8>,

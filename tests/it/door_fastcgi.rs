@@ -1,11 +1,11 @@
-//! The FastCGI door over real sockets, driven by a small client of our own, by an independent one (`cgi-fcgi`), and
-//! by junk.
+//! The FastCGI server over real sockets, with a client of the tests, an independent client (`cgi-fcgi`), and malformed
+//! records.
 
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kvs::door::{Limits, Mount};
+use kvs::server::{BasePath, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -24,8 +24,8 @@ async fn ask(door: &Running, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn request_is_handed_on_raw_when_in_any_form() {
-    let door = fastcgi(Mount::served(), limits());
+async fn target_is_passed_on_raw_in_every_form() {
+    let door = fastcgi(BasePath::served(), limits());
     for (raw, uri) in [("/a%2Cb?k=%2541,+", "/a%2Cb?k=%2541,+"), ("http://h/x?y", "/x?y"), ("//x", "//x")] {
         let text = ask(&door, &whole(1, false, &get(raw), b"")).await;
         assert!(text.starts_with("Status: 200 OK\r\nContent-Type: text/plain"), "{text}");
@@ -43,8 +43,8 @@ async fn request_is_handed_on_raw_when_in_any_form() {
 }
 
 #[tokio::test]
-async fn base_is_that_of_the_script_when_spawned() {
-    let door = fastcgi(Mount::spawned(), limits());
+async fn base_path_is_that_of_the_script_when_spawned() {
+    let door = fastcgi(BasePath::spawned(), limits());
     let names: &[(&str, &[u8])] = &[
         ("REQUEST_METHOD", b"GET"),
         ("REQUEST_URI", b"/kv/kvs.fcgi/a%20b?c"),
@@ -53,21 +53,21 @@ async fn base_is_that_of_the_script_when_spawned() {
     ];
     let text = ask(&door, &whole(1, false, &params(names), b"")).await;
     assert!(text.contains("GET /a%20b?c\n"), "{text}");
-    let with_base = [names, &[("KVS_BASE", b"/kv")]].concat();
+    let with_base = [names, &[("KVS_BASE_PATH", b"/kv")]].concat();
     let text = ask(&door, &whole(1, false, &params(&with_base), b"")).await;
     assert!(text.contains("GET /kvs.fcgi/a%20b?c\n"), "{text}");
     door.end().await;
 }
 
 #[tokio::test]
-async fn connection_is_kept_when_the_server_wants_it() {
-    let door = fastcgi(Mount::served(), limits());
+async fn connection_is_kept_when_the_web_server_asks_for_it() {
+    let door = fastcgi(BasePath::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     for round in 0..3 {
         socket.write_all(&whole(1, true, &get(&format!("/{round}")), b"")).await.unwrap();
         assert!(answer(&mut socket, 1).await.text.contains(&format!("GET /{round}\n")));
     }
-    // Two at once in one write; two whose records are mixed.
+    // Two requests in one write; two requests with interleaved records.
     socket.write_all(&[whole(1, true, &get("/a"), b""), whole(2, true, &get("/b"), b"")].concat()).await.unwrap();
     assert!(answer(&mut socket, 1).await.text.contains("GET /a\n"));
     assert!(answer(&mut socket, 2).await.text.contains("GET /b\n"));
@@ -83,15 +83,15 @@ async fn connection_is_kept_when_the_server_wants_it() {
 }
 
 #[tokio::test]
-async fn answer_is_whole_when_large_or_asked_by_head() {
-    let door = fastcgi(Mount::served(), limits());
+async fn response_is_complete_when_large_or_to_head() {
+    let door = fastcgi(BasePath::served(), limits());
     let text = ask(&door, &whole(1, false, &get("/large"), b"")).await;
     assert!(text.contains("\r\nContent-Length: 3000000\r\n"));
     assert_eq!(text.split_once("\r\n\r\n").unwrap().1.len(), 3_000_000);
     let head = params(&[("REQUEST_METHOD", b"HEAD"), ("REQUEST_URI", b"/large")]);
     let text = ask(&door, &whole(1, false, &head, b"")).await;
     assert!(text.contains("\r\nContent-Length: 3000000\r\n") && text.ends_with("\r\n\r\n"), "{text}");
-    // Half an answer has no end.
+    // An incomplete response has no end.
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.write_all(&whole(1, true, &get("/broken"), b"")).await.unwrap();
     assert_eq!(answer(&mut socket, 1).await.status, None);
@@ -99,8 +99,8 @@ async fn answer_is_whole_when_large_or_asked_by_head() {
 }
 
 #[tokio::test]
-async fn app_is_not_called_when_the_body_is_not_whole() {
-    let door = fastcgi(Mount::served(), limits());
+async fn handler_is_not_called_when_the_body_is_incomplete() {
+    let door = fastcgi(BasePath::served(), limits());
     let with = |name: &str, value: &[u8]| [post("4"), params(&[(name, value)])].concat();
     for (list, body, status) in [
         (post("4"), &b"five!"[..], 400),
@@ -118,7 +118,7 @@ async fn app_is_not_called_when_the_body_is_not_whole() {
         let text = ask(&door, &whole(1, false, &list, body)).await;
         assert!(text.starts_with(&format!("Status: {status} ")), "{status}: {text}");
     }
-    // Bodies beyond the limit are read to their end and answered; the connection lives on.
+    // A body above the limit is read to its end and answered, and the connection stays open.
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     for length in ["3000000", ""] {
         socket.write_all(&whole(1, true, &post(length), &vec![b'x'; 3_000_000])).await.unwrap();
@@ -133,8 +133,8 @@ async fn app_is_not_called_when_the_body_is_not_whole() {
 }
 
 #[tokio::test]
-async fn long_lists_are_read_or_refused() {
-    let door = fastcgi(Mount::served(), limits());
+async fn long_parameter_lists_are_accepted_or_rejected() {
+    let door = fastcgi(BasePath::served(), limits());
     let value = vec![b'v'; 128 << 10];
     let list = [get("/long"), params(&[("HTTP_X_LONG", &value), ("HTTP_X_LAST", b"here")])].concat();
     for size in [60_000, 1_000] {
@@ -152,15 +152,15 @@ async fn long_lists_are_read_or_refused() {
 }
 
 #[tokio::test]
-async fn others_are_served_when_one_panics_or_leaves() {
-    let door = fastcgi(Mount::served(), limits());
+async fn others_are_served_after_a_panic_or_a_disconnect() {
+    let door = fastcgi(BasePath::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.write_all(&whole(1, true, &get("/panic"), b"")).await.unwrap();
     assert!(answer(&mut socket, 1).await.text.starts_with("Status: 500 "));
     socket.write_all(&whole(1, true, &get("/well"), b"")).await.unwrap();
     assert!(answer(&mut socket, 1).await.text.contains("GET /well\n"));
 
-    // Nobody waits any more: the read is given up, by an end of the connection or an abort.
+    // A read is dropped when its connection ends or when it is aborted.
     socket.write_all(&whole(1, true, &get("/never"), b"")).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     drop(socket);
@@ -173,7 +173,7 @@ async fn others_are_served_when_one_panics_or_leaves() {
         assert!(Instant::now() < deadline, "{} given up", door.seen.given_up.load(Ordering::SeqCst));
         sleep(Duration::from_millis(10)).await;
     }
-    // An abort before the request is whole is answered by its end alone.
+    // An abort of an incomplete request is answered only with its end.
     let mut early = TcpStream::connect(door.address).await.unwrap();
     early.write_all(&[begin(1, true), record(ABORT, 1, b"")].concat()).await.unwrap();
     let ended = answer(&mut early, 1).await;
@@ -183,8 +183,8 @@ async fn others_are_served_when_one_panics_or_leaves() {
 }
 
 #[tokio::test]
-async fn request_is_given_up_when_it_arrives_too_slowly() {
-    let door = fastcgi(Mount::served(), Limits { idle_time: Duration::from_secs(2), ..limits() });
+async fn request_that_arrives_too_slowly_is_dropped() {
+    let door = fastcgi(BasePath::served(), ServerLimits { idle_timeout: Duration::from_secs(2), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     let started = Instant::now();
@@ -195,7 +195,7 @@ async fn request_is_given_up_when_it_arrives_too_slowly() {
     assert!(read_record(&mut socket).await.is_none());
     let took = started.elapsed();
     assert!(took > Duration::from_millis(350) && took < Duration::from_millis(1700), "{took:?}");
-    // One without any request is closed later.
+    // A connection without a request is closed later.
     let started = Instant::now();
     let mut idle = TcpStream::connect(door.address).await.unwrap();
     assert!(read_record(&mut idle).await.is_none());
@@ -205,8 +205,8 @@ async fn request_is_given_up_when_it_arrives_too_slowly() {
 }
 
 #[tokio::test]
-async fn begun_requests_are_answered_when_it_stops() {
-    let door = fastcgi(Mount::served(), patient());
+async fn requests_that_have_begun_are_answered_at_shutdown() {
+    let door = fastcgi(BasePath::served(), patient());
     let mut late = TcpStream::connect(door.address).await.unwrap();
     late.write_all(&whole(1, true, &get("/late"), b"")).await.unwrap();
     let mut sending = TcpStream::connect(door.address).await.unwrap();
@@ -232,8 +232,8 @@ async fn begun_requests_are_answered_when_it_stops() {
 }
 
 #[tokio::test]
-async fn records_of_management_are_answered() {
-    let door = fastcgi(Mount::served(), limits());
+async fn management_records_are_answered() {
+    let door = fastcgi(BasePath::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let names = params(&[("FCGI_MAX_CONNS", b""), ("FCGI_MPXS_CONNS", b""), ("OTHER", b"")]);
     socket.write_all(&record(9, 0, &names)).await.unwrap();
@@ -251,8 +251,8 @@ async fn records_of_management_are_answered() {
 }
 
 #[tokio::test]
-async fn server_is_well_when_fed_junk() {
-    let door = fastcgi(Mount::served(), limits());
+async fn malformed_records_do_not_stop_the_server() {
+    let door = fastcgi(BasePath::served(), limits());
     let mut state = 0x2545_f491_4f6c_dd1d;
     for round in 0..300 {
         let mut bytes = Vec::new();
@@ -281,7 +281,7 @@ async fn independent_client_is_served_over_a_unix_socket() {
     let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
     let listener = listener(&format!("unix:{}", path.display()));
     let app = door_echo::app(&seen);
-    let task = tokio::spawn(kvs::door::fastcgi::serve(listener, app, Mount::served(), limits(), stop.clone()));
+    let task = tokio::spawn(kvs::server::fastcgi::serve(listener, app, BasePath::served(), limits(), stop.clone()));
     let body = "b".repeat(70_000);
     for (method, length) in [("GET", String::new()), ("POST", body.len().to_string())] {
         let mut child = tokio::process::Command::new("cgi-fcgi")

@@ -1,19 +1,19 @@
-//! The HTTP door over real sockets: messages written by hand, since clients of quality send no bad ones.
+//! The HTTP server over real sockets. The messages are written by hand, because good clients send no malformed ones.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kvs::door::{Limits, Mount};
+use kvs::server::{BasePath, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::door_echo::{self, Running, Seen, http, limits, listener, patient, random};
 
-/// All that the server sends on one connection until it closes.
+/// Everything that the server sends on one connection until it closes.
 async fn talk(door: &Running, text: impl AsRef<[u8]>) -> String {
     let mut socket = TcpStream::connect(door.address).await.unwrap();
-    // The server may have closed already; then what it said is still to be read.
+    // The server may have closed the connection already; its response can still be read.
     let _ = socket.write_all(text.as_ref()).await;
     everything(&mut socket).await
 }
@@ -25,7 +25,7 @@ async fn everything(socket: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// One answer with a Content-Length from a connection that stays open.
+/// One response with a Content-Length, from a connection that stays open.
 async fn one_answer(socket: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     loop {
@@ -46,7 +46,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn request_is_handed_on_raw_when_in_any_form() {
+async fn target_is_passed_on_raw_in_every_form() {
     let door = http(limits());
     for (target, uri) in [
         ("/a%2Cb%zz?k=%2541,+", "/a%2Cb%zz?k=%2541,+"),
@@ -71,11 +71,11 @@ async fn request_is_handed_on_raw_when_in_any_form() {
 }
 
 #[tokio::test]
-async fn connection_is_closed_or_kept_as_the_client_speaks() {
+async fn connection_is_closed_or_kept_as_the_client_asks() {
     let door = http(limits());
     let answer = talk(&door, "GET /a HTTP/1.0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.0 200 OK") && answer.contains("GET /a\n"), "{answer}");
-    // Two at once, then one more; the last asks to close.
+    // Two requests at once, then one more, which asks to close.
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let pair = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\noneGET /2 HTTP/1.1\r\nHost: h\r\n\r\n";
     socket.write_all(pair.as_bytes()).await.unwrap();
@@ -83,7 +83,7 @@ async fn connection_is_closed_or_kept_as_the_client_speaks() {
     assert!(one_answer(&mut socket).await.contains("GET /2\n"));
     socket.write_all(b"GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     assert!(everything(&mut socket).await.contains("GET /3\n"));
-    // Kept alive by a client of HTTP/1.0 that wants it.
+    // An HTTP/1.0 client that asks for keep-alive.
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     for _ in 0..2 {
         socket.write_all(b"GET /4 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
@@ -108,7 +108,7 @@ async fn head_has_the_length_and_no_body() {
 }
 
 #[tokio::test]
-async fn message_is_refused_when_its_length_is_ambiguous() {
+async fn message_is_rejected_when_its_length_is_ambiguous() {
     let door = http(limits());
     for headers in [
         "Content-Length: 3\r\nContent-Length: 3",
@@ -140,7 +140,7 @@ async fn message_is_refused_when_its_length_is_ambiguous() {
             tokio::task::yield_now().await;
         }
         let mut answer = Vec::new();
-        // What was sent after the refusal may reset the connection.
+        // Data that is sent after the error response may reset the connection.
         let _ = timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await.expect("it closes");
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{headers}");
     }
@@ -149,7 +149,7 @@ async fn message_is_refused_when_its_length_is_ambiguous() {
 }
 
 #[tokio::test]
-async fn body_is_refused_when_coded_for_the_transfer_otherwise_than_in_chunks() {
+async fn transfer_encoding_other_than_chunked_is_rejected() {
     let door = http(limits());
     for (coding, expected) in [("gzip, chunked", "501"), ("Chunked ", "200")] {
         let text = format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n");
@@ -161,7 +161,7 @@ async fn body_is_refused_when_coded_for_the_transfer_otherwise_than_in_chunks() 
 }
 
 #[tokio::test]
-async fn app_is_not_called_when_the_body_is_not_whole() {
+async fn handler_is_not_called_when_the_body_is_incomplete() {
     let door = http(limits());
     let post = |headers: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{body}");
     let started = Instant::now();
@@ -173,7 +173,7 @@ async fn app_is_not_called_when_the_body_is_not_whole() {
     {
         assert_eq!(status(&talk(&door, post(headers, body)).await), "400", "{headers} {body}");
     }
-    // The client leaves within the body.
+    // The client closes the connection within the body.
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.write_all(post("Content-Length: 5", "four").as_bytes()).await.unwrap();
     socket.shutdown().await.unwrap();
@@ -188,7 +188,7 @@ async fn app_is_not_called_when_the_body_is_not_whole() {
 }
 
 #[tokio::test]
-async fn body_is_refused_when_larger_than_the_limit() {
+async fn body_is_rejected_when_larger_than_the_limit() {
     let door = http(patient());
     let large = "x".repeat(300_000);
     let announced = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{large}", large.len());
@@ -199,7 +199,7 @@ async fn body_is_refused_when_larger_than_the_limit() {
     assert_eq!(status(&talk(&door, chunked).await), "413");
     assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
 
-    // Who asks first is told at once, and never to go on.
+    // A client that sends Expect gets the error at once, and no 100 Continue.
     let asking = |length: usize| {
         format!(
             "PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
@@ -220,8 +220,8 @@ async fn body_is_refused_when_larger_than_the_limit() {
 }
 
 #[tokio::test]
-async fn head_is_refused_when_too_long_or_too_slow() {
-    let door = http(Limits { head: 10_000, ..limits() });
+async fn head_is_rejected_when_too_long_or_too_slow() {
+    let door = http(ServerLimits { head: 10_000, ..limits() });
     let long = "x".repeat(20_000);
     let answer = talk(&door, format!("GET / HTTP/1.1\r\nHost: h\r\nX: {long}\r\n\r\n")).await;
     assert_eq!(status(&answer), "431", "{answer}");
@@ -230,7 +230,7 @@ async fn head_is_refused_when_too_long_or_too_slow() {
     let started = Instant::now();
     let answer = talk(&door, "GET / HTTP/1.1\r\nHost:").await;
     assert!(answer.is_empty() || status(&answer) == "408", "{answer}");
-    // A connection that says nothing at all is closed too.
+    // A silent connection is closed too.
     assert_eq!(talk(&door, "").await, "");
     assert!(started.elapsed() < Duration::from_secs(4));
     assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
@@ -238,7 +238,7 @@ async fn head_is_refused_when_too_long_or_too_slow() {
 }
 
 #[tokio::test]
-async fn others_are_served_when_one_panics_or_leaves() {
+async fn others_are_served_after_a_panic_or_a_disconnect() {
     let door = http(limits());
     let answer = talk(&door, "GET /panic HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert_eq!(status(&answer), "500", "{answer}");
@@ -251,8 +251,8 @@ async fn others_are_served_when_one_panics_or_leaves() {
 }
 
 #[tokio::test]
-async fn connection_waits_when_there_is_no_room() {
-    let door = http(Limits { connections: 2, ..limits() });
+async fn connection_waits_when_the_limit_is_reached() {
+    let door = http(ServerLimits { connections: 2, ..limits() });
     let mut first = TcpStream::connect(door.address).await.unwrap();
     let mut second = TcpStream::connect(door.address).await.unwrap();
     for socket in [&mut first, &mut second] {
@@ -270,7 +270,7 @@ async fn connection_waits_when_there_is_no_room() {
 }
 
 #[tokio::test]
-async fn begun_answers_are_delivered_when_it_stops() {
+async fn requests_that_have_begun_are_answered_at_shutdown() {
     let door = http(patient());
     let mut idle = TcpStream::connect(door.address).await.unwrap();
     idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
@@ -293,8 +293,8 @@ async fn begun_answers_are_delivered_when_it_stops() {
 }
 
 #[tokio::test]
-async fn what_never_ends_is_cut_when_the_drain_time_is_over() {
-    let door = http(Limits { drain_time: Duration::from_millis(300), ..limits() });
+async fn endless_request_is_dropped_after_the_drain_timeout() {
+    let door = http(ServerLimits { drain_timeout: Duration::from_millis(300), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.write_all(b"GET /never HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     sleep(Duration::from_millis(50)).await;
@@ -305,13 +305,13 @@ async fn what_never_ends_is_cut_when_the_drain_time_is_over() {
 }
 
 #[tokio::test]
-async fn unix_socket_serves_and_is_gone_when_stopped() {
+async fn unix_socket_works_and_is_removed_at_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("http.sock");
     let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
     let listener = listener(&format!("unix:{}", path.display()));
     let app = door_echo::app(&seen);
-    let task = tokio::spawn(kvs::door::http::serve(listener, app, Mount::served(), limits(), stop.clone()));
+    let task = tokio::spawn(kvs::server::http1::serve(listener, app, BasePath::served(), limits(), stop.clone()));
     let mut socket = UnixStream::connect(&path).await.unwrap();
     socket.write_all(b"GET /u HTTP/1.0\r\n\r\n").await.unwrap();
     assert!(everything(&mut socket).await.contains("GET /u\ncaller: None\n"));
@@ -321,7 +321,7 @@ async fn unix_socket_serves_and_is_gone_when_stopped() {
 }
 
 #[tokio::test]
-async fn server_is_well_when_fed_junk() {
+async fn malformed_requests_do_not_stop_the_server() {
     let door = http(limits());
     let mut state = 0x9e37_79b9_7f4a_7c15;
     for round in 0..200 {

@@ -1,4 +1,4 @@
-//! Answers that the FastCGI door gives again: never another one than the service would give, however the data changes.
+//! Cached responses of the FastCGI server: always those that the API would give, however the data changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,75 +9,83 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::response::Response;
+use http::Request;
 use http_body_util::BodyExt as _;
-use kvs::door::{Limits, Mount};
 use kvs::model::{Batch, Bucket, Key, SystemClock, Time, Write};
-use kvs::service::{Access, Cors, Policies, Policy, Reads, Settings, Waiters, Waiting, router};
+use kvs::server::{BasePath, Handler, ServerLimits};
 use kvs::store::{self, Store};
-use kvs::yaml::{Options, YamlStore};
+use kvs::web::{
+    Api, ApiSettings, Body, ClientAddr, Cors, LongPollLimit, LongPollSettings, Policies, Policy, Reads, Response,
+    SecretList,
+};
+use kvs::yaml::{YamlOptions, YamlStore};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use super::door_client::{answer, params, whole};
 use super::door_echo::{listener, random};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// After this what was given before is asked for again: the second that it is kept for, and a little.
+/// A little longer than the second for which a response is cached.
 const LONG: Duration = Duration::from_millis(1100);
 
-/// The service over a YAML file, behind the door that answers a spawned program or one behind `mod_proxy_fcgi`.
+/// Counts the requests that reach the API.
+#[derive(Clone)]
+struct Counting {
+    inner: Api,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Handler for Counting {
+    async fn handle(&self, request: Request<Body>, client: ClientAddr) -> Response {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.inner.handle(request, client).await
+    }
+}
+
+/// The API over a YAML file, behind the FastCGI server of a spawned program or of one behind `mod_proxy_fcgi`.
 struct Endpoint {
     folder: TempDir,
     store: Arc<YamlStore>,
-    router: Router,
+    api: Api,
     calls: Arc<AtomicUsize>,
     stop: CancellationToken,
 }
 
 impl Endpoint {
-    fn new(mount: Mount) -> Self {
+    fn new(mount: BasePath) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(open(folder.path()));
         let secret = Policy { reads: Reads::Secret, ..Policy::default() };
-        let listed = Policy { reads: Reads::Listed, max_age: Some(Duration::from_secs(60)), ..Policy::default() };
+        let listed = Policy { reads: Reads::PublicList, max_age: Some(Duration::from_secs(60)), ..Policy::default() };
         let named = [("secret", secret), ("listed", listed)].map(|(name, policy)| (Bucket::new(name).unwrap(), policy));
-        let settings = Settings {
+        let settings = ApiSettings {
             stop: CancellationToken::new(),
             clock: Arc::new(SystemClock),
-            max_value: store::Limits::default().value,
-            access: Access::parse("s3cret\n").unwrap(),
-            policies: Policies { usual: Policy::default(), named: BTreeMap::from(named) },
+            max_value_bytes: store::Limits::default().max_value_bytes,
+            secrets: SecretList::parse("s3cret\n").unwrap(),
+            policies: Policies { default: Policy::default(), by_bucket: BTreeMap::from(named) },
             cors: Cors::Any,
             metrics: Arc::default(),
-            waiting: Waiting { longest: Duration::from_secs(1), waiters: Waiters::new(10) },
-            responses: kvs::service::Budget::default(),
+            long_polls: LongPollSettings { max_wait: Duration::from_secs(1), limit: LongPollLimit::new(10) },
+            responses: kvs::web::Budget::default(),
         };
-        let router = router(Arc::clone(&store) as Arc<dyn Store>, settings);
+        let api = Api::new(Arc::clone(&store) as Arc<dyn Store>, settings);
         let (calls, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
-        let counter = Arc::clone(&calls);
-        let app =
-            router.clone().layer(axum::middleware::from_fn(move |request: Request, next: axum::middleware::Next| {
-                counter.fetch_add(1, Ordering::SeqCst);
-                next.run(request)
-            }));
+        let app = Counting { inner: api.clone(), calls: Arc::clone(&calls) };
         let socket = listener(&format!("unix:{}", folder.path().join("s").display()));
-        tokio::spawn(kvs::door::fastcgi::serve(socket, app, mount, Limits::default(), stop.clone()));
-        Self { folder, store, router, calls, stop }
+        tokio::spawn(kvs::server::fastcgi::serve(socket, app, mount, ServerLimits::default(), stop.clone()));
+        Self { folder, store, api, calls, stop }
     }
 
     async fn put(&self, bucket: &str, key: &str, value: &str) {
         apply(&self.store, bucket, Write::put(Key::new(key).unwrap(), value.to_owned())).await;
     }
 
-    /// What the door answers.
+    /// The response of the server.
     async fn door(&self, (method, uri): (&str, &str), headers: Headers<'_>) -> String {
         let named: Vec<_> = headers.iter().map(|(n, v)| (variable(n), v.as_bytes())).collect();
         let mut list = vec![("REMOTE_ADDR", b"192.0.2.1".as_slice())];
@@ -92,16 +100,16 @@ impl Endpoint {
         answer(&mut socket, 1).await.text
     }
 
-    /// What the service answers.
+    /// The response of the API.
     async fn service(&self, (method, uri): (&str, &str), headers: Headers<'_>) -> Response {
         let mut request = http::Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        self.api.handle(request.body(Body::empty()).unwrap(), ClientAddr::default()).await
     }
 
-    /// The answer of the door, which must be that of the service, and whether the service was called for it.
+    /// The response of the server, which must be that of the API, and whether the API was called for it.
     async fn ask(&self, request: (&str, &str), headers: Headers<'_>) -> (String, bool) {
         let before = self.calls.load(Ordering::SeqCst);
         let text = self.door(request, headers).await;
@@ -120,17 +128,22 @@ impl Endpoint {
         (text, called == 1)
     }
 
-    /// The answer of the door to the usual read, which it had to ask the service for.
+    /// The response of the server to the usual read, for which it must have called the API.
     async fn news(&self) -> String {
         let (text, called) = self.ask(("GET", "/?k=a"), &[]).await;
         assert!(called, "{text}");
         text
     }
 
-    /// The usual read is answered without the service.
+    /// Waits until the usual read is answered from the cache. A hand edit may be stamped a little ahead of the clock, and
+    /// what lies ahead is not reused.
     async fn settled(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
         self.door(("GET", "/?k=a"), &[]).await;
-        assert!(!self.ask(("GET", "/?k=a"), &[]).await.1);
+        while self.ask(("GET", "/?k=a"), &[]).await.1 {
+            assert!(tokio::time::Instant::now() < deadline, "the response is never reused");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -141,7 +154,7 @@ impl Drop for Endpoint {
 }
 
 fn open(folder: &Path) -> YamlStore {
-    YamlStore::open(folder.join("data"), Options::default()).unwrap()
+    YamlStore::open(folder.join("data"), YamlOptions::default()).unwrap()
 }
 
 fn variable(header: &str) -> String {
@@ -149,7 +162,7 @@ fn variable(header: &str) -> String {
 }
 
 async fn apply(store: &YamlStore, bucket: &str, write: Write) {
-    store.apply(&Bucket::new(bucket).unwrap(), Batch::of(vec![write])).await.unwrap();
+    store.apply(&Bucket::new(bucket).unwrap(), Batch::new(vec![write])).await.unwrap();
 }
 
 fn with_end(value: &'static str, end: Time) -> Write {
@@ -160,8 +173,8 @@ fn with_end(value: &'static str, end: Time) -> Write {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn same_request_is_answered_without_the_service_until_a_second_has_passed() {
-    for mount in [Mount::spawned(), Mount::served()] {
+async fn repeated_request_is_answered_from_the_cache_for_one_second() {
+    for mount in [BasePath::spawned(), BasePath::served()] {
         let endpoint = Endpoint::new(mount);
         endpoint.put("default", "a", "1").await;
         let first = endpoint.news().await;
@@ -177,8 +190,8 @@ async fn same_request_is_answered_without_the_service_until_a_second_has_passed(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_does_not_matter_and_what_is_asked_does() {
-    let endpoint = Endpoint::new(Mount::spawned());
+async fn cached_response_depends_on_the_request_and_not_on_the_client() {
+    let endpoint = Endpoint::new(BasePath::spawned());
     endpoint.put("default", "a", "1").await;
     let asked = |pairs: &[(&str, &str)]| {
         let usual =
@@ -208,14 +221,14 @@ async fn who_asks_does_not_matter_and_what_is_asked_does() {
         endpoint.sent(&asked(&[(name, value)]), b"").await;
         assert_eq!(endpoint.calls.load(Ordering::SeqCst), n + 2, "{name}: {value}");
     }
-    // A body has come that was not announced.
+    // A body that was not announced.
     let refused = endpoint.sent(&asked(&[]), b"x").await;
     assert!(refused.starts_with("Status: 411 "), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_of_the_request_are_honoured_each_time() {
-    let endpoint = Endpoint::new(Mount::spawned());
+async fn headers_of_the_request_are_respected_each_time() {
+    let endpoint = Endpoint::new(BasePath::spawned());
     endpoint.put("default", "a", "1").await;
     let (first, _) = endpoint.ask(("GET", "/?k=a"), &[]).await;
     let tag = first.split("\r\nEtag: ").nth(1).unwrap().split('\r').next().unwrap();
@@ -237,8 +250,8 @@ async fn headers_of_the_request_are_honoured_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_change_is_seen_at_once_whoever_made_it() {
-    for mount in [Mount::spawned(), Mount::served()] {
+async fn every_change_is_visible_at_once_whoever_made_it() {
+    for mount in [BasePath::spawned(), BasePath::served()] {
         let endpoint = Endpoint::new(mount);
         let file = endpoint.folder.path().join("data/default.yaml");
         endpoint.settled().await;
@@ -246,11 +259,11 @@ async fn every_change_is_seen_at_once_whoever_made_it() {
         endpoint.put("default", "a", "1").await;
         assert!(endpoint.news().await.ends_with("\r\n\r\n1"));
         endpoint.settled().await;
-        // Of another process.
+        // By another process.
         apply(&open(endpoint.folder.path()), "default", Write::put(Key::new("a").unwrap(), "2")).await;
         assert!(endpoint.news().await.ends_with("\r\n\r\n2"));
         endpoint.settled().await;
-        // A person changes the value and leaves its time, takes the line away, and puts it back.
+        // A person changes the value but not its time, removes the line, and restores it.
         let text = std::fs::read_to_string(&file).unwrap();
         let edit = |text: String| File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
         edit(text.replace("value: \"2\"", "value: \"3\""));
@@ -262,7 +275,7 @@ async fn every_change_is_seen_at_once_whoever_made_it() {
         edit(text.clone());
         assert!(endpoint.news().await.ends_with("\r\n\r\n2"));
         endpoint.settled().await;
-        // A file that is missing is not taken for an empty one.
+        // A missing file is not an empty one.
         std::fs::remove_file(&file).unwrap();
         assert!(endpoint.ask(("GET", "/?k=a"), &[]).await.0.ends_with("\r\n\r\n2"));
         edit("---\n".to_owned());
@@ -278,8 +291,8 @@ async fn every_change_is_seen_at_once_whoever_made_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_ends_by_itself_ends_in_time() {
-    let endpoint = Endpoint::new(Mount::spawned());
+async fn entries_expire_in_time() {
+    let endpoint = Endpoint::new(BasePath::spawned());
     endpoint.put("default", "a", "1").await;
     endpoint.settled().await;
     let now = || kvs::model::Clock::now(&SystemClock);
@@ -289,7 +302,7 @@ async fn what_ends_by_itself_ends_in_time() {
     endpoint.news().await;
     sleep(Duration::from_millis(450)).await;
     assert!(endpoint.news().await.starts_with("Status: 404 "));
-    // An older one shows behind one that ends.
+    // An older entry becomes visible when the newer one expires.
     endpoint.put("default", "b", "behind").await;
     apply(&endpoint.store, "default", with_end("before", now().plus(Duration::from_millis(1900)))).await;
     let newest = async || endpoint.ask(("GET", "/?k=a,b"), &[]).await.0;
@@ -299,8 +312,8 @@ async fn what_ends_by_itself_ends_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_are_judged_and_waits_are_waited_each_time() {
-    let endpoint = Endpoint::new(Mount::spawned());
+async fn secrets_and_long_polls_go_to_the_api_each_time() {
+    let endpoint = Endpoint::new(BasePath::spawned());
     endpoint.put("secret", "a", "hidden").await;
     let right: Headers<'_> = &[("x-kvs-auth", "s3cret")];
     for (uri, headers, status) in [
@@ -322,8 +335,8 @@ async fn secrets_are_judged_and_waits_are_waited_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_is_counted() {
-    let endpoint = Endpoint::new(Mount::spawned());
+async fn every_response_is_counted() {
+    let endpoint = Endpoint::new(BasePath::spawned());
     endpoint.put("default", "a", "four").await;
     for _ in 0..10 {
         endpoint.door(("GET", "/?k=a"), &[]).await;
@@ -336,8 +349,8 @@ async fn every_answer_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_are_those_of_the_service_whatever_happens() {
-    for (mount, seed) in [(Mount::spawned(), 0x5eed), (Mount::served(), 0xbeef)] {
+async fn responses_are_those_of_the_api_under_random_changes() {
+    for (mount, seed) in [(BasePath::spawned(), 0x5eed), (BasePath::served(), 0xbeef)] {
         let endpoint = Endpoint::new(mount);
         let other = open(endpoint.folder.path());
         let mut state = seed;

@@ -1,5 +1,5 @@
-//! The FastCGI door of a program that a web server has spawned: what its one thread answers on the spot, and that
-//! everything else is answered too, while the thread goes on.
+//! The FastCGI server of a program that a web server has started: its one thread answers usual requests at once, and
+//! everything else is answered too while the thread continues.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kvs::door::{Limits, Mount};
+use kvs::server::{BasePath, ServerLimits};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::door_client::{ABORT, PARAMS, STDIN, answer, begin, get, params, post, read_record, record, stream, whole};
 use super::door_echo::{self, Seen, limits, listener, patient};
 
-/// The name of the thread that answers on the spot.
+/// The name of the thread that answers at once.
 const SPOT: &str = "\r\n\r\nkvs serial";
 
 struct Door {
@@ -29,13 +29,13 @@ struct Door {
 }
 
 impl Door {
-    fn open(limits: Limits) -> Self {
+    fn open(limits: ServerLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
         let listener = listener(&format!("unix:{}", path.display()));
         let app = door_echo::app(&seen);
-        let task = tokio::spawn(kvs::door::fastcgi::serve(listener, app, Mount::spawned(), limits, stop.clone()));
+        let task = tokio::spawn(kvs::server::fastcgi::serve(listener, app, BasePath::spawned(), limits, stop.clone()));
         Self { _folder: folder, path, seen, stop, task }
     }
 
@@ -64,7 +64,7 @@ impl Door {
         assert!(text.ends_with(SPOT), "{text}");
     }
 
-    /// Stops it, and waits for its end; how long that took.
+    /// Stops it and waits for its end. Returns how long that took.
     async fn end(self) -> Duration {
         let started = Instant::now();
         self.stop.cancel();
@@ -74,7 +74,7 @@ impl Door {
 }
 
 #[tokio::test]
-async fn usual_requests_are_answered_on_the_spot() {
+async fn usual_requests_are_answered_by_the_thread() {
     let door = Door::open(limits());
     door.is_well().await;
     let text = door.ask(&whole(1, false, &get("/a?k=b"), b"")).await;
@@ -89,7 +89,7 @@ async fn usual_requests_are_answered_on_the_spot() {
 }
 
 #[tokio::test]
-async fn all_are_answered_when_many_queue() {
+async fn all_queued_connections_are_answered() {
     let door = Door::open(limits());
     let mut sockets = Vec::new();
     for n in 0..100 {
@@ -103,7 +103,7 @@ async fn all_are_answered_when_many_queue() {
 }
 
 #[tokio::test]
-async fn others_are_served_while_an_answer_is_awaited() {
+async fn others_are_served_while_a_response_is_pending() {
     let door = Door::open(limits());
     let mut late = door.sent(&whole(1, false, &get("/late"), b"")).await;
     let never = door.sent(&whole(1, false, &get("/never"), b"")).await;
@@ -112,7 +112,7 @@ async fn others_are_served_while_an_answer_is_awaited() {
     let answered = answer(&mut late, 1).await;
     assert!(answered.text.starts_with("Status: 200 ") && answered.status == Some(0));
     assert!(read_record(&mut late).await.is_none());
-    // Nobody waits any more: the reads are given up.
+    // Reads that nobody waits for are dropped.
     assert_eq!(door.seen.given_up.load(Ordering::SeqCst), 0);
     drop(never);
     aborting.write_all(&record(ABORT, 3, b"")).await.unwrap();
@@ -126,11 +126,11 @@ async fn others_are_served_while_an_answer_is_awaited() {
 }
 
 #[tokio::test]
-async fn request_is_whole_however_it_is_cut() {
+async fn request_is_complete_however_it_is_split() {
     let door = Door::open(limits());
     let list = [post("10"), params(&[("HTTP_X_LONG", &[b'x'; 300])])].concat();
     let bytes = [begin(1, false), stream(PARAMS, 1, &list, 50), stream(STDIN, 1, b"0123456789", 3)].concat();
-    // Fewer pieces than the thread waits for, and more.
+    // Fewer pieces than the thread waits for, and more of them.
     for (size, pause) in [(200, 1), (7, 0), (20, 1), (200, 70)] {
         let mut socket = door.connect().await;
         for piece in bytes.chunks(size) {
@@ -141,7 +141,7 @@ async fn request_is_whole_however_it_is_cut() {
         assert!(answered.text.ends_with("\n\n0123456789"), "{size}: {}", answered.text);
         assert!(read_record(&mut socket).await.is_none());
     }
-    // Others need not wait for the rest of it.
+    // Other clients do not wait for the rest of it.
     let (first, rest) = bytes.split_at(100);
     let mut cut = door.sent(first).await;
     for _ in 0..3 {
@@ -153,7 +153,7 @@ async fn request_is_whole_however_it_is_cut() {
 }
 
 #[tokio::test]
-async fn long_bodies_are_taken_or_refused() {
+async fn long_bodies_are_accepted_or_rejected() {
     let door = Door::open(limits());
     let body = vec![b'b'; 90_000];
     assert!(door.ask(&whole(1, false, &post("90000"), &body)).await.contains("\n\nbbbb"));
@@ -164,7 +164,7 @@ async fn long_bodies_are_taken_or_refused() {
 }
 
 #[tokio::test]
-async fn connection_goes_on_when_it_is_to_be_kept() {
+async fn connection_continues_when_the_web_server_keeps_it() {
     let door = Door::open(limits());
     let mut socket = door.connect().await;
     for round in 0..3 {
@@ -177,7 +177,7 @@ async fn connection_goes_on_when_it_is_to_be_kept() {
     assert!(answer(&mut socket, 1).await.text.contains("GET /a\n"));
     assert!(answer(&mut socket, 2).await.text.contains("GET /b\n"));
     assert!(read_record(&mut socket).await.is_none());
-    // Questions before the request, and another role.
+    // A management record before the request, and another role.
     let asked = [record(9, 0, &params(&[("FCGI_MPXS_CONNS", b"")])), whole(1, false, &get("/thread"), b"")].concat();
     let mut socket = door.sent(&asked).await;
     assert_eq!(read_record(&mut socket).await.unwrap(), (10, 0, params(&[("FCGI_MPXS_CONNS", b"1")])));
@@ -188,7 +188,7 @@ async fn connection_goes_on_when_it_is_to_be_kept() {
 }
 
 #[tokio::test]
-async fn answer_is_whole_when_nobody_hurries_to_take_it() {
+async fn response_is_complete_when_the_client_reads_slowly() {
     let door = Door::open(limits());
     let mut slow = door.sent(&whole(1, false, &get("/large"), b"")).await;
     sleep(Duration::from_millis(50)).await;
@@ -198,7 +198,7 @@ async fn answer_is_whole_when_nobody_hurries_to_take_it() {
     assert_eq!(answered.status, Some(0));
     let mut broken = door.sent(&whole(1, false, &get("/broken"), b"")).await;
     assert_eq!(answer(&mut broken, 1).await.status, None, "half an answer has no end");
-    // One that is short for the thread and longer than the socket takes at once, nobody reading.
+    // A response that the thread sends itself, longer than the socket takes at once, while nobody reads.
     let body = vec![b'b'; 99_000];
     let echo = whole(1, false, &post("99000"), &body);
     let mut sockets = Vec::new();
@@ -213,7 +213,7 @@ async fn answer_is_whole_when_nobody_hurries_to_take_it() {
 
 #[tokio::test]
 async fn slow_and_silent_clients_are_closed_in_time() {
-    let door = Door::open(Limits { idle_time: Duration::from_secs(2), ..limits() });
+    let door = Door::open(ServerLimits { idle_timeout: Duration::from_secs(2), ..limits() });
     let started = Instant::now();
     let mut slow = door.sent(&[begin(1, false), stream(PARAMS, 1, &post("4"), 100)].concat()).await;
     let mut idle = door.connect().await;
@@ -231,7 +231,7 @@ async fn slow_and_silent_clients_are_closed_in_time() {
 }
 
 #[tokio::test]
-async fn begun_requests_are_answered_when_it_stops() {
+async fn requests_that_have_begun_are_answered_at_shutdown() {
     let door = Door::open(patient());
     let mut late = door.sent(&whole(1, false, &get("/late"), b"")).await;
     let mut sending = door.sent(&[begin(1, false), stream(PARAMS, 1, &post("4"), 100)].concat()).await;
@@ -268,14 +268,14 @@ impl Program {
         socket
     }
 
-    /// Clock ticks of the processor that all its threads have used.
+    /// The CPU time of all its threads, in clock ticks.
     fn ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// Asks it to stop as often as `mod_fcgid` does; how long it took to end.
+    /// Asks it to stop, as `mod_fcgid` does. Returns how long it took to end.
     async fn stop(&mut self, signal: Signal) -> Duration {
         let started = Instant::now();
         kill_process(Pid::from_child(&self.child), signal).unwrap();
@@ -299,7 +299,7 @@ impl Drop for Program {
 }
 
 #[tokio::test]
-async fn idle_process_ends_at_once_when_told_and_rests_until_then() {
+async fn idle_process_uses_no_cpu_and_ends_at_once_when_asked() {
     for signal in [Signal::TERM, Signal::USR1, Signal::HUP] {
         let mut program = Program::start();
         assert!(answer(&mut program.sent("/?k=a").await, 1).await.text.starts_with("Status: 404 "));
@@ -312,7 +312,7 @@ async fn idle_process_ends_at_once_when_told_and_rests_until_then() {
 }
 
 #[tokio::test]
-async fn held_read_is_answered_when_the_process_is_told_to_stop() {
+async fn long_poll_is_answered_at_shutdown() {
     let mut program = Program::start();
     let mut held = program.sent("/?k=a&seen=none&wait=20").await;
     let mut other = program.sent("/?k=b").await;

@@ -1,4 +1,4 @@
-//! Stores for tests: one that fails, one that fails but counts secrets, and one that does something else besides.
+//! Stores for tests that pass every call on, and run something before and after it: fail, count, or write meanwhile.
 
 use std::sync::Arc;
 
@@ -6,160 +6,135 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, SystemClock};
-use kvs::store::{Limits, Report, Store, Task};
+use kvs::model::{Batch, Bucket, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use kvs::store::{Report, Store, Task};
 
-/// Answers every write with one error, and every read as well unless it serves reads: then there is nothing.
-pub(crate) struct FailingStore {
-    pub(crate) kind: Kind,
-    pub(crate) text: &'static str,
-    pub(crate) serves_reads: bool,
+/// A call of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Call<'a> {
+    Get(&'a [Key]),
+    Apply,
+    Scan,
+    Changed,
+    Buckets,
+    Maintain,
 }
 
-impl FailingStore {
-    fn error(&self) -> Error {
-        Error::new(self.kind, self.text)
+/// Code that runs around each call. The caller gets its error instead of the result.
+#[async_trait]
+pub(crate) trait Around: Send + Sync + 'static {
+    /// Runs before a call. For `buckets` there is no bucket, and it gets the default one.
+    async fn before(&self, _: &Bucket, _: Call<'_>) -> Result<()> {
+        Ok(())
     }
 
-    fn read<T>(&self, nothing: T) -> Result<T> {
-        if self.serves_reads { Ok(nothing) } else { Err(self.error()) }
+    /// Runs after a call, also after a failed one.
+    async fn after(&self, _: &Bucket, _: Call<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A store that passes every call on to the inner store.
+pub(crate) struct PassThrough<A> {
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) around: A,
+}
+
+impl<A: Around> PassThrough<A> {
+    async fn pass<T>(&self, bucket: &Bucket, call: Call<'_>, work: BoxFuture<'_, Result<T>>) -> Result<T> {
+        self.around.before(bucket, call).await?;
+        let result = work.await;
+        self.around.after(bucket, call).await?;
+        result
     }
 }
 
 #[async_trait]
-impl Store for FailingStore {
-    async fn get(&self, _: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        self.read(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] })
-    }
-
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        Ok(self.get(bucket, keys).await?.into_values())
-    }
-
-    async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
-        Err(self.error())
-    }
-
-    async fn scan(&self, _: &Bucket, _: Query) -> Result<Page> {
-        self.read(Page::default())
-    }
-
-    async fn changed(&self, _: &Bucket, _: Revision) -> Result<Revision> {
-        self.read(())?;
-        std::future::pending().await
-    }
-
-    async fn buckets(&self) -> Result<Vec<Bucket>> {
-        self.read(vec![Bucket::default()])
-    }
-
-    async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
-        Err(self.error())
-    }
-}
-
-/// Counts wrong secrets, and leaves all else to the store within.
-pub(crate) struct CountingStore {
-    inner: FailingStore,
-    counts: MemoryStore,
-}
-
-impl CountingStore {
-    pub(crate) fn over(inner: FailingStore) -> Self {
-        Self { inner, counts: MemoryStore::new(Arc::new(SystemClock), Limits::default()) }
-    }
-
-    fn of(&self, bucket: &Bucket) -> &dyn Store {
-        if bucket.is_reserved() { &self.counts } else { &self.inner }
-    }
-}
-
-#[async_trait]
-impl Store for CountingStore {
+impl<A: Around> Store for PassThrough<A> {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        self.of(bucket).get(bucket, keys).await
+        self.pass(bucket, Call::Get(keys), self.inner.get(bucket, keys)).await
     }
 
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        self.of(bucket).values(bucket, keys).await
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        self.pass(bucket, Call::Get(keys), self.inner.get_values(bucket, keys)).await
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        self.of(bucket).apply(bucket, batch).await
+        self.pass(bucket, Call::Apply, self.inner.apply(bucket, batch)).await
     }
 
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-        self.of(bucket).scan(bucket, query).await
+    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+        self.pass(bucket, Call::Scan, self.inner.scan(bucket, query)).await
     }
 
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        self.of(bucket).changed(bucket, since).await
+        self.pass(bucket, Call::Changed, self.inner.changed(bucket, since)).await
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
-        self.inner.buckets().await
+        self.pass(&Bucket::default(), Call::Buckets, self.inner.buckets()).await
     }
 
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        self.of(bucket).upkeep(bucket, task).await
+    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.pass(bucket, Call::Maintain, self.inner.maintain(bucket, task)).await
     }
 }
 
-/// What a store has done.
+/// Fails every write with one error, and every read as well unless it serves reads: then it is empty.
+pub(crate) struct Failing {
+    pub(crate) kind: ErrorKind,
+    pub(crate) text: &'static str,
+    pub(crate) serves_reads: bool,
+    /// Reserved buckets work, so that wrong secrets can be counted.
+    pub(crate) spares_reserved: bool,
+}
+
+impl Failing {
+    pub(crate) fn store(self) -> Arc<dyn Store> {
+        Arc::new(PassThrough { inner: Arc::new(MemoryStore::default()), around: self })
+    }
+}
+
+#[async_trait]
+impl Around for Failing {
+    async fn before(&self, bucket: &Bucket, call: Call<'_>) -> Result<()> {
+        let is_served = self.serves_reads && !matches!(call, Call::Apply | Call::Maintain);
+        if is_served || (self.spares_reserved && bucket.is_reserved()) {
+            return Ok(());
+        }
+        Err(Error::new(self.kind, self.text))
+    }
+}
+
+/// A call that a [`followed`] store has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Done {
     Get,
     Apply,
     Scan,
-    Upkeep,
+    Maintain,
 }
 
-/// What follows before the answer is given.
-pub(crate) type Follow = Box<dyn Fn(Done) -> BoxFuture<'static, ()> + Send + Sync>;
-
-/// Does what the store within does, and something more behind each.
-pub(crate) struct FollowedStore {
-    pub(crate) inner: Arc<dyn Store>,
-    pub(crate) follow: Follow,
-}
+struct Followed<F>(F);
 
 #[async_trait]
-impl Store for FollowedStore {
-    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let answer = self.inner.get(bucket, keys).await;
-        (self.follow)(Done::Get).await;
-        answer
+impl<F: Fn(Done) -> BoxFuture<'static, ()> + Send + Sync + 'static> Around for Followed<F> {
+    async fn after(&self, _: &Bucket, call: Call<'_>) -> Result<()> {
+        match call {
+            Call::Get(_) => (self.0)(Done::Get).await,
+            Call::Apply => (self.0)(Done::Apply).await,
+            Call::Scan => (self.0)(Done::Scan).await,
+            Call::Maintain => (self.0)(Done::Maintain).await,
+            Call::Changed | Call::Buckets => {}
+        }
+        Ok(())
     }
+}
 
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        let answer = self.inner.values(bucket, keys).await;
-        (self.follow)(Done::Get).await;
-        answer
-    }
-
-    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        let answer = self.inner.apply(bucket, batch).await;
-        (self.follow)(Done::Apply).await;
-        answer
-    }
-
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-        let answer = self.inner.scan(bucket, query).await;
-        (self.follow)(Done::Scan).await;
-        answer
-    }
-
-    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        self.inner.changed(bucket, since).await
-    }
-
-    async fn buckets(&self) -> Result<Vec<Bucket>> {
-        self.inner.buckets().await
-    }
-
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        let answer = self.inner.upkeep(bucket, task).await;
-        (self.follow)(Done::Upkeep).await;
-        answer
-    }
+/// A store that runs `follow` after each call, before the result is returned.
+pub(crate) fn followed(
+    inner: Arc<dyn Store>,
+    follow: impl Fn(Done) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> Arc<dyn Store> {
+    Arc::new(PassThrough { inner, around: Followed(follow) })
 }

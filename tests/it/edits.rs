@@ -1,5 +1,5 @@
-//! A person adds to the data file with a shell, at the worst moment of a write: on a real file system, since it is the
-//! system that puts what two write at the end of a file one behind the other.
+//! A person appends to the data file with a shell, at the worst moment of a write. On a real file system, since the
+//! system orders the appends of two writers.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -7,46 +7,46 @@ use std::sync::Arc;
 
 use kvs::model::{Bucket, Revision};
 use kvs::store::{Store as _, Task};
-use kvs::yaml::{Disk as _, Options, RealDisk, YamlStore};
+use kvs::yaml::{FileSystem as _, RealFileSystem, YamlOptions, YamlStore};
 
-use crate::bench::{commit, options, pair, put, upkeep, values};
 use crate::disks::{Call, Meddling, MeddlingDisk, Which};
+use crate::yaml_helpers::{commit, options, pair, put, upkeep, values};
 
-/// As `echo 'hand: edited' >> default.yaml` does.
+/// Like `echo 'hand: edited' >> default.yaml`.
 fn echo(folder: &Path) {
     let mut file = std::fs::OpenOptions::new().append(true).open(folder.join("default.yaml")).unwrap();
     file.write_all(b"hand: edited\n").unwrap();
 }
 
-/// As an editor that writes in place does.
+/// Like an editor that writes in place.
 fn save(path: &Path, text: &str) {
     std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-fn open(folder: &Path, disk: impl kvs::yaml::Disk) -> YamlStore {
+fn open(folder: &Path, disk: impl kvs::yaml::FileSystem) -> YamlStore {
     YamlStore::open(folder, options(disk)).unwrap()
 }
 
 #[test]
-fn what_a_person_adds_while_kvs_appends_is_served_and_kept() {
+fn addition_by_a_person_during_an_append_is_kept() {
     for call in [Call::Write, Call::Sync, Call::FileStat] {
         for write in ["x", "longer than what the person adds, so that it would not be seen below it"] {
             let folder = tempfile::tempdir().unwrap();
-            let disk = MeddlingDisk::new(RealDisk, Meddling::default());
+            let disk = MeddlingDisk::new(RealFileSystem, Meddling::default());
             let store = open(folder.path(), disk.clone());
             commit(&store, pair(0, "first"));
-            commit(&open(folder.path(), RealDisk), pair(1, "of another"));
+            commit(&open(folder.path(), RealFileSystem), pair(1, "of another"));
             commit(&store, pair(0, "second"));
             let path = folder.path().to_owned();
             disk.probe.next(Which(call, ".yaml"), move || echo(&path));
             commit(&store, pair(2, write));
             let case = format!("{call:?}, {write}");
-            for store in [&store, &open(folder.path(), RealDisk)] {
+            for store in [&store, &open(folder.path(), RealFileSystem)] {
                 assert_eq!(values(store)["hand"], "edited", "{case}");
                 assert_eq!(values(store)["b2"], write, "{case}");
             }
             commit(&store, pair(3, "later"));
-            let found = values(&open(folder.path(), RealDisk));
+            let found = values(&open(folder.path(), RealFileSystem));
             assert_eq!(found, values(&store), "{case}");
             assert_eq!((found["hand"].as_str(), found["b2"].as_str(), found.len()), ("edited", write, 9), "{case}");
         }
@@ -54,12 +54,12 @@ fn what_a_person_adds_while_kvs_appends_is_served_and_kept() {
 }
 
 #[test]
-fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
+fn addition_by_a_person_during_a_rewrite_is_kept() {
     // While the new file is synced, and between the rename and the look at what it led to.
     for call in [Call::Sync, Call::SyncFolder] {
         for compacts in [true, false] {
             let folder = tempfile::tempdir().unwrap();
-            let disk = MeddlingDisk::new(RealDisk, Meddling::default());
+            let disk = MeddlingDisk::new(RealFileSystem, Meddling::default());
             let store = open(folder.path(), disk.clone());
             commit(&store, pair(0, "first"));
             let ending = match (call, compacts) {
@@ -67,7 +67,7 @@ fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
                 (_, true) => ".compact",
                 (_, false) => ".new",
             };
-            let draft = store.draft(&Bucket::default()).unwrap();
+            let draft = store.begin_edit(&Bucket::default()).unwrap();
             let path = folder.path().to_owned();
             disk.probe.next(Which(call, ending), move || echo(&path));
             let done = if compacts { upkeep(&store, Task::Compact).map(drop) } else { comment(&store, &draft) };
@@ -75,34 +75,34 @@ fn what_a_person_adds_while_kvs_writes_the_file_anew_is_kept() {
             assert_eq!(values(&store)["hand"], "edited", "{case}");
             write(&store).unwrap();
             assert_eq!(values(&store).len(), 4, "{case}");
-            assert_eq!(values(&open(folder.path(), RealDisk)), values(&store), "{case}");
+            assert_eq!(values(&open(folder.path(), RealFileSystem)), values(&store), "{case}");
         }
     }
 }
 
-/// As `kvs edit` does, for a person who adds a comment: the file is written anew with it.
-fn comment(store: &YamlStore, draft: &kvs::yaml::Draft) -> kvs::model::Result<()> {
+/// Like `kvs edit` by a person who adds a comment: it rewrites the file.
+fn comment(store: &YamlStore, draft: &kvs::yaml::EditSession) -> kvs::model::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(store.replace(&Bucket::default(), draft, &format!("{}# mine\n", draft.text))).map(drop)
+    runtime.block_on(store.save_edit(&Bucket::default(), draft, &format!("{}# mine\n", draft.text))).map(drop)
 }
 
 fn write(store: &YamlStore) -> kvs::model::Result<()> {
-    crate::bench::apply(store, vec![put("new", "x")]).map(drop)
+    crate::yaml_helpers::apply(store, vec![put("new", "x")]).map(drop)
 }
 
 #[test]
-fn a_file_that_is_taken_away_and_put_back_is_the_same_as_before() {
+fn file_that_is_removed_and_restored_is_unchanged() {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path(), RealDisk);
+    let store = open(folder.path(), RealFileSystem);
     commit(&store, pair(0, "first"));
     let (path, aside) = (folder.path().join("default.yaml"), folder.path().join("aside"));
     let first = revision(&store);
     for (from, to) in [(&path, &aside), (&aside, &path), (&path, &aside), (&aside, &path)] {
-        RealDisk.rename(from, to).unwrap();
+        RealFileSystem.rename(from, to).unwrap();
         assert_eq!((revision(&store), values(&store).len()), (first, 2));
     }
     commit(&store, pair(0, "second"));
-    assert_eq!(values(&open(folder.path(), RealDisk))["a0"], "second");
+    assert_eq!(values(&open(folder.path(), RealFileSystem))["a0"], "second");
 }
 
 fn revision(store: &YamlStore) -> Revision {
@@ -111,13 +111,13 @@ fn revision(store: &YamlStore) -> Revision {
 }
 
 #[test]
-fn a_data_file_that_may_not_be_written_is_left_as_it_is() {
+fn read_only_data_file_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("default.yaml");
     save(&path, "");
     let disk = Arc::new(Guarded);
-    let store = YamlStore::open(folder.path(), Options { disk, ..options(RealDisk) }).unwrap();
-    commit(&open(folder.path(), RealDisk), pair(0, "first"));
+    let store = YamlStore::open(folder.path(), YamlOptions { file_system: disk, ..options(RealFileSystem) }).unwrap();
+    commit(&open(folder.path(), RealFileSystem), pair(0, "first"));
     let before = std::fs::read(&path).unwrap();
     for _ in 0..3 {
         let error = write(&store).unwrap_err().to_string();
@@ -127,44 +127,44 @@ fn a_data_file_that_may_not_be_written_is_left_as_it_is() {
     assert_eq!(values(&store)["a0"], "first");
 }
 
-/// A disk whose data file may only be read, for root as well.
+/// A file system whose data file is read-only, for root too.
 struct Guarded;
 
-impl kvs::yaml::Disk for Guarded {
-    fn open(&self, path: &Path, how: kvs::yaml::disk::Open) -> std::io::Result<Box<dyn kvs::yaml::disk::File>> {
-        if how == kvs::yaml::disk::Open::Append && path.ends_with("default.yaml") {
+impl kvs::yaml::FileSystem for Guarded {
+    fn open(&self, path: &Path, how: kvs::yaml::fs::OpenMode) -> std::io::Result<Box<dyn kvs::yaml::fs::File>> {
+        if how == kvs::yaml::fs::OpenMode::Append && path.ends_with("default.yaml") {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
-        RealDisk.open(path, how)
+        RealFileSystem.open(path, how)
     }
-    fn stat(&self, path: &Path) -> std::io::Result<Option<kvs::yaml::disk::Stat>> {
-        RealDisk.stat(path)
+    fn stat(&self, path: &Path) -> std::io::Result<Option<kvs::yaml::fs::Stat>> {
+        RealFileSystem.stat(path)
     }
     fn resolve(&self, path: &Path) -> std::io::Result<Option<std::path::PathBuf>> {
-        RealDisk.resolve(path)
+        RealFileSystem.resolve(path)
     }
     fn may_write(&self, folder: &Path) -> std::io::Result<()> {
-        RealDisk.may_write(folder)
+        RealFileSystem.may_write(folder)
     }
     fn reserve(&self, path: &Path) -> std::io::Result<()> {
-        RealDisk.reserve(path)
+        RealFileSystem.reserve(path)
     }
     fn release(&self, path: &Path) -> std::io::Result<bool> {
-        RealDisk.release(path)
+        RealFileSystem.release(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        RealDisk.rename(from, to)
+        RealFileSystem.rename(from, to)
     }
     fn remove(&self, path: &Path) -> std::io::Result<()> {
-        RealDisk.remove(path)
+        RealFileSystem.remove(path)
     }
     fn make_folder(&self, path: &Path) -> std::io::Result<()> {
-        RealDisk.make_folder(path)
+        RealFileSystem.make_folder(path)
     }
     fn sync_folder(&self, path: &Path) -> std::io::Result<()> {
-        RealDisk.sync_folder(path)
+        RealFileSystem.sync_folder(path)
     }
     fn list(&self, folder: &Path) -> std::io::Result<Vec<String>> {
-        RealDisk.list(folder)
+        RealFileSystem.list(folder)
     }
 }

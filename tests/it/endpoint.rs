@@ -10,20 +10,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use kvs::model::{Batch, Bucket, Clock, Entry, Key, SystemClock, Write};
-use kvs::service::{Access, Caller, Cors, Policies, Policy, Reads, Settings, Timestamps, Waiters, Waiting, router};
 use kvs::store::suite::TestClock;
 use kvs::store::{Limits, Store};
+use kvs::web::{
+    Api, ApiSettings, Body, ClientAddr, Cors, LongPollLimit, LongPollSettings, Policies, Policy, Reads, SecretList,
+    Timestamps,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use crate::stores::Make;
 
@@ -79,7 +80,7 @@ pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 /// Clones share the store.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    app: Router,
+    api: Api,
     pub(crate) store: Arc<dyn Store>,
     /// Stands still until it is moved.
     pub(crate) clock: Arc<TestClock>,
@@ -118,23 +119,23 @@ fn policies() -> Policies {
     let named = [
         policy("poky", Policy { timestamps: Timestamps::Client, ..Policy::default() }),
         policy("secret", Policy { reads: Reads::Secret, ..Policy::default() }),
-        policy("listed", Policy { reads: Reads::Listed, ..Policy::default() }),
+        policy("listed", Policy { reads: Reads::PublicList, ..Policy::default() }),
         policy("small", Policy { max_value: Some(10), ..Policy::default() }),
     ];
-    Policies { usual: Policy::default(), named: BTreeMap::from(named) }
+    Policies { default: Policy::default(), by_bucket: BTreeMap::from(named) }
 }
 
-fn settings(clock: Arc<dyn Clock>) -> Settings {
-    Settings {
+fn settings(clock: Arc<dyn Clock>) -> ApiSettings {
+    ApiSettings {
         stop: CancellationToken::new(),
         clock,
-        max_value: Limits::default().value,
-        access: Access::parse(AUTH).unwrap(),
+        max_value_bytes: Limits::default().max_value_bytes,
+        secrets: SecretList::parse(AUTH).unwrap(),
         policies: policies(),
         cors: Cors::default(),
         metrics: Arc::default(),
-        waiting: Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(100) },
-        responses: kvs::service::Budget::default(),
+        long_polls: LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(100) },
+        responses: kvs::web::Budget::default(),
     }
 }
 
@@ -145,16 +146,16 @@ impl Endpoint {
     }
 
     /// With other settings.
-    pub(crate) fn with(make: Make, change: impl FnOnce(Settings) -> Settings) -> Self {
+    pub(crate) fn with(make: Make, change: impl FnOnce(ApiSettings) -> ApiSettings) -> Self {
         let clock = Arc::<TestClock>::default();
         let (store, folder) = made(make, clock.clone());
         Self { clock: clock.clone(), _folder: Some(folder), ..Self::built(store, change(settings(clock))) }
     }
 
     /// Where a read waits for so long at the most, and so many do.
-    pub(crate) fn waiting(make: Make, seconds: u64, waiters: Waiters) -> Self {
-        let waiting = Waiting { longest: Duration::from_secs(seconds), waiters };
-        Self::with(make, |settings| Settings { waiting, ..settings })
+    pub(crate) fn waiting(make: Make, seconds: u64, waiters: LongPollLimit) -> Self {
+        let long_polls = LongPollSettings { max_wait: Duration::from_secs(seconds), limit: waiters };
+        Self::with(make, |settings| ApiSettings { long_polls, ..settings })
     }
 
     /// With another store around the one of that kind.
@@ -175,15 +176,16 @@ impl Endpoint {
         Self { fails: true, ..Self::built(store, settings(Arc::new(SystemClock))) }
     }
 
-    fn built(store: Arc<dyn Store>, settings: Settings) -> Self {
+    fn built(store: Arc<dyn Store>, settings: ApiSettings) -> Self {
         let stop = settings.stop.clone();
-        let app = router(Arc::clone(&store), settings);
-        Self { app, store, clock: Arc::default(), stop, fails: false, _folder: None }
+        let api = Api::new(Arc::clone(&store), settings);
+        Self { api, store, clock: Arc::default(), stop, fails: false, _folder: None }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = self.app.clone().oneshot(request).await.unwrap();
+        let client = request.extensions().get::<ClientAddr>().copied().unwrap_or_default();
+        let response = Box::pin(self.api.handle(request, client)).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let status = parts.status.as_u16();
@@ -248,7 +250,7 @@ impl Endpoint {
 
     /// Writes past the service.
     pub(crate) async fn apply(&self, bucket: &str, write: Write) {
-        let batch = Batch::of(vec![write]);
+        let batch = Batch::new(vec![write]);
         self.store.apply(&Bucket::new(bucket).unwrap(), batch).await.unwrap();
     }
 }
@@ -261,7 +263,7 @@ fn made(make: Make, clock: Arc<dyn Clock>) -> (Arc<dyn Store>, Arc<TempDir>) {
 /// From the address that all come from.
 pub(crate) fn request(method: &str, uri: &str, headers: Headers<'_>, body: impl Into<Body>) -> Request<Body> {
     let address: IpAddr = Ipv4Addr::new(192, 0, 2, 1).into();
-    let mut request = Request::builder().method(method).uri(uri).extension(Caller { address: Some(address) });
+    let mut request = Request::builder().method(method).uri(uri).extension(ClientAddr(Some(address)));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -273,4 +275,12 @@ pub(crate) fn request(method: &str, uri: &str, headers: Headers<'_>, body: impl 
 pub(crate) fn assert_passed(seconds: u64, since: Instant, told: &str) {
     let passed = since.elapsed();
     assert!(passed >= Duration::from_secs(seconds) && passed < Duration::from_secs(seconds + 3), "{told}: {passed:?}");
+}
+
+/// A body that comes piece by piece.
+pub(crate) fn streamed<E>(pieces: impl futures_util::Stream<Item = Result<Bytes, E>> + Send + 'static) -> Body
+where
+    E: Into<kvs::web::BodyError> + 'static,
+{
+    Body::stream(http_body_util::StreamBody::new(pieces.map_ok(http_body::Frame::data)))
 }

@@ -262,11 +262,9 @@ fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
     }
 }
 
-/// What README.md shows of the library, in the folder `data`.
-#[expect(clippy::default_trait_access, reason = "as README.md shows it")]
-fn the_recipe_for_rust(data: &Path) -> kvs::model::Result<()> {
-    let store = kvs::yaml::YamlStore::open(data, Default::default())?;
-    let client = kvs::blocking::Client::new(std::sync::Arc::new(store))?;
+/// The library recipe of README.md, with the store at this URL.
+fn the_recipe_for_rust(url: &str) -> kvs::model::Result<()> {
+    let client = kvs::blocking::open(url)?;
 
     client.set("kitchen/temp", "21.5")?;
     client.increment("visits", 1)?;
@@ -285,11 +283,11 @@ fn the_recipe_for_rust_compiles_and_works() {
     let (block, _) = block.split_once("```").unwrap();
     let here = include_str!("examples.rs");
     for line in block.lines() {
-        let line = line.replace("\"data\"", "data");
+        let line = line.replace("\"yaml:data\"", "url");
         assert!(here.contains(line.trim()), "README.md shows {line:?}, which is not compiled here");
     }
     let folder = tempfile::tempdir().unwrap();
-    the_recipe_for_rust(&folder.path().join("data")).unwrap();
+    the_recipe_for_rust(&format!("yaml:{}", folder.path().join("data").display())).unwrap();
 }
 
 #[test]

@@ -1,20 +1,22 @@
-//! Calls that fail: each kind of call, at each place where it is made, once or for ever, by a fault or for want of room.
+//! Calls that fail: each kind of call, at each place where it is made, once or always, by an error or by a full disk.
 //!
-//! A sync that failed loses what waited for it, as systems do: the bytes are seen still, and no later sync makes them
-//! durable. What always holds: what failed is not acknowledged; what is served afterwards, here or by another process,
-//! outlives a crash; and once calls succeed again, so does writing.
+//! A failed sync loses the changes that waited for it, as in real systems: the bytes can still be read, but no later
+//! sync makes them durable. What always holds: what failed is not acknowledged; what is served afterwards, here or by
+//! another process, survives a crash; and once calls succeed again, so does writing.
 
-use std::io::ErrorKind;
+use std::io;
 
-use kvs::model::{Condition, Kind, Outcome, Write};
+use kvs::model::{Condition, ErrorKind, Outcome, Write};
 use kvs::store::Task;
 use kvs::yaml::YamlStore;
 
-use crate::bench::{Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values};
 use crate::crash::grouped;
 use crate::disks::crash_disk::CrashDisk;
 use crate::disks::seed::Seed;
 use crate::disks::{Call, Failing, FailingDisk, Fault, Meddling, MeddlingDisk, Which};
+use crate::yaml_helpers::{
+    Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values,
+};
 
 const SEEDS: u64 = 20;
 
@@ -23,7 +25,7 @@ fn failing(disk: &CrashDisk) -> FailingDisk {
     FailingDisk::new(disk.clone(), Failing::on_failed_sync(move |path| lost.lose_unsynced(path, &data())))
 }
 
-fn fault(call: Call, ending: &'static str, kind: ErrorKind) -> Fault {
+fn fault(call: Call, ending: &'static str, kind: io::ErrorKind) -> Fault {
     Fault { which: Which(call, ending), after: 0, times: 1, kind, part: 0 }
 }
 
@@ -38,10 +40,10 @@ fn begun() -> (CrashDisk, Values) {
     (disk, known)
 }
 
-/// What is served now is one of these, by a new process as well, and outlives any crash.
+/// What is served now is one of these, also by a new process, and survives any crash.
 fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
     let reader = open(disk.clone());
-    // A reader may be told of a fault that is still there to be met, but not be told what is not durable.
+    // A reader may get an error while calls fail, but never data that is not durable.
     let served = (0..4).find_map(|_| all(&reader).ok());
     let served = served.unwrap_or_else(|| panic!("{case}: nothing can be read: {:?}", all(&reader)));
     let found = values(&reader);
@@ -50,7 +52,7 @@ fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
         let seed = &mut Seed::new(number);
         let later = open(disk.crashed(seed));
         let now = all(&later).unwrap();
-        // What a person wrote without its time gets a later one, if the copy that had it was lost.
+        // Entries without a time get a later one if the copy with their times was lost.
         let is_same = |(key, entry): (&String, &kvs::model::Entry)| {
             let was = &served.1[key];
             entry == was || key == "hand" && entry.value == was.value && entry.revision > was.revision
@@ -62,13 +64,13 @@ fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
 }
 
 #[test]
-fn a_failed_sync_is_not_acknowledged_and_the_next_write_stands_on_what_is_durable() {
+fn failed_sync_is_not_acknowledged_and_next_write_follows_durable_data() {
     let (disk, old) = begun();
     let faulty = failing(&disk);
     let store = open(faulty.clone());
     commit(&store, pair(0, "old"));
-    faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
-    assert_eq!(apply(&store, pair(0, "lost")).unwrap_err().kind(), Kind::Failed);
+    faulty.probe.fail([fault(Call::Sync, ".yaml", io::ErrorKind::Other)]);
+    assert_eq!(apply(&store, pair(0, "lost")).unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(values(&store), old);
     lasts(&disk, &[&old], "after a failed sync");
     commit(&store, pair(1, "next"));
@@ -79,13 +81,13 @@ fn a_failed_sync_is_not_acknowledged_and_the_next_write_stands_on_what_is_durabl
 }
 
 #[test]
-fn while_syncs_fail_nothing_is_acknowledged_and_nothing_wrong_is_served() {
+fn nothing_is_acknowledged_or_lost_while_syncs_fail() {
     let (disk, old) = begun();
     let faulty = failing(&disk);
     let store = open(faulty.clone());
     commit(&store, pair(0, "old"));
     for ending in [".yaml", ".new", ""] {
-        faulty.probe.fail([Fault { times: usize::MAX, ..fault(Call::Sync, ending, ErrorKind::Other) }]);
+        faulty.probe.fail([Fault { times: usize::MAX, ..fault(Call::Sync, ending, io::ErrorKind::Other) }]);
         for n in 0..3 {
             let answer = apply(&store, pair(n, "lost"));
             assert!(ending == ".new" || answer.is_err(), "{ending}: {answer:?}");
@@ -103,18 +105,18 @@ fn while_syncs_fail_nothing_is_acknowledged_and_nothing_wrong_is_served() {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_state_and_says_so() {
+fn full_disk_keeps_the_old_state_and_is_reported() {
     for part in [0, 1, 3, 4, 5, 30, 60, 75, 200] {
         for times in [1, usize::MAX] {
             let (disk, old) = begun();
             let faulty = failing(&disk);
             let store = open(faulty.clone());
             commit(&store, pair(0, "old"));
-            faulty.probe.fail([Fault { times, part, ..fault(Call::Write, ".yaml", ErrorKind::StorageFull) }]);
+            faulty.probe.fail([Fault { times, part, ..fault(Call::Write, ".yaml", io::ErrorKind::StorageFull) }]);
             let case = format!("{part} bytes written, {times} times");
             for _ in 0..times.min(3) {
                 let error = apply(&store, pair(0, "new")).unwrap_err();
-                assert_eq!(error.kind(), Kind::Full, "{case}: {error}");
+                assert_eq!(error.kind(), ErrorKind::StorageFull, "{case}: {error}");
                 assert_eq!(values(&store), old, "{case}");
                 assert_eq!(values(&open(disk.clone())), old, "{case}: another process");
             }
@@ -129,15 +131,15 @@ fn a_full_disk_leaves_the_old_state_and_says_so() {
 }
 
 #[test]
-fn a_full_disk_that_cannot_be_cut_back_leaves_the_old_state() {
+fn full_disk_without_truncation_keeps_the_old_state() {
     for part in [1, 30, 200] {
         let (disk, old) = begun();
         let faulty = failing(&disk);
         let store = open(faulty.clone());
         commit(&store, pair(0, "old"));
-        let full = Fault { part, ..fault(Call::Write, ".yaml", ErrorKind::StorageFull) };
-        faulty.probe.fail([full, fault(Call::Truncate, ".yaml", ErrorKind::Other)]);
-        assert_eq!(apply(&store, pair(0, "new")).unwrap_err().kind(), Kind::Full);
+        let full = Fault { part, ..fault(Call::Write, ".yaml", io::ErrorKind::StorageFull) };
+        faulty.probe.fail([full, fault(Call::Truncate, ".yaml", io::ErrorKind::Other)]);
+        assert_eq!(apply(&store, pair(0, "new")).unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(faulty.probe.failed(), 2);
         assert_eq!(values(&store), old);
         lasts(&disk, &[&old], "not cut back");
@@ -151,13 +153,13 @@ type Walk = fn(&YamlStore) -> kvs::model::Result<Vec<Write>>;
 const WALKS: [(&str, Walk); 3] = [
     ("append", |store| apply(store, pair(0, "new")).map(|_| pair(0, "new"))),
     ("compaction", |store| upkeep(store, Task::Compact).map(|_| vec![])),
-    ("sweep", |store| upkeep(store, Task::Sweep).map(|_| vec![])),
+    ("sweep", |store| upkeep(store, Task::RemoveLeftovers).map(|_| vec![])),
 ];
 
-/// A name, what is added to the file, and the entry that this adds.
+/// A name, what is appended to the file, and the entry in it.
 type Beginning = (&'static str, &'static str, Option<(&'static str, &'static str)>);
 
-/// What stands there before: as written, edited by hand, with a torn tail.
+/// The file before: as written, edited by hand, with a torn tail.
 const BEGINNINGS: [Beginning; 3] = [
     ("as written", "", None),
     ("edited", "hand: written\n", Some(("hand", "written"))),
@@ -165,7 +167,7 @@ const BEGINNINGS: [Beginning; 3] = [
 ];
 
 #[test]
-fn any_call_that_fails_once_does_no_harm() {
+fn single_failing_call_does_no_harm() {
     use Call::{
         FileStat, List, Lock, MakeFolder, Open, Read, Remove, Rename, Resemble, Stat, Sync, SyncFolder, Truncate,
     };
@@ -196,7 +198,7 @@ fn any_call_that_fails_once_does_no_harm() {
                     }
                     let case = format!("{walk_name}, {beginning}: {call:?} fails, {after} before do not");
                     let faulty = failing(&disk);
-                    faulty.probe.fail([Fault { after, part: 40, ..fault(call, "", ErrorKind::Other) }]);
+                    faulty.probe.fail([Fault { after, part: 40, ..fault(call, "", io::ErrorKind::Other) }]);
                     let store = open(faulty.clone());
                     let answer = walk(&store);
                     if faulty.probe.failed() == 0 {
@@ -224,7 +226,7 @@ fn any_call_that_fails_once_does_no_harm() {
 }
 
 #[test]
-fn a_sync_that_fails_while_another_catches_up_is_not_forgotten() {
+fn sync_failure_during_another_processes_refresh_is_remembered() {
     // A process is killed between its append and its sync, so the next reader has to sync, and cannot.
     let (disk, old) = begun();
     let killed = MeddlingDisk::new(disk.clone(), Meddling::default());
@@ -241,8 +243,8 @@ fn a_sync_that_fails_while_another_catches_up_is_not_forgotten() {
 
     let faulty = failing(&disk);
     let reader = open(faulty.clone());
-    faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
-    assert_eq!(all(&reader).unwrap_err().kind(), Kind::Failed);
+    faulty.probe.fail([fault(Call::Sync, ".yaml", io::ErrorKind::Other)]);
+    assert_eq!(all(&reader).unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(faulty.probe.failed(), 1);
     lasts(&disk, &[&old, &new], "another reader");
     let served = all(&reader).unwrap();
@@ -253,33 +255,37 @@ fn a_sync_that_fails_while_another_catches_up_is_not_forgotten() {
 }
 
 #[test]
-fn what_fails_with_its_group_leaves_no_answer_that_stands_on_it() {
-    let absent = |name: &str| batch(vec![put(name, "mine")]).expecting(vec![expect(name, Condition::Absent)]);
+fn batches_after_a_failed_one_in_a_group_fail_too() {
+    let absent = |name: &str| batch(vec![put(name, "mine")]).with_expectations(vec![expect(name, Condition::Absent)]);
     let (disk, old) = begun();
     let faulty = failing(&disk);
     let meddling = MeddlingDisk::new(faulty.clone(), Meddling::default());
     let store = open(meddling.clone());
-    // The append of the first succeeds, that of the group behind it does not.
-    faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", ErrorKind::Other) }]);
+    // The append of the first batch succeeds, that of the next group fails.
+    faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", io::ErrorKind::Other) }]);
     let others = vec![absent("new"), absent("new"), batch(vec![delete("a1")]), batch(vec![delete("a1")])];
     let outcomes = grouped(&meddling, &store, pair(0, "old"), others);
     assert!(outcomes[0].is_ok() && faulty.probe.failed() == 1);
     assert_eq!(values(&store), old);
-    // Now `new` is absent and `a1` is there: no answer may say otherwise.
+    // `new` is absent and `a1` is present: no outcome may say otherwise.
     assert!(outcomes[1].is_err() && outcomes[3].is_err());
-    assert!(!matches!(&outcomes[2], Ok(Outcome::Refused { .. })), "refused for what is not stored: {:?}", outcomes[2]);
+    assert!(
+        !matches!(&outcomes[2], Ok(Outcome::PreconditionFailed { .. })),
+        "refused for what is not stored: {:?}",
+        outcomes[2]
+    );
     assert!(!matches!(&outcomes[4], Ok(Outcome::Committed { .. })), "says a1 is gone: {:?}", outcomes[4]);
 }
 
 #[test]
-fn a_sync_that_fails_on_an_edited_file_cuts_nothing_off() {
+fn sync_failure_on_an_edited_file_truncates_nothing() {
     for by_rename in [false, true] {
         let (disk, mut known) = begun();
         let faulty = failing(&disk);
         let store = open(faulty.clone());
         commit(&store, pair(6, "last"));
         model(&mut known, &pair(6, "last"));
-        // A person adds a line at the top, so that all below stands further down than the last writer left it.
+        // A person adds a line at the top, so that everything below moves.
         let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
         let text =
             format!("# An entry by hand, and a long comment before it: {}\nhand: edited\n---\n{text}", "x".repeat(90));
@@ -289,7 +295,7 @@ fn a_sync_that_fails_on_an_edited_file_cuts_nothing_off() {
         } else {
             disk.edit(&data(), text.as_bytes());
         }
-        faulty.probe.fail([fault(Call::Sync, ".yaml", ErrorKind::Other)]);
+        faulty.probe.fail([fault(Call::Sync, ".yaml", io::ErrorKind::Other)]);
         let reader = open(faulty.clone());
         let _ = all(&reader);
         assert_eq!(faulty.probe.failed(), 1);
@@ -303,16 +309,16 @@ fn a_sync_that_fails_on_an_edited_file_cuts_nothing_off() {
 }
 
 #[test]
-fn a_compaction_that_fails_leaves_no_file_and_is_not_tried_with_every_write() {
+fn failed_compaction_leaves_no_file_and_is_not_retried_on_every_write() {
     let disk = CrashDisk::default();
     let failing = failing(&disk);
-    let options = kvs::yaml::Options { least_log: 2000, ..crate::bench::options(failing.clone()) };
-    let store = kvs::yaml::YamlStore::open(crate::bench::FOLDER, options).unwrap();
+    let options = kvs::yaml::YamlOptions { min_log_bytes: 2000, ..crate::yaml_helpers::options(failing.clone()) };
+    let store = kvs::yaml::YamlStore::open(crate::yaml_helpers::FOLDER, options).unwrap();
     commit(&store, pair(0, "first"));
-    failing.probe.fail([Fault { times: usize::MAX, ..fault(Call::Write, ".compact", ErrorKind::StorageFull) }]);
+    failing.probe.fail([Fault { times: usize::MAX, ..fault(Call::Write, ".compact", io::ErrorKind::StorageFull) }]);
     for n in 0..100 {
         commit(&store, pair(0, &format!("{n}")));
-        // So that a compaction that begins ends before the next write.
+        // So that a running compaction ends before the next write.
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     let tries = failing.probe.failed();

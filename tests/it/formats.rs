@@ -1,5 +1,5 @@
-//! The format against what wrote and what reads it elsewhere: golden files that must open for ever, and `PyYAML`, which
-//! must find in our files what we find.
+//! The format against other programs: golden files, which must open for ever, and `PyYAML`, which must read from our
+//! files what we read.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -9,12 +9,12 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kvs::model::{Revision, Write};
-use kvs::store::Task;
-use kvs::store::suite::{nasty_keys, nasty_strings};
-use kvs::yaml::{Options, YamlStore};
+use kvs::store::suite::{hostile_keys, hostile_strings};
+use kvs::store::{Severity, Task};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::{Values, all, commit, key, put, upkeep, values};
 use crate::disks::seed::Seed;
+use crate::yaml_helpers::{Values, all, commit, key, put, upkeep, values};
 
 /// Reads a file with `PyYAML`, document after document, as the format says: a later entry replaces an earlier one, and nothing
 /// removes it. Any key or value that `PyYAML` does not take for a string is told as `!` and what it took it for.
@@ -46,12 +46,12 @@ fn read_with(loader: &str, path: &Path) -> BTreeMap<String, Vec<u8>> {
     found.into_iter().map(|(key, value)| (key, STANDARD.decode(value).unwrap())).collect()
 }
 
-/// What `PyYAML` finds in a file: keys and values.
+/// What `PyYAML` reads from a file: keys and values.
 pub(crate) fn pyyaml(path: &Path) -> BTreeMap<String, Vec<u8>> {
     read_with("SafeLoader", path)
 }
 
-/// What a store finds, likewise.
+/// What a store reads, in the same form.
 pub(crate) fn bytes(store: &YamlStore) -> BTreeMap<String, Vec<u8>> {
     all(store).unwrap().1.into_iter().map(|(key, entry)| (key, entry.value.to_vec())).collect()
 }
@@ -102,7 +102,8 @@ const GOLDEN: &[Golden] = &[
     ("deletions.yaml", &[("b", "why"), ("c", "z")]),
 ];
 
-/// What a person added behind the last end mark: no YAML to `PyYAML`, which wants `---` there, until it is written anew.
+/// An addition by a person after the last end mark. `PyYAML` requires `---` there, so it cannot read this file until it
+/// is rewritten.
 const APPENDED: &str = "appended.yaml";
 
 /// Stands for a key of 1024 letters `k`.
@@ -117,8 +118,8 @@ fn with_golden(name: &str) -> tempfile::TempDir {
 }
 
 fn opened(folder: &tempfile::TempDir) -> YamlStore {
-    // Also if the test takes long, files are left as they are.
-    let options = Options { tidy_after: std::time::Duration::ZERO, ..Options::default() };
+    // Files stay as they are, even if the test takes long.
+    let options = YamlOptions { tidy_after: std::time::Duration::ZERO, ..YamlOptions::default() };
     YamlStore::open(folder.path(), options).unwrap()
 }
 
@@ -135,8 +136,8 @@ fn golden_files_open_and_are_left_as_they_are_by_reading() {
         assert_eq!(all(&opened(&folder)).unwrap(), (revision, found.clone()), "{name}: opened again");
         assert!(found.values().all(|entry| entry.revision > Revision::ZERO && entry.revision <= revision), "{name}");
         let mut report = upkeep(&opened(&folder), Task::Check).unwrap();
-        // That a line deletes a key is a note.
-        report.findings.retain(|finding| !finding.harmless);
+        // It is a note that a line deletes a key.
+        report.findings.retain(|finding| finding.severity == Severity::Damage);
         assert_eq!((report.findings, report.entries), (vec![], wanted.len() as u64), "{name}");
         assert_eq!(std::fs::read(&file).unwrap(), before, "{name}: changed by reading");
     }
@@ -156,7 +157,7 @@ fn golden_files_can_be_written_and_keep_what_they_held() {
         }
         upkeep(&first, Task::Compact).unwrap();
         assert_eq!(all(&opened(&folder)).unwrap(), all(&reader).unwrap(), "{name}: compacted");
-        // What a person wrote without quotes stays so, and others may take it for a number.
+        // Values without quotes stay so, and other readers may take them for numbers.
         let mut found = pyyaml(&folder.path().join("default.yaml"));
         found.retain(|_, value| !value.starts_with(b"!"));
         let ours = bytes(&first);
@@ -167,7 +168,7 @@ fn golden_files_can_be_written_and_keep_what_they_held() {
 }
 
 #[test]
-fn golden_files_are_yaml_to_others() {
+fn golden_files_are_yaml_for_other_readers() {
     for (name, _) in GOLDEN.iter().filter(|(name, _)| *name != APPENDED) {
         let folder = with_golden(name);
         for loader in ["SafeLoader", "CSafeLoader", "BaseLoader"] {
@@ -177,7 +178,7 @@ fn golden_files_are_yaml_to_others() {
             if loader == "BaseLoader" {
                 assert!(ours.keys().all(|key| found.contains_key(key)), "{name}, {loader}");
             } else {
-                // A value left empty is the empty text to us, and nothing to a reader with types.
+                // A missing value is the empty text for us, and null for a reader with types.
                 ours.remove("empty");
                 assert_eq!(keys(found), keys(ours), "{name}, {loader}");
             }
@@ -203,13 +204,13 @@ fn details_of_golden_files_are_read() {
 }
 
 #[test]
-fn pyyaml_finds_the_same_in_what_nasty_strings_make() {
+fn pyyaml_reads_the_same_from_hostile_strings() {
     let folder = tempfile::tempdir().unwrap();
     let store = opened(&folder);
     let file = folder.path().join("default.yaml");
-    let strings = nasty_strings();
+    let strings = hostile_strings();
     assert!(strings.len() >= 300);
-    let keys = nasty_keys().into_iter().enumerate();
+    let keys = hostile_keys().into_iter().enumerate();
     let as_keys = keys.map(|(n, key)| Write::put(key, strings[n % strings.len()].clone()));
     let as_values = strings.iter().enumerate().map(|(n, value)| Write::put(key(&format!("value {n}")), value.clone()));
     let writes: Vec<Write> = as_keys.chain(as_values).collect();
@@ -217,7 +218,7 @@ fn pyyaml_finds_the_same_in_what_nasty_strings_make() {
     for part in writes.chunks(1).take(200).chain(std::iter::once(&writes[..])) {
         commit(&store, part.to_vec());
     }
-    commit(&store, nasty_keys().into_iter().step_by(3).map(|key| Write::Delete { key }).collect());
+    commit(&store, hostile_keys().into_iter().step_by(3).map(|key| Write::Delete { key }).collect());
     for compacted in [false, true] {
         if compacted {
             upkeep(&store, Task::Compact).unwrap();
@@ -276,7 +277,7 @@ for text in json.load(open(sys.argv[1])):
 json.dump(answers, sys.stdout)
 "#;
 
-/// Texts as a person might write them, good and bad.
+/// Texts as a person might write them, valid or not.
 fn by_hand(seed: &mut Seed) -> String {
     const KEYS: [&str; 14] =
         ["a", "b c", "'d'", "\"e\"", "1", "yes", "kitchen/temp", "k:k", "ü", "- f", "? g", "x#y", "h ", "\"<<\""];
@@ -335,7 +336,7 @@ fn by_hand(seed: &mut Seed) -> String {
 }
 
 #[test]
-fn what_is_taken_of_a_person_is_what_pyyaml_takes() {
+fn handwritten_yaml_is_read_as_by_pyyaml() {
     let seed = &mut Seed::new(7);
     let texts: Vec<String> = (0..6000).map(|_| by_hand(seed)).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -348,12 +349,12 @@ fn what_is_taken_of_a_person_is_what_pyyaml_takes() {
     let mut differ = vec![];
     for (text, theirs) in texts.iter().zip(answers) {
         let Ok(ours) = kvs::yaml::read_text(text) else { continue };
-        // It refuses tabs that YAML allows, and a document without `---` behind another.
+        // It refuses tabs that YAML allows, and a document without `---` after another one.
         if theirs.is_string() {
             continue;
         }
         taken += 1;
-        let text_of = |given: kvs::yaml::Given| String::from_utf8(given.value.to_vec()).unwrap();
+        let text_of = |given: kvs::yaml::ParsedEntry| String::from_utf8(given.value.to_vec()).unwrap();
         let ours: Values = ours.into_iter().map(|(key, given)| (key.to_string(), text_of(given))).collect();
         if theirs != serde_json::to_value(&ours).unwrap() {
             differ.push(format!("{text:?}\n  ours {ours:?}\n  theirs {theirs}"));

@@ -6,11 +6,10 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
-mod api;
 mod architecture;
-mod bench;
 mod classic;
 mod cli;
+mod client;
 mod copy;
 mod costs;
 mod crash;
@@ -32,6 +31,7 @@ mod formats;
 mod hooks;
 mod hostile;
 mod model;
+mod open;
 mod openapi;
 mod person;
 mod pgkv;
@@ -47,3 +47,4 @@ mod rest_settings;
 mod scaling;
 mod served;
 mod stores;
+mod yaml_helpers;

@@ -1,24 +1,24 @@
-//! Random operations against the file store and against a plain map: batches by two processes, opening again, upkeep,
-//! time that passes, and a person who edits the file between them.
+//! Random operations on the file store and on a map must have the same result: batches of two processes, reopening,
+//! maintenance, passing time, and a person who edits the file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use kvs::model::{
-    Batch, Clock, Condition, ContentType, Edge, Expectation, Kind, Outcome, Query, Revision, Shape, Time, Write,
+    Batch, Clock, Condition, ContentType, End, ErrorKind, Expectation, Outcome, Projection, Revision, Scan, Time, Write,
 };
-use kvs::store::suite::nasty_strings;
+use kvs::store::suite::hostile_strings;
 use kvs::store::{Store, Task};
-use kvs::yaml::{Disk, Options, YamlStore};
+use kvs::yaml::{FileSystem, YamlOptions, YamlStore};
 
-use crate::bench::{FOLDER, all, bucket, data, key, options, run, upkeep};
 use crate::disks::crash_disk::CrashDisk;
 use crate::disks::seed::Seed;
+use crate::yaml_helpers::{FOLDER, all, bucket, data, key, options, run, upkeep};
 
 const SECOND: i64 = 1_000_000_000;
 
-/// A clock that is moved by hand.
+/// A clock that the test moves.
 struct Moved(AtomicI64);
 
 impl Clock for Moved {
@@ -27,7 +27,7 @@ impl Clock for Moved {
     }
 }
 
-/// What a key holds: the value, its type, and its end.
+/// The expected entry of a key: value, content type and expiry.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Held {
     value: Vec<u8>,
@@ -41,7 +41,7 @@ struct Game {
     clock: Arc<Moved>,
     /// Two processes, and the last revision that each has seen.
     stores: [(YamlStore, Revision); 2],
-    /// The value that each process has seen under a key and a revision: there is never another.
+    /// The value that each process has seen for a key and a revision. It must never change.
     seen: [BTreeMap<(String, Revision), Vec<u8>>; 2],
     model: BTreeMap<String, Held>,
     strings: Vec<Vec<u8>>,
@@ -52,7 +52,7 @@ impl Game {
     fn new(number: u64) -> Self {
         let (disk, clock) = (CrashDisk::default(), Arc::new(Moved(AtomicI64::new(1_800_000_000 * SECOND))));
         let store = || (Self::store(&disk, &clock), Revision::ZERO);
-        let strings = nasty_strings().into_iter().filter(|s| s.len() < 2000).map(|s| s.to_vec()).collect();
+        let strings = hostile_strings().into_iter().filter(|s| s.len() < 2000).map(|s| s.to_vec()).collect();
         let stores = [store(), store()];
         let (seed, seen) = (Seed::new(number), Default::default());
         Self { seed, stores, disk, clock, seen, model: BTreeMap::new(), strings, log: vec![] }
@@ -60,7 +60,7 @@ impl Game {
 
     fn store(disk: &CrashDisk, clock: &Arc<Moved>) -> YamlStore {
         let clock: Arc<dyn Clock> = Arc::<Moved>::clone(clock);
-        YamlStore::open(FOLDER, Options { clock, ..options(disk.clone()) }).unwrap()
+        YamlStore::open(FOLDER, YamlOptions { clock, ..options(disk.clone()) }).unwrap()
     }
 
     fn pick(&mut self, end: usize) -> usize {
@@ -110,7 +110,7 @@ impl Game {
                 0 | 1 => Write::Delete { key },
                 2 => Write::Touch { key, expires: self.end() },
                 3 => Write::Increment { key, by: 7 },
-                4 => Write::Append { key, value: self.value().into(), edge: Edge::Front },
+                4 => Write::Append { key, value: self.value().into(), end: End::Prepend },
                 _ => Write::Put {
                     key,
                     value: self.value().into(),
@@ -123,8 +123,8 @@ impl Game {
         batch
     }
 
-    /// What the batch does to the map; `Err(true)`: refused, `Err(false)`: invalid.
-    fn judge(&self, batch: &Batch) -> Result<BTreeMap<String, Held>, bool> {
+    /// The map after the batch; `Err(true)`: an expectation failed, `Err(false)`: invalid.
+    fn evaluate(&self, batch: &Batch) -> Result<BTreeMap<String, Held>, bool> {
         for Expectation { key, condition } in &batch.expectations {
             let held = self.model.get(key.as_str());
             let holds = match condition {
@@ -145,7 +145,7 @@ impl Game {
                     model.insert(name, Held { value: value.to_vec(), kind: content_type.clone(), expires: *expires });
                 }
                 Write::Delete { .. } => drop(model.remove(&name)),
-                Write::Look { .. } => {}
+                Write::Read { .. } => {}
                 Write::Touch { expires, .. } => {
                     if let Some(held) = model.get_mut(&name) {
                         held.expires = *expires;
@@ -168,7 +168,7 @@ impl Game {
 
     fn apply(&mut self) {
         let (batch, n) = (self.batch(), self.pick(2));
-        let wanted = self.judge(&batch);
+        let wanted = self.evaluate(&batch);
         self.log.push(format!("store {n}: {batch:?}"));
         match (run(self.stores[n].0.apply(&bucket(), batch)), wanted) {
             (Ok(Outcome::Committed { revision, .. }), Ok(model)) => {
@@ -176,14 +176,14 @@ impl Game {
                 assert!(model == self.model || revision > self.stores[n].1, "{:#?}", self.log);
                 self.model = model;
             }
-            (Ok(Outcome::Refused { .. }), Err(true)) => {}
-            (Err(e), Err(false)) if e.kind() == Kind::Invalid => {}
+            (Ok(Outcome::PreconditionFailed { .. }), Err(true)) => {}
+            (Err(e), Err(false)) if e.kind() == ErrorKind::Invalid => {}
             (found, wanted) => panic!("{found:?}, wanted {wanted:?} after {:#?}", self.log),
         }
     }
 
-    /// Both processes, and perhaps a new one, find what the map holds.
-    fn look(&mut self) {
+    /// Checks that both processes, and sometimes a new one, read the content of the map.
+    fn check(&mut self) {
         self.expire();
         for n in 0..2 {
             let (store, last) = &self.stores[n];
@@ -205,7 +205,7 @@ impl Game {
             }
             let found: BTreeMap<_, _> = entries.into_iter().map(|(key, entry)| (key, held(entry))).collect();
             assert_eq!(found, self.model, "store {n} after {:#?}\n{text}", self.log);
-            let count = Query { shape: Shape::Count, prefix: "k".into(), ..Query::default() };
+            let count = Scan { projection: Projection::Count, prefix: "k".into(), ..Scan::default() };
             let wanted = self.model.keys().filter(|key| key.starts_with('k')).count() as u64;
             assert_eq!(run(store.scan(&bucket(), count)).unwrap().count, Some(wanted));
             self.stores[n].1 = revision;
@@ -224,9 +224,9 @@ impl Game {
         }
     }
 
-    /// A person at work.
+    /// A person edits the file.
     fn edit(&mut self) {
-        // As a person's times are those of the same machine.
+        // The person's clock is that of the machine.
         let what = self.pick(6);
         let text = self.file().unwrap_or_default();
         let name = format!("k{}", self.pick(10));
@@ -242,7 +242,7 @@ impl Game {
                 self.model.insert(name, plain("added at the end"));
             }
             1 => {
-                // Behind our last line for the key, whatever it says of the value.
+                // After our last line for the key, whatever its value.
                 let value = format!("in place {}", self.pick(1000));
                 let lines: Vec<&str> = text.lines().collect();
                 let last = lines.iter().rposition(|line| line.starts_with(&format!("{name}: ")));
@@ -277,9 +277,9 @@ impl Game {
             4 => {
                 let tails = ["-", "--", "---\n", "---\nk1: {value: tor", "---\nk1: torn\n", "---\nk1: ~\n.."];
                 let tail = tails[self.pick(tails.len())];
-                // Written anew, so that the lock file says how much of it is durable.
+                // Rewritten, so that the lock file records how much of it is durable.
                 if upkeep(&self.stores[0].0, Task::Compact).unwrap().entries > 0 {
-                    // A file at rest has no mark; an append begins with it.
+                    // A file at rest has no mark; an append starts with one.
                     let text = self.file().unwrap();
                     self.save(&format!("{text}...\n{tail}"));
                 }
@@ -288,25 +288,25 @@ impl Game {
         }
     }
 
-    /// The file is spoilt, looked at, and mended; nothing changes.
+    /// Damages the file, reads it, and repairs it; nothing changes.
     fn damage(&mut self, good: &str) {
         if !good.ends_with("...\n") {
             return;
         }
-        self.look();
+        self.check();
         let bad = if self.pick(2) == 0 { format!("{good}---\nk1: [\n...\n") } else { format!("k1: [\n{good}") };
         self.save(&bad);
         for n in 0..2 {
-            let refused = run(self.stores[n].0.apply(&bucket(), Batch::of(vec![crate::bench::put("k1", "x")])));
-            assert!(refused.is_err_and(|e| e.kind() == Kind::Damaged), "{:#?}", self.log);
+            let refused = run(self.stores[n].0.apply(&bucket(), Batch::new(vec![crate::yaml_helpers::put("k1", "x")])));
+            assert!(refused.is_err_and(|e| e.kind() == ErrorKind::Corrupt), "{:#?}", self.log);
         }
-        self.look();
+        self.check();
         assert_eq!(self.file().unwrap(), bad, "changed while damaged");
         if self.pick(2) == 0 {
             self.disk.put(&data(), good.as_bytes());
         } else {
-            let draft = self.stores[0].0.draft(&bucket()).unwrap();
-            run(self.stores[0].0.replace(&bucket(), &draft, good)).unwrap();
+            let draft = self.stores[0].0.begin_edit(&bucket()).unwrap();
+            run(self.stores[0].0.save_edit(&bucket(), &draft, good)).unwrap();
         }
     }
 
@@ -321,7 +321,7 @@ impl Game {
                 self.stores[n] = (Self::store(&self.disk, &self.clock), Revision::ZERO);
             }
             n @ 1..=3 => {
-                let task = [Task::Compact, Task::Sweep, Task::Check][n - 1];
+                let task = [Task::Compact, Task::RemoveLeftovers, Task::Check][n - 1];
                 let n = self.pick(2);
                 self.log.push(format!("store {n}: {task:?}"));
                 upkeep(&self.stores[n].0, task).unwrap_or_else(|e| panic!("{e} after {:#?}", self.log));
@@ -330,21 +330,21 @@ impl Game {
             _ => self.apply(),
         }
         if self.pick(3) > 0 {
-            self.look();
+            self.check();
         }
     }
 }
 
 #[test]
-fn any_sequence_of_operations_is_as_on_a_plain_map() {
+fn any_sequence_of_operations_gives_the_result_of_a_map() {
     for number in 0..400 {
         let mut game = Game::new(number);
         game.log.push(format!("seed {number}"));
         for _ in 0..60 {
             game.step();
         }
-        game.look();
-        // And as it was after the power failed, but for files that a person wrote and did not sync.
+        game.check();
+        // The same after a power failure, except for files that a person wrote without a sync.
         game.disk.sync_folder(std::path::Path::new(FOLDER)).unwrap();
         let disk = game.disk.crashed(&mut Seed::new(number));
         let store = Game::store(&disk, &game.clock);

@@ -1,4 +1,4 @@
-//! What is told in `src/service/openapi.json`: other tests ask it whether an answer they got stands there.
+//! What is told in `src/web/handlers/assets/openapi.json`: other tests ask it whether an answer they got stands there.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ const OF_NOTHING: &[u16] = &[400, 404, 405];
 
 fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| serde_json::from_str(include_str!("../../src/service/openapi.json")).unwrap())
+    DOCUMENT.get_or_init(|| serde_json::from_str(include_str!("../../src/web/handlers/assets/openapi.json")).unwrap())
 }
 
 /// The path of the document that stands for the path of a request.

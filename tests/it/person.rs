@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use kvs::yaml::{Disk as _, RealDisk};
+use kvs::yaml::{FileSystem as _, RealFileSystem};
 
 use crate::cli::Place;
 use crate::cli::serving::{Server, cgi, fastcgi, spawn_fastcgi};
@@ -20,7 +20,7 @@ const SECRET: &str = "the-secret-of-the-person";
 const KEYS: usize = 6;
 const HEADER: &str = "# kvs bucket: ";
 
-/// How requests come in.
+/// How requests reach kvs.
 enum Front {
     Served(Server),
     Spawned(PathBuf, Child),
@@ -58,7 +58,7 @@ impl Front {
         }
     }
 
-    /// Whether it was acknowledged. CGI posts come from a command here: it is a process of its own just the same.
+    /// Returns whether the post was acknowledged. For CGI the command line posts, which is a process of its own too.
     fn post(&self, place: &Place, key: &str, value: &str) -> bool {
         let form = format!("{key}={}&auth={SECRET}", value.replace(' ', "+"));
         match self {
@@ -69,7 +69,7 @@ impl Front {
     }
 }
 
-/// What a client got of a key: its `ETag` and its value, if there is one.
+/// What a client got for a key: its `ETag` and its value.
 type Answer = Option<(String, String)>;
 
 struct World {
@@ -77,12 +77,12 @@ struct World {
     front: Front,
     seed: Seed,
     number: u64,
-    /// What clients were told is stored, and no person has changed since.
+    /// Acknowledged values that no person has changed since.
     acknowledged: BTreeMap<String, String>,
-    /// Files as they were once.
+    /// Earlier versions of the file.
     old: Vec<String>,
     comments: Vec<String>,
-    /// The values that each `ETag` of a key stood for.
+    /// The value for each `ETag` of a key.
     tags: HashMap<(String, String), String>,
     log: Vec<String>,
 }
@@ -128,7 +128,7 @@ impl World {
 
     fn comments_now(&self) -> Vec<String> {
         let text = self.text();
-        // The one behind a value gets a line of its own when the value takes several lines.
+        // A comment after a value gets a line of its own when the value takes several lines.
         let others = ["# kvs", "# You", "# in winter"];
         let is_note = |line: &&str| line.starts_with('#') && !others.iter().any(|other| line.starts_with(other));
         text.lines().filter(is_note).map(str::to_owned).collect()
@@ -138,7 +138,7 @@ impl World {
     fn rest(&self) -> String {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            // A program that was killed leaves its work to whoever comes next.
+            // A killed program leaves its work to the next one.
             self.front.get(&self.place, "k0");
             let text = self.text();
             if !text.lines().any(|line| line.starts_with("---") || line.starts_with("...")) {
@@ -154,7 +154,7 @@ impl World {
             self.place.file("data/default.yaml", text);
         } else {
             let beside = self.place.file("data/.default.yaml.swp", text);
-            RealDisk.rename(beside.as_ref(), &self.data()).unwrap();
+            RealFileSystem.rename(beside.as_ref(), &self.data()).unwrap();
         }
     }
 
@@ -194,14 +194,14 @@ impl World {
         }
     }
 
-    /// As `sed -i 's/^k1: .*/k1: .../'` does.
+    /// Like `sed -i 's/^k1: .*/k1: .../'`.
     fn change_value(&mut self, key: &str, n: usize) {
         let text = self.rest();
         let lines: Vec<&str> = text.lines().collect();
         let Some(at) = lines.iter().position(|line| line.starts_with(&format!("{key}: "))) else { return };
         let (line, value) = (lines[at], format!("by hand {n}"));
         let new = match line.split_once("{value: ").and_then(|(_, rest)| rest.split_once(", updated: ")) {
-            // The person leaves the time as it is.
+            // The person does not change the time.
             Some((_, rest)) if n.is_multiple_of(2) => format!("{key}: {{value: {value}, updated: {rest}"),
             _ => format!("{key}: {value}"),
         };
@@ -233,7 +233,7 @@ impl World {
         assert_eq!(self.look(key), before, "{:#?}", self.log);
     }
 
-    /// One `ETag` stands for one value.
+    /// Checks that one `ETag` identifies one value.
     fn look(&mut self, key: &str) -> Answer {
         let answer = self.front.get(&self.place, key);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}: {:#?}", self.log));
@@ -248,7 +248,7 @@ impl World {
         Some((tag.to_owned(), body.to_owned()))
     }
 
-    /// Every acknowledged value is served or set aside. What is set aside the person knows of.
+    /// Checks that every acknowledged value is served or set aside. The person knows of those that are set aside.
     fn check(&mut self) {
         let mut lost = vec![];
         for n in 0..KEYS {
@@ -289,7 +289,7 @@ impl World {
     }
 }
 
-/// What `PyYAML` finds in each of these files.
+/// What `PyYAML` reads from each of these files.
 fn safe_load(files: &[String]) -> Vec<BTreeMap<String, String>> {
     const SCRIPT: &str = "\
 import json, sys, yaml
@@ -325,11 +325,11 @@ fn scenarios(numbers: std::ops::Range<u64>) {
 }
 
 #[test]
-fn clients_and_a_person_lose_nothing_to_each_other_in_the_first_scenarios() {
+fn clients_and_a_person_lose_nothing_in_first_scenarios() {
     scenarios(0..100);
 }
 
 #[test]
-fn clients_and_a_person_lose_nothing_to_each_other_in_the_last_scenarios() {
+fn clients_and_a_person_lose_nothing_in_last_scenarios() {
     scenarios(100..200);
 }

@@ -3,7 +3,7 @@
 //!
 //! One thread holds all sockets and reads them in turn: the last answer is in when the last read returns.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl Crowd {
         for socket in &self.0 {
             socket.set_nonblocking(true).unwrap();
             let early = socket.peek(&mut [0]).map_err(|e| e.kind());
-            assert_eq!(early, Err(ErrorKind::WouldBlock), "answered, or closed, before there was news");
+            assert_eq!(early, Err(io::ErrorKind::WouldBlock), "answered, or closed, before there was news");
             socket.set_nonblocking(false).unwrap();
         }
     }

@@ -1,7 +1,7 @@
-//! Several at once on one real folder: handles of one process, processes, and processes that are killed.
+//! Concurrent use of a real folder: handles of one process, several processes, and killed processes.
 //!
-//! A test that needs other processes runs this very binary again, with its own name as the filter and its part in
-//! the environment.
+//! A test that needs other processes runs this binary again, with its own name as the filter and its part in the
+//! environment.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
@@ -10,13 +10,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kvs::model::{Batch, Condition, Entry, Outcome, Revision};
-use kvs::store::{Store, Task};
-use kvs::yaml::{Options, YamlStore};
+use kvs::store::{Severity, Store, Task};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::{all, bucket, expect, key, pair, put, values};
 use crate::formats::{bytes as formats, pyyaml};
+use crate::yaml_helpers::{all, bucket, expect, key, pair, put, values};
 
-/// What a process that a test starts is to do: the folder, and its number.
+/// The part of a process that a test starts: the folder and its number.
 const PART: &str = "KVS_TEST_PART";
 
 fn part() -> Option<(String, usize)> {
@@ -35,9 +35,9 @@ fn start(test: &str, folder: &Path, number: usize) -> Child {
         .unwrap()
 }
 
-/// With much patience: on a machine that has too much to do a sync, and so the turn of another, may take seconds.
+/// With a long timeout: on a busy machine a sync, and so the wait for another process, may take seconds.
 fn real(folder: &Path) -> YamlStore {
-    YamlStore::open(folder, Options { lock_wait: Duration::from_secs(60), ..Options::default() }).unwrap()
+    YamlStore::open(folder, YamlOptions { lock_timeout: Duration::from_secs(60), ..YamlOptions::default() }).unwrap()
 }
 
 const PROCESSES: usize = 8;
@@ -56,7 +56,7 @@ async fn increment(store: &YamlStore, name: &str) {
             None => Condition::Absent,
         };
         let next = found.as_ref().map_or(0, number) + 1;
-        let batch = Batch::of(vec![put(name, next.to_string())]).expecting(vec![expect(name, condition)]);
+        let batch = Batch::new(vec![put(name, next.to_string())]).with_expectations(vec![expect(name, condition)]);
         if let Outcome::Committed { .. } = store.apply(&bucket(), batch).await.unwrap() {
             return;
         }
@@ -97,7 +97,7 @@ async fn increments_of_eight_processes_are_exact() {
 /// Pairs that one process writes over and over.
 const SLOTS: usize = 40;
 
-/// Writes pairs until it is killed, and tells each that was acknowledged.
+/// Writes pairs until it is killed, and prints each acknowledged one.
 async fn write_until_killed(folder: &str, number: usize) {
     let store = real(Path::new(folder));
     let first = number * 1_000_000;
@@ -106,7 +106,7 @@ async fn write_until_killed(folder: &str, number: usize) {
             let slot = (n * 4 + task) % SLOTS;
             let value = format!("{:012} {}", first + n, "filler ".repeat(20));
             let name = number % WRITERS * 100 + slot;
-            let batch = Batch::of(pair(name, &value));
+            let batch = Batch::new(pair(name, &value));
             store.apply(&bucket(), batch).await.unwrap();
             // One call, so that a kill does not cut the line.
             std::io::stdout().write_all(format!("acknowledged {name} {}\n", first + n).as_bytes()).unwrap();
@@ -121,7 +121,7 @@ async fn write_until_killed(folder: &str, number: usize) {
 const ROUNDS: usize = 40;
 const WRITERS: usize = 3;
 
-/// The numbers of the pairs, after a look that none is torn.
+/// The numbers of the pairs. Checks that none is torn.
 fn pairs(store: &YamlStore) -> BTreeMap<usize, usize> {
     let found = values(store);
     let number = |value: &str| value.split(' ').next().unwrap().parse::<usize>().unwrap();
@@ -133,7 +133,7 @@ fn pairs(store: &YamlStore) -> BTreeMap<usize, usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_outlives_the_kill_of_its_writer() {
+async fn acknowledged_writes_survive_the_kill_of_their_writer() {
     if let Some((folder, number)) = part() {
         return write_until_killed(&folder, number).await;
     }
@@ -143,7 +143,7 @@ async fn what_was_acknowledged_outlives_the_kill_of_its_writer() {
     let mut known: BTreeMap<usize, usize> = BTreeMap::new();
     let mut acknowledged = 0;
     for round in 1..=ROUNDS {
-        let test = "processes::what_was_acknowledged_outlives_the_kill_of_its_writer";
+        let test = "processes::acknowledged_writes_survive_the_kill_of_their_writer";
         let mut children: Vec<_> = (0..WRITERS).map(|n| start(test, folder.path(), round * WRITERS + n)).collect();
         let told: Vec<_> = children.iter_mut().map(|child| child.stdout.take().unwrap()).collect();
         let told: Vec<_> = told.into_iter().map(|out| std::thread::spawn(move || listen(out))).collect();
@@ -171,19 +171,19 @@ async fn what_was_acknowledged_outlives_the_kill_of_its_writer() {
             }
         }
         if round % 8 == 0 {
-            // A write sets aside what the last one left torn.
-            watching.apply(&bucket(), Batch::of(pair(0, "000000000000"))).await.unwrap();
+            // A write sets the torn tail of the killed writer aside.
+            watching.apply(&bucket(), Batch::new(pair(0, "000000000000"))).await.unwrap();
             known.remove(&0);
             assert_eq!(pyyaml(&folder.path().join("default.yaml")), formats(&watching), "round {round}");
         }
     }
     eprintln!("{acknowledged} pairs acknowledged in {ROUNDS} rounds");
     assert!(acknowledged > ROUNDS * 10, "only {acknowledged}");
-    let findings = watching.upkeep(&bucket(), Task::Check).await.unwrap().findings;
-    assert!(findings.iter().all(|finding| finding.harmless), "{findings:?}");
+    let findings = watching.maintain(&bucket(), Task::Check).await.unwrap().findings;
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{findings:?}");
 }
 
-/// What a writer told until it was killed: pairs and their numbers.
+/// What a writer printed until it was killed: pairs and their numbers.
 fn listen(out: impl std::io::Read) -> Vec<(usize, usize)> {
     let lines = BufReader::new(out).lines().map_while(Result::ok);
     let acknowledged = |line: String| {
@@ -195,7 +195,7 @@ fn listen(out: impl std::io::Read) -> Vec<(usize, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_of_one_handle_is_in_the_next_read_of_every_other() {
+async fn write_of_one_handle_is_seen_by_the_next_read_of_all_others() {
     let folder = tempfile::tempdir().unwrap();
     let stores: Vec<_> = (0..4).map(|_| real(folder.path())).collect();
     for n in 0..400 {
@@ -207,22 +207,22 @@ async fn a_write_of_one_handle_is_in_the_next_read_of_every_other() {
             assert_eq!(found.revision, revision);
         }
         if n % 50 == 49 {
-            stores[n % 4].upkeep(&bucket(), Task::Compact).await.unwrap();
+            stores[n % 4].maintain(&bucket(), Task::Compact).await.unwrap();
         }
     }
 }
 
 fn put_of(n: usize) -> Batch {
-    Batch::of(vec![put("k", n.to_string())])
+    Batch::new(vec![put("k", n.to_string())])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_of_one_handle_wakes_who_waits_on_another_within_half_a_second() {
+async fn write_of_one_handle_wakes_waiters_of_another_within_half_a_second() {
     let folder = tempfile::tempdir().unwrap();
     let (writer, waiter) = (real(folder.path()), real(folder.path()));
     let (mut since, mut times) = (Revision::ZERO, vec![]);
     for n in 0..11 {
-        // The first waits for a bucket that is not there yet.
+        // The first waiter waits for a bucket that does not exist yet.
         let waiting = waiter.clone();
         let woken = tokio::spawn(async move { (waiting.changed(&bucket(), since).await.unwrap(), Instant::now()) });
         tokio::time::sleep(Duration::from_millis(70)).await;
@@ -234,13 +234,13 @@ async fn a_write_of_one_handle_wakes_who_waits_on_another_within_half_a_second()
         times.push(at.saturating_duration_since(written));
         since = revision;
     }
-    // A machine that is busy may hold one up, not most of them.
+    // A busy machine may delay one of them, but not most.
     times.sort();
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compaction_goes_on_beside_readers_and_writers_of_other_handles() {
+async fn compaction_runs_while_other_handles_read_and_write() {
     let folder = tempfile::tempdir().unwrap();
     let handles: Vec<_> = (0..3).map(|_| real(folder.path())).collect();
     let end = Instant::now() + Duration::from_secs(3);
@@ -250,7 +250,7 @@ async fn compaction_goes_on_beside_readers_and_writers_of_other_handles() {
             let mut written = 0;
             while Instant::now() < end {
                 let value = format!("{n} {written} {}", "x".repeat(300));
-                let batch = Batch::of(pair(n * 100 + written % 30, &value));
+                let batch = Batch::new(pair(n * 100 + written % 30, &value));
                 store.apply(&bucket(), batch).await.unwrap();
                 written += 1;
             }
@@ -275,7 +275,7 @@ async fn compaction_goes_on_beside_readers_and_writers_of_other_handles() {
     let compacting = tokio::spawn(async move {
         let mut done = 0;
         while Instant::now() < end {
-            done += usize::from(compactor.upkeep(&bucket(), Task::Compact).await.is_ok());
+            done += usize::from(compactor.maintain(&bucket(), Task::Compact).await.is_ok());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         done

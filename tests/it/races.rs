@@ -1,16 +1,18 @@
-//! Two at once, held at the worst moment: every case stops one call of one process and lets another go on meanwhile.
+//! Two processes at once: each case stops one call of one process at the worst moment, and lets the other go on.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvs::model::Kind;
+use kvs::model::ErrorKind;
 use kvs::store::{Store, Task};
 
-use crate::bench::{Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values};
 use crate::disks::crash_disk::CrashDisk;
 use crate::disks::seed::Seed;
 use crate::disks::{Call, Freezing, FreezingDisk, Meddling, MeddlingDisk, Which};
+use crate::yaml_helpers::{
+    Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values,
+};
 
 fn freezing(disk: &CrashDisk) -> FreezingDisk {
     FreezingDisk::new(disk.clone(), Freezing::default())
@@ -28,8 +30,8 @@ fn begun() -> (CrashDisk, Values) {
 }
 
 #[test]
-fn a_process_that_begins_to_compact_while_another_ends_does_not_touch_the_new_file() {
-    // The second has settled and is about to open or to lock the file beside; the first is about to rename that file.
+fn overlapping_compactions_do_not_touch_the_new_file() {
+    // The second is about to open or lock the new file while the first is about to rename it.
     for call in [Call::Open, Call::Lock] {
         let (disk, known) = begun();
         let (first, second) = (freezing(&disk), freezing(&disk));
@@ -41,7 +43,7 @@ fn a_process_that_begins_to_compact_while_another_ends_does_not_touch_the_new_fi
         let first_store = open(first.clone());
         let first_thread = thread::spawn(move || upkeep(&first_store, Task::Compact).map(drop));
         renaming.reached();
-        // The second may get as far as to write its own snapshot; then the first goes on to its end.
+        // The second may get as far as writing its snapshot; then the first finishes.
         let writing = second.probe.freeze(Which(Call::Write, ".compact"));
         late.open();
         thread::sleep(Duration::from_millis(50));
@@ -59,8 +61,8 @@ fn a_process_that_begins_to_compact_while_another_ends_does_not_touch_the_new_fi
 }
 
 #[test]
-fn what_is_written_while_a_large_snapshot_is_half_written_is_kept() {
-    // The snapshot goes out in parts of some thousands of entries; writes of all kinds come between two parts.
+fn writes_during_a_large_compaction_are_kept() {
+    // The snapshot is written in parts of some thousand entries; writes of all kinds come between two parts.
     let disk = CrashDisk::default();
     let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
     let store = open(compacting.clone());
@@ -106,7 +108,7 @@ fn an_edit_by_hand_during_compaction_is_kept() {
                 let text = [&other.bytes(&data()).unwrap(), &b"hand: edited\n"[..]].concat();
                 other.put(&data(), &text);
                 if written_anew {
-                    // Another process writes the file anew, appends, and leaves word of it.
+                    // Another process rewrites the file, appends, and records it.
                     let store = open(other);
                     commit(&store, pair(0, "meanwhile"));
                     commit(&store, vec![delete("a1"), delete("b1")]);
@@ -120,7 +122,7 @@ fn an_edit_by_hand_during_compaction_is_kept() {
             let store = open(compacting);
             let answer = upkeep(&store, Task::Compact);
             let case = format!("{call:?}, written anew: {written_anew}: {answer:?}");
-            assert!(answer.as_ref().is_err_and(|e| e.kind() == Kind::Busy), "{case}");
+            assert!(answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy), "{case}");
             assert_eq!(values(&store), known, "{case}");
             assert_eq!(values(&open(disk.clone())), known, "{case}");
             upkeep(&store, Task::Compact).unwrap();
@@ -131,11 +133,11 @@ fn an_edit_by_hand_during_compaction_is_kept() {
 }
 
 #[test]
-fn a_compaction_that_was_overtaken_by_a_whole_other_one_gives_up() {
+fn compaction_gives_up_if_another_one_finished_meanwhile() {
     let (disk, mut known) = begun();
     let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
     let other = disk.clone();
-    // As much is written behind the other's snapshot that the file is as long as it was, and longer.
+    // So much is appended to the other's snapshot that the file is as long as before, or longer.
     compacting.probe.next(Which(Call::Open, ".compact"), move || {
         let store = open(other);
         upkeep(&store, Task::Compact).unwrap();
@@ -148,7 +150,7 @@ fn a_compaction_that_was_overtaken_by_a_whole_other_one_gives_up() {
     }
     let store = open(compacting);
     let answer = upkeep(&store, Task::Compact);
-    assert!(answer.is_err_and(|e| e.kind() == Kind::Busy));
+    assert!(answer.is_err_and(|e| e.kind() == ErrorKind::Busy));
     assert_eq!(values(&store), known);
     assert_eq!(values(&open(disk)), known);
 }
@@ -168,9 +170,9 @@ fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
     let start = Instant::now();
     assert_eq!(values(&store), known, "of this process");
     assert!(start.elapsed() < Duration::from_millis(300));
-    // Another process may wait or be told to come again; it may not see what is not durable.
+    // Another process may wait or get Busy, but must not see what is not durable.
     let other = all(&open(disk.clone()));
-    assert!(other.is_err_and(|e| e.kind() == Kind::Busy));
+    assert!(other.is_err_and(|e| e.kind() == ErrorKind::Busy));
     gate.open();
     assert!(writing.join().unwrap());
     assert_eq!(values(&store)["b0"], "after");
@@ -178,7 +180,7 @@ fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
 }
 
 #[test]
-fn many_readers_of_a_held_bucket_are_told_within_the_time_for_one() {
+fn many_readers_of_a_locked_bucket_time_out_together() {
     let (disk, _) = begun();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
@@ -190,7 +192,7 @@ fn many_readers_of_a_held_bucket_are_told_within_the_time_for_one() {
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let reader = reader.clone();
-            thread::spawn(move || all(&reader).is_err_and(|e| e.kind() == Kind::Busy))
+            thread::spawn(move || all(&reader).is_err_and(|e| e.kind() == ErrorKind::Busy))
         })
         .collect();
     assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
@@ -201,7 +203,7 @@ fn many_readers_of_a_held_bucket_are_told_within_the_time_for_one() {
 }
 
 #[test]
-fn a_writer_of_a_held_bucket_is_told_busy_and_nothing_is_written() {
+fn writer_of_a_locked_bucket_gets_busy_and_writes_nothing() {
     let (disk, _) = begun();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
@@ -210,7 +212,7 @@ fn a_writer_of_a_held_bucket_is_told_busy_and_nothing_is_written() {
     gate.reached();
     let bytes = disk.bytes(&data());
     let other = open(disk.clone());
-    assert_eq!(apply(&other, pair(0, "other")).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(apply(&other, pair(0, "other")).unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(disk.bytes(&data()), bytes);
     gate.open();
     assert!(writing.join().unwrap());
@@ -218,8 +220,8 @@ fn a_writer_of_a_held_bucket_is_told_busy_and_nothing_is_written() {
 }
 
 #[test]
-fn a_writer_that_goes_away_half_way_leaves_the_store_whole() {
-    // The future is dropped while its batch waits behind another: it has happened, or has not, and nothing hangs.
+fn cancelled_writer_leaves_the_store_intact() {
+    // The future is dropped while its batch waits for another one. The batch is then stored or not, and nothing hangs.
     let (disk, _) = begun();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
@@ -229,7 +231,7 @@ fn a_writer_that_goes_away_half_way_leaves_the_store_whole() {
     gate.reached();
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let bucket = bucket();
-    let mut waiting = Box::pin(store.apply(&bucket, crate::bench::batch(pair(1, "dropped"))));
+    let mut waiting = Box::pin(store.apply(&bucket, crate::yaml_helpers::batch(pair(1, "dropped"))));
     assert!(waiting.as_mut().poll(&mut context).is_pending());
     drop(waiting);
     gate.open();
@@ -243,13 +245,13 @@ fn a_writer_that_goes_away_half_way_leaves_the_store_whole() {
 #[test]
 fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(kvs::yaml::RealDisk, Freezing::default());
-    let options = |disk: Arc<dyn kvs::yaml::Disk>| kvs::yaml::Options {
-        lock_wait: Duration::from_millis(300),
-        disk,
-        ..kvs::yaml::Options::default()
+    let frozen = FreezingDisk::new(kvs::yaml::RealFileSystem, Freezing::default());
+    let options = |disk: Arc<dyn kvs::yaml::FileSystem>| kvs::yaml::YamlOptions {
+        lock_timeout: Duration::from_millis(300),
+        file_system: disk,
+        ..kvs::yaml::YamlOptions::default()
     };
-    let old = kvs::yaml::YamlStore::open(folder.path(), options(Arc::new(kvs::yaml::RealDisk))).unwrap();
+    let old = kvs::yaml::YamlStore::open(folder.path(), options(Arc::new(kvs::yaml::RealFileSystem))).unwrap();
     commit(&old, pair(0, "x"));
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
@@ -264,7 +266,7 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
     let answer = apply(&old, pair(3, "old"));
     gate.open();
     assert!(writing.join().unwrap());
-    assert!(answer.is_err_and(|e| e.kind() == Kind::Busy), "two wrote at once");
+    assert!(answer.is_err_and(|e| e.kind() == ErrorKind::Busy), "two wrote at once");
     commit(&old, pair(3, "old"));
     let found = values(&new);
     assert_eq!((found["b1"].as_str(), found["b2"].as_str(), found["b3"].as_str()), ("new", "new", "old"));
@@ -272,8 +274,8 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
 }
 
 #[test]
-fn who_waits_behind_a_runtime_that_stands_still_is_answered() {
-    // A runtime of one thread does nothing between two calls of its owner: so it is with a blocking client.
+fn requests_are_answered_while_another_runtime_is_blocked() {
+    // A runtime with one thread does nothing between two calls of its owner, as in a blocking client.
     let (disk, _) = begun();
     let meddling = MeddlingDisk::new(disk, Meddling::default());
     let store = open(meddling.clone());
@@ -282,29 +284,29 @@ fn who_waits_behind_a_runtime_that_stands_still_is_answered() {
     meddling.probe.next(Which(Call::Write, ".yaml"), move || {
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let outcome = runtime.block_on(second.apply(&bucket(), crate::bench::batch(pair(1, "second"))));
+            let outcome = runtime.block_on(second.apply(&bucket(), crate::yaml_helpers::batch(pair(1, "second"))));
             let _ = told.send(outcome.is_ok());
         });
-        // Long enough that it waits behind the first.
+        // Long enough for it to wait for the first.
         thread::sleep(Duration::from_millis(50));
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(first.apply(&bucket(), crate::bench::batch(pair(0, "first")))).unwrap();
+    runtime.block_on(first.apply(&bucket(), crate::yaml_helpers::batch(pair(0, "first")))).unwrap();
     assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits for ever");
     drop(runtime);
 }
 
 #[test]
-fn reading_what_is_not_there_leaves_nothing_behind() {
+fn reading_a_missing_bucket_creates_no_files() {
     let disk = CrashDisk::default();
     let store = open(disk.clone());
     assert!(values(&store).is_empty());
-    run(store.get(&bucket(), &[crate::bench::key("a")])).unwrap();
-    for task in [Task::Compact, Task::PurgeExpired, Task::Sweep, Task::Check] {
+    run(store.get(&bucket(), &[crate::yaml_helpers::key("a")])).unwrap();
+    for task in [Task::Compact, Task::RemoveExpired, Task::RemoveLeftovers, Task::Check] {
         assert_eq!(upkeep(&store, task).unwrap(), kvs::store::Report::default());
     }
     assert_eq!(run(store.buckets()).unwrap(), []);
-    store.draft(&bucket()).unwrap();
+    store.begin_edit(&bucket()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let bucket = bucket();

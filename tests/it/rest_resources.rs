@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvs::model::{Kind, Time};
-use kvs::service::{Exposure, Metrics, Settings, Waiters, Waiting};
+use kvs::model::{ErrorKind, Time};
+use kvs::web::{ApiSettings, LongPollLimit, LongPollSettings, Metrics, MetricsAccess};
 
-use crate::doubles::FailingStore;
+use crate::doubles::Failing;
 use crate::endpoint::{Endpoint, cases};
 use crate::stores::Make;
 
@@ -27,11 +27,11 @@ const PATHS: [&str; 6] = ["/status", "/help", "/livez", "/readyz", "/metrics", "
 
 /// One read may wait; whoever asks for `/metrics` sees that of these.
 fn endpoint(make: Make, metrics: Metrics) -> Endpoint {
-    let waiting = Waiting { longest: Duration::from_secs(25), waiters: Waiters::new(1) };
-    Endpoint::with(make, |settings| Settings { waiting, metrics: Arc::new(metrics), ..settings })
+    let long_polls = LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(1) };
+    Endpoint::with(make, |settings| ApiSettings { long_polls, metrics: Arc::new(metrics), ..settings })
 }
 
-fn showing(make: Make, exposure: Exposure) -> Endpoint {
+fn showing(make: Make, exposure: MetricsAccess) -> Endpoint {
     endpoint(make, Metrics::new(exposure, None, Time::from_secs(7)))
 }
 
@@ -80,7 +80,8 @@ async fn help_names_every_address_and_nothing_that_is_not_there(make: Make) {
 #[tokio::test]
 async fn a_process_lives_when_its_store_fails_but_is_not_ready() {
     let text = "/home/someone/data/default.yaml cannot be opened";
-    let kvs = Endpoint::failing(Arc::new(FailingStore { kind: Kind::Failed, text, serves_reads: false }));
+    let kind = ErrorKind::Unavailable;
+    let kvs = Endpoint::failing(Failing { kind, text, serves_reads: false, spares_reserved: false }.store());
     assert_eq!(kvs.get("/livez").await.text(), "ok");
     assert_eq!(number(&kvs, "kvs_store_reads_total").await, Some(0.0), "it was asked");
     let ready = kvs.get("/readyz").await;
@@ -145,7 +146,7 @@ async fn a_held_read_is_no_slow_one(make: Make) {
     assert_eq!(tokio::join!(held, second).0.status, 404);
     assert_eq!(number(&kvs, "kvs_waiters").await, Some(0.0));
     assert_eq!(number(&kvs, "kvs_waiters_max").await, Some(1.0));
-    assert_eq!(number(&kvs, "kvs_waits_declined_total").await, Some(1.0));
+    assert_eq!(number(&kvs, "kvs_long_polls_rejected_total").await, Some(1.0));
     assert_eq!(number(&kvs, "kvs_wait_duration_seconds_count").await, Some(1.0));
     assert!(number(&kvs, "kvs_wait_duration_seconds_sum").await.unwrap() >= 2.9);
     let spent = r#"kvs_request_duration_seconds_sum{route="root",method="GET"}"#;
@@ -158,24 +159,24 @@ async fn wrong_secrets_and_pauses_are_counted(make: Make) {
         assert_eq!(kvs.plain("DELETE", "/kv/b/k", &[("x-kvs-auth", &format!("guess{n}"))]).await.status, 401);
     }
     assert_eq!(kvs.plain("DELETE", "/kv/b/k", &[SECRET]).await.status, 429);
-    assert_eq!(number(&kvs, "kvs_secrets_wrong_total").await, Some(5.0));
-    assert_eq!(number(&kvs, "kvs_secrets_paused_total").await, Some(1.0));
+    assert_eq!(number(&kvs, "kvs_auth_failures_total").await, Some(5.0));
+    assert_eq!(number(&kvs, "kvs_auth_throttled_total").await, Some(1.0));
 }
 
 async fn metrics_are_closed_when_set_so(make: Make) {
-    let kvs = showing(make, Exposure::Secret);
+    let kvs = showing(make, MetricsAccess::Secret);
     assert_eq!(kvs.get("/metrics").await.status, 401);
     for (secret, status) in [("s3cret", 200), ("writer", 403), ("elsewhere", 403), ("guess", 401)] {
         assert_eq!(kvs.plain("GET", "/metrics", &[("x-kvs-auth", secret)]).await.status, status, "{secret}");
     }
-    let kvs = showing(make, Exposure::Off);
+    let kvs = showing(make, MetricsAccess::Off);
     for method in ["GET", "HEAD", "OPTIONS", "POST"] {
         assert_eq!(kvs.plain(method, "/metrics", &[SECRET]).await.status, 404, "{method}");
     }
 }
 
 async fn every_number_tells_its_process_where_there_are_several(make: Make) {
-    let metrics = Metrics::new(Exposure::Open, Some(4711), Time::from_secs(7));
+    let metrics = Metrics::new(MetricsAccess::Open, Some(4711), Time::from_secs(7));
     let kvs = endpoint(make, metrics);
     kvs.get("/livez").await;
     let several = kvs.get("/metrics").await;

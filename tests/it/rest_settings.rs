@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kvs::model::{Bucket, Clock, ContentType, Key, Time, Write};
-use kvs::service::{Cors, Policies, Policy, Reads, Settings, Timestamps, addresses};
+use kvs::web::{ApiSettings, Cors, Policies, Policy, Reads, Timestamps, cache_urls};
 
 use crate::endpoint::{Answer, Endpoint, cases};
 use crate::stores::Make;
@@ -30,18 +30,18 @@ fn bucket(name: &str) -> Bucket {
 
 /// Caches may keep what stands in any bucket for a minute.
 fn cached(make: Make) -> Endpoint {
-    let usual = Policy { max_age: Some(Duration::from_secs(60)), ..Policy::default() };
-    let named = [
-        ("closed", Policy { reads: Reads::Secret, ..usual.clone() }),
-        ("poky", Policy { timestamps: Timestamps::Client, ..usual.clone() }),
+    let default = Policy { max_age: Some(Duration::from_secs(60)), ..Policy::default() };
+    let by_bucket = [
+        ("closed", Policy { reads: Reads::Secret, ..default.clone() }),
+        ("poky", Policy { timestamps: Timestamps::Client, ..default.clone() }),
         ("fresh", Policy::default()),
     ];
-    let named = named.map(|(name, policy)| (bucket(name), policy)).into();
-    Endpoint::with(make, |settings| Settings { policies: Policies { usual, named }, ..settings })
+    let by_bucket = by_bucket.map(|(name, policy)| (bucket(name), policy)).into();
+    Endpoint::with(make, |settings| ApiSettings { policies: Policies { default, by_bucket }, ..settings })
 }
 
 fn open_to(make: Make, cors: Cors) -> Endpoint {
-    Endpoint::with(make, |settings| Settings { cors, ..settings })
+    Endpoint::with(make, |settings| ApiSettings { cors, ..settings })
 }
 
 async fn put(kvs: &Endpoint, bucket: &Bucket, key: &str, expires: Option<Time>) {
@@ -85,7 +85,7 @@ async fn every_address_that_is_purged_is_kept(make: Make) {
     for name in ["a/b", "ä %41+", "x,y", "/a//b/", "?#&=;", "a.b-c_d~"] {
         for bucket in [Bucket::default(), bucket("other")] {
             put(&kvs, &bucket, name, None).await;
-            for address in addresses(&bucket, &Key::new(name).unwrap()) {
+            for address in cache_urls(&bucket, &Key::new(name).unwrap()) {
                 let answer = kvs.plain("GET", &address, &[]).await;
                 assert_eq!((answer.status, answer.header("cache-control")), (200, KEPT), "{address}");
             }

@@ -2,10 +2,10 @@
 #![no_main]
 
 use kvs::model::{Entry, Key, Revision};
-use kvs::yaml::{Given, read_text, write_text};
+use kvs::yaml::{ParsedEntry, read_text, write_text};
 use libfuzzer_sys::fuzz_target;
 
-fn entry((key, given): (Key, Given)) -> (Key, Entry) {
+fn entry((key, given): (Key, ParsedEntry)) -> (Key, Entry) {
     let revision = given.updated.map_or(Revision::new(1), Revision::from);
     (key, given.at(revision))
 }

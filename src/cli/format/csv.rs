@@ -1,5 +1,5 @@
-//! CSV (RFC 4180) with a header line. `key` and `value` must be among its columns; an empty field of another column is
-//! none given.
+//! CSV (RFC 4180) with a header line. The columns `key` and `value` are required; in other columns an empty field means
+//! that there is no value.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -7,19 +7,19 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use csv::Writer;
 
-use super::rows::{Row, Rows};
-use super::{Given, Record, text_or_base64};
-use crate::model::{ContentType, Entry, Error, Key, Kind, Result};
+use super::rows::{CsvRow, CsvRows};
+use super::{ImportEntry, TextFields, text_or_base64};
+use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result};
 
 const COLUMNS: [&str; 9] = ["key", "value", "base64", "type", "updated", "created", "modified", "expires", "revision"];
 
-/// Writes a header and a row for each entry. The column `base64` is there only if a value is not UTF-8.
-pub(super) fn write<'a>(
+/// Writes a header and a row for each entry. The column `base64` is written only if a value is not UTF-8.
+pub(crate) fn write<'a>(
     entries: impl Iterator<Item = (&'a Key, &'a Entry)> + Clone,
     to: &mut impl Write,
 ) -> io::Result<()> {
-    let coded = entries.clone().any(|(_, entry)| std::str::from_utf8(&entry.value).is_err());
-    let columns = || COLUMNS.iter().filter(|column| **column != "revision" && (coded || **column != "base64"));
+    let has_base64 = entries.clone().any(|(_, entry)| entry.as_text().is_none());
+    let columns = || COLUMNS.iter().filter(|column| **column != "revision" && (has_base64 || **column != "base64"));
     let mut rows = Writer::from_writer(to);
     rows.write_record(columns())?;
     for (key, entry) in entries {
@@ -41,39 +41,38 @@ pub(super) fn write<'a>(
     rows.flush()
 }
 
-/// What stands in that text.
-pub(super) fn read(text: &str) -> Result<Vec<Record>> {
-    let mut rows = Rows::new(text);
-    let header = rows.next().map_err(|fault| at(fault.line, &fault.text))?;
-    let header = header.unwrap_or(Row { line: 1, fields: vec![] });
-    judge(&header.fields).map_err(|text| at(header.line, &text))?;
+pub(crate) fn read(text: &str) -> Result<Vec<ImportEntry>> {
+    let mut rows = CsvRows::new(text);
+    let header = rows.next().map_err(|e| at(e.line, &e.text))?;
+    let header = header.unwrap_or(CsvRow { line: 1, fields: vec![] });
+    check_header(&header.fields).map_err(|text| at(header.line, &text))?;
     let mut seen: HashMap<Key, u64> = HashMap::new();
-    let mut records = Vec::new();
-    while let Some(Row { line, fields }) = rows.next().map_err(|fault| at(fault.line, &fault.text))? {
+    let mut entries = Vec::new();
+    while let Some(CsvRow { line, fields }) = rows.next().map_err(|e| at(e.line, &e.text))? {
         if fields.len() != header.fields.len() {
-            return Err(at(line, &unequal(fields.len(), header.fields.len())));
+            return Err(at(line, &wrong_field_count(fields.len(), header.fields.len())));
         }
-        let record = record(&header.fields, &fields).map_err(|e| at(line, &e.to_string()))?;
-        if let Some(first) = seen.insert(record.key.clone(), line) {
-            return Err(at(line, &format!("the key {:?} stands in line {first} already", record.key.as_str())));
+        let entry = entry(&header.fields, &fields).map_err(|e| at(line, &e.to_string()))?;
+        if let Some(first) = seen.insert(entry.key.clone(), line) {
+            return Err(at(line, &format!("the key {:?} is already in line {first}", entry.key.as_str())));
         }
-        records.push(record);
+        entries.push(entry);
     }
-    Ok(records)
+    Ok(entries)
 }
 
 fn at(line: u64, text: &str) -> Error {
-    Error::new(Kind::Invalid, format!("line {line}: {text}"))
+    Error::new(ErrorKind::Invalid, format!("line {line}: {text}"))
 }
 
-fn unequal(here: usize, header: usize) -> String {
-    let hint = if here > header { "; a value with a comma in it stands in quotes" } else { "" };
-    format!("this row has {here} fields, the header {header}{hint}")
+fn wrong_field_count(here: usize, header: usize) -> String {
+    let hint = if here > header { "; put a value with a comma in quotes" } else { "" };
+    format!("this row has {here} fields, but the header has {header}{hint}")
 }
 
-/// Whether the header has what we need, and nothing that we would drop.
-fn judge(header: &[String]) -> Result<(), String> {
-    let form = "the first line names the columns: key,value[,base64,type,updated,created,modified,expires]";
+/// Checks that the header has the required columns, and no unknown one.
+fn check_header(header: &[String]) -> Result<(), String> {
+    let form = "the first line must name the columns: key,value[,base64,type,updated,created,modified,expires]";
     for (n, column) in header.iter().enumerate() {
         if !COLUMNS.contains(&column.as_str()) {
             let other = [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|(c, _)| column.contains(*c));
@@ -83,38 +82,38 @@ fn judge(header: &[String]) -> Result<(), String> {
             });
         }
         if header.iter().take(n).any(|other| other == column) {
-            return Err(format!("the column {column:?} is there twice"));
+            return Err(format!("the column {column:?} is given twice"));
         }
     }
     let has = |column| header.iter().any(|other| other == column);
     if has("key") && (has("value") || has("base64")) { Ok(()) } else { Err(form.to_owned()) }
 }
 
-fn record(header: &[String], row: &[String]) -> Result<Record> {
+fn entry(header: &[String], row: &[String]) -> Result<ImportEntry> {
     let mut key = "";
     let mut value = None;
-    let mut given = Given::default();
+    let mut fields = TextFields::default();
     for (column, field) in header.iter().zip(row) {
         let some = (!field.is_empty()).then(|| field.to_owned());
         match column.as_str() {
             "key" => key = field.as_str(),
             "value" => value = Some(Bytes::copy_from_slice(field.as_bytes())),
-            "base64" => given.base64 = some,
-            "type" => given.content_type = some.as_deref().map(ContentType::new).transpose()?,
-            "updated" => given.updated = some,
-            "modified" => given.modified = some,
-            "expires" => given.expires = some,
-            // The store gives `created` and `revision` anew.
+            "base64" => fields.base64 = some,
+            "type" => fields.content_type = some.as_deref().map(ContentType::new).transpose()?,
+            "updated" => fields.updated = some,
+            "modified" => fields.modified = some,
+            "expires" => fields.expires = some,
+            // The store sets `created` and `revision`.
             _ => {}
         }
     }
-    // An empty value beside base64 is none; alone, or with both empty, it is the empty value.
-    given.value = match (value, &given.base64) {
+    // With base64, an empty `value` means that there is none. Without, it is the empty value.
+    fields.value = match (value, &fields.base64) {
         (Some(value), Some(_)) if value.is_empty() => None,
         (None, None) => Some(Bytes::new()),
         (value, _) => value,
     };
-    given.record(key)
+    fields.into_entry(key)
 }
 
 #[cfg(test)]
@@ -122,30 +121,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_columns_are_enough_in_any_order() {
-        let records = read("value,key\r\n\"a,\"\"b\"\"\r\nc\",x\r\n,y\r\n").unwrap();
-        assert_eq!(records[0].value.as_ref(), b"a,\"b\"\r\nc");
-        assert_eq!(records[1].value.as_ref(), b"");
-        assert_eq!(records[1].key.as_str(), "y");
+    fn key_and_value_are_enough_in_any_order() {
+        let entries = read("value,key\r\n\"a,\"\"b\"\"\r\nc\",x\r\n,y\r\n").unwrap();
+        assert_eq!(entries[0].value.as_ref(), b"a,\"b\"\r\nc");
+        assert_eq!(entries[1].value.as_ref(), b"");
+        assert_eq!(entries[1].key.as_str(), "y");
     }
 
     #[test]
-    fn what_cannot_be_stored_is_refused_with_its_line() {
+    fn errors_have_their_line() {
         for (text, expected) in [
-            ("", "line 1: the first line names the columns"),
+            ("", "line 1: the first line must name the columns"),
             ("a,b\n1,2\n", "line 1: unknown column \"a\""),
             ("key;value\na;1\n", "line 1: the columns are separated by semicolons"),
             ("key\tvalue\na\t1\n", "line 1: the columns are separated by tabs"),
-            ("key,value\na,1,5\n", "line 2: this row has 3 fields, the header 2; a value with a comma"),
-            ("key,value\nb,x\na,\"21.5\" C\n", "line 3: \" \" follows the quote"),
-            ("key,value\na,\"1\nb,2\nc,3\n", "line 2: the quote that opens a field here is never closed"),
-            ("key\na\n", "line 1: the first line names the columns"),
-            ("key,value,key\n", "line 1: the column \"key\" is there twice"),
-            ("key,value\na,1\nb\n", "line 3: this row has 1 fields, the header 2"),
+            ("key,value\na,1,5\n", "line 2: this row has 3 fields, but the header has 2; put a value with a comma"),
+            ("key,value\nb,x\na,\"21.5\" C\n", "got \" \""),
+            ("key,value\na,\"1\nb,2\nc,3\n", "line 2: the quote that opens a field here is not closed"),
+            ("key\na\n", "line 1: the first line must name the columns"),
+            ("key,value,key\n", "line 1: the column \"key\" is given twice"),
+            ("key,value\na,1\nb\n", "line 3: this row has 1 fields, but the header has 2"),
             ("key,value\n\"a\n\",1\n", "line 2: bad key"),
-            ("key,value\na,\"x\ny\"\na,2\n", "line 4: the key \"a\" stands in line 2 already"),
+            ("key,value\na,\"x\ny\"\na,2\n", "line 4: the key \"a\" is already in line 2"),
             ("key,value,expires\na,1,soon\n", "line 2: bad time"),
-            ("key,value,base64\na,1,MQ==\n", "line 2: \"a\" has a value and base64"),
+            ("key,value,base64\na,1,MQ==\n", "line 2: \"a\" has both value and base64"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?} gave {error}");

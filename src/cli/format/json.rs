@@ -1,7 +1,7 @@
-//! JSON (RFC 8259): a list of objects with `key` and `value`, as we write it, or one object of keys and values.
+//! JSON (RFC 8259): a list of objects with `key` and `value`, as exports have it, or one object with keys and values.
 //!
-//! A number is kept as it is written, so that `21.50` stays `21.50`; `true` and `false` become these words; objects and
-//! lists are kept as JSON text with the type of JSON. `null` is no value.
+//! Numbers, `true` and `false` keep their spelling, so `21.50` stays `21.50`. Objects and lists are stored as JSON text
+//! of type `application/json`. `null` is not a value.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,12 +12,12 @@ use serde::de::{DeserializeSeed as _, Deserializer as _, Error as _, IgnoredAny,
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Given, Record, text_or_base64};
-use crate::model::{ContentType, Entry, Error, Key, Kind, Result};
+use super::{ImportEntry, TextFields, text_or_base64};
+use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result};
 
-/// One object of the list, as it is written.
+/// An object of the list in an export.
 #[derive(Serialize)]
-struct Written<'a> {
+struct ExportedRow<'a> {
     key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
@@ -33,13 +33,13 @@ struct Written<'a> {
     expires: Option<String>,
 }
 
-/// Writes the entries as a list, one a line.
-pub(super) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to: &mut impl Write) -> io::Result<()> {
+/// Writes a list with one entry per line.
+pub(crate) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to: &mut impl Write) -> io::Result<()> {
     let mut before = "[\n";
     for (key, entry) in entries {
         let (value, base64) = text_or_base64(&entry.value);
         to.write_all(before.as_bytes())?;
-        let written = Written {
+        let row = ExportedRow {
             key: key.as_str(),
             value,
             base64,
@@ -50,16 +50,16 @@ pub(super) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to:
             modified: entry.modified.map(|time| time.to_string()),
             expires: entry.expires.map(|time| time.to_string()),
         };
-        serde_json::to_writer(&mut *to, &written)?;
+        serde_json::to_writer(&mut *to, &row)?;
         before = ",\n";
     }
     to.write_all(if before == "[\n" { b"[]\n" } else { b"\n]\n" })
 }
 
-/// One object of the list, as it is read.
+/// An object of the list in an import.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row<'a> {
+struct ImportedRow<'a> {
     key: String,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
@@ -68,7 +68,7 @@ struct Row<'a> {
     updated: Option<String>,
     modified: Option<String>,
     expires: Option<String>,
-    // The store gives these anew.
+    // The store sets these.
     #[serde(rename = "created")]
     _created: Option<IgnoredAny>,
     #[serde(rename = "revision")]
@@ -77,40 +77,39 @@ struct Row<'a> {
     _bucket: Option<IgnoredAny>,
 }
 
-/// What stands in that text.
-pub(super) fn read(text: &str) -> Result<Vec<Record>> {
+pub(crate) fn read(text: &str) -> Result<Vec<ImportEntry>> {
     let mut parser = serde_json::Deserializer::from_str(text);
-    let records = parser.deserialize_any(Whole).and_then(|records| parser.end().map(|()| records));
-    records.map_err(|e| {
+    let entries = parser.deserialize_any(FileVisitor).and_then(|entries| parser.end().map(|()| entries));
+    entries.map_err(|e| {
         let text = e.to_string();
         let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(front, _)| front);
-        Error::new(Kind::Invalid, format!("line {}: {text}", e.line()))
+        Error::new(ErrorKind::Invalid, format!("line {}: {text}", e.line()))
     })
 }
 
-struct Whole;
+struct FileVisitor;
 
-impl<'de> Visitor<'de> for Whole {
-    type Value = Vec<Record>;
+impl<'de> Visitor<'de> for FileVisitor {
+    type Value = Vec<ImportEntry>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of keys and values, or a list of objects with \"key\" and \"value\"")
+        f.write_str("an object with keys and values, or a list of objects with \"key\" and \"value\"")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut records = Records::default();
+        let mut entries = Entries::default();
         while let Some(key) = map.next_key::<String>()? {
             let raw: &RawValue = map.next_value()?;
-            records.add(&key, Some(raw), Given::default()).map_err(A::Error::custom)?;
+            entries.add(&key, Some(raw), TextFields::default()).map_err(A::Error::custom)?;
         }
-        Ok(records.all)
+        Ok(entries.all)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut records = Records::default();
-        while let Some(row) = seq.next_element::<Row<'de>>()? {
+        let mut entries = Entries::default();
+        while let Some(row) = seq.next_element::<ImportedRow<'de>>()? {
             let content_type = row.r#type.as_deref().map(ContentType::new).transpose().map_err(A::Error::custom)?;
-            let given = Given {
+            let fields = TextFields {
                 value: None,
                 base64: row.base64,
                 content_type,
@@ -118,36 +117,36 @@ impl<'de> Visitor<'de> for Whole {
                 modified: row.modified,
                 expires: row.expires,
             };
-            records.add(&row.key, row.value, given).map_err(A::Error::custom)?;
+            entries.add(&row.key, row.value, fields).map_err(A::Error::custom)?;
         }
-        Ok(records.all)
+        Ok(entries.all)
     }
 }
 
-/// The records read so far, no key twice.
+/// The entries so far, each key once.
 #[derive(Default)]
-struct Records {
-    all: Vec<Record>,
+struct Entries {
+    all: Vec<ImportEntry>,
     seen: HashSet<Key>,
 }
 
-impl Records {
-    fn add(&mut self, key: &str, raw: Option<&RawValue>, mut given: Given) -> Result<()> {
+impl Entries {
+    fn add(&mut self, key: &str, raw: Option<&RawValue>, mut fields: TextFields) -> Result<()> {
         if let Some(raw) = raw {
             let (value, own_type) = value(key, raw.get())?;
-            given.value = Some(value);
-            given.content_type = given.content_type.or(own_type);
+            fields.value = Some(value);
+            fields.content_type = fields.content_type.or(own_type);
         }
-        let record = given.record(key)?;
-        if !self.seen.insert(record.key.clone()) {
-            return Err(Error::new(Kind::Invalid, format!("the key {key:?} stands here a second time")));
+        let entry = fields.into_entry(key)?;
+        if !self.seen.insert(entry.key.clone()) {
+            return Err(Error::new(ErrorKind::Invalid, format!("the key {key:?} is given twice")));
         }
-        self.all.push(record);
+        self.all.push(entry);
         Ok(())
     }
 }
 
-/// The bytes that a JSON value is stored as, and their type if they are JSON themselves.
+/// The bytes to store for a JSON value, and `application/json` if it is an object or a list.
 fn value(key: &str, raw: &str) -> Result<(Bytes, Option<ContentType>)> {
     let literal = || Bytes::copy_from_slice(raw.as_bytes());
     match raw.as_bytes().first() {
@@ -157,12 +156,12 @@ fn value(key: &str, raw: &str) -> Result<(Bytes, Option<ContentType>)> {
             let bad = |e: serde_json::Error| {
                 let text = e.to_string();
                 let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(front, _)| front).to_owned();
-                Error::new(Kind::Invalid, format!("the value of {key:?}: {text}"))
+                Error::new(ErrorKind::Invalid, format!("the value of {key:?}: {text}"))
             };
             Ok((text.map_err(bad)?.into(), None))
         }
         Some(b'{' | b'[') => Ok((literal(), Some(ContentType::new("application/json")?))),
-        Some(b'n') => Err(Error::new(Kind::Invalid, format!("null is no value; leave the key {key:?} out"))),
+        Some(b'n') => Err(Error::new(ErrorKind::Invalid, format!("null is not a value; leave out the key {key:?}"))),
         _ => Ok((literal(), None)),
     }
 }
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String, String)> {
-        let show = |r: Record| {
+        let show = |r: ImportEntry| {
             let value = String::from_utf8(r.value.to_vec()).unwrap();
             (r.key.to_string(), value, r.content_type.essence())
         };
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_gives_its_values_as_they_are_written() {
+    fn values_of_an_object_keep_their_spelling() {
         let text = r#"{"s":"a\n\u00e4","n":21.50,"big":123456789012345678901234567890,"t":true,"o":{"x": [1]}}"#;
         let plain = "text/plain";
         let expected = [
@@ -195,23 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn a_list_gives_type_and_end() {
+    fn a_list_has_types_and_expiry_times() {
         let text = r#"[{"key":"a","value":"<b>","type":"text/html","expires":"2030-01-01T00:00:00Z","bucket":"x"},
                        {"key":"b","base64":"/wA="}]"#;
-        let records = read(text).unwrap();
-        assert_eq!(records[0].content_type.as_str(), "text/html");
-        assert_eq!(records[0].expires.unwrap().to_string(), "2030-01-01T00:00:00Z");
-        assert_eq!(records[1].value.as_ref(), b"\xff\x00");
+        let entries = read(text).unwrap();
+        assert_eq!(entries[0].content_type.as_str(), "text/html");
+        assert_eq!(entries[0].expires.unwrap().to_string(), "2030-01-01T00:00:00Z");
+        assert_eq!(entries[1].value.as_ref(), b"\xff\x00");
     }
 
     #[test]
-    fn what_cannot_be_stored_is_refused_with_its_line() {
+    fn errors_have_their_line() {
         for (text, expected) in [
-            ("{\"a\":1,\n\"b\":null}", "line 2: null is no value"),
-            ("{\"a\":1,\n\"a\":2}", "line 2: the key \"a\" stands here a second time"),
+            ("{\"a\":1,\n\"b\":null}", "line 2: null is not a value"),
+            ("{\"a\":1,\n\"a\":2}", "line 2: the key \"a\" is given twice"),
             ("{\"\":1}", "line 1: bad key"),
             ("[\n{\"key\":\"a\"}]", "line 2: \"a\" has no value"),
-            ("[{\"key\":\"a\",\"value\":\"x\",\"base64\":\"eA==\"}]", "give one"),
+            ("[{\"key\":\"a\",\"value\":\"x\",\"base64\":\"eA==\"}]", "give one of them"),
             ("[{\"key\":\"a\",\"base64\":\"!\"}]", "base64"),
             ("[{\"key\":\"a\",\"value\":\"x\",\n\"valeu\":1}]", "line 2: unknown field"),
             ("[{\"key\":\"a\",\"value\":\"x\",\"expires\":\"soon\"}]", "bad time"),

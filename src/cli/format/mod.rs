@@ -1,10 +1,10 @@
-//! The formats of export and import. They know entries and bytes; no store and no file.
+//! The formats of export and import: entries to bytes and back, without stores or files.
 //!
-//! Whatever is written in a format is read from it as the same keys, values, types and ends.
+//! Reading a text that was written in the same format gives the same keys, values, types and expiry times.
 
-mod csv;
-mod json;
-mod rows;
+pub(super) mod csv;
+pub(super) mod json;
+pub(super) mod rows;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,42 +15,37 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::ValueEnum;
 
-use crate::model::{ContentType, Entry, Error, Key, Kind, Result, Time};
+use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result, Time};
 use crate::yaml;
 
-/// A format of files of keys and values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(in crate::cli) enum Format {
-    /// The format of the store's own files; or a plain mapping of keys to values
+pub(crate) enum Format {
+    /// The format of the data files; or a mapping of keys to values
     Yaml,
-    /// A list of objects; or one object of keys and values
+    /// A list of objects; or one object with keys and values
     Json,
-    /// Rows under a header: key,value[,base64,type,updated,created,modified,expires]
+    /// A header and rows: key,value[,base64,type,updated,created,modified,expires]
     Csv,
 }
 
-/// A key with its value and what was given of it, not stored yet.
+/// An entry of a file that is not stored yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::cli) struct Record {
-    /// The key.
-    pub(in crate::cli) key: Key,
-    /// The value.
-    pub(in crate::cli) value: Bytes,
-    /// Its type.
-    pub(in crate::cli) content_type: ContentType,
-    /// When it was written: later ones are to be written later.
-    pub(in crate::cli) updated: Option<Time>,
-    /// The client's time of modification.
-    pub(in crate::cli) modified: Option<Time>,
-    /// When it ends.
-    pub(in crate::cli) expires: Option<Time>,
-    /// How long it lives from now on, if that is given instead.
-    pub(in crate::cli) ttl: Option<Duration>,
+pub(crate) struct ImportEntry {
+    pub(crate) key: Key,
+    pub(crate) value: Bytes,
+    pub(crate) content_type: ContentType,
+    /// Entries are stored in the order of this time.
+    pub(crate) updated: Option<Time>,
+    /// The modification time that a client gave.
+    pub(crate) modified: Option<Time>,
+    pub(crate) expires: Option<Time>,
+    /// Instead of `expires`: the time to live, counted from the import.
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl Format {
-    /// The format that the name of a file tells, if it does.
-    pub(in crate::cli) fn of(path: &Path) -> Option<Self> {
+    /// The format for a file name, if the name has a known ending.
+    pub(crate) fn from_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         if name.contains(".yaml.overwritten-") {
             return Some(Self::Yaml);
@@ -63,17 +58,17 @@ impl Format {
         }
     }
 
-    /// What stands in that text, in its order.
+    /// The entries of a file, in their order.
     ///
     /// # Errors
-    /// `Invalid`, beginning with the line.
-    pub(in crate::cli) fn read(self, bytes: &[u8]) -> Result<Vec<Record>> {
+    /// `Invalid`; the text begins with the line.
+    pub(crate) fn read(self, bytes: &[u8]) -> Result<Vec<ImportEntry>> {
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let good = bytes.get(..e.valid_up_to()).unwrap_or_default();
             let line = memchr::memchr_iter(b'\n', good).count() + 1;
-            Error::new(Kind::Invalid, format!("line {line}: this is not UTF-8; save the file as UTF-8"))
+            Error::new(ErrorKind::Invalid, format!("line {line}: the file is not UTF-8; save it as UTF-8"))
         })?;
-        // Some editors put a byte order mark in front.
+        // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
             Self::Yaml => read_yaml(text),
@@ -82,8 +77,7 @@ impl Format {
         }
     }
 
-    /// Writes these entries.
-    pub(in crate::cli) fn write<'a>(
+    pub(crate) fn write<'a>(
         self,
         entries: impl Iterator<Item = (&'a Key, &'a Entry)> + Clone,
         to: &mut impl Write,
@@ -96,8 +90,8 @@ impl Format {
     }
 }
 
-fn read_yaml(text: &str) -> Result<Vec<Record>> {
-    let record = |(key, given): (Key, yaml::Given)| Record {
+fn read_yaml(text: &str) -> Result<Vec<ImportEntry>> {
+    let entry = |(key, given): (Key, yaml::ParsedEntry)| ImportEntry {
         key,
         value: given.value,
         content_type: given.content_type,
@@ -106,12 +100,12 @@ fn read_yaml(text: &str) -> Result<Vec<Record>> {
         expires: given.expires,
         ttl: given.ttl,
     };
-    Ok(yaml::read_text(text)?.into_iter().map(record).collect())
+    Ok(yaml::read_text(text)?.into_iter().map(entry).collect())
 }
 
-/// The texts that a row of JSON or CSV gives beside its key. Absent is absent, not empty.
+/// The fields of an entry in JSON or CSV as text, without the key. A missing field is none.
 #[derive(Default)]
-struct Given {
+struct TextFields {
     value: Option<Bytes>,
     base64: Option<String>,
     content_type: Option<ContentType>,
@@ -120,25 +114,26 @@ struct Given {
     expires: Option<String>,
 }
 
-impl Given {
-    /// The record of that key.
-    ///
+impl TextFields {
     /// # Errors
-    /// `Invalid`, without a position.
-    fn record(self, key: &str) -> Result<Record> {
+    /// `Invalid`; the text has no line.
+    fn into_entry(self, key: &str) -> Result<ImportEntry> {
         let time = |text: Option<String>| text.map(|text| Time::parse_clamped(&text)).transpose();
         let value = match (self.value, self.base64) {
             (Some(value), None) => value,
             (None, Some(coded)) => STANDARD
                 .decode(coded.trim())
                 .map(Bytes::from)
-                .map_err(|e| Error::new(Kind::Invalid, format!("the base64 of {key:?} is damaged: {e}")))?,
-            (None, None) => return Err(Error::new(Kind::Invalid, format!("{key:?} has no value"))),
+                .map_err(|e| Error::new(ErrorKind::Invalid, format!("the base64 of {key:?} is invalid: {e}")))?,
+            (None, None) => return Err(Error::new(ErrorKind::Invalid, format!("{key:?} has no value"))),
             (Some(_), Some(_)) => {
-                return Err(Error::new(Kind::Invalid, format!("{key:?} has a value and base64; give one")));
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("{key:?} has both value and base64; give one of them"),
+                ));
             }
         };
-        Ok(Record {
+        Ok(ImportEntry {
             key: Key::new(key)?,
             value,
             content_type: self.content_type.unwrap_or_default(),
@@ -150,7 +145,7 @@ impl Given {
     }
 }
 
-/// The value as text, or else as base64.
+/// The value as text if it is UTF-8, else as base64.
 fn text_or_base64(value: &[u8]) -> (Option<&str>, Option<String>) {
     match std::str::from_utf8(value) {
         Ok(text) => (Some(text), None),
@@ -163,7 +158,7 @@ mod tests {
     use super::*;
     use crate::model::Revision;
 
-    pub(super) fn entry(value: &[u8], content_type: &str, expires: Option<i64>) -> Entry {
+    fn entry(value: &[u8], content_type: &str, expires: Option<i64>) -> Entry {
         Entry {
             value: Bytes::copy_from_slice(value),
             content_type: ContentType::new(content_type).unwrap(),
@@ -174,9 +169,8 @@ mod tests {
         }
     }
 
-    /// What is written is read again as the same.
-    pub(super) fn round_trip(format: Format) {
-        let nasty: [&[u8]; 14] = [
+    fn round_trip(format: Format) {
+        let hostile: [&[u8]; 14] = [
             b"",
             b" ",
             b"plain",
@@ -193,32 +187,32 @@ mod tests {
             b"\\\\ - : # {}",
         ];
         let mut all: Vec<(Key, Entry)> = Vec::new();
-        for (n, value) in nasty.iter().enumerate() {
+        for (n, value) in hostile.iter().enumerate() {
             let end = (n % 3 == 0).then_some(4_000_000_000);
             let kind = if n % 2 == 0 { ContentType::TEXT } else { "application/x-y; q=\"1,2\"" };
             all.push((Key::new(&format!("{n:02} ä,\"'=:#{{}}")).unwrap(), entry(value, kind, end)));
         }
         let mut text = Vec::new();
         format.write(all.iter().map(|(k, e)| (k, e)), &mut text).unwrap();
-        let records = format.read(&text).unwrap();
-        assert_eq!(records.len(), all.len());
-        for ((key, entry), record) in all.iter().zip(&records) {
-            assert_eq!((key, &entry.value), (&record.key, &record.value));
-            assert_eq!(entry.content_type, record.content_type, "{key}");
-            assert_eq!((entry.expires, entry.modified), (record.expires, record.modified), "{key}");
-            assert_eq!(Some(entry.updated()), record.updated, "{key}");
+        let read = format.read(&text).unwrap();
+        assert_eq!(read.len(), all.len());
+        for ((key, entry), other) in all.iter().zip(&read) {
+            assert_eq!((key, &entry.value), (&other.key, &other.value));
+            assert_eq!(entry.content_type, other.content_type, "{key}");
+            assert_eq!((entry.expires, entry.modified), (other.expires, other.modified), "{key}");
+            assert_eq!(Some(entry.updated()), other.updated, "{key}");
         }
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn entries_are_read_as_they_were_written() {
         for format in [Format::Yaml, Format::Json, Format::Csv] {
             round_trip(format);
         }
     }
 
     #[test]
-    fn nothing_is_written_as_something_that_is_read_as_nothing() {
+    fn an_export_without_entries_is_read_as_no_entries() {
         for format in [Format::Yaml, Format::Json, Format::Csv] {
             let mut text = Vec::new();
             format.write(std::iter::empty::<(&Key, &Entry)>(), &mut text).unwrap();
@@ -227,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_file_tells_its_format() {
+    fn the_format_follows_from_the_file_name() {
         for (name, format) in [
             ("a.yaml", Some(Format::Yaml)),
             ("default.yaml.overwritten-1800000000000000000", Some(Format::Yaml)),
@@ -237,12 +231,12 @@ mod tests {
             ("a.txt", None),
             ("yaml", None),
         ] {
-            assert_eq!(Format::of(Path::new(name)), format, "{name}");
+            assert_eq!(Format::from_name(Path::new(name)), format, "{name}");
         }
     }
 
     #[test]
-    fn what_is_not_utf_8_is_refused_with_its_line() {
+    fn a_file_that_is_not_utf_8_is_an_error_with_its_line() {
         let error = Format::Csv.read(b"key,value\na,\xe4\n").unwrap_err().to_string();
         assert!(error.starts_with("line 2: "), "{error}");
     }

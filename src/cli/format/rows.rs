@@ -1,113 +1,109 @@
-//! The rows of a CSV text, strictly by RFC 4180: what is not well formed is refused rather than read as something else.
+//! The rows of CSV text, strictly by RFC 4180: text that is not well formed is an error.
 //!
-//! A quote opens a field only as its first character, and only a comma or the end of a row follows the one that closes
-//! it; a quote within such a field is written twice. So a quote that is never closed is found, and where it begins. Rows
-//! end with CRLF, LF or CR; empty lines between them are passed over.
+//! A field in quotes begins with a quote, and after its closing quote comes a comma or the end of the row. A quote
+//! inside it is written twice. So an unclosed quote is found, with the line where it begins. Rows end with CRLF, LF or
+//! CR; empty lines are ignored.
 
-/// A row, and the line it begins in, from 1.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Row {
-    pub(super) line: u64,
-    pub(super) fields: Vec<String>,
+pub(crate) struct CsvRow {
+    /// Where the row begins, from 1.
+    pub(crate) line: u64,
+    pub(crate) fields: Vec<String>,
 }
 
-/// What is wrong in a text, and in which line.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Fault {
-    pub(super) line: u64,
-    pub(super) text: String,
+pub(crate) struct CsvError {
+    /// From 1.
+    pub(crate) line: u64,
+    pub(crate) text: String,
 }
 
-/// Reads row after row.
-pub(super) struct Rows<'a> {
+/// Reads one row after another.
+pub(crate) struct CsvRows<'a> {
     rest: &'a str,
     line: u64,
 }
 
-/// What came behind a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
+enum AfterField {
     Comma,
     EndOfRow,
 }
 
-impl<'a> Rows<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+impl<'a> CsvRows<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { rest: text, line: 1 }
     }
 
     /// The next row; none at the end.
     ///
     /// # Errors
-    /// What is not well formed.
-    pub(super) fn next(&mut self) -> Result<Option<Row>, Fault> {
+    /// If the row is not well formed.
+    pub(crate) fn next(&mut self) -> Result<Option<CsvRow>, CsvError> {
         while self.end_of_line() {}
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let mut row = Row { line: self.line, fields: vec![] };
+        let mut row = CsvRow { line: self.line, fields: vec![] };
         loop {
-            let field = if self.rest.starts_with('"') { self.quoted()? } else { self.bare()? };
+            let field = if self.rest.starts_with('"') { self.quoted()? } else { self.unquoted()? };
             row.fields.push(field);
-            if self.behind()? == Behind::EndOfRow {
+            if self.after_field()? == AfterField::EndOfRow {
                 return Ok(Some(row));
             }
         }
     }
 
-    /// A field without quotes.
-    fn bare(&mut self) -> Result<String, Fault> {
+    fn unquoted(&mut self) -> Result<String, CsvError> {
         let (field, rest) = self.rest.split_at(self.rest.find([',', '\r', '\n']).unwrap_or(self.rest.len()));
         if field.contains('"') {
-            return Err(self.fault(
-                "a quote stands within a field that does not begin with one; put the whole field into quotes, \
-                 each quote in it written twice",
+            return Err(self.error(
+                "there is a quote in a field that does not begin with one; put the whole field in quotes, and \
+                 write each quote in it twice",
             ));
         }
         self.rest = rest;
         Ok(field.to_owned())
     }
 
-    /// A field in quotes.
-    fn quoted(&mut self) -> Result<String, Fault> {
-        let begun = self.line;
+    fn quoted(&mut self) -> Result<String, CsvError> {
+        let first_line = self.line;
         let mut field = String::new();
         let mut rest = self.rest.get(1..).unwrap_or_default();
         loop {
-            let Some((part, behind)) = rest.split_once('"') else {
-                return Err(Fault {
-                    line: begun,
-                    text: "the quote that opens a field here is never closed".to_owned(),
+            let Some((part, after)) = rest.split_once('"') else {
+                return Err(CsvError {
+                    line: first_line,
+                    text: "the quote that opens a field here is not closed".to_owned(),
                 });
             };
             field.push_str(part);
             self.line += memchr::memchr_iter(b'\n', part.as_bytes()).count() as u64;
-            let Some(behind) = behind.strip_prefix('"') else {
-                self.rest = behind;
+            let Some(after_quote) = after.strip_prefix('"') else {
+                self.rest = after;
                 return Ok(field);
             };
             field.push('"');
-            rest = behind;
+            rest = after_quote;
         }
     }
 
-    /// Passes over what stands behind a field.
-    fn behind(&mut self) -> Result<Behind, Fault> {
+    /// Skips the comma or line end after a field.
+    fn after_field(&mut self) -> Result<AfterField, CsvError> {
         if let Some(rest) = self.rest.strip_prefix(',') {
             self.rest = rest;
-            return Ok(Behind::Comma);
+            return Ok(AfterField::Comma);
         }
         if self.rest.is_empty() || self.end_of_line() {
-            return Ok(Behind::EndOfRow);
+            return Ok(AfterField::EndOfRow);
         }
         let next: String = self.rest.chars().take(1).collect();
-        Err(self.fault(&format!(
-            "{next:?} follows the quote that closes a field, where a comma or the end of the row should; a quote in a \
-             field is written twice"
+        Err(self.error(&format!(
+            "expected a comma or the end of the row after a closing quote, got {next:?}; write a quote in a field twice"
         )))
     }
 
-    /// Passes over the end of a line, if it is here.
+    /// Skips a line end, if there is one.
     fn end_of_line(&mut self) -> bool {
         let ends = ["\r\n", "\n", "\r"];
         let Some(rest) = ends.iter().find_map(|end| self.rest.strip_prefix(end)) else { return false };
@@ -116,8 +112,8 @@ impl<'a> Rows<'a> {
         true
     }
 
-    fn fault(&self, text: &str) -> Fault {
-        Fault { line: self.line, text: text.to_owned() }
+    fn error(&self, text: &str) -> CsvError {
+        CsvError { line: self.line, text: text.to_owned() }
     }
 }
 
@@ -125,8 +121,8 @@ impl<'a> Rows<'a> {
 mod tests {
     use super::*;
 
-    fn all(text: &str) -> Result<Vec<(u64, Vec<String>)>, Fault> {
-        let mut rows = Rows::new(text);
+    fn all(text: &str) -> Result<Vec<(u64, Vec<String>)>, CsvError> {
+        let mut rows = CsvRows::new(text);
         let mut all = vec![];
         while let Some(row) = rows.next()? {
             all.push((row.line, row.fields));
@@ -135,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_know_the_line_they_begin_in_however_lines_end() {
+    fn rows_have_the_line_where_they_begin_with_any_line_end() {
         let row = |line, fields: [&str; 2]| (line, fields.map(ToOwned::to_owned).to_vec());
         for end in ["\n", "\r\n", "\r"] {
             let text = ["a,b", "\"x\ny\r\nz\",2", "", "c,", ",\"\"", "\"q\"\"q\",\"a,b\""].join(end);
@@ -155,21 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_formed_is_refused_with_its_line() {
+    fn malformed_rows_are_errors_with_their_line() {
         for (text, line, says) in [
-            ("a,b\n\"x,1\ny,2\n", 2, "never closed"),
-            ("a,\"", 1, "never closed"),
-            ("a,\"\"\"", 1, "never closed"),
-            ("a,b\nc,\"21.5\" C\n", 2, "\" \" follows"),
-            ("a,\"x\"y\n", 1, "\"y\" follows"),
-            ("a,\"one\ntwo\"x\n", 2, "follows"),
-            ("a,5\" pipe\n", 1, "within a field"),
-            ("a,b\n\nc, \"x\"\n", 3, "within a field"),
-            ("a\"\n", 1, "within a field"),
-            ("\"a\"\"\nb,c\n", 1, "never closed"),
+            ("a,b\n\"x,1\ny,2\n", 2, "not closed"),
+            ("a,\"", 1, "not closed"),
+            ("a,\"\"\"", 1, "not closed"),
+            ("a,b\nc,\"21.5\" C\n", 2, "got \" \""),
+            ("a,\"x\"y\n", 1, "got \"y\""),
+            ("a,\"one\ntwo\"x\n", 2, "got \"x\""),
+            ("a,5\" pipe\n", 1, "a quote in a field"),
+            ("a,b\n\nc, \"x\"\n", 3, "a quote in a field"),
+            ("a\"\n", 1, "a quote in a field"),
+            ("\"a\"\"\nb,c\n", 1, "not closed"),
         ] {
-            let fault = all(text).unwrap_err();
-            assert!(fault.line == line && fault.text.contains(says), "{text:?} gave {fault:?}");
+            let error = all(text).unwrap_err();
+            assert!(error.line == line && error.text.contains(says), "{text:?} gave {error:?}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Tables of other key/value programs, as a source of entries: read as they are, never changed.
+//! Tables of other key/value programs as a source of entries. They are only read.
 //!
-//! Two layouts are known. pgkv has one table of keys without buckets (`kv_store` unless its user named another), Poky one of
-//! buckets and keys (`poky`), also when that is the parent of a table for each bucket. What a row means here is for
-//! `docs/moving.md`; the columns are read in `row.rs`, the statements stand in `layout.rs`.
+//! Two layouts are known. pgkv has one table of keys without buckets (by default `kv_store`). Poky has one table of
+//! buckets and keys (`poky`), which may be the parent of one table per bucket. `docs/moving.md` describes how rows
+//! become entries; `layout.rs` has the statements, and `row.rs` reads the columns.
 
-mod layout;
-mod row;
+pub(super) mod layout;
+pub(super) mod row;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -19,41 +19,47 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as ServerError, RowStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::Fault;
-use super::row::column;
-use super::url::{self, Url};
-use crate::model::{Bucket, Clock, Entry, Error, Key, Kind, Result, Time};
-use crate::store::{Row, Rows, Source, Unfit};
+use super::connect::tls;
+use super::connect::url::{self, Url};
+use super::error::PgError;
+use super::sql::row::column;
+use crate::model::{Bucket, Clock, Entry, Error, ErrorKind, Key, Result, Time};
+use crate::store::{ImportSource, Rejected, Row, Rows};
 
-pub use layout::Layout;
+use self::layout::Layout;
 
-/// So many rows, or so many bytes of values, are handed on together.
-const PART: (usize, usize) = (1000, 8 << 20);
+/// The most rows of a chunk.
+const MAX_CHUNK_ROWS: usize = 1000;
 
-/// What every connection is told: that nothing may be changed, and that reading a large table takes its time.
-const GREETING: &str = "SET default_transaction_read_only = on; SET statement_timeout = 0; SET TIME ZONE 'UTC'";
+/// A chunk with this many bytes of values takes no further row.
+const MAX_CHUNK_BYTES: usize = 8 << 20;
+
+/// The settings of every connection: nothing may be changed, and reading a large table may take any time.
+const SESSION_SETTINGS: &str = "SET default_transaction_read_only = on; SET statement_timeout = 0; SET TIME ZONE 'UTC'";
 
 /// A table of another program.
 pub struct ForeignTable {
     layout: Layout,
     url: Url,
     tls: MakeRustlsConnect,
-    /// As it stands in a statement, and as a person says it.
+    /// Quoted for use in a statement.
     table: String,
-    shown: String,
-    /// What was written later than this, by a clock that is ahead, is taken to have been written now.
+    /// For messages.
+    table_name: String,
+    /// Rows with a later time, from a clock that is ahead, count as written at this time.
     now: Time,
-    asking: Mutex<Option<Client>>,
+    /// The connection for everything except the reading of a bucket.
+    client: Mutex<Option<Client>>,
 }
 
 impl ForeignTable {
-    /// The table at a URL such as `postgresql://user@host/database?table=kv_store&schema=public`. Nothing is asked of the
-    /// server yet.
+    /// Opens the table at a URL such as `postgresql://user@host/database?table=kv_store&schema=public`. This does not
+    /// contact the server.
     ///
     /// # Errors
-    /// `Invalid` if the URL is wrong; it tells what, and never the password.
+    /// `Invalid` if the URL is wrong. The error names the parameter, and never contains the password.
     pub fn open(url: &str, layout: Layout, clock: &dyn Clock) -> Result<Self> {
-        let (place, query) = url::split(url)?;
+        let (server, query) = url::split(url)?;
         let (mut schema, mut table) = (None, layout.table().to_owned());
         let mut rest = Vec::new();
         for pair in query.split('&') {
@@ -63,138 +69,138 @@ impl ForeignTable {
                 _ => rest.push(pair),
             }
         }
-        let url = Url::parse(&format!("{place}?{}", rest.join("&")))?;
-        let tls = super::tls::connector(&url.trust)?;
+        let url = Url::parse(&format!("{server}?{}", rest.join("&")))?;
+        let tls = tls::connector(&url.trust)?;
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let (shown, table) = match schema {
+        let (table_name, table) = match schema {
             Some(schema) => (format!("{schema}.{table}"), format!("{}.{}", quoted(&schema), quoted(&table))),
             None => (table.clone(), quoted(&table)),
         };
-        Ok(Self { layout, url, tls, table, shown, now: clock.now(), asking: Mutex::new(None) })
+        Ok(Self { layout, url, tls, table, table_name, now: clock.now(), client: Mutex::new(None) })
     }
 
-    /// What it is called: whose table, where. Two URLs of one table give one name, without user and password.
+    /// The program, the location and the table. All URLs of one table give the same name, without user and password.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{} {} {}", self.layout.name(), self.url.place(), self.shown)
+        format!("{} {} {}", self.layout.name(), self.url.location(), self.table_name)
     }
 
-    /// A new connection.
     async fn connect(&self) -> Result<Client> {
-        let made = self.url.config.connect(self.tls.clone()).await;
-        let (client, connection) = made.map_err(|e| Fault::before(e).error)?;
+        let made = self.url.client.connect(self.tls.clone()).await;
+        let (client, connection) = made.map_err(|e| PgError::query(e).error)?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!("the connection to a foreign table ended: {error}");
+                tracing::debug!("the connection to a table of another program was lost: {error}");
             }
         });
-        client.batch_execute(GREETING).await.map_err(|e| Fault::before(e).error)?;
+        client.batch_execute(SESSION_SETTINGS).await.map_err(|e| PgError::query(e).error)?;
         Ok(client)
     }
 
-    /// The rows of a statement, over a connection that is kept.
+    /// Runs a statement on the connection that is kept.
     async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<tokio_postgres::Row>> {
-        let mut asking = self.asking.lock().await;
-        let client = match asking.take() {
+        let mut kept = self.client.lock().await;
+        let client = match kept.take() {
             Some(client) if !client.is_closed() => client,
             _ => self.connect().await?,
         };
-        let rows = client.query(sql, parameters).await.map_err(|e| self.failed(e))?;
-        *asking = Some(client);
+        let rows = client.query(sql, parameters).await.map_err(|e| self.error(e))?;
+        *kept = Some(client);
         Ok(rows)
     }
 
-    /// What a refused statement means.
-    fn failed(&self, source: ServerError) -> Error {
+    /// Interprets an error of the server.
+    fn error(&self, source: ServerError) -> Error {
         let text = match source.code().map(tokio_postgres::error::SqlState::code) {
             Some("42P01" | "3F000") => format!(
-                "there is no table {:?} in this database; name it in the URL, as in ?table={}&schema=public",
-                self.shown,
+                "there is no table {:?} in this database; name the table in the URL, as in ?table={}&schema=public",
+                self.table_name,
                 self.layout.table()
             ),
             Some("42703" | "42883" | "42846") => format!(
-                "the table {:?} is none of {}: it should have the columns {}",
-                self.shown,
+                "the table {:?} is not a table of {}: expected the columns {}",
+                self.table_name,
                 self.layout.name(),
                 self.layout.columns()
             ),
-            _ => return Fault::before(source).error,
+            _ => return PgError::query(source).error,
         };
-        Error::new(Kind::Invalid, text)
+        Error::new(ErrorKind::Invalid, text)
     }
 
-    async fn begin<'a>(&'a self, bucket: &'a Bucket) -> Result<Reading<'a>> {
+    async fn start_reading<'a>(&'a self, bucket: &'a Bucket) -> Result<TableReader<'a>> {
         let client = self.connect().await?;
-        let parameters = self.layout.bound(bucket);
+        let parameters = self.layout.bucket_parameter(bucket);
         let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|text| text as _).collect();
-        let rows = client.query_raw(&self.layout.read(&self.table), values).await.map_err(|e| self.failed(e))?;
-        Ok(Reading { table: self, bucket, rows: Box::pin(rows.fuse()), last: None, _client: client })
+        let rows =
+            client.query_raw(&self.layout.select_bucket(&self.table), values).await.map_err(|e| self.error(e))?;
+        Ok(TableReader { table: self, bucket, rows: Box::pin(rows.fuse()), last_key: None, _client: client })
     }
 }
 
-/// A bucket that is being read, in one statement, so as of one moment.
-struct Reading<'a> {
+/// Reads a bucket in one statement, so all rows are of one moment.
+struct TableReader<'a> {
     table: &'a ForeignTable,
     bucket: &'a Bucket,
-    /// It must not be asked again behind its end.
+    /// Fused, because it is polled again after its end.
     rows: Pin<Box<Fuse<RowStream>>>,
-    last: Option<String>,
-    /// The statement ends with its connection.
+    last_key: Option<String>,
+    /// The statement lives as long as its connection.
     _client: Client,
 }
 
-impl Reading<'_> {
-    /// The next rows; none: that was all.
-    async fn part(&mut self) -> Result<Option<Vec<Row>>> {
-        let (mut part, mut bytes) = (Vec::new(), 0);
-        while part.len() < PART.0 && bytes < PART.1 {
+impl TableReader<'_> {
+    /// The next rows; `None` at the end.
+    async fn next_chunk(&mut self) -> Result<Option<Vec<Row>>> {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while chunk.len() < MAX_CHUNK_ROWS && bytes < MAX_CHUNK_BYTES {
             let Some(row) = self.rows.next().await else { break };
-            let row = row.map_err(|e| self.table.failed(e))?;
+            let row = row.map_err(|e| self.table.error(e))?;
             let row = self.row(&row)?;
             if let Row::Entry(_, entry) = &row {
                 bytes += entry.value.len();
             }
-            part.push(row);
+            chunk.push(row);
         }
-        Ok((!part.is_empty()).then_some(part))
+        Ok((!chunk.is_empty()).then_some(chunk))
     }
 
     fn row(&mut self, row: &tokio_postgres::Row) -> Result<Row> {
         let name: &str = column(row, 0)?;
-        let twice = self.last.as_deref() == Some(name);
-        self.last = Some(name.to_owned());
-        let unfit = |why: String| {
-            Row::Unfit(Unfit { bucket: self.bucket.to_string(), key: Some(name.to_owned()), rows: 1, why })
+        let is_repeated = self.last_key.as_deref() == Some(name);
+        self.last_key = Some(name.to_owned());
+        let rejected = |why: String| {
+            Row::Rejected(Rejected { bucket: self.bucket.to_string(), key: Some(name.to_owned()), rows: 1, why })
         };
-        if twice {
-            // Only where a table for each bucket has more rows than its own.
-            return Ok(unfit("the key stands there twice; this is the older one".to_owned()));
+        if is_repeated {
+            // This is possible only in partitions that contain rows of another bucket.
+            return Ok(rejected("the key occurs more than once; this is an older row".to_owned()));
         }
         let key = match Key::new(name) {
             Ok(key) => key,
-            Err(error) => return Ok(unfit(error.to_string())),
+            Err(error) => return Ok(rejected(error.to_string())),
         };
         Ok(match row::entry(row, self.table.now)? {
             Ok(entry) => Row::Entry(key, entry),
-            Err(why) => unfit(why),
+            Err(why) => rejected(why),
         })
     }
 }
 
 #[async_trait]
-impl Source for ForeignTable {
-    async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Unfit>)> {
-        let rows = self.query(&self.layout.buckets(&self.table), &[]).await?;
+impl ImportSource for ForeignTable {
+    async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Rejected>)> {
+        let rows = self.query(&self.layout.select_buckets(&self.table), &[]).await?;
         if let Layout::Pgkv { bucket } = &self.layout {
             return Ok((vec![bucket.clone()], vec![]));
         }
-        let (mut buckets, mut unfit) = (vec![], vec![]);
+        let (mut buckets, mut rejected) = (vec![], vec![]);
         for row in &rows {
             let (name, count): (&str, i64) = (column(row, 0)?, column(row, 1)?);
-            let reserved = || Error::new(Kind::Invalid, "names that begin with _kvs are kvs' own");
+            let reserved = || Error::new(ErrorKind::Invalid, "names that begin with _kvs are reserved for kvs");
             match Bucket::new(name).and_then(|b| if b.is_reserved() { Err(reserved()) } else { Ok(b) }) {
                 Ok(bucket) => buckets.push(bucket),
-                Err(error) => unfit.push(Unfit {
+                Err(error) => rejected.push(Rejected {
                     bucket: name.to_owned(),
                     key: None,
                     rows: u64::try_from(count).unwrap_or(0),
@@ -203,38 +209,38 @@ impl Source for ForeignTable {
             }
         }
         buckets.sort();
-        Ok((buckets, unfit))
+        Ok((buckets, rejected))
     }
 
     async fn count(&self, bucket: &Bucket) -> Result<u64> {
-        let parameters = self.layout.bound(bucket);
+        let parameters = self.layout.bucket_parameter(bucket);
         let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|text| text as _).collect();
-        let rows = self.query(&self.layout.count(&self.table), &values).await?;
+        let rows = self.query(&self.layout.select_count(&self.table), &values).await?;
         rows.first().map_or(Ok(0), |row| Ok(u64::try_from(column::<i64>(row, 0)?).unwrap_or(0)))
     }
 
     fn read<'a>(&'a self, bucket: &'a Bucket) -> Rows<'a> {
-        // Not begun; at work; at its end.
-        Box::pin(stream::try_unfold(None, move |reading| async move {
-            let mut reading = match reading {
-                None => self.begin(bucket).await?,
-                Some(reading) => reading,
+        // The reader is created with the first chunk.
+        Box::pin(stream::try_unfold(None, move |reader| async move {
+            let mut reader = match reader {
+                None => self.start_reading(bucket).await?,
+                Some(reader) => reader,
             };
-            let part = reading.part().await?;
-            Ok(part.map(|part| (part, Some(reading))))
+            let chunk = reader.next_chunk().await?;
+            Ok(chunk.map(|chunk| (chunk, Some(reader))))
         }))
     }
 
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let parameters = self.layout.bound(bucket);
+        let parameters = self.layout.bucket_parameter(bucket);
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&names];
         values.extend(parameters.iter().map(|text| text as &(dyn ToSql + Sync)));
-        let rows = self.query(&self.layout.get(&self.table), &values).await?;
+        let rows = self.query(&self.layout.select_keys(&self.table), &values).await?;
         let mut found: HashMap<&str, Entry> = HashMap::with_capacity(rows.len());
         for row in &rows {
             if let Ok(entry) = row::entry(row, self.now)? {
-                // Of a key that stands there twice the newer row comes first.
+                // If a key occurs more than once, the newest row comes first.
                 found.entry(column(row, 0)?).or_insert(entry);
             }
         }
@@ -246,12 +252,12 @@ impl Source for ForeignTable {
     }
 }
 
-/// A name as PostgreSQL takes it: any, if it is short enough.
+/// Decodes the name of a table or a schema. PostgreSQL allows any characters except NUL.
 fn identifier(what: &str, value: &str) -> Result<String> {
-    let bad = |why: &str| Error::new(Kind::Invalid, format!("bad URL of a PostgreSQL: {what} {why}"));
-    let name = percent_decode_str(value).decode_utf8().map_err(|_| bad("is not UTF-8"))?;
+    let bad = |why: &str| Error::new(ErrorKind::Invalid, format!("invalid PostgreSQL URL: {what} {why}"));
+    let name = percent_decode_str(value).decode_utf8().map_err(|_| bad("must be UTF-8"))?;
     if name.is_empty() || name.len() > 63 || name.contains('\0') {
-        return Err(bad("is a name of 1 to 63 bytes"));
+        return Err(bad("must be a name of 1 to 63 bytes"));
     }
     Ok(name.into_owned())
 }

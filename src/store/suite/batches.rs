@@ -1,35 +1,36 @@
-//! Batches as a whole: the order of their revisions, all or nothing, buckets apart from each other.
+//! Batches: the order of their revisions, atomicity, and the independence of buckets.
 
 use std::time::Duration;
 
-use super::bench::{Bench, expect, key};
-use crate::model::{Batch, Bucket, Condition, ContentType, Edge, Kind, Outcome, Revision, Time, Write};
+use super::cases::cases;
+use super::store_under_test::{TestBench, expect, key};
+use crate::model::{Batch, Bucket, Condition, ContentType, End, ErrorKind, Outcome, Revision, Time, Write};
 
-super::cases![
+cases![
     a_revision_is_the_time_of_the_commit,
-    each_write_has_a_revision_of_its_own,
-    each_write_shows_what_it_replaced,
-    revisions_grow_while_the_clock_stands,
+    each_write_gets_its_own_revision,
+    each_change_has_the_entry_before_it,
+    revisions_grow_while_the_clock_stands_still,
     revisions_grow_when_the_clock_steps_back,
     revisions_grow_before_1970,
-    deletes_and_touches_take_their_turn,
+    deletes_and_touches_take_a_revision,
     a_later_write_sees_the_earlier,
-    a_look_shows_what_stands_there_amid_the_writes,
-    a_key_deleted_and_put_in_one_batch_begins_anew,
-    an_untold_batch_does_the_same,
-    nothing_is_done_of_a_batch_that_fails_last,
+    a_read_sees_the_writes_before_it,
+    a_key_deleted_and_put_in_one_batch_is_created_again,
+    a_batch_that_returns_nothing_does_the_same,
+    a_failed_last_write_undoes_the_whole_batch,
     a_thousand_writes_are_one_batch,
-    buckets_are_apart,
+    buckets_are_independent,
     buckets_are_listed_by_name,
-    reading_a_missing_bucket_leaves_nothing,
-    get_answers_in_the_order_asked,
+    reading_a_missing_bucket_does_not_create_it,
+    get_returns_the_order_of_the_request,
 ];
 
 fn puts(names: &[&str]) -> Vec<Write> {
     names.iter().map(|name| Write::put(key(name), (*name).to_owned())).collect()
 }
 
-async fn a_revision_is_the_time_of_the_commit(bench: Bench) {
+async fn a_revision_is_the_time_of_the_commit(bench: TestBench) {
     assert_eq!(bench.revision().await, Revision::ZERO);
     for _ in 0..3 {
         let (revision, changes) = bench.commit(puts(&["a"])).await;
@@ -39,17 +40,17 @@ async fn a_revision_is_the_time_of_the_commit(bench: Bench) {
     }
 }
 
-async fn each_write_has_a_revision_of_its_own(bench: Bench) {
+async fn each_write_gets_its_own_revision(bench: TestBench) {
     let (revision, changes) = bench.commit(puts(&["c", "a", "b", "a"])).await;
     let order: Vec<Revision> = changes.iter().map(|c| c.after.as_ref().unwrap().revision).collect();
     assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
     assert_eq!(order.last(), Some(&revision), "that of the bucket is the last one");
     assert_eq!(bench.revision().await, revision);
-    assert_eq!(bench.entry("a").await.unwrap().revision, order[3], "of one key twice the last one stands");
+    assert_eq!(bench.entry("a").await.unwrap().revision, order[3], "the last write of a key wins");
     assert_eq!(bench.entry("c").await.unwrap().revision, order[0]);
 }
 
-async fn each_write_shows_what_it_replaced(bench: Bench) {
+async fn each_change_has_the_entry_before_it(bench: TestBench) {
     let stood = bench.put("other", "x").await;
     let mut before = [None, None];
     for value in ["1", "2", "3"] {
@@ -66,8 +67,8 @@ async fn each_write_shows_what_it_replaced(bench: Bench) {
     assert_eq!(bench.entry("other").await, Some(stood));
 }
 
-/// Writes three times without moving the clock and gives the revisions.
-async fn thrice(bench: &Bench, after: Revision) -> Revision {
+/// Writes three times without moving the clock. Returns the last revision.
+async fn thrice(bench: &TestBench, after: Revision) -> Revision {
     let mut last = after;
     for name in ["x", "y", "x"] {
         let (revision, changes) = bench.commit(puts(&[name, "z"])).await;
@@ -78,12 +79,12 @@ async fn thrice(bench: &Bench, after: Revision) -> Revision {
     last
 }
 
-async fn revisions_grow_while_the_clock_stands(bench: Bench) {
+async fn revisions_grow_while_the_clock_stands_still(bench: TestBench) {
     let last = thrice(&bench, Revision::ZERO).await;
     assert!(last.time().since(bench.now()) < Duration::from_micros(1), "and stay near the time");
 }
 
-async fn revisions_grow_when_the_clock_steps_back(bench: Bench) {
+async fn revisions_grow_when_the_clock_steps_back(bench: TestBench) {
     let last = thrice(&bench, Revision::ZERO).await;
     bench.clock.step_back(Duration::from_secs(3600));
     let last = thrice(&bench, last).await;
@@ -92,34 +93,34 @@ async fn revisions_grow_when_the_clock_steps_back(bench: Bench) {
     assert_eq!(bench.entry("x").await.unwrap().updated().floor_to_second(), bench.now().floor_to_second());
 }
 
-async fn revisions_grow_before_1970(bench: Bench) {
+async fn revisions_grow_before_1970(bench: TestBench) {
     bench.clock.set(Time::from_secs(-5));
     thrice(&bench, Revision::ZERO).await;
     assert_eq!(bench.value("x").await.unwrap(), "x");
 }
 
-async fn deletes_and_touches_take_their_turn(bench: Bench) {
+async fn deletes_and_touches_take_a_revision(bench: TestBench) {
     bench.commit(puts(&["a", "b"])).await;
     let touch = Write::Touch { key: key("b"), expires: Some(bench.secs_ahead(9)) };
     let mut writes = puts(&["c"]);
     writes.extend([Write::Delete { key: key("a") }, touch, Write::put(key("d"), "d")]);
     let (revision, changes) = bench.commit(writes).await;
     let at = |index: usize| changes[index].after.as_ref().unwrap().revision.number();
-    assert!(at(0) + 3 <= at(3), "two revisions lie between: {} {}", at(0), at(3));
+    assert!(at(0) + 3 <= at(3), "two revisions are in between: {} {}", at(0), at(3));
     assert_eq!(revision.number(), at(3));
     let last = bench.commit(vec![Write::Delete { key: key("d") }]).await.0;
     assert!(last > revision);
     assert_eq!(bench.revision().await, last);
 }
 
-async fn a_later_write_sees_the_earlier(bench: Bench) {
+async fn a_later_write_sees_the_earlier(bench: TestBench) {
     let name = key("a");
     let end = bench.secs_ahead(9);
     let (_, changes) = bench
         .commit(vec![
             Write::put(name.clone(), "1"),
             Write::Increment { key: name.clone(), by: 4 },
-            Write::Append { key: name.clone(), value: "0".into(), edge: Edge::Back },
+            Write::Append { key: name.clone(), value: "0".into(), end: End::Append },
             Write::Touch { key: name.clone(), expires: Some(end) },
             Write::Delete { key: name.clone() },
             Write::Increment { key: name, by: 7 },
@@ -128,25 +129,25 @@ async fn a_later_write_sees_the_earlier(bench: Bench) {
     let values: Vec<Option<&[u8]>> = changes.iter().map(|c| c.after.as_ref().map(|e| &*e.value)).collect();
     assert_eq!(values, [Some(&b"1"[..]), Some(b"5"), Some(b"50"), Some(b"50"), None, Some(b"7")]);
     for pair in changes.windows(2) {
-        assert_eq!(pair[0].after, pair[1].before, "each write begins where the one before it ended");
+        assert_eq!(pair[0].after, pair[1].before, "each write starts from the result of the one before it");
     }
     assert_eq!(bench.entry("a").await, changes[5].after);
 }
 
-async fn a_look_shows_what_stands_there_amid_the_writes(bench: Bench) {
+async fn a_read_sees_the_writes_before_it(bench: TestBench) {
     let old = bench.put("a", "1").await;
-    let look = |name| Write::Look { key: key(name) };
+    let read = |name| Write::Read { key: key(name) };
     let writes =
-        vec![look("a"), Write::put(key("a"), "2"), look("a"), look("missing"), Write::Delete { key: key("a") }];
+        vec![read("a"), Write::put(key("a"), "2"), read("a"), read("missing"), Write::Delete { key: key("a") }];
     let (_, changes) = bench.commit(writes).await;
     assert_eq!((changes[0].before.as_ref(), changes[0].after.as_ref()), (Some(&old), Some(&old)));
     assert_eq!((&changes[2].before, &changes[2].after), (&changes[1].after, &changes[1].after));
     assert_eq!((&changes[3].before, &changes[3].after), (&None, &None));
     let revision = bench.revision().await;
-    assert_eq!(bench.commit(vec![look("a"), look("missing")]).await.0, revision, "a look alone moves nothing");
+    assert_eq!(bench.commit(vec![read("a"), read("missing")]).await.0, revision, "a read keeps the revision");
 }
 
-async fn a_key_deleted_and_put_in_one_batch_begins_anew(bench: Bench) {
+async fn a_key_deleted_and_put_in_one_batch_is_created_again(bench: TestBench) {
     let old = bench.put("a", "1").await;
     bench.advance(9);
     bench.commit(vec![Write::Delete { key: key("a") }, Write::put(key("a"), "2")]).await;
@@ -154,8 +155,8 @@ async fn a_key_deleted_and_put_in_one_batch_begins_anew(bench: Bench) {
     assert!(new.created > old.created && new.created.floor_to_second() == bench.now().floor_to_second());
 }
 
-async fn an_untold_batch_does_the_same(bench: Bench) {
-    let other = Bench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
+async fn a_batch_that_returns_nothing_does_the_same(bench: TestBench) {
+    let other = TestBench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
     let brief = |key, value: &'static str, secs| Write::Put {
         key,
         value: value.into(),
@@ -167,7 +168,7 @@ async fn an_untold_batch_does_the_same(bench: Bench) {
         vec![Write::put(key("a"), "1")],
         vec![brief(key("a"), "2", 60), brief(key("b"), "2", 3), Write::put(key("c"), "2")],
         vec![Write::put(key("c"), "3")],
-        // Here what "b" was has ended.
+        // "b" has expired here.
         vec![Write::put(key("d"), "4"), Write::put(key("b"), "4"), Write::put(key("a"), "4")],
         vec![Write::put(key("a"), "5"), Write::put(key("a"), "6"), Write::Delete { key: key("c") }],
         vec![Write::Delete { key: key("none") }, Write::Increment { key: key("a"), by: 1 }],
@@ -175,38 +176,38 @@ async fn an_untold_batch_does_the_same(bench: Bench) {
         vec![brief(key("d"), "7", 0)],
     ];
     for writes in steps {
-        let (told, _) = bench.commit(writes.clone()).await;
-        let batch = Batch::of(writes.clone()).untold();
+        let (revision, _) = bench.commit(writes.clone()).await;
+        let batch = Batch::new(writes.clone()).returning_nothing();
         let outcome = other.store.apply(&other.bucket, batch).await.unwrap();
-        assert_eq!(outcome, Outcome::Committed { revision: told, changes: vec![] }, "{writes:?}");
+        assert_eq!(outcome, Outcome::Committed { revision, changes: vec![] }, "{writes:?}");
         assert_eq!(other.seen().await, bench.seen().await, "{writes:?}");
         bench.advance(2);
     }
     let absent = expect("a", Condition::Absent);
-    let refused = Batch::of(puts(&["a"])).expecting(vec![absent]).untold();
+    let refused = Batch::new(puts(&["a"])).with_expectations(vec![absent]).returning_nothing();
     let outcome = other.store.apply(&other.bucket, refused).await.unwrap();
     let found = other.entry("a").await;
-    assert_eq!(outcome, Outcome::Refused { index: 0, found }, "why not is told");
+    assert_eq!(outcome, Outcome::PreconditionFailed { index: 0, found }, "the failed expectation is returned");
 }
 
-async fn nothing_is_done_of_a_batch_that_fails_last(bench: Bench) {
+async fn a_failed_last_write_undoes_the_whole_batch(bench: TestBench) {
     bench.commit(puts(&["a", "b"])).await;
     let mut writes = puts(&["a", "c"]);
     writes.push(Write::Delete { key: key("b") });
-    let big = Write::put(key("d"), vec![b'x'; bench.limits.value + 1]);
+    let big = Write::put(key("d"), vec![b'x'; bench.limits.max_value_bytes + 1]);
     let no_number = Write::Increment { key: key("a"), by: 1 };
-    for (last, kind) in [(big, Kind::TooLarge), (no_number, Kind::Invalid)] {
+    for (last, kind) in [(big, ErrorKind::TooLarge), (no_number, ErrorKind::Invalid)] {
         let mut writes = writes.clone();
         writes.push(last);
         assert_eq!(bench.fails(writes).await.kind(), kind);
     }
     let before = bench.seen().await;
     let outcome = bench.apply(vec![expect("c", Condition::Present)], writes).await;
-    assert_eq!(outcome, Outcome::Refused { index: 0, found: None });
+    assert_eq!(outcome, Outcome::PreconditionFailed { index: 0, found: None });
     assert_eq!(bench.seen().await, before);
 }
 
-async fn a_thousand_writes_are_one_batch(bench: Bench) {
+async fn a_thousand_writes_are_one_batch(bench: TestBench) {
     let names: Vec<String> = (0..1000).map(|n| format!("key/{n:04}")).collect();
     let writes = names.iter().map(|name| Write::put(key(name), name.clone())).collect();
     let (revision, changes) = bench.commit(writes).await;
@@ -219,8 +220,8 @@ async fn a_thousand_writes_are_one_batch(bench: Bench) {
     }
 }
 
-async fn buckets_are_apart(bench: Bench) {
-    let other = Bench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
+async fn buckets_are_independent(bench: TestBench) {
+    let other = TestBench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
     let one = bench.put("a", "here").await;
     assert_eq!(other.entry("a").await, None);
     bench.advance(1);
@@ -231,11 +232,11 @@ async fn buckets_are_apart(bench: Bench) {
     assert_eq!(other.entry("a").await, Some(two));
 }
 
-async fn buckets_are_listed_by_name(bench: Bench) {
+async fn buckets_are_listed_by_name(bench: TestBench) {
     assert_eq!(bench.store.buckets().await.unwrap(), []);
     let mut names: Vec<Bucket> = ["b", "a", "B", "_x", "a.b-c", "0"].map(|name| Bucket::new(name).unwrap()).into();
     for bucket in &names {
-        let bench = Bench { bucket: bucket.clone(), ..bench.clone() };
+        let bench = TestBench { bucket: bucket.clone(), ..bench.clone() };
         bench.put("k", "v").await;
         bench.write(Write::Delete { key: key("k") }).await;
     }
@@ -243,7 +244,7 @@ async fn buckets_are_listed_by_name(bench: Bench) {
     assert_eq!(bench.store.buckets().await.unwrap(), names, "an emptied bucket is one that has been written");
 }
 
-async fn reading_a_missing_bucket_leaves_nothing(bench: Bench) {
+async fn reading_a_missing_bucket_does_not_create_it(bench: TestBench) {
     let snapshot = bench.store.get(&bench.bucket, &[key("a"), key("b")]).await.unwrap();
     assert_eq!((snapshot.revision, snapshot.entries), (Revision::ZERO, vec![None, None]));
     assert_eq!(bench.seen().await.entries, []);
@@ -252,7 +253,7 @@ async fn reading_a_missing_bucket_leaves_nothing(bench: Bench) {
     assert_eq!(bench.store.buckets().await.unwrap(), []);
 }
 
-async fn get_answers_in_the_order_asked(bench: Bench) {
+async fn get_returns_the_order_of_the_request(bench: TestBench) {
     bench.commit(puts(&["a", "b", "c"])).await;
     let asked = ["c", "missing", "a", "c", "b"];
     let snapshot = bench.store.get(&bench.bucket, &asked.map(key)).await.unwrap();

@@ -1,31 +1,31 @@
-//! A clock that stands until it is moved.
+//! A clock that only tests move.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::model::{Clock, Time};
 
-/// A clock that stands until it is moved, forth or back. It begins at 2026-11-20T12:00:00.25Z, within a second rather
-/// than at its edge, so that rounding shows.
+/// A clock that stands still until a test moves it. It starts at 2026-11-20T12:00:00.25Z, within a second, so that
+/// rounding errors show.
 #[derive(Debug)]
 pub struct TestClock {
     nanos: AtomicI64,
 }
 
 impl TestClock {
-    const BEGIN: i64 = 1_795_176_000_250_000_000;
+    const START: i64 = 1_795_176_000_250_000_000;
 
-    /// Sets it.
+    /// Sets the time.
     pub fn set(&self, time: Time) {
         self.nanos.store(time.nanos(), Ordering::SeqCst);
     }
 
-    /// Moves it on.
+    /// Moves the clock forward.
     pub fn advance(&self, span: Duration) {
         self.set(self.now().plus(span));
     }
 
-    /// Turns it back.
+    /// Turns the clock back.
     pub fn step_back(&self, span: Duration) {
         let nanos = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
         self.set(Time::from_nanos(self.now().nanos().saturating_sub(nanos)));
@@ -34,7 +34,7 @@ impl TestClock {
 
 impl Default for TestClock {
     fn default() -> Self {
-        Self { nanos: AtomicI64::new(Self::BEGIN) }
+        Self { nanos: AtomicI64::new(Self::START) }
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stands_until_moved() {
+    fn it_stands_still_until_it_is_moved() {
         let clock = TestClock::default();
         assert_eq!(clock.now().to_string(), "2026-11-20T12:00:00.25Z");
         clock.advance(Duration::from_secs(2));

@@ -1,33 +1,34 @@
-//! Expectations: each true and false, of what is there, what is missing and what has expired.
+//! Expectations: each holds and fails, for existing, missing and expired entries.
 
 use std::time::Duration;
 
-use super::bench::{Bench, expect, key, put_all};
+use super::cases::cases;
+use super::store_under_test::{TestBench, expect, key, put_all};
 use crate::model::{Bucket, Condition, Entry, Key, Outcome, Revision, Time, Write};
 
-super::cases![
+cases![
     absent,
     present,
     revision_in,
     revision_not_in,
     value_is,
     not_modified_since,
-    not_modified_since_takes_the_clients_time,
-    refused_names_the_first_that_fails,
-    all_are_judged_before_the_first_write,
+    not_modified_since_uses_the_clients_time,
+    the_first_failed_expectation_is_named,
+    all_are_checked_before_the_first_write,
     several_of_one_key_must_all_hold,
     a_batch_without_writes_changes_nothing,
-    judging_a_missing_bucket_leaves_nothing,
+    checking_a_missing_bucket_does_not_create_it,
 ];
 
-/// `there` has a value, `gone` had one that has expired, `never` was not written. Gives the entry that is there.
-async fn three(bench: &Bench) -> Entry {
+/// `there` has a value, that of `gone` has expired, `never` was not written. Returns the existing entry.
+async fn three(bench: &TestBench) -> Entry {
     bench.expired("gone", "v").await;
     bench.put("there", "v").await
 }
 
-/// Whether the condition holds; asked with a write, which must be done or not accordingly.
-async fn holds(bench: &Bench, name: &str, condition: Condition) -> bool {
+/// Whether the condition holds. It checks that a write is done accordingly.
+async fn holds(bench: &TestBench, name: &str, condition: Condition) -> bool {
     let before = bench.seen().await;
     let stands = bench.entry(name).await;
     match bench.apply(vec![expect(name, condition)], vec![Write::put(key("mark"), "set")]).await {
@@ -37,43 +38,43 @@ async fn holds(bench: &Bench, name: &str, condition: Condition) -> bool {
             bench.write(Write::Delete { key: key("mark") }).await;
             true
         }
-        Outcome::Refused { index, found } => {
-            assert_eq!((index, found), (0, stands), "a refusal says what stood there");
+        Outcome::PreconditionFailed { index, found } => {
+            assert_eq!((index, found), (0, stands), "the found entry is returned");
             assert_eq!(bench.seen().await, before, "a refused batch does nothing");
             false
         }
     }
 }
 
-/// Asks the condition of the key that is there, of the expired and of the missing one.
-async fn of_three(bench: &Bench, condition: Condition) -> [bool; 3] {
+/// Checks the condition on the existing, the expired and the missing key.
+async fn of_three(bench: &TestBench, condition: Condition) -> [bool; 3] {
     let there = holds(bench, "there", condition.clone()).await;
     let gone = holds(bench, "gone", condition.clone()).await;
     [there, gone, holds(bench, "never", condition).await]
 }
 
-async fn absent(bench: Bench) {
+async fn absent(bench: TestBench) {
     three(&bench).await;
     assert_eq!(of_three(&bench, Condition::Absent).await, [false, true, true]);
 }
 
-async fn present(bench: Bench) {
+async fn present(bench: TestBench) {
     three(&bench).await;
     assert_eq!(of_three(&bench, Condition::Present).await, [true, false, false]);
 }
 
-async fn revision_in(bench: Bench) {
+async fn revision_in(bench: TestBench) {
     let is = three(&bench).await.revision;
     let other = Revision::new(is.number() + 1);
     for (these, there) in [(vec![is], true), (vec![other, is], true), (vec![other], false), (vec![], false)] {
         let text = format!("{these:?}");
         assert_eq!(of_three(&bench, Condition::RevisionIn(these)).await, [there, false, false], "{text}");
     }
-    // Not even the revision of a bucket that has nothing.
+    // Not even with the revision of an empty bucket.
     assert!(!holds(&bench, "never", Condition::RevisionIn(vec![Revision::ZERO])).await);
 }
 
-async fn revision_not_in(bench: Bench) {
+async fn revision_not_in(bench: TestBench) {
     let is = three(&bench).await.revision;
     let other = Revision::new(is.number() + 1);
     for (these, there) in [(vec![is], false), (vec![other, is], false), (vec![other], true), (vec![], true)] {
@@ -82,7 +83,7 @@ async fn revision_not_in(bench: Bench) {
     }
 }
 
-async fn value_is(bench: Bench) {
+async fn value_is(bench: TestBench) {
     three(&bench).await;
     for (value, there) in [("v", true), ("V", false), ("", false), ("v ", false), ("v\0", false)] {
         assert_eq!(of_three(&bench, Condition::ValueIs(value.into())).await, [there, false, false], "{value:?}");
@@ -91,7 +92,7 @@ async fn value_is(bench: Bench) {
     assert_eq!(of_three(&bench, Condition::ValueIs("".into())).await, [true, false, false], "the empty value");
 }
 
-async fn not_modified_since(bench: Bench) {
+async fn not_modified_since(bench: TestBench) {
     let second = three(&bench).await.updated().floor_to_second();
     let nearly = second.plus(Duration::from_nanos(999_999_999));
     for (date, there) in [
@@ -106,14 +107,14 @@ async fn not_modified_since(bench: Bench) {
     }
 }
 
-async fn not_modified_since_takes_the_clients_time(bench: Bench) {
+async fn not_modified_since_uses_the_clients_time(bench: TestBench) {
     let given = Time::from_nanos(1_000_000_000_700_000_000);
     bench.write(put_all("there", "v", None, Some(given))).await;
     assert!(holds(&bench, "there", Condition::NotModifiedSince(given.floor_to_second())).await);
     assert!(!holds(&bench, "there", Condition::NotModifiedSince(Time::from_secs(given.secs() - 1))).await);
 }
 
-async fn refused_names_the_first_that_fails(bench: Bench) {
+async fn the_first_failed_expectation_is_named(bench: TestBench) {
     let there = three(&bench).await;
     let wrong = || expect("there", Condition::ValueIs("other".into()));
     let fine = || expect("there", Condition::Present);
@@ -126,29 +127,29 @@ async fn refused_names_the_first_that_fails(bench: Bench) {
         (vec![never(), gone(), wrong()], 0, None),
     ] {
         let outcome = bench.apply(expectations, vec![Write::put(key("x"), "x")]).await;
-        assert_eq!(outcome, Outcome::Refused { index, found });
+        assert_eq!(outcome, Outcome::PreconditionFailed { index, found });
     }
     assert_eq!(bench.value("x").await, None);
 }
 
-async fn all_are_judged_before_the_first_write(bench: Bench) {
+async fn all_are_checked_before_the_first_write(bench: TestBench) {
     let writes = vec![Write::put(key("a"), "1"), Write::put(key("a"), "2")];
     let both = vec![expect("a", Condition::Absent), expect("a", Condition::Absent)];
     assert!(matches!(bench.apply(both, writes.clone()).await, Outcome::Committed { .. }));
     let outcome = bench.apply(vec![expect("b", Condition::Present)], vec![Write::put(key("b"), "1")]).await;
-    assert_eq!(outcome, Outcome::Refused { index: 0, found: None }, "the batch's own write does not count");
+    assert_eq!(outcome, Outcome::PreconditionFailed { index: 0, found: None }, "the batch's own write does not count");
 }
 
-async fn several_of_one_key_must_all_hold(bench: Bench) {
+async fn several_of_one_key_must_all_hold(bench: TestBench) {
     let entry = bench.put("a", "1").await;
     let is = expect("a", Condition::RevisionIn(vec![entry.revision]));
     let good = vec![is.clone(), expect("a", Condition::Present), expect("a", Condition::ValueIs("1".into()))];
     assert!(matches!(bench.apply(good, vec![]).await, Outcome::Committed { .. }));
     let bad = vec![is, expect("a", Condition::Present), expect("a", Condition::Absent)];
-    assert_eq!(bench.apply(bad, vec![]).await, Outcome::Refused { index: 2, found: Some(entry) });
+    assert_eq!(bench.apply(bad, vec![]).await, Outcome::PreconditionFailed { index: 2, found: Some(entry) });
 }
 
-async fn a_batch_without_writes_changes_nothing(bench: Bench) {
+async fn a_batch_without_writes_changes_nothing(bench: TestBench) {
     bench.put("a", "1").await;
     let before = bench.seen().await;
     let nothing = Outcome::Committed { revision: before.revision, changes: vec![] };
@@ -157,11 +158,11 @@ async fn a_batch_without_writes_changes_nothing(bench: Bench) {
     assert_eq!(bench.seen().await, before);
 }
 
-async fn judging_a_missing_bucket_leaves_nothing(mut bench: Bench) {
+async fn checking_a_missing_bucket_does_not_create_it(mut bench: TestBench) {
     bench.bucket = Bucket::new("elsewhere").unwrap();
     let name: Key = key("a");
     let outcome = bench.apply(vec![expect("a", Condition::Present)], vec![Write::put(name.clone(), "1")]).await;
-    assert_eq!(outcome, Outcome::Refused { index: 0, found: None });
+    assert_eq!(outcome, Outcome::PreconditionFailed { index: 0, found: None });
     let nothing = Outcome::Committed { revision: Revision::ZERO, changes: vec![] };
     assert_eq!(bench.apply(vec![expect("a", Condition::Absent)], vec![]).await, nothing);
     bench.write(Write::Delete { key: name.clone() }).await;

@@ -1,25 +1,26 @@
-//! Restoring: an entry comes back as it was in another place, and never in the place of a later one.
+//! Restores: an entry keeps its times and its revision, and never replaces a newer one.
 
 use std::collections::BTreeSet;
 
-use super::bench::{Bench, json, key};
-use crate::model::{ContentType, Entry, Key, Kind, Revision, Time, Write};
+use super::cases::cases;
+use super::store_under_test::{TestBench, json, key};
+use crate::model::{ContentType, Entry, ErrorKind, Key, Revision, Time, Write};
 
-super::cases![
+cases![
     an_entry_is_restored_with_all_its_times,
-    the_bucket_moves_on_to_the_revision_or_by_one,
-    later_writes_come_behind_what_was_restored,
-    an_earlier_entry_is_replaced_and_a_later_one_is_not,
-    the_same_revision_is_the_same_value,
-    what_is_restored_as_it_stands_changes_nothing,
-    what_was_deleted_may_be_restored,
-    what_has_expired_is_not_restored,
-    a_revision_that_is_no_time_is_invalid,
+    the_bucket_gets_the_revision_or_the_next_one,
+    later_writes_get_later_revisions,
+    an_older_entry_is_replaced_and_a_newer_one_is_not,
+    the_same_revision_must_have_the_same_value,
+    restoring_an_equal_entry_changes_nothing,
+    a_deleted_entry_can_be_restored,
+    an_expired_entry_is_not_restored,
+    a_revision_out_of_range_is_invalid,
     a_value_above_the_limit_is_not_restored,
     any_bytes_are_restored,
 ];
 
-/// An entry as it may stand elsewhere, with that revision.
+/// An entry of another store with this revision.
 fn entry(value: &str, revision: u64) -> Entry {
     Entry {
         value: value.to_owned().into(),
@@ -35,7 +36,7 @@ fn restore(name: &str, entry: &Entry) -> Write {
     Write::Restore { key: key(name), entry: entry.clone() }
 }
 
-async fn an_entry_is_restored_with_all_its_times(bench: Bench) {
+async fn an_entry_is_restored_with_all_its_times(bench: TestBench) {
     let entry = Entry { expires: Some(bench.secs_ahead(60)), ..entry("{}", 1_234_567_890_123_456_789) };
     let (revision, changes) = bench.commit(vec![restore("a", &entry)]).await;
     assert_eq!((changes[0].before.clone(), changes[0].after.clone()), (None, Some(entry.clone())));
@@ -47,7 +48,7 @@ async fn an_entry_is_restored_with_all_its_times(bench: Bench) {
     assert_eq!(bench.entry("a").await, None);
 }
 
-async fn the_bucket_moves_on_to_the_revision_or_by_one(bench: Bench) {
+async fn the_bucket_gets_the_revision_or_the_next_one(bench: TestBench) {
     let (old, new) = (entry("old", 500), entry("new", 700));
     let mut reached = vec![];
     for (name, entry) in [("a", &new), ("b", &old), ("c", &entry("c", 701)), ("d", &entry("d", 702))] {
@@ -61,7 +62,7 @@ async fn the_bucket_moves_on_to_the_revision_or_by_one(bench: Bench) {
     assert_eq!(bench.entry("f").await, Some(entry("f", 3)));
 }
 
-async fn later_writes_come_behind_what_was_restored(bench: Bench) {
+async fn later_writes_get_later_revisions(bench: TestBench) {
     let ahead = Revision::from(bench.secs_ahead(60));
     let entry = Entry { revision: ahead, ..entry("1", 1) };
     let (revision, changes) = bench.commit(vec![restore("a", &entry), Write::put(key("b"), "2")]).await;
@@ -71,22 +72,22 @@ async fn later_writes_come_behind_what_was_restored(bench: Bench) {
     assert_eq!((later.revision.number(), later.created), (ahead.number() + 2, entry.created));
 }
 
-async fn an_earlier_entry_is_replaced_and_a_later_one_is_not(bench: Bench) {
-    let stands = bench.put("a", "native").await;
-    let earlier = entry("earlier", stands.revision.number() - 1);
+async fn an_older_entry_is_replaced_and_a_newer_one_is_not(bench: TestBench) {
+    let current = bench.put("a", "native").await;
+    let earlier = entry("earlier", current.revision.number() - 1);
     let error = bench.fails(vec![restore("other", &entry("x", 5)), restore("a", &earlier)]).await;
-    assert_eq!(error.kind(), Kind::Invalid);
-    assert!(error.to_string().contains("later"), "{error}");
-    let later = entry("later", stands.revision.number() + 1);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("newer"), "{error}");
+    let later = entry("later", current.revision.number() + 1);
     let change = bench.write(restore("a", &later)).await;
-    assert_eq!((change.before, change.after), (Some(stands), Some(later.clone())));
+    assert_eq!((change.before, change.after), (Some(current), Some(later.clone())));
     assert_eq!(bench.entry("a").await, Some(later));
 }
 
-async fn the_same_revision_is_the_same_value(bench: Bench) {
+async fn the_same_revision_must_have_the_same_value(bench: TestBench) {
     let first = entry("1", 500);
     bench.commit(vec![restore("a", &first)]).await;
-    assert_eq!(bench.fails(vec![restore("a", &entry("2", 500))]).await.kind(), Kind::Invalid);
+    assert_eq!(bench.fails(vec![restore("a", &entry("2", 500))]).await.kind(), ErrorKind::Invalid);
     let touched = Entry {
         expires: Some(bench.secs_ahead(60)),
         content_type: ContentType::default(),
@@ -99,14 +100,14 @@ async fn the_same_revision_is_the_same_value(bench: Bench) {
     assert_eq!(bench.entry("a").await, Some(touched));
 }
 
-async fn what_is_restored_as_it_stands_changes_nothing(bench: Bench) {
+async fn restoring_an_equal_entry_changes_nothing(bench: TestBench) {
     bench.commit(vec![restore("a", &entry("1", 500))]).await;
     let before = bench.seen().await;
     assert_eq!(bench.commit(vec![restore("a", &entry("1", 500))]).await.0, before.revision);
     assert_eq!(bench.seen().await, before);
 }
 
-async fn what_was_deleted_may_be_restored(bench: Bench) {
+async fn a_deleted_entry_can_be_restored(bench: TestBench) {
     bench.put("a", "native").await;
     let earlier = entry("earlier", 500);
     let (revision, changes) = bench.commit(vec![Write::Delete { key: key("a") }, restore("a", &earlier)]).await;
@@ -115,7 +116,7 @@ async fn what_was_deleted_may_be_restored(bench: Bench) {
     assert_eq!(bench.entry("a").await, Some(earlier));
 }
 
-async fn what_has_expired_is_not_restored(bench: Bench) {
+async fn an_expired_entry_is_not_restored(bench: TestBench) {
     bench.put("a", "1").await;
     let before = bench.seen().await;
     let ended = Entry { expires: Some(bench.now()), ..entry("x", 500) };
@@ -124,26 +125,29 @@ async fn what_has_expired_is_not_restored(bench: Bench) {
     assert_eq!(bench.seen().await, before);
 }
 
-async fn a_revision_that_is_no_time_is_invalid(bench: Bench) {
+async fn a_revision_out_of_range_is_invalid(bench: TestBench) {
     for revision in [0, 1 << 63, u64::MAX] {
         let error = bench.fails(vec![restore("a", &entry("1", revision))]).await;
-        assert_eq!(error.kind(), Kind::Invalid, "{revision}");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{revision}");
     }
     bench.write(restore("a", &entry("1", 1))).await;
     assert_eq!(bench.entry("a").await, Some(entry("1", 1)));
 }
 
-async fn a_value_above_the_limit_is_not_restored(bench: Bench) {
+async fn a_value_above_the_limit_is_not_restored(bench: TestBench) {
     let big = |length: usize| Entry { value: vec![b'x'; length].into(), ..entry("", 500) };
-    assert_eq!(bench.fails(vec![restore("a", &big(bench.limits.value + 1))]).await.kind(), Kind::TooLarge);
-    bench.write(restore("a", &big(bench.limits.value))).await;
-    assert_eq!(bench.value("a").await.unwrap().len(), bench.limits.value);
+    assert_eq!(
+        bench.fails(vec![restore("a", &big(bench.limits.max_value_bytes + 1))]).await.kind(),
+        ErrorKind::TooLarge
+    );
+    bench.write(restore("a", &big(bench.limits.max_value_bytes))).await;
+    assert_eq!(bench.value("a").await.unwrap().len(), bench.limits.max_value_bytes);
 }
 
-async fn any_bytes_are_restored(bench: Bench) {
+async fn any_bytes_are_restored(bench: TestBench) {
     let values: [&[u8]; 4] = [b"", b"\0\xff\xfe", "\u{2028}...\n---\n".as_bytes(), b"~"];
     let long = Key::new(&"\u{e9}".repeat(512)).unwrap();
-    let names: BTreeSet<Key> = super::nasty_keys().into_iter().chain([long]).collect();
+    let names: BTreeSet<Key> = super::hostile_strings::hostile_keys().into_iter().chain([long]).collect();
     let mut writes = vec![];
     for (name, (revision, value)) in names.iter().zip((1..).zip(values.iter().cycle())) {
         let entry = Entry { value: bytes::Bytes::copy_from_slice(value), ..entry("", revision) };

@@ -1,32 +1,33 @@
-//! Waiting for a bucket to change: woken by every change, by nothing else, and never too late.
+//! Waiting for a bucket to change: every change wakes, nothing else does, and no change is missed.
 
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::bench::{Bench, expect, key};
-use crate::model::{Bucket, Condition, Edge, Outcome, Revision, Write};
+use super::cases::cases;
+use super::store_under_test::{TestBench, expect, key};
+use crate::model::{Bucket, Condition, End, Outcome, Revision, Write};
 
-super::cases![
-    any_change_wakes,
+cases![
+    every_change_wakes,
     nothing_else_wakes,
-    what_is_past_already_is_answered_at_once,
-    the_first_write_wakes_who_waits_for_a_missing_bucket,
-    a_revision_to_come_is_waited_for,
+    a_past_revision_returns_at_once,
+    the_first_write_wakes_waiters_of_a_missing_bucket,
+    a_future_revision_is_waited_for,
     expiry_alone_wakes_nobody,
-    all_who_wait_are_woken,
+    all_waiters_are_woken,
     no_change_is_missed_between_two_waits,
-    who_stops_waiting_harms_nobody,
+    a_dropped_waiter_does_not_disturb_others,
 ];
 
-/// How long a store may take to notice a change.
+/// The maximum time until a store notices a change.
 const SOON: Duration = Duration::from_secs(10);
-/// How long it is watched for waking without reason.
+/// The time that a waiter is watched for waking without a reason.
 const WHILE: Duration = Duration::from_millis(60);
 
-/// The revision the bucket moved to, which must happen soon.
-async fn moved(bench: &Bench, since: Revision) -> Revision {
+/// Waits for the next revision of the bucket, which must come soon.
+async fn moved(bench: &TestBench, since: Revision) -> Revision {
     let reached =
         timeout(SOON, bench.store.changed(&bench.bucket, since)).await.unwrap_or_else(|_| panic!("not woken"));
     let reached = reached.unwrap();
@@ -34,20 +35,20 @@ async fn moved(bench: &Bench, since: Revision) -> Revision {
     reached
 }
 
-/// Nothing wakes who waits, for a while.
-async fn sleeps(bench: &Bench, since: Revision) {
+/// Checks that a waiter does not wake for a while.
+async fn sleeps(bench: &TestBench, since: Revision) {
     if let Ok(reached) = timeout(WHILE, bench.store.changed(&bench.bucket, since)).await {
         panic!("woken at {reached:?} though nothing moved the bucket past {since:?}");
     }
 }
 
-async fn any_change_wakes(bench: Bench) {
+async fn every_change_wakes(bench: TestBench) {
     bench.put("a", "1").await;
     let name = || key("a");
     for write in [
         Write::put(name(), "1"),
         Write::Increment { key: name(), by: 1 },
-        Write::Append { key: name(), value: "0".into(), edge: Edge::Back },
+        Write::Append { key: name(), value: "0".into(), end: End::Append },
         Write::Touch { key: name(), expires: Some(bench.secs_ahead(60)) },
         Write::Touch { key: name(), expires: None },
         Write::Delete { key: name() },
@@ -63,24 +64,24 @@ async fn any_change_wakes(bench: Bench) {
     }
 }
 
-async fn nothing_else_wakes(bench: Bench) {
+async fn nothing_else_wakes(bench: TestBench) {
     let since = bench.put("a", "1").await.revision;
     let waiter = {
         let bench = bench.clone();
         tokio::spawn(async move { sleeps(&bench, since).await })
     };
     let refused = bench.apply(vec![expect("a", Condition::Absent)], vec![Write::put(key("a"), "2")]).await;
-    assert!(matches!(refused, Outcome::Refused { .. }));
+    assert!(matches!(refused, Outcome::PreconditionFailed { .. }));
     bench.commit(vec![Write::Delete { key: key("b") }, Write::Touch { key: key("a"), expires: None }]).await;
     bench
         .fails(vec![Write::put(key("b"), "1"), Write::put(key("a"), "x"), Write::Increment { key: key("a"), by: 1 }])
         .await;
-    let other = Bench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
+    let other = TestBench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
     other.put("a", "1").await;
     waiter.await.unwrap();
 }
 
-async fn what_is_past_already_is_answered_at_once(bench: Bench) {
+async fn a_past_revision_returns_at_once(bench: TestBench) {
     let first = bench.put("a", "1").await.revision;
     bench.advance(1);
     let last = bench.put("a", "2").await.revision;
@@ -90,13 +91,13 @@ async fn what_is_past_already_is_answered_at_once(bench: Bench) {
     sleeps(&bench, last).await;
 }
 
-async fn the_first_write_wakes_who_waits_for_a_missing_bucket(bench: Bench) {
+async fn the_first_write_wakes_waiters_of_a_missing_bucket(bench: TestBench) {
     let waiter = {
         let bench = bench.clone();
         tokio::spawn(async move { moved(&bench, Revision::ZERO).await })
     };
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let other = Bench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
+    let other = TestBench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
     other.put("a", "1").await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert!(!waiter.is_finished(), "another bucket came to be, not this one");
@@ -105,7 +106,7 @@ async fn the_first_write_wakes_who_waits_for_a_missing_bucket(bench: Bench) {
     assert_eq!(waiter.await.unwrap(), revision);
 }
 
-async fn a_revision_to_come_is_waited_for(bench: Bench) {
+async fn a_future_revision_is_waited_for(bench: TestBench) {
     let first = bench.put("a", "1").await.revision;
     let since = Revision::new(first.number() + 2);
     for _ in 0..2 {
@@ -116,7 +117,7 @@ async fn a_revision_to_come_is_waited_for(bench: Bench) {
     assert_eq!(moved(&bench, since).await, last);
 }
 
-async fn expiry_alone_wakes_nobody(bench: Bench) {
+async fn expiry_alone_wakes_nobody(bench: TestBench) {
     bench.expired("a", "1").await;
     let since = bench.revision().await;
     assert_eq!(bench.entry("a").await, None);
@@ -124,7 +125,7 @@ async fn expiry_alone_wakes_nobody(bench: Bench) {
     assert_eq!(bench.revision().await, since);
 }
 
-async fn all_who_wait_are_woken(bench: Bench) {
+async fn all_waiters_are_woken(bench: TestBench) {
     let since = bench.put("a", "1").await.revision;
     let mut waiters = JoinSet::new();
     for _ in 0..200 {
@@ -136,7 +137,7 @@ async fn all_who_wait_are_woken(bench: Bench) {
     assert_eq!(waiters.join_all().await, vec![last; 200]);
 }
 
-async fn no_change_is_missed_between_two_waits(bench: Bench) {
+async fn no_change_is_missed_between_two_waits(bench: TestBench) {
     let writer = {
         let bench = bench.clone();
         tokio::spawn(async move {
@@ -160,7 +161,7 @@ async fn no_change_is_missed_between_two_waits(bench: Bench) {
     sleeps(&bench, last).await;
 }
 
-async fn who_stops_waiting_harms_nobody(bench: Bench) {
+async fn a_dropped_waiter_does_not_disturb_others(bench: TestBench) {
     let since = bench.put("a", "1").await.revision;
     let mut waiters = JoinSet::new();
     for n in 0..50 {

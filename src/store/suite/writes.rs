@@ -1,31 +1,32 @@
-//! Writes: what each kind does to an entry that is there, missing or expired.
+//! Writes: the effect of each kind on an existing, a missing and an expired entry.
 
 use bytes::Bytes;
 
-use super::bench::{Bench, json, key, put_all, put_until};
-use crate::model::{ContentType, Edge, Entry, Kind, Time, Write};
+use super::cases::cases;
+use super::store_under_test::{TestBench, json, key, put_all, put_until};
+use crate::model::{ContentType, End, Entry, ErrorKind, Time, Write};
 
-super::cases![
-    put_makes_an_entry,
+cases![
+    put_creates_an_entry,
     put_keeps_created_and_replaces_the_rest,
-    put_over_an_expired_entry_begins_anew,
-    put_that_has_expired_leaves_nothing,
-    an_entry_ends_at_its_end,
+    put_over_an_expired_entry_creates_a_new_one,
+    an_expired_put_stores_nothing,
+    an_entry_expires_at_its_expiry,
     delete_removes,
-    delete_of_what_is_missing_is_no_error,
-    touch_changes_the_end_and_nothing_else,
-    touch_moves_the_bucket_on,
-    touch_that_changes_nothing_moves_nothing,
-    touch_of_what_is_missing_leaves_it_missing,
-    touch_into_the_past_removes,
+    deleting_a_missing_entry_is_not_an_error,
+    touch_changes_only_the_expiry,
+    touch_raises_the_revision_of_the_bucket,
+    a_touch_without_effect_keeps_the_revision,
+    touching_a_missing_entry_leaves_it_missing,
+    a_past_expiry_removes_the_entry,
     increment_adds,
-    increment_keeps_type_and_end,
-    increment_of_no_number_is_invalid,
+    increment_keeps_content_type_and_expiry,
+    incrementing_text_is_invalid,
     increment_beyond_64_bits_is_invalid,
-    append_adds_at_either_end,
-    append_keeps_type_and_end,
-    append_takes_any_bytes,
-    what_is_missing_counts_as_0_or_empty,
+    append_adds_at_both_ends,
+    append_keeps_content_type_and_expiry,
+    append_accepts_any_bytes,
+    a_missing_entry_counts_as_0_or_empty,
 ];
 
 fn delete(name: &str) -> Write {
@@ -40,11 +41,11 @@ fn increment(name: &str, by: i64) -> Write {
     Write::Increment { key: key(name), by }
 }
 
-fn append(name: &str, value: impl Into<Bytes>, edge: Edge) -> Write {
-    Write::Append { key: key(name), value: value.into(), edge }
+fn append(name: &str, value: impl Into<Bytes>, end: End) -> Write {
+    Write::Append { key: key(name), value: value.into(), end }
 }
 
-async fn put_makes_an_entry(bench: Bench) {
+async fn put_creates_an_entry(bench: TestBench) {
     let (end, given) = (bench.secs_ahead(60), Time::from_nanos(1_234_567_890_123_456_789));
     let (revision, changes) = bench.commit(vec![put_all("a", "{}", Some(end), Some(given))]).await;
     let entry = Entry {
@@ -60,7 +61,7 @@ async fn put_makes_an_entry(bench: Bench) {
     assert_eq!(bench.entry("a").await, Some(entry));
 }
 
-async fn put_keeps_created_and_replaces_the_rest(bench: Bench) {
+async fn put_keeps_created_and_replaces_the_rest(bench: TestBench) {
     let first = bench.write(put_all("a", "1", Some(bench.secs_ahead(60)), Some(Time::from_secs(7)))).await.after;
     bench.advance(5);
     let change = bench.write(Write::put(key("a"), "2")).await;
@@ -72,14 +73,14 @@ async fn put_keeps_created_and_replaces_the_rest(bench: Bench) {
     assert_eq!(bench.entry("a").await, Some(after));
 }
 
-async fn put_over_an_expired_entry_begins_anew(bench: Bench) {
+async fn put_over_an_expired_entry_creates_a_new_one(bench: TestBench) {
     bench.expired("a", "old").await;
     let change = bench.write(Write::put(key("a"), "new")).await;
     assert_eq!(change.before, None);
     assert_eq!(change.after.unwrap().created, bench.now());
 }
 
-async fn put_that_has_expired_leaves_nothing(bench: Bench) {
+async fn an_expired_put_stores_nothing(bench: TestBench) {
     let change = bench.write(put_until("a", "1", bench.now())).await;
     assert_eq!((change.before, change.after), (None, None));
     assert_eq!(bench.entry("a").await, None);
@@ -89,7 +90,7 @@ async fn put_that_has_expired_leaves_nothing(bench: Bench) {
     assert_eq!(bench.entry("b").await, None);
 }
 
-async fn an_entry_ends_at_its_end(bench: Bench) {
+async fn an_entry_expires_at_its_expiry(bench: TestBench) {
     bench.write(put_until("a", "1", bench.secs_ahead(10))).await;
     bench.clock.set(Time::from_nanos(bench.secs_ahead(10).nanos() - 1));
     assert_eq!(bench.value("a").await.unwrap(), "1");
@@ -98,7 +99,7 @@ async fn an_entry_ends_at_its_end(bench: Bench) {
     assert_eq!(bench.seen().await.entries, []);
 }
 
-async fn delete_removes(bench: Bench) {
+async fn delete_removes(bench: TestBench) {
     let entry = bench.put("a", "1").await;
     let before = bench.revision().await;
     let (revision, changes) = bench.commit(vec![delete("a")]).await;
@@ -109,7 +110,7 @@ async fn delete_removes(bench: Bench) {
     assert!(bench.put("a", "2").await.revision > revision);
 }
 
-async fn delete_of_what_is_missing_is_no_error(bench: Bench) {
+async fn deleting_a_missing_entry_is_not_an_error(bench: TestBench) {
     bench.expired("gone", "1").await;
     let before = bench.seen().await;
     for name in ["gone", "never"] {
@@ -120,7 +121,7 @@ async fn delete_of_what_is_missing_is_no_error(bench: Bench) {
     assert_eq!(bench.seen().await, before);
 }
 
-async fn touch_changes_the_end_and_nothing_else(bench: Bench) {
+async fn touch_changes_only_the_expiry(bench: TestBench) {
     let entry = bench.write(put_all("a", "1", None, Some(Time::from_secs(7)))).await.after.unwrap();
     bench.advance(5);
     for expires in [Some(bench.secs_ahead(60)), Some(bench.secs_ahead(30)), None] {
@@ -135,7 +136,7 @@ async fn touch_changes_the_end_and_nothing_else(bench: Bench) {
     assert_eq!(bench.entry("a").await, None);
 }
 
-async fn touch_moves_the_bucket_on(bench: Bench) {
+async fn touch_raises_the_revision_of_the_bucket(bench: TestBench) {
     let entry = bench.put("a", "1").await;
     let (revision, _) = bench.commit(vec![touch("a", Some(bench.secs_ahead(60)))]).await;
     assert!(revision > entry.revision);
@@ -143,7 +144,7 @@ async fn touch_moves_the_bucket_on(bench: Bench) {
     assert!(bench.put("b", "1").await.revision > revision);
 }
 
-async fn touch_that_changes_nothing_moves_nothing(bench: Bench) {
+async fn a_touch_without_effect_keeps_the_revision(bench: TestBench) {
     let end = Some(bench.secs_ahead(60));
     bench.put("a", "1").await;
     bench.commit(vec![touch("a", end)]).await;
@@ -153,7 +154,7 @@ async fn touch_that_changes_nothing_moves_nothing(bench: Bench) {
     assert_eq!(bench.seen().await, before);
 }
 
-async fn touch_of_what_is_missing_leaves_it_missing(bench: Bench) {
+async fn touching_a_missing_entry_leaves_it_missing(bench: TestBench) {
     bench.expired("gone", "1").await;
     let before = bench.seen().await;
     for name in ["gone", "never"] {
@@ -163,14 +164,14 @@ async fn touch_of_what_is_missing_leaves_it_missing(bench: Bench) {
     assert_eq!(bench.seen().await, before);
 }
 
-async fn touch_into_the_past_removes(bench: Bench) {
+async fn a_past_expiry_removes_the_entry(bench: TestBench) {
     let entry = bench.put("a", "1").await;
     let change = bench.write(touch("a", Some(bench.now()))).await;
     assert_eq!((change.before, change.after), (Some(entry), None));
     assert_eq!(bench.entry("a").await, None);
 }
 
-async fn increment_adds(bench: Bench) {
+async fn increment_adds(bench: TestBench) {
     for (by, sum) in [(5, "5"), (-7, "-2"), (0, "-2"), (i64::MAX, "9223372036854775805"), (2, "9223372036854775807")] {
         let before = bench.revision().await;
         let after = bench.write(increment("n", by)).await.after.unwrap();
@@ -182,7 +183,7 @@ async fn increment_adds(bench: Bench) {
     assert_eq!(bench.write(increment("n", i64::MAX)).await.after.unwrap().value, "-1");
 }
 
-async fn increment_keeps_type_and_end(bench: Bench) {
+async fn increment_keeps_content_type_and_expiry(bench: TestBench) {
     let end = bench.secs_ahead(60);
     let before = bench.write(put_until("n", "1", end)).await.after.unwrap();
     bench.advance(1);
@@ -191,55 +192,55 @@ async fn increment_keeps_type_and_end(bench: Bench) {
     assert_eq!(after.updated(), bench.now());
 }
 
-async fn increment_of_no_number_is_invalid(bench: Bench) {
+async fn incrementing_text_is_invalid(bench: TestBench) {
     for value in ["", "abc", "1.5", "1e3", "0x10", "1_000", "9223372036854775808", "1 2"] {
         bench.put("n", value).await;
         let error = bench.fails(vec![Write::put(key("other"), "x"), increment("n", 1)]).await;
-        assert_eq!(error.kind(), Kind::Invalid, "{value:?}");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{value:?}");
     }
     bench.put("n", vec![0xff, 0x31]).await;
-    assert_eq!(bench.fails(vec![increment("n", 1)]).await.kind(), Kind::Invalid);
+    assert_eq!(bench.fails(vec![increment("n", 1)]).await.kind(), ErrorKind::Invalid);
     assert_eq!(bench.entry("other").await, None);
 }
 
-async fn increment_beyond_64_bits_is_invalid(bench: Bench) {
+async fn increment_beyond_64_bits_is_invalid(bench: TestBench) {
     for (value, by) in [(i64::MAX, 1), (i64::MIN, -1), (2, i64::MAX), (-2, i64::MIN)] {
         bench.put("n", value.to_string()).await;
         let error = bench.fails(vec![increment("n", by), Write::put(key("other"), "x")]).await;
-        assert_eq!(error.kind(), Kind::Invalid, "{value} plus {by}");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{value} plus {by}");
         assert_eq!(bench.value("n").await.unwrap(), value.to_string());
     }
 }
 
-async fn append_adds_at_either_end(bench: Bench) {
+async fn append_adds_at_both_ends(bench: TestBench) {
     bench.put("a", "m").await;
-    for (value, edge, whole) in [("z", Edge::Back, "mz"), ("a", Edge::Front, "amz"), ("", Edge::Back, "amz")] {
-        let after = bench.write(append("a", value, edge)).await.after.unwrap();
+    for (value, end, whole) in [("z", End::Append, "mz"), ("a", End::Prepend, "amz"), ("", End::Append, "amz")] {
+        let after = bench.write(append("a", value, end)).await.after.unwrap();
         assert_eq!(after.value, whole);
         assert_eq!(bench.entry("a").await, Some(after));
     }
 }
 
-async fn append_keeps_type_and_end(bench: Bench) {
-    let end = bench.secs_ahead(60);
-    let before = bench.write(put_until("a", "1", end)).await.after.unwrap();
+async fn append_keeps_content_type_and_expiry(bench: TestBench) {
+    let expiry = bench.secs_ahead(60);
+    let before = bench.write(put_until("a", "1", expiry)).await.after.unwrap();
     bench.advance(1);
-    for edge in [Edge::Back, Edge::Front] {
-        let after = bench.write(append("a", "2", edge)).await.after.unwrap();
-        assert_eq!((after.content_type.clone(), after.expires, after.created), (json(), Some(end), before.created));
+    for end in [End::Append, End::Prepend] {
+        let after = bench.write(append("a", "2", end)).await.after.unwrap();
+        assert_eq!((after.content_type.clone(), after.expires, after.created), (json(), Some(expiry), before.created));
         assert_eq!(bench.entry("a").await, Some(after));
     }
 }
 
-async fn append_takes_any_bytes(bench: Bench) {
+async fn append_accepts_any_bytes(bench: TestBench) {
     bench.put("a", vec![0xe2, 0x82]).await;
-    bench.write(append("a", vec![0xac], Edge::Back)).await;
+    bench.write(append("a", vec![0xac], End::Append)).await;
     assert_eq!(bench.value("a").await.unwrap(), "€");
-    bench.write(append("a", vec![0, 0xff], Edge::Front)).await;
+    bench.write(append("a", vec![0, 0xff], End::Prepend)).await;
     assert_eq!(bench.value("a").await.unwrap(), vec![0, 0xff, 0xe2, 0x82, 0xac]);
 }
 
-async fn what_is_missing_counts_as_0_or_empty(bench: Bench) {
+async fn a_missing_entry_counts_as_0_or_empty(bench: TestBench) {
     bench.expired("gone n", "41").await;
     bench.expired("gone a", "old").await;
     for name in ["gone n", "new n"] {
@@ -249,8 +250,8 @@ async fn what_is_missing_counts_as_0_or_empty(bench: Bench) {
         assert_eq!((after.expires, after.created, after.content_type), (None, bench.now(), ContentType::default()));
         bench.advance(1);
     }
-    for (name, edge) in [("gone a", Edge::Back), ("new a", Edge::Front)] {
-        let change = bench.write(append(name, "x", edge)).await;
+    for (name, end) in [("gone a", End::Append), ("new a", End::Prepend)] {
+        let change = bench.write(append(name, "x", end)).await;
         let after = change.after.unwrap();
         assert_eq!((change.before, after.value.clone()), (None, "x".into()));
         assert_eq!((after.expires, after.created, after.content_type), (None, bench.now(), ContentType::default()));

@@ -69,7 +69,7 @@ impl Endpoint {
 
     /// Another client: posts a form and returns the status of the answer.
     pub(super) async fn post(&self, pairs: &[(&str, &str)]) -> u16 {
-        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let request = format!(
             "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\
              Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",

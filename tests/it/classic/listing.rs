@@ -1,11 +1,10 @@
 //! Lists, and the status page.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvs::model::Kind;
+use kvs::model::ErrorKind;
 
-use crate::doubles::{CountingStore, FailingStore};
+use crate::doubles::Failing;
 use crate::endpoint::{Answer, Endpoint, Headers, assert_passed, cases, request};
 use crate::stores::Make;
 
@@ -126,7 +125,7 @@ async fn an_end_is_news_for_a_list_though_nobody_wrote(make: Make) {
     // Where entries are shown their ends are known; keys and numbers are looked at again and again.
     for (shape, seconds) in [("entries", 1), ("keys", 5), ("count", 5)] {
         let kvs = filled(make).await;
-        let form = axum::body::Body::from("ends=1&auth=s3cret");
+        let form = kvs::web::Body::from("ends=1&auth=s3cret");
         assert_eq!(kvs.send(request("POST", "/?ttl=1", &[], form)).await.status, 200);
         let seen = list(&kvs, shape).await.header("etag").trim_matches('"').to_owned();
         let start = tokio::time::Instant::now();
@@ -161,18 +160,18 @@ async fn a_list_of_large_values_comes_in_parts(make: Make) {
 #[tokio::test]
 async fn a_store_that_refuses_is_told_of_without_its_folder() {
     let cases = [
-        (Kind::Damaged, 500, 500, "default.yaml, line 12: not YAML; mend it by hand\n"),
-        (Kind::Failed, 500, 500, ""),
-        (Kind::Full, 507, 507, ""),
-        (Kind::Busy, 503, 200, "ok"),
+        (ErrorKind::Corrupt, 500, 500, "default.yaml, line 12: not YAML; mend it by hand\n"),
+        (ErrorKind::Unavailable, 500, 500, ""),
+        (ErrorKind::StorageFull, 507, 507, ""),
+        (ErrorKind::Busy, 503, 200, "ok"),
     ];
     for (kind, write, status, text) in cases {
         let text_of_it = "/srv/kvs/data/default.yaml, line 12: not YAML; mend it by hand";
-        let failing = FailingStore { kind, text: text_of_it, serves_reads: true };
-        let kvs = Endpoint::failing(Arc::new(CountingStore::over(failing)));
+        let failing = Failing { kind, text: text_of_it, serves_reads: true, spares_reserved: true };
+        let kvs = Endpoint::failing(failing.store());
         let answer = kvs.form("a=1&auth=s3cret").await;
         assert_eq!(answer.status, write, "{kind:?}");
-        assert_eq!(answer.headers.contains_key("retry-after"), kind == Kind::Busy);
+        assert_eq!(answer.headers.contains_key("retry-after"), kind == ErrorKind::Busy);
         assert!(!answer.text().contains("srv") && !answer.text().contains("default.yaml"));
         let answer = kvs.get("/status").await;
         assert_eq!(answer.status, status, "{kind:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kvs::model::Revision;
-use kvs::service::{Reads, Settings};
+use kvs::web::{ApiSettings, Reads};
 
 use crate::endpoint::{Endpoint, Headers, cases};
 use crate::stores::Make;
@@ -115,7 +115,7 @@ async fn what_is_missing_or_wrong_is_said_in_one_line(make: Make) {
 }
 
 async fn reads_can_be_closed(make: Make) {
-    let kvs = Endpoint::with(make, |s| Settings { policies: Reads::Secret.into(), ..s });
+    let kvs = Endpoint::with(make, |s| ApiSettings { policies: Reads::Secret.into(), ..s });
     kvs.form("a=1&auth=s3cret").await;
     assert_eq!(kvs.get("/?k=a").await.status, 401);
     assert_eq!(kvs.plain("GET", "/?k=a", &[("x-kvs-auth", "wrong")]).await.status, 401);

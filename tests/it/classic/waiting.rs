@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use kvs::model::{
-    Batch, Bucket, ContentType, Entry, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot, Time, Write,
+    Batch, Bucket, ContentType, Entry, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot, Time,
+    Write,
 };
-use kvs::service::{Gate, Waiters};
 use kvs::store::{Report, Store, Task};
+use kvs::web::{LongPollLimit, WaiterGate};
 use tokio::time::Instant;
 
-use crate::doubles::{Done, FollowedStore};
+use crate::doubles::{Done, followed};
 use crate::endpoint::{Answer, Endpoint, Headers, assert_passed, cases, request};
 use crate::stores::Make;
 
@@ -112,7 +113,7 @@ async fn a_write_to_another_key_is_no_news(make: Make) {
 }
 
 async fn the_wait_ends_and_is_capped(make: Make) {
-    let kvs = Endpoint::waiting(make, 5, Waiters::new(100));
+    let kvs = Endpoint::waiting(make, 5, LongPollLimit::new(100));
     post(&kvs, "a=1&auth=s3cret").await;
     let seen = tag(&kvs, "/?k=a").await;
     let quoted = format!("\"{seen}\"");
@@ -174,7 +175,7 @@ async fn a_deleted_key_is_news(make: Make) {
 async fn an_end_is_news_though_nobody_wrote(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     post(&kvs, "b=2&auth=s3cret").await;
-    let form = axum::body::Body::from("a=1&auth=s3cret");
+    let form = kvs::web::Body::from("a=1&auth=s3cret");
     assert_eq!(kvs.send(request("POST", "/?ttl=1", &[], form)).await.status, 200);
     let start = Instant::now();
     let answer = kvs.get(&format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
@@ -196,15 +197,15 @@ async fn all_are_answered_when_the_program_stops(make: Make) {
 /// Lets nobody through while it is shut.
 struct ShutGate(AtomicBool);
 
-impl Gate for ShutGate {
+impl WaiterGate for ShutGate {
     fn enter(&self, _: &Bucket) -> Option<Box<dyn Send>> {
         (!self.0.load(Ordering::SeqCst)).then(|| Box::new(()) as Box<dyn Send>)
     }
 }
 
 async fn who_finds_no_place_is_asked_to_come_back(make: Make) {
-    let shut = Waiters::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
-    for waiters in [Waiters::new(0), shut] {
+    let shut = LongPollLimit::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
+    for waiters in [LongPollLimit::new(0), shut] {
         let kvs = Endpoint::waiting(make, 25, waiters);
         post(&kvs, "a=1&auth=s3cret").await;
         let start = Instant::now();
@@ -217,7 +218,7 @@ async fn who_finds_no_place_is_asked_to_come_back(make: Make) {
 }
 
 async fn a_place_is_given_back(make: Make) {
-    let kvs = Endpoint::waiting(make, 25, Waiters::new(1));
+    let kvs = Endpoint::waiting(make, 25, LongPollLimit::new(1));
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=1&seen={}", tag(&kvs, "/?k=a").await);
     let both = || async { tokio::join!(kvs.get(&uri), kvs.get(&uri)) };
@@ -241,11 +242,11 @@ async fn a_change_between_looking_and_waiting_is_not_missed(make: Make) {
             if done != Done::Get || written.swap(true, Ordering::SeqCst) {
                 return Box::pin(std::future::ready(()));
             }
-            let batch = Batch::of(vec![Write::put(Key::new("a").unwrap(), "1")]);
+            let batch = Batch::new(vec![Write::put(Key::new("a").unwrap(), "1")]);
             let store = Arc::clone(&behind);
             Box::pin(async move { _ = store.apply(&Bucket::default(), batch).await.unwrap() })
         };
-        Arc::new(FollowedStore { inner, follow: Box::new(follow) })
+        followed(inner, follow)
     });
     let start = Instant::now();
     let answer = kvs.get("/?k=a&wait=20&seen=none").await;
@@ -280,15 +281,15 @@ impl Store for LendingStore {
         Ok(Snapshot { revision: Revision::new(1), entries: keys.iter().map(entry).collect() })
     }
 
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         Ok(self.get(bucket, keys).await?.into_values())
     }
 
     async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
-        Err(Error::new(Kind::Failed, "it only lends"))
+        Err(Error::new(ErrorKind::Unavailable, "it only lends"))
     }
 
-    async fn scan(&self, _: &Bucket, _: Query) -> Result<Page> {
+    async fn scan(&self, _: &Bucket, _: Scan) -> Result<Page> {
         Ok(Page::default())
     }
 
@@ -300,7 +301,7 @@ impl Store for LendingStore {
         Ok(vec![])
     }
 
-    async fn upkeep(&self, _: &Bucket, _: Task) -> Result<Report> {
+    async fn maintain(&self, _: &Bucket, _: Task) -> Result<Report> {
         Ok(Report::default())
     }
 }

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
-use kvs::service::{Access, Caller, Settings};
+use kvs::web::Body;
+use kvs::web::{ApiSettings, ClientAddr, SecretList};
 
 use crate::endpoint::{Endpoint, Headers, cases, request};
 use crate::stores::Make;
@@ -31,7 +31,7 @@ async fn pairs_of_one_form_are_written_in_their_order(make: Make) {
 }
 
 async fn a_form_that_is_refused_stores_nothing(make: Make) {
-    let kvs = Endpoint::with(make, |s| Settings { max_value: 1000, ..s });
+    let kvs = Endpoint::with(make, |s| ApiSettings { max_value_bytes: 1000, ..s });
     let large = format!("a=1&b={}&auth=s3cret", "x".repeat(1001));
     let huge = format!("a=1&b={}&auth=s3cret", "x".repeat(3000 + (64 << 10)));
     let long_key = format!("a=1&{}=2&auth=s3cret", "k".repeat(1025));
@@ -71,7 +71,7 @@ async fn a_form_that_is_refused_stores_nothing(make: Make) {
 }
 
 async fn the_type_and_length_of_a_form_are_checked(make: Make) {
-    let kvs = Endpoint::with(make, |s| Settings { max_value: 1000, ..s });
+    let kvs = Endpoint::with(make, |s| ApiSettings { max_value_bytes: 1000, ..s });
     let send = |headers: Headers<'_>, uri: &str| {
         let form = Body::from("a=1&auth=s3cret");
         kvs.send(request("POST", uri, headers, form))
@@ -99,7 +99,7 @@ async fn the_type_and_length_of_a_form_are_checked(make: Make) {
     kvs.clock.advance(Duration::from_secs(1));
     assert_eq!(kvs.get("/?k=a").await.status, 404);
     let broken = futures_util::stream::iter([Ok(Bytes::from("a=1&auth=s3")), Err(std::io::Error::other("gone"))]);
-    assert_eq!(kvs.send(request("POST", "/", &[], Body::from_stream(broken))).await.status, 400);
+    assert_eq!(kvs.send(request("POST", "/", &[], crate::endpoint::streamed(broken))).await.status, 400);
 }
 
 async fn secrets_in_headers_count_as_well_and_all_must_be_right(make: Make) {
@@ -123,7 +123,7 @@ async fn secrets_in_headers_count_as_well_and_all_must_be_right(make: Make) {
 
 async fn without_a_secret_configured_nothing_is_written(make: Make) {
     for text in ["", "# none\n", "yourauthorizationhere\n"] {
-        let kvs = Endpoint::with(make, |s| Settings { access: Access::parse(text).unwrap(), ..s });
+        let kvs = Endpoint::with(make, |s| ApiSettings { secrets: SecretList::parse(text).unwrap(), ..s });
         for form in ["a=1", "a=1&auth=", "a=1&auth=yourauthorizationhere"] {
             let answer = kvs.form(form).await;
             assert_eq!(answer.status, 403, "{form}");
@@ -149,7 +149,7 @@ async fn guessing_is_slowed_down_for_that_address_only(make: Make) {
     }
     assert_eq!(kvs.plain("GET", "/kv/default", &[("x-kvs-auth", "s3cret")]).await.status, 429);
     assert_eq!(kvs.get("/?k=a").await.status, 404);
-    let other = Caller { address: Some(Ipv4Addr::new(192, 0, 2, 2).into()) };
+    let other = ClientAddr(Some(Ipv4Addr::new(192, 0, 2, 2).into()));
     let mut from_other = request("POST", "/", &[], Body::from("b=1&auth=s3cret"));
     from_other.extensions_mut().insert(other);
     assert_eq!(kvs.send(from_other).await.status, 200);

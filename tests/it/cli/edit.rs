@@ -1,4 +1,4 @@
-//! Editing with a scripted editor: done, a slip, a conflict, damage.
+//! `kvs edit` with a scripted editor: success, a syntax error, a conflict, damage.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Place;
 
 #[test]
-fn edit_stores_what_was_changed_and_leaves_no_copy() {
+fn edit_stores_the_changes_and_leaves_no_copy() {
     let place = Place::new();
     for key in ["a", "b", "c"] {
         place.run(&["set", key, "old"]).ok();
@@ -21,7 +21,7 @@ fn edit_stores_what_was_changed_and_leaves_no_copy() {
 }
 
 #[test]
-fn edit_begins_with_an_empty_bucket_too() {
+fn edit_creates_a_bucket() {
     let place = Place::new();
     let editor = place.editor("echo 'greeting: hello' >> \"$1\"");
     place.with(&["edit", "--bucket", "new"], &[("EDITOR", &editor)], b"").ok();
@@ -29,7 +29,7 @@ fn edit_begins_with_an_empty_bucket_too() {
 }
 
 #[test]
-fn edit_asks_on_a_slip_and_keeps_the_copy_of_who_gives_up() {
+fn edit_asks_after_a_syntax_error_and_keeps_the_copy_if_the_user_stops() {
     let place = Place::new();
     place.run(&["set", "a", "old"]).ok();
     let slip = place.editor("echo 'a: [1, 2' > \"$1\"");
@@ -43,7 +43,7 @@ fn edit_asks_on_a_slip_and_keeps_the_copy_of_who_gives_up() {
     assert_eq!(place.run(&["get", "a"]).ok().text(), "old");
     std::fs::remove_dir_all(kept).unwrap();
 
-    // A second round mends it.
+    // A second round corrects it.
     let mends = place.editor("if grep -q new \"$1\"; then echo 'a: mended' > \"$1\"; else echo 'a: [new' > \"$1\"; fi");
     place.with(&["edit"], &[("EDITOR", &mends)], b"e\n").ok();
     assert_eq!(place.run(&["get", "a"]).ok().text(), "mended");
@@ -51,7 +51,7 @@ fn edit_asks_on_a_slip_and_keeps_the_copy_of_who_gives_up() {
 }
 
 #[test]
-fn edit_does_not_write_over_what_others_wrote_meanwhile() {
+fn edit_does_not_replace_what_others_wrote_at_the_same_time() {
     let place = Place::new();
     for key in ["a", "b"] {
         place.run(&["set", key, "old"]).ok();
@@ -61,14 +61,14 @@ fn edit_does_not_write_over_what_others_wrote_meanwhile() {
     let run = place.with(&["edit"], &[("EDITOR", &place.editor(&other))], b"x\n").fails(1, "\"a\"");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "theirs");
     assert_eq!(place.leftovers().len(), 1, "{run:?}");
-    // Another key of theirs is no conflict, and is kept.
+    // A change of another key is not a conflict, and is kept.
     let other = format!("{kvs} set a again; sed -i 's/^b:.*/b: mine/' \"$1\"");
     place.with(&["edit"], &[("EDITOR", &place.editor(&other))], b"").ok();
     assert_eq!(place.run(&["list"]).ok().text(), "a\tagain\nb\tmine\n");
 }
 
 #[test]
-fn edit_shows_what_both_changed_and_lets_the_person_decide() {
+fn edit_shows_conflicts_and_lets_the_user_decide() {
     let place = Place::new();
     place.file("data.yaml", "a: old\nb: old\n");
     place.run(&["import", "data.yaml"]).ok();
@@ -81,7 +81,7 @@ fn edit_shows_what_both_changed_and_lets_the_person_decide() {
     assert!(run.err.contains("nothing is stored"), "{run:?}");
     let shown = String::from_utf8(place.read("shown")).unwrap();
     assert!(shown.contains("# CONFLICT a: {value: theirs, ") && shown.contains("\na: mine\n"), "{shown}");
-    assert!(!shown.contains("# CONFLICT b"), "both made the same of it: {shown}");
+    assert!(!shown.contains("# CONFLICT b"), "both wrote the same value: {shown}");
     assert_eq!(place.run(&["list"]).ok().text(), "a\tmine\nb\tsame\n");
     let file = String::from_utf8(place.read("data/default.yaml")).unwrap();
     assert!(file.contains("# mine\na: mine\n") && !file.contains("CONFLICT"), "{file}");
@@ -91,10 +91,12 @@ fn edit_shows_what_both_changed_and_lets_the_person_decide() {
 fn a_failing_editor_stores_nothing() {
     let place = Place::new();
     place.run(&["set", "a", "old"]).ok();
-    place.with(&["edit"], &[("EDITOR", &place.editor("echo 'a: new' > \"$1\"; exit 3"))], b"").fails(1, "the copy is ");
+    place
+        .with(&["edit"], &[("EDITOR", &place.editor("echo 'a: new' > \"$1\"; exit 3"))], b"")
+        .fails(1, "your text is in ");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "old");
-    assert_eq!(place.leftovers().len(), 1, "what was written is kept");
-    // One that changed nothing, or did not even start, leaves nothing to keep.
+    assert_eq!(place.leftovers().len(), 1, "the changes are kept");
+    // An editor that changes nothing, or does not start, leaves no copy.
     for editor in [place.editor("exit 3"), "no-such-editor".to_owned()] {
         place.with(&["edit"], &[("EDITOR", &editor)], b"").fails(1, "nothing was changed");
         assert_eq!(place.leftovers().len(), 1);
@@ -102,7 +104,7 @@ fn a_failing_editor_stores_nothing() {
 }
 
 #[test]
-fn a_damaged_bucket_is_mended_by_edit() {
+fn edit_repairs_a_damaged_bucket() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     let mut text = place.read("data/default.yaml");

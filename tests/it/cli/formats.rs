@@ -1,9 +1,9 @@
-//! Export and import: there and back, files of others, and faults.
+//! Export and import: both ways, files of other programs, and errors.
 
 use super::Place;
 
-/// Keys and values that break careless formats.
-fn nasty() -> Vec<(String, Vec<u8>)> {
+/// Keys and values that break careless writers and readers.
+fn hostile() -> Vec<(String, Vec<u8>)> {
     let texts = [
         "",
         " ",
@@ -65,9 +65,9 @@ fn nasty() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn what_is_exported_is_imported_as_the_same_in_every_format() {
+fn an_import_of_an_export_gives_the_same_entries_in_every_format() {
     let place = Place::new();
-    for (key, value) in nasty() {
+    for (key, value) in hostile() {
         place.with(&["set", "--", &key, "-"], &[], &value).ok();
     }
     place.run(&["set", "typed", "<b>", "--type", "text/html; charset=utf-8", "--ttl", "1h"]).ok();
@@ -81,7 +81,7 @@ fn what_is_exported_is_imported_as_the_same_in_every_format() {
         list
     };
     let expected = meta("yaml:data");
-    assert_eq!(expected.as_array().unwrap().len(), nasty().len() + 1);
+    assert_eq!(expected.as_array().unwrap().len(), hostile().len() + 1);
     for format in ["yaml", "json", "csv"] {
         let (file, store) = (format!("backup.{format}"), format!("yaml:{format}"));
         let run = place.run(&["export", &file]).ok();
@@ -90,7 +90,7 @@ fn what_is_exported_is_imported_as_the_same_in_every_format() {
         assert_eq!(meta(&store), expected, "{format}");
         let piped = place.run(&["export", "--format", format]).ok();
         assert_eq!(piped.out, place.read(&file), "{format}");
-        for (key, value) in nasty() {
+        for (key, value) in hostile() {
             assert_eq!(place.run(&["get", "--store", &store, "--", &key]).ok().out, value, "{format} {key:?}");
         }
         // The most recent is still the most recent.
@@ -99,7 +99,7 @@ fn what_is_exported_is_imported_as_the_same_in_every_format() {
 }
 
 #[test]
-fn plain_files_of_other_makers_are_imported() {
+fn plain_files_of_other_programs_are_imported() {
     let place = Place::new();
     place.file("a.yml", "greeting: hello\ntemp: 21.50\n\"on\": yes\n");
     place.file("b.json", "{\"greeting\": \"hi\", \"n\": 21.50, \"list\": [1, 2]}");
@@ -113,7 +113,7 @@ fn plain_files_of_other_makers_are_imported() {
 }
 
 #[test]
-fn a_name_that_tells_no_format_is_yaml_both_ways() {
+fn a_file_name_without_a_known_ending_is_yaml_for_export_and_import() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     for name in ["x.txt", "plain", "archive.old"] {
@@ -123,19 +123,19 @@ fn a_name_that_tells_no_format_is_yaml_both_ways() {
         assert_eq!(place.run(&["get", "a", "--bucket", "copy"]).ok().text(), "1");
         place.run(&["delete", "a", "--bucket", "copy"]).ok();
     }
-    // What is no YAML is still refused, with its line.
+    // A file that is not YAML is an error with its line.
     place.file("rows.txt", "key,value\na,1\n");
     place.run(&["import", "rows.txt"]).fails(1, "rows.txt: line 1: ").fails(1, "nothing was written");
     place.run(&["import", "rows.txt", "--format", "csv"]).ok();
 }
 
 #[test]
-fn an_import_with_a_fault_anywhere_writes_nothing() {
+fn an_import_with_an_error_in_any_file_writes_nothing() {
     let place = Place::new();
     let good = place.file("good.yaml", "a: 1\n");
     for (name, content, says) in [
         ("bad.yaml", "b: 1\nc: *b\n", "bad.yaml: line 2: "),
-        ("bad.json", "{\"b\": 1,\n\"c\": null}", "bad.json: line 2: null is no value"),
+        ("bad.json", "{\"b\": 1,\n\"c\": null}", "bad.json: line 2: null is not a value"),
         ("bad.csv", "key,value\nb,1\n,2\n", "bad.csv: line 3: bad key"),
         ("missing.csv", "", "missing.csv: line 1: "),
     ] {

@@ -1,4 +1,4 @@
-//! Write hooks of real processes: commands, a server that is stopped, a CGI program behind its answer, TLS.
+//! Write hooks of real processes: commands, a server that stops, a CGI program after its answer, TLS.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -14,8 +14,8 @@ fn lines(receiver: &Receiver) -> Vec<String> {
     receiver.seen().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
 }
 
-/// A folder whose kvs tells this receiver.
-fn telling(receiver: &Receiver, more: &str) -> Place {
+/// A folder with a kvs that sends hooks to this receiver.
+fn with_receiver(receiver: &Receiver, more: &str) -> Place {
     let place = Place::new();
     place.file("config.yaml", format!("purge: {}\n{more}", receiver.url()));
     place.file("auth.txt", "some-secret\n");
@@ -27,12 +27,12 @@ fn end(child: &Child) {
 }
 
 #[test]
-fn every_command_that_writes_tells_before_it_ends() {
+fn every_command_that_writes_sends_its_hooks_before_it_ends() {
     let receiver = Receiver::start();
-    let place = telling(&receiver, "");
+    let place = with_receiver(&receiver, "");
     let editor = place.editor("sed -i 's/^d:.*/d: new/' \"$1\"");
     let import = place.file("in.yaml", "d: 1\n");
-    let mut told = 0;
+    let mut sent = 0;
     for (args, key) in [
         (&["set", "a", "1"][..], "a"),
         (&["incr", "n"], "n"),
@@ -42,37 +42,37 @@ fn every_command_that_writes_tells_before_it_ends() {
     ] {
         let run = place.with(args, &[("EDITOR", &editor)], b"").ok();
         let expected = [format!("PURGE /kv/default/{key}"), format!("PURGE /?k={key}")];
-        assert_eq!(lines(&receiver)[told..], expected, "{args:?} {run:?}");
-        told += 2;
+        assert_eq!(lines(&receiver)[sent..], expected, "{args:?} {run:?}");
+        sent += 2;
     }
     for args in [&["get", "n"][..], &["delete", "gone"], &["set", "a", "1", "--no-hooks"], &["compact"]] {
         place.run(args).ok();
     }
     place.with(&["set", "b", "1"], &[("KVS_HOOK_BUCKETS", "other")], b"").ok();
-    assert_eq!(lines(&receiver).len(), told);
+    assert_eq!(lines(&receiver).len(), sent);
 }
 
 #[test]
-fn a_receiver_that_hangs_costs_a_command_a_bounded_time_and_a_warning() {
+fn a_receiver_that_hangs_delays_a_command_for_a_limited_time_with_a_warning() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Silence);
-    let place = telling(&receiver, "");
+    let place = with_receiver(&receiver, "");
     let begun = Instant::now();
-    let run = place.run(&["set", "a", "1", "--hook-drain", "300ms"]).ok();
+    let run = place.run(&["set", "a", "1", "--hook-drain-timeout", "300ms"]).ok();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(run.text(), "");
-    assert!(run.err.contains("not delivered before the end") && run.err.lines().count() == 1, "{run:?}");
+    assert!(run.err.contains("not delivered before shutdown") && run.err.lines().count() == 1, "{run:?}");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "1");
     receiver.usually(Reply::Status(403, ""));
     let run = place.run(&["set", "a", "2"]).ok();
-    assert!(run.err.contains("it answered 403") && run.err.lines().count() == 1, "{run:?}");
+    assert!(run.err.contains("responded with status 403") && run.err.lines().count() == 1, "{run:?}");
 }
 
 #[test]
 fn a_server_answers_writes_while_a_receiver_hangs_and_ends_in_time() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Silence);
-    let place = telling(&receiver, "hook_drain: 500ms\n");
+    let place = with_receiver(&receiver, "hook_drain_timeout: 500ms\n");
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
     let begun = Instant::now();
     for n in 0..20 {
@@ -83,15 +83,16 @@ fn a_server_answers_writes_while_a_receiver_hangs_and_ends_in_time() {
     let begun = Instant::now();
     let log = server.stop();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(log.contains("40 of a purge hook not delivered before the end"), "{log}");
+    assert!(log.contains("40 purge requests not delivered before shutdown"), "{log}");
 }
 
 #[test]
-fn a_server_that_is_stopped_delivers_what_is_left() {
+fn a_server_that_stops_delivers_the_remaining_events() {
     let receiver = Receiver::start();
-    // Tried again and again, until the server has been told to end.
+    // The server retries until it has been asked to stop.
     receiver.usually(Reply::Status(503, ""));
-    let place = telling(&receiver, &format!("webhook: {}/hook\n{SECRET}hook_drain: 20s\n", receiver.url()));
+    let place =
+        with_receiver(&receiver, &format!("webhook: {}/hook\n{SECRET}hook_drain_timeout: 20s\n", receiver.url()));
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
     assert!(server.post("a=1&auth=some-secret").starts_with("HTTP/1.1 200"));
     receiver.wait_for(2);
@@ -104,7 +105,7 @@ fn a_server_that_is_stopped_delivers_what_is_left() {
     });
     let log = server.stop();
     mender.join().unwrap();
-    assert!(!log.contains("not delivered"), "{log}");
+    assert!(!log.contains("not delivered") && !log.contains("delivery failed"), "{log}");
     let seen = lines(&receiver);
     for line in ["PURGE /kv/default/a", "PURGE /?k=a", "POST /hook"] {
         assert!(seen.iter().any(|l| l == line), "{seen:?}");
@@ -112,10 +113,10 @@ fn a_server_that_is_stopped_delivers_what_is_left() {
 }
 
 #[test]
-fn a_program_that_a_web_server_started_delivers_what_is_left_when_it_is_told_to_end() {
+fn a_fastcgi_program_that_stops_delivers_the_remaining_events() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Status(503, ""));
-    let place = telling(&receiver, "");
+    let place = with_receiver(&receiver, "");
     let socket = place.path("s");
     let child = spawn_fastcgi(&place, &socket);
     let answer = fastcgi(&socket, ("POST", ""), "a=1&auth=some-secret");
@@ -130,9 +131,9 @@ fn a_program_that_a_web_server_started_delivers_what_is_left_when_it_is_told_to_
 }
 
 #[test]
-fn a_cgi_program_ends_its_answer_before_it_tells() {
+fn a_cgi_program_ends_its_answer_before_it_sends_hooks() {
     let receiver = Receiver::replying([Reply::Silence]);
-    let place = telling(&receiver, "hook_timeout: 800ms\n");
+    let place = with_receiver(&receiver, "hook_timeout: 800ms\n");
     let form = "a=1&auth=some-secret";
     let length = form.len().to_string();
     let mut command = place.command(&[]);
@@ -152,8 +153,8 @@ fn a_cgi_program_ends_its_answer_before_it_tells() {
     child.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
     let answered = Instant::now();
     assert!(answer.starts_with("Status: 200") && answer.ends_with("\r\n\r\nOK"), "{answer}");
-    assert!(child.try_wait().unwrap().is_none(), "it has not told yet");
-    // So does Apache, once the client has its answer.
+    assert!(child.try_wait().unwrap().is_none(), "it has not sent the hook yet");
+    // Apache does the same after the client has its answer.
     end(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -198,38 +199,38 @@ fn a_webhook_over_tls_needs_a_certificate_that_is_trusted() {
         line.trim().to_owned()
     };
     let port = line();
-    place.file("config.yaml", format!("webhook: https://localhost:{port}/in\n{SECRET}hook_tries: 1\n"));
+    place.file("config.yaml", format!("webhook: https://localhost:{port}/in\n{SECRET}hook_max_attempts: 1\n"));
     let cert = place.path("cert.pem");
     place.with(&["set", "a", "1"], &[("SSL_CERT_FILE", cert.to_str().unwrap())], b"").ok();
     assert_eq!(line(), "/in");
     let run = place.run(&["set", "a", "2"]).ok();
-    assert!(run.err.contains("webhook hook not delivered") && run.err.contains("ertificate"), "{run:?}");
+    assert!(run.err.contains("webhook delivery failed") && run.err.contains("ertificate"), "{run:?}");
     server.kill().unwrap();
     server.wait().unwrap();
 }
 
 #[test]
-fn settings_without_sense_are_refused_and_no_secret_is_shown() {
+fn invalid_hook_settings_are_errors_that_show_no_secret() {
     let place = Place::new();
     place.file("secret.txt", "hunter2\n");
     for (args, says) in [
-        (&["--webhook", "https://h/"][..], "--webhook: this needs a webhook_secret"),
+        (&["--webhook", "https://h/"][..], "--webhook: webhook_secret must be set"),
         (
             &["--webhook", "https://h/", "--webhook-secret", "hunter2"],
-            "--webhook-secret: a secret for webhooks has at least 16",
+            "--webhook-secret: a webhook secret must have at least 16",
         ),
         (&["--webhook", "https://h/", "--webhook-secret", "file:secret.txt"], "at least 16"),
         (&["--webhook", "https://h/", "--webhook-secret", "file:none.txt"], "cannot read none.txt"),
-        (&["--webhook", "hunter2", "--webhook-secret", "0123456789abcdef"], "--webhook: a URL of a hook begins with"),
-        (&["--purge", "http://me:hunter2@h/"], "--purge: a URL of a hook holds no user"),
-        (&["--purge", "http://h/?a"], "--purge: an address is put behind"),
-        (&["--hook-queue", "0"], "--hook-queue: this must be more than nothing"),
-        (&["--hook-tries", "0"], "--hook-tries: this must be more than nothing"),
+        (&["--webhook", "hunter2", "--webhook-secret", "0123456789abcdef"], "--webhook: a hook URL must begin with"),
+        (&["--purge", "http://me:hunter2@h/"], "--purge: a hook URL must not contain a user"),
+        (&["--purge", "http://h/?a"], "--purge: a purge URL must not contain a query"),
+        (&["--hook-queue", "0"], "--hook-queue: must be greater than 0"),
+        (&["--hook-max-attempts", "0"], "--hook-max-attempts: must be greater than 0"),
     ] {
         let run = place.run(&[&["set", "a", "1"], args].concat()).fails(2, says);
         assert!(!run.err.contains("hunter2"), "{run:?}");
     }
-    // Read from the folder of the file of settings.
+    // The path is relative to the folder of config.yaml.
     place.file("secret.txt", "0123456789abcdef\n");
     place.file("config.yaml", "webhook: https://h/hunter2\nwebhook_secret: file:secret.txt\n");
     let shown = place.run(&["serve", "--check-config"]).ok();

@@ -1,5 +1,5 @@
-//! The command line from outside: the built program over a temporary folder. Every run has an environment of its own, so
-//! that nothing set on this machine is felt.
+//! The command line from outside: the built program in a temporary folder. Every run has its own environment, without
+//! the variables of this machine.
 
 mod edit;
 mod formats;
@@ -17,10 +17,10 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder with the program at work in it.
+/// A temporary working folder for runs of the program.
 pub(super) struct Place(pub(super) TempDir);
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) code: i32,
@@ -61,7 +61,7 @@ impl Place {
         let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(content.as_ref()).unwrap();
         if name == "auth.txt" {
-            // As `kvs passcode` makes it; else it is warned of.
+            // As `kvs passcode` creates it; another mode gives a warning.
             file.set_permissions(PermissionsExt::from_mode(0o600)).unwrap();
         }
         path.to_str().unwrap().to_owned()
@@ -85,14 +85,14 @@ impl Place {
 
     pub(super) fn with(&self, args: &[&str], env: &[(&str, &str)], input: &[u8]) -> Run {
         let mut child = self.command(args).envs(env.iter().copied()).spawn().unwrap();
-        // A program that does not read its input may be gone already.
+        // A program that does not read its input may have ended already.
         let _ = child.stdin.take().unwrap().write_all(input);
         let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
         let err = String::from_utf8(stderr).unwrap();
         Run { code: status.code().unwrap_or(-1), out: stdout, err }
     }
 
-    /// An editor that runs these lines of shell with the copy as `$1`.
+    /// A command for `EDITOR` that runs these lines of shell with the copy as `$1`.
     fn editor(&self, lines: &str) -> String {
         format!("sh {}", self.file("editor.sh", format!("{lines}\n")))
     }

@@ -1,4 +1,4 @@
-//! What is done once: secrets, completions, the manual; and a reader that leaves early.
+//! Commands that need no store: passcode, completions, man. And a reader that closes standard output early.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use super::Place;
 
 #[test]
-fn a_passcode_is_made_once_and_hidden_from_others() {
+fn passcode_creates_a_private_file_and_never_replaces_one() {
     let place = Place::new();
     let run = place.run(&["passcode"]).ok();
     let lines: Vec<_> = run.text().lines().collect();
@@ -15,7 +15,7 @@ fn a_passcode_is_made_once_and_hidden_from_others() {
     assert!(!run.err.contains(lines[0]));
     assert!(!place.path("auth.txt").exists());
 
-    // Only root can give the folder away; a file of anyone else is theirs, as the folder is.
+    // Only root can change the owner of the folder. Without root, folder and file have the same owner anyway.
     let _ = std::os::unix::fs::chown(place.path(""), Some(65534), Some(65534));
     let run = place.run(&["passcode", "--write"]).ok();
     let owner = |name: &str| std::fs::metadata(place.path(name)).unwrap().uid();
@@ -24,7 +24,7 @@ fn a_passcode_is_made_once_and_hidden_from_others() {
     assert_eq!(std::fs::metadata(place.path("auth.txt")).unwrap().permissions().mode() & 0o777, 0o600);
     let written = String::from_utf8(place.read("auth.txt")).unwrap();
     assert!(written.contains("sha256:") && !written.contains(&secret));
-    let refused = place.run(&["passcode", "--write"]).fails(1, "left as it is");
+    let refused = place.run(&["passcode", "--write"]).fails(1, "is not changed");
     assert_eq!(refused.text(), "");
     assert_eq!(place.read("auth.txt"), written.as_bytes());
     place.run(&["passcode", "--rights", "fly"]).fails(2, "--rights");
@@ -42,7 +42,7 @@ fn completions_and_manual_are_printed() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_failure() {
+fn a_closed_standard_output_is_not_a_failure() {
     let place = Place::new();
     let mut csv = "key,value\n".to_owned();
     for n in 0..20_000 {

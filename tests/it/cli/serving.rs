@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Place, Run};
 
-/// A server that is stopped at the end.
+/// A server that is killed on drop.
 pub(in super::super) struct Server {
     child: Child,
     line: String,
@@ -50,7 +50,7 @@ impl Server {
         self.ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()))
     }
 
-    /// Stops it and gives what it wrote to its log.
+    /// Stops it and returns its log.
     pub(in super::super) fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -62,7 +62,7 @@ impl Server {
 }
 
 #[test]
-fn serve_answers_and_takes_new_secrets_without_a_restart() {
+fn serve_answers_and_reloads_secrets_without_a_restart() {
     let place = Place::new();
     let socket = format!("unix:{}", place.path("s").display());
     place.file("auth.txt", "first-secret\n");
@@ -70,7 +70,7 @@ fn serve_answers_and_takes_new_secrets_without_a_restart() {
     assert!(server.line.contains(&format!("FastCGI on {socket}")), "{}", server.line);
     assert!(server.post("a=1&auth=first-secret").starts_with("HTTP/1.1 200"));
     assert!(server.get("/?k=a").ends_with("\r\n\r\n1"));
-    // What the command line writes beside it is seen at once.
+    // A write of the command line is visible at once.
     place.run(&["set", "a", "2"]).ok();
     assert!(server.get("/?k=a").ends_with("\r\n\r\n2"));
     place.file("auth.txt", "second-secret\n");
@@ -78,7 +78,7 @@ fn serve_answers_and_takes_new_secrets_without_a_restart() {
     assert!(server.post("a=3&auth=second-secret").starts_with("HTTP/1.1 200"));
     place.file("auth.txt", "second-secret fly\n");
     assert!(!server.post("a=4&auth=second-secret").starts_with("HTTP/1.1 200"));
-    // What was counted before the secrets changed is still there.
+    // The counters survive a change of the secrets.
     let metrics = server.get("/metrics");
     for (status, count) in [(200, 2), (401, 1), (500, 1)] {
         let series = format!("kvs_requests_total{{route=\"root\",method=\"POST\",status=\"{status}\"}} {count}\n");
@@ -92,9 +92,9 @@ fn serve_answers_and_takes_new_secrets_without_a_restart() {
 }
 
 #[test]
-fn plain_http_is_served_below_the_path_that_is_set() {
+fn http_is_served_under_the_base_path() {
     let place = Place::new();
-    place.file("config.yaml", "base: /kvs\nbuckets:\n  default: {reads: listed, max_age: 9s}\n");
+    place.file("config.yaml", "base_path: /kvs\nbuckets:\n  default: {reads: listed, max_age: 9s}\n");
     place.run(&["set", "a", "1"]).ok();
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
     for target in ["/kvs/?k=a", "/kvs?k=a", "/kvs/kv/default/a"] {
@@ -106,7 +106,7 @@ fn plain_http_is_served_below_the_path_that_is_set() {
 }
 
 #[test]
-fn serve_says_why_it_cannot() {
+fn serve_reports_why_it_cannot_start() {
     let place = Place::new();
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
     let taken = server.line.split("http://").nth(1).unwrap().split('/').next().unwrap();
@@ -118,7 +118,7 @@ fn serve_says_why_it_cannot() {
     assert!(!run.err.contains("hidden-secret"), "{run:?}");
 }
 
-/// The environment that a web server gives a CGI program.
+/// Runs a CGI request with the environment of a web server.
 pub(in super::super) fn cgi(place: &Place, query: &str) -> Run {
     let target = format!("/cgi-bin/kvs.cgi?{query}");
     let home = place.0.path().to_str().unwrap();
@@ -132,7 +132,7 @@ pub(in super::super) fn cgi(place: &Place, query: &str) -> Run {
         ("SERVER_PROTOCOL", "HTTP/1.1"),
         ("KVS_HOME", home),
     ];
-    // What Apache makes of a query without `=`: arguments.
+    // Apache passes a query without `=` as arguments.
     place.with(&["delete", "a"], &env, b"")
 }
 
@@ -146,7 +146,7 @@ fn cgi_answers_one_request_and_never_reads_its_arguments() {
 }
 
 #[test]
-fn cgi_with_wrong_settings_answers_neutrally_and_logs_the_reason() {
+fn cgi_with_wrong_settings_answers_without_details_and_logs_the_reason() {
     let place = Place::new();
     place.file("config.yaml", "stoer: yaml:secret-folder\n");
     let run = cgi(&place, "k=a").ok();
@@ -154,12 +154,12 @@ fn cgi_with_wrong_settings_answers_neutrally_and_logs_the_reason() {
     assert!(!run.text().contains("stoer") && run.err.contains("did you mean `store`?"), "{run:?}");
 }
 
-/// Asks a program that was spawned with a listening socket as a web server does, and gives the answer.
+/// Sends a GET as a web server does, and returns the answer.
 fn ask_fastcgi(socket: &Path, query: &str) -> String {
     fastcgi(socket, ("GET", query), "")
 }
 
-/// The same with a form.
+/// Sends a request with a form.
 pub(in super::super) fn fastcgi(socket: &Path, (method, query): (&str, &str), form: &str) -> String {
     let record = |kind: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
@@ -182,7 +182,7 @@ pub(in super::super) fn fastcgi(socket: &Path, (method, query): (&str, &str), fo
         params.extend([u8::try_from(name.len()).unwrap(), u8::try_from(value.len()).unwrap()]);
         params.extend([name.as_bytes(), value.as_bytes()].concat());
     }
-    // A responder, and the connection closed behind the answer.
+    // A responder that closes the connection after the answer.
     let begin = record(1, &[0, 1, 0, 0, 0, 0, 0, 0]);
     let body = if form.is_empty() { vec![] } else { record(5, form.as_bytes()) };
     let request = [begin, record(4, &params), record(4, b""), body, record(5, b"")].concat();
@@ -194,7 +194,7 @@ pub(in super::super) fn fastcgi(socket: &Path, (method, query): (&str, &str), fo
     String::from_utf8_lossy(&standard_output(&answer)).into_owned()
 }
 
-/// What these records say on standard output.
+/// The content of the records for standard output.
 fn standard_output(mut records: &[u8]) -> Vec<u8> {
     let mut output = Vec::new();
     while let [_, kind, _, _, high, low, padding, _, rest @ ..] = records {
@@ -215,7 +215,7 @@ pub(in super::super) fn spawn_fastcgi(place: &Place, socket: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits for the end of a program and gives its log.
+/// Waits until a program ends and returns its log.
 pub(super) fn ended(mut child: Child) -> String {
     for _ in 0..500 {
         if child.try_wait().unwrap().is_some() {
@@ -230,7 +230,7 @@ pub(super) fn ended(mut child: Child) -> String {
 }
 
 #[test]
-fn a_spawned_program_serves_until_its_settings_change() {
+fn a_program_under_a_web_server_serves_until_its_settings_change() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     let socket = place.path("s");
@@ -239,7 +239,7 @@ fn a_spawned_program_serves_until_its_settings_change() {
         assert!(ask_fastcgi(&socket, "k=a").contains("\r\n\r\n1"));
     }
     place.file("config.yaml", "stoer: yaml:data\n");
-    // It looks once a second.
+    // It checks once a second.
     std::thread::sleep(Duration::from_millis(1100));
     assert!(ask_fastcgi(&socket, "k=a").contains("\r\n\r\n1"));
     assert!(ended(child).contains("config.yaml has changed"));

@@ -1,11 +1,11 @@
-//! What was typed, what was set, and where files are looked for.
+//! Flags, variables, `config.yaml`, and the folder of the files.
 
 use std::process::Command;
 
 use super::Place;
 
 #[test]
-fn wrong_usage_is_told_on_standard_error_with_code_2() {
+fn wrong_usage_is_reported_on_standard_error_with_exit_code_2() {
     let place = Place::new();
     for args in [
         &["frobnicate"][..],
@@ -26,7 +26,7 @@ fn wrong_usage_is_told_on_standard_error_with_code_2() {
     }
     let help = place.run(&["--help"]).ok();
     assert!(help.text().contains("Exit codes") && help.err.is_empty());
-    assert!(!place.path("data").exists(), "nothing of this touches the data");
+    assert!(!place.path("data").exists(), "the data is not touched");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn flags_win_over_the_environment_over_the_file_over_the_default() {
 }
 
 #[test]
-fn kvs_home_is_where_files_are_looked_for() {
+fn files_are_in_kvs_home() {
     let (place, home) = (Place::new(), Place::new());
     let env = [("KVS_HOME", home.0.path().to_str().unwrap())];
     place.with(&["set", "a", "1"], &env, b"").ok();
@@ -71,10 +71,10 @@ fn kvs_home_is_where_files_are_looked_for() {
 }
 
 #[test]
-fn beside_the_program_counts_once_a_file_of_ours_is_there() {
+fn the_folder_of_the_program_counts_if_it_contains_config_yaml() {
     let (place, home) = (Place::new(), Place::new());
     let program = home.path("kvs");
-    // By another process: a file that this one has open for writing, if only in a child just being made, cannot be started.
+    // By another process: a file that this process has open for writing, even in a new child, cannot be executed.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_kvs")).arg(&program).status();
     assert!(copied.unwrap().success());
     let set = |key: &str| {
@@ -89,7 +89,7 @@ fn beside_the_program_counts_once_a_file_of_ours_is_there() {
 }
 
 #[test]
-fn a_slip_in_the_settings_is_named_with_its_line_and_what_was_meant() {
+fn an_unknown_setting_is_an_error_with_its_line_and_a_suggestion() {
     let place = Place::new();
     place.file("config.yaml", "store: yaml:data\nmax_vaule: 1KiB\n");
     let run = place.run(&["get", "a"]).fails(2, "line 2: there is no setting `max_vaule`; did you mean `max_value`?");
@@ -99,11 +99,11 @@ fn a_slip_in_the_settings_is_named_with_its_line_and_what_was_meant() {
 }
 
 #[test]
-fn a_value_that_is_too_large_is_refused() {
+fn a_value_that_is_too_large_is_an_error() {
     let place = Place::new();
     place.file("config.yaml", "max_value: 10\n");
     place.run(&["set", "a", "0123456789"]).ok();
-    place.run(&["set", "a", "0123456789a"]).fails(1, "at most 10");
+    place.run(&["set", "a", "0123456789a"]).fails(1, "the maximum is 10");
     place.with(&["set", "a", "-"], &[], &[b'x'; 11]).fails(1, "more than 10");
     place.with(&["import", "-"], &[], b"a: 0123456789a\n").fails(1, "nothing was written");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "0123456789");

@@ -1,9 +1,9 @@
-//! `kvs serve --check-config`, and settings that the whole program is needed for.
+//! `kvs serve --check-config`, and settings that need the whole program.
 
 use super::{Place, Run};
 
 const CONFIG: &str = "\
-# ours
+# comment
 max_age: 30s
 cors: '*'
 http: [127.0.0.1:8080, '[::1]:8080']
@@ -19,11 +19,11 @@ fn checked(place: &Place, args: &[&str], env: &[(&str, &str)]) -> Run {
 }
 
 #[test]
-fn what_is_in_force_is_shown_with_where_it_comes_from() {
+fn every_setting_is_shown_with_its_source() {
     let place = Place::new();
     place.file("config.yaml", CONFIG);
     place.file("auth.txt", "hidden-secret\nother-secret read\n");
-    let args = ["--max-waiters", "5", "--policy", "shop: timestamps=client", "--base", "/kvs"];
+    let args = ["--max-waiters", "5", "--policy", "shop: timestamps=client", "--base-path", "/kvs"];
     let run = checked(&place, &args, &[("KVS_MAX_WAIT", "3s"), ("KVS_STORE", "yaml:elsewhere")]).ok();
     let lines: Vec<_> = run.text().lines().collect();
     for line in [
@@ -32,7 +32,7 @@ fn what_is_in_force_is_shown_with_where_it_comes_from() {
         "max_value: 1MiB  # default",
         "http: [127.0.0.1:8080, '[::1]:8080']  # config.yaml line 4",
         "fastcgi: none  # default",
-        "base: /kvs  # flag",
+        "base_path: /kvs  # flag",
         "max_wait: 3s  # KVS_MAX_WAIT",
         "max_waiters: 5  # flag",
         "reads: open  # default",
@@ -48,7 +48,7 @@ fn what_is_in_force_is_shown_with_where_it_comes_from() {
 }
 
 #[test]
-fn what_is_shown_can_stand_in_the_file() {
+fn the_output_is_valid_in_the_file() {
     let place = Place::new();
     let args = ["--cors", "https://a.example,http://localhost:1", "--http", "[::1]:80", "--max-age", "5s"];
     let shown = checked(&place, &args, &[]).ok();
@@ -63,17 +63,17 @@ fn what_is_shown_can_stand_in_the_file() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_code_2() {
+fn errors_are_named_with_exit_code_2() {
     let place = Place::new();
     for (config, says) in [
         ("max_vaule: 1\n", "config.yaml: line 1: there is no setting `max_vaule`; did you mean `max_value`?"),
-        ("\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: the largest value may be set to at most 100 MiB"),
+        ("\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: must be at most 100 MiB"),
         (
             "buckets:\n  shop:\n    raeds: open\n",
             "config.yaml: line 3: shop: there is no field `raeds`; did you mean `reads`?",
         ),
         ("buckets:\n  a: {}\n  a: {}\n", "config.yaml: line 3: `a` is given twice"),
-        ("buckets:\n  _kvs.throttle: {}\n", "config.yaml: line 2: the bucket _kvs.throttle is kvs' own"),
+        ("buckets:\n  _kvs.throttle: {}\n", "config.yaml: line 2: the bucket _kvs.throttle is reserved for kvs"),
         ("cors: https://app.example/\n", "config.yaml: line 1: cors: bad origin"),
         ("reads: open\nreads: secret\n", "config.yaml: line 2: `reads` is given twice"),
     ] {
@@ -89,11 +89,11 @@ fn what_is_wrong_is_named_with_code_2() {
     checked(&place, &["--config", "none.yaml"], &[]).fails(2, "none.yaml");
     checked(&place, &["--policy", "shop: reads=closed"], &[]).fails(2, "open, secret or listed");
     checked(&place, &[], &[("KVS_POLICY", "shop")]).fails(2, "NAME: reads=secret");
-    checked(&place, &[], &[("KVS_MAX_VALUE", "101MiB")]).fails(2, "KVS_MAX_VALUE: the largest value");
+    checked(&place, &[], &[("KVS_MAX_VALUE", "101MiB")]).fails(2, "KVS_MAX_VALUE: must be at most 100 MiB");
 }
 
 #[test]
-fn a_program_that_a_web_server_starts_takes_policies_from_the_environment() {
+fn a_program_under_a_web_server_takes_policies_from_the_environment() {
     let place = Place::new();
     let home = place.0.path().to_str().unwrap();
     place.run(&["set", "a", "1"]).ok();

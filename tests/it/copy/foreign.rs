@@ -1,12 +1,12 @@
-//! Tables of pgkv and of Poky, made as those programs make them, taken over as they are.
+//! Copies of tables of pgkv and Poky, created as those programs create them.
 
 use std::sync::Arc;
 
-use kvs::api::copy::{Copying, Report, Settings, Task};
-use kvs::model::{Bucket, Clock, Entry, Kind, SystemClock, Time};
+use kvs::copy::{CopyJob, CopyReport, CopySettings, Mode};
+use kvs::model::{Bucket, Clock, Entry, ErrorKind, SystemClock, Time};
 use kvs::postgres::{ForeignTable, Layout};
 use kvs::store::Store;
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 
 use super::{Held, all, copied, everything, memory, settings};
 use crate::postgres::{Server, table};
@@ -15,7 +15,7 @@ fn psql(sql: &str) -> String {
     Server::shared().psql(sql)
 }
 
-/// A table in the form that pgkv gives it, of a name that needs quotes, in a schema of its own.
+/// A table of pgkv with a name that needs quotes, in its own schema.
 fn pgkv_table() -> (String, String) {
     let (schema, name) = (table(), format!("My-{} table", table()));
     psql(&format!(
@@ -36,8 +36,8 @@ fn pgkv(url: &str) -> Arc<ForeignTable> {
     open(url, Layout::Pgkv { bucket: Bucket::new("app").unwrap() })
 }
 
-async fn take(from: Arc<ForeignTable>, to: &Arc<dyn Store>, how: Settings) -> Report {
-    Copying::of(from, to.clone(), how).run().await.unwrap()
+async fn take(from: Arc<ForeignTable>, to: &Arc<dyn Store>, how: CopySettings) -> CopyReport {
+    CopyJob::from_source(from, to.clone(), how).run().await.unwrap()
 }
 
 #[track_caller]
@@ -57,7 +57,7 @@ fn time(text: &str) -> Time {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_of_pgkv_is_taken_over_with_its_times() {
+async fn a_table_of_pgkv_is_copied_with_its_times() {
     let (url, name) = pgkv_table();
     psql(&format!(
         "INSERT INTO {name} VALUES \
@@ -70,19 +70,18 @@ async fn a_table_of_pgkv_is_taken_over_with_its_times() {
          ('ahead', 'x', NULL, now(), now() + interval '1 year'), ('old', 'x', NULL, '1950-01-01', '1950-01-01'), \
          ('ancient', 'x', NULL, '-infinity', now())"
     ));
-    // Many of one moment, as a transaction leaves them.
+    // Many rows of the same time, as after a transaction.
     psql(&format!("INSERT INTO {name} SELECT 'k' || n, 'v' FROM generate_series(1, 2500) n"));
     let to = memory();
     let refused = take(pgkv(&url), &to, settings()).await;
     assert!(to.buckets().await.unwrap().is_empty());
-    let unfit: Vec<String> = refused.unfit.iter().map(ToString::to_string).collect();
+    let unfit: Vec<String> = refused.rejected.iter().map(ToString::to_string).collect();
     assert_eq!(unfit.len(), 4, "{unfit:?}");
-    for (unfit, says) in
-        unfit.iter().zip(["at least one character", "beyond the years", "U+000A", "at most 1024 bytes"])
+    for (unfit, says) in unfit.iter().zip(["must not be empty", "outside of the years", "U+000A", "at most 1024 bytes"])
     {
         assert!(unfit.starts_with("bucket \"app\", key ") && unfit.contains(says), "{unfit}");
     }
-    let skip = || Settings { skip_unfit: true, ..settings() };
+    let skip = || CopySettings { skip_incompatible: true, ..settings() };
     let report = take(pgkv(&url), &to, skip()).await;
     copied(&report, 2507, 0);
     let held = all(&*to, "app").await;
@@ -99,10 +98,10 @@ async fn a_table_of_pgkv_is_taken_over_with_its_times() {
     assert_eq!(entry(&held, "old").created, time("1950-01-01T00:00:00Z"));
     has_revisions_of_its_own(&held);
 
-    // Again: what was raised above others of its moment is known; what is new or changed goes over.
-    let verify = Settings { task: Task::Verify, ..skip() };
+    // Again: raised revisions are recognised; new and changed rows are copied.
+    let verify = CopySettings { mode: Mode::Verify, ..skip() };
     let mut again = take(pgkv(&url), &to, verify.clone()).await.differences.first;
-    // What was ahead of its time is still so, and was taken as of then.
+    // Rows with a future time still have it, and were copied with it.
     again.retain(|difference| difference.key.as_str() != "ahead");
     assert_eq!(again, []);
     psql(&format!(
@@ -123,7 +122,7 @@ async fn a_table_of_pgkv_is_taken_over_with_its_times() {
     assert_eq!(psql(&format!("SELECT count(*) FROM {name}")), "2512", "the table is only read");
 }
 
-/// The tables of Poky in both of its layouts.
+/// A table of Poky, in either of its layouts.
 fn poky_table(partitioned: bool) -> String {
     let name = table();
     let utc = |column: &str| {
@@ -146,7 +145,7 @@ fn poky_table(partitioned: bool) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_of_poky_is_taken_over_flat_or_partitioned() {
+async fn a_table_of_poky_is_copied_flat_or_partitioned() {
     for partitioned in [false, true] {
         let name = poky_table(partitioned);
         let into = |bucket: &str| if partitioned { format!("{name}_{bucket}") } else { name.clone() };
@@ -160,10 +159,10 @@ async fn a_table_of_poky_is_taken_over_flat_or_partitioned() {
         ));
         let url = Server::shared().url(&format!("table={name}"));
         let folder = tempfile::tempdir().unwrap();
-        let to: Arc<dyn Store> = Arc::new(YamlStore::open(folder.path(), Options::default()).unwrap());
+        let to: Arc<dyn Store> = Arc::new(YamlStore::open(folder.path(), YamlOptions::default()).unwrap());
         let report = take(open(&url, Layout::Poky), &to, settings()).await;
         copied(&report, 1204, 0);
-        assert_eq!((report.buckets, report.unfit.len()), (2, 0));
+        assert_eq!((report.buckets, report.rejected.len()), (2, 0));
         let held = all(&*to, "photos").await;
         let one = entry(&held, "a,b.c-d_1");
         assert_eq!((&one.value[..], one.content_type.as_str()), ("été".as_bytes(), "text/plain; charset=utf-8"));
@@ -175,27 +174,30 @@ async fn a_table_of_poky_is_taken_over_flat_or_partitioned() {
         assert!(ahead.updated() <= SystemClock.now(), "a date from the future does not carry the bucket there");
         assert_eq!(all(&*to, "tool_tips").await.len(), 1200);
 
-        // What kvs has no place for is told before anything is written.
+        // Rows that kvs cannot hold are reported before anything is written.
         psql(&format!(
             "SET timezone = 'UTC'; INSERT INTO {name} VALUES ('no bucket!', 'a', 'x'), ('no bucket!', 'b', 'x'), \
              ('_kvs.copy', 'a', 'x'), (repeat('b', 65), 'a', 'x'), ('photos', E'tab\\t', 'x')"
         ));
         let before = everything(&*to).await;
         let report = take(open(&url, Layout::Poky), &to, settings()).await;
-        let told: Vec<String> = report.unfit.iter().map(ToString::to_string).collect();
-        let has = |says: &str| told.iter().any(|told| told.contains(says));
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert!(has("bucket \"no bucket!\", 2 rows: bad bucket name") && has("key \"tab\\t\": bad key"), "{told:?}");
-        assert!(has("\"_kvs.copy\", 1 rows: names that begin with _kvs"), "{told:?}");
+        let reported: Vec<String> = report.rejected.iter().map(ToString::to_string).collect();
+        let has = |says: &str| reported.iter().any(|reported| reported.contains(says));
+        assert_eq!(reported.len(), 4, "{reported:?}");
+        assert!(
+            has("bucket \"no bucket!\", 2 rows: bad bucket name") && has("key \"tab\\t\": bad key"),
+            "{reported:?}"
+        );
+        assert!(has("\"_kvs.copy\", 1 rows: names that begin with _kvs"), "{reported:?}");
         assert_eq!(everything(&*to).await, before);
-        // What was ahead of its time is still so, and may go over again.
-        let report = take(open(&url, Layout::Poky), &to, Settings { skip_unfit: true, ..settings() }).await;
+        // Rows with a future time still have it, and may be copied again.
+        let report = take(open(&url, Layout::Poky), &to, CopySettings { skip_incompatible: true, ..settings() }).await;
         assert!(report.is_equal() && report.copied <= 1, "{report:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_stands_twice_in_partitions_is_told_and_the_newer_is_taken() {
+async fn of_a_key_in_two_partitions_the_newer_entry_is_copied_and_reported() {
     let name = poky_table(true);
     psql(&format!(
         "SET timezone = 'UTC'; INSERT INTO {name} VALUES ('photos', 'a', 'old', '2013-01-01', '2013-01-01'), \
@@ -205,34 +207,34 @@ async fn a_key_that_stands_twice_in_partitions_is_told_and_the_newer_is_taken() 
     let to = memory();
     let url = Server::shared().url(&format!("table={name}"));
     let report = take(open(&url, Layout::Poky), &to, settings()).await;
-    assert_eq!(report.unfit.len(), 1);
-    assert!(report.unfit[0].to_string().contains("stands there twice"), "{report:?}");
-    let report = take(open(&url, Layout::Poky), &to, Settings { skip_unfit: true, ..settings() }).await;
+    assert_eq!(report.rejected.len(), 1);
+    assert!(report.rejected[0].to_string().contains("occurs more than once"), "{report:?}");
+    let report = take(open(&url, Layout::Poky), &to, CopySettings { skip_incompatible: true, ..settings() }).await;
     copied(&report, 2, 0);
     assert_eq!(entry(&all(&*to, "photos").await, "a").value, "new");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_is_not_there_or_another_is_told() {
+async fn a_missing_or_different_table_is_an_error() {
     let server = Server::shared();
     let (other, poky) = (table(), poky_table(false));
     psql(&format!("CREATE TABLE {other} (key text, value text)"));
     for (parameters, layout, says) in [
         ("table=nowhere".to_owned(), Layout::Poky, "there is no table \"nowhere\" in this database"),
         ("schema=nowhere".to_owned(), Layout::Poky, "there is no table \"nowhere.poky\""),
-        (format!("table={other}"), Layout::Poky, "is none of Poky: it should have the columns bucket, key, data"),
-        (format!("table={other}"), Layout::Pgkv { bucket: Bucket::default() }, "is none of pgkv"),
-        (format!("table={poky}"), Layout::Pgkv { bucket: Bucket::default() }, "is none of pgkv"),
+        (format!("table={other}"), Layout::Poky, "is not a table of Poky: expected the columns bucket, key, data"),
+        (format!("table={other}"), Layout::Pgkv { bucket: Bucket::default() }, "is not a table of pgkv"),
+        (format!("table={poky}"), Layout::Pgkv { bucket: Bucket::default() }, "is not a table of pgkv"),
     ] {
-        let copying = Copying::of(open(&server.url(&parameters), layout), memory(), settings());
+        let copying = CopyJob::from_source(open(&server.url(&parameters), layout), memory(), settings());
         let error = copying.run().await.unwrap_err();
-        assert!(error.kind() == Kind::Invalid && error.to_string().contains(says), "{error}");
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(says), "{error}");
     }
     for bad in ["table=", "schema=%ff", "tabel=x"] {
         let url = server.tcp_url("hunter2", bad);
         let error = ForeignTable::open(&url, Layout::Poky, &SystemClock).err().unwrap();
-        assert!(error.kind() == Kind::Invalid && !error.to_string().contains("hunter2"), "{error}");
+        assert!(error.kind() == ErrorKind::Invalid && !error.to_string().contains("hunter2"), "{error}");
     }
     let name = |url: &str| ForeignTable::open(url, Layout::Poky, &SystemClock).unwrap().name();
-    assert_eq!(name("postgresql://me:x@h/db?pool=3"), "Poky postgresql://h:5432/db poky");
+    assert_eq!(name("postgresql://me:x@h/db?pool_size=3"), "Poky postgresql://h:5432/db poky");
 }

@@ -1,4 +1,4 @@
-//! Copying: between all stores, in the face of what stands there, of failures, and of others who write.
+//! Copies: between all stores, with other data in the target, with failures, and with other writers.
 
 mod foreign;
 mod interrupted;
@@ -9,21 +9,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvs::api::copy::{Copying, Progress, Report, Settings, Task, What, Work};
+use kvs::copy::{CopyJob, CopyReport, CopySettings, DifferenceKind, Mode, Phase, Progress};
 use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Clock, ContentType, Entry, Key, Outcome, Query, Revision, SystemClock, Time, Write};
-use kvs::store::suite::{Setup, TestClock, nasty_keys, nasty_strings};
+use kvs::model::{Batch, Bucket, Clock, ContentType, Entry, Key, Outcome, Revision, Scan, SystemClock, Time, Write};
+use kvs::store::suite::{Setup, TestClock, hostile_keys, hostile_strings};
 use kvs::store::{Limits, Store};
 
 use crate::stores::STORES;
 
-/// A store in memory that goes by the clock of the machine.
+/// A store in memory with the system's clock.
 fn memory() -> Arc<dyn Store> {
     Arc::new(MemoryStore::new(Arc::new(SystemClock), Limits::default()))
 }
 
-fn settings() -> Settings {
-    Settings { name: "the source".to_owned(), ..Settings::default() }
+fn settings() -> CopySettings {
+    CopySettings { name: "the source".to_owned(), ..CopySettings::default() }
 }
 
 fn key(name: &str) -> Key {
@@ -35,10 +35,10 @@ fn named(bucket: &str) -> Bucket {
 }
 
 async fn write(store: &dyn Store, bucket: &str, writes: Vec<Write>) -> Revision {
-    let batch = Batch::of(writes);
+    let batch = Batch::new(writes);
     match store.apply(&named(bucket), batch).await.unwrap() {
         Outcome::Committed { revision, .. } => revision,
-        refused @ Outcome::Refused { .. } => panic!("{refused:?}"),
+        refused @ Outcome::PreconditionFailed { .. } => panic!("{refused:?}"),
     }
 }
 
@@ -50,7 +50,7 @@ async fn delete(store: &dyn Store, name: &str) {
     write(store, "default", vec![Write::Delete { key: key(name) }]).await;
 }
 
-/// Puts `count` entries, in batches and in an order that is not that of their keys.
+/// Puts `count` entries in batches, not in the order of their keys.
 async fn fill(store: &dyn Store, bucket: &str, count: usize) {
     let numbers: Vec<usize> = (0..count).map(|n| n * 7919 % count).collect();
     for part in numbers.chunks(2000) {
@@ -62,10 +62,10 @@ async fn fill(store: &dyn Store, bucket: &str, count: usize) {
 type Held = Vec<(Key, Option<Entry>)>;
 
 async fn all(store: &dyn Store, bucket: &str) -> Held {
-    store.scan(&named(bucket), Query { limit: usize::MAX, ..Query::default() }).await.unwrap().entries
+    store.scan(&named(bucket), Scan { limit: usize::MAX, ..Scan::default() }).await.unwrap().entries
 }
 
-/// All that clients can reach.
+/// All buckets that clients can reach.
 async fn everything(store: &dyn Store) -> Vec<(Bucket, Held)> {
     let mut held = vec![];
     for bucket in store.buckets().await.unwrap().into_iter().filter(|bucket| !bucket.is_reserved()) {
@@ -74,22 +74,22 @@ async fn everything(store: &dyn Store) -> Vec<(Bucket, Held)> {
     held
 }
 
-async fn copy(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Report {
-    Copying::new(from.clone(), to.clone(), settings()).run().await.unwrap()
+async fn copy(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> CopyReport {
+    CopyJob::new(from.clone(), to.clone(), settings()).run().await.unwrap()
 }
 
 #[track_caller]
-fn copied(report: &Report, copied: u64, deleted: u64) {
+fn copied(report: &CopyReport, copied: u64, deleted: u64) {
     assert!(report.is_equal(), "{report:?}");
     assert_eq!((report.copied, report.deleted), (copied, deleted), "{report:?}");
 }
 
-/// Writes what is hard to keep: nasty keys and values, types, dates of clients, ends, times long gone, deletions.
+/// Writes hard cases: hostile keys and values, content types, times of clients, expiries, old times, deletions.
 async fn write_all_kinds(store: &dyn Store, clock: &TestClock) {
     let end = |secs| Some(clock.now().plus(std::time::Duration::from_secs(secs)));
     let json = ContentType::new("application/json; charset=\"utf-8\"").unwrap();
-    let strings = nasty_strings();
-    let mut nasty = nasty_keys();
+    let strings = hostile_strings();
+    let mut nasty = hostile_keys();
     nasty.sort();
     nasty.dedup();
     let writes = nasty.iter().rev().zip(strings.iter().cycle()).map(|(key, value)| Write::Put {
@@ -136,7 +136,7 @@ async fn every_store_is_copied_into_every_other_with_all_times() {
         let count = there.iter().map(|(_, held)| held.len() as u64).sum();
         for (to_name, to) in stores() {
             let target = to(setup.clock.clone(), setup.limits, &folder());
-            let how = || Copying::new(source.clone(), target.clone(), settings()).with_clock(setup.clock.clone());
+            let how = || CopyJob::new(source.clone(), target.clone(), settings()).with_clock(setup.clock.clone());
             let report = how().run().await.unwrap();
             copied(&report, count, 0);
             assert_eq!((report.equal, report.buckets), (count, 4), "{from_name} to {to_name}");
@@ -149,7 +149,7 @@ async fn every_store_is_copied_into_every_other_with_all_times() {
 }
 
 #[tokio::test]
-async fn a_fresh_copy_has_come_as_far_as_its_last_entry() {
+async fn a_new_copy_has_the_revision_of_its_last_entry() {
     let (from, to) = (memory(), memory());
     fill(&*from, "default", 3000).await;
     delete(&*from, "k/0000000").await;
@@ -160,7 +160,7 @@ async fn a_fresh_copy_has_come_as_far_as_its_last_entry() {
 }
 
 #[tokio::test]
-async fn only_what_has_changed_goes_over_again() {
+async fn the_next_run_copies_only_changes() {
     let (from, to) = (memory(), memory());
     fill(&*from, "default", 2500).await;
     copied(&copy(&from, &to).await, 2500, 0);
@@ -181,14 +181,14 @@ async fn only_what_has_changed_goes_over_again() {
 }
 
 #[tokio::test]
-async fn a_source_that_was_set_back_is_followed() {
+async fn a_source_restored_from_a_backup_is_followed() {
     let (from, to) = (memory(), memory());
     put(&*from, "a", "1").await;
     let old = all(&*from, "default").await;
     put(&*from, "a", "2").await;
     put(&*from, "b", "2").await;
     copy(&from, &to).await;
-    // As from a backup: an earlier entry under the same key.
+    // As after a restore from a backup: an older entry under the same key.
     let back = memory();
     let restore = |(key, entry): (Key, Option<Entry>)| Write::Restore { key, entry: entry.unwrap() };
     write(&*back, "default", old.into_iter().map(restore).collect()).await;
@@ -216,27 +216,27 @@ async fn a_comparison_sees_every_field() {
         write(&*to, "default", vec![Write::Restore { key: key("a"), entry: other }]).await;
         write(&*to, "default", vec![Write::put(key("c"), "1")]).await;
         let before = everything(&*to).await;
-        let verify = Settings { task: Task::Verify, ..settings() };
-        let report = Copying::new(from.clone(), to.clone(), verify).run().await.unwrap();
+        let verify = CopySettings { mode: Mode::Verify, ..settings() };
+        let report = CopyJob::new(from.clone(), to.clone(), verify).run().await.unwrap();
         assert!(!report.is_equal());
-        let told: Vec<String> = report.differences.first.iter().map(ToString::to_string).collect();
+        let reported: Vec<String> = report.differences.first.iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            reported,
             [
-                format!("bucket default, key \"a\": another {field}"),
+                format!("bucket default, key \"a\": different {field}"),
                 "bucket default, key \"b\": only in the source".to_owned(),
                 "bucket default, key \"c\": only in the target".to_owned(),
             ]
         );
         assert_eq!((report.differences.count, report.equal), (3, 0));
-        assert!(matches!(report.differences.first[0].what, What::Other(_)));
+        assert!(matches!(report.differences.first[0].kind, DifferenceKind::Changed(_)));
         assert_eq!(everything(&*to).await, before);
     }
 }
 
 #[tokio::test]
-async fn what_expires_meanwhile_is_no_difference() {
-    for (at, after) in [(Work::Comparing, 700), (Work::Copying, 1000), (Work::Verifying, 700)] {
+async fn an_entry_that_expires_during_the_comparison_is_not_a_difference() {
+    for (at, after) in [(Phase::Comparing, 700), (Phase::Copying, 1000), (Phase::Verifying, 700)] {
         let clock = Arc::new(TestClock::default());
         let make = || Arc::new(MemoryStore::new(clock.clone(), Limits::default())) as Arc<dyn Store>;
         let (from, to) = (make(), make());
@@ -251,11 +251,12 @@ async fn what_expires_meanwhile_is_no_difference() {
         write(&*from, "default", (0..2500).map(put).collect()).await;
         let ticking = clock.clone();
         let watcher = Arc::new(move |step: Progress<'_>| {
-            if (step.work, step.done) == (at, after) {
+            if (step.phase, step.done) == (at, after) {
                 ticking.advance(std::time::Duration::from_secs(10));
             }
         });
-        let copying = Copying::new(from.clone(), to.clone(), settings()).with_clock(clock.clone()).watched(watcher);
+        let copying =
+            CopyJob::new(from.clone(), to.clone(), settings()).with_clock(clock.clone()).with_progress(watcher);
         let report = copying.run().await.unwrap();
         assert!(report.is_equal(), "{at:?}: {report:?}");
         assert_eq!(all(&*to, "default").await.len(), 834);
@@ -263,33 +264,33 @@ async fn what_expires_meanwhile_is_no_difference() {
 }
 
 #[tokio::test]
-async fn progress_is_told_to_its_end() {
+async fn progress_is_reported_to_the_end() {
     let (from, to) = (memory(), memory());
     fill(&*from, "default", 2500).await;
-    let told = Arc::new(parking_lot::Mutex::new(vec![]));
-    let heard = told.clone();
+    let reported = Arc::new(parking_lot::Mutex::new(vec![]));
+    let heard = reported.clone();
     let watcher = Arc::new(move |step: Progress<'_>| {
         assert!(step.done <= step.total);
-        heard.lock().push((step.work, step.done));
+        heard.lock().push((step.phase, step.done));
     });
-    Copying::new(from, to, settings()).watched(watcher).run().await.unwrap();
-    for work in [Work::Comparing, Work::Copying, Work::Verifying] {
-        assert!(told.lock().contains(&(work, 2500)), "{work:?}");
+    CopyJob::new(from, to, settings()).with_progress(watcher).run().await.unwrap();
+    for work in [Phase::Comparing, Phase::Copying, Phase::Verifying] {
+        assert!(reported.lock().contains(&(work, 2500)), "{work:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_entries_go_to_a_server_and_back() {
+async fn a_hundred_thousand_entries_are_copied_to_a_server_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let yaml = |name: &str| {
         let path: &Path = &folder.path().join(name);
-        Arc::new(kvs::yaml::YamlStore::open(path, kvs::yaml::Options::default()).unwrap()) as Arc<dyn Store>
+        Arc::new(kvs::yaml::YamlStore::open(path, kvs::yaml::YamlOptions::default()).unwrap()) as Arc<dyn Store>
     };
     let (from, back) = (yaml("from"), yaml("back"));
     fill(&*from, "default", 100_000).await;
     let url = crate::postgres::empty("");
     let server: Arc<dyn Store> =
-        Arc::new(kvs::postgres::PostgresStore::open(&url, kvs::postgres::Options::default()).unwrap());
+        Arc::new(kvs::postgres::PostgresStore::open(&url, kvs::postgres::PostgresOptions::default()).unwrap());
     copied(&copy(&from, &server).await, 100_000, 0);
     copied(&copy(&server, &back).await, 100_000, 0);
     assert!(everything(&*back).await == everything(&*from).await);

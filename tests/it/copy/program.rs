@@ -1,4 +1,4 @@
-//! `kvs copy` from outside, and export and import where they meet a server.
+//! The program `kvs copy`, and exports from and imports into a server.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ impl Place {
         command
     }
 
-    /// What it says on both outputs, if it ends so.
+    /// Runs the program, which must end with this code, and returns its output.
     #[track_caller]
     fn run(&self, args: &[&str], code: i32) -> String {
         let Output { status, stdout, stderr } = self.command(args).output().unwrap();
@@ -34,7 +34,7 @@ impl Place {
         text
     }
 
-    /// Imports so many keys into a bucket.
+    /// Imports `count` keys into a bucket.
     fn fill(&self, store: &str, bucket: &str, count: usize) {
         let path = self.path("keys.csv");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// The number of entries of clients in the table that a URL of the shared server names.
+/// The number of rows of clients in the table of a URL of the shared server.
 fn rows(url: &str) -> u64 {
     let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
     let made = Server::shared().psql(&format!("SELECT to_regclass('{table}') IS NOT NULL"));
@@ -57,7 +57,7 @@ fn rows(url: &str) -> u64 {
     Server::shared().psql(&format!("SELECT count(*) FROM {table} WHERE bucket NOT LIKE '\\_kvs%'")).parse().unwrap()
 }
 
-/// Begins a copy and kills it once something has arrived. How much has; none if the copy was over before.
+/// Starts a copy and kills it when the first rows have arrived. Returns their number; `None` if the copy ended before.
 fn killed(place: &Place, url: &str) -> Option<u64> {
     let before = rows(url);
     let begun = Instant::now();
@@ -67,7 +67,7 @@ fn killed(place: &Place, url: &str) -> Option<u64> {
     }
     child.kill().unwrap();
     let over = child.wait().unwrap().success();
-    // The server may still be at the last batch of whom we killed.
+    // The server may still be committing the last batch of the killed copy.
     let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
     let busy = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND query LIKE '%{table}%' AND pid <> pg_backend_pid()"
@@ -79,11 +79,11 @@ fn killed(place: &Place, url: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_copy_that_is_killed_goes_on_where_it_was() {
+fn a_killed_copy_continues_where_it_was() {
     const COUNT: u64 = 60_000;
     let place = Place::new();
     place.fill("yaml:src", "default", usize::try_from(COUNT).unwrap());
-    // On a busy machine a copy may be over before the signal comes.
+    // On a busy machine a copy may end before the signal arrives.
     let found = (0..10).find_map(|_| {
         let url = empty("");
         let there = killed(&place, &url).filter(|there| *there < COUNT)?;
@@ -96,7 +96,7 @@ fn a_copy_that_is_killed_goes_on_where_it_was() {
     assert_eq!(rows(&url), COUNT);
     place.run(&["copy", "yaml:src", &url, "--verify"], 0);
 
-    // And back; what files say of it is the same to the byte.
+    // And back; the files have the same bytes.
     place.run(&["copy", &url, "yaml:back"], 0);
     for store in ["yaml:src", "yaml:back"] {
         place.run(&["compact", "--store", store, "--bucket", "default"], 0);
@@ -109,29 +109,37 @@ fn a_copy_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_is_wrong_is_told_before_anything_is_done() {
+fn mistakes_are_reported_before_anything_is_done() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     let url = empty("");
     let other = empty("");
     for (args, code, says) in [
-        (&["copy", "yaml:src"][..], 2, "name two stores"),
-        (&["copy", "yaml:src", "yaml:a", "postgresql://me:hunter2@h/db"], 2, "name two stores"),
+        (&["copy", "yaml:src"][..], 2, "expected two stores"),
+        (&["copy", "yaml:src", "yaml:a", "postgresql://me:hunter2@h/db"], 2, "expected two stores"),
         (&["copy"], 2, "STORE"),
-        (&["copy", "yaml:src", "memory:"], 2, "TO: a store in memory is empty"),
-        (&["copy", "memory:", "yaml:new"], 2, "FROM: a store in memory is empty"),
+        (&["copy", "yaml:src", "memory:"], 2, "TO: memory: cannot be copied"),
+        (&["copy", "memory:", "yaml:new"], 2, "FROM: memory: cannot be copied"),
         (&["copy", "yaml:scr", "yaml:new"], 1, "FROM: there is no folder scr"),
         (&["copy", "yaml:src", "yaml:./src/../src"], 2, "FROM and TO are the same store"),
-        (&["copy", &url, &format!("{url}pool=2")], 2, "FROM and TO are the same store"),
-        (&["copy", &other, "yaml:new"], 1, "FROM: there are no tables of kvs at postgresql://"),
+        (&["copy", &url, &format!("{url}pool_size=2")], 2, "FROM and TO are the same store"),
+        (&["copy", &other, "yaml:new"], 1, "has no kvs tables"),
         (&["copy", "yaml:src", "postgresq://me:hunter2@h/db"], 2, "TO: no store of this kind"),
         (&["copy", "yaml:src", "postgresql://me:hunter2@h/db?tabel=x"], 2, "did you mean table"),
-        (&["copy", "yaml:src", "postgresql://me:hunter2@127.0.0.1:1/db"], 1, "TO: PostgreSQL cannot be reached"),
-        (&["copy", "postgresql://me:hunter2@127.0.0.1:1/db", "yaml:new"], 1, "FROM: PostgreSQL cannot be reached"),
+        (
+            &["copy", "yaml:src", "postgresql://me:hunter2@127.0.0.1:1/db"],
+            1,
+            "127.0.0.1:1/db: PostgreSQL cannot be reached",
+        ),
+        (
+            &["copy", "postgresql://me:hunter2@127.0.0.1:1/db", "yaml:new"],
+            1,
+            "127.0.0.1:1/db: PostgreSQL cannot be reached",
+        ),
         (&["copy", "--from-pgkv", "postgresql://me:hunter2@127.0.0.1:1/db", "yaml:new"], 1, "the source: PostgreSQL"),
-        (&["copy", "--from-pgkv", "yaml:src", "yaml:new"], 2, "named by a URL such as postgresql://"),
+        (&["copy", "--from-pgkv", "yaml:src", "yaml:new"], 2, "as a URL such as postgresql://"),
         (&["copy", "--from-poky", "postgresql://me:hunter2@h/db?tabel=x", "yaml:new"], 2, "did you mean table"),
-        (&["copy", "--from-poky", "postgresql://h/db", "yaml:src", "yaml:new"], 2, "besides the table name one store"),
+        (&["copy", "--from-poky", "postgresql://h/db", "yaml:src", "yaml:new"], 2, "expected exactly one store"),
         (&["copy", "yaml:src", "yaml:new", "--bucket", "none"], 1, "the source has no bucket none"),
         (&["copy", "yaml:src", "yaml:new", "--dry-run", "--verify"], 2, "--verify"),
     ] {
@@ -142,12 +150,12 @@ fn what_is_wrong_is_told_before_anything_is_done() {
 }
 
 #[test]
-fn looking_makes_nothing() {
+fn a_dry_run_and_a_verification_create_nothing() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     let url = empty("");
     let told = place.run(&["copy", "yaml:src", &url, "--dry-run"], 0);
-    assert!(told.contains("1 entry of 1 bucket to copy, 0 entries to delete, 0 entries there already"), "{told}");
+    assert!(told.contains("1 entry in 1 bucket to copy, 0 entries to delete, 0 entries equal already"), "{told}");
     let told = place.run(&["copy", "yaml:src", &url, "--verify"], 1);
     assert!(
         told.contains("bucket default, key \"a\": only in the source") && told.contains("1 entry differs"),
@@ -160,19 +168,23 @@ fn looking_makes_nothing() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_named_and_replaced_if_wished() {
+fn conflicts_are_listed_and_replaced_on_request() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     place.run(&["set", "own", "1", "--store", "yaml:new"], 0);
     let told = place.run(&["copy", "yaml:src", "yaml:new"], 1);
-    assert!(told.contains("bucket default: the target holds 1 key that the source has not"), "{told}");
+    assert!(told.contains("bucket default: the target has 1 key that the source does not have"), "{told}");
     assert!(told.contains("nothing was written") && told.contains("--replace"), "{told}");
     let told = place.run(&["copy", "yaml:src", "yaml:new", "--replace"], 0);
-    assert!(told.contains("1 entry in 1 bucket: 1 copied, 1 deleted; compared, both sides hold the same"), "{told}");
+    assert!(told.contains("1 entry in 1 bucket: 1 copied, 1 deleted; both stores are equal"), "{told}");
     assert_eq!(place.run(&["copy", "yaml:src", "yaml:new", "--replace", "--quiet"], 0), "");
     let told = place.run(&["copy", "yaml:src", "yaml:other", "--max-value", "0"], 1);
-    assert!(told.contains("1 are taken") || told.contains("at most 0 are taken"), "{told}");
-    assert!(place.run(&["copy", "yaml:src", "yaml:other", "--max-value", "0", "--skip-unfit"], 0).contains("left out"));
+    assert!(told.contains("the maximum is "), "{told}");
+    assert!(
+        place
+            .run(&["copy", "yaml:src", "yaml:other", "--max-value", "0", "--skip-incompatible"], 0)
+            .contains("skipped")
+    );
 }
 
 #[test]
@@ -182,7 +194,7 @@ fn a_damaged_source_is_not_copied() {
     let mut file = std::fs::OpenOptions::new().append(true).open(place.path("src/default.yaml")).unwrap();
     file.write_all(b"---\nb: [1\n...\n").unwrap();
     let told = place.run(&["copy", "yaml:src", "yaml:new"], 1);
-    assert!(told.contains("FROM: bucket default is damaged; see `kvs check --store yaml:src`"), "{told}");
+    assert!(told.contains("FROM: bucket default is damaged; run `kvs check --store yaml:src`"), "{told}");
     assert!(!place.path("new").exists());
 }
 

@@ -1,16 +1,16 @@
-//! What is not written over, not copied, or not held: told, and nothing is lost.
+//! Copies that are refused: other data in the target, and values that it cannot hold. Nothing is lost.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream;
-use kvs::api::copy::{Copying, Report, Settings, Task};
-use kvs::model::{Bucket, Entry, Key, Kind, Result, Write};
-use kvs::store::{Limits, Row, Rows, Source, Store, Unfit};
+use kvs::copy::{CopyJob, CopyReport, CopySettings, Mode};
+use kvs::model::{Bucket, Entry, ErrorKind, Key, Result, Write};
+use kvs::store::{ImportSource, Limits, Rejected, Row, Rows, Store};
 
 use super::{all, copied, copy, delete, everything, fill, key, memory, named, put, settings, write};
 
-/// Runs a copy that is refused, and sees that nothing was written by it.
+/// Runs a copy that must be refused, and checks that it wrote nothing.
 async fn refused(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> String {
     let before = everything(&**to).await;
     let report = copy(from, to).await;
@@ -20,18 +20,18 @@ async fn refused(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> String {
     conflict.to_string()
 }
 
-async fn replace(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> Report {
-    let replace = Settings { replace: true, ..settings() };
-    Copying::new(from.clone(), to.clone(), replace).run().await.unwrap()
+async fn replace(from: &Arc<dyn Store>, to: &Arc<dyn Store>) -> CopyReport {
+    let replace = CopySettings { replace: true, ..settings() };
+    CopyJob::new(from.clone(), to.clone(), replace).run().await.unwrap()
 }
 
 #[tokio::test]
-async fn what_stands_in_the_target_is_not_lost() {
+async fn other_data_in_the_target_is_not_lost() {
     let from = memory();
     fill(&*from, "other", 10).await;
     put(&*from, "a", "1").await;
     put(&*from, "b", "1").await;
-    // Of a key that both have the target's may be the earlier or the later.
+    // Of a key on both sides, the target's entry may be older or newer.
     for later in [false, true] {
         let to = memory();
         put(&*to, "own", "x").await;
@@ -42,7 +42,7 @@ async fn what_stands_in_the_target_is_not_lost() {
         let told = refused(&from, &to).await;
         assert_eq!(
             told,
-            "bucket default: the target holds 1 key that the source has not, and 1 key otherwise: \"own\", \"a\""
+            "bucket default: the target has 1 key that the source does not have, and 1 key with other content: \"own\", \"a\""
         );
         let report = replace(&from, &to).await;
         copied(&report, 12, 1);
@@ -62,22 +62,22 @@ async fn buckets_that_only_the_target_has_stay() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_to_a_copy_is_not_lost() {
+async fn writes_of_others_to_a_copy_are_not_lost() {
     let (from, to) = (memory(), memory());
     fill(&*from, "default", 10).await;
     copy(&from, &to).await;
     put(&*to, "k/0000003", "written here").await;
     put(&*from, "k/0000003", "written there").await;
-    assert!(refused(&from, &to).await.contains("0 keys that the source has not, and 1 key otherwise"));
+    assert!(refused(&from, &to).await.contains("0 keys that the source does not have, and 1 key with other content"));
     put(&*from, "k/0000004", "1").await;
     delete(&*to, "k/0000003").await;
-    // The last write of the target is a deletion now, and it is not ours.
-    assert!(refused(&from, &to).await.contains("1 key otherwise: \"k/0000004\""));
+    // The last write of the target is now a deletion by somebody else.
+    assert!(refused(&from, &to).await.contains("1 key with other content: \"k/0000004\""));
     copied(&replace(&from, &to).await, 2, 0);
 }
 
 #[tokio::test]
-async fn a_part_of_the_source_is_completed_without_asking() {
+async fn a_part_of_the_source_is_completed_without_replace() {
     let (from, to) = (memory(), memory());
     fill(&*from, "default", 10).await;
     for (key, entry) in all(&*from, "default").await.into_iter().skip(4) {
@@ -89,19 +89,19 @@ async fn a_part_of_the_source_is_completed_without_asking() {
 }
 
 #[tokio::test]
-async fn a_copy_of_one_source_is_not_made_one_of_another() {
+async fn a_copy_of_one_source_does_not_become_one_of_another() {
     let (from, other, to) = (memory(), memory(), memory());
     fill(&*from, "default", 10).await;
     fill(&*other, "default", 5).await;
     copy(&from, &to).await;
-    let settings = Settings { name: "another".to_owned(), ..settings() };
-    let report = Copying::new(other.clone(), to.clone(), settings).run().await.unwrap();
-    assert_eq!((report.conflicts[0].extra, report.conflicts[0].other), (5, 5));
+    let settings = CopySettings { name: "another".to_owned(), ..settings() };
+    let report = CopyJob::new(other.clone(), to.clone(), settings).run().await.unwrap();
+    assert_eq!((report.conflicts[0].extra, report.conflicts[0].different), (5, 5));
     assert_eq!(everything(&*to).await, everything(&*from).await);
 }
 
 #[tokio::test]
-async fn a_source_that_is_empty_empties_nothing() {
+async fn an_empty_source_does_not_empty_the_target() {
     let (from, to) = (memory(), memory());
     let report = copy(&from, &to).await;
     assert!(report.is_equal() && report.buckets == 0 && to.buckets().await.unwrap().is_empty());
@@ -110,7 +110,7 @@ async fn a_source_that_is_empty_empties_nothing() {
     for n in 0..3 {
         delete(&*from, &format!("k/000000{n}")).await;
     }
-    assert!(refused(&from, &to).await.contains("the source has nothing there; the target holds 3 keys"));
+    assert!(refused(&from, &to).await.contains("it is empty in the source; the target has 3 keys"));
     copied(&replace(&from, &to).await, 0, 3);
     assert!(all(&*to, "default").await.is_empty());
 }
@@ -120,64 +120,64 @@ async fn one_bucket_is_copied_alone() {
     let (from, to) = (memory(), memory());
     fill(&*from, "one", 3).await;
     fill(&*from, "two", 3).await;
-    let only = |name: &str| Settings { bucket: Some(named(name)), ..settings() };
-    copied(&Copying::new(from.clone(), to.clone(), only("two")).run().await.unwrap(), 3, 0);
+    let only = |name: &str| CopySettings { bucket: Some(named(name)), ..settings() };
+    copied(&CopyJob::new(from.clone(), to.clone(), only("two")).run().await.unwrap(), 3, 0);
     assert_eq!(everything(&*to).await.len(), 1);
     for name in ["three", "_kvs.copy"] {
-        let error = Copying::new(from.clone(), to.clone(), only(name)).run().await.unwrap_err();
-        assert_eq!((error.kind(), error.to_string()), (Kind::Invalid, format!("the source has no bucket {name}")));
+        let error = CopyJob::new(from.clone(), to.clone(), only(name)).run().await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, format!("the source has no bucket {name}")));
     }
 }
 
 #[tokio::test]
-async fn a_plan_writes_nothing_and_tells_what_would_be_done() {
+async fn a_dry_run_writes_nothing_and_reports_what_would_be_done() {
     let (from, to) = (memory(), memory());
     fill(&*from, "default", 10).await;
-    let plan = || Settings { task: Task::Plan, ..settings() };
-    let report = Copying::new(from.clone(), to.clone(), plan()).run().await.unwrap();
+    let plan = || CopySettings { mode: Mode::DryRun, ..settings() };
+    let report = CopyJob::new(from.clone(), to.clone(), plan()).run().await.unwrap();
     assert_eq!((report.copied, report.deleted, report.equal), (10, 0, 0));
     assert!(to.buckets().await.unwrap().is_empty());
     copy(&from, &to).await;
     delete(&*from, "k/0000001").await;
     put(&*from, "k/0000002", "new").await;
-    let report = Copying::new(from.clone(), to.clone(), plan()).run().await.unwrap();
+    let report = CopyJob::new(from.clone(), to.clone(), plan()).run().await.unwrap();
     assert_eq!((report.copied, report.deleted, report.equal, report.conflicts.len()), (1, 1, 8, 0));
     assert_eq!(all(&*to, "default").await.len(), 10);
     put(&*to, "own", "1").await;
-    let report = Copying::new(from, to, plan()).run().await.unwrap();
+    let report = CopyJob::new(from, to, plan()).run().await.unwrap();
     assert_eq!(report.conflicts.len(), 1);
 }
 
 #[tokio::test]
-async fn a_value_that_the_target_cannot_hold_is_named_before_anything_is_written() {
+async fn a_value_too_large_for_the_target_is_reported_before_anything_is_written() {
     let (from, to) = (memory(), memory());
     fill(&*from, "first", 3).await;
     put(&*from, "big", &"x".repeat(1001)).await;
     put(&*from, "fits", &"x".repeat(1000)).await;
-    let limits = Limits { value: 1000 };
-    let report = Copying::new(from.clone(), to.clone(), Settings { limits, ..settings() }).run().await.unwrap();
+    let limits = Limits { max_value_bytes: 1000 };
+    let report = CopyJob::new(from.clone(), to.clone(), CopySettings { limits, ..settings() }).run().await.unwrap();
     assert!(to.buckets().await.unwrap().is_empty());
     assert_eq!(
-        report.unfit.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["bucket \"default\", key \"big\": the value has 1001 bytes; at most 1000 are taken"]
+        report.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["bucket \"default\", key \"big\": the value has 1001 bytes; the maximum is 1000"]
     );
-    let skip = || Settings { limits, skip_unfit: true, ..settings() };
-    let report = Copying::new(from.clone(), to.clone(), skip()).run().await.unwrap();
+    let skip = || CopySettings { limits, skip_incompatible: true, ..settings() };
+    let report = CopyJob::new(from.clone(), to.clone(), skip()).run().await.unwrap();
     copied(&report, 4, 0);
-    assert_eq!(report.unfit.len(), 1);
-    // What stood there when it was smaller stays as well.
+    assert_eq!(report.rejected.len(), 1);
+    // The smaller value that was copied before stays as well.
     put(&*from, "fits", &"x".repeat(1001)).await;
-    let report = Copying::new(from, to.clone(), skip()).run().await.unwrap();
+    let report = CopyJob::new(from, to.clone(), skip()).run().await.unwrap();
     copied(&report, 0, 0);
-    assert_eq!((report.unfit.len(), all(&*to, "default").await.len()), (2, 1));
+    assert_eq!((report.rejected.len(), all(&*to, "default").await.len()), (2, 1));
 }
 
-/// A source that gives these rows, as they are.
+/// A source with these rows.
 struct Given(Vec<Row>);
 
 #[async_trait]
-impl Source for Given {
-    async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Unfit>)> {
+impl ImportSource for Given {
+    async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Rejected>)> {
         Ok((vec![Bucket::default()], vec![]))
     }
 
@@ -205,17 +205,17 @@ impl Source for Given {
 }
 
 #[tokio::test]
-async fn a_source_out_of_order_is_found_out() {
+async fn a_source_with_unordered_keys_is_an_error() {
     let from = memory();
     fill(&*from, "default", 3).await;
     let mut rows: Vec<Row> =
         all(&*from, "default").await.into_iter().map(|(key, entry)| Row::Entry(key, entry.unwrap())).collect();
-    let good = Copying::of(Arc::new(Given(rows.clone())), memory(), settings()).run().await.unwrap();
+    let good = CopyJob::from_source(Arc::new(Given(rows.clone())), memory(), settings()).run().await.unwrap();
     copied(&good, 3, 0);
     let to = memory();
     rows.swap(0, 2);
-    let error = Copying::of(Arc::new(Given(rows)), to.clone(), settings()).run().await.unwrap_err();
-    assert!(error.to_string().contains("the source gives its keys out of order, \"k/0000001\""), "{error}");
+    let error = CopyJob::from_source(Arc::new(Given(rows)), to.clone(), settings()).run().await.unwrap_err();
+    assert!(error.to_string().contains("the source returns its keys out of order: \"k/0000001\""), "{error}");
     assert!(to.buckets().await.unwrap().is_empty());
     assert!(to.get(&named("default"), &[key("k/0000000")]).await.unwrap().entries[0].is_none());
 }

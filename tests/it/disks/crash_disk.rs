@@ -1,17 +1,18 @@
 //! A file system in memory that can lose power.
 //!
-//! Each file has the bytes that everybody sees and the bytes that are durable; between them lie the changes since the last
-//! sync. So do the names of the folder. [`CrashDisk::stop_before`] ends everything before a chosen call that changes something;
-//! [`CrashDisk::crashed`] is what a machine finds after the power came back, [`CrashDisk::killed`] what other processes
-//! find when only the process died. What always holds: after a crash a file is what it was at its last sync, and any part of
-//! what came later, page by page; a name is what it was at the last sync of the folder, and any of what came later.
+//! Each file has the bytes that everybody sees and the bytes that are durable; the difference is the changes since the
+//! last sync. The same holds for the names in the folder. [`CrashDisk::stop_before`] stops everything before a chosen
+//! call that changes something; [`CrashDisk::crashed`] is what the machine finds after a power cut,
+//! [`CrashDisk::killed`] what other processes find if only the process was killed. What always holds: after a crash a
+//! file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync of the
+//! folder, plus any of the later changes.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kvs::yaml::disk::{Disk, File, Hold, Open, Stat};
+use kvs::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
 use parking_lot::Mutex;
 
 use super::seed::Seed;
@@ -24,11 +25,11 @@ struct State {
     durable_names: BTreeMap<PathBuf, u64>,
     unsynced_names: Vec<Naming>,
     handles: u64,
-    /// How many calls that change something there have been.
+    /// The number of calls that changed something.
     changes: u64,
     stop_before: Option<u64>,
     ended: bool,
-    /// The write that was under way when everything stopped.
+    /// The write that was interrupted.
     halved: Option<(u64, usize, Vec<u8>)>,
 }
 
@@ -41,7 +42,7 @@ impl State {
         if self.ended { Err(dead()) } else { Ok(()) }
     }
 
-    /// Counts a call that changes something; an error if everything stops before it.
+    /// Counts a call that changes something. Returns an error if everything stops before it.
     fn step(&mut self) -> io::Result<()> {
         self.ended |= self.stop_before.is_some_and(|stop| self.changes >= stop);
         self.alive()?;
@@ -49,7 +50,7 @@ impl State {
         Ok(())
     }
 
-    /// The time of files moves on with every fourth change, as coarse as that of real ones.
+    /// The time of files advances with every fourth change, as coarsely as on a real file system.
     fn now(&self) -> i64 {
         1_790_000_000_000_000_000 + i64::try_from(self.changes / 4).unwrap() * 4_000_000
     }
@@ -80,18 +81,19 @@ impl State {
 pub(crate) struct CrashDisk(Arc<Mutex<State>>);
 
 impl CrashDisk {
-    /// Everything ends before the call of that number, from 0, of those that change something from now on.
+    /// Stops everything before a call that changes something; `number` counts such calls from 0 on, starting now.
     pub(crate) fn stop_before(&self, number: u64) {
         let mut state = self.0.lock();
         state.stop_before = Some(state.changes + number);
     }
 
-    /// How many calls changed something so far.
+    /// The number of calls that changed something.
     pub(crate) fn changes(&self) -> u64 {
         self.0.lock().changes
     }
 
-    /// What a new process finds after this one was killed: all that was seen, nothing more durable than it was.
+    /// What a new process finds after this one was killed: everything that was seen, and nothing more durable than it
+    /// was.
     pub(crate) fn killed(&self, seed: &mut Seed) -> Self {
         let mut state = self.0.lock().clone();
         state.stop_before = None;
@@ -106,7 +108,7 @@ impl CrashDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// What the machine finds after the power failed.
+    /// What the machine finds after a power cut.
     pub(crate) fn crashed(&self, seed: &mut Seed) -> Self {
         let killed = self.killed(seed);
         let mut state = killed.0.lock();
@@ -126,15 +128,16 @@ impl CrashDisk {
         killed
     }
 
-    /// Forgets the changes of a file that wait for a sync, as a system does after a sync failed: all see them still, and
-    /// no later sync makes them durable. Of a file that was opened under another name before a rename give both.
+    /// Loses the changes of a file that wait for a sync, as a system does after a failed sync: everybody still sees
+    /// them, and no later sync makes them durable. For a file that was opened under another name before a rename, give
+    /// both names.
     pub(crate) fn lose_unsynced(&self, path: &Path, renamed: &Path) {
         let mut state = self.0.lock();
         let number = *state.names.get(path).unwrap_or_else(|| &state.names[renamed]);
         state.inode(number).unsynced.clear();
     }
 
-    /// The bytes of a file as all see them.
+    /// The bytes of a file that everybody sees.
     pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.0.lock();
         state.names.get(path).map(|number| state.inodes[number].seen.clone())
@@ -145,7 +148,7 @@ impl CrashDisk {
         self.0.lock().names.keys().cloned().collect()
     }
 
-    /// Changes a file where it is, as a person does with an editor that keeps the file.
+    /// Changes a file in place, like an editor that keeps the file.
     pub(crate) fn edit(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.0.lock();
         let number = state.names[path];
@@ -162,7 +165,7 @@ impl CrashDisk {
         self.0.lock().rename(Naming::Remove(path.to_owned()));
     }
 
-    /// Puts a file there at once, as a person does with an editor that writes by rename; durable.
+    /// Puts a file in place by rename, like an editor; durable.
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.0.lock();
         let number = state.inodes.keys().last().map_or(10, |n| n + 1);
@@ -174,7 +177,7 @@ impl CrashDisk {
     }
 }
 
-impl Disk for CrashDisk {
+impl FileSystem for CrashDisk {
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         let state = self.0.lock();
         state.alive()?;
@@ -185,12 +188,12 @@ impl Disk for CrashDisk {
         self.0.lock().alive().map(|()| None)
     }
 
-    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Box<dyn File>> {
         let mut state = self.0.lock();
         state.alive()?;
         let number = match state.names.get(path) {
             Some(number) => *number,
-            None if matches!(how, Open::Create | Open::Private) => {
+            None if matches!(how, OpenMode::Create | OpenMode::Private) => {
                 state.step()?;
                 let number = state.inodes.keys().last().map_or(10, |n| n + 1);
                 let modified = state.now();
@@ -329,12 +332,12 @@ impl File for OpenFile {
         self.disk.0.lock().alive().map(|()| 1)
     }
 
-    fn try_lock(&self, hold: Hold) -> io::Result<bool> {
+    fn try_lock(&self, hold: LockMode) -> io::Result<bool> {
         let mut state = self.disk.0.lock();
         state.alive()?;
         let locks = &mut state.inode(self.inode).locks;
-        let others = |(handle, held): &(u64, Hold)| {
-            *handle != self.handle && (hold == Hold::Exclusive || *held == Hold::Exclusive)
+        let others = |(handle, held): &(u64, LockMode)| {
+            *handle != self.handle && (hold == LockMode::Exclusive || *held == LockMode::Exclusive)
         };
         if locks.iter().any(others) {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Chance that can be had again.
+//! Reproducible random numbers.
 
 /// Numbers that look random and are the same for the same seed.
 #[derive(Clone, Debug)]

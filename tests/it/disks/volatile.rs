@@ -1,13 +1,13 @@
-//! What a file and a name are before they are durable: changes since the last sync, and what a crash leaves of them.
+//! Changes of files and names that are not durable yet, and what a crash leaves of them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kvs::yaml::disk::Hold;
+use kvs::yaml::fs::LockMode;
 
 use super::seed::Seed;
 
-/// Smaller than a real one, so that small files have many.
+/// Smaller than a real page, so that small files have many.
 const PAGE: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Inode {
     pub(super) durable: Vec<u8>,
     pub(super) unsynced: Vec<Change>,
     pub(super) modified: i64,
-    pub(super) locks: Vec<(u64, Hold)>,
+    pub(super) locks: Vec<(u64, LockMode)>,
 }
 
 impl Inode {
@@ -52,7 +52,7 @@ impl Inode {
         }
     }
 
-    /// What a crash leaves: the changes up to some one, that one perhaps in part, and of the pages since the sync any.
+    /// Applies a crash: the changes up to some one, perhaps a part of that one, and any of the pages since the sync.
     pub(super) fn crash(&mut self, seed: &mut Seed) {
         let mut bytes = self.durable.clone();
         let whole = seed.below(self.unsynced.len() + 1);

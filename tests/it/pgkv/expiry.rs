@@ -1,7 +1,7 @@
-//! When entries end, and who tidies up behind them.
+//! Expiry, and the removal of expired entries.
 //!
-//! Time is the test's own, so nothing waits. pgkv has three strategies: to tidy up when read, when told, never. What is
-//! seen is the same with all of ours; when a store gives the room back is its own affair.
+//! The test sets the time, so nothing waits. pgkv has three strategies: it removes expired entries on read, on request,
+//! or never. Ours all show the same; only the time at which a store reclaims the space differs.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn test_cleanup_expired() {
     });
 }
 
-/// Whether or not a read gives the room back: what has ended is not seen, and in the end no room is taken.
+/// Whether or not a read reclaims the space: expired entries are invisible, and at the end take no space.
 #[test]
 fn test_ttl_cleanup_on_read() {
     on_each_store(|client, clock| {
@@ -84,7 +84,7 @@ fn test_ttl_cleanup_manual() {
     });
 }
 
-/// Ours differs: what has ended is not there, even if nobody ever tidies up. pgkv shows it then.
+/// Ours differs: expired entries are invisible even if nobody removes them. pgkv shows them.
 #[test]
 fn test_ttl_cleanup_disabled() {
     on_each_store(|client, clock| {

@@ -1,6 +1,6 @@
-//! What is taken as a key and as a value, and what is refused.
+//! Valid and invalid keys and values.
 
-use kvs::model::{Key, Kind};
+use kvs::model::{ErrorKind, Key};
 use kvs::store::Limits;
 
 use super::{on_each_store, within};
@@ -14,11 +14,11 @@ fn test_empty_key_error() {
     });
 }
 
-/// The limit is not a setting: 1024 bytes, with every store, so that data can move.
+/// The limit is not a setting: it is 1024 bytes in every store, so that data can be copied.
 #[test]
 fn test_key_too_long() {
     on_each_store(|client, _| {
-        let longest = "k".repeat(Key::MAX);
+        let longest = "k".repeat(Key::MAX_BYTES);
         assert!(client.set(&format!("{longest}k"), "1").unwrap_err().is_invalid());
         client.set(&longest, "1").unwrap();
         assert_eq!(client.keys("").unwrap(), [Key::new(&longest).unwrap()]);
@@ -27,12 +27,12 @@ fn test_key_too_long() {
 
 #[test]
 fn test_value_too_large() {
-    within(Limits { value: 100 }, |client, _| {
+    within(Limits { max_value_bytes: 100 }, |client, _| {
         let error = client.set("a", vec![0; 101]).unwrap_err();
-        assert_eq!(error.kind(), Kind::TooLarge);
-        assert!(error.is_invalid() && !error.is_retryable() && !error.is_outcome_open());
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(error.is_invalid() && !error.is_retryable() && !error.is_outcome_unknown());
         client.set("a", vec![0; 100]).unwrap();
-        assert_eq!(client.set_many(&[("b", vec![0; 1]), ("c", vec![0; 101])]).unwrap_err().kind(), Kind::TooLarge);
+        assert_eq!(client.set_many(&[("b", vec![0; 1]), ("c", vec![0; 101])]).unwrap_err().kind(), ErrorKind::TooLarge);
         assert_eq!(client.count("").unwrap(), 1);
     });
 }
@@ -50,7 +50,7 @@ fn test_unicode_keys() {
     });
 }
 
-/// Ours differs: a tab, as every control character, is refused in keys, since a key is a word in a file for people.
+/// Ours differs: a key cannot have a tab or another control character, because people read the file.
 #[test]
 fn test_special_characters_in_keys() {
     on_each_store(|client, _| {

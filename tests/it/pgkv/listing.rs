@@ -1,7 +1,7 @@
-//! Keys in their order: listed, counted, paged, removed by what they begin with.
+//! Keys in order: listed, counted, read in pages, deleted by prefix.
 
 use kvs::blocking::Client;
-use kvs::model::{Key, Query, Shape};
+use kvs::model::{Key, Projection, Scan};
 
 use super::on_each_store;
 
@@ -20,7 +20,7 @@ fn test_keys() {
         assert_eq!(names(&client.keys("").unwrap()), ["room/1", "user/1", "user/2"]);
         assert_eq!(names(&client.keys("user/").unwrap()), ["user/1", "user/2"]);
         assert_eq!(names(&client.keys("nobody").unwrap()), [""; 0]);
-        let some = client.scan(Query { limit: 2, shape: Shape::Keys, ..Query::default() }).unwrap();
+        let some = client.scan(Scan { limit: 2, projection: Projection::Keys, ..Scan::default() }).unwrap();
         assert_eq!(some.entries.len(), 2);
     });
 }
@@ -29,7 +29,7 @@ fn test_keys() {
 fn test_scan() {
     on_each_store(|client, _| {
         three(client);
-        let page = client.scan(Query { prefix: "user/".into(), ..Query::default() }).unwrap();
+        let page = client.scan(Scan { prefix: "user/".into(), ..Scan::default() }).unwrap();
         let found: Vec<_> =
             page.entries.into_iter().map(|(key, entry)| (key.to_string(), entry.unwrap().value)).collect();
         assert_eq!(found, [("user/1".to_owned(), "Ada".into()), ("user/2".to_owned(), "Bob".into())]);
@@ -48,7 +48,7 @@ fn test_count() {
 fn test_delete_prefix() {
     on_each_store(|client, _| {
         three(client);
-        // Signs that mean something to SQL mean nothing here.
+        // Wildcards of SQL have no meaning here.
         client.set_many(&[("user%", "1"), ("user_", "2"), ("USER/3", "3")]).unwrap();
         assert_eq!(client.delete_prefix("user/").unwrap(), 2);
         assert_eq!(client.delete_prefix("user/").unwrap(), 0);
@@ -68,13 +68,13 @@ fn test_large_batch() {
     });
 }
 
-/// Pages go on behind a cursor rather than at a number, so that writes in between neither repeat nor skip a key.
+/// Pages continue after a cursor instead of an offset, so that writes in between neither repeat nor skip a key.
 #[test]
 fn test_pagination() {
     on_each_store(|client, _| {
         let pairs: Vec<(String, &str)> = (0..100).map(|n| (format!("k{n:03}"), "x")).collect();
         client.set_many(&pairs).unwrap();
-        let mut query = Query { limit: 25, shape: Shape::Keys, ..Query::default() };
+        let mut query = Scan { limit: 25, projection: Projection::Keys, ..Scan::default() };
         let mut found = vec![];
         for turn in 1..=4 {
             let page = client.scan(query.clone()).unwrap();

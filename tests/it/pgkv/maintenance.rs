@@ -1,4 +1,4 @@
-//! Where data lies, how much of it there is, and removing all of it.
+//! The place and the size of the data, and the deletion of all of it.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn test_stats() {
     });
 }
 
-/// A regular table is one that keeps its data when the server falls; with a file that is shown by opening it again.
+/// A regular table keeps its data after a crash of the server. With a file, reopening it shows that.
 #[test]
 fn test_table_type_regular() {
     on_each_store(|client, _| {
@@ -39,13 +39,14 @@ fn test_table_type_regular() {
     });
     let folder = tempfile::tempdir().unwrap();
     let open = || {
-        Client::new(Arc::new(YamlStore::open(folder.path().join("data"), yaml::Options::default()).unwrap())).unwrap()
+        Client::new(Arc::new(YamlStore::open(folder.path().join("data"), yaml::YamlOptions::default()).unwrap()))
+            .unwrap()
     };
     open().set("a", "1").unwrap();
     assert_eq!(open().get("a").unwrap(), Some("1".into()));
 }
 
-/// What a schema and a table are there a bucket is here: a place of one's own with every store.
+/// A bucket does here what a schema and a table do there.
 #[test]
 fn test_custom_schema() {
     on_each_store(|client, _| {

@@ -1,7 +1,7 @@
-//! Values: stored, read, replaced, counted, removed; one at a time and many.
+//! Values: stored, read, replaced, incremented and deleted, one at a time and many.
 
 use bytes::Bytes;
-use kvs::api::Swap;
+use kvs::client::CasOutcome;
 
 use super::on_each_store;
 
@@ -17,7 +17,7 @@ fn test_set_and_get() {
     });
 }
 
-/// What is missing is `None`, which `ok_or` makes an error of the caller's own.
+/// A missing key is `None`; `ok_or` makes it an error of the caller.
 #[test]
 fn test_get_or_err() {
     on_each_store(|client, _| {
@@ -57,7 +57,7 @@ fn test_set_nx() {
     });
 }
 
-/// The values come in the order asked for, `None` for what is missing.
+/// The values are in the order of the request, with `None` for missing keys.
 #[test]
 fn test_set_many_get_many() {
     on_each_store(|client, _| {
@@ -96,12 +96,12 @@ fn test_compare_and_swap() {
         assert!(!client.compare_and_swap("a", Some(b"other"), "2").unwrap().is_done());
         assert!(client.compare_and_swap("a", Some(b"1"), "2").unwrap().is_done());
         assert_eq!(client.get_string("a").unwrap().as_deref(), Some("2"));
-        // What stands there is told.
+        // The current entry is returned.
         match client.compare_and_swap("a", None, "3").unwrap() {
-            Swap::Other(Some(found)) => assert_eq!(found.value, "2"),
+            CasOutcome::Mismatch(Some(found)) => assert_eq!(found.value, "2"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(client.compare_and_swap("missing", Some(b"1"), "2").unwrap(), Swap::Other(None));
+        assert_eq!(client.compare_and_swap("missing", Some(b"1"), "2").unwrap(), CasOutcome::Mismatch(None));
     });
 }
 

@@ -1,4 +1,4 @@
-//! The program on PostgreSQL, from outside.
+//! The program `kvs` on PostgreSQL.
 
 use std::process::{Command, Output};
 
@@ -19,12 +19,12 @@ fn text(output: &Output, code: i32) -> String {
 }
 
 #[test]
-fn commands_work_on_a_server_as_on_files() {
+fn commands_work_on_postgresql() {
     let url = empty("");
     text(&kvs(&url, &["set", "kitchen/temp", "21.5"]), 0);
     assert!(text(&kvs(&url, &["get", "kitchen/temp"]), 0).starts_with("21.5"));
     text(&kvs(&url, &["incr", "n", "5"]), 0);
-    assert!(text(&kvs(&url, &["check"]), 0).contains("default: 2 entries, all in order"));
+    assert!(text(&kvs(&url, &["check"]), 0).contains("default: 2 entries, no damage"));
     text(&kvs(&url, &["compact"]), 0);
     text(&kvs(&url, &["sweep"]), 0);
     assert!(text(&kvs(&url, &["export"]), 0).contains("kitchen/temp"));
@@ -33,10 +33,10 @@ fn commands_work_on_a_server_as_on_files() {
 }
 
 #[test]
-fn the_tables_can_be_made_beforehand_by_command_or_by_hand() {
+fn store_init_creates_or_prints_the_tables() {
     let server = Server::shared();
     let (one, other) = (table(), table());
-    assert!(text(&kvs(&server.url(&format!("table={one}")), &["store", "init"]), 0).contains("the tables are there"));
+    assert!(text(&kvs(&server.url(&format!("table={one}")), &["store", "init"]), 0).contains("the tables exist"));
     assert_eq!(server.psql(&format!("SELECT count(*) FROM {one}")), "0");
     let sql = kvs(&server.url(&format!("table={other}&mode=unlogged")), &["store", "init", "--print"]);
     let sql = String::from_utf8(sql.stdout).unwrap();
@@ -45,11 +45,11 @@ fn the_tables_can_be_made_beforehand_by_command_or_by_hand() {
     assert_eq!(server.psql(&format!("SELECT count(*) FROM {other}")), "0");
     let cluster = kvs("postgresql://db/kvs", &["store", "init", "--print", "--distributed"]);
     assert!(text(&cluster, 0).contains("SELECT create_distributed_table('\"kvs\"', 'bucket')"));
-    assert!(text(&kvs("yaml:data", &["store", "init"]), 2).contains("needs no tables"));
+    assert!(text(&kvs("yaml:data", &["store", "init"]), 2).contains("has no tables"));
 }
 
 #[test]
-fn no_output_of_any_kind_shows_the_password() {
+fn no_output_shows_the_password() {
     let server = Server::shared();
     let right = PASSWORD.replace('/', "%2F").replace('?', "%3F").replace('@', "%40");
     let good = |parameters: &str| server.tcp_url(&right, parameters);
@@ -63,7 +63,7 @@ fn no_output_of_any_kind_shows_the_password() {
         ("postgresql://kvs:hunter2@127.0.0.1:1/db".to_owned(), &["get", "k", "-vv"], 1),
         ("postgresql:kvs:hunter2@127.0.0.1:1/db".to_owned(), &["get", "k", "-vv"], 2),
     ] {
-        let told = text(&kvs(&url, args), code);
-        assert!(!told.contains("hunter2"), "{told}");
+        let output = text(&kvs(&url, args), code);
+        assert!(!output.contains("hunter2"), "{output}");
     }
 }

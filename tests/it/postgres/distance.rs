@@ -1,4 +1,4 @@
-//! A server that is far away: how many round trips an operation takes.
+//! Counts the round trips of each operation, through a proxy that delays the responses of the server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,28 +7,28 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use kvs::api::{Client, Next};
+use kvs::client::{Client, UpdateAction};
 
 use super::{Server, client, table};
 
-/// How long an answer is on its way.
-const WAY: Duration = Duration::from_millis(80);
+/// The delay of each response.
+const LATENCY: Duration = Duration::from_millis(80);
 
-/// Listens, and passes everything on to the server; answers take their time.
-fn far_away(server: &Server) -> u16 {
+/// Starts a proxy to the server that delays the responses. Returns its port.
+fn start_proxy(server: &Server) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let socket = server.folder().join(format!(".s.PGSQL.{}", server.port()));
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (client, socket) = (client.unwrap(), socket.clone());
-            std::thread::spawn(move || pass_on(client, socket));
+            std::thread::spawn(move || forward(client, socket));
         }
     });
     port
 }
 
-fn pass_on(client: TcpStream, socket: PathBuf) {
+fn forward(client: TcpStream, socket: PathBuf) {
     client.set_nodelay(true).unwrap();
     let server = UnixStream::connect(socket).unwrap();
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -37,11 +37,11 @@ fn pass_on(client: TcpStream, socket: PathBuf) {
         let _ = to_server.shutdown(Shutdown::Both);
     });
     let (mut from_server, mut to_client) = (server, client);
-    // What follows closely is on its way at the same time.
+    // Responses in close succession are delayed at the same time.
     let (departure, arrivals) = mpsc::channel::<(Instant, Vec<u8>)>();
     std::thread::spawn(move || {
         for (sent, bytes) in arrivals {
-            std::thread::sleep((sent + WAY).saturating_duration_since(Instant::now()));
+            std::thread::sleep((sent + LATENCY).saturating_duration_since(Instant::now()));
             if to_client.write_all(&bytes).is_err() {
                 break;
             }
@@ -56,24 +56,23 @@ fn pass_on(client: TcpStream, socket: PathBuf) {
     }
 }
 
-/// How many round trips it takes, at the least of several times: the first may have to connect or prepare, and a machine
-/// may be slow.
-async fn trips(work: impl AsyncFn()) -> u32 {
+/// The fewest round trips of several runs: the first one may have to connect or prepare, and a machine may be slow.
+async fn round_trips(work: impl AsyncFn()) -> u32 {
     let mut least = u32::MAX;
     for _ in 0..8 {
         let begun = Instant::now();
         work().await;
-        least = least.min(u32::try_from(begun.elapsed().as_micros() / WAY.as_micros()).unwrap());
+        least = least.min(u32::try_from(begun.elapsed().as_micros() / LATENCY.as_micros()).unwrap());
     }
     least
 }
 
 fn distant() -> Client {
     let server = Server::shared();
-    let port = far_away(server);
+    let port = start_proxy(server);
     let url =
         format!("postgresql://kvs:{}@127.0.0.1:{port}/postgres?table={}&sslmode=disable", "hunter2%2F%3F%40", table());
-    // Through the proxy the server sees its own socket, and asks for no password.
+    // The proxy connects to the Unix socket of the server, which needs no password.
     client(&url)
 }
 
@@ -83,33 +82,41 @@ async fn reads_and_plain_writes_take_one_round_trip() {
     client.set("k", "1").await.unwrap();
     let many: Vec<(String, &str)> = (0..100).map(|n| (format!("k{n}"), "v")).collect();
     let names: Vec<&String> = many.iter().map(|(name, _)| name).collect();
-    assert_eq!(trips(async || _ = client.set("k", "2").await.unwrap()).await, 1, "set");
-    assert_eq!(trips(async || _ = client.get("k").await.unwrap()).await, 1, "get");
-    assert_eq!(trips(async || client.set_many(&many).await.unwrap()).await, 1, "set_many");
-    assert_eq!(trips(async || _ = client.get_many(&names).await.unwrap()).await, 1, "get_many");
-    assert_eq!(trips(async || _ = client.keys("").await.unwrap()).await, 1, "keys");
-    assert_eq!(trips(async || _ = client.delete_many(&names).await.unwrap()).await, 1, "delete_many");
-    assert_eq!(trips(async || _ = client.delete("none").await.unwrap()).await, 1, "delete");
-    assert_eq!(trips(async || _ = client.increment("n", 1).await.unwrap()).await, 1, "increment");
+    assert_eq!(round_trips(async || _ = client.set("k", "2").await.unwrap()).await, 1, "set");
+    assert_eq!(round_trips(async || _ = client.get("k").await.unwrap()).await, 1, "get");
+    assert_eq!(round_trips(async || client.set_many(&many).await.unwrap()).await, 1, "set_many");
+    assert_eq!(round_trips(async || _ = client.get_many(&names).await.unwrap()).await, 1, "get_many");
+    assert_eq!(round_trips(async || _ = client.keys("").await.unwrap()).await, 1, "keys");
+    assert_eq!(round_trips(async || _ = client.delete_many(&names).await.unwrap()).await, 1, "delete_many");
+    assert_eq!(round_trips(async || _ = client.delete("none").await.unwrap()).await, 1, "delete");
+    assert_eq!(round_trips(async || _ = client.increment("n", 1).await.unwrap()).await, 1, "increment");
     let minute = Duration::from_secs(60);
-    assert_eq!(trips(async || assert!(client.expire("k", minute).await.unwrap())).await, 1, "expire");
-    assert_eq!(trips(async || assert!(client.persist("k").await.unwrap())).await, 1, "persist");
+    assert_eq!(round_trips(async || assert!(client.expire("k", minute).await.unwrap())).await, 1, "expire");
+    assert_eq!(round_trips(async || assert!(client.persist("k").await.unwrap())).await, 1, "persist");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_must_be_judged_takes_two_and_a_refusal_one() {
+async fn evaluated_writes_take_two_round_trips_and_failed_preconditions_one() {
     let client = distant();
     client.set("k", "1").await.unwrap();
-    let upper = |old: Option<&kvs::model::Entry>| Next::Set(old.unwrap().value.to_ascii_uppercase().into());
-    // One of them reads.
-    assert_eq!(trips(async || _ = client.update("k", upper).await.unwrap()).await, 3, "update");
+    let upper = |old: Option<&kvs::model::Entry>| UpdateAction::Set(old.unwrap().value.to_ascii_uppercase().into());
+    // One of the three is the read.
+    assert_eq!(round_trips(async || _ = client.update("k", upper).await.unwrap()).await, 3, "update");
     client.set("long", "1000000000000000000").await.unwrap();
-    assert_eq!(trips(async || _ = client.increment("long", 1).await.unwrap()).await, 3, "increment of many digits");
-    assert_eq!(trips(async || assert!(!client.set_nx("k", "x").await.unwrap())).await, 1, "set_nx, refused");
+    assert_eq!(
+        round_trips(async || _ = client.increment("long", 1).await.unwrap()).await,
+        3,
+        "increment of many digits"
+    );
+    assert_eq!(
+        round_trips(async || assert!(!client.set_nx("k", "x").await.unwrap())).await,
+        1,
+        "set_nx of an existing key"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_share_round_trips() {
+async fn concurrent_writes_share_round_trips() {
     let client = distant();
     client.set("k", "1").await.unwrap();
     client.increment("n", 1).await.unwrap();
@@ -124,12 +131,12 @@ async fn many_at_once_share_round_trips() {
     }
     tasks.join_all().await;
     // One after another it would take 64 times three.
-    assert!(begun.elapsed() < 100 * WAY, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 100 * LATENCY, "{:?}", begun.elapsed());
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("65"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_readers_at_once_share_round_trips() {
+async fn concurrent_reads_share_round_trips() {
     let client = distant();
     client.set("k", "1").await.unwrap();
     let crowd = async || {
@@ -140,6 +147,6 @@ async fn many_readers_at_once_share_round_trips() {
         }
         assert_eq!(tasks.join_all().await.iter().flatten().count(), 32);
     };
-    // Those who come first, and all others behind them; by eight connections one each it would take eight.
-    assert!(trips(crowd).await <= 3);
+    // The first lookups, then all others in a batch. One lookup per statement on eight connections would take eight.
+    assert!(round_trips(crowd).await <= 3);
 }

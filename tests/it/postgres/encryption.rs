@@ -1,4 +1,4 @@
-//! Encrypted connections, with a certificate that only its own file vouches for.
+//! Encrypted connections to a server with a self-signed certificate.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::server::{PASSWORD, Server, hand_over};
 use super::{client, table};
 
-/// A server that speaks TLS, and nothing else over TCP.
+/// A server that accepts only TLS over TCP.
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -50,7 +50,7 @@ fn url(parameters: &str) -> String {
 }
 
 #[tokio::test]
-async fn connections_are_encrypted_if_the_server_can() {
+async fn connections_are_encrypted_if_the_server_supports_it() {
     for mode in ["", "sslmode=prefer", "sslmode=require"] {
         let client = client(&url(&format!("{mode}&application_name=tls")));
         client.set("k", "1").await.unwrap();
@@ -63,7 +63,7 @@ async fn connections_are_encrypted_if_the_server_can() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_checked_if_asked_for() {
+async fn verify_full_checks_the_certificate() {
     let own = server().folder().join("data/server.crt");
     let own = format!("sslmode=verify-full&sslrootcert={}", own.display());
     client(&url(&own)).set("k", "1").await.unwrap();
@@ -72,9 +72,9 @@ async fn a_certificate_is_checked_if_asked_for() {
 }
 
 #[tokio::test]
-async fn a_file_without_certificates_is_named() {
+async fn an_error_names_a_root_certificate_file_without_certificates() {
     let key = server().folder().join("nothing.crt");
     let url = url(&format!("sslmode=require&sslrootcert={}", key.display()));
-    let error = kvs::postgres::PostgresStore::open(&url, kvs::postgres::Options::default()).err().unwrap();
+    let error = kvs::postgres::PostgresStore::open(&url, kvs::postgres::PostgresOptions::default()).err().unwrap();
     assert!(error.to_string().contains("nothing.crt"), "{error}");
 }

@@ -1,19 +1,21 @@
-//! What takes the short way, one statement without a look first, comes to the same as what is judged.
+//! Plain writes, in a single statement, have the same results as evaluated writes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Clock, ContentType, Key, Kind, Outcome, Query, Revision, SystemClock, Time, Write};
-use kvs::postgres::Options;
+use kvs::model::{
+    Batch, Bucket, Clock, ContentType, ErrorKind, Key, Outcome, Revision, Scan, SystemClock, Time, Write,
+};
+use kvs::postgres::PostgresOptions;
 use kvs::store::suite::TestClock;
 use kvs::store::{Limits, Store};
 use tokio::time::timeout;
 
 use super::{Server, client, client_at, empty, open, table};
 
-/// Numbers that are always the same and look like none.
+/// A deterministic random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -31,7 +33,7 @@ impl Dice {
         self.one_of(&spans).map(|span| now.plus(Duration::from_secs(span)))
     }
 
-    /// Also what is a little ahead, as date preconditions leave it.
+    /// Some times are a little ahead of now, as after a date precondition.
     fn modified(&mut self, now: Time) -> Option<Time> {
         let ahead = |millis| Some(now.plus(Duration::from_millis(millis)));
         let times = [None, None, None, Some(Time::from_secs(7)), ahead(999), ahead(1500), ahead(2400), ahead(3100)];
@@ -74,10 +76,10 @@ impl Dice {
 }
 
 #[tokio::test]
-async fn whatever_is_written_comes_to_the_same_as_in_memory() {
+async fn random_writes_have_the_same_results_as_in_memory() {
     let clock = Arc::new(TestClock::default());
-    let options = Options { clock: clock.clone(), ..Options::default() };
-    let (ours, judge) = (open(&empty(""), options), MemoryStore::new(clock.clone(), Limits::default()));
+    let options = PostgresOptions { clock: clock.clone(), ..PostgresOptions::default() };
+    let (ours, reference) = (open(&empty(""), options), MemoryStore::new(clock.clone(), Limits::default()));
     let (bucket, mut dice) = (Bucket::default(), Dice(1));
     let keys = ["a", "b", "c", "a"].map(|name| Key::new(name).unwrap());
     for step in 0..2500 {
@@ -86,23 +88,27 @@ async fn whatever_is_written_comes_to_the_same_as_in_memory() {
             1 => clock.step_back(Duration::from_millis(200)),
             _ => {}
         }
-        // Mostly one, which has statements of its own.
+        // Mostly single writes, which have their own statements.
         let count = dice.one_of(&[1, 1, 1, 1, 2, 3]);
         let writes: Vec<Write> = (0..count).map(|_| dice.write(clock.now())).collect();
-        let batch = Batch { untold: dice.below(3) == 0, ..Batch::of(writes) };
+        let batch = Batch { returning_nothing: dice.below(3) == 0, ..Batch::new(writes) };
         let done = ours.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
-        let judged = judge.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
-        assert_eq!(done, judged, "step {step}: {batch:?}");
-        assert_eq!(ours.get(&bucket, &keys).await.unwrap(), judge.get(&bucket, &keys).await.unwrap(), "step {step}");
+        let expected = reference.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
+        assert_eq!(done, expected, "step {step}: {batch:?}");
+        assert_eq!(
+            ours.get(&bucket, &keys).await.unwrap(),
+            reference.get(&bucket, &keys).await.unwrap(),
+            "step {step}"
+        );
         let one = std::slice::from_ref(&keys[0]);
-        assert_eq!(ours.get(&bucket, one).await.unwrap(), judge.get(&bucket, one).await.unwrap(), "step {step}");
+        assert_eq!(ours.get(&bucket, one).await.unwrap(), reference.get(&bucket, one).await.unwrap(), "step {step}");
     }
-    let pages = (ours.scan(&bucket, Query::default()).await, judge.scan(&bucket, Query::default()).await);
+    let pages = (ours.scan(&bucket, Scan::default()).await, reference.scan(&bucket, Scan::default()).await);
     assert_eq!(pages.0.unwrap().entries, pages.1.unwrap().entries);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_plain_write_wakes_who_waits_elsewhere_and_nothing_done_wakes_nobody() {
+async fn each_plain_write_wakes_waiters_of_other_processes_and_a_write_without_effect_does_not() {
     let url = empty("");
     let (a, b) = (client(&url), client(&url));
     a.increment("n", 1).await.unwrap();
@@ -122,11 +128,11 @@ async fn each_plain_write_wakes_who_waits_elsewhere_and_nothing_done_wakes_nobod
     }
     let since = revision().await;
     assert!(!a.delete("n").await.unwrap() && !a.persist("n").await.unwrap());
-    assert_eq!(revision().await, since, "what does nothing moves nothing");
+    assert_eq!(revision().await, since, "a write without effect does not change the revision");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revisions_grow() {
+async fn concurrent_plain_increments_and_batches_lose_nothing_and_revisions_grow() {
     let url = empty("");
     let clients = [client(&url), client(&url), client(&url)];
     let mut tasks = tokio::task::JoinSet::new();
@@ -139,7 +145,7 @@ async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revision
                 if n == 2 {
                     writes.push(Write::put(Key::new("x").unwrap(), "1"));
                 }
-                let batch = Batch::of(writes);
+                let batch = Batch::new(writes);
                 let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
                 let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
                 let written = changes[0].after.as_ref().unwrap().revision;
@@ -153,7 +159,7 @@ async fn lone_increments_of_two_and_batches_of_a_third_lose_nothing_and_revision
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_two_write_untold_are_those_of_the_later_revision() {
+async fn of_two_concurrent_writes_the_one_with_the_later_revision_is_stored() {
     let url = empty("");
     client(&url).set("shared", "first").await.unwrap();
     let created = client(&url).get_entry("shared").await.unwrap().unwrap().created;
@@ -167,7 +173,7 @@ async fn values_that_two_write_untold_are_those_of_the_later_revision() {
                 let own = format!("of_{n}_{step}");
                 let names = ["shared", own.as_str()];
                 let writes = names.map(|name| Write::put(Key::new(name).unwrap(), value.clone())).into();
-                let batch = Batch::of(writes).untold();
+                let batch = Batch::new(writes).returning_nothing();
                 let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
                 let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
                 assert!(changes.is_empty());
@@ -189,8 +195,8 @@ async fn values_that_two_write_untold_are_those_of_the_later_revision() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_what_was_replaced_is_told_among_others_who_do_not() {
-    let client = client(&empty("pool=1"));
+async fn replaced_values_are_returned_even_in_a_group_with_writers_that_do_not_want_them() {
+    let client = client(&empty("pool_size=1"));
     let name = |n: usize| format!("k{n}");
     let before: Vec<(String, String)> = (0..64).map(|n| (name(n), format!("old {n}"))).collect();
     client.set_many(&before).await.unwrap();
@@ -212,7 +218,7 @@ async fn who_asks_what_was_replaced_is_told_among_others_who_do_not() {
 }
 
 #[tokio::test]
-async fn a_value_that_had_to_wait_for_another_is_dated_when_it_came() {
+async fn a_write_that_waited_for_a_lock_has_the_time_of_its_commit() {
     let (server, table) = (Server::shared(), table());
     let client = client(&server.url(&format!("table={table}")));
     client.set_many(&[("a", "1"), ("b", "1")]).await.unwrap();
@@ -224,7 +230,7 @@ async fn a_value_that_had_to_wait_for_another_is_dated_when_it_came() {
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%{table}_buckets%'"
         );
         while server.psql(&holds) != "1" {
-            assert!(!other.is_finished(), "it has not held the bucket");
+            assert!(!other.is_finished(), "it did not lock the bucket");
         }
         let begun = SystemClock.now();
         let pairs = [("a", "2"), ("b", "2")];
@@ -241,7 +247,7 @@ async fn a_value_that_had_to_wait_for_another_is_dated_when_it_came() {
 }
 
 #[tokio::test]
-async fn a_number_that_has_expired_is_counted_from_zero() {
+async fn incrementing_an_expired_number_starts_from_zero() {
     let clock = Arc::new(TestClock::default());
     let client = client_at(&empty(""), clock.clone());
     client.set_ex("n", "41", Duration::from_secs(1)).await.unwrap();
@@ -255,18 +261,18 @@ async fn a_number_that_has_expired_is_counted_from_zero() {
 }
 
 #[tokio::test]
-async fn a_write_over_a_row_that_was_spoilt_by_hand_is_acknowledged() {
+async fn a_write_over_a_row_damaged_by_hand_is_acknowledged() {
     let (server, table) = (Server::shared(), table());
     let client = client(&server.url(&format!("table={table}")));
-    let spoil = || server.psql(&format!("UPDATE {table} SET type = 'no type'"));
+    let damage = || server.psql(&format!("UPDATE {table} SET type = 'no type'"));
     client.set_many(&[("a", "1"), ("b", "2")]).await.unwrap();
-    spoil();
-    assert_eq!(client.get_entry("a").await.unwrap_err().kind(), Kind::Damaged);
+    damage();
+    assert_eq!(client.get_entry("a").await.unwrap_err().kind(), ErrorKind::Corrupt);
     client.set("a", "3").await.unwrap();
     assert_eq!(client.get_string("a").await.unwrap().as_deref(), Some("3"));
     client.set_many(&[("a", "4"), ("b", "5")]).await.unwrap();
     assert_eq!(client.get_many(&["a", "b"]).await.unwrap(), [Some("4".into()), Some("5".into())]);
-    spoil();
+    damage();
     assert!(client.expire("a", Duration::from_secs(60)).await.unwrap());
     assert_eq!(client.increment("a", 1).await.unwrap(), 5);
     assert!(client.delete("a").await.unwrap());

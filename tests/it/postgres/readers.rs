@@ -1,16 +1,16 @@
-//! Many readers at once, and how the server finds what they ask for.
+//! Concurrent readers, and the plans with which the server finds their keys.
 
 use std::time::Duration;
 
-use kvs::model::{Bucket, Key, Kind};
+use kvs::model::{Bucket, ErrorKind, Key};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Server, client, empty, table};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_of_many_readers_gets_what_it_asked_for() {
-    let house = client(&empty("pool=2"));
+async fn each_concurrent_reader_gets_its_own_entries() {
+    let house = client(&empty("pool_size=2"));
     let garden = house.with_bucket(Bucket::new("garden").unwrap());
     let items: Vec<(String, String)> = (0..300).map(|n| (format!("k{n}"), format!("v{n}"))).collect();
     house.set_many(&items).await.unwrap();
@@ -32,8 +32,8 @@ async fn each_of_many_readers_gets_what_it_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_after_an_acknowledgement_sees_it_however_many_read() {
-    let client = client(&empty("pool=2"));
+async fn a_read_after_an_acknowledged_write_sees_it_even_in_a_batch() {
+    let client = client(&empty("pool_size=2"));
     client.set("n", "0").await.unwrap();
     let mut tasks = JoinSet::new();
     for _ in 0..40 {
@@ -50,9 +50,9 @@ async fn who_reads_after_an_acknowledgement_sees_it_however_many_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_entry_is_told_to_nobody_but_who_asks_for_it() {
+async fn a_damaged_entry_is_an_error_only_for_its_readers() {
     let (server, table) = (Server::shared(), table());
-    let client = client(&server.url(&format!("table={table}&pool=1")));
+    let client = client(&server.url(&format!("table={table}&pool_size=1")));
     client.set_many(&[("good", "1"), ("bad", "2")]).await.unwrap();
     server.psql(&format!("UPDATE {table} SET type = 'no type' WHERE key = 'bad'"));
     let mut tasks = JoinSet::new();
@@ -62,8 +62,8 @@ async fn a_damaged_entry_is_told_to_nobody_but_who_asks_for_it() {
             if n % 2 == 0 {
                 assert_eq!(client.get_entry("good").await.unwrap().unwrap().value, "1");
             } else {
-                assert_eq!(client.get_entry("bad").await.unwrap_err().kind(), Kind::Damaged);
-                assert_eq!(client.get("bad").await.unwrap(), Some("2".into()), "its value is whole");
+                assert_eq!(client.get_entry("bad").await.unwrap_err().kind(), ErrorKind::Corrupt);
+                assert_eq!(client.get("bad").await.unwrap(), Some("2".into()), "its value is readable");
             }
         });
     }
@@ -71,8 +71,8 @@ async fn a_damaged_entry_is_told_to_nobody_but_who_asks_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_give_up_hold_up_nobody() {
-    let client = client(&empty("pool=1"));
+async fn dropped_readers_do_not_block_others() {
+    let client = client(&empty("pool_size=1"));
     client.set("k", "1").await.unwrap();
     for _ in 0..20 {
         let readers: Vec<_> = (0..50)
@@ -93,14 +93,14 @@ async fn readers_that_give_up_hold_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_long_list_is_answered_like_a_short_one_whatever_the_size_of_the_table() {
+async fn long_lists_of_keys_have_the_same_results_as_short_ones() {
     for layout in ["flat", "partitioned"] {
         let client = client(&empty(&format!("layout={layout}")));
         let other = client.with_bucket(Bucket::new("other").unwrap());
         let names: Vec<String> = (0..700).map(|n| format!("k{}", n * 7 % 1500)).chain(["k7".to_owned()]).collect();
-        assert!(other.get_many(&names).await.unwrap().iter().all(Option::is_none), "there is no such bucket");
+        assert!(other.get_many(&names).await.unwrap().iter().all(Option::is_none), "the bucket does not exist");
         other.set("k7", "of the other").await.unwrap();
-        // The last do not let it be small for 700 keys; longer ones would be compressed.
+        // With the longest values the table is not small for 700 keys. Longer values would be compressed.
         for length in [3, 30, 1500] {
             let items: Vec<(String, String)> = (0..1000).map(|n| (format!("k{n}"), format!("{n:0length$}"))).collect();
             client.set_many(&items).await.unwrap();
@@ -126,7 +126,7 @@ async fn a_long_list_is_answered_like_a_short_one_whatever_the_size_of_the_table
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_sizes_answers_a_long_list() {
+async fn long_lists_work_on_a_server_without_relation_sizes() {
     let server = Server::start("fsync = off");
     let client = client(&server.url(""));
     let items: Vec<(String, String)> = (0..300).map(|n| (format!("k{n}"), format!("v{n}"))).collect();
@@ -138,10 +138,10 @@ async fn a_server_that_knows_no_sizes_answers_a_long_list() {
 }
 
 #[tokio::test]
-async fn a_list_of_keys_is_found_key_by_key_however_much_has_come_since_the_first() {
+async fn plans_made_for_a_small_table_still_use_the_index_when_it_has_grown() {
     let (server, table) = (Server::shared(), table());
-    // One connection, whose plans are made while there is next to nothing.
-    let client = client(&server.url(&format!("table={table}&pool=1")));
+    // One connection, whose plans are made while the table is almost empty.
+    let client = client(&server.url(&format!("table={table}&pool_size=1")));
     let items: Vec<(String, &str)> = (0..9000).map(|n| (format!("k{n:05}"), "v")).collect();
     let some: Vec<&String> = items.iter().step_by(450).map(|(key, _)| key).collect();
     let more: Vec<&String> = items.iter().step_by(42).map(|(key, _)| key).collect();
@@ -152,7 +152,7 @@ async fn a_list_of_keys_is_found_key_by_key_however_much_has_come_since_the_firs
     }
     client.set_many(&items).await.unwrap();
     let read = async || -> i64 {
-        // A server process counts after a second at the earliest, and only when it has something to do.
+        // A server process reports its statistics at most once a second, and only when it is active.
         tokio::time::sleep(Duration::from_millis(1200)).await;
         client.get("k00000").await.unwrap();
         let sql = format!("SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = '{table}_pkey'");

@@ -1,8 +1,8 @@
 //! A private PostgreSQL server, in a temporary folder, from Debian's package.
 //!
-//! It cannot outlive its test: a shell watches over it, and its standard input is a pipe from here. When the pipe
-//! closes, because the server is dropped, or because the process ends in whatever way, the shell stops the server
-//! and removes the folder.
+//! It cannot outlive its test: a shell supervises it, and the standard input of the shell is a pipe from this process.
+//! When the pipe closes, because the server is dropped or this process ends, the shell stops the server and removes the
+//! folder.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -13,17 +13,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Whom the server runs as if we are root, which it refuses to be.
+/// The user of the server if the tests run as root, which PostgreSQL refuses.
 const NOBODY: u32 = 65_534;
 
-/// The password over TCP. Over the Unix socket none is asked for.
+/// The password over TCP. The Unix socket needs none.
 pub(crate) const PASSWORD: &str = "hunter2/?@";
 
-/// How long a server may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest time that a server may take to start or to stop.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What keeps the server: begins it, waits until nobody wants it any more, ends it. `$1` the program, `$2` the folder.
-const KEEPER: &str = r#"
+/// Starts the server, waits for the end of its input, and stops the server. `$1` is the program, `$2` the folder.
+const SUPERVISOR: &str = r#"
 "$1" -D "$2/data" >>"$2/log" 2>&1 </dev/null &
 server=$!
 trap '' INT TERM HUP
@@ -33,27 +33,27 @@ wait $server
 [ -n "$KEEP" ] || rm -rf "$2"
 "#;
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
-    keeper: Option<Child>,
+    supervisor: Option<Child>,
 }
 
-/// The programs of the newest PostgreSQL there is.
+/// The programs of the newest installed PostgreSQL.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("install postgresql: tests/packages.sh does");
-    // A folder may be there for a client alone.
+    // A folder may contain only the client programs.
     let whole = versions.map(|entry| entry.unwrap().path()).filter(|path| path.join("bin/initdb").exists());
     let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
-    whole.max_by_key(number).expect("a server of PostgreSQL").join("bin")
+    whole.max_by_key(number).expect("a PostgreSQL server").join("bin")
 }
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command that runs as a user whom the server accepts.
+/// A command that runs as a user that the server accepts.
 fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
@@ -63,7 +63,7 @@ fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// A new folder that belongs to whom the server runs as.
+/// A new folder that belongs to the user of the server.
 fn folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("kvs-postgres-").tempdir().unwrap().keep();
     if is_root() {
@@ -86,7 +86,7 @@ impl Server {
         Self::made(folder, &mut make, settings)
     }
 
-    /// Another server that follows this one, and that this one waits for before it acknowledges anything.
+    /// A synchronous standby of this server.
     pub(crate) fn standby(&self) -> Self {
         let mut copy = command(programs().join("pg_basebackup"));
         copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username=kvs", "-h"]);
@@ -96,38 +96,39 @@ impl Server {
         self.psql("SELECT pg_reload_conf()");
         let begun = Instant::now();
         while self.psql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
-            assert!(begun.elapsed() < PATIENCE, "nobody follows: {}", standby.log());
+            assert!(begun.elapsed() < SERVER_TIMEOUT, "the standby does not follow: {}", standby.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         standby
     }
 
-    /// A server whose data this command makes.
+    /// A server whose data folder `make` creates.
     fn made(folder: PathBuf, make: &mut Command, settings: &str) -> Self {
         let made = make.arg("-D").arg(folder.join("data")).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let own = format!(
-            "unix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nport = {port}\nmax_connections = 300\n{settings}\n",
+            "unix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nport = {port}\nmax_connections = 300\n\
+             {settings}\n",
             folder.display()
         );
         let mut file = std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
         std::io::Write::write_all(&mut file, own.as_bytes()).unwrap();
-        let mut server = Self { folder, port, keeper: None };
-        server.begin();
+        let mut server = Self { folder, port, supervisor: None };
+        server.start_supervised();
         server
     }
 
-    /// The server that most tests share. It does not sync, since no test of it cuts the power.
+    /// The server that most tests share. It does not sync, since no test of it simulates a power failure.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| Self::start("fsync = off\nsynchronous_commit = off\nshared_buffers = 32MB"))
     }
 
-    /// Starts it, after [`Server::stop`].
-    pub(crate) fn begin(&mut self) {
-        let keeper = command("/bin/sh")
-            .args(["-c", KEEPER, "keeper"])
+    /// Starts it.
+    fn start_supervised(&mut self) {
+        let supervisor = command("/bin/sh")
+            .args(["-c", SUPERVISOR, "supervisor"])
             .arg(programs().join("postgres"))
             .arg(&self.folder)
             .stdin(Stdio::piped())
@@ -135,7 +136,7 @@ impl Server {
             .env("KEEP", "")
             .spawn()
             .unwrap();
-        self.keeper = Some(keeper);
+        self.supervisor = Some(supervisor);
         let begun = Instant::now();
         loop {
             let ready = command(programs().join("pg_isready"))
@@ -147,12 +148,12 @@ impl Server {
             if ready.success() {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "the server does not start: {}", self.log());
+            assert!(begun.elapsed() < SERVER_TIMEOUT, "the server does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Stops it at once, as a crash would: connections are cut, and what was committed is found again by recovery.
+    /// Stops it at once, like a crash: connections break, and recovery restores the committed data.
     pub(crate) fn crash(&mut self) {
         let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
@@ -160,38 +161,38 @@ impl Server {
         rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
         let begun = Instant::now();
         while self.folder.join("data/postmaster.pid").exists() {
-            assert!(begun.elapsed() < PATIENCE, "the server does not stop");
+            assert!(begun.elapsed() < SERVER_TIMEOUT, "the server does not stop");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Kills it and all its processes, as the end of its machine would: nobody is told anything.
+    /// Kills it and all its processes, like a crash of its machine: no connection is closed properly.
     pub(crate) fn kill(&mut self) {
         let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let mut lines = pid.lines();
         let server: i32 = lines.next().unwrap().parse().unwrap();
         let kill = |pid: i32| {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            // It may have ended meanwhile.
+            // The process may have ended meanwhile.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         };
-        // It can begin no more processes once it is gone; those that it had are told apart by their parent before.
+        // The children must be listed before their parent is killed. After that there are no new ones.
         let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
         kill(server);
         children.split_whitespace().for_each(|child| kill(child.parse().unwrap()));
-        // A segment of shared memory stays behind, which nobody would remove: its number is the last in the seventh line.
+        // A shared memory segment remains and must be removed. Its id is the last number in the seventh line.
         let segment = lines.nth(5).and_then(|line| line.split_whitespace().last()).unwrap();
         command("/usr/bin/ipcrm").args(["--shmem-id", segment]).status().unwrap();
     }
 
-    /// Starts it again after a crash, under the keeper that it had.
+    /// Starts it again after a crash.
     pub(crate) fn restart(&mut self) {
-        // The old keeper would remove the folder: it is ended without a chance to.
-        if let Some(mut keeper) = self.keeper.take() {
-            keeper.kill().unwrap();
-            keeper.wait().unwrap();
+        // The old supervisor would remove the folder, so it is killed.
+        if let Some(mut supervisor) = self.supervisor.take() {
+            supervisor.kill().unwrap();
+            supervisor.wait().unwrap();
         }
-        self.begin();
+        self.start_supervised();
     }
 
     /// A URL of a database on it, over the Unix socket.
@@ -199,29 +200,28 @@ impl Server {
         format!("postgresql:///postgres?host={}&port={}&user=kvs&{parameters}", self.folder.display(), self.port)
     }
 
-    /// The URL of this server and one that follows it: of whichever takes writes.
+    /// The URL of this server and its standby, for the one that accepts writes.
     pub(crate) fn pair_url(&self, other: &Self) -> String {
         let (folder, port) = (other.folder.display(), other.port);
         let own = format!("host={},{folder}&port={},{port}", self.folder.display(), self.port);
         format!("postgresql:///postgres?{own}&user=kvs&target_session_attrs=read-write")
     }
 
-    /// A URL over TCP, with the password as it is to be written.
+    /// A URL over TCP. The password must be percent-encoded.
     pub(crate) fn tcp_url(&self, password: &str, parameters: &str) -> String {
         format!("postgresql://kvs:{password}@127.0.0.1:{}/postgres?{parameters}", self.port)
     }
 
-    /// Its port, which is also in the name of its socket.
+    /// The port. It is also in the name of the Unix socket.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What `psql` answers to this.
+    /// Runs SQL in `psql` and returns the output.
     pub(crate) fn psql(&self, sql: &str) -> String {
         let output = command("/usr/bin/psql")
             .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "kvs", "-h"])
@@ -233,7 +233,6 @@ impl Server {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Its log.
     pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         let file = std::fs::File::open(self.folder.join("log"));
@@ -242,7 +241,7 @@ impl Server {
     }
 }
 
-/// Gives the server a file that we have made for it alone.
+/// Makes the server the only user that can read a file.
 pub(crate) fn hand_over(file: &Path) {
     std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     if is_root() {
@@ -252,10 +251,10 @@ pub(crate) fn hand_over(file: &Path) {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(mut keeper) = self.keeper.take() {
-            // The end of its input is the word to stop.
-            drop(keeper.stdin.take());
-            let _ = keeper.wait();
+        if let Some(mut supervisor) = self.supervisor.take() {
+            // At the end of its input, the supervisor stops the server.
+            drop(supervisor.stdin.take());
+            let _ = supervisor.wait();
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Several processes, each a store of its own, on the same tables.
+//! Several processes, each with its own store, on the same tables.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvs::api::Client;
-use kvs::model::{Batch, Bucket, Clock, Condition, Expectation, Key, Kind, Outcome, Query, Revision, Write};
-use kvs::postgres::Options;
+use kvs::client::Client;
+use kvs::model::{Batch, Bucket, Clock, Condition, ErrorKind, Expectation, Key, Outcome, Revision, Scan, Write};
+use kvs::postgres::PostgresOptions;
 use kvs::store::suite::TestClock;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ async fn changed(client: &Client, since: Revision) -> Revision {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_are_made_once_by_many_who_come_first() {
+async fn concurrent_first_uses_create_the_tables_once() {
     for parameters in ["", "layout=partitioned", "schema=made_at_once"] {
         let url = empty(parameters);
         let mut tasks = JoinSet::new();
@@ -35,7 +35,7 @@ async fn tables_are_made_once_by_many_who_come_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_has_written_another_sees_at_once() {
+async fn a_write_of_one_process_is_visible_to_another_at_once() {
     let url = empty("");
     let (a, b) = (client(&url), client(&url));
     for n in 0..50 {
@@ -47,11 +47,11 @@ async fn what_one_has_written_another_sees_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_count_exactly_while_both_write_plainly() {
+async fn concurrent_increments_are_exact_among_plain_writes() {
     let url = empty("");
     let mut tasks = JoinSet::new();
     for task in 0..8 {
-        // Half of them share a store, and so one transaction now and then.
+        // Each pair shares a store, and sometimes a transaction.
         let shared = client(&url);
         for half in 0..2 {
             let client = shared.clone();
@@ -68,16 +68,16 @@ async fn two_count_exactly_while_both_write_plainly() {
     tasks.join_all().await;
     let client = client(&url);
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("400"));
-    let page = client.scan(Query::default()).await.unwrap();
+    let page = client.scan(Scan::default()).await.unwrap();
     let mut revisions: Vec<_> = page.entries.iter().map(|(_, entry)| entry.as_ref().unwrap().revision).collect();
     assert!(revisions.iter().all(|revision| *revision <= page.revision));
     revisions.sort();
     revisions.dedup();
-    assert_eq!(revisions.len(), page.entries.len(), "every write has a revision of its own");
+    assert_eq!(revisions.len(), page.entries.len(), "each write has its own revision");
 }
 
 #[tokio::test]
-async fn revisions_grow_whatever_the_clocks_say() {
+async fn revisions_grow_even_if_clocks_differ() {
     let url = empty("");
     let (ahead, behind) = (Arc::new(TestClock::default()), Arc::new(TestClock::default()));
     ahead.advance(Duration::from_secs(3600));
@@ -91,7 +91,7 @@ async fn revisions_grow_whatever_the_clocks_say() {
         last = revision;
         let writes = vec![Write::put(key("l"), "x"), Write::Delete { key: key("l") }, Write::put(key("m"), "x")];
         let present = Expectation { key: key("k"), condition: Condition::Present };
-        let batch = Batch::of(writes).expecting(vec![present]);
+        let batch = Batch::new(writes).with_expectations(vec![present]);
         let Outcome::Committed { revision, .. } = client.store().apply(client.bucket(), batch).await.unwrap() else {
             panic!("refused")
         };
@@ -101,14 +101,14 @@ async fn revisions_grow_whatever_the_clocks_say() {
     for name in ["k", "m"] {
         assert!(b.delete(name).await.unwrap());
     }
-    // Another process, which knows nothing of what was there, with a clock of the past.
+    // Another process without a history, with a clock in the past.
     behind.step_back(Duration::from_secs(3600));
     let c = client_at(&url, behind);
     assert!(c.set("k", "x").await.unwrap() > last.next(kvs::model::Time::default()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_of_one_wakes_who_waits_at_another_at_once() {
+async fn a_write_wakes_waiters_of_another_process_at_once() {
     let url = empty("");
     let (a, b) = (client(&url), client(&url));
     let mut since = a.set("k", "0").await.unwrap();
@@ -116,20 +116,20 @@ async fn a_write_of_one_wakes_who_waits_at_another_at_once() {
     for n in 0..10 {
         let waiter = b.clone();
         let waiting = tokio::spawn(async move { changed(&waiter, since).await });
-        // The first time it has to begin to listen.
+        // The first time, the listener must connect.
         tokio::time::sleep(Duration::from_millis(if n == 0 { 500 } else { 50 })).await;
         let begun = Instant::now();
         let revision = a.set("k", n.to_string()).await.unwrap();
         assert_eq!(timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap(), revision);
-        // Without a word it would take a second.
+        // Without a notification it would take a second.
         slow += u32::from(begun.elapsed() > Duration::from_millis(500));
         since = revision;
     }
-    assert!(slow <= 2, "{slow} of 10 were found by looking only");
+    assert!(slow <= 2, "{slow} of 10 changes were found only by polling");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_nobody_tells_of_is_found_by_looking() {
+async fn a_change_without_a_notification_is_found_by_polling() {
     let (server, table) = (Server::shared(), table());
     let client = client(&server.url(&format!("table={table}")));
     let since = client.set("k", "0").await.unwrap();
@@ -140,7 +140,7 @@ async fn a_change_that_nobody_tells_of_is_found_by_looking() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_listens_goes_on_when_its_connection_is_cut() {
+async fn a_waiter_survives_the_loss_of_the_listen_connection() {
     let server = Server::shared();
     let url = empty("application_name=cut");
     let (a, b) = (client(&url), client(&url));
@@ -156,7 +156,7 @@ async fn who_listens_goes_on_when_its_connection_is_cut() {
     }
 }
 
-/// Another who holds all buckets of a table until it is dropped.
+/// Another client that locks all buckets of a table until it is dropped.
 async fn holder(server: &Server, table: &str) -> tokio_postgres::Client {
     let config: tokio_postgres::Config = server.url("application_name=holder").parse().unwrap();
     let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
@@ -166,38 +166,42 @@ async fn holder(server: &Server, table: &str) -> tokio_postgres::Client {
 }
 
 #[tokio::test]
-async fn who_holds_a_bucket_for_too_long_makes_others_busy_and_no_other_bucket() {
+async fn writes_to_a_bucket_locked_too_long_are_busy_and_other_buckets_work() {
     let (server, table) = (Server::shared(), table());
-    let options = Options { lock_wait: Duration::from_millis(500), ..Options::default() };
+    let options = PostgresOptions { lock_timeout: Duration::from_millis(500), ..PostgresOptions::default() };
     let client = Client::new(open(&server.url(&format!("table={table}")), options));
     client.set("k", "0").await.unwrap();
     let holder = holder(server, &table).await;
     let put = client.set("k", "1").await.unwrap_err();
     let judged = client.increment("n", 1).await.unwrap_err();
-    assert_eq!((put.kind(), judged.kind()), (Kind::Busy, Kind::Busy), "{put}; {judged}");
-    assert_eq!(client.get_string("k").await.unwrap().as_deref(), Some("0"), "reading goes on");
+    assert_eq!((put.kind(), judged.kind()), (ErrorKind::Busy, ErrorKind::Busy), "{put}; {judged}");
+    for error in [put, judged] {
+        let text = error.to_string();
+        assert!(text.contains("bucket default on postgresql:") && text.contains("500ms (lock_timeout)"), "{text}");
+    }
+    assert_eq!(client.get_string("k").await.unwrap().as_deref(), Some("0"), "reads still work");
     client.with_bucket(Bucket::new("other").unwrap()).set("k", "1").await.unwrap();
     holder.batch_execute("COMMIT").await.unwrap();
     client.set("k", "1").await.unwrap();
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_given_up() {
+async fn a_statement_that_takes_too_long_is_cancelled_and_the_error_names_the_limit() {
     let (server, table) = (Server::shared(), table());
     let url = server.url(&format!("table={table}"));
     client(&url).set("k", "0").await.unwrap();
     let hasty = client(&format!("{url}&statement_timeout=300ms"));
     let holder = holder(server, &table).await;
     let error = hasty.set("k", "1").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Busy);
-    assert!(error.to_string().contains("statement_timeout"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.to_string().contains("300ms (statement_timeout)"), "{error}");
     holder.batch_execute("COMMIT").await.unwrap();
     hasty.set("k", "1").await.unwrap();
 }
 
 #[test]
-fn blocking_clients_each_have_a_runtime_and_share_a_store() {
-    let store = open(&empty(""), Options::default());
+fn blocking_clients_share_a_store() {
+    let store = open(&empty(""), PostgresOptions::default());
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let client = kvs::blocking::Client::new(Arc::clone(&store)).unwrap();

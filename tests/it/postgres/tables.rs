@@ -1,18 +1,18 @@
-//! The tables: how they are made, what the parameters of a URL do, and what becomes of what has expired.
+//! The tables: how they are created, the parameters of the URL, and the removal of expired entries.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvs::api::{Client, Options as Set};
-use kvs::model::{Bucket, Kind};
-use kvs::postgres::{Options, PostgresStore};
+use kvs::client::{Client, Options as Set};
+use kvs::model::{Bucket, ErrorKind};
+use kvs::postgres::{PostgresOptions, PostgresStore};
 use kvs::store::Task;
 use kvs::store::suite::TestClock;
 
 use super::{Server, client, client_at, empty, open, table};
 
 #[tokio::test]
-async fn each_bucket_has_a_partition_if_asked_for() {
+async fn layout_partitioned_creates_a_partition_per_bucket() {
     let (server, table) = (Server::shared(), table());
     let url = server.url(&format!("table={table}&layout=partitioned&mode=unlogged"));
     let client = client(&url);
@@ -35,7 +35,7 @@ async fn each_bucket_has_a_partition_if_asked_for() {
 }
 
 #[tokio::test]
-async fn a_partitioned_table_is_used_as_it_is_whatever_the_url_says() {
+async fn an_existing_partitioned_table_works_with_layout_flat() {
     let (server, table) = (Server::shared(), table());
     let url = |more: &str| server.url(&format!("table={table}&{more}"));
     client(&url("layout=partitioned")).set("k", "1").await.unwrap();
@@ -47,9 +47,9 @@ async fn a_partitioned_table_is_used_as_it_is_whatever_the_url_says() {
 }
 
 #[tokio::test]
-async fn tables_are_where_and_how_the_url_says() {
+async fn the_url_sets_schema_mode_and_connection_parameters() {
     let (server, table) = (Server::shared(), table());
-    let url = server.url(&format!("table={table}&schema=elsewhere&mode=unlogged&application_name=web&pool=1"));
+    let url = server.url(&format!("table={table}&schema=elsewhere&mode=unlogged&application_name=web&pool_size=1"));
     let client = client(&url);
     client.set("k", "wörld").await.unwrap();
     assert_eq!(
@@ -64,24 +64,24 @@ async fn tables_are_where_and_how_the_url_says() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_make_tables_is_told_who_can() {
+async fn a_user_without_the_right_to_create_tables_is_pointed_to_store_init() {
     let (server, table) = (Server::shared(), table());
     server.psql(&format!("CREATE ROLE {table}_reader LOGIN"));
     let url = |user: &str| server.url(&format!("table={table}")).replace("user=kvs", &format!("user={user}"));
     let reader = client(&url(&format!("{table}_reader")));
     let error = reader.get("k").await.unwrap_err();
     assert!(error.to_string().contains("`kvs store init`"), "{error}");
-    let owner = PostgresStore::open(&url("kvs"), Options::default()).unwrap();
+    let owner = PostgresStore::open(&url("kvs"), PostgresOptions::default()).unwrap();
     owner.init(false).await.unwrap();
     owner.init(false).await.unwrap();
     server.psql(&format!("GRANT SELECT ON {table}, {table}_buckets TO {table}_reader"));
     assert_eq!(reader.get("k").await.unwrap(), None);
     let error = reader.set("k", "1").await.unwrap_err();
-    assert!(error.to_string().contains("does not permit"), "{error}");
+    assert!(error.to_string().contains("PostgreSQL denied permission"), "{error}");
 }
 
 #[tokio::test]
-async fn tables_that_are_dropped_under_us_are_made_anew() {
+async fn tables_dropped_while_in_use_are_created_again() {
     let (server, table) = (Server::shared(), table());
     let client = client(&server.url(&format!("table={table}")));
     client.set("k", "1").await.unwrap();
@@ -91,19 +91,19 @@ async fn tables_that_are_dropped_under_us_are_made_anew() {
 }
 
 #[tokio::test]
-async fn without_citus_nothing_is_distributed_and_that_is_said() {
-    let store = PostgresStore::open(&empty(""), Options::default()).unwrap();
+async fn distributing_the_tables_without_citus_is_an_error() {
+    let store = PostgresStore::open(&empty(""), PostgresOptions::default()).unwrap();
     assert!(store.sql(true).contains("create_distributed_table"));
     let error = store.init(true).await.unwrap_err();
     assert!(error.to_string().contains("distribute"), "{error}");
 }
 
-/// How many rows there are.
+/// The number of rows.
 fn rows(table: &str) -> String {
     Server::shared().psql(&format!("SELECT count(*) FROM {table}"))
 }
 
-/// A client of a store with one entry that has expired and one that has not.
+/// A client of a store with one expired entry and one other.
 async fn with_expired(table: &str, policy: &str) -> Client {
     let clock = Arc::new(TestClock::default());
     let client = client_at(&Server::shared().url(&format!("table={table}&expired={policy}")), clock.clone());
@@ -117,7 +117,7 @@ async fn with_expired(table: &str, policy: &str) -> Client {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_removed_by_who_meets_it_if_asked_for() {
+async fn expired_on_read_removes_expired_entries_after_a_read() {
     let table = table();
     let _client = with_expired(&table, "on-read").await;
     for _ in 0..200 {
@@ -126,26 +126,26 @@ async fn what_has_expired_is_removed_by_who_meets_it_if_asked_for() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("still there");
+    panic!("the row still exists");
 }
 
 #[tokio::test]
-async fn what_has_expired_stays_until_it_is_swept_or_for_good() {
+async fn expired_entries_stay_until_a_sweep_or_forever() {
     for (policy, left) in [("sweep", "1"), ("never", "2")] {
         let table = table();
         let client = with_expired(&table, policy).await;
         assert_eq!(rows(&table), "2", "{policy}");
-        for task in [Task::PurgeExpired, Task::Compact] {
-            client.store().upkeep(client.bucket(), task).await.unwrap();
+        for task in [Task::RemoveExpired, Task::Compact] {
+            client.store().maintain(client.bucket(), task).await.unwrap();
         }
         assert_eq!(rows(&table), left, "{policy}");
         assert_eq!(client.get("gone").await.unwrap(), None);
-        assert!(client.set_nx("gone", "2").await.unwrap(), "what has expired is not there");
+        assert!(client.set_nx("gone", "2").await.unwrap(), "an expired entry does not exist");
     }
 }
 
 #[tokio::test]
-async fn rows_that_kvs_has_not_written_are_found_by_a_check() {
+async fn a_check_finds_rows_that_kvs_cannot_have_written() {
     let (server, table) = (Server::shared(), table());
     let client = client(&server.url(&format!("table={table}")));
     client.set("good", "1").await.unwrap();
@@ -153,26 +153,26 @@ async fn rows_that_kvs_has_not_written_are_found_by_a_check() {
     {
         server.psql(&format!("INSERT INTO {table} VALUES ('default', {key}, '', {kind}, {revision}, 1)"));
     }
-    let report = client.store().upkeep(client.bucket(), Task::Check).await.unwrap();
+    let report = client.store().maintain(client.bucket(), Task::Check).await.unwrap();
     let findings: Vec<_> = report.findings.iter().map(|finding| finding.text.as_str()).collect();
     assert_eq!(findings.len(), 3, "{findings:?}");
     assert!(
         findings.iter().zip(["\"a\\nb\"", "\"r\"", "\"t\""]).all(|(text, key)| text.starts_with(key)),
         "{findings:?}"
     );
-    assert_eq!(client.keys("").await.unwrap_err().kind(), Kind::Damaged);
+    assert_eq!(client.keys("").await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(client.get_string("good").await.unwrap().as_deref(), Some("1"));
 }
 
 #[tokio::test]
-async fn texts_that_postgresql_cannot_hold_are_no_trouble_in_a_range() {
-    let store = open(&empty(""), Options::default());
+async fn a_nul_in_the_bounds_of_a_scan_works() {
+    let store = open(&empty(""), PostgresOptions::default());
     let client = Client::new(store);
     client.set_many(&[("a", "1"), ("ab", "2"), ("b", "3")]).await.unwrap();
-    let query = |start: Option<&str>, end: Option<&str>| kvs::model::Query {
+    let query = |start: Option<&str>, end: Option<&str>| kvs::model::Scan {
         start: start.map(str::to_owned),
         end: end.map(str::to_owned),
-        ..kvs::model::Query::default()
+        ..kvs::model::Scan::default()
     };
     let keys = async |query| -> Vec<String> {
         client.scan(query).await.unwrap().entries.iter().map(|(key, _)| key.to_string()).collect()

@@ -1,7 +1,7 @@
 //! The bodies of requests share one budget, which is given back; and what the head of a request decides is said before
 //! its body is read.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -159,7 +159,7 @@ fn who_sends_a_body_that_nobody_wants_comes_to_read_why() {
 
 #[test]
 fn a_write_whose_body_breaks_off_is_not_done_even_if_the_body_means_nothing() {
-    let served = Served::start(&["--body-time", "1s"]);
+    let served = Served::start(&["--body-timeout", "1s"]);
     served.put("/kv/default/n", "41");
     for line in ["POST /kv/default/n?op=incr", "DELETE /kv/default/n", "DELETE /kv/default?prefix="] {
         let head = format!("{line} HTTP/1.1\r\nHost: h\r\nX-KVS-Auth: {SECRET}\r\nContent-Length: 20000\r\n\r\nbegun");
@@ -184,7 +184,7 @@ fn request(method: &str, uri: &str, length: usize) -> Vec<u8> {
 fn fastcgi_answer(web: &mut UnixStream) -> String {
     let mut all = vec![];
     match web.read_to_end(&mut all) {
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => panic!("no answer, but {all:?}"),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock) => panic!("no answer, but {all:?}"),
         _ => String::from_utf8_lossy(&all).into_owned(),
     }
 }

@@ -17,14 +17,14 @@ fn spans_of_time_may_have_weeks_and_several_units_and_know_their_range() {
         ("1y", "1w or 1d12h"),
         ("soon", "1w or 1d12h"),
         ("-5", "1w or 1d12h"),
-        ("0", "longer than nothing"),
+        ("0", "must be greater than 0"),
     ] {
         place.run(&["set", "a", "2", "--ttl", ttl]).fails(2, says).fails(2, "--ttl");
     }
     assert_eq!(place.run(&["get", "a"]).ok().text(), "1");
     place.run(&["serve", "--check-config", "--max-wait", "99999999999999999999"]).fails(2, "at most 36500d");
-    place.file("config.yaml", "hook_age: 99999999999999999999s\n");
-    place.run(&["get", "a"]).fails(2, "config.yaml: line 1: hook_age").fails(2, "at most 36500d");
+    place.file("config.yaml", "hook_max_age: 99999999999999999999s\n");
+    place.run(&["get", "a"]).fails(2, "config.yaml: line 1: hook_max_age").fails(2, "at most 36500d");
 }
 
 #[test]
@@ -38,8 +38,8 @@ fn a_number_that_is_none_or_out_of_range_is_named_with_the_range() {
         (&["list", "--limit", "-1"], "\"-1\" is not a whole number from 0"),
         (&["list", "--limit", "99999999999999999999"], "from 0 to 18446744073709551615"),
         (&["serve", "--max-waiters", "1e3"], "\"1e3\" is not a whole number"),
-        (&["serve", "--hook-tries", "x"], "whole number"),
-        (&["list", "--max-value", "99999999999999999999"], "more than any machine can hold"),
+        (&["serve", "--hook-max-attempts", "x"], "whole number"),
+        (&["list", "--max-value", "99999999999999999999"], "too large"),
     ] {
         let run = place.run(args).fails(2, says);
         assert!(!run.err.contains("digit found") && !run.err.contains("target type"), "{run:?}");
@@ -83,11 +83,11 @@ fn no_url_is_shown_with_what_may_be_a_secret_in_it() {
 }
 
 #[test]
-fn quiet_and_verbose_stand_with_the_options_of_every_command() {
+fn quiet_and_verbose_are_common_options() {
     let place = Place::new();
     for args in [&["--help"][..], &["-h"], &["list", "--help"], &["serve", "-h"]] {
         let help = place.run(args).ok();
-        let (_, common) = help.text().split_once("Options of every command:").unwrap();
+        let (_, common) = help.text().split_once("Common options:").unwrap();
         let (common, hooks) = common.split_once("Write hooks:").unwrap_or((common, ""));
         for flag in ["--quiet", "--verbose"] {
             assert!(common.contains(flag) && !hooks.contains(flag), "{args:?} {flag}: {}", help.text());

@@ -1,7 +1,7 @@
 //! A page of another site sends no secret for its visitor: neither a wrong one, for which the visitor would be paused, nor a
 //! right one.
 
-use kvs::service::{Cors, Settings};
+use kvs::web::{ApiSettings, Cors};
 
 use crate::endpoint::{Endpoint, FORM, Headers, JSON, cases, request};
 use crate::stores::Make;
@@ -88,7 +88,7 @@ async fn pages_of_one_s_own_and_plain_clients_are_not_affected(make: Make) {
 
 async fn sites_that_are_let_in_may_send_secrets(make: Make) {
     let app = "https://app.example";
-    let of = |cors: Cors| Endpoint::with(make, |settings| Settings { cors, ..settings });
+    let of = |cors: Cors| Endpoint::with(make, |settings| ApiSettings { cors, ..settings });
     let kvs = of(Cors::Of(vec![app.parse().unwrap()]));
     let from: Headers<'_> = &[HOST, ("origin", app), ("sec-fetch-site", "cross-site")];
     assert_eq!(form(&kvs, from, "s3cret").await, 200);

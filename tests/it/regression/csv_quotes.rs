@@ -6,22 +6,22 @@ use crate::cli::Place;
 fn a_csv_file_with_a_wrong_quote_is_refused_with_its_line_and_nothing_is_stored() {
     let place = Place::new();
     for (name, text, says) in [
+        ("unclosed", "key,value\na,\"one\nb,two\nc,three\n", "line 2: the quote that opens a field here is not closed"),
+        ("last", "key,value\na,one\nb,\"two", "line 3: the quote that opens a field here is not closed"),
         (
-            "unclosed",
-            "key,value\na,\"one\nb,two\nc,three\n",
-            "line 2: the quote that opens a field here is never closed",
+            "behind",
+            "key,value\na,\"21.5\" C\n",
+            "line 2: expected a comma or the end of the row after a closing quote, got \" \"",
         ),
-        ("last", "key,value\na,one\nb,\"two", "line 3: the quote that opens a field here is never closed"),
-        ("behind", "key,value\na,\"21.5\" C\n", "line 2: \" \" follows the quote"),
-        ("inside", "key,value\na,5\" pipe\n", "line 2: a quote stands within a field"),
-        ("blank", "key,value\na, \"one\"\n", "line 2: a quote stands within a field"),
-        ("header", "key,\"value\na,1\n", "line 1: the quote that opens a field here is never closed"),
-        ("after a value of several lines", "key,value\na,\"1\n2\n3\"\nb,\"x\" y\n", "line 5: \" \" follows"),
-        ("within a value of several lines", "key,value\na,\"1\n2\"3\n", "line 3: \"3\" follows"),
-        ("crlf", "key,value\r\na,\"1\r\n2\"\r\n\r\nb,\"x\"y\r\n", "line 5: \"y\" follows"),
+        ("inside", "key,value\na,5\" pipe\n", "line 2: there is a quote in a field"),
+        ("blank", "key,value\na, \"one\"\n", "line 2: there is a quote in a field"),
+        ("header", "key,\"value\na,1\n", "line 1: the quote that opens a field here is not closed"),
+        ("after a value of several lines", "key,value\na,\"1\n2\n3\"\nb,\"x\" y\n", "line 5: expected a comma"),
+        ("within a value of several lines", "key,value\na,\"1\n2\"3\n", "line 3: expected a comma"),
+        ("crlf", "key,value\r\na,\"1\r\n2\"\r\n\r\nb,\"x\"y\r\n", "line 5: expected a comma"),
         ("mark", "\u{feff}\"key\",value\na,\"x\n", "line 2: the quote"),
         ("semicolons", "key;value\na;1\n", "line 1: the columns are separated by semicolons"),
-        ("duplicate", "key,value\na,\"1\n2\"\na,3\n", "line 4: the key \"a\" stands in line 2 already"),
+        ("duplicate", "key,value\na,\"1\n2\"\na,3\n", "line 4: the key \"a\" is already in line 2"),
     ] {
         let file = place.file("wrong.csv", text);
         let run = place.run(&["import", &file]).fails(1, says);

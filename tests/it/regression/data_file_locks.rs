@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvs::model::{Kind, Write};
+use kvs::model::{ErrorKind, Write};
 use kvs::store::Task;
-use kvs::yaml::{Options, RealDisk, YamlStore};
+use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::bench::{all, apply, commit, key, options, pair, put, upkeep, values};
 use crate::disks::{Call, Freezing, FreezingDisk, Which};
+use crate::yaml_helpers::{all, apply, commit, key, options, pair, put, upkeep, values};
 
 fn real(folder: &Path) -> YamlStore {
     // Compaction comes often, so that the data file is replaced often.
-    let options = Options { least_log: 1000, lock_wait: Duration::from_secs(10), ..Options::default() };
+    let options = YamlOptions { min_log_bytes: 1000, lock_timeout: Duration::from_secs(10), ..YamlOptions::default() };
     YamlStore::open(folder, options).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn count_in(folders: &[&Path], each: usize, meanwhile: impl Fn()) -> u64 {
                     match apply(&store, count()) {
                         Ok(_) => acknowledged.fetch_add(1, Ordering::SeqCst),
                         Err(error) => {
-                            assert_eq!(error.kind(), Kind::Busy, "{error}");
+                            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
                             0
                         }
                     };
@@ -75,17 +75,17 @@ fn a_lock_file_that_is_removed_under_load_loses_nothing_acknowledged() {
 #[test]
 fn who_makes_a_new_lock_file_waits_for_whoever_holds_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(RealDisk, Freezing::default());
+    let frozen = FreezingDisk::new(RealFileSystem, Freezing::default());
     let at = |disk: FreezingDisk| YamlStore::open(folder.path(), options(disk)).unwrap();
-    let (first, second) = (at(frozen.clone()), YamlStore::open(folder.path(), options(RealDisk)).unwrap());
+    let (first, second) = (at(frozen.clone()), YamlStore::open(folder.path(), options(RealFileSystem)).unwrap());
     commit(&first, pair(0, "x"));
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let writing = thread::spawn(move || apply(&first, pair(1, "first")).is_ok());
     gate.reached();
     std::fs::remove_file(folder.path().join("default.lock")).unwrap();
-    assert_eq!(apply(&second, pair(2, "second")).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(apply(&second, pair(2, "second")).unwrap_err().kind(), ErrorKind::Busy);
     // Nor is read what is not durable.
-    assert_eq!(all(&second).unwrap_err().kind(), Kind::Busy);
+    assert_eq!(all(&second).unwrap_err().kind(), ErrorKind::Busy);
     gate.open();
     assert!(writing.join().unwrap());
     commit(&second, pair(2, "second"));
@@ -142,7 +142,7 @@ fn a_symbolic_link_that_leads_to_nothing_is_not_replaced() {
     std::os::unix::fs::symlink(folder.path().join("missing"), &link).unwrap();
     let store = real(folder.path());
     let error = apply(&store, pair(0, "x")).unwrap_err();
-    assert_eq!(error.kind(), Kind::Damaged, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("symbolic link that leads to no file"), "{error}");
     assert!(link.symlink_metadata().unwrap().is_symlink() && !folder.path().join("missing").exists());
 }
@@ -157,7 +157,7 @@ fn a_data_file_with_two_names_is_read_but_not_written_until_it_has_a_file_of_its
     let before = std::fs::read(&other).unwrap();
     for store in [&store, &real(folder.path()), &real(backup.path())] {
         let error = apply(store, pair(0, "after")).unwrap_err();
-        assert_eq!(error.kind(), Kind::Damaged, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert!(
             error.to_string().contains("hard links") && error.to_string().contains("nothing was stored"),
             "{error}"
@@ -179,7 +179,7 @@ fn a_data_file_with_two_names_is_read_but_not_written_until_it_has_a_file_of_its
 #[test]
 fn what_is_appended_to_a_file_that_a_person_moves_away_is_not_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(RealDisk, Freezing::default());
+    let frozen = FreezingDisk::new(RealFileSystem, Freezing::default());
     let store = YamlStore::open(folder.path(), options(frozen.clone())).unwrap();
     commit(&store, pair(0, "x"));
     let data = folder.path().join("default.yaml");
@@ -191,7 +191,7 @@ fn what_is_appended_to_a_file_that_a_person_moves_away_is_not_acknowledged() {
     std::fs::remove_file(&data).unwrap();
     std::io::Write::write_all(&mut std::fs::File::create(&data).unwrap(), saved.as_bytes()).unwrap();
     gate.open();
-    assert_eq!(writing.join().unwrap().unwrap_err().kind(), Kind::Busy);
+    assert_eq!(writing.join().unwrap().unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(values(&real(folder.path())).keys().collect::<Vec<_>>(), ["a0", "b0", "hand"]);
 }
 

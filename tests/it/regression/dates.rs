@@ -7,7 +7,7 @@ use std::time::Duration;
 use kvs::model::{Batch, Bucket, Clock, Condition, Expectation, Key, Outcome, Time, Write};
 use kvs::store::suite::TestClock;
 use kvs::store::{Limits, Store as _};
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 use serde_json::json;
 
 use crate::endpoint::{Endpoint, cases};
@@ -139,22 +139,23 @@ async fn a_value_edited_by_hand_does_not_keep_the_date_of_a_guard() {
     let clock = Arc::new(TestClock::default());
     // Later than the times that the file system gives.
     clock.advance(Duration::from_secs(20 * 365 * 24 * 3600));
-    let options = Options { clock: clock.clone(), limits: Limits::default(), ..Options::default() };
+    let options = YamlOptions { clock: clock.clone(), limits: Limits::default(), ..YamlOptions::default() };
     let store = YamlStore::open(folder.path(), options).unwrap();
     let (bucket, path) = (Bucket::default(), folder.path().join("default.yaml"));
     let key = || Key::new("a").unwrap();
     let entry = async || store.get(&bucket, &[key()]).await.unwrap().entries.remove(0).unwrap();
     let guarded = async |value: &'static str| {
         let condition = Condition::NotModifiedSince(clock.now());
-        let batch = Batch::of(vec![Write::put(key(), value)]).expecting(vec![Expectation { key: key(), condition }]);
+        let batch =
+            Batch::new(vec![Write::put(key(), value)]).with_expectations(vec![Expectation { key: key(), condition }]);
         assert!(matches!(store.apply(&bucket, batch).await.unwrap(), Outcome::Committed { .. }));
         assert_eq!(entry().await.modified, Some(Time::from_secs(clock.now().secs() + 1)));
         clock.advance(Duration::from_secs(3600));
     };
 
     guarded("old").await;
-    let draft = store.draft(&bucket).unwrap();
-    store.replace(&bucket, &draft, &draft.text.replace("old", "edited")).await.unwrap();
+    let draft = store.begin_edit(&bucket).unwrap();
+    store.save_edit(&bucket, &draft, &draft.text.replace("old", "edited")).await.unwrap();
     let edited = entry().await;
     assert_eq!((&*edited.value, edited.last_modified()), (&b"edited"[..], clock.now().floor_to_second()));
 

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use kvs::model::{Batch, Bucket};
 use kvs::store::Store;
-use kvs::yaml::{Options, RealDisk, YamlStore};
+use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::bench::{batch, key, put};
 use crate::disks::{Call, Counting, CountingDisk};
 use crate::served::{SECRET, Served};
+use crate::yaml_helpers::{batch, key, put};
 
 /// Makes buckets of one entry, as a person would.
 fn make(served: &Served, count: usize) {
@@ -92,8 +92,14 @@ fn limit(served: &Served) -> Rlimit {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_were_closed_are_not_read_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = CountingDisk::new(RealDisk, Counting::default());
-    let options = Options { disk: Arc::new(disk.clone()), most_open: 2, least_log: u64::MAX, ..Options::default() };
+    let disk = CountingDisk::new(RealFileSystem, Counting::default());
+    let options = YamlOptions {
+        file_system: Arc::new(disk.clone()),
+        max_open_buckets: 2,
+        min_log_bytes: u64::MAX,
+        tidy_after: std::time::Duration::ZERO,
+        ..YamlOptions::default()
+    };
     let store = YamlStore::open(folder.path(), options).unwrap();
     let buckets: Vec<_> = (0..6).map(|n| Bucket::new(&format!("b{n}")).unwrap()).collect();
     let large = "x".repeat(100_000);
@@ -101,7 +107,9 @@ async fn files_that_were_closed_are_not_read_anew() {
         store.apply(bucket, batch(vec![put("large", large.clone())])).await.unwrap();
     }
     // Another process writes in between.
-    let other = YamlStore::open(folder.path(), Options { least_log: u64::MAX, ..Options::default() }).unwrap();
+    let options =
+        YamlOptions { min_log_bytes: u64::MAX, tidy_after: std::time::Duration::ZERO, ..YamlOptions::default() };
+    let other = YamlStore::open(folder.path(), options).unwrap();
     for bucket in &buckets {
         other.apply(bucket, batch(vec![put("other", "1")])).await.unwrap();
     }
@@ -126,7 +134,7 @@ async fn files_that_were_closed_are_not_read_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_buckets_at_work_at_once_wait_for_their_turn() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { most_open: 2, least_log: 500, ..Options::default() };
+    let options = YamlOptions { max_open_buckets: 2, min_log_bytes: 500, ..YamlOptions::default() };
     let store = Arc::new(YamlStore::open(folder.path(), options).unwrap());
     let tasks: Vec<_> = (0..40)
         .map(|n| {
@@ -134,7 +142,7 @@ async fn many_buckets_at_work_at_once_wait_for_their_turn() {
             tokio::spawn(async move {
                 let bucket = Bucket::new(&format!("b{}", n % 20)).unwrap();
                 for round in 0..20 {
-                    store.apply(&bucket, Batch::of(vec![put(&format!("k{n}"), round.to_string())])).await.unwrap();
+                    store.apply(&bucket, Batch::new(vec![put(&format!("k{n}"), round.to_string())])).await.unwrap();
                     store.get(&bucket, &[key("a")]).await.unwrap();
                 }
             })
@@ -143,7 +151,7 @@ async fn many_buckets_at_work_at_once_wait_for_their_turn() {
     for task in tasks {
         task.await.unwrap();
     }
-    let other = YamlStore::open(folder.path(), Options::default()).unwrap();
+    let other = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
     for n in 0..40 {
         let bucket = Bucket::new(&format!("b{}", n % 20)).unwrap();
         let found = other.get(&bucket, &[key(&format!("k{n}"))]).await.unwrap();

@@ -1,12 +1,12 @@
 //! What was stored durably is never taken for the rest of an interrupted write, and a file that is gone not for an empty one.
 
-use kvs::model::Kind;
-use kvs::store::Task;
-use kvs::yaml::Disk as _;
+use kvs::model::ErrorKind;
+use kvs::store::{Severity, Task};
+use kvs::yaml::FileSystem as _;
 use kvs::yaml::YamlStore;
 
-use crate::bench::{Values, all, apply, commit, data, open, put, upkeep, values};
 use crate::disks::crash_disk::CrashDisk;
+use crate::yaml_helpers::{Values, all, apply, commit, data, open, put, upkeep, values};
 
 const TRANSACTIONS: usize = 200;
 
@@ -33,15 +33,15 @@ fn is_damage(disk: &CrashDisk, stores: &[&YamlStore], line: u64) {
     let bytes = disk.bytes(&data()).unwrap();
     for store in stores {
         let error = apply(store, vec![put("new", "x")]).unwrap_err();
-        assert_eq!(error.kind(), Kind::Damaged, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         let place =
             error.to_string().split("default.yaml, line ").nth(1).unwrap().split(':').next().unwrap().to_owned();
         let told: u64 = place.parse().unwrap();
         assert!(told.abs_diff(line) <= 1, "{error}; wanted line {line}");
         let findings = upkeep(store, Task::Check).unwrap().findings;
-        assert!(findings.iter().any(|f| !f.harmless && f.line == Some(told)), "{findings:?}");
-        assert_eq!(upkeep(store, Task::Compact).unwrap_err().kind(), Kind::Damaged);
-        let _ = upkeep(store, Task::Sweep);
+        assert!(findings.iter().any(|f| f.severity == Severity::Damage && f.line == Some(told)), "{findings:?}");
+        assert_eq!(upkeep(store, Task::Compact).unwrap_err().kind(), ErrorKind::Corrupt);
+        let _ = upkeep(store, Task::RemoveLeftovers);
         let _ = all(store);
     }
     assert_eq!(disk.bytes(&data()).unwrap(), bytes, "not a byte is changed");
@@ -92,7 +92,7 @@ fn what_was_cut_off_within_a_transaction_is_missed() {
     let at = find(&bytes, "value 150,") + 3;
     disk.edit(&data(), &bytes[..at]);
     let error = apply(&store, vec![put("new", "x")]).unwrap_err();
-    assert_eq!(error.kind(), Kind::Damaged, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     is_damage(&disk, &[&store, &open(disk.clone())], line_at(&bytes, at));
 }
 
@@ -118,10 +118,10 @@ fn a_file_that_was_emptied_or_removed_is_not_an_empty_bucket() {
         for store in [&store, &open(disk.clone())] {
             for _ in 0..2 {
                 let error = apply(store, vec![put("new", "x")]).unwrap_err();
-                assert_eq!(error.kind(), Kind::Damaged, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
                 let wanted = if empty { "is empty" } else { "is missing" };
                 assert!(
-                    error.to_string().contains(wanted) && error.to_string().contains("put the file back"),
+                    error.to_string().contains(wanted) && error.to_string().contains("restore the file"),
                     "{error}"
                 );
             }
@@ -143,13 +143,13 @@ fn a_file_that_was_emptied_or_removed_is_not_an_empty_bucket() {
 fn a_folder_that_is_gone_is_not_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (data, aside) = (folder.path().join("data"), folder.path().join("unmounted"));
-    let store = YamlStore::open(&data, crate::bench::options(kvs::yaml::RealDisk)).unwrap();
+    let store = YamlStore::open(&data, crate::yaml_helpers::options(kvs::yaml::RealFileSystem)).unwrap();
     commit(&store, vec![put("a", "1")]);
-    let rename = |from, to| kvs::yaml::Disk::rename(&kvs::yaml::RealDisk, from, to).unwrap();
+    let rename = |from, to| kvs::yaml::FileSystem::rename(&kvs::yaml::RealFileSystem, from, to).unwrap();
     for (is_mount_point, value) in [(false, "1"), (true, "3")] {
         rename(&data, &aside);
         if is_mount_point {
-            kvs::yaml::Disk::make_folder(&kvs::yaml::RealDisk, &data).unwrap();
+            kvs::yaml::FileSystem::make_folder(&kvs::yaml::RealFileSystem, &data).unwrap();
         }
         assert_eq!(values(&store)["a"], value);
         for _ in 0..3 {

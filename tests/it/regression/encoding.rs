@@ -4,8 +4,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvs::model::{Bucket, Key, Kind};
-use kvs::postgres::{Options, PostgresStore};
+use kvs::model::{Bucket, ErrorKind, Key};
+use kvs::postgres::{PostgresOptions, PostgresStore};
 use kvs::store::{Store as _, suite};
 
 use crate::postgres::{Server, table};
@@ -104,13 +104,13 @@ fn a_server_that_comes_up_later_is_looked_at_then() {
 #[tokio::test]
 async fn nothing_is_done_in_such_a_database() {
     let server = Server::shared();
-    let store = PostgresStore::open(&database(server, "LATIN9"), Options::default()).unwrap();
+    let store = PostgresStore::open(&database(server, "LATIN9"), PostgresOptions::default()).unwrap();
     let error = store.get(&Bucket::default(), &[Key::new("a").unwrap()]).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Damaged, "{error}");
-    assert!(!error.is_outcome_open());
-    assert_eq!(store.init(false).await.unwrap_err().kind(), Kind::Damaged);
-    assert_eq!(store.check_encoding().await.unwrap_err().kind(), Kind::Damaged);
-    let nobody = PostgresStore::open("postgresql:///none?host=/nowhere", Options::default()).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(!error.is_outcome_unknown());
+    assert_eq!(store.init(false).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.check_encoding().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let nobody = PostgresStore::open("postgresql:///none?host=/nowhere", PostgresOptions::default()).unwrap();
     nobody.check_encoding().await.unwrap();
 }
 
@@ -118,7 +118,7 @@ async fn nothing_is_done_in_such_a_database() {
 async fn a_database_that_keeps_any_bytes_passes_the_suite() {
     let url = database(Server::shared(), "SQL_ASCII");
     suite::run(async |setup| {
-        let options = Options { clock: setup.clock, limits: setup.limits, ..Options::default() };
+        let options = PostgresOptions { clock: setup.clock, limits: setup.limits, ..PostgresOptions::default() };
         Arc::new(PostgresStore::open(&format!("{url}table={}", table()), options).unwrap())
             as Arc<dyn kvs::store::Store>
     })

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kvs::door::{Limits, Mount};
+use kvs::server::{BasePath, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
@@ -41,7 +41,7 @@ async fn a_peer_that_reads_no_answers_is_not_read_from_either() {
     // What the system holds for both directions of a connection, and far below what was sent.
     let most = 64 << 20;
     for (name, question) in questions() {
-        let door = fastcgi(Mount::served(), limits());
+        let door = fastcgi(BasePath::served(), limits());
         let socket = TcpStream::connect(door.address).await.unwrap();
         let sent = taken(socket, &question, most).await;
         assert!(sent < most, "{name}: {sent} bytes were taken");
@@ -52,7 +52,8 @@ async fn a_peer_that_reads_no_answers_is_not_read_from_either() {
         let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
         let listener = door_echo::listener(&format!("unix:{}", path.display()));
         let app = door_echo::app(&seen);
-        let task = tokio::spawn(kvs::door::fastcgi::serve(listener, app, Mount::spawned(), limits(), stop.clone()));
+        let task =
+            tokio::spawn(kvs::server::fastcgi::serve(listener, app, BasePath::spawned(), limits(), stop.clone()));
         let sent = taken(UnixStream::connect(&path).await.unwrap(), &question, most).await;
         assert!(sent < most, "{name}, spawned: {sent} bytes were taken");
         stop.cancel();
@@ -62,7 +63,7 @@ async fn a_peer_that_reads_no_answers_is_not_read_from_either() {
 
 #[tokio::test]
 async fn answers_that_were_held_up_are_all_given_when_the_peer_reads_again() {
-    let door = fastcgi(Mount::served(), limits());
+    let door = fastcgi(BasePath::served(), limits());
     let (mut read, mut write) = TcpStream::connect(door.address).await.unwrap().into_split();
     let count = 300_000;
     let sending = tokio::spawn(async move {
@@ -88,7 +89,7 @@ async fn records_that_are_no_part_of_a_request_win_no_time_for_it() {
         ("others given up", [begin(2, true), record(ABORT, 2, b"")].concat()),
         ("half a record at the end", [record(77, 0, b""), vec![1, 77, 0]].concat()),
     ] {
-        let door = fastcgi(Mount::served(), limits());
+        let door = fastcgi(BasePath::served(), limits());
         let (mut read, mut write) = TcpStream::connect(door.address).await.unwrap().into_split();
         let started = Instant::now();
         let request = [begin(1, true), stream(PARAMS, 1, &post("4"), 100), record(STDIN, 1, b"fou")].concat();
@@ -118,7 +119,7 @@ async fn records_without_a_pause_do_not_keep_an_unfinished_request_alive() {
     let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
     let listener = door_echo::listener(&format!("unix:{}", path.display()));
     let app = door_echo::app(&seen);
-    let task = tokio::spawn(kvs::door::fastcgi::serve(listener, app, Mount::served(), limits(), stop.clone()));
+    let task = tokio::spawn(kvs::server::fastcgi::serve(listener, app, BasePath::served(), limits(), stop.clone()));
     let mut socket = std::os::unix::net::UnixStream::connect(&path).unwrap();
     let flood = std::thread::spawn(move || {
         let started = Instant::now();
@@ -136,7 +137,7 @@ async fn records_without_a_pause_do_not_keep_an_unfinished_request_alive() {
 
 #[tokio::test]
 async fn management_does_not_keep_a_connection_without_requests() {
-    let door = fastcgi(Mount::served(), Limits { idle_time: Duration::from_millis(600), ..limits() });
+    let door = fastcgi(BasePath::served(), ServerLimits { idle_timeout: Duration::from_millis(600), ..limits() });
     let (mut read, mut write) = TcpStream::connect(door.address).await.unwrap().into_split();
     let started = Instant::now();
     let sending = tokio::spawn(async move {
@@ -152,7 +153,7 @@ async fn management_does_not_keep_a_connection_without_requests() {
 
 #[tokio::test]
 async fn waiting_for_another_answer_takes_no_time_from_a_request_that_arrives() {
-    let door = fastcgi(Mount::served(), limits());
+    let door = fastcgi(BasePath::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let begun = [begin(2, true), stream(PARAMS, 2, &post("4"), 100), record(STDIN, 2, b"fo")].concat();
     let late = || crate::door_client::whole(1, true, &crate::door_client::get("/late"), b"");

@@ -1,26 +1,26 @@
 //! A disk without room: nothing is left behind that takes up more, what a person wrote is still appended to, and deletions
 //! and compaction make room again.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kvs::model::{Batch, Kind};
+use kvs::model::{Batch, ErrorKind};
 use kvs::store::{Store, Task};
-use kvs::yaml::{RealDisk, YamlStore};
+use kvs::yaml::{RealFileSystem, YamlStore};
 
-use crate::bench::{
-    Values, all, apply, bucket, commit, data, delete, key, model, open, options, pair, put, run, upkeep, values,
-};
 use crate::disks::crash_disk::CrashDisk;
 use crate::disks::seed::Seed;
 use crate::disks::{Call, Failing, FailingDisk, Fault, Probe, Probed, Which};
+use crate::yaml_helpers::{
+    Values, all, apply, bucket, commit, data, delete, key, model, open, options, pair, put, run, upkeep, values,
+};
 
 const ALWAYS: usize = usize::MAX;
 
 fn full(call: Call, ending: &'static str) -> Fault {
-    Fault { which: Which(call, ending), after: 0, times: ALWAYS, kind: ErrorKind::StorageFull, part: 20 }
+    Fault { which: Which(call, ending), after: 0, times: ALWAYS, kind: io::ErrorKind::StorageFull, part: 20 }
 }
 
 fn names(disk: &CrashDisk, part: &str) -> usize {
@@ -34,17 +34,20 @@ const BY_HAND: [&str; 5] =
 #[test]
 fn a_file_that_a_person_wrote_is_appended_to_if_there_is_no_room_to_write_it_anew() {
     for text in BY_HAND {
-        for kind in
-            [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::PermissionDenied, ErrorKind::ResourceBusy]
-        {
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ResourceBusy,
+        ] {
             let disk = CrashDisk::default();
             disk.put(&data(), text.as_bytes());
             let mut known = values(&open(disk.clone()));
             // Only the copy would know when it was written.
-            let _ = kvs::yaml::Disk::remove(&disk, &data().with_extension("yaml.last"));
+            let _ = kvs::yaml::FileSystem::remove(&disk, &data().with_extension("yaml.last"));
             let faulty = FailingDisk::new(disk.clone(), Failing::default());
             let store = open(faulty.clone());
-            let call = if kind == ErrorKind::ResourceBusy { Call::Rename } else { Call::Write };
+            let call = if kind == io::ErrorKind::ResourceBusy { Call::Rename } else { Call::Write };
             faulty.probe.fail([Fault { kind, ..full(call, ".new") }]);
             for n in 0..3 {
                 commit(&store, pair(n, "new"));
@@ -59,11 +62,11 @@ fn a_file_that_a_person_wrote_is_appended_to_if_there_is_no_room_to_write_it_ane
             // Who asks whether a write could be done is told what is amiss, until it is over.
             let asked = run(store.apply(&bucket(), Batch::default()));
             assert!(
-                asked.is_err_and(|e| [Kind::Full, Kind::PermissionDenied].contains(&e.kind())),
+                asked.is_err_and(|e| [ErrorKind::StorageFull, ErrorKind::PermissionDenied].contains(&e.kind())),
                 "{text:?}, {kind:?}"
             );
             match upkeep(&store, Task::Status) {
-                Err(error) => assert_eq!(error.kind(), Kind::Full, "{text:?}, {kind:?}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::StorageFull, "{text:?}, {kind:?}"),
                 Ok(report) => assert!(!report.findings.is_empty(), "{text:?}, {kind:?}"),
             }
             faulty.probe.fail([]);
@@ -115,7 +118,7 @@ fn a_write_that_is_refused_leaves_no_file_and_no_torn_tail_behind() {
     for call in [Call::Write, Call::Sync] {
         faulty.probe.fail([".new", ".yaml"].map(|ending| full(call, ending)).into_iter().chain([full(call, "")]));
         for n in 0..5 {
-            assert_eq!(apply(&store, pair(n, "new")).unwrap_err().kind(), Kind::Full);
+            assert_eq!(apply(&store, pair(n, "new")).unwrap_err().kind(), ErrorKind::StorageFull);
         }
         assert_eq!((names(&disk, "torn"), names(&disk, ".new")), (0, 0), "{call:?}");
     }
@@ -148,18 +151,19 @@ impl Probe for Tight {
             _ => 0,
         };
         if grows > 0 && self.used() + grows > self.room.load(Ordering::SeqCst) {
-            return Err(ErrorKind::StorageFull.into());
+            return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
 }
 
-fn tight(folder: &Path, least_log: u64) -> (Probed<Tight>, YamlStore) {
+fn tight(folder: &Path, min_log_bytes: u64) -> (Probed<Tight>, YamlStore) {
     // Without copies, whose room would be found again.
     let probe = Tight { folder: folder.to_owned(), room: AtomicU64::new(u64::MAX) };
-    let disk = Probed::new(RealDisk, probe);
+    let disk = Probed::new(RealFileSystem, probe);
     let store =
-        YamlStore::open(folder, kvs::yaml::Options { least_log, tidy_up_to: 0, ..options(disk.clone()) }).unwrap();
+        YamlStore::open(folder, kvs::yaml::YamlOptions { min_log_bytes, tidy_up_to: 0, ..options(disk.clone()) })
+            .unwrap();
     (disk, store)
 }
 
@@ -168,7 +172,7 @@ fn fill(disk: &Probed<Tight>, store: &YamlStore, size: usize) -> usize {
     disk.probe.room.store(disk.probe.used() + 300_000, Ordering::SeqCst);
     for n in 0.. {
         if let Err(error) = apply(store, vec![put(&format!("k{n:04}"), "x".repeat(size))]) {
-            assert_eq!(error.kind(), Kind::Full, "{error}");
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
             // To the last byte, as other programs do.
             disk.probe.room.store(disk.probe.used(), Ordering::SeqCst);
             return n;
@@ -184,7 +188,7 @@ fn a_full_disk_is_emptied_by_deleting_and_takes_writes_again() {
         let (disk, store) = tight(folder.path(), u64::MAX);
         commit(&store, vec![put("first", "x")]);
         let count = fill(&disk, &store, 5000);
-        assert!(apply(&store, vec![put("more", "x")]).is_err_and(|e| e.kind() == Kind::Full));
+        assert!(apply(&store, vec![put("more", "x")]).is_err_and(|e| e.kind() == ErrorKind::StorageFull));
         let names: Vec<String> = (0..count - 3).map(|n| format!("k{n:04}")).collect();
         if one_by_one {
             for name in &names {
@@ -199,7 +203,7 @@ fn a_full_disk_is_emptied_by_deleting_and_takes_writes_again() {
             assert!(Instant::now() < end, "one by one: {one_by_one}: no room, {} bytes used", disk.probe.used());
             std::thread::sleep(Duration::from_millis(5));
         }
-        let found = values(&YamlStore::open(folder.path(), options(RealDisk)).unwrap());
+        let found = values(&YamlStore::open(folder.path(), options(RealFileSystem)).unwrap());
         assert_eq!(found.len(), 5, "one by one: {one_by_one}");
         assert!(found.contains_key("again") && found.contains_key("first"));
     }
@@ -225,7 +229,7 @@ fn a_deletion_among_other_writes_is_carried_out_on_a_full_disk() {
         match writer.join().unwrap() {
             Ok(_) if n == 3 => assert!(!values(&store).contains_key("first")),
             Ok(_) => assert!(values(&store).contains_key(&format!("n{n}"))),
-            Err(error) => assert!(n != 3 && error.kind() == Kind::Full, "{n}: {error}"),
+            Err(error) => assert!(n != 3 && error.kind() == ErrorKind::StorageFull, "{n}: {error}"),
         }
     }
 }

@@ -3,17 +3,16 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use fs2::FileExt;
-use kvs::model::{Bucket, Kind, Query, Shape};
-use kvs::service::Caller;
+use kvs::model::{Bucket, ErrorKind, Projection, Scan};
+use kvs::web::Body;
+use kvs::web::ClientAddr;
 
 use super::programs::{FastCgi, Place, SECRET};
-use crate::doubles::FailingStore;
+use crate::doubles::Failing;
 use crate::endpoint::{Endpoint, FORM, cases, request};
 use crate::stores::Make;
 
@@ -27,7 +26,7 @@ cases! {
 async fn send(kvs: &Endpoint, address: &str, secret: &str) -> u16 {
     let mut request = request("POST", "/", &[FORM], Body::from(format!("a=1&auth={secret}")));
     let address: IpAddr = address.parse().unwrap();
-    request.extensions_mut().insert(Caller { address: Some(address) });
+    request.extensions_mut().insert(ClientAddr(Some(address)));
     kvs.send(request).await.status
 }
 
@@ -72,7 +71,7 @@ async fn counts_are_bounded(make: Make) {
     let kvs = Endpoint::new(make);
     let bucket = Bucket::new("_kvs.throttle").unwrap();
     let stored = async |kvs: &Endpoint| {
-        let count = Query { shape: Shape::Count, ..Query::default() };
+        let count = Scan { projection: Projection::Count, ..Scan::default() };
         kvs.store.scan(&bucket, count).await.unwrap().count.unwrap()
     };
     for n in 0..30 {
@@ -152,10 +151,16 @@ fn a_full_disk_opens_no_way_to_guess() {
 
 #[tokio::test]
 async fn a_store_that_cannot_count_tells_nothing_of_a_secret() {
-    for (kind, status) in [(Kind::Busy, 503), (Kind::Full, 507), (Kind::Damaged, 500), (Kind::Failed, 500)] {
+    for (kind, status) in [
+        (ErrorKind::Busy, 503),
+        (ErrorKind::StorageFull, 507),
+        (ErrorKind::Corrupt, 500),
+        (ErrorKind::Unavailable, 500),
+    ] {
         for serves_reads in [true, false] {
-            let store = FailingStore { kind, text: "/srv/kvs/_kvs.throttle.yaml is lost", serves_reads };
-            let kvs = Endpoint::failing(Arc::new(store));
+            let text = "/srv/kvs/_kvs.throttle.yaml is lost";
+            let store = Failing { kind, text, serves_reads, spares_reserved: false }.store();
+            let kvs = Endpoint::failing(store);
             let mut told = vec![];
             for secret in ["s3cret", "wrong", "wronger", "wrong", "4", "5", "6", "7"] {
                 let answer = kvs.form(&format!("a=1&auth={secret}")).await;

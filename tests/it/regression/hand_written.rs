@@ -4,12 +4,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use kvs::model::{Kind, Revision, Time};
+use kvs::model::{ErrorKind, Revision, Time};
 use kvs::store::Task;
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::{all, apply, commit, put, upkeep, values};
 use crate::formats::{bytes, pyyaml};
+use crate::yaml_helpers::{all, apply, commit, put, upkeep, values};
 
 /// A file of the bucket, saved in place.
 fn save(folder: &Path, text: &str) {
@@ -17,7 +17,7 @@ fn save(folder: &Path, text: &str) {
 }
 
 fn open(folder: &Path) -> YamlStore {
-    YamlStore::open(folder, Options::default()).unwrap()
+    YamlStore::open(folder, YamlOptions::default()).unwrap()
 }
 
 fn opened(text: &str) -> (tempfile::TempDir, YamlStore) {
@@ -83,7 +83,7 @@ fn another_value_has_another_revision_when_the_time_of_change_is_the_same() {
                     let beside = folder.path().join("beside");
                     std::fs::File::create(&beside).unwrap().write_all(text.as_bytes()).unwrap();
                     touch(&beside);
-                    kvs::yaml::Disk::rename(&kvs::yaml::RealDisk, &beside, &path).unwrap();
+                    kvs::yaml::FileSystem::rename(&kvs::yaml::RealFileSystem, &beside, &path).unwrap();
                 } else {
                     save(folder.path(), &text);
                     touch(&path);
@@ -181,7 +181,7 @@ fn a_time_of_writing_that_nothing_could_follow_is_refused_with_its_line() {
             opened(&format!("b: {{value: x, updated: 2026-11-20T12:00:00Z}}\na: {{value: x, updated: {time}}}\n"));
         let error = apply(&store, vec![put("c", "1")]).unwrap_err();
         let text = error.to_string();
-        assert!(error.kind() == Kind::Damaged && text.contains("line 2") && text.contains("too late"), "{text}");
+        assert!(error.kind() == ErrorKind::Corrupt && text.contains("line 2") && text.contains("too late"), "{text}");
     }
     // In a comment of ours such a time is worth nothing, and does no harm.
     let late = "2262-04-11T23:47:16.854775807Z";
@@ -204,7 +204,8 @@ fn an_entry_from_a_time_that_nothing_could_follow_is_not_restored() {
         all(&store).unwrap().1.remove("a").unwrap()
     };
     entry.revision = Revision::new(u64::try_from(i64::MAX).unwrap());
-    let error = apply(&store, vec![kvs::model::Write::Restore { key: crate::bench::key("b"), entry }]).unwrap_err();
+    let error =
+        apply(&store, vec![kvs::model::Write::Restore { key: crate::yaml_helpers::key("b"), entry }]).unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains("2261"), "{error}");
     assert!(commit(&store, vec![put("a", "2")]) < commit(&store, vec![put("a", "3")]));
 }

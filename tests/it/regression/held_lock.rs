@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fs2::FileExt;
-use kvs::model::{Bucket, Kind};
+use kvs::model::{Bucket, ErrorKind};
 use kvs::store::{Store, Task};
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::{batch, commit, key, put};
 use crate::served::{SECRET, Served};
+use crate::yaml_helpers::{batch, commit, key, put};
 
 /// What the program was told to wait for a lock.
 const WAIT: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ fn hold(lock: &Path) -> File {
 
 /// A program with these buckets, of each of which its image is out of date, and the locks of all but `other`, held.
 fn held(buckets: &[String]) -> (Served, Vec<File>) {
-    let served = Served::start(&["--lock-wait", "5s", "--tidy-after", "0s"]);
+    let served = Served::start(&["--lock-timeout", "5s", "--tidy-after", "0s"]);
     served.put("/kv/other/a", "1");
     for bucket in buckets {
         served.put(&format!("/kv/{bucket}/a"), "1");
@@ -125,7 +125,7 @@ fn hundreds_of_held_buckets_disturb_no_other() {
 const STORE_WAIT: Duration = Duration::from_secs(2);
 
 fn store(folder: &Path) -> YamlStore {
-    YamlStore::open(folder, Options { lock_wait: STORE_WAIT, ..Options::default() }).unwrap()
+    YamlStore::open(folder, YamlOptions { lock_timeout: STORE_WAIT, ..YamlOptions::default() }).unwrap()
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -155,11 +155,11 @@ async fn on_one_thread_others_go_on_and_readers_that_left_leave_nothing_behind()
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for task in waiting.into_iter().skip(50) {
-        assert_eq!(task.await.unwrap().unwrap_err().kind(), Kind::Busy);
+        assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Busy);
     }
     lock.unlock().unwrap();
     assert!(reader.get(&bucket, &[key("a")]).await.unwrap().entries[0].is_some());
-    reader.upkeep(&bucket, Task::Compact).await.unwrap();
+    reader.maintain(&bucket, Task::Compact).await.unwrap();
     // Nobody is left who holds the store: a thread that went on for those who left would.
     let ended = Instant::now();
     while Arc::strong_count(&reader) > 1 {
@@ -176,15 +176,15 @@ async fn upkeep_that_waits_for_a_lock_does_not_make_readers_wait_longer() {
     let _lock = hold(&folder.path().join("default.lock"));
     let begun = Instant::now();
     let bucket = Bucket::default();
-    let upkeep = [Task::Compact, Task::Check, Task::PurgeExpired].map(|task| {
+    let upkeep = [Task::Compact, Task::Check, Task::RemoveExpired].map(|task| {
         let (reader, bucket) = (Arc::clone(&reader), bucket.clone());
-        tokio::spawn(async move { reader.upkeep(&bucket, task).await })
+        tokio::spawn(async move { reader.maintain(&bucket, task).await })
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(reader.get(&bucket, &[]).await.unwrap_err().kind(), Kind::Busy);
+    assert_eq!(reader.get(&bucket, &[]).await.unwrap_err().kind(), ErrorKind::Busy);
     assert!(begun.elapsed() < STORE_WAIT * 2, "{:?}", begun.elapsed());
     for task in upkeep {
-        assert_eq!(task.await.unwrap().unwrap_err().kind(), Kind::Busy);
+        assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Busy);
     }
     assert!(begun.elapsed() < STORE_WAIT * 5 / 2, "{:?}", begun.elapsed());
 }
@@ -212,7 +212,7 @@ async fn a_writer_behind_another_reader_is_sent_away_in_time_while_reads_go_on()
         store.get(&bucket, &[key("a")]).await.unwrap();
         reads += 1;
     }
-    assert_eq!(writing.await.unwrap().unwrap_err().kind(), Kind::Busy);
+    assert_eq!(writing.await.unwrap().unwrap_err().kind(), ErrorKind::Busy);
     assert!(reads > 3, "{reads}");
     FileExt::unlock(&lock).unwrap();
     commit(&store, vec![put("a", "2")]);

@@ -48,12 +48,12 @@ fn a_tilde_that_means_no_folder_is_refused() {
     run(&["list", "--auth", "~/x"], &[]).fails(2, none);
     run(&["serve", "--fastcgi", "unix:~/x"], &[]).fails(2, none);
     run(&["copy", "yaml:~/a", "yaml:b"], &[]).fails(2, none).fails(2, "FROM");
-    run(&["copy", "yaml:a", "yaml:~bob/b"], &[]).fails(2, "TO").fails(2, "only ~/ is understood");
-    run(&["set", "a", "1", "--store", "yaml:~bob/data"], &[("HOME", "/tmp")]).fails(2, "only ~/ is understood");
+    run(&["copy", "yaml:a", "yaml:~bob/b"], &[]).fails(2, "TO").fails(2, "only ~/ is supported");
+    run(&["set", "a", "1", "--store", "yaml:~bob/data"], &[("HOME", "/tmp")]).fails(2, "only ~/ is supported");
     place.file("config.yaml", "\nstore: yaml:~/data\n");
     run(&["set", "a", "1"], &[]).fails(2, none).fails(2, "config.yaml: line 2: store");
     place.file("config.yaml", "auth: ~bob/auth.txt\n");
-    run(&["set", "a", "1"], &[]).fails(2, "config.yaml: line 1: auth").fails(2, "only ~/ is understood");
+    run(&["set", "a", "1"], &[]).fails(2, "config.yaml: line 1: auth").fails(2, "only ~/ is supported");
     let left: Vec<_> = std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["config.yaml"]);
 }

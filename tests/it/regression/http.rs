@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kvs::door::{Limits, Mount};
+use kvs::server::{BasePath, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -86,7 +86,7 @@ async fn connection_closes_after_a_body_in_chunks() {
 
 #[tokio::test]
 async fn every_byte_of_an_address_means_the_same_through_every_transport() {
-    let (plain, records) = (http(limits()), fastcgi(Mount::served(), limits()));
+    let (plain, records) = (http(limits()), fastcgi(BasePath::served(), limits()));
     for byte in (0x21..=0x7e).chain(0x80..=0xff_u8) {
         for target in [vec![b'/', b'a', byte, b'b'], [b"/?k=", &[byte][..], b"&x=1"].concat()] {
             let (one, other) = (through_http(&plain, &target, "").await, through_fastcgi(&records, &target, &[]).await);
@@ -105,7 +105,7 @@ async fn every_byte_of_an_address_means_the_same_through_every_transport() {
 
 #[tokio::test]
 async fn an_address_has_one_limit_through_every_transport() {
-    let (plain, records) = (http(limits()), fastcgi(Mount::served(), limits()));
+    let (plain, records) = (http(limits()), fastcgi(BasePath::served(), limits()));
     for (length, status) in [(60_000, "200"), (65_534, "200"), (65_535, "414"), (70_000, "414"), (300_000, "414")] {
         let target = format!("/{}", "x".repeat(length - 1));
         let headers = format!("X: {}\r\n", "y".repeat(40_000));
@@ -205,7 +205,7 @@ async fn answer_arrives_though_a_refused_client_goes_on_sending() {
 
 #[tokio::test]
 async fn a_head_has_its_own_time_however_long_the_connection_was_idle() {
-    let door = http(Limits { head_time: Duration::from_secs(3), ..limits() });
+    let door = http(ServerLimits { header_timeout: Duration::from_secs(3), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1700)).await;
     socket.write_all(b"GET /slow HTTP/1.1\r\n").await.unwrap();
@@ -226,7 +226,7 @@ async fn a_head_has_its_own_time_however_long_the_connection_was_idle() {
 
 #[tokio::test]
 async fn transports_agree_on_what_lies_below_a_path() {
-    let mount = Mount::served().at("/kvs");
+    let mount = BasePath::served().at("/kvs");
     let (plain, records) = (http_at(mount.clone(), limits()), fastcgi(mount, limits()));
     for target in [
         "//kvs/a",
@@ -281,7 +281,7 @@ fn errors_of_the_door_and_of_the_service_judge_accept_alike() {
 
 #[tokio::test]
 async fn errors_of_each_door_judge_accept_alike() {
-    let (plain, records) = (http(limits()), fastcgi(Mount::served(), limits()));
+    let (plain, records) = (http(limits()), fastcgi(BasePath::served(), limits()));
     let long = format!("/{}", "x".repeat(70_000));
     for (target, accept, is_problem) in [
         ("/#", "application/json", true),

@@ -250,5 +250,5 @@ fn an_error_of_a_command_is_told_once() {
         }
     }
     let wrong = place.with(&["get", "a"], &[("KVS_LOG", "debgu")], b"").ok();
-    assert!(wrong.err.contains("`debgu` is no level"), "{wrong:?}");
+    assert!(wrong.err.contains("`debgu` is not a level"), "{wrong:?}");
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kvs::model::Bucket;
 use kvs::store::Store;
-use kvs::yaml::{Options, RealDisk, YamlStore};
+use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::bench::{batch, put};
 use crate::disks::{Call, Counting, CountingDisk};
+use crate::yaml_helpers::{batch, put};
 
 const BUCKETS: usize = 2_000;
 
@@ -19,15 +19,19 @@ fn bucket(n: usize) -> Bucket {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_buckets_that_are_waited_for_are_looked_at_in_turn() {
     let folder = tempfile::tempdir().unwrap();
-    let other = YamlStore::open(folder.path(), Options::default()).unwrap();
+    let other = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
     for n in 0..BUCKETS {
         let file = folder.path().join(format!("b{n}.yaml"));
         std::io::Write::write_all(&mut std::fs::File::create(file).unwrap(), b"a: 1\n...\n").unwrap();
     }
-    let disk = CountingDisk::new(RealDisk, Counting::default());
+    let disk = CountingDisk::new(RealFileSystem, Counting::default());
     let store = YamlStore::open(
         folder.path(),
-        Options { disk: Arc::new(disk.clone()), tidy_after: std::time::Duration::ZERO, ..Options::default() },
+        YamlOptions {
+            file_system: Arc::new(disk.clone()),
+            tidy_after: std::time::Duration::ZERO,
+            ..YamlOptions::default()
+        },
     )
     .unwrap();
     let mut since = vec![];

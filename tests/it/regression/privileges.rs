@@ -1,12 +1,12 @@
 //! A role of PostgreSQL that may not write: nothing is stored, and who may help is told how.
 
-use kvs::model::{Bucket, Error, Kind};
-use kvs::postgres::{Options, PostgresStore};
+use kvs::model::{Bucket, Error, ErrorKind};
+use kvs::postgres::{PostgresOptions, PostgresStore};
 use kvs::store::{Store as _, Task};
 
-use crate::bench::{batch, put};
 use crate::postgres::{Server, table};
 use crate::served::{SECRET, Served};
+use crate::yaml_helpers::{batch, put};
 
 /// A new role, and the URL of tables that another has made, for it.
 fn role(server: &Server) -> (String, String) {
@@ -18,7 +18,7 @@ fn role(server: &Server) -> (String, String) {
 }
 
 async fn made(server: &Server, table: &str) {
-    let owner = PostgresStore::open(&server.url(&format!("table={table}")), Options::default()).unwrap();
+    let owner = PostgresStore::open(&server.url(&format!("table={table}")), PostgresOptions::default()).unwrap();
     owner.init(false).await.unwrap();
 }
 
@@ -31,27 +31,27 @@ async fn a_role_without_a_privilege_is_named_with_the_grant_that_it_lacks() {
     let server = Server::shared();
     let (table, url) = role(server);
     let guest = format!("\"{table}_Guest\"");
-    let store = PostgresStore::open(&url, Options::default()).unwrap();
+    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
     let both = format!("\"{table}\", \"{table}_buckets\"");
     let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {both} TO {guest}");
     // It may not make tables either.
-    assert_eq!(refused(&store).await.kind(), Kind::PermissionDenied);
+    assert_eq!(refused(&store).await.kind(), ErrorKind::PermissionDenied);
     made(server, &table).await;
     for granted in ["", "SELECT", "SELECT, INSERT", "SELECT, UPDATE, DELETE"] {
         if !granted.is_empty() {
             server.psql(&format!("REVOKE ALL ON {both} FROM {guest}; GRANT {granted} ON {both} TO {guest}"));
         }
         let (write, status) =
-            (refused(&store).await, store.upkeep(&Bucket::default(), Task::Status).await.unwrap_err());
+            (refused(&store).await, store.maintain(&Bucket::default(), Task::Status).await.unwrap_err());
         for error in [write, status] {
-            assert_eq!(error.kind(), Kind::PermissionDenied, "{granted}: {error}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{granted}: {error}");
             assert!(error.to_string().contains(&grant) && error.to_string().contains("nothing was stored"), "{error}");
         }
         assert_eq!(server.psql(&format!("SELECT count(*) FROM \"{table}\"")), "0", "{granted}");
     }
     // What is told helps.
     server.psql(&grant);
-    store.upkeep(&Bucket::default(), Task::Status).await.unwrap();
+    store.maintain(&Bucket::default(), Task::Status).await.unwrap();
     store.apply(&Bucket::default(), batch(vec![put("a", "1")])).await.unwrap();
 }
 
@@ -63,16 +63,16 @@ async fn a_role_that_is_set_to_read_only_is_told_so_at_once_and_need_not_try_aga
     let guest = format!("\"{table}_Guest\"");
     server.psql(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON \"{table}\", \"{table}_buckets\" TO {guest}"));
     server.psql(&format!("ALTER ROLE {guest} SET default_transaction_read_only = on"));
-    let store = PostgresStore::open(&url, Options::default()).unwrap();
+    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
     assert_eq!(store.get(&Bucket::default(), &[]).await.unwrap().entries.len(), 0);
     let help = format!("ALTER ROLE {guest} RESET default_transaction_read_only");
-    for error in [refused(&store).await, store.upkeep(&Bucket::default(), Task::Status).await.unwrap_err()] {
-        assert_eq!(error.kind(), Kind::PermissionDenied, "{error}");
+    for error in [refused(&store).await, store.maintain(&Bucket::default(), Task::Status).await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
         assert!(error.to_string().contains(&help), "{error}");
     }
     server.psql(&help);
-    let again = PostgresStore::open(&url, Options::default()).unwrap();
-    again.upkeep(&Bucket::default(), Task::Status).await.unwrap();
+    let again = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
+    again.maintain(&Bucket::default(), Task::Status).await.unwrap();
     again.apply(&Bucket::default(), batch(vec![put("a", "1")])).await.unwrap();
 }
 

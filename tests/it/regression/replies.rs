@@ -1,13 +1,8 @@
 //! A refused request says what was wrong, where, and what became of what it would have stored.
 
-use std::sync::Arc;
+use kvs::model::ErrorKind;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Error, Key, Kind, Outcome, Page, Query, Result, Revision, Snapshot};
-use kvs::store::{Report, Store, Task};
-
+use crate::doubles::Failing;
 use crate::endpoint::{Endpoint, JSON, NOBODY, cases};
 use crate::stores::Make;
 
@@ -20,9 +15,9 @@ cases! {
 async fn a_row_that_is_not_understood_is_told_with_its_field(make: Make) {
     let kvs = Endpoint::new(make);
     for (row, told) in [
-        (r#"{"key":"a","data":"1","data":"2"}"#, "\"data\" stands there twice"),
-        (r#"{"key":"a","\u0064ata":"1","data":"2"}"#, "\"data\" stands there twice"),
-        (r#"{"key":"a","data":"1","dta":"2"}"#, "no field \"dta\"; it has key, data, "),
+        (r#"{"key":"a","data":"1","data":"2"}"#, "\"data\" is given twice"),
+        (r#"{"key":"a","\u0064ata":"1","data":"2"}"#, "\"data\" is given twice"),
+        (r#"{"key":"a","data":"1","dta":"2"}"#, "unknown field \"dta\" in a row; known fields: key, data, "),
         (r#"{"key":1,"data":"1"}"#, "key must be a string, got 1"),
         (r#"{"key":"a","data":1}"#, "data must be a string, got 1"),
         (r#"{"key":"a","data":{"b":1}}"#, "data must be a string, got {\"b\":1}"),
@@ -46,11 +41,11 @@ async fn a_row_that_is_not_understood_is_told_with_its_field(make: Make) {
 async fn a_transaction_that_is_not_understood_is_told_with_its_place_and_field(make: Make) {
     let kvs = Endpoint::new(make);
     for (op, told) in [
-        (r#"{"op":"set","key":"a","value":"1","value":"2"}"#, "\"value\" stands there twice"),
+        (r#"{"op":"set","key":"a","value":"1","value":"2"}"#, "\"value\" is given twice"),
         (r#"{"op":"set","key":"a","value":1}"#, "value must be a string, got 1"),
-        (r#"{"op":"set","key":"a","value":"1","tll":5}"#, "no field \"tll\""),
-        (r#"{"op":"get","key":"a","by":1}"#, "get has no field \"by\"; it has op, key"),
-        (r#"{"op":"incr","key":"a","value":"1"}"#, "incr has no field \"value\"; it has op, key, by"),
+        (r#"{"op":"set","key":"a","value":"1","tll":5}"#, "unknown field \"tll\" in an operation; "),
+        (r#"{"op":"get","key":"a","by":1}"#, "unknown field \"by\" in get; known fields: op, key"),
+        (r#"{"op":"incr","key":"a","value":"1"}"#, "unknown field \"value\" in incr; known fields: op, key, by"),
         (r#"{"op":"drop","key":"a"}"#, "op must be one of set, get, delete, "),
         (r#"{"op":5,"key":"a"}"#, "op must be a string, got 5"),
         (r#"{"key":"a"}"#, "op is missing"),
@@ -65,9 +60,9 @@ async fn a_transaction_that_is_not_understood_is_told_with_its_place_and_field(m
     }
     for (check, told) in [
         (r#"{"key":"a","absent":1}"#, "absent must be true or false, got 1"),
-        (r#"{"key":"a","absent":true,"absent":false}"#, "\"absent\" stands there twice"),
+        (r#"{"key":"a","absent":true,"absent":false}"#, "\"absent\" is given twice"),
         (r#"{"key":"a","revision":5}"#, "revision must be a string, got 5"),
-        (r#"{"key":"a","is":5}"#, "no field \"is\""),
+        (r#"{"key":"a","is":5}"#, "unknown field \"is\" in a check; "),
     ] {
         let answer = kvs.json("POST", "/txn/default", format!(r#"{{"checks":[{check}],"ops":[]}}"#)).await;
         assert_eq!(answer.status, 400, "{check}");
@@ -76,8 +71,8 @@ async fn a_transaction_that_is_not_understood_is_told_with_its_place_and_field(m
     for (body, told) in [
         (r#"{"ops":{}}"#, "ops must be an array, got {}"),
         (r#"{"checks":null,"ops":[]}"#, "checks must be an array, got null"),
-        (r#"{"ops":[],"ops":[]}"#, "\"ops\" stands there twice"),
-        (r#"{"ops":[],"force":true}"#, "no field \"force\"; it has checks, ops"),
+        (r#"{"ops":[],"ops":[]}"#, "\"ops\" is given twice"),
+        (r#"{"ops":[],"force":true}"#, "unknown field \"force\" in a transaction; known fields: checks, ops"),
         (r#"{"checks":[]}"#, "ops is missing"),
     ] {
         let answer = kvs.json("POST", "/txn/default", body).await;
@@ -124,62 +119,16 @@ async fn a_refused_write_says_that_nothing_was_stored(make: Make) {
     }
 }
 
-/// Fails in the buckets of clients; what kvs keeps for itself, as counts of wrong secrets, works.
-struct Failing {
-    inner: MemoryStore,
-    kind: Kind,
-    serves_reads: bool,
-}
-
-impl Failing {
-    fn endpoint(kind: Kind, serves_reads: bool) -> Endpoint {
-        Endpoint::failing(Arc::new(Self { inner: MemoryStore::default(), kind, serves_reads }))
-    }
-
-    fn check(&self, bucket: &Bucket, works: bool) -> Result<()> {
-        let error = || Error::new(self.kind, "/home/someone/data: it failed");
-        if works || bucket.is_reserved() { Ok(()) } else { Err(error()) }
-    }
-}
-
-#[async_trait]
-impl Store for Failing {
-    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        self.check(bucket, self.serves_reads)?;
-        self.inner.get(bucket, keys).await
-    }
-
-    async fn values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        Ok(self.get(bucket, keys).await?.into_values())
-    }
-
-    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        self.check(bucket, false)?;
-        self.inner.apply(bucket, batch).await
-    }
-
-    async fn scan(&self, bucket: &Bucket, query: Query) -> Result<Page> {
-        self.check(bucket, self.serves_reads)?;
-        self.inner.scan(bucket, query).await
-    }
-
-    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        self.inner.changed(bucket, since).await
-    }
-
-    async fn buckets(&self) -> Result<Vec<Bucket>> {
-        self.inner.buckets().await
-    }
-
-    async fn upkeep(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        self.inner.upkeep(bucket, task).await
-    }
+/// An endpoint whose store fails in all buckets but the reserved ones.
+fn failing(kind: ErrorKind, serves_reads: bool) -> Endpoint {
+    let text = "/home/someone/data: it failed";
+    Endpoint::failing(Failing { kind, text, serves_reads, spares_reserved: true }.store())
 }
 
 #[tokio::test]
 async fn only_a_failed_write_has_an_open_outcome() {
     let open = "it may have been done: read the key before you write again";
-    let kvs = Failing::endpoint(Kind::Failed, true);
+    let kvs = failing(ErrorKind::Unavailable, true);
     for (method, uri, body) in [
         ("PUT", "/kv/default/a", "1"),
         ("DELETE", "/kv/default/a", ""),
@@ -192,7 +141,7 @@ async fn only_a_failed_write_has_an_open_outcome() {
         assert!(answer.text().contains(open) && !answer.text().contains("nothing was"), "{}", answer.text());
     }
     // What could not be read was not written yet.
-    let kvs = Failing::endpoint(Kind::Failed, false);
+    let kvs = failing(ErrorKind::Unavailable, false);
     for (method, uri, body) in [
         ("PUT", "/kv/poky/a", "1"),
         ("DELETE", "/kv/default?prefix=", ""),
@@ -208,8 +157,8 @@ async fn only_a_failed_write_has_an_open_outcome() {
         assert_eq!(answer.status, 500, "{uri}");
         assert!(answer.text().contains("could not be read") && !answer.text().contains("write"), "{}", answer.text());
     }
-    for kind in [Kind::Full, Kind::Damaged, Kind::Busy] {
-        let answer = Failing::endpoint(kind, true).put("/kv/default/a", "1").await;
+    for kind in [ErrorKind::StorageFull, ErrorKind::Corrupt, ErrorKind::Busy] {
+        let answer = failing(kind, true).put("/kv/default/a", "1").await;
         assert!(answer.text().contains("nothing was") && !answer.text().contains(open), "{}", answer.text());
     }
 }

@@ -74,7 +74,7 @@ fn an_answer_that_is_made_as_it_is_taken_is_whole() {
 fn an_answer_is_bounded_by_what_it_takes_in_json() {
     let served = filled(&[], 12);
     let answer = served.ask(&multi(12));
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("ask for fewer keys"), "{answer:.300}");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("send fewer keys"), "{answer:.300}");
     // A page ends early instead.
     let list = "GET /kv/default?limit=12 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth";
     let answer = served.ask(&format!("{list}: {SECRET}\r\n\r\n"));

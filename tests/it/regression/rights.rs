@@ -1,17 +1,17 @@
 //! Who may read and write the files, and what is said where the system does not permit it.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use kvs::model::{Batch, Kind, Write};
+use kvs::model::{Batch, ErrorKind, Write};
 use kvs::store::{Store, Task};
-use kvs::yaml::{RealDisk, WaitGate, YamlStore};
+use kvs::yaml::{RealFileSystem, WaiterLock, YamlStore};
 use parking_lot::Mutex;
 
-use crate::bench::{all, apply, bucket, commit, options, pair, run, upkeep, values};
 use crate::disks::{Call, Failing, FailingDisk, Fault, Probe, Probed, Which};
+use crate::yaml_helpers::{all, apply, bucket, commit, options, pair, run, upkeep, values};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().mode() & 0o7777
@@ -39,15 +39,15 @@ fn what_is_made_beside_a_private_file_is_private_before_its_first_byte() {
     for (folder_mode, file_mode) in [(0o755, 0o600), (0o700, 0o640), (0o2775, 0o660)] {
         let folder = tempfile::tempdir().unwrap();
         set_mode(folder.path(), folder_mode);
-        let disk = Probed::new(RealDisk, Modes::default());
+        let disk = Probed::new(RealFileSystem, Modes::default());
         let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
         commit(&store, pair(0, "x"));
         let data = folder.path().join("default.yaml");
         set_mode(&data, file_mode);
         disk.probe.0.lock().clear();
         // An edit has the file written anew; a torn tail is set aside; then it is compacted.
-        let draft = store.draft(&bucket()).unwrap();
-        run(store.replace(&bucket(), &draft, &format!("{}# mine\n", draft.text))).unwrap();
+        let draft = store.begin_edit(&bucket()).unwrap();
+        run(store.save_edit(&bucket(), &draft, &format!("{}# mine\n", draft.text))).unwrap();
         commit(&store, pair(1, "x"));
         let text = std::fs::read_to_string(&data).unwrap() + "---\na0: {value: torn, upd";
         std::io::Write::write_all(&mut std::fs::File::create(&data).unwrap(), text.as_bytes()).unwrap();
@@ -74,9 +74,9 @@ fn a_new_folder_is_its_owners_alone_and_files_follow_their_folder() {
             std::fs::create_dir(&folder).unwrap();
             set_mode(&folder, mode);
         }
-        let store = YamlStore::open(&folder, options(RealDisk)).unwrap();
+        let store = YamlStore::open(&folder, options(RealFileSystem)).unwrap();
         commit(&store, pair(0, "x"));
-        let _pass = WaitGate::new(&folder).enter(&bucket()).unwrap();
+        let _pass = WaiterLock::new(&folder).try_lock(&bucket()).unwrap();
         assert_eq!(mode(&folder), folder_mode);
         for name in ["default.yaml", "default.lock", "default.wait"] {
             assert_eq!(mode(&folder.join(name)), file_mode, "{name} in a folder of mode {folder_mode:o}");
@@ -94,7 +94,7 @@ fn files_get_the_group_of_their_folder() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(folder.path(), None, Some(group)).unwrap();
     set_mode(folder.path(), 0o770);
-    let store = YamlStore::open(folder.path(), options(RealDisk)).unwrap();
+    let store = YamlStore::open(folder.path(), options(RealFileSystem)).unwrap();
     commit(&store, pair(0, "x"));
     upkeep(&store, Task::Compact).unwrap();
     for name in ["default.yaml", "default.lock"] {
@@ -105,23 +105,23 @@ fn files_get_the_group_of_their_folder() {
 
 #[test]
 fn what_the_system_does_not_permit_is_told_as_that_and_nothing_is_stored() {
-    let denied = [(ErrorKind::PermissionDenied, "give "), (ErrorKind::ReadOnlyFilesystem, "can be written")];
+    let denied = [(io::ErrorKind::PermissionDenied, "give "), (io::ErrorKind::ReadOnlyFilesystem, "can be written")];
     for (kind, says) in denied {
         for (call, ending) in
             [(Call::MakeFolder, ""), (Call::Open, ".lock"), (Call::Open, ".yaml"), (Call::Write, ".yaml")]
         {
             let folder = tempfile::tempdir().unwrap();
-            let disk = FailingDisk::new(RealDisk, Failing::default());
+            let disk = FailingDisk::new(RealFileSystem, Failing::default());
             let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
-            commit(&YamlStore::open(folder.path(), options(RealDisk)).unwrap(), pair(0, "old"));
+            commit(&YamlStore::open(folder.path(), options(RealFileSystem)).unwrap(), pair(0, "old"));
             // What may not be opened to write may still be read: the second opening succeeds.
             let times = if ending == ".yaml" && call == Call::Open { 1 } else { usize::MAX };
             disk.probe.fail((0..3).map(|_| Fault { which: Which(call, ending), after: 0, times, kind, part: 0 }));
             let before = std::fs::read(folder.path().join("default.yaml")).unwrap();
             let error = apply(&store, pair(0, "new")).unwrap_err();
             let case = format!("{kind:?}, {call:?} {ending}: {error}");
-            assert_eq!(error.kind(), Kind::PermissionDenied, "{case}");
-            assert!(!error.is_outcome_open() && error.to_string().contains(says), "{case}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{case}");
+            assert!(!error.is_outcome_unknown() && error.to_string().contains(says), "{case}");
             assert_eq!(std::fs::read(folder.path().join("default.yaml")).unwrap(), before, "{case}");
             disk.probe.fail([]);
             commit(&store, pair(0, "new"));
@@ -133,17 +133,22 @@ fn what_the_system_does_not_permit_is_told_as_that_and_nothing_is_stored() {
 #[test]
 fn a_file_that_is_mounted_by_itself_is_not_taken_for_a_failed_write() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = FailingDisk::new(RealDisk, Failing::default());
+    let disk = FailingDisk::new(RealFileSystem, Failing::default());
     let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
     commit(&store, pair(0, "old"));
-    let busy =
-        Fault { which: Which(Call::Rename, ""), after: 0, times: usize::MAX, kind: ErrorKind::ResourceBusy, part: 0 };
+    let busy = Fault {
+        which: Which(Call::Rename, ""),
+        after: 0,
+        times: usize::MAX,
+        kind: io::ErrorKind::ResourceBusy,
+        part: 0,
+    };
     disk.probe.fail([busy]);
     let error = upkeep(&store, Task::Compact).unwrap_err();
-    assert!(error.kind() == Kind::PermissionDenied && error.to_string().contains("mount its folder"), "{error}");
+    assert!(error.kind() == ErrorKind::PermissionDenied && error.to_string().contains("mount its folder"), "{error}");
     // Writing goes on, and who asks is told what is to be mended.
     commit(&store, pair(0, "new"));
-    assert_eq!(run(store.apply(&bucket(), Batch::default())).unwrap_err().kind(), Kind::PermissionDenied);
+    assert_eq!(run(store.apply(&bucket(), Batch::default())).unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert!(!folder.path().join("default.yaml.compact").exists());
 }
 
@@ -153,28 +158,28 @@ const FOLDER: &str = "KVS_TEST_FOLDER_OF_ANOTHER";
 #[test]
 fn a_user_without_rights_reads_and_is_told_whom_to_give_the_folder() {
     if let Ok(folder) = std::env::var(FOLDER) {
-        let store = YamlStore::open(folder, kvs::yaml::Options::default()).unwrap();
+        let store = YamlStore::open(folder, kvs::yaml::YamlOptions::default()).unwrap();
         assert_eq!(all(&store).unwrap().1["a0"].value, "x");
         for batch in [
             Batch::default(),
-            Batch::of(pair(0, "new")),
-            Batch::of(vec![Write::Delete { key: crate::bench::key("a0") }]),
+            Batch::new(pair(0, "new")),
+            Batch::new(vec![Write::Delete { key: crate::yaml_helpers::key("a0") }]),
         ] {
             let error = run(store.apply(&bucket(), batch)).unwrap_err();
-            assert_eq!(error.kind(), Kind::PermissionDenied, "{error}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
             let user = format!("kvs runs as user {};", rustix::process::geteuid().as_raw());
             assert!(error.to_string().contains(&user), "{error}");
         }
-        assert_eq!(upkeep(&store, Task::Status).unwrap_err().kind(), Kind::PermissionDenied);
+        assert_eq!(upkeep(&store, Task::Status).unwrap_err().kind(), ErrorKind::PermissionDenied);
         // Nor where there is nothing yet.
         let other = kvs::model::Bucket::new("other").unwrap();
-        for batch in [Batch::default(), Batch::of(pair(0, "new"))] {
-            assert_eq!(run(store.apply(&other, batch)).unwrap_err().kind(), Kind::PermissionDenied);
+        for batch in [Batch::default(), Batch::new(pair(0, "new"))] {
+            assert_eq!(run(store.apply(&other, batch)).unwrap_err().kind(), ErrorKind::PermissionDenied);
         }
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    commit(&YamlStore::open(folder.path(), options(RealDisk)).unwrap(), pair(0, "x"));
+    commit(&YamlStore::open(folder.path(), options(RealFileSystem)).unwrap(), pair(0, "x"));
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         set_mode(&entry.unwrap().path(), 0o444);
     }

@@ -11,13 +11,13 @@ use futures_util::future::join_all;
 use kvs::memory::MemoryStore;
 use kvs::model::{Bucket, SystemClock};
 use kvs::store::{Limits, Store, Task};
-use kvs::yaml::{Options, RealDisk, YamlStore};
+use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::bench::{batch, key, put};
 use crate::disks::{Call, Counting, CountingDisk};
-use crate::doubles::{Done, FollowedStore};
+use crate::doubles::{Done, followed};
 use crate::endpoint::Endpoint;
 use crate::served::Served;
+use crate::yaml_helpers::{batch, key, put};
 
 #[tokio::test(start_paused = true)]
 async fn the_store_is_looked_at_once_a_second_however_many_ask() {
@@ -28,10 +28,10 @@ async fn the_store_is_looked_at_once_a_second_however_many_ask() {
         inner.apply(&Bucket::new(name).unwrap(), batch(vec![put("a", "1")])).await.unwrap();
     }
     let follow = move |done| {
-        counted.fetch_add(usize::from(done == Done::Upkeep), Ordering::SeqCst);
+        counted.fetch_add(usize::from(done == Done::Maintain), Ordering::SeqCst);
         Box::pin(tokio::time::sleep(Duration::from_millis(20))) as _
     };
-    let kvs = Endpoint::failing(Arc::new(FollowedStore { inner, follow: Box::new(follow) }));
+    let kvs = Endpoint::failing(followed(inner, follow));
     for second in 1..4 {
         let answers = join_all((0..100).map(|_| kvs.get("/status"))).await;
         assert!(answers.iter().all(|answer| answer.text() == "ok"));
@@ -98,7 +98,7 @@ fn looking_at_large_buckets_keeps_none_of_them_in_memory() {
 
 #[test]
 fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
-    let served = Served::start(&["--lock-wait", "3s"]);
+    let served = Served::start(&["--lock-timeout", "3s"]);
     served.put("/kv/held/a", "1");
     let lock = File::options().write(true).open(served.file("held").with_extension("lock")).unwrap();
     lock.lock_exclusive().unwrap();
@@ -117,13 +117,15 @@ fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
 async fn a_look_at_what_has_not_changed_reads_nothing_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::default();
-    let disk = CountingDisk::new(RealDisk, Counting::default());
-    let store = YamlStore::open(folder.path(), Options { disk: Arc::new(disk.clone()), ..Options::default() }).unwrap();
+    let disk = CountingDisk::new(RealFileSystem, Counting::default());
+    let store =
+        YamlStore::open(folder.path(), YamlOptions { file_system: Arc::new(disk.clone()), ..YamlOptions::default() })
+            .unwrap();
     let mut file = File::create(folder.path().join("default.yaml")).unwrap();
     file.write_all(b"a: 1\n...\n").unwrap();
     let mut reads = vec![];
     for _ in 0..3 {
-        assert_eq!(store.upkeep(&bucket, Task::Status).await.unwrap().findings, []);
+        assert_eq!(store.maintain(&bucket, Task::Status).await.unwrap().findings, []);
         let counts = disk.probe.take();
         assert!(counts.keys().all(|(call, _)| ![Call::Sync, Call::Write, Call::Lock].contains(call)), "{counts:?}");
         reads.push(counts.get(&(Call::Read, "yaml".to_owned())).map_or(0, |(count, _)| *count));
@@ -133,6 +135,6 @@ async fn a_look_at_what_has_not_changed_reads_nothing_and_leaves_nothing() {
     // A bucket that is used is known by what is in memory.
     store.get(&bucket, &[key("a")]).await.unwrap();
     disk.probe.take();
-    store.upkeep(&bucket, Task::Status).await.unwrap();
+    store.maintain(&bucket, Task::Status).await.unwrap();
     assert_eq!(disk.probe.take().get(&(Call::Read, "yaml".to_owned())), None);
 }

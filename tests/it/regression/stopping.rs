@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvs::door::{Limits, Mount};
+use kvs::server::{BasePath, ServerLimits};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -227,7 +227,7 @@ async fn kept_connections_end_however_busy_they_are() {
     ends(stop, task).await;
     client.await.unwrap().1.ok();
 
-    let door = fastcgi(Mount::served(), patient());
+    let door = fastcgi(BasePath::served(), patient());
     let mut busy = tokio::net::TcpStream::connect(door.address).await.unwrap();
     let (stop, task) = (door.stop.clone(), door.task);
     let client = tokio::spawn(async move {
@@ -252,7 +252,7 @@ async fn ends(stop: tokio_util::sync::CancellationToken, task: tokio::task::Join
 
 #[tokio::test]
 async fn requests_that_were_arriving_at_the_stop_are_answered_on_a_kept_connection() {
-    let door = fastcgi(Mount::served(), Limits { body_time: Duration::from_secs(2), ..limits() });
+    let door = fastcgi(BasePath::served(), ServerLimits { body_timeout: Duration::from_secs(2), ..limits() });
     let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
     // The answer to the first takes longer than the grace after the stop; the second has begun before it.
     let begun = [begin(2, true), stream(PARAMS, 2, &post("4"), 100), record(STDIN, 2, b"fo")].concat();
@@ -278,7 +278,7 @@ async fn connections_in_the_backlog_are_answered_after_the_stop() {
         sockets.push(socket);
     }
     stop.cancel();
-    kvs::door::http::serve(listener, door_echo::app(&seen), Mount::served(), limits(), stop).await.unwrap();
+    kvs::server::http1::serve(listener, door_echo::app(&seen), BasePath::served(), limits(), stop).await.unwrap();
     for (n, mut socket) in sockets.into_iter().enumerate() {
         let mut answer = String::new();
         tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer).await.unwrap();

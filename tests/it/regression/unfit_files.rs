@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kvs::model::{Batch, Bucket, Condition, Kind, Write};
+use kvs::model::{Batch, Bucket, Condition, ErrorKind, Write};
 use kvs::store::{Store, Task};
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::{all, apply, batch, commit, delete, expect, key, pair, put, run, upkeep, values};
+use crate::yaml_helpers::{all, apply, batch, commit, delete, expect, key, pair, put, run, upkeep, values};
 
 fn real(folder: &Path) -> YamlStore {
-    YamlStore::open(folder, Options::default()).unwrap()
+    YamlStore::open(folder, YamlOptions::default()).unwrap()
 }
 
 fn fifo(path: &Path) {
@@ -58,10 +58,10 @@ fn what_stands_in_the_place_of_a_data_file_is_an_error_of_that_bucket_alone() {
             [all(&store).map(drop), apply(&store, pair(0, "x")).map(drop), upkeep(&store, Task::Check).map(drop)]
         {
             let error = answer.unwrap_err();
-            assert_eq!(error.kind(), Kind::Damaged, "{name}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
             assert!(error.to_string().contains(says), "{name}: {error}");
         }
-        assert!(store.draft(&Bucket::default()).is_err(), "{name}");
+        assert!(store.begin_edit(&Bucket::default()).is_err(), "{name}");
         let other = Bucket::new("other").unwrap();
         run(store.apply(&other, batch(pair(0, "x")))).unwrap();
         assert!(run(store.get(&other, &[key("a0")])).unwrap().entries[0].is_some(), "{name}");
@@ -79,7 +79,7 @@ fn what_stands_in_the_place_of_a_lock_file_is_an_error_of_check() {
         std::fs::remove_file(&lock).unwrap();
         make(&lock);
         let error = apply(&real(place.path()), pair(0, "y")).unwrap_err();
-        assert!(error.kind() == Kind::Damaged && error.to_string().contains("default.lock"), "{name}: {error}");
+        assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("default.lock"), "{name}: {error}");
         let (code, text) = check(place.path());
         assert!(code == Some(1) && text.contains("default.lock"), "{name}: {code:?}, {text}");
     }
@@ -91,7 +91,7 @@ fn a_request_that_stores_nothing_in_a_new_bucket_leaves_no_file_behind() {
     let data = place.path().join("data");
     let store = real(&data);
     let touch = Write::Touch { key: key("a"), expires: None };
-    let refused = Batch::of(vec![put("a", "x")]).expecting(vec![expect("a", Condition::Present)]);
+    let refused = Batch::new(vec![put("a", "x")]).with_expectations(vec![expect("a", Condition::Present)]);
     for batch in [batch(vec![delete("a")]), batch(vec![touch]), refused, Batch::default()] {
         run(store.apply(&Bucket::default(), batch)).unwrap();
     }

@@ -16,7 +16,7 @@ fn a_variable_that_nothing_knows_is_refused_and_nothing_is_served_or_stored() {
     }
     assert!(!place.path("data").exists() && !place.path("auth.txt").exists());
     with(&place, &["set", "a", "1"], "KVS_STROE", "yaml:x").fails(2, "did you mean `KVS_STORE`?");
-    with(&place, &["set", "a", "1"], "KVS_NOTHINGLIKEIT", "").fails(2, "KVS_AUTH, KVS_BASE");
+    with(&place, &["set", "a", "1"], "KVS_NOTHINGLIKEIT", "").fails(2, "KVS_AUTH, KVS_BASE_PATH");
     for args in [&["--help"][..], &["set", "--help"], &["--version"], &["completions", "bash"], &["man"]] {
         with(&place, args, "KVS_READ", "secret").ok();
     }
@@ -108,7 +108,7 @@ fn a_variable_that_is_no_text_is_named() {
     // The log is no setting: without it the work is done all the same.
     let output = place.command(&["set", "a", "1"]).env("KVS_LOG", bytes).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && told.contains("KVS_LOG is left out: ") && told.contains("not UTF-8"), "{told}");
+    assert!(output.status.success() && told.contains("KVS_LOG is ignored: ") && told.contains("not UTF-8"), "{told}");
     // A path may be any bytes, and a name of ours is known in letters only.
     let output = place.command(&["set", "a", "1"]).env("KVS_AUTH", bytes).output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -2,16 +2,16 @@
 
 use std::io::Write as _;
 
-use kvs::yaml::{Options, YamlStore};
+use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::bench::all;
 use crate::cli::Place;
+use crate::yaml_helpers::all;
 
 /// The entries of a data file with this text.
 fn entries(text: &str) -> std::collections::BTreeMap<String, kvs::model::Entry> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::File::create(folder.path().join("default.yaml")).unwrap().write_all(text.as_bytes()).unwrap();
-    let store = YamlStore::open(folder.path(), Options::default()).unwrap();
+    let store = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
     all(&store).unwrap_or_else(|error| panic!("{text:?}: {error}")).1
 }
 

@@ -1,6 +1,5 @@
 //! Bodies: every byte as it was sent, up to the limit; their types kept, and served so that no browser runs them.
 
-use axum::body::Body;
 use bytes::Bytes;
 
 use crate::endpoint::{Endpoint, Headers, JSON, cases};
@@ -33,7 +32,7 @@ async fn a_value_comes_back_byte_for_byte(make: Make) {
 
 async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not(make: Make) {
     let kvs = Endpoint::new(make);
-    let most = kvs::store::Limits::default().value;
+    let most = kvs::store::Limits::default().max_value_bytes;
     assert_eq!(most, 1 << 20);
     for (length, status) in [(most, 201), (most + 1, 413)] {
         for uri in ["/kv/default/a", "/kv/default/b?op=append"] {
@@ -43,7 +42,7 @@ async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not(make: Make) {
             let answer = kvs.ask("PUT", "/kv/default/told", &[("content-length", &told)], vec![b'x'; length]).await;
             assert!(answer.status == status || answer.status == 200, "{}", answer.status);
             let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; length]))]);
-            let answer = kvs.ask("PUT", "/kv/default/chunked", &[], Body::from_stream(pieces)).await;
+            let answer = kvs.ask("PUT", "/kv/default/chunked", &[], crate::endpoint::streamed(pieces)).await;
             assert!(answer.status == status || answer.status == 200, "{}", answer.status);
         }
         assert_eq!(kvs.get("/kv/default/a").await.body.len(), most);
@@ -69,7 +68,7 @@ async fn a_body_that_is_not_as_long_as_it_says_is_refused(make: Make) {
     }
     for (method, uri) in [("PUT", "/kv/default/a"), ("POST", "/kv/default/a?op=append"), ("PUT", "/multi/default")] {
         let pieces = [Ok(Bytes::from("[")), Err(std::io::Error::other("gone"))];
-        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        let body = crate::endpoint::streamed(futures_util::stream::iter(pieces));
         assert_eq!(kvs.ask(method, uri, &[JSON], body).await.status, 400, "{method} {uri}");
         assert_eq!(kvs.stored("default", "a").await, None);
     }

@@ -80,7 +80,7 @@ async fn a_change_in_place_keeps_the_type(make: Make) {
 
 async fn a_value_that_would_grow_too_large_stays(make: Make) {
     let kvs = Endpoint::new(make);
-    let most = kvs::store::Limits::default().value;
+    let most = kvs::store::Limits::default().max_value_bytes;
     kvs.put("/kv/default/a", "x".repeat(most - 1)).await;
     assert_eq!(kvs.post("/kv/default/a?op=append", "1").await.status, 200);
     for op in ["append", "prepend"] {

@@ -124,7 +124,7 @@ async fn prepare(kvs: &Endpoint, key: &str, present: bool) -> Option<Entry> {
         return None;
     }
     let writes = vec![Write::put(Key::new(key).unwrap(), "before")];
-    kvs.store.apply(&Bucket::default(), Batch::of(writes)).await.unwrap();
+    kvs.store.apply(&Bucket::default(), Batch::new(writes)).await.unwrap();
     kvs.clock.advance(Duration::from_secs(3));
     kvs.stored("default", key).await
 }

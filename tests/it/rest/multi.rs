@@ -177,7 +177,7 @@ async fn so_many_rows_and_bytes_and_no_more(make: Make) {
     assert_eq!(kvs.multi("PUT", "", rows(10_001)).await.0, 413);
     assert_eq!(kvs.stored("default", "0").await, None);
     assert_eq!(kvs.multi("PUT", "", rows(10_000)).await.0, 200);
-    let most = kvs::store::Limits::default().value;
+    let most = kvs::store::Limits::default().max_value_bytes;
     let row = |n: usize| json!([{"key": "other", "data": "1"}, {"key": "large", "data": "x".repeat(n)}]);
     assert_eq!(kvs.multi("PUT", "", row(most + 1)).await.0, 413);
     assert_eq!(kvs.stored("default", "other").await, None);

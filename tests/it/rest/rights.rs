@@ -1,7 +1,7 @@
 //! Who may do what over REST: secrets, rights, buckets, and who guesses.
 
-use axum::body::Body;
-use kvs::service::{Access, Settings};
+use kvs::web::Body;
+use kvs::web::{ApiSettings, SecretList};
 
 use crate::endpoint::{Endpoint, Headers, JSON, cases};
 use crate::stores::Make;
@@ -144,7 +144,7 @@ async fn wrong_secrets_are_counted_over_all_resources(make: Make) {
 }
 
 async fn without_a_secret_configured_nothing_is_written(make: Make) {
-    let kvs = Endpoint::with(make, |s| Settings { access: Access::none(), ..s });
+    let kvs = Endpoint::with(make, |s| ApiSettings { secrets: SecretList::none(), ..s });
     for (method, uri) in [
         ("PUT", "/kv/default/a"),
         ("POST", "/kv/default/a?op=incr"),

@@ -107,7 +107,7 @@ async fn an_operation_that_cannot_be_done_undoes_the_others(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/text", "abc").await;
     kvs.put("/kv/default/most", i64::MAX.to_string()).await;
-    let large = "x".repeat(kvs::store::Limits::default().value);
+    let large = "x".repeat(kvs::store::Limits::default().max_value_bytes);
     for (op, due) in [
         (json!({"op": "incr", "key": "text"}), 400),
         (json!({"op": "incr", "key": "most"}), 400),

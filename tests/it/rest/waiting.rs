@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use kvs::service::Waiters;
+use kvs::web::LongPollLimit;
 
 use crate::endpoint::{Answer, Endpoint, Headers, JSON, NOBODY, assert_passed, cases};
 use crate::stores::Make;
@@ -130,7 +130,7 @@ async fn news_of_a_list_ends_the_wait(make: Make) {
 }
 
 async fn the_wait_ends_and_what_is_no_news_does_not_end_it(make: Make) {
-    let kvs = Endpoint::waiting(make, 5, Waiters::new(100));
+    let kvs = Endpoint::waiting(make, 5, LongPollLimit::new(100));
     kvs.put("/kv/default/a", "1").await;
     kvs.put("/kv/listed/a", "1").await;
     let tag = told(&kvs, "/kv/default/a").await;
@@ -179,7 +179,7 @@ async fn a_bucket_by_dates_waits_for_its_tags_as_well(make: Make) {
 }
 
 async fn who_finds_no_room_to_wait_is_told_when_to_come_again(make: Make) {
-    let kvs = Endpoint::waiting(make, 25, Waiters::new(0));
+    let kvs = Endpoint::waiting(make, 25, LongPollLimit::new(0));
     for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/listed?keys"] {
         kvs.put("/kv/default/a", "1").await;
         let mark = if uri.contains('?') { '&' } else { '?' };

@@ -185,7 +185,7 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
 fn without_standby() -> (Server, Served) {
     let primary = Server::start("shared_buffers = 32MB\nfsync = off");
     let standby = primary.standby();
-    let kvs = Served::start(&["--store", &primary.pair_url(&standby), "--lock-wait", "1s"]);
+    let kvs = Served::start(&["--store", &primary.pair_url(&standby), "--lock-timeout", "1s"]);
     assert_eq!(put(&kvs, "/kv/default/k", "1").status, 201);
     (primary, kvs)
 }

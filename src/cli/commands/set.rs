@@ -1,0 +1,70 @@
+//! `kvs set`: stores one value.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::cli::config::settings::CliSettings;
+use crate::cli::config::units::TimeSpan;
+use crate::cli::exit::{CliResult, Failure};
+use crate::client::Options;
+use crate::model::{ContentType, Key};
+use bytes::Bytes;
+
+const EXAMPLES: &str = "\
+Examples:
+  kvs set kitchen/temp 21.5
+  kvs set session/42 open --ttl 30m
+  kvs set offset -- -.5                         put a value that begins with - last
+  kvs set logo.png - --type image/png < logo.png";
+
+/// Store a value
+///
+/// Replaces the value, type and expiry of the key.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The key
+    key: Key,
+    /// The value; `-` reads it from standard input
+    #[arg(allow_negative_numbers = true)]
+    value: OsString,
+    /// Delete the key after this time: 90s, 30m, 12h, 7d, 1w, 1d12h
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<TimeSpan>,
+    /// The media type [default: text/plain; charset=utf-8]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ContentType::new)]
+    content_type: Option<ContentType>,
+}
+
+pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
+    if args.ttl.is_some_and(|TimeSpan(ttl)| ttl.is_zero()) {
+        return Err(Failure::Usage("--ttl: must be greater than 0; to delete a key, run kvs delete KEY".to_owned()));
+    }
+    let options = Options {
+        content_type: args.content_type.unwrap_or_default(),
+        ttl: args.ttl.map(|TimeSpan(ttl)| ttl),
+        modified: None,
+    };
+    let value = value(args.value, settings.store_options.limits.max_value_bytes)?;
+    settings.client()?.set_with(args.key.as_str(), value, &options).await?;
+    Ok(())
+}
+
+/// The value of the argument or of standard input. Does not read much more than `max_value` bytes.
+fn value(argument: OsString, max_value: usize) -> CliResult<Bytes> {
+    if argument != "-" {
+        return Ok(argument.into_vec().into());
+    }
+    let mut bytes = Vec::new();
+    let enough = u64::try_from(max_value).unwrap_or(u64::MAX).saturating_add(1);
+    std::io::stdin()
+        .lock()
+        .take(enough)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Failure::Failed(format!("cannot read the value from standard input: {e}")))?;
+    if bytes.len() > max_value {
+        return Err(Failure::Failed(format!("the value has more than {max_value} bytes, the max_value")));
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,130 @@
+//! The settings that only a server needs, checked as a whole.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::flags::{ListenFlags, PolicyFlags, ServeFlags};
+use super::policies::{AllowedOrigin, BucketPolicy, FilePolicy, PolicyFields};
+use super::sources::Sources;
+use super::units::{Percent, Size};
+use crate::cli::exit::CliResult;
+use crate::model::Bucket;
+use crate::server;
+use crate::server::BasePath;
+use crate::web::{Budget, Cors, MetricsAccess, Policies, Policy, Shares};
+
+/// How many bytes the values of one answer may have, unless a single value may be larger.
+const MAX_RESPONSE_BYTES: usize = 64 << 20;
+
+/// How many bytes of a form one byte of a value may take, as `%XX`.
+const FORM_BYTES_PER_BYTE: usize = 3;
+
+#[derive(Debug)]
+pub(crate) struct ServerSettings {
+    pub(crate) listen: ListenFlags,
+    pub(crate) policies: Policies,
+    pub(crate) cors: Cors,
+    /// The longest time a read may wait.
+    pub(crate) max_wait: Duration,
+    pub(crate) max_waiters: usize,
+    pub(crate) metrics: MetricsAccess,
+    /// How much of the connections and waiting reads one address may use.
+    pub(crate) address_share: Percent,
+    /// The memory of all answers.
+    pub(crate) responses: Budget,
+    pub(crate) limits: server::ServerLimits,
+}
+
+impl ServerSettings {
+    /// `in_file` are the policies in the settings file, `max_value` the largest value of the store in bytes.
+    pub(crate) fn resolve(
+        flags: ServeFlags,
+        sources: &Sources,
+        in_file: &[FilePolicy],
+        max_value: usize,
+    ) -> CliResult<Self> {
+        let ServeFlags { listen, limits: given, policies } = flags;
+        let default = server::ServerLimits::default();
+        if given.max_connections == 0 {
+            return Err(sources.error_at("max_connections", "must be at least 1"));
+        }
+        let body = max_value.saturating_mul(FORM_BYTES_PER_BYTE).saturating_add(default.body);
+        let share = given.address_share;
+        let budget = |bytes: usize, largest| Budget::new(bytes, largest).sharing(share.of(bytes));
+        let limits = server::ServerLimits {
+            body,
+            bodies: budget(given.body_memory.0, body),
+            connections: given.max_connections,
+            shares: Shares::new(share.of(given.max_connections)),
+            header_timeout: given.header_timeout.0,
+            body_timeout: given.body_timeout.0,
+            response_time: given.response_time.0,
+            ..default
+        };
+        Ok(Self {
+            listen,
+            policies: bucket_policies(&policies, in_file, sources, max_value)?,
+            cors: cors(&policies, sources)?,
+            max_wait: given.max_wait.0,
+            max_waiters: given.max_waiters,
+            metrics: policies.metrics,
+            address_share: share,
+            responses: budget(given.response_memory.0, max_value.max(MAX_RESPONSE_BYTES)),
+            limits,
+        })
+    }
+
+    /// The mount at the base path that is set.
+    pub(crate) fn mounted(&self, mount: BasePath) -> BasePath {
+        match &self.listen.base_path {
+            Some(path) => mount.at(path),
+            None => mount,
+        }
+    }
+}
+
+/// The policies of all buckets. The fields of a flag override those of the file.
+fn bucket_policies(
+    flags: &PolicyFlags,
+    in_file: &[FilePolicy],
+    sources: &Sources,
+    max_value: usize,
+) -> CliResult<Policies> {
+    let default = Policy { reads: flags.reads, max_age: flags.max_age.as_policy(), ..Policy::default() };
+    let mut by_bucket: BTreeMap<Bucket, PolicyFields> = BTreeMap::new();
+    for BucketPolicy { bucket, fields } in &flags.buckets {
+        if by_bucket.insert(bucket.clone(), fields.clone()).is_some() {
+            return Err(sources.error_at("buckets", format!("the bucket {bucket} is given twice")));
+        }
+    }
+    let too_large = |bucket: &Bucket, fields: &PolicyFields| {
+        let own = fields.max_value_above(max_value)?;
+        Some(format!("{bucket}: max_value: {own} is more than {}, the max_value of all buckets", Size(max_value)))
+    };
+    if let Some(text) = by_bucket.iter().find_map(|(bucket, fields)| too_large(bucket, fields)) {
+        return Err(sources.error_at("buckets", text));
+    }
+    for FilePolicy { line, policy: BucketPolicy { bucket, fields } } in in_file {
+        if let Some(text) = too_large(bucket, fields) {
+            return Err(sources.error_at_line(*line, &text));
+        }
+        let flag = by_bucket.remove(bucket).unwrap_or_default();
+        by_bucket.insert(bucket.clone(), flag.or(fields.clone()));
+    }
+    let by_bucket = by_bucket.into_iter().map(|(bucket, fields)| (bucket, fields.with_default(&default))).collect();
+    Ok(Policies { default, by_bucket })
+}
+
+fn cors(flags: &PolicyFlags, sources: &Sources) -> CliResult<Cors> {
+    let origin = |allowed: &AllowedOrigin| match allowed {
+        AllowedOrigin::Any => None,
+        AllowedOrigin::One(origin) => Some(origin.clone()),
+    };
+    let origins: Vec<_> = flags.cors.iter().filter_map(origin).collect();
+    match (origins.is_empty(), origins.len() == flags.cors.len()) {
+        (true, true) => Ok(Cors::Off),
+        (true, false) => Ok(Cors::Any),
+        (false, true) => Ok(Cors::Of(origins)),
+        (false, false) => Err(sources.error_at("cors", "`*` means all origins; give no others with it")),
+    }
+}

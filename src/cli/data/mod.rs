@@ -1,0 +1,5 @@
+//! Opens the store that a command works on.
+
+pub(super) mod each_bucket;
+pub(super) mod existing;
+pub(super) mod open_store;

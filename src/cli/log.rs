@@ -1,0 +1,298 @@
+//! The log: lines on standard error. It never contains secrets.
+//!
+//! A line that cannot be written is lost. Damage is logged once for each state of a file: when the store finds it, and
+//! not again for each request and command that it affects.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tracing::Metadata;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::exit::{CliResult, Failure};
+use super::log_writer::LogWriter;
+use super::stderr::say;
+use super::usage::NOT_TEXT;
+
+/// The log target of a store that finds a damaged file, once for each state of the file.
+const FOUND_TARGET: &str = crate::yaml::DAMAGE_LOG_TARGET;
+/// The log target of a request that damage affects.
+const AFFECTED_TARGET: &str = "kvs::damage";
+/// After this time, damage that still affects requests is logged again.
+const REPEAT_AFTER: Duration = Duration::from_secs(3600);
+const MAX_REMEMBERED_DAMAGES: usize = 64;
+/// How long the program waits at its end for its log to be written.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogKind {
+    /// Of a command. A person reads it together with the messages of the command.
+    Command,
+    /// Of `kvs serve`.
+    Server,
+    /// Of a program that a web server started. The web server adds the time to each line.
+    UnderWebServer,
+}
+
+/// The log of this process.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<LogState>);
+
+struct LogState {
+    kind: LogKind,
+    writer: LogWriter,
+    /// Damage that a command found. It is printed at the end, unless the error of the command has the same text.
+    held: Mutex<Vec<String>>,
+    logged: Mutex<Vec<LoggedDamage>>,
+}
+
+struct LoggedDamage {
+    text: String,
+    /// When it may be logged again; none for damage that the store found.
+    until: Option<Instant>,
+}
+
+/// Starts the log. `KVS_LOG` (`debug`, `kvs::yaml=trace,warn`) overrides the level.
+pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
+    // Only warnings of the libraries: they do not know what is secret.
+    let default = format!("{},kvs={level}", level.min(LevelFilter::WARN));
+    let wanted = std::env::var_os("KVS_LOG").filter(|text| !text.is_empty());
+    let wanted = wanted.map(|text| filter(text.to_str().ok_or(NOT_TEXT)?));
+    let (filter, wrong) = match wanted {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(why)) => (EnvFilter::new(default), Some(why)),
+        None => (EnvFilter::new(default), None),
+    };
+    let state = LogState { kind, writer: LogWriter::to_stderr(), held: Mutex::default(), logged: Mutex::default() };
+    let log = Log(Arc::new(state));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(log.clone())
+        // They also go to standard error, and would panic if that fails.
+        .log_internal_errors(false)
+        .with_ansi(kind != LogKind::UnderWebServer && io::stderr().is_terminal());
+    // A log that is already started stays.
+    let _ = match kind {
+        LogKind::Server => lines.try_init(),
+        LogKind::UnderWebServer => lines.without_time().try_init(),
+        LogKind::Command => lines.without_time().with_target(false).try_init(),
+    };
+    if let Some(why) = wrong {
+        tracing::warn!("KVS_LOG is ignored: {why}");
+    }
+    log
+}
+
+/// Parses `KVS_LOG`.
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    // An unknown level would count as the name of a module, and nothing would be logged.
+    let unknown = text.split(',').map(str::trim).find(|word| {
+        let target = word.split(['=', '[']).next().unwrap_or_default();
+        !word.is_empty() && !is_level(word) && *word == target && !target.starts_with("kvs")
+    });
+    match unknown {
+        Some(word) => Err(format!("`{word}` is not a level; write error, warn, info, debug or trace, or MODULE=LEVEL")),
+        None => EnvFilter::builder().parse(text).map_err(|e| e.to_string()),
+    }
+}
+
+/// The level for these flags.
+pub(crate) fn level(default: LevelFilter, quiet: bool, verbose: u8) -> LevelFilter {
+    match (quiet, verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => default,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    }
+}
+
+impl Log {
+    /// Writes the remaining lines, without damage that the error of the command reports anyway.
+    pub(crate) fn finish(&self, outcome: &CliResult) {
+        let Self(state) = self;
+        for line in std::mem::take(&mut *state.held.lock()) {
+            let is_reported = match outcome {
+                Ok(()) => false,
+                Err(Failure::AlreadyReported) => true,
+                Err(failure) => failure.text().contains(damage(&line)),
+            };
+            if !is_reported {
+                say(line.trim_end());
+            }
+        }
+        state.writer.finish(FINISH_TIMEOUT);
+    }
+
+    /// Does not print the damage that was found, because it is repaired.
+    pub(crate) fn forget_damage(&self) {
+        self.0.held.lock().clear();
+    }
+}
+
+impl LogState {
+    fn add(&self, kind: LineKind, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        match kind {
+            LineKind::Found if self.kind == LogKind::Command => return self.held.lock().push(text.into_owned()),
+            LineKind::Found if self.is_logged_by_request(damage(&text)) => return,
+            LineKind::Found => self.remember(LoggedDamage { text: damage(&text).to_owned(), until: None }),
+            LineKind::Affected if self.is_logged(&text) => return,
+            LineKind::Affected => {
+                let until = Instant::now().checked_add(REPEAT_AFTER);
+                self.remember(LoggedDamage { text: message(&text).to_owned(), until });
+            }
+            LineKind::Other => {}
+        }
+        match self.kind {
+            // A command may wait for its reader, as in `kvs check | less`.
+            LogKind::Command => drop(io::stderr().lock().write_all(line)),
+            LogKind::Server | LogKind::UnderWebServer => self.writer.push(line),
+        }
+    }
+
+    fn is_logged(&self, line: &str) -> bool {
+        let mut logged = self.logged.lock();
+        logged.retain(|damage| damage.until.is_none_or(|until| Instant::now() < until));
+        logged.iter().any(|damage| line.contains(&damage.text))
+    }
+
+    /// Whether a request logged this damage before the store found it. From now on it counts as found by the store.
+    fn is_logged_by_request(&self, damage: &str) -> bool {
+        let mut logged = self.logged.lock();
+        let by_request = logged.iter_mut().find(|logged| logged.until.is_some() && logged.text.contains(damage));
+        let Some(by_request) = by_request else { return false };
+        *by_request = LoggedDamage { text: damage.to_owned(), until: None };
+        true
+    }
+
+    fn remember(&self, new: LoggedDamage) {
+        let mut logged = self.logged.lock();
+        logged.retain(|known| known.text != new.text);
+        if logged.len() == MAX_REMEMBERED_DAMAGES {
+            logged.remove(0);
+        }
+        logged.push(new);
+    }
+}
+
+/// The part of a line after its target.
+fn message(line: &str) -> &str {
+    line.rsplit_once(AFFECTED_TARGET).map_or(line, |(_, rest)| rest).trim_end()
+}
+
+/// The part of a line that describes damage: the file name without its folder, the line number, and the error.
+fn damage(line: &str) -> &str {
+    let line = line.trim_end();
+    let place = line.find(", line ").unwrap_or(0);
+    let start = line.get(..place).and_then(|before| before.rfind(['/', ' '])).map_or(0, |at| at + 1);
+    line.get(start..).unwrap_or(line)
+}
+
+#[derive(Clone, Copy)]
+enum LineKind {
+    /// The store found damage.
+    Found,
+    /// Damage affected a request.
+    Affected,
+    Other,
+}
+
+/// Receives one line of the formatter.
+pub(crate) struct LineWriter {
+    state: Arc<LogState>,
+    kind: LineKind,
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.state.add(self.kind, line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = LineWriter;
+
+    fn make_writer(&self) -> LineWriter {
+        LineWriter { state: Arc::clone(&self.0), kind: LineKind::Other }
+    }
+
+    fn make_writer_for(&self, meta: &Metadata<'_>) -> LineWriter {
+        let kind = match meta.target() {
+            FOUND_TARGET => LineKind::Found,
+            AFFECTED_TARGET => LineKind::Affected,
+            _ => LineKind::Other,
+        };
+        LineWriter { kind, ..self.make_writer() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_raise_and_lower_the_level() {
+        assert_eq!(level(LevelFilter::INFO, false, 0), LevelFilter::INFO);
+        assert_eq!(level(LevelFilter::INFO, true, 0), LevelFilter::ERROR);
+        assert_eq!(level(LevelFilter::WARN, false, 1), LevelFilter::DEBUG);
+        assert_eq!(level(LevelFilter::WARN, false, 9), LevelFilter::TRACE);
+    }
+
+    #[test]
+    fn an_unknown_level_is_an_error() {
+        for good in ["debug", "TRACE", "off", "kvs::yaml=trace,warn", "kvs", "hyper=debug, info", "warn,"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["debgu", "warn,loud", "kvs=loud", "="] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn damage_is_extracted_from_a_line() {
+        let found = "2026-11-28T18:18:39Z ERROR kvs::yaml::damage: my data/default.yaml, line 7: a b/c, line 2\n";
+        assert_eq!(damage(found), "default.yaml, line 7: a b/c, line 2");
+        assert_eq!(damage("no place\n"), "no place");
+    }
+
+    #[test]
+    fn damage_is_logged_once_for_requests_and_again_for_a_new_state() {
+        let state = LogState {
+            kind: LogKind::Server,
+            writer: LogWriter::new(|_| {}),
+            held: Mutex::default(),
+            logged: Mutex::default(),
+        };
+        let affected = "ERROR kvs::damage: default.yaml, line 7: bad. Writes are refused until the file is fixed\n";
+        assert!(!state.is_logged(affected));
+        state.add(LineKind::Found, b"ERROR kvs::yaml::damage: /srv/default.yaml, line 7: bad\n");
+        assert!(state.is_logged(affected));
+        assert!(
+            !state.is_logged_by_request("default.yaml, line 7: bad"),
+            "a new state that looks the same is logged again"
+        );
+        state.add(LineKind::Affected, b"ERROR kvs::damage: other.yaml, line 2: bad. Writes are refused\n");
+        assert!(
+            state.is_logged_by_request("other.yaml, line 2: bad")
+                && !state.is_logged_by_request("other.yaml, line 2: bad")
+        );
+        let row = "1 ERROR kvs::damage: the row of \"a\" is damaged\n";
+        assert!(!state.is_logged(row));
+        state.add(LineKind::Affected, row.as_bytes());
+        assert!(state.is_logged("2 ERROR kvs::damage: the row of \"a\" is damaged\n"));
+        assert!(!state.is_logged("2 ERROR kvs::damage: the row of \"b\" is damaged\n"));
+        (0..2 * MAX_REMEMBERED_DAMAGES)
+            .for_each(|n| state.add(LineKind::Affected, format!("kvs::damage: {n}x\n").as_bytes()));
+        assert_eq!(state.logged.lock().len(), MAX_REMEMBERED_DAMAGES);
+    }
+}

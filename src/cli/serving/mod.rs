@@ -1,0 +1,6 @@
+//! What a running server needs besides its settings: reloading, write hooks, and starting under a web server.
+
+pub(super) mod file_watch;
+pub(super) mod hook_runtime;
+pub(super) mod reload;
+pub(super) mod under_web_server;

@@ -1,0 +1,15 @@
+//! The client for programs without `async`: the same methods, but each returns when it is done.
+//!
+//! Every method waits for the one with the same name of [`client::Client`](super::client::Client). Its description and
+//! its errors apply here too. Used from async code, every method fails with `Invalid`.
+
+mod client;
+mod executor;
+mod read;
+mod transaction;
+mod typed;
+mod write;
+
+pub use self::client::Client;
+pub use self::transaction::Transaction;
+pub use self::typed::Typed;

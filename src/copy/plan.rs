@@ -1,0 +1,122 @@
+//! Plans the writes: their order, their revisions, and their batches.
+
+use super::compare::{BucketDiff, MissingEntry};
+use crate::model::Revision;
+
+/// The maximum number of keys in a batch.
+pub(crate) const MAX_BATCH_KEYS: usize = 1000;
+/// The maximum total length of the values in a batch, in bytes. One larger value is a batch of its own.
+pub(crate) const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// Entries in the order in which they are written.
+pub(crate) struct WriteOrder {
+    /// Entries that can be written directly, in the order of their revisions.
+    pub(crate) plain: Vec<MissingEntry>,
+    /// Entries that replace a newer one. That one is deleted first.
+    pub(crate) delete_first: Vec<MissingEntry>,
+}
+
+impl WriteOrder {
+    /// The order of the missing entries, which it takes out of `diff`. `has_revisions`: the source has revisions, which
+    /// are kept.
+    pub(crate) fn new(diff: &mut BucketDiff, has_revisions: bool) -> Self {
+        let mut missing = std::mem::take(&mut diff.missing);
+        missing.sort_unstable_by(|a, b| (a.source_revision, &a.key).cmp(&(b.source_revision, &b.key)));
+        if !has_revisions {
+            assign_revisions(&mut missing, diff);
+        }
+        let (delete_first, plain) = missing.into_iter().partition(replaces_newer);
+        Self { plain, delete_first }
+    }
+}
+
+/// Assigns a unique revision to each entry: that of its time, raised above the previous one and past those in use. If
+/// only the expiry or the content type differs, the revision in the target is kept.
+fn assign_revisions(missing: &mut [MissingEntry], diff: &mut BucketDiff) {
+    let kept = |missing: &MissingEntry| {
+        missing
+            .replaces
+            .filter(|(_, fields)| !fields.has_value() && !fields.has_updated())
+            .map(|(revision, _)| revision)
+    };
+    diff.used_revisions.extend(missing.iter().filter_map(kept));
+    // A new value must not get the revision of the old one, because clients identify values by it.
+    let replaced = |missing: &MissingEntry| {
+        missing.replaces.filter(|(_, fields)| fields.has_value()).map(|(revision, _)| revision)
+    };
+    diff.used_revisions.extend(missing.iter().filter_map(replaced));
+    let mut last = Revision::ZERO;
+    for missing in missing {
+        missing.revision = kept(missing).unwrap_or_else(|| {
+            let mut revision = missing.source_revision.max(last.following());
+            while diff.used_revisions.contains(&revision) {
+                revision = revision.following();
+            }
+            last = revision;
+            revision
+        });
+    }
+}
+
+fn replaces_newer(missing: &MissingEntry) -> bool {
+    missing.replaces.is_some_and(|(replaced, fields)| {
+        replaced > missing.revision || replaced == missing.revision && fields.has_value()
+    })
+}
+
+/// Splits the entries into batches.
+pub(crate) fn batches(missing: &[MissingEntry]) -> impl Iterator<Item = &[MissingEntry]> {
+    let mut rest = missing;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |missing: &&MissingEntry| {
+            bytes += missing.size;
+            bytes <= MAX_BATCH_BYTES
+        };
+        // A batch has at least one entry, of any size.
+        let count = rest.iter().take(MAX_BATCH_KEYS).take_while(fits).count().max(1).min(rest.len());
+        let (batch, after) = rest.split_at_checked(count)?;
+        rest = after;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Key;
+
+    fn missing(name: &str, revision: u64, size: usize) -> MissingEntry {
+        let (key, revision) = (Key::new(name).unwrap(), Revision::new(revision));
+        MissingEntry { key, source_revision: revision, revision, size, replaces: None }
+    }
+
+    #[test]
+    fn batches_are_limited_in_keys_and_in_bytes() {
+        let sizes = |missing: Vec<MissingEntry>| batches(&missing).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(
+            sizes((0..2500).map(|n| missing("k", n, 1)).collect()),
+            [MAX_BATCH_KEYS, MAX_BATCH_KEYS, 2500 - 2 * MAX_BATCH_KEYS]
+        );
+        assert_eq!(sizes((0..3).map(|n| missing("k", n, MAX_BATCH_BYTES / 2 + 1)).collect()), [1, 1, 1]);
+        assert_eq!(sizes((0..4).map(|n| missing("k", n, MAX_BATCH_BYTES / 2)).collect()), [2, 2]);
+        assert_eq!(sizes(vec![missing("k", 1, 3 * MAX_BATCH_BYTES), missing("l", 2, 1)]), [1, 1]);
+        assert_eq!(sizes(vec![]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn entries_of_one_time_get_different_unused_revisions() {
+        let mut diff = BucketDiff {
+            missing: ["d", "b", "a"]
+                .map(|name| missing(name, 50, 1))
+                .into_iter()
+                .chain([missing("c", 51, 1)])
+                .collect(),
+            used_revisions: [Revision::new(51)].into(),
+            ..BucketDiff::default()
+        };
+        let order = WriteOrder::new(&mut diff, false);
+        let given: Vec<_> = order.plain.iter().map(|w| (w.key.as_str(), w.revision.number())).collect();
+        assert_eq!(given, [("a", 50), ("b", 52), ("d", 53), ("c", 54)]);
+    }
+}

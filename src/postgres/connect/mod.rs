@@ -1,0 +1,7 @@
+//! How the store reaches a server: URL, TLS, connection pool, and the checks of the database and the role.
+
+pub(super) mod encoding;
+pub(super) mod permission;
+pub(super) mod pool;
+pub(super) mod tls;
+pub(super) mod url;

@@ -1,0 +1,249 @@
+//! The connections of one runtime to the server, and how a failed statement is repeated.
+//!
+//! A connection belongs to the runtime that made it and makes no progress without it. Blocking clients have one runtime
+//! each, and none may wait for the runtime of another, so runtimes do not share a pool.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use deadpool_postgres::{
+    Client, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType,
+};
+use futures_util::future::join3;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::url::{CONNECT_TIMEOUT, Url};
+use super::{encoding, permission, tls};
+use crate::model::{Bucket, Error, ErrorKind, Result, Time};
+use crate::postgres::error::{PgError, Reason, Retry};
+use crate::postgres::options::PostgresOptions;
+use crate::postgres::sql::schema::TableNames;
+use crate::postgres::sql::statements::Statements;
+
+/// After this time the server ends a transaction of ours that is idle, in milliseconds: its client is gone.
+const IDLE_IN_TRANSACTION_MILLIS: u64 = 60_000;
+
+/// The configuration of a store. All its pools share it.
+pub(crate) struct Config {
+    pub(crate) url: Url,
+    pub(crate) options: PostgresOptions,
+    pub(crate) tls: MakeRustlsConnect,
+    pub(crate) statements: Statements,
+    /// Whether the tables were found.
+    has_tables: AtomicBool,
+}
+
+impl Config {
+    pub(crate) fn new(url: Url, options: PostgresOptions) -> Result<Self> {
+        let tls = tls::connector(&url.trust)?;
+        let statements = Statements::new(&url.names);
+        Ok(Self { url, options, tls, statements, has_tables: AtomicBool::new(false) })
+    }
+
+    /// The settings of a new connection: those that it must have, and those that only some servers know.
+    fn session_settings(&self) -> (String, &'static str) {
+        let lock = self.options.lock_timeout.as_millis();
+        let statement = self.url.statement_timeout.as_millis();
+        let required = format!(
+            "SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
+             SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MILLIS}"
+        );
+        // Every statement finds its rows by the primary key. A sequential plan that was made for a small table would
+        // stay in use after the table has grown.
+        (required, "SET enable_seqscan = off; SET jit = off")
+    }
+
+    /// Adds the bucket and the server to an error that a person looks into. Errors that clients see stay without a
+    /// server.
+    pub(crate) fn locate(&self, bucket: &Bucket, error: Error) -> Error {
+        self.locate_in(format_args!("bucket {bucket}"), error)
+    }
+
+    /// Like [`Config::locate`], for an operation on something else than one bucket.
+    pub(crate) fn locate_in(&self, what: impl Display, error: Error) -> Error {
+        match error.kind() {
+            kind @ (ErrorKind::Busy | ErrorKind::Unavailable) => {
+                // As text: an error that is the source of another shows its own sources twice.
+                Error::new(kind, format!("{what} on {}", self.url.location())).with_source(error.to_string())
+            }
+            _ => error,
+        }
+    }
+}
+
+/// The connections of one runtime. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    config: Arc<Config>,
+    connections: deadpool_postgres::Pool,
+}
+
+impl Pool {
+    pub(crate) fn new(config: Arc<Config>) -> Result<Self> {
+        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config.url.client.clone(), config.tls.clone(), manager_config);
+        let (required, optional) = config.session_settings();
+        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let required = required.clone();
+            Box::pin(async move {
+                let encoding = client.simple_query(encoding::QUERY);
+                let (set, encoding, _) =
+                    join3(client.batch_execute(&required), encoding, client.batch_execute(optional)).await;
+                set.map_err(HookError::Backend)?;
+                match encoding.ok().and_then(|response| encoding::refusal(&response)) {
+                    Some(text) => Err(HookError::message(text)),
+                    None => Ok(()),
+                }
+            })
+        });
+        let connections = deadpool_postgres::Pool::builder(manager)
+            .max_size(config.url.pool_size)
+            .post_create(set_up)
+            // The connection that was used last has the most prepared statements.
+            .queue_mode(QueueMode::Lifo)
+            .wait_timeout(Some(config.options.lock_timeout))
+            .create_timeout(Some(3 * CONNECT_TIMEOUT))
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(|e| Error::new(ErrorKind::Unavailable, "cannot create the connection pool").with_source(e))?;
+        Ok(Self { config, connections })
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.config.url
+    }
+
+    pub(crate) fn names(&self) -> &TableNames {
+        &self.config.url.names
+    }
+
+    pub(crate) fn options(&self) -> &PostgresOptions {
+        &self.config.options
+    }
+
+    pub(crate) fn statements(&self) -> &Statements {
+        &self.config.statements
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.config.options.clock.now()
+    }
+
+    /// A connection to a server on which the tables exist.
+    pub(crate) async fn client(&self) -> Result<Client, PgError> {
+        let client = self.connection().await?;
+        if !self.config.has_tables.load(Ordering::Relaxed) {
+            self.find_or_create_tables(&client).await?;
+            self.config.has_tables.store(true, Ordering::Relaxed);
+        }
+        Ok(client)
+    }
+
+    /// A connection, whether the tables exist or not.
+    pub(crate) async fn connection(&self) -> Result<Client, PgError> {
+        self.connections.get().await.map_err(|error| {
+            let text = match error {
+                PoolError::Timeout(TimeoutType::Wait) => format!(
+                    "none of {1} connections (pool_size) to PostgreSQL was free within {0:?} (lock_timeout); try \
+                     again, or set a larger pool_size",
+                    self.options().lock_timeout,
+                    self.url().pool_size
+                ),
+                PoolError::Timeout(_) => {
+                    format!("PostgreSQL accepted no connection within {:?}; try again", 3 * CONNECT_TIMEOUT)
+                }
+                other => return PgError::connect(other),
+            };
+            Error::new(ErrorKind::Busy, text).into()
+        })
+    }
+
+    /// The rows of a statement. It is prepared, and repeated if the connection is lost.
+    pub(crate) async fn query(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let mut retry = Retry::default();
+        loop {
+            match self.try_query(statement, parameters).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => self.retry(&mut retry, error).await?,
+            }
+        }
+    }
+
+    async fn try_query(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, PgError> {
+        let client = self.client().await?;
+        let prepared = client.prepare_cached(statement).await.map_err(PgError::query)?;
+        client.query(&prepared, parameters).await.map_err(PgError::query)
+    }
+
+    /// Returns when the operation can be tried again. If the tables were dropped, the next attempt creates them.
+    ///
+    /// # Errors
+    /// The error itself, explained, if there is no other attempt.
+    pub(crate) async fn retry(&self, retry: &mut Retry, error: PgError) -> Result<()> {
+        let mut error = self.explain(error).await;
+        if error.reason == Some(Reason::NoTable) {
+            self.config.has_tables.store(false, Ordering::Relaxed);
+            error.is_retryable = true;
+        }
+        if retry.wait(&error).await { Ok(()) } else { Err(error.error) }
+    }
+
+    /// Adds to an error the limit that was exceeded, or the statement that gives the missing permission.
+    pub(crate) async fn explain(&self, error: PgError) -> PgError {
+        match error.reason {
+            Some(Reason::NotPermitted | Reason::ReadOnly) => match self.connection().await {
+                Ok(client) => permission::explain(&client, self.names(), error).await,
+                Err(_) => error,
+            },
+            Some(Reason::LockTimeout) => {
+                let limit = self.options().lock_timeout;
+                error.with_text(format!(
+                    "another transaction held the lock for {limit:?} (lock_timeout); nothing was done, try again"
+                ))
+            }
+            Some(Reason::StatementTimeout) => {
+                let limit = self.url().statement_timeout;
+                error.with_text(format!(
+                    "the statement took longer than {limit:?} (statement_timeout); nothing was done"
+                ))
+            }
+            _ => error,
+        }
+    }
+
+    async fn find_or_create_tables(&self, client: &Client) -> Result<(), PgError> {
+        let find = &self.statements().find_tables;
+        let Err(error) = client.batch_execute(find).await else { return Ok(()) };
+        let error = PgError::query(error);
+        if error.reason != Some(Reason::NoTable) {
+            return Err(error);
+        }
+        let (names, options) = (self.names(), self.url().table_options);
+        let created = client.batch_execute(&names.exclusively(&names.create_tables(options))).await;
+        if created.is_err() {
+            let _ = client.batch_execute("ROLLBACK").await;
+        }
+        // If another process created them at the same time, our attempt failed and the tables exist all the same.
+        match (client.batch_execute(find).await, created) {
+            (Ok(()), _) => Ok(()),
+            (Err(_), Err(error)) => {
+                let cause = PgError::query(error).error;
+                let text = "cannot create the tables; ask a user who may create tables to run `kvs store init`";
+                Err(Error::new(cause.kind(), text).with_source(cause.to_string()).into())
+            }
+            (Err(error), Ok(())) => Err(PgError::query(error)),
+        }
+    }
+}
+
+/// Closes the connection instead of returning it to the pool. The server rolls back an open transaction.
+pub(crate) fn discard(client: Client) {
+    drop(deadpool_postgres::Object::take(client));
+}

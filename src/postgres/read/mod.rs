@@ -1,0 +1,5 @@
+//! Reads: lookups of keys and scans, one statement each.
+
+pub(super) mod lookup;
+pub(super) mod read_batching;
+pub(super) mod scan;

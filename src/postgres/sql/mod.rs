@@ -1,0 +1,5 @@
+//! The SQL of the store: how its tables are created, its statements, and its rows.
+
+pub(super) mod row;
+pub(super) mod schema;
+pub(super) mod statements;

@@ -1,0 +1,253 @@
+//! Commits a group of batches of one bucket in one transaction.
+//!
+//! A group of plain writes takes one round trip (`single_statement.rs`). Every other group takes two. The first locks
+//! the bucket and reads the entries that the batches name; then kvs evaluates the batches; the second stores and
+//! commits. The statements of one round trip are sent at once, and the server executes them in order.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use deadpool_postgres::Client;
+use futures_util::FutureExt;
+use futures_util::future::{join, join3};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::change_columns::ChangeColumns;
+use super::single_statement::{self, SingleStatement};
+use super::write_queue::WriteGroup;
+use crate::model::{Batch, Bucket, ContentType, Entry, Key, Result, Revision, Write};
+use crate::postgres::connect::pool::{Pool, discard};
+use crate::postgres::error::{PgError, Reason, Retry};
+use crate::postgres::notify::Notifier;
+use crate::postgres::sql::row::{column, entry, position, revision, revision_number, typed_parameters};
+use crate::store::{self, Moment, evaluate_all};
+
+/// Each statement sees what was committed when it began. So the statement after the lock reads the current entries.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// Commits the group and replies to its writers.
+pub(crate) async fn commit(pool: Pool, notifier: Arc<Notifier>, bucket: Bucket, mut group: WriteGroup) {
+    let commit = GroupCommit { pool: &pool, notifier: &notifier, bucket: &bucket };
+    let mut retry = Retry::default();
+    let mut may_be_plain = true;
+    loop {
+        let result = if may_be_plain {
+            commit.in_single_statement(&mut group).await
+        } else {
+            commit.in_locked_transaction(&mut group).await.map(|()| true)
+        };
+        let error = match result {
+            Ok(true) => return,
+            Ok(false) => {
+                may_be_plain = false;
+                continue;
+            }
+            Err(error) if error.reason == Some(Reason::NoPartition) => match commit.create_partition().await {
+                Ok(()) => PgError { is_retryable: true, ..error },
+                Err(other) => other,
+            },
+            Err(error) => error,
+        };
+        if let Err(error) = pool.retry(&mut retry, error).await {
+            return group.fail(&error);
+        }
+    }
+}
+
+/// The commit of one group.
+struct GroupCommit<'a> {
+    pool: &'a Pool,
+    notifier: &'a Arc<Notifier>,
+    bucket: &'a Bucket,
+}
+
+/// What remains to be done on a connection after a group.
+enum Ending {
+    /// The transaction wrote nothing and must end.
+    Rollback,
+    /// Other processes must be notified of the new revision.
+    Notify(Revision),
+    Nothing,
+}
+
+impl GroupCommit<'_> {
+    /// Tries to commit in a single statement. Returns `false` if that is not possible, and nothing was stored.
+    async fn in_single_statement(&self, group: &mut WriteGroup) -> Result<bool, PgError> {
+        let client = self.pool.client().await?;
+        // The time is taken after the wait for a connection, so that it is close to the commit.
+        let now = self.pool.now();
+        if !single_statement::is_plain(&group.batches, self.pool.options().limits, now) {
+            return Ok(false);
+        }
+        let statements = &self.pool.statements().plain;
+        match single_statement::execute(&client, statements, self.bucket, &group.batches, now).await {
+            Err(error) => {
+                discard(client);
+                Err(error)
+            }
+            Ok(SingleStatement::NotApplicable) => Ok(false),
+            Ok(SingleStatement::Done { outcomes, new_revision }) => {
+                let ending = new_revision.map_or(Ending::Nothing, Ending::Notify);
+                self.conclude(client, ending, || group.reply(outcomes.into_iter().map(Ok)));
+                Ok(true)
+            }
+        }
+    }
+
+    /// Commits in a transaction that locks the bucket.
+    async fn in_locked_transaction(&self, group: &mut WriteGroup) -> Result<(), PgError> {
+        let client = self.pool.client().await?;
+        match self.evaluate_and_store(&client, &group.batches).await {
+            Ok(evaluated) => {
+                let ending =
+                    if evaluated.changes.is_empty() { Ending::Rollback } else { Ending::Notify(evaluated.revision) };
+                self.conclude(client, ending, || group.reply(evaluated.outcomes));
+                Ok(())
+            }
+            Err(error) => {
+                discard(client);
+                Err(error)
+            }
+        }
+    }
+
+    /// Locks, evaluates, stores and commits. If there is nothing to store, the transaction stays open.
+    async fn evaluate_and_store(&self, client: &Client, batches: &[Batch]) -> Result<store::Group, PgError> {
+        let (last, stored) = self.lock_and_read(client, batches).await?;
+        let start = Moment::new(self.pool.now(), last);
+        let limits = self.pool.options().limits;
+        let evaluated = evaluate_all(batches, limits, start, |key| stored.get(key).cloned(), |_, _| {});
+        if !evaluated.changes.is_empty() {
+            self.store(client, &evaluated).await?;
+        }
+        Ok(evaluated)
+    }
+
+    /// Begins a transaction, locks the bucket, and reads its revision and the entries of the keys.
+    async fn lock_and_read(
+        &self,
+        client: &Client,
+        batches: &[Batch],
+    ) -> Result<(Revision, HashMap<Key, Entry>), PgError> {
+        let statements = self.pool.statements();
+        let bucket = self.bucket.as_str();
+        let keys: BTreeSet<&Key> = batches
+            .iter()
+            .flat_map(|batch| batch.expectations.iter().map(|e| &e.key).chain(batch.writes.iter().map(Write::key)))
+            .collect();
+        let keys: Vec<&Key> = keys.into_iter().collect();
+        let names: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+        let lock = client.prepare_cached(&statements.lock).await.map_err(PgError::query)?;
+        let read = client.prepare_cached(&statements.locked_entries).await.map_err(PgError::query)?;
+        let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &names];
+        let begin = client.batch_execute(BEGIN);
+        let (begun, locked, rows) =
+            join3(begin, client.query_opt(&lock, &[&bucket]), client.query(&read, &parameters)).await;
+        begun.map_err(PgError::query)?;
+        let Some(locked) = locked.map_err(PgError::query)? else {
+            let (last, rows) = self.create_bucket_and_read(client, &parameters).await?;
+            return Ok((last, entries(&keys, &rows)?));
+        };
+        Ok((revision(column(&locked, 0)?), entries(&keys, &rows.map_err(PgError::query)?)?))
+    }
+
+    /// Does the same for a bucket without a row. A rollback removes the new row.
+    async fn create_bucket_and_read(
+        &self,
+        client: &Client,
+        parameters: &[&(dyn ToSql + Sync); 2],
+    ) -> Result<(Revision, Vec<Row>), PgError> {
+        let statements = self.pool.statements();
+        let bucket = self.bucket.as_str();
+        if self.pool.url().table_options.partitioned {
+            // Outside of the transaction, in which it would wait for all readers of the table.
+            client.batch_execute("ROLLBACK").await.map_err(PgError::query)?;
+            self.create_partition().await?;
+            client.batch_execute(BEGIN).await.map_err(PgError::query)?;
+        }
+        let create = client.prepare_cached(&statements.create_bucket).await.map_err(PgError::query)?;
+        let lock = client.prepare_cached(&statements.lock).await.map_err(PgError::query)?;
+        let read = client.prepare_cached(&statements.locked_entries).await.map_err(PgError::query)?;
+        let (created, locked, rows) = join3(
+            client.execute(&create, &[&bucket]),
+            client.query_one(&lock, &[&bucket]),
+            client.query(&read, parameters),
+        )
+        .await;
+        created.map_err(PgError::query)?;
+        let last = revision(column(&locked.map_err(PgError::query)?, 0)?);
+        Ok((last, rows.map_err(PgError::query)?))
+    }
+
+    /// Stores the changes and commits.
+    async fn store(&self, client: &Client, evaluated: &store::Group) -> Result<(), PgError> {
+        let statements = self.pool.statements();
+        let (bucket, last) = (self.bucket.as_str(), revision_number(evaluated.revision));
+        let c = ChangeColumns::new(&evaluated.changes);
+        let stored: [&(dyn ToSql + Sync); 9] =
+            [&bucket, &last, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires];
+        let commit = client.batch_execute("COMMIT");
+        let (written, committed) = if c.deleted.is_empty() {
+            let store = client.prepare_cached(&statements.store).await.map_err(PgError::query)?;
+            join(client.execute(&store, &stored), commit).await
+        } else {
+            let parameters = typed_parameters(&stored, &c.deleted);
+            join(client.execute_typed(&statements.store_and_delete, &parameters), commit).await
+        };
+        // If the server refused the first statement, the COMMIT has rolled back.
+        written.map_err(PgError::commit)?;
+        committed.map_err(PgError::commit)
+    }
+
+    /// Creates the partition of the bucket.
+    async fn create_partition(&self) -> Result<(), PgError> {
+        let client = self.pool.connection().await?;
+        let url = self.pool.url();
+        let created = client.batch_execute(&url.names.create_partition(self.bucket, url.table_options)).await;
+        created.map_err(|error| {
+            discard(client);
+            PgError::query(error)
+        })
+    }
+
+    /// Replies to the writers and finishes the work on the connection. The writers do not wait for that.
+    fn conclude(&self, client: Client, ending: Ending, reply: impl FnOnce()) {
+        if let Ending::Notify(revision) = ending {
+            self.notifier.wake_all(self.bucket, revision);
+        }
+        let sql = match ending {
+            Ending::Rollback => Some("ROLLBACK".to_owned()),
+            Ending::Notify(revision) => self.notifier.notify_sql(self.bucket, revision),
+            Ending::Nothing => None,
+        };
+        let Some(sql) = sql else {
+            drop(client);
+            return reply();
+        };
+        let notifier = Arc::clone(self.notifier);
+        let mut rest = Box::pin(async move {
+            if let Err(error) = client.batch_execute(&sql).await {
+                notifier.notify_failed(&error);
+                discard(client);
+            }
+        });
+        // The statement is sent before the reply, because a program may exit as soon as it has the reply.
+        let sent = (&mut rest).now_or_never();
+        reply();
+        if sent.is_none() {
+            tokio::spawn(rest);
+        }
+    }
+}
+
+/// The entries in rows, by key. The first column is the position of the key.
+fn entries(keys: &[&Key], rows: &[Row]) -> Result<HashMap<Key, Entry>> {
+    let (mut found, mut last_type) = (HashMap::with_capacity(rows.len()), ContentType::default());
+    for row in rows {
+        if let Some(key) = position(row, 0)?.and_then(|at| keys.get(at)) {
+            found.insert((*key).clone(), entry(row, 1, key, &mut last_type)?);
+        }
+    }
+    Ok(found)
+}

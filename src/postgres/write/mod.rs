@@ -1,0 +1,6 @@
+//! Writes: queued per bucket, and committed in as few transactions as possible.
+
+pub(super) mod change_columns;
+pub(super) mod locked_transaction;
+pub(super) mod single_statement;
+pub(super) mod write_queue;

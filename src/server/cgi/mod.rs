@@ -1,0 +1,238 @@
+//! CGI: one request from the environment and standard input, its response to standard output.
+//!
+//! Under CGI the arguments of the program come from the client. They are never read.
+
+pub(super) mod base_path;
+pub(super) mod body_length;
+pub(super) mod request;
+pub(super) mod response;
+pub(super) mod variables;
+
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
+
+use http::Request;
+use http::request::Parts;
+use http_body_util::BodyExt as _;
+use tokio::sync::oneshot;
+
+use self::base_path::BasePath;
+use self::response::print;
+use self::variables::Variables;
+use super::error_response::TransportError;
+use super::handler::{Handler, call};
+use super::limits::ServerLimits;
+use crate::web::Response;
+
+/// How many bytes of a rejected body are read and dropped.
+const MAX_DRAINED_BYTES: u64 = 64 << 20;
+
+/// How long reading them may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers the request in the environment of this process.
+///
+/// A thread that reads standard input may outlive this call if the web server never sends the announced body. End the
+/// process without waiting for it.
+///
+/// # Errors
+/// If the response cannot be written to standard output.
+pub async fn answer<H: Handler>(handler: H, mount: &BasePath, limits: &ServerLimits) -> io::Result<()> {
+    let variables = Variables::of(std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())));
+    respond(handler, (variables, mount), limits, io::stdin(), &mut io::stdout().lock()).await
+}
+
+async fn respond<H: Handler>(
+    handler: H,
+    (variables, mount): (Variables, &BasePath),
+    limits: &ServerLimits,
+    input: impl Read + Send + 'static,
+    output: &mut impl Write,
+) -> io::Result<()> {
+    // The same limit as over FastCGI, where these variables are the parameters.
+    let bounded = if variables.size() > limits.head { Err(TransportError::LongHead) } else { Ok(()) };
+    let (method, response) = match bounded.and_then(|()| request::head(&variables, mount)) {
+        Ok(parts) => {
+            let method = parts.method.clone();
+            (method, called(&handler, parts, (&variables, mount), (limits, input)).await)
+        }
+        Err(refusal) => {
+            let (method, headers) = request::asked(&variables);
+            (method, refusal.response(&headers))
+        }
+    };
+    let (mut bytes, body) = print(&method, response);
+    let mut body = body.unwrap_or_default();
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+        bytes.extend_from_slice(&data);
+        output.write_all(&bytes)?;
+        output.flush()?;
+        bytes.clear();
+    }
+    output.write_all(&bytes)?;
+    output.flush()
+}
+
+async fn called<H: Handler>(
+    handler: &H,
+    parts: Parts,
+    (variables, mount): (&Variables, &BasePath),
+    (limits, input): (&ServerLimits, impl Read + Send + 'static),
+) -> Response {
+    let body = match body_length::announced(variables, mount, limits.body) {
+        Ok(0) => Ok(Vec::new()),
+        Ok(length) => read(input, length, limits.body_timeout).await,
+        Err(refusal) => {
+            drop_all(input).await;
+            Err(refusal)
+        }
+    };
+    let client = request::client(variables);
+    match body {
+        Ok(body) => call(handler, Request::from_parts(parts, body.into()), client).await,
+        Err(refusal) => refusal.response(&parts.headers),
+    }
+}
+
+/// Reads and drops a rejected body. If the program ended before it had read its input, Apache would treat it as broken
+/// and lose the response.
+async fn drop_all(input: impl Read + Send + 'static) {
+    let (done, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        let outcome = io::copy(&mut input.take(MAX_DRAINED_BYTES), &mut io::sink());
+        // The receiver is gone after the timeout.
+        let _ = done.send(outcome);
+    });
+    // The error response is the same whether this worked or not.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, ended).await;
+}
+
+/// Reads exactly `length` bytes and asks for no more, because a web server need not close its end.
+async fn read(input: impl Read + Send + 'static, length: usize, patience: Duration) -> Result<Vec<u8>, TransportError> {
+    let (done, read) = oneshot::channel();
+    // Not a blocking task of the runtime, which would wait for it at its end.
+    std::thread::spawn(move || {
+        let mut body = Vec::new();
+        let wanted = u64::try_from(length).unwrap_or(u64::MAX);
+        let outcome = input.take(wanted).read_to_end(&mut body);
+        // The receiver is gone after the timeout.
+        let _ = done.send(outcome.map(|_| body));
+    });
+    match tokio::time::timeout(patience, read).await {
+        Err(_elapsed) => Err(TransportError::Slow),
+        Ok(Ok(Ok(body))) if body.len() == length => Ok(body),
+        Ok(Ok(Ok(_))) => Err(TransportError::OtherLength),
+        Ok(_) => Err(TransportError::Broken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::request::tests::variables;
+    use super::*;
+    use crate::web::{Body, ClientAddr};
+
+    #[derive(Clone)]
+    struct Echoing;
+
+    impl Handler for Echoing {
+        async fn handle(&self, request: Request<Body>, _: ClientAddr) -> Response {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let text = format!("{} {} {}", parts.method, parts.uri, String::from_utf8_lossy(&body));
+            let length = text.len();
+            let response = Response::new(text.into());
+            let (mut parts, body) = response.into_parts();
+            parts.headers.insert("content-type", "text/plain".parse().unwrap());
+            parts.headers.insert("content-length", length.into());
+            Response::from_parts(parts, body)
+        }
+    }
+
+    async fn run(pairs: &[(&str, &str)], input: impl Read + Send + 'static) -> String {
+        let limits = ServerLimits { body: 100, body_timeout: Duration::from_millis(50), ..ServerLimits::default() };
+        let mut output = Vec::new();
+        respond(Echoing, (variables(pairs), &BasePath::spawned()), &limits, input, &mut output).await.unwrap();
+        String::from_utf8(output).unwrap()
+    }
+
+    /// Standard input that a web server keeps open.
+    struct Open<'a>(&'a [u8]);
+
+    impl Read for Open<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            self.0.read(buffer)
+        }
+    }
+
+    const POST: &[(&str, &str)] = &[
+        ("REQUEST_METHOD", "POST"),
+        ("REQUEST_URI", "/d/kvs.cgi/x?y"),
+        ("SCRIPT_NAME", "/d/kvs.cgi"),
+        ("SCRIPT_FILENAME", "/w/d/kvs.cgi"),
+    ];
+
+    #[tokio::test]
+    async fn request_is_answered_when_the_body_is_complete() {
+        let text = run(&[POST, &[("CONTENT_LENGTH", "4")]].concat(), Open(b"body")).await;
+        assert!(text.starts_with("Status: 200 OK\r\nContent-Type: text/plain"), "{text}");
+        assert!(text.ends_with("\r\n\r\nPOST /x?y body"), "{text}");
+        let text = run(POST, Open(b"")).await;
+        assert!(text.ends_with("\r\n\r\nPOST /x?y "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn handler_is_not_called_when_the_body_is_incomplete() {
+        for (length, input, status) in [("5", &b"body"[..], 400), ("101", b"", 413), ("x", b"", 400)] {
+            let text = run(&[POST, &[("CONTENT_LENGTH", length)]].concat(), input).await;
+            assert!(text.starts_with(&format!("Status: {status} ")), "{length}: {text}");
+            assert!(!text.contains("POST /x"), "{text}");
+        }
+        let text = run(&[POST, &[("CONTENT_LENGTH", "5")]].concat(), Open(b"body")).await;
+        assert!(text.starts_with("Status: 408 "), "{text}");
+        let text = run(&[POST, &[("KVS_CLIENT_CHUNKED", "1")]].concat(), &b"body"[..]).await;
+        assert!(text.starts_with("Status: 411 "), "{text}");
+        assert!(run(&[], &b""[..]).await.starts_with("Status: 400 "));
+    }
+
+    /// Endless standard input that counts the bytes read.
+    struct Counted(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+    impl Read for Counted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.fetch_add(buffer.len(), std::sync::atomic::Ordering::SeqCst);
+            Ok(buffer.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn rejected_body_is_read_up_to_a_limit() {
+        let count = std::sync::Arc::default();
+        let text = run(&[POST, &[("CONTENT_LENGTH", "101")]].concat(), Counted(std::sync::Arc::clone(&count))).await;
+        assert!(text.starts_with("Status: 413 "), "{text}");
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 64 << 20);
+    }
+
+    #[tokio::test]
+    async fn address_and_headers_have_limits() {
+        let long = format!("/{}", "x".repeat(70_000));
+        let asked = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", &long), ("HTTP_ACCEPT", "application/json")];
+        let text = run(&asked, &b""[..]).await;
+        assert!(text.starts_with("Status: 414 ") && text.contains("\"status\":414"), "{text}");
+        let long = "x".repeat(300_000);
+        let text = run(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/"), ("HTTP_X", &long)], &b""[..]).await;
+        assert!(text.starts_with("Status: 431 "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn response_to_head_has_no_body() {
+        let text = run(&[("REQUEST_METHOD", "HEAD"), ("REQUEST_URI", "/")], &b""[..]).await;
+        assert!(text.starts_with("Status: 200 OK\r\n") && text.contains("\r\nContent-Length: 7\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+    }
+}

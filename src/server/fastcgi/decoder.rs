@@ -1,0 +1,316 @@
+//! Decodes FastCGI records into whole requests, within limits. No sockets, no responses.
+//!
+//! Parameters and bodies are collected here, however they are split into records. A request whose body is too large is
+//! read to its end, because a web server reads no response before it has sent everything; the bytes of the body are
+//! dropped. No memory is allocated for a length field before the data has arrived.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use tokio::time::Instant;
+
+use crate::server::body_buffer::BodyBuffer;
+use crate::server::cgi::request;
+use crate::server::cgi::variables::{ParamBuffer, Variables};
+use crate::server::error_response::TransportError;
+use crate::server::limits::ServerLimits;
+
+/// The most open requests on one connection. Web servers send them one after the other.
+const MAX_OPEN: usize = 8;
+
+/// The input buffer grows by this size.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+/// The input buffer grows when less than this is free.
+const MIN_READ_BYTES: usize = 2 << 10;
+
+const HEADER: usize = 8;
+const BEGIN_REQUEST: u8 = 1;
+const ABORT_REQUEST: u8 = 2;
+const PARAMS: u8 = 4;
+const STDIN: u8 = 5;
+const DATA: u8 = 8;
+const GET_VALUES: u8 = 9;
+
+/// The role of a program that answers requests. Other roles are not supported.
+const RESPONDER: u16 = 1;
+const KEEP_CONNECTION: u8 = 1;
+
+/// The peer does not speak FastCGI, or violates the protocol. The connection cannot be used any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// What the decoder has found.
+#[derive(Debug)]
+pub(crate) enum DecodedEvent {
+    /// A request is complete except for its body, of which a part may have arrived.
+    Head(Head),
+    /// A request is complete.
+    Request(RequestInProgress),
+    /// A request was aborted before it was complete. Its end must still be sent.
+    Aborted(RequestInProgress),
+    /// The web server asks for the values of these names (`FCGI_GET_VALUES`).
+    Values(Variables),
+    /// A management record of an unknown type.
+    Unknown(u8),
+}
+
+/// A request whose body is still arriving.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// The id of the request on its connection.
+    pub(crate) id: u16,
+    /// Whether to keep the connection after the response.
+    pub(crate) keep: bool,
+    pub(crate) variables: Variables,
+    /// Whether the memory budget has no room for the announced body.
+    pub(crate) is_crowded: bool,
+}
+
+/// A request as far as it has arrived.
+#[derive(Debug)]
+pub(crate) struct RequestInProgress {
+    /// The id of the request on its connection.
+    pub(crate) id: u16,
+    since: Instant,
+    /// The same as `since`, plus the time in which it had to wait for other responses.
+    timed: Instant,
+    /// Whether to keep the connection after the response.
+    pub(crate) keep: bool,
+    role: u16,
+    /// The parameters, once all have arrived.
+    pub(crate) variables: Variables,
+    pub(crate) body: BodyBuffer,
+    /// Why it cannot be handled, if so.
+    pub(crate) refusal: Option<TransportError>,
+    list: ParamBuffer,
+    list_ended: bool,
+    body_ended: bool,
+}
+
+impl RequestInProgress {
+    fn new((id, keep, role): (u16, bool, u16), body: BodyBuffer, since: Instant) -> Self {
+        let (variables, list) = (Variables::default(), ParamBuffer::default());
+        let (list_ended, body_ended, refusal) = (false, false, None);
+        Self { id, since, timed: since, keep, role, variables, body, refusal, list, list_ended, body_ended }
+    }
+
+    /// Whether its role is responder, and not filter or authorizer.
+    pub(crate) fn is_responder(&self) -> bool {
+        self.role == RESPONDER
+    }
+
+    /// Whether its method is safe, so that it can be dropped if nobody waits for the response any more.
+    pub(crate) fn is_safe(&self) -> bool {
+        Method::from_bytes(self.variables.get("REQUEST_METHOD")).is_ok_and(|method| method.is_safe())
+    }
+
+    /// The head as an event, if a body is announced.
+    fn head(&mut self) -> Option<DecodedEvent> {
+        let length = std::str::from_utf8(self.variables.get("CONTENT_LENGTH")).ok()?.parse().ok()?;
+        if length == 0 || self.refusal.is_some() || !self.is_responder() {
+            return None;
+        }
+        // Other errors of the length are found later, with the other variables.
+        let is_crowded = self.body.announce(length) == Err(TransportError::Crowded);
+        Some(DecodedEvent::Head(Head { id: self.id, keep: self.keep, variables: self.variables.clone(), is_crowded }))
+    }
+
+    fn is_whole(&self) -> bool {
+        // With another role it is rejected without waiting for a body.
+        self.list_ended && (self.body_ended || !self.is_responder())
+    }
+}
+
+/// The decoder of one connection.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    raw: BytesMut,
+    open: Vec<RequestInProgress>,
+    /// The event that was found after a head.
+    pending: Option<DecodedEvent>,
+    limits: ServerLimits,
+}
+
+impl Decoder {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
+        Self { raw: BytesMut::new(), open: Vec::new(), pending: None, limits: limits.clone() }
+    }
+
+    /// The input buffer, with room for a usual request after the bytes that it already has.
+    pub(crate) fn room(&mut self) -> &mut BytesMut {
+        if self.raw.capacity() - self.raw.len() < MIN_READ_BYTES {
+            self.raw.reserve(READ_BUFFER_BYTES);
+        }
+        &mut self.raw
+    }
+
+    /// Whether no request and no record has begun.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.raw.is_empty() && self.open.is_empty() && self.pending.is_none()
+    }
+
+    /// Whether there are bytes that are not decoded yet.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.raw.is_empty()
+    }
+
+    /// Whether the next record aborts this request.
+    pub(crate) fn aborts(&self, id: u16) -> bool {
+        matches!(self.raw.as_ref(), [_, ABORT_REQUEST, high, low, ..] if u16::from_be_bytes([*high, *low]) == id)
+    }
+
+    /// Since when the oldest incomplete request has been arriving.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.open.iter().map(|begun| begun.since).min()
+    }
+
+    /// The same, without the time in which nothing was received.
+    pub(crate) fn oldest_timed(&self) -> Option<Instant> {
+        self.open.iter().map(|begun| begun.timed).min()
+    }
+
+    /// Notes that nothing was received for this time.
+    pub(crate) fn excuse(&mut self, time: Duration) {
+        self.open.iter_mut().for_each(|begun| begun.timed += time);
+    }
+
+    /// The next event, at the time `now`; `None` if more bytes are needed. A request that is already complete has no
+    /// [`DecodedEvent::Head`].
+    pub(crate) fn next(&mut self, now: Instant) -> Result<Option<DecodedEvent>, Malformed> {
+        if self.pending.is_some() {
+            return Ok(self.pending.take());
+        }
+        match self.event(now)? {
+            Some(DecodedEvent::Head(head)) => match self.event(now)? {
+                Some(DecodedEvent::Request(begun)) if begun.id == head.id => Ok(Some(DecodedEvent::Request(begun))),
+                next => {
+                    self.pending = next;
+                    Ok(Some(DecodedEvent::Head(head)))
+                }
+            },
+            event => Ok(event),
+        }
+    }
+
+    /// Forgets a request that was answered before it was complete. The rest of it is dropped.
+    pub(crate) fn forget(&mut self, id: u16) {
+        self.close(id);
+    }
+
+    fn event(&mut self, now: Instant) -> Result<Option<DecodedEvent>, Malformed> {
+        while let Some((kind, id, content)) = self.record()? {
+            let event = match kind {
+                BEGIN_REQUEST => self.begin(id, &content, now)?,
+                ABORT_REQUEST => self.close(id).map(DecodedEvent::Aborted),
+                PARAMS => self.params(id, content)?,
+                STDIN => self.stdin(id, &content)?,
+                GET_VALUES => Some(DecodedEvent::Values(
+                    Variables::parse(content).ok_or(Malformed("FCGI_GET_VALUES is cut off"))?,
+                )),
+                // For a filter, a role that is not supported, or for no open request.
+                DATA => None,
+                _ => (id == 0).then_some(DecodedEvent::Unknown(kind)),
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the next complete record: its type, the id of its request, and its content.
+    fn record(&mut self) -> Result<Option<(u8, u16, Bytes)>, Malformed> {
+        if self.raw.first().is_some_and(|version| *version != 1) {
+            return Err(Malformed("this is not FastCGI version 1"));
+        }
+        let Some([_, kind, a, b, c, d, padding, _]) = self.raw.first_chunk::<HEADER>().copied() else {
+            return Ok(None);
+        };
+        let (length, padding) = (usize::from(u16::from_be_bytes([c, d])), usize::from(padding));
+        if self.raw.len() < HEADER + length + padding {
+            return Ok(None);
+        }
+        self.raw.advance(HEADER);
+        let content = if length == 0 { Bytes::new() } else { self.raw.split_to(length).freeze() };
+        self.raw.advance(padding);
+        Ok(Some((kind, u16::from_be_bytes([a, b]), content)))
+    }
+
+    fn begin(&mut self, id: u16, content: &Bytes, now: Instant) -> Result<Option<DecodedEvent>, Malformed> {
+        let &[high, low, flags, ..] = content.as_ref() else {
+            return Err(Malformed("FCGI_BEGIN_REQUEST is malformed"));
+        };
+        if content.len() != HEADER || id == 0 {
+            return Err(Malformed("FCGI_BEGIN_REQUEST is malformed"));
+        }
+        if self.open.len() >= MAX_OPEN {
+            return Err(Malformed("too many open requests on one connection"));
+        }
+        if self.opened(id).is_some() {
+            return Err(Malformed("the id of an open request is used again"));
+        }
+        let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
+        self.open.push(RequestInProgress::new((id, keep, role), BodyBuffer::new(&self.limits, None), now));
+        Ok(None)
+    }
+
+    fn opened(&mut self, id: u16) -> Option<&mut RequestInProgress> {
+        self.open.iter_mut().find(|begun| begun.id == id)
+    }
+
+    fn close(&mut self, id: u16) -> Option<RequestInProgress> {
+        let at = self.open.iter().position(|begun| begun.id == id)?;
+        Some(self.open.swap_remove(at))
+    }
+
+    fn close_if_whole(&mut self, id: u16) -> Option<DecodedEvent> {
+        if self.opened(id)?.is_whole() { self.close(id).map(DecodedEvent::Request) } else { None }
+    }
+
+    /// Records of a request that is not open are dropped, as the specification requires.
+    fn params(&mut self, id: u16, content: Bytes) -> Result<Option<DecodedEvent>, Malformed> {
+        let limit = self.limits.head;
+        let Some(begun) = self.opened(id) else { return Ok(None) };
+        if begun.list_ended {
+            return Err(Malformed("FCGI_PARAMS after the end of the parameters"));
+        }
+        if content.is_empty() {
+            begun.list_ended = true;
+            begun.variables = Variables::parse(begun.list.take()).ok_or(Malformed("a parameter is cut off"))?;
+            if let Err(refusal) = begun.body.belongs_to(request::client(&begun.variables).0) {
+                begun.refusal = Some(refusal);
+            }
+            let head = begun.head();
+            return Ok(self.close_if_whole(id).or(head));
+        }
+        if begun.list.len() + content.len() > limit || begun.refusal == Some(TransportError::LongHead) {
+            begun.refusal = Some(TransportError::LongHead);
+            begun.list = ParamBuffer::default();
+        } else {
+            begun.list.add(content);
+        }
+        Ok(None)
+    }
+
+    fn stdin(&mut self, id: u16, content: &Bytes) -> Result<Option<DecodedEvent>, Malformed> {
+        let Some(begun) = self.opened(id) else { return Ok(None) };
+        if begun.body_ended {
+            return Err(Malformed("FCGI_STDIN after the end of the body"));
+        }
+        if content.is_empty() {
+            begun.body_ended = true;
+            return Ok(self.close_if_whole(id));
+        }
+        if begun.refusal.is_none() {
+            begun.refusal = begun.body.add(content).err();
+        }
+        if begun.refusal.is_some() {
+            begun.body.clear();
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

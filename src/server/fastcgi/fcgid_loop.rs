@@ -1,0 +1,301 @@
+//! The FastCGI loop of a program that `mod_fcgid` has started: one blocking thread, without the runtime.
+//!
+//! `mod_fcgid` gives such a program one connection at a time, with one request that has usually arrived and can be
+//! answered at once. So the thread accepts a connection, reads the request, calls the handler, sends the response and
+//! closes. A GET takes six system calls (`poll`, `accept`, `read`, `statx`, `send`, `close`); the C program on libfcgi
+//! in the benchmark takes eight. Measured: 0.96 of its rate without Apache, and 1.10 behind `mod_fcgid`
+//! (`bench/README.md`, `direct` and `fcgid`).
+//!
+//! Everything else continues as a task of the runtime, with all data that has arrived and with all time limits: a
+//! request that arrives piece by piece, a kept connection, a response that has to wait, a client that does not read.
+//! The thread accepts the next connection meanwhile.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketFlags, accept_with};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Connection;
+use super::decoder::{DecodedEvent, Decoder, RequestInProgress};
+use super::encoder;
+use super::encoder::RequestEnd;
+use super::responder::{Reply, Responder, send, watched};
+use crate::server::handler::Handler;
+use crate::server::net::accept;
+use crate::server::net::accept::{AcceptBackoff, ConnectionSet, of_one_client};
+use crate::server::net::listener::Listener;
+use crate::server::net::stream::Stream;
+use crate::web::{Body, BodyError};
+
+/// The most bytes of one read.
+const READ_SIZE: usize = 16 << 10;
+
+/// After this many reads a request continues as a task: it is long, or it arrives piece by piece.
+const MAX_READS: usize = 16;
+
+/// How long the thread waits for the rest of a request if no other client waits.
+const READ_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The longest body, in bytes, that is copied and sent by the thread. A longer response continues as a task.
+const MAX_INLINE_RESPONSE: usize = 256 << 10;
+
+/// Answers on `listener` until the stop, then drains. If it is not a Unix socket, or if no thread can be started, all
+/// connections are tasks.
+pub(crate) async fn run<H: Handler>(listener: Listener, responder: Arc<Responder<H>>) -> io::Result<()> {
+    let (limits, stop) = (responder.limits.clone(), responder.stop.clone());
+    let (shared, connections) = (Arc::clone(&responder), ConnectionSet::new(&limits));
+    let handle = move |stream| {
+        let connection = Connection::new(stream, &responder.limits);
+        Arc::clone(&responder).connection(connection)
+    };
+    let Some(socket) = listener.unix()? else { return accept::run(listener, limits, stop, handle).await };
+    socket.set_nonblocking(true)?;
+    // Dropping `stop_tx` wakes the thread: `stop_rx` is at its end then.
+    let (stop_rx, stop_tx) = UnixStream::pair()?;
+    let this = BlockingLoop {
+        responder: shared,
+        socket,
+        stop_rx,
+        connections: connections.clone(),
+        runtime: Handle::current(),
+    };
+    let (done, mut ended) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("kvs serial".into()).spawn(move || {
+        this.run();
+        // The receiver is gone if the runtime has ended.
+        let _ = done.send(());
+    });
+    if let Err(error) = thread {
+        tracing::warn!(%error, "cannot start a thread for FastCGI; falling back to async");
+        return accept::run(listener, limits, stop, handle).await;
+    }
+    let early = tokio::select! {
+        outcome = &mut ended => Some(outcome),
+        () = stop.cancelled() => None,
+    };
+    let since = Instant::now();
+    drop(stop_tx);
+    let outcome = match early {
+        Some(outcome) => outcome,
+        // A store that blocks the thread must not block the shutdown.
+        None => timeout_at(since + limits.drain_timeout, ended).await.unwrap_or(Ok(())),
+    };
+    accept::end(listener.open()?, connections, &limits, since, handle).await;
+    outcome.map_err(|_| io::Error::other("worker thread panicked"))
+}
+
+/// The state of the thread.
+struct BlockingLoop<H> {
+    responder: Arc<Responder<H>>,
+    socket: UnixListener,
+    stop_rx: UnixStream,
+    connections: ConnectionSet,
+    runtime: Handle,
+}
+
+impl<H: Handler> BlockingLoop<H> {
+    /// Answers connections until the stop.
+    fn run(&self) {
+        // The handler may use timers and tasks of the runtime.
+        let _entered = self.runtime.enter();
+        let mut trouble = AcceptBackoff::default();
+        let mut piece = vec![0; READ_SIZE];
+        while !self.responder.stop.is_cancelled() && self.awaits_client() {
+            match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(client) => {
+                    trouble.is_over();
+                    if catch_unwind(AssertUnwindSafe(|| self.serve(client, &mut piece))).is_err() {
+                        tracing::error!("panic while answering a FastCGI connection");
+                    }
+                }
+                // There is no client after all.
+                Err(Errno::AGAIN) => {}
+                Err(error) if of_one_client(&error.into()) => {}
+                Err(error) => {
+                    ready([self.stop_rx.as_fd()], Some(trouble.pause(&error.into())));
+                }
+            }
+        }
+    }
+
+    /// Waits for the next client. Returns `false` at the stop.
+    fn awaits_client(&self) -> bool {
+        loop {
+            match ready([self.socket.as_fd(), self.stop_rx.as_fd()], None) {
+                [_, true] => return false,
+                [true, false] => return true,
+                [false, false] => {}
+            }
+        }
+    }
+
+    /// Waits for more of a request, unless other clients wait for this thread. Returns whether there is more.
+    fn awaits_more(&self, client: &OwnedFd) -> bool {
+        let [more, ..] = ready([client.as_fd(), self.socket.as_fd(), self.stop_rx.as_fd()], Some(READ_TIMEOUT));
+        more
+    }
+
+    fn serve(&self, client: OwnedFd, piece: &mut [u8]) {
+        let mut decoder = Decoder::new(&self.responder.limits);
+        let mut head = None;
+        for _ in 0..MAX_READS {
+            match rustix::io::read(&client, &mut *piece) {
+                // The web server has closed the connection.
+                Ok(0) => return,
+                Ok(count) => decoder.room().extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Err(Errno::AGAIN) if self.awaits_more(&client) => continue,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => continue,
+                Err(error) => return tracing::debug!(%error, "closing a FastCGI connection"),
+            }
+            match decoder.next(Instant::now()) {
+                Ok(None) => {}
+                // The body usually follows at once.
+                Ok(Some(event @ DecodedEvent::Head(_))) if head.is_none() => head = Some(event),
+                Ok(Some(DecodedEvent::Request(begun))) if !begun.keep && decoder.is_idle() => {
+                    return self.answer(client, begun);
+                }
+                Ok(Some(event)) => return self.go_on(client, decoder, head.into_iter().chain([event]).collect()),
+                Err(malformed) => return tracing::debug!(?malformed, "closing a FastCGI connection"),
+            }
+        }
+        self.go_on(client, decoder, head.into_iter().collect());
+    }
+
+    /// Answers the only request of a connection.
+    fn answer(&self, client: OwnedFd, begun: RequestInProgress) {
+        let (id, is_safe) = (begun.id, begun.is_safe());
+        let mut reply = Box::pin(Arc::clone(&self.responder).reply(begun));
+        match reply.as_mut().now_or_never() {
+            Some(Ok(reply)) => self.say(client, id, reply),
+            Some(Err(error)) => tracing::debug!(%error, "the body of a response failed"),
+            None => self.task(client, async move |mut connection| {
+                let reply = watched(reply, is_safe, (&mut connection, id)).await?;
+                send(&mut connection, id, reply).await?;
+                connection.flush().await
+            }),
+        }
+    }
+
+    /// Sends a reply. If its body is not ready or is too long, a task sends it.
+    fn say(&self, client: OwnedFd, id: u16, reply: Reply) {
+        let mut out = Vec::new();
+        match reply {
+            Reply::Known(known) => whole(&mut out, id, &known.text),
+            Reply::OtherRole => encoder::end_request(&mut out, id, RequestEnd::UnknownRole),
+            Reply::New(mut text, body) => {
+                match gather(&mut text, body.unwrap_or_default()) {
+                    Ok(None) => whole(&mut out, id, &text),
+                    // The end is not sent, so the web server sees that the response is incomplete.
+                    Err(error) => return tracing::debug!(%error, "the body of a response failed"),
+                    Ok(Some(body)) => {
+                        return self.task(client, async move |mut connection| {
+                            send(&mut connection, id, Reply::New(text, Some(body))).await?;
+                            connection.flush().await
+                        });
+                    }
+                }
+            }
+        }
+        self.send(client, out);
+    }
+
+    /// Sends all output of a connection. If the socket does not take it at once, a task sends the rest.
+    fn send(&self, client: OwnedFd, mut out: Vec<u8>) {
+        match rustix::net::send(&client, &out, SendFlags::NOSIGNAL) {
+            Ok(count) if count == out.len() => return,
+            Ok(count) => drop(out.drain(..count)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return tracing::debug!(%error, "cannot send a response to the web server"),
+        }
+        self.task(client, async move |mut connection| {
+            *connection.outgoing() = out;
+            connection.flush().await
+        });
+    }
+
+    /// Continues a connection as a task, with what has arrived so far.
+    fn go_on(&self, client: OwnedFd, decoder: Decoder, pending: VecDeque<DecodedEvent>) {
+        let connection = Connection::resumed(Stream::nonblocking(client, &self.responder.limits), decoder, pending);
+        self.start(Arc::clone(&self.responder).connection(connection));
+    }
+
+    /// Does the rest of the work on a connection as a task.
+    fn task<F>(&self, client: OwnedFd, work: impl FnOnce(Connection) -> F)
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let limits = &self.responder.limits;
+        let work = work(Connection::new(Stream::nonblocking(client, limits), limits));
+        self.start(async move {
+            if let Err(error) = work.await {
+                tracing::debug!(%error, "closing a FastCGI connection");
+            }
+        });
+    }
+
+    /// Starts a task when one more connection is allowed; at the stop, at once.
+    fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let permit = self.runtime.block_on(self.responder.stop.run_until_cancelled(self.connections.permit()));
+        match permit {
+            Some(Ok(permit)) => self.connections.start(work, Some(permit)),
+            _ => self.connections.start(work, None),
+        }
+    }
+}
+
+/// The records of a complete response.
+fn whole(out: &mut Vec<u8>, id: u16, text: &[u8]) {
+    out.reserve(text.len() + 64);
+    encoder::stdout(out, id, text);
+    encoder::end_request(out, id, RequestEnd::Complete);
+}
+
+/// Appends to `text` the part of a short body that is ready. Returns the rest, if there is one.
+fn gather(text: &mut Vec<u8>, body: Body) -> Result<Option<Body>, BodyError> {
+    let mut stream = match body.into_whole() {
+        Ok(bytes) if bytes.len() <= MAX_INLINE_RESPONSE => {
+            text.extend_from_slice(&bytes);
+            return Ok(None);
+        }
+        Ok(bytes) => return Ok(Some(bytes.into())),
+        Err(stream) => stream,
+    };
+    while stream.length().is_some_and(|length| length <= MAX_INLINE_RESPONSE as u64) {
+        match stream.frame().now_or_never() {
+            Some(Some(frame)) => text.extend_from_slice(&frame?.into_data().unwrap_or_default()),
+            Some(None) => return Ok(None),
+            None => break,
+        }
+    }
+    Ok(Some(stream))
+}
+
+/// Which of these descriptors can be read or are at their end. Waits for one, at most as long as `patience`.
+fn ready<const N: usize>(descriptors: [BorrowedFd<'_>; N], patience: Option<Duration>) -> [bool; N] {
+    let mut asked = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    match poll(&mut asked, patience.as_ref()) {
+        Ok(_) => asked.map(|fd| !fd.revents().is_empty()),
+        Err(error) => {
+            if error != Errno::INTR {
+                tracing::warn!(%error, "cannot poll for clients; retrying");
+                // The system is out of memory. There may be some after a pause.
+                std::thread::sleep(READ_TIMEOUT);
+            }
+            [false; N]
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The FastCGI server over TCP or Unix sockets: started by `mod_fcgid`, or called by `mod_proxy_fcgi`, nginx and
+//! others.
+//!
+//! A connection answers one request at a time; there may be any number of connections. The handler is called when the
+//! head of a request is complete, and gets the body when all of it has arrived. A panic of the handler is answered with
+//! an error response. A web server that closes a connection ends that connection and nothing else.
+
+pub(super) mod connection;
+pub(super) mod decoder;
+pub(super) mod encoder;
+pub(super) mod fcgid_loop;
+pub(super) mod responder;
+pub(super) mod response_cache;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use self::connection::Connection;
+use self::responder::Responder;
+use super::cgi::base_path::BasePath;
+use super::handler::Handler;
+use super::limits::ServerLimits;
+use super::net::accept;
+use super::net::listener::Listener;
+
+/// Answers FastCGI on `listener` until `stop`, then drains. `mount` is the base path, and says whether
+/// the web server started the program.
+pub async fn serve<H: Handler>(
+    listener: Listener,
+    handler: H,
+    mount: BasePath,
+    limits: ServerLimits,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let is_spawned = mount.is_spawned();
+    let responder = Arc::new(Responder::new(handler, mount, limits, stop));
+    if is_spawned {
+        return fcgid_loop::run(listener, responder).await;
+    }
+    let (limits, stop) = (responder.limits.clone(), responder.stop.clone());
+    let handle = move |stream| {
+        let connection = Connection::new(stream, &responder.limits);
+        Arc::clone(&responder).connection(connection)
+    };
+    accept::run(listener, limits, stop, handle).await
+}

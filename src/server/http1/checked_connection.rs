@@ -1,0 +1,293 @@
+//! An HTTP/1 connection that checks every head (see `head`) before hyper reads it.
+//!
+//! Only this file knows where a message ends: the head says how long its body is, and after a chunked body the
+//! connection ends with the response, so that nothing after it is taken for a request. So hyper reads one message at a
+//! time, and cannot disagree about where the next one begins.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use memchr::memchr_iter;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::head::{CheckedHead, Framing, bounded, judged, refused};
+use crate::server::error_response::TransportError;
+use crate::server::net::accept::STOP_GRACE;
+
+/// A head is read in pieces of up to this size.
+const READ_SIZE: usize = 4 << 10;
+
+/// The most bytes of empty lines before a head. Some clients send one such line by mistake.
+const MAX_EMPTY_LINES: usize = 1 << 10;
+
+/// A body is read in pieces of up to this size, so that the buffer of hyper stays as small.
+const BODY_READ_SIZE: usize = 32 << 10;
+
+/// Why the next request from hyper is rejected.
+pub(crate) type HeadError = Arc<Mutex<Option<TransportError>>>;
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HeadPosition {
+    /// A head, of which a part may have arrived.
+    Head,
+    /// A body, of which this many bytes are missing.
+    Body(u64),
+    /// The last request of the connection, whatever arrives.
+    Last,
+    /// Nothing more is read.
+    Ended,
+}
+
+/// The limits of a head.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadBounds {
+    /// The most bytes of headers.
+    pub(crate) fields: usize,
+    /// How long a head may take. An idle connection is closed after the same time.
+    pub(crate) time: Duration,
+}
+
+/// A connection that passes on only checked heads and their bodies.
+pub(crate) struct CheckedConnection<S> {
+    inner: S,
+    bounds: HeadBounds,
+    place: HeadPosition,
+    /// Data that has arrived and is not passed on yet.
+    raw: BytesMut,
+    /// How many bytes of `raw` were searched for the end of a head.
+    searched: usize,
+    /// How many bytes of empty lines came before the next head.
+    dropped: usize,
+    /// Data that is passed on next.
+    ready: Bytes,
+    head_error: HeadError,
+    time: Pin<Box<Sleep>>,
+    is_timed: bool,
+    /// Resolves some time after the stop, so that a request that is on its way is still accepted.
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
+    pub(crate) fn new(inner: S, bounds: HeadBounds, stop: CancellationToken, head_error: HeadError) -> Self {
+        let stopped = async move {
+            stop.cancelled_owned().await;
+            sleep(STOP_GRACE).await;
+        };
+        Self {
+            inner,
+            bounds,
+            place: HeadPosition::Head,
+            raw: BytesMut::new(),
+            searched: 0,
+            dropped: 0,
+            ready: Bytes::new(),
+            head_error,
+            time: Box::pin(sleep(bounds.time)),
+            is_timed: false,
+            stopped: Box::pin(stopped),
+        }
+    }
+
+    /// Reads until there is a head to pass on, or the connection ends.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.drop_empty_lines();
+            if self.dropped > MAX_EMPTY_LINES {
+                self.refuse(TransportError::Malformed);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(end) = self.end_of_head() {
+                let raw = self.raw.split_to(end).freeze();
+                let head = match bounded(&raw, self.bounds.fields) {
+                    Ok(()) => judged(raw),
+                    Err(refusal) => refused(&raw, refusal),
+                };
+                self.take(head);
+                return Poll::Ready(Ok(()));
+            }
+            // The line feed of an empty line may follow.
+            let is_half_a_line = *self.raw == *b"\r";
+            if let Err(refusal) = bounded(&self.raw, self.bounds.fields)
+                && !is_half_a_line
+            {
+                self.refuse(refusal);
+                return Poll::Ready(Ok(()));
+            }
+            let mut piece = [std::mem::MaybeUninit::uninit(); READ_SIZE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut piece) {
+                Poll::Pending => return self.poll_late(cx),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if piece.filled().is_empty() => {
+                    self.end(TransportError::CutHead);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => {
+                    // A head has its own timeout, however long the connection was idle.
+                    let begins = self.raw.is_empty() && !piece.filled().iter().all(|b| b"\r\n".contains(b));
+                    self.is_timed &= !begins;
+                    self.raw.extend_from_slice(piece.filled());
+                }
+            }
+        }
+    }
+
+    /// Checks the timeouts when no data has arrived.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_timed {
+            self.is_timed = true;
+            self.time.as_mut().set(sleep_until(Instant::now() + self.bounds.time));
+        }
+        if self.time.as_mut().poll(cx).is_ready() {
+            self.end(TransportError::SlowHead);
+            return Poll::Ready(Ok(()));
+        }
+        if self.raw.is_empty() {
+            ready!(self.stopped.as_mut().poll(cx));
+            self.place = HeadPosition::Ended;
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    /// Empty lines may precede a head (RFC 9112, section 2.2).
+    fn drop_empty_lines(&mut self) {
+        while let [b'\n', ..] | [b'\r', b'\n', ..] = *self.raw {
+            let length = if self.raw.first() == Some(&b'\n') { 1 } else { 2 };
+            self.raw.advance(length);
+            self.dropped += length;
+            self.searched = 0;
+        }
+    }
+
+    /// The position after a complete head, as the parser sees it: after an empty line.
+    fn end_of_head(&mut self) -> Option<usize> {
+        let from = self.searched.saturating_sub(2);
+        self.searched = self.raw.len();
+        let new = self.raw.get(from..)?;
+        memchr_iter(b'\n', new).find_map(|at| match new.get(at + 1..) {
+            Some([b'\n', ..]) => Some(from + at + 2),
+            Some([b'\r', b'\n', ..]) => Some(from + at + 3),
+            _ => None,
+        })
+    }
+
+    /// Passes on a head, and expects its body.
+    fn take(&mut self, head: CheckedHead) {
+        self.ready = head.text;
+        self.searched = 0;
+        self.dropped = 0;
+        self.is_timed = false;
+        self.place = match head.body {
+            Ok(Framing::Length(0)) => HeadPosition::Head,
+            Ok(Framing::Length(length)) => HeadPosition::Body(length),
+            Ok(Framing::Chunked) => HeadPosition::Last,
+            Err(refusal) => {
+                *self.head_error.lock() = Some(refusal);
+                HeadPosition::Ended
+            }
+        };
+    }
+
+    fn refuse(&mut self, refusal: TransportError) {
+        let head = refused(&self.raw, refusal);
+        self.raw = BytesMut::new();
+        self.take(head);
+    }
+
+    /// Ends the connection, because data ended or is late. If a head has begun, the client gets an error response.
+    fn end(&mut self, refusal: TransportError) {
+        self.place = HeadPosition::Ended;
+        if !self.raw.is_empty() {
+            self.refuse(refusal);
+        }
+    }
+
+    /// Reads a part of a body into `buf`, which is not empty.
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let left = if let HeadPosition::Body(left) = self.place { left } else { u64::MAX };
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(BODY_READ_SIZE).min(buf.remaining());
+        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+        let count = piece.filled().len();
+        buf.advance(count);
+        self.passed(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes that so many bytes of a body were passed on.
+    fn passed(&mut self, count: usize) {
+        if let HeadPosition::Body(left) = self.place {
+            let left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+            self.place = if left == 0 { HeadPosition::Head } else { HeadPosition::Body(left) };
+        }
+    }
+
+    /// The part of a body that has arrived together with its head.
+    fn body_at_hand(&mut self) -> Bytes {
+        let most = match self.place {
+            HeadPosition::Body(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            HeadPosition::Last => usize::MAX,
+            HeadPosition::Head | HeadPosition::Ended => 0,
+        };
+        let at_hand = self.raw.split_to(most.min(self.raw.len())).freeze();
+        self.passed(at_hand.len());
+        at_hand
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CheckedConnection<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(buf.remaining());
+                buf.put_slice(&self.ready.split_to(count));
+                return Poll::Ready(Ok(()));
+            }
+            match self.place {
+                HeadPosition::Ended => return Poll::Ready(Ok(())),
+                HeadPosition::Head => ready!(self.poll_head(cx))?,
+                HeadPosition::Body(_) | HeadPosition::Last => {
+                    self.ready = self.body_at_hand();
+                    if self.ready.is_empty() {
+                        return self.poll_body(cx, buf);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedConnection<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,7 @@
+//! Sockets: addresses, listeners, and connections.
+
+pub(super) mod accept;
+pub(super) mod address;
+pub(super) mod listener;
+pub(super) mod stream;
+pub(super) mod systemd;

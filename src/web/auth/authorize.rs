@@ -1,0 +1,196 @@
+//! Authorizes a request by its secrets, the policy of the bucket, and the rate limit of its client.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::policy::Reads;
+use super::rate_limit::{Attempted, SecretAttempt};
+use super::secrets::{Permission, Right};
+use crate::model::Bucket;
+use crate::web::context::RequestContext;
+use crate::web::metrics::counters;
+use crate::web::request::cross_site;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::response::Cache;
+
+/// A header for the secret. Some web servers do not pass `Authorization` to programs.
+const KVS_AUTH: &str = "x-kvs-auth";
+
+/// The secrets of a request. Empty ones are ignored, so a form that was not filled in does not count as a guess.
+#[derive(Default)]
+pub(crate) struct Secrets(Vec<Vec<u8>>);
+
+impl Secrets {
+    /// The secrets in `Authorization: Bearer`, in the password of `Authorization: Basic`, and in `X-KVS-Auth`.
+    ///
+    /// Other schemes and malformed headers are ignored; they may be meant for the web server in front.
+    pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
+        let mut this = Self::default();
+        for value in headers.get_all(AUTHORIZATION) {
+            if let Some(secret) = credentials(value.as_bytes()) {
+                this.add(secret);
+            }
+        }
+        for value in headers.get_all(KVS_AUTH) {
+            this.add(value.as_bytes().trim_ascii().to_vec());
+        }
+        this
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, secret: Vec<u8>) {
+        if !secret.is_empty() {
+            self.0.push(secret);
+        }
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+fn credentials(value: &[u8]) -> Option<Vec<u8>> {
+    let at = value.iter().position(|b| *b == b' ')?;
+    let (scheme, rest) = value.split_at(at);
+    let rest = rest.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(rest.to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(rest).ok()?;
+    let colon = pair.iter().position(|b| *b == b':')?;
+    pair.get(colon + 1..).map(<[u8]>::to_vec)
+}
+
+/// Checks that the secrets of a request allow it.
+///
+/// If there are several, each must have the permission: a valid secret does not make up for a wrong one. A valid secret
+/// without the permission is not a guess and is not counted. A secret from a page of another site is not checked,
+/// because such a page could otherwise cause a pause for its visitor.
+pub(crate) async fn authorize(
+    ctx: RequestContext<'_>,
+    secrets: &Secrets,
+    (right, bucket): (Right, &Bucket),
+) -> Result<(), ApiError> {
+    let RequestContext { state, client, .. } = ctx;
+    let list = &state.settings.secrets;
+    if list.is_unreadable() {
+        return Err(ApiError::damaged(
+            "the auth file cannot be read, so no secret is accepted; nothing was done; see the log of the server"
+                .to_owned(),
+        ));
+    }
+    if list.is_empty() {
+        return Err(ApiError::forbidden(match right {
+            Right::Write => "writes are off: no secret is set; put one into auth.txt (kvs passcode makes one)",
+            Right::Read => "this needs a secret, but no secret is set; put one into auth.txt (kvs passcode makes one)",
+        }));
+    }
+    if !secrets.0.is_empty() && cross_site::is_foreign(&ctx.parts.headers, &state.settings.cors) {
+        return Err(ApiError::forbidden(
+            "pages of other sites may not send secrets; nothing was done; to allow a site, add it to the setting cors",
+        ));
+    }
+    let mut worst = Permission::Permitted;
+    let attempt = SecretAttempt { address: client.0, secrets: &secrets.0 };
+    let check = state.rate_limiter.check(&attempt, || {
+        for secret in &secrets.0 {
+            worst = match (worst, list.permission(secret, (right, bucket))) {
+                (Permission::Unknown, _) | (_, Permission::Unknown) => Permission::Unknown,
+                (Permission::NotPermitted, _) | (_, Permission::NotPermitted) => Permission::NotPermitted,
+                (Permission::Permitted, Permission::Permitted) => Permission::Permitted,
+            };
+        }
+        worst != Permission::Unknown
+    });
+    let attempted = check.await.map_err(ApiError::uncounted)?;
+    let counters = state.settings.metrics.counters();
+    if worst == Permission::Unknown {
+        counters::add(&counters.wrong_secrets);
+    }
+    if matches!(attempted, Attempted::Paused { .. }) {
+        counters::add(&counters.paused);
+    }
+    match attempted {
+        Attempted::Paused { seconds } => Err(ApiError::paused(seconds)),
+        Attempted::Wrong => Err(ApiError::unauthorized("wrong secret")),
+        Attempted::Pass if secrets.0.is_empty() => Err(ApiError::unauthorized(match right {
+            Right::Write => "a secret is needed; send it in the form field auth or in the header X-KVS-Auth",
+            Right::Read => "a secret is needed; send it in the header X-KVS-Auth",
+        })),
+        Attempted::Pass if worst == Permission::Permitted => Ok(()),
+        Attempted::Pass => Err(ApiError::forbidden(match right {
+            Right::Write => format!("this secret does not allow writing to bucket {bucket}"),
+            Right::Read => format!("this secret does not allow reading bucket {bucket}"),
+        })),
+    }
+}
+
+/// Requires a secret in the headers that allows writing to the bucket.
+pub(crate) async fn require_write(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<(), ApiError> {
+    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), (Right::Write, bucket)).await
+}
+
+/// Requires the permission to read keys by name. Returns the cache policy of the response.
+pub(crate) async fn require_read(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
+    match ctx.state.settings.policies.for_bucket(bucket).reads {
+        Reads::Open | Reads::PublicList => Ok(Cache::Revalidate),
+        Reads::Secret => with_secret(ctx, bucket).await,
+    }
+}
+
+/// Requires the permission to list keys. Returns the cache policy of the response.
+pub(crate) async fn require_list(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
+    match ctx.state.settings.policies.for_bucket(bucket).reads {
+        Reads::PublicList => Ok(Cache::Revalidate),
+        Reads::Open | Reads::Secret => with_secret(ctx, bucket).await,
+    }
+}
+
+async fn with_secret(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
+    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), (Right::Read, bucket)).await?;
+    Ok(Cache::Private)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(name: &'static str, value: &str) -> Vec<Vec<u8>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        Secrets::in_headers(&headers).0
+    }
+
+    #[test]
+    fn secrets_are_found_in_headers() {
+        assert_eq!(secrets("authorization", "Bearer s3cret"), [b"s3cret"]);
+        assert_eq!(secrets("authorization", "bearer  s3cret "), [b"s3cret"]);
+        // me:s3:cret
+        assert_eq!(secrets("authorization", "Basic bWU6czM6Y3JldA=="), [b"s3:cret"]);
+        assert_eq!(secrets("x-kvs-auth", "s3cret"), [b"s3cret"]);
+        for none in ["Basic !!", "Basic bWU=", "Digest x", "Bearer", "Bearer ", "s3cret"] {
+            assert!(secrets("authorization", none).is_empty(), "{none}");
+        }
+        assert!(secrets("x-kvs-auth", " ").is_empty());
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut secrets = Secrets::default();
+        secrets.add(b"hunter2".to_vec());
+        secrets.add(vec![]);
+        assert_eq!(format!("{secrets:?}"), "Secrets(1)");
+    }
+}

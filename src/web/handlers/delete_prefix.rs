@@ -1,0 +1,41 @@
+//! `DELETE /kv/{bucket}?prefix=`: deletes all keys that begin with a prefix, in one commit.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Batch, Bucket, Key, Outcome, Projection, Scan, Write};
+use crate::web::auth::authorize;
+use crate::web::body::{Body, Response};
+use crate::web::context::RequestContext;
+use crate::web::request::body;
+use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::json_response;
+
+/// How many keys one scan returns.
+const PAGE_KEYS: usize = 10_000;
+
+pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
+    authorize::require_write(ctx, bucket).await?;
+    let Some(prefix) = ctx.query.text("prefix")? else {
+        let text = "prefix is missing; send ?prefix=TEXT for the keys that begin with TEXT, or ?prefix= for all keys";
+        return Err(ApiError::invalid(text));
+    };
+    WritePreconditions::none(ctx)?;
+    body::pass_over(ctx, body).await?;
+    let store = &ctx.state.store;
+    let mut writes = vec![];
+    let mut query = Scan { prefix, limit: PAGE_KEYS, projection: Projection::Keys, ..Scan::default() };
+    loop {
+        let page = store.scan(bucket, query.clone()).await.map_err(ApiError::unread)?;
+        writes.extend(page.entries.into_iter().map(|(key, _)| Write::Delete { key }));
+        let Some(cursor) = page.cursor else { break };
+        query.after = Some(Key::as_str(&cursor).to_owned());
+    }
+    let deleted = match store.apply(bucket, Batch::new(writes)).await? {
+        Outcome::Committed { changes, .. } => changes.iter().filter(|change| change.before.is_some()).count(),
+        Outcome::PreconditionFailed { .. } => {
+            return Err(ApiError::internal("the store rejected a batch without expectations"));
+        }
+    };
+    json_response::json(&BTreeMap::from([("deleted", deleted)]))
+}

@@ -1,0 +1,27 @@
+//! `?return=old`: a write that returns the previous value.
+
+use crate::model::{Bucket, Entry};
+use crate::web::auth::authorize;
+use crate::web::body::Response;
+use crate::web::context::RequestContext;
+use crate::web::request::number;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::response::Cache;
+use crate::web::response::{response, safe_types};
+
+/// Whether the request has `return=old`. Then it must also be allowed to read the bucket.
+pub(crate) async fn parse(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<bool, ApiError> {
+    match ctx.query.text("return")?.as_deref() {
+        None => Ok(false),
+        Some("old") => authorize::require_read(ctx, bucket).await.map(|_| true),
+        Some(other) => Err(ApiError::invalid(format!("return must be old, got {}", number::shown(other)))),
+    }
+}
+
+/// The previous value with its type; 204 if there was none.
+pub(crate) fn answer(before: Option<Entry>) -> Response {
+    match before {
+        Some(entry) => response::bytes(entry.value, Cache::Never, safe_types::headers(&entry.content_type)),
+        None => response::no_content(),
+    }
+}

@@ -1,0 +1,41 @@
+//! `GET /livez` and `GET /readyz`: health checks for supervisors and load balancers. They are cheap, open to everybody,
+//! and give no reasons; `/status` does.
+
+use crate::model::{Bucket, ErrorKind};
+use crate::store::Task;
+use crate::web::body::Response;
+use crate::web::context::ApiState;
+use crate::web::response::api_error;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::response;
+use crate::web::response::response::Cache;
+
+/// `GET /livez`: the process responds. Does not access the store.
+pub(crate) fn live() -> Response {
+    response::text("ok", Cache::Never)
+}
+
+/// `GET /readyz`: the process is ready for requests.
+pub(crate) async fn ready(state: &ApiState) -> Result<Response, ApiError> {
+    if state.settings.stop.is_cancelled() {
+        return Err(ApiError::not_ready("this process is shutting down; another one takes over"));
+    }
+    let (store, bucket) = (&state.store, Bucket::default());
+    let read = match store.get(&bucket, &[]).await {
+        // The read may have come from memory, so the files are checked too.
+        Ok(_) => store.maintain(&bucket, Task::Status).await.map(drop),
+        Err(error) => Err(error),
+    };
+    match read {
+        // With a full disk, reads and deletions still work.
+        Err(error) if error.kind() != ErrorKind::StorageFull => {
+            if error.kind() == ErrorKind::Corrupt {
+                api_error::report_damage(&error);
+            } else {
+                tracing::error!("not ready: {error}");
+            }
+            Err(ApiError::not_ready("the store cannot be used; see the log of the server"))
+        }
+        _ => Ok(response::text("ok", Cache::Never)),
+    }
+}

@@ -1,0 +1,242 @@
+//! `GET /kv/{bucket}`: a page of the keys of a bucket, in the order of their bytes. A list needs a secret, unless the
+//! policy of the bucket is `listed`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::model::{Bucket, Key, Page, Projection, Scan};
+use crate::web::auth::authorize;
+use crate::web::body::Response;
+use crate::web::budget::Budget;
+use crate::web::context::{ApiState, RequestContext};
+use crate::web::read::conditional_get;
+use crate::web::read::fetch::{Fetch, Fetched, Representation, Wakeup};
+use crate::web::request::form::QueryString;
+use crate::web::request::number;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::streamed::{Composer, Content};
+use crate::web::response::{entry_json, streamed};
+
+/// The largest `limit` of a page, in entries.
+const MAX_LIMIT: i64 = 1000;
+/// The `limit` of a page if the client sends none.
+const DEFAULT_LIMIT: usize = 100;
+/// A page ends early when its values have this many bytes as JSON.
+const MAX_PAGE_BYTES: u64 = 16 << 20;
+/// A long poll fetches again after this time at the latest, because entries that the page does not show may expire too.
+const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+/// The header with the percent-encoded cursor, for a page of plain text.
+const KVS_CURSOR: HeaderName = HeaderName::from_static("kvs-cursor");
+
+struct ListFetch<'a> {
+    state: &'a ApiState,
+    bucket: Bucket,
+    query: Scan,
+    lines: bool,
+}
+
+pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
+    let cache = authorize::require_list(ctx, bucket).await?;
+    let (query, lines) = query(ctx.query)?;
+    let list = ListFetch { state: ctx.state, bucket: bucket.clone(), query, lines };
+    conditional_get::answer(ctx, bucket, cache.into(), &list).await
+}
+
+/// The scan for a query, and whether the response is plain text.
+fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
+    let lines = match query.text("format")?.as_deref() {
+        None | Some("json") => false,
+        Some("text") => true,
+        Some(other) => {
+            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::shown(other))));
+        }
+    };
+    let limit =
+        query.number("limit", 1..=MAX_LIMIT)?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT);
+    let projection = if query.flag("count")? {
+        Projection::Count
+    } else if query.flag("keys")? || lines {
+        Projection::Keys
+    } else {
+        Projection::Entries
+    };
+    let query = Scan {
+        prefix: query.text("prefix")?.unwrap_or_default(),
+        start: query.text("start")?,
+        end: query.text("end")?,
+        after: query.text("after")?,
+        limit,
+        reverse: query.flag("reverse")?,
+        projection,
+    };
+    Ok((query, lines))
+}
+
+impl Fetch for ListFetch<'_> {
+    async fn fetch(&self) -> Result<Fetched, ApiError> {
+        let page = self.state.store.scan(&self.bucket, self.query.clone()).await.map_err(ApiError::unread)?;
+        let page = bounded(page);
+        let next_fetch = self.state.settings.clock.now().plus(MAX_POLL_INTERVAL);
+        let expiry = page.entries.iter().filter_map(|(_, entry)| entry.as_ref()?.expires).min();
+        let (content_type, body) = if self.lines {
+            ("text/plain; charset=utf-8", text(&page).into())
+        } else {
+            ("application/json", json(&self.bucket, self.query.projection, &page, &self.state.settings.responses)?)
+        };
+        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        if self.lines
+            && let Some(cursor) = &page.cursor
+        {
+            let cursor = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
+            headers.extend(HeaderValue::try_from(cursor).ok().map(|value| (KVS_CURSOR, value)));
+        }
+        let shown = Representation { tag: tag(&page, &body), modified: None, headers, body };
+        Ok(Fetched {
+            revision: page.revision,
+            expires: Some(expiry.map_or(next_fetch, |expiry| expiry.min(next_fetch))),
+            shown: Some(shown),
+        })
+    }
+
+    async fn fetch_after(&self, wakeup: Wakeup) -> Result<Fetched, ApiError> {
+        let name = format!("{} {} {:?}", self.bucket, self.lines, self.query);
+        let now = self.state.settings.clock.now();
+        self.state.coalescer.fetch(name, (wakeup, now), self.fetch()).await
+    }
+}
+
+/// The page, cut off at the size limit. It keeps at least one entry.
+fn bounded(mut page: Page) -> Page {
+    let mut bytes = 0_u64;
+    let fits = page.entries.iter().take_while(|(_, entry)| {
+        let before = bytes;
+        bytes = bytes.saturating_add(entry.as_ref().map_or(0, |e| streamed::length_in_json(&e.value)));
+        before == 0 || bytes <= MAX_PAGE_BYTES
+    });
+    let fits = fits.count();
+    if fits < page.entries.len() {
+        page.entries.truncate(fits);
+        page.cursor = page.entries.last().map(|(key, _)| key.clone());
+    }
+    page
+}
+
+/// The tag of a page: a hash of its content. The revision of the bucket would not work as a tag, because it does not
+/// change when an entry expires, and because writes to other parts of the bucket would end a long poll.
+fn tag(page: &Page, body: &Content) -> String {
+    let mut hash = Sha256::new();
+    body.each(|part| hash.update(part));
+    hash.update(page.cursor.as_ref().map_or("", Key::as_str));
+    let hash: [u8; 32] = hash.finalize().into();
+    let half = hash.first_chunk::<16>().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(half))
+}
+
+fn text(page: &Page) -> Bytes {
+    if let Some(count) = page.count {
+        return format!("{count}\n").into();
+    }
+    page.entries.iter().flat_map(|(key, _)| [key.as_str(), "\n"]).collect::<String>().into()
+}
+
+#[derive(Serialize)]
+struct Keys<'a> {
+    keys: Vec<&'a str>,
+    cursor: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Rest<'a> {
+    cursor: Option<&'a str>,
+}
+
+fn json(bucket: &Bucket, projection: Projection, page: &Page, budget: &Budget) -> Result<Content, ApiError> {
+    let cursor = page.cursor.as_ref().map(Key::as_str);
+    match projection {
+        Projection::Count => Ok(entry_json::json(&BTreeMap::from([("count", page.count.unwrap_or(0))]))?.into()),
+        Projection::Keys => {
+            let keys = page.entries.iter().map(|(key, _)| key.as_str()).collect();
+            Ok(entry_json::json(&Keys { keys, cursor })?.into())
+        }
+        Projection::Entries => {
+            let mut out = Composer::default();
+            out.text("{\"entries\":[");
+            let entries = page.entries.iter().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
+            for (number, (key, entry)) in entries.enumerate() {
+                out.text(if number == 0 { "" } else { "," });
+                entry_json::hold(&mut out, &entry.value);
+                entry_json::entry(&mut out, (bucket, key), entry)?;
+            }
+            out.text("]");
+            out.close(&Rest { cursor })?;
+            out.finish(budget)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ContentType, Entry, Revision, Time};
+
+    fn entry(value: impl Into<Bytes>) -> Entry {
+        Entry {
+            value: value.into(),
+            content_type: ContentType::default(),
+            revision: Revision::new(1_000_000_000),
+            created: Time::from_secs(1),
+            modified: None,
+            expires: Some(Time::from_secs(2)),
+        }
+    }
+
+    fn page(values: Vec<Bytes>) -> Page {
+        let entries = values.into_iter().enumerate();
+        let entries = entries.map(|(i, v)| (Key::new(&format!("k{i}")).unwrap(), Some(entry(v)))).collect();
+        Page { entries, ..Page::default() }
+    }
+
+    #[test]
+    fn entries_are_listed_with_all_fields() {
+        let page = page(vec!["ä\"".into(), Bytes::from_static(b"\xff")]);
+        let mut body = vec![];
+        let made = json(&Bucket::default(), Projection::Entries, &page, &Budget::default()).unwrap();
+        made.each(|part| body.extend_from_slice(part));
+        let first = concat!(
+            r#"{"bucket":"default","key":"k0","value":"ä\"","type":"text/plain; charset=utf-8","revision":"gjdgxs","#,
+            r#""updated":"1970-01-01T00:00:01Z","created":"1970-01-01T00:00:01Z","modified":null,"#,
+            r#""expires":"1970-01-01T00:00:02Z"}"#
+        );
+        let text = String::from_utf8(body).unwrap();
+        assert!(text.contains(first), "{text}");
+        assert!(text.contains(r#""key":"k1","base64":"/w==""#), "{text}");
+        assert!(text.ends_with(r#"],"cursor":null}"#), "{text}");
+    }
+
+    #[test]
+    fn a_page_of_large_values_ends_early() {
+        let large = Bytes::from(vec![b'x'; 9 << 20]);
+        let cut = bounded(page(vec![large.clone(), large.clone(), large.clone()]));
+        assert_eq!((cut.entries.len(), cut.cursor.unwrap().as_str()), (1, "k0"));
+        let whole = bounded(page(vec![Bytes::from(vec![b'x'; 40 << 20])]));
+        assert_eq!((whole.entries.len(), whole.cursor), (1, None));
+    }
+
+    #[test]
+    fn queries_are_parsed_or_rejected() {
+        let parse = |q| query(QueryString::new(Some(q)).unwrap());
+        let (query, lines) = parse("prefix=a%2F&limit=1000&reverse&keys=0&_=1").unwrap();
+        assert_eq!((query.prefix.as_str(), query.limit, query.reverse, lines), ("a/", 1000, true, false));
+        assert_eq!(query.projection, Projection::Entries);
+        assert_eq!(parse("format=text").unwrap().0.projection, Projection::Keys);
+        assert_eq!(parse("count").unwrap().0.projection, Projection::Count);
+        for bad in ["limit=1001", "limit=0", "limit=-1", "limit=x", "format=xml", "prefix=%ff", "after=%zz"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

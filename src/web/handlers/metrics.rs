@@ -1,0 +1,29 @@
+//! `GET /metrics`: the metrics of this process for Prometheus (OpenMetrics text).
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+
+use crate::model::Bucket;
+use crate::web::auth::authorize;
+use crate::web::auth::authorize::Secrets;
+use crate::web::auth::secrets::Right;
+use crate::web::body::Response;
+use crate::web::context::RequestContext;
+use crate::web::metrics::MetricsAccess;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::response;
+use crate::web::response::response::Cache;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError> {
+    let settings = &ctx.state.settings;
+    if settings.metrics.access() == MetricsAccess::Secret {
+        let secrets = Secrets::in_headers(&ctx.parts.headers);
+        authorize::authorize(ctx, &secrets, (Right::Read, &Bucket::default())).await?;
+    }
+    let text = settings.metrics.text(&settings.long_polls.limit);
+    let text = text.map_err(|error| ApiError::internal(&format!("cannot write the metrics: {error}")))?;
+    let content_type = [(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS))];
+    Ok(response::bytes(Bytes::from(text), Cache::Never, content_type))
+}

@@ -1,0 +1,15 @@
+//! The handlers: one file or folder for each resource of the HTTP API (`docs/http-api.md`).
+
+pub(super) mod classic_get;
+pub(super) mod classic_post;
+pub(super) mod delete_prefix;
+pub(super) mod entry;
+pub(super) mod health;
+pub(super) mod help;
+pub(super) mod index;
+pub(super) mod list;
+pub(super) mod metrics;
+pub(super) mod multi;
+pub(super) mod openapi;
+pub(super) mod status;
+pub(super) mod txn;

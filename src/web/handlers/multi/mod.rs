@@ -1,0 +1,107 @@
+//! `/multi/{bucket}`: many keys in one request, as in Poky. POST gets, PUT sets, DELETE deletes; or POST with `?op=`
+//! for hosts that allow no other method.
+//!
+//! The whole request is parsed before anything is done. Then each row is evaluated separately, and all accepted rows
+//! are one commit.
+
+pub(super) mod get_many;
+pub(super) mod parse_rows;
+pub(super) mod set_many;
+
+use http::Method;
+
+use crate::model::{Batch, Bucket, Outcome, Write};
+use crate::web::auth::authorize;
+use crate::web::body::{Body, Response};
+use crate::web::context::RequestContext;
+use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::request::{body, number};
+use crate::web::response::api_error::ApiError;
+use crate::web::response::json_response;
+
+/// What to do with the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verb {
+    Get,
+    Set,
+    Delete,
+}
+
+impl Verb {
+    fn parse(ctx: RequestContext<'_>) -> Result<Self, ApiError> {
+        let in_query = match ctx.query.text("op")?.as_deref() {
+            None => None,
+            Some("get") => Some(Self::Get),
+            Some("set") => Some(Self::Set),
+            Some("delete") => Some(Self::Delete),
+            Some(other) => {
+                let other = number::shown(other);
+                return Err(ApiError::invalid(format!("op must be get, set or delete, got {other}")));
+            }
+        };
+        let by_method = if *ctx.method == Method::PUT {
+            Self::Set
+        } else if *ctx.method == Method::DELETE {
+            Self::Delete
+        } else {
+            return Ok(in_query.unwrap_or(Self::Get));
+        };
+        if in_query.is_none_or(|verb| verb == by_method) {
+            Ok(by_method)
+        } else {
+            Err(ApiError::invalid("op contradicts the request method; use POST with op"))
+        }
+    }
+}
+
+/// Whether this path supports the method.
+pub(crate) fn knows(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::DELETE].contains(method)
+}
+
+pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
+    let verb = Verb::parse(ctx)?;
+    match verb {
+        Verb::Get => drop(authorize::require_read(ctx, bucket).await?),
+        Verb::Set | Verb::Delete => {
+            authorize::require_write(ctx, bucket).await?;
+            WritePreconditions::none(ctx)?;
+        }
+    }
+    let body = body::json(ctx, body).await?;
+    match verb {
+        Verb::Get => self::get_many::answer(ctx, bucket, self::parse_rows::keys(&body, ctx.now())?).await,
+        Verb::Set => {
+            self::set_many::answer(
+                ctx,
+                bucket,
+                self::parse_rows::values(&body, ctx.max_value_bytes(bucket), ctx.now())?,
+            )
+            .await
+        }
+        Verb::Delete => delete(ctx, bucket, self::parse_rows::keys(&body, ctx.now())?).await,
+    }
+}
+
+async fn delete(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    rows: Vec<self::parse_rows::KeyRow>,
+) -> Result<Response, ApiError> {
+    if let Some(number) = rows.iter().position(|row| row.modified.is_some()) {
+        return Err(self::parse_rows::fault(
+            number,
+            "modified_at is not allowed in a row to delete; send only the key",
+        ));
+    }
+    let writes = rows.into_iter().map(|row| Write::Delete { key: row.key }).collect();
+    match ctx.state.store.apply(bucket, Batch::new(writes)).await? {
+        Outcome::Committed { changes, .. } => {
+            let result = |was: bool| serde_json::json!({ "result": if was { "deleted" } else { "missing" } });
+            json_response::json(&changes.iter().map(|change| result(change.before.is_some())).collect::<Vec<_>>())
+        }
+        Outcome::PreconditionFailed { .. } => {
+            Err(ApiError::internal("the store rejected a batch without expectations"))
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The store as the handlers use it, with each call counted. It does not implement `Store` itself, so its futures need
+//! no second box.
+
+use std::sync::Arc;
+
+use super::counters::Counters;
+use crate::model::{Batch, Bucket, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::store::{Report, Store, Task};
+
+/// A store whose calls are counted.
+#[derive(Clone)]
+pub(crate) struct Counted {
+    inner: Arc<dyn Store>,
+    counters: Arc<Counters>,
+}
+
+impl Counted {
+    pub(crate) fn new(inner: Arc<dyn Store>, counters: Arc<Counters>) -> Self {
+        Self { inner, counters }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.counters.read();
+        self.counted(self.inner.get(bucket, keys).await)
+    }
+
+    pub(crate) async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+        self.counters.read();
+        self.counted(self.inner.scan(bucket, query).await)
+    }
+
+    pub(crate) async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        if !batch.writes.is_empty() {
+            self.counters.commit(batch.writes.len());
+        }
+        self.counted(self.inner.apply(bucket, batch).await)
+    }
+
+    pub(crate) async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.counted(self.inner.changed(bucket, since).await)
+    }
+
+    pub(crate) async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.counted(self.inner.buckets().await)
+    }
+
+    pub(crate) async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.counted(self.inner.maintain(bucket, task).await)
+    }
+
+    fn counted<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.counters.error(error.kind());
+        }
+        result
+    }
+}

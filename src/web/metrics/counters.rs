@@ -1,0 +1,210 @@
+//! The counters: atomic integers at fixed positions. `exposition` gives them their names and labels.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::Method;
+
+use super::histogram::{BucketBounds, Histogram};
+use super::request_timer::RequestTimer;
+use crate::model::ErrorKind;
+
+/// The class of a request, by the form of its path. It is the label `route`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Class {
+    Root,
+    Bucket,
+    Entry,
+    Multi,
+    Txn,
+    Status,
+    Help,
+    Health,
+    Metrics,
+    OpenApi,
+    /// A path that names nothing.
+    Other,
+}
+
+/// The classes in their order, with their labels.
+pub(crate) const CLASSES: [(Class, &str); 11] = [
+    (Class::Root, "root"),
+    (Class::Bucket, "bucket"),
+    (Class::Entry, "entry"),
+    (Class::Multi, "multi"),
+    (Class::Txn, "txn"),
+    (Class::Status, "status"),
+    (Class::Help, "help"),
+    (Class::Health, "health"),
+    (Class::Metrics, "metrics"),
+    (Class::OpenApi, "openapi"),
+    (Class::Other, "other"),
+];
+
+/// The labels of the methods. The last one is for all other methods.
+pub(crate) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
+
+/// The statuses that are counted separately. All others have one more position after them.
+pub(crate) const STATUSES: [u16; 20] =
+    [200, 304, 201, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415, 429, 500, 503, 507];
+
+/// The kinds of error in their order, with their labels.
+pub(crate) const KINDS: [(ErrorKind, &str); 7] = [
+    (ErrorKind::Invalid, "invalid"),
+    (ErrorKind::TooLarge, "too_large"),
+    (ErrorKind::Busy, "busy"),
+    (ErrorKind::StorageFull, "full"),
+    (ErrorKind::PermissionDenied, "permission_denied"),
+    (ErrorKind::Corrupt, "damaged"),
+    (ErrorKind::Unavailable, "failed"),
+];
+
+const MICRO: u64 = 1_000;
+const MILLI: u64 = 1_000_000;
+
+/// Bounds of the time spent on a request, from a read out of memory to a write on a slow disk.
+pub(crate) const SPENT: BucketBounds = [
+    25 * MICRO,
+    50 * MICRO,
+    100 * MICRO,
+    250 * MICRO,
+    500 * MICRO,
+    MILLI,
+    2_500 * MICRO,
+    5 * MILLI,
+    10 * MILLI,
+    25 * MILLI,
+    50 * MILLI,
+    100 * MILLI,
+    250 * MILLI,
+    1_000 * MILLI,
+    5_000 * MILLI,
+];
+
+/// Bounds of the time that a long poll waited. The default of `max_wait` is 25 s.
+pub(crate) const HELD: BucketBounds = [
+    10 * MILLI,
+    50 * MILLI,
+    100 * MILLI,
+    250 * MILLI,
+    500 * MILLI,
+    1_000 * MILLI,
+    2_500 * MILLI,
+    5_000 * MILLI,
+    10_000 * MILLI,
+    15_000 * MILLI,
+    20_000 * MILLI,
+    25_000 * MILLI,
+    30_000 * MILLI,
+    60_000 * MILLI,
+    300_000 * MILLI,
+];
+
+/// The requests of one class and method.
+#[derive(Debug, Default)]
+pub(crate) struct Cell {
+    pub(crate) statuses: [AtomicU64; STATUSES.len() + 1],
+    pub(crate) spent: Histogram,
+}
+
+/// All counters.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// By class, then by method.
+    pub(crate) requests: Box<[[Cell; METHODS.len()]; CLASSES.len()]>,
+    pub(crate) received: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) held: Histogram,
+    /// Long polls that could not wait because too many were waiting.
+    pub(crate) declined: AtomicU64,
+    /// Requests with a wrong secret that was checked.
+    pub(crate) wrong_secrets: AtomicU64,
+    /// Requests that were rejected during a pause of their client.
+    pub(crate) paused: AtomicU64,
+    pub(crate) store: StoreCounters,
+}
+
+/// The counters of calls of the store.
+#[derive(Debug, Default)]
+pub(crate) struct StoreCounters {
+    pub(crate) reads: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) errors: [AtomicU64; KINDS.len()],
+}
+
+pub(crate) fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counters {
+    /// Counts a response with a body of `sent` bytes.
+    pub(crate) fn count(&self, (class, method, status): (Class, &Method, u16), timer: &RequestTimer, sent: u64) {
+        // A test checks that the rows are in the order of the enum.
+        let row = self.requests.get(class as usize);
+        if let Some(cell) = row.and_then(|row| row.get(method_place(method))) {
+            let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len());
+            cell.statuses.get(place).into_iter().for_each(add);
+            cell.spent.observe(&SPENT, timer.spent());
+        }
+        if let Some(span) = timer.held() {
+            self.held.observe(&HELD, span);
+        }
+        for (counter, bytes) in [(&self.received, timer.received()), (&self.sent, sent)] {
+            if bytes > 0 {
+                counter.fetch_add(bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Counts a read of the store.
+    pub(crate) fn read(&self) {
+        add(&self.store.reads);
+    }
+
+    /// Counts a batch with this number of writes.
+    pub(crate) fn commit(&self, writes: usize) {
+        add(&self.store.commits);
+        self.store.writes.fetch_add(u64::try_from(writes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Counts an error of the store.
+    pub(crate) fn error(&self, kind: ErrorKind) {
+        let place = KINDS.iter().position(|(known, _)| *known == kind);
+        place.and_then(|place| self.store.errors.get(place)).into_iter().for_each(add);
+    }
+}
+
+fn method_place(method: &Method) -> usize {
+    let name = method.as_str();
+    let others = METHODS.len() - 1;
+    METHODS.iter().position(|known| *known == name).unwrap_or(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_in_the_order_of_the_enum() {
+        for (place, (class, name)) in CLASSES.iter().enumerate() {
+            assert_eq!(*class as usize, place, "{name}");
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_class_method_and_status() {
+        let counters = Counters::default();
+        let timer = RequestTimer::start(2);
+        let brew = Method::from_bytes(b"BREW").unwrap();
+        counters.count((Class::Entry, &Method::PUT, 201), &timer, 3);
+        counters.count((Class::Other, &brew, 299), &timer, 0);
+        let cells = counters.requests.iter().flatten();
+        let counted = |cell: &Cell| cell.statuses.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
+        assert_eq!(cells.map(counted).sum::<u64>(), 2);
+        let put = &counters.requests[Class::Entry as usize][3];
+        assert_eq!(put.statuses[2].load(Ordering::Relaxed), 1);
+        assert!(!put.spent.is_empty());
+        assert_eq!(counters.requests[10][7].statuses[20].load(Ordering::Relaxed), 1);
+        assert_eq!((counters.received.into_inner(), counters.sent.into_inner()), (4, 3));
+    }
+}

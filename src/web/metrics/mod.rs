@@ -1,0 +1,162 @@
+//! Metrics of this process, in the OpenMetrics format.
+//!
+//! For a request, counting costs two reads of the clock and a few atomic additions: no lock, no allocation, no search
+//! by name. No label contains anything that a client chose: no keys, buckets, paths, secrets or addresses. The metrics
+//! cover one process, from its start.
+
+pub(super) mod counted;
+pub(super) mod counters;
+pub(super) mod exposition;
+pub(super) mod histogram;
+pub(super) mod request_timer;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::Method;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use self::counters::{Class, Counters};
+use self::request_timer::RequestTimer;
+use crate::model::{Error, ErrorKind, Time};
+use crate::web::body::Response;
+use crate::web::read::long_poll_limit::LongPollLimit;
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MetricsAccess {
+    /// Everybody.
+    #[default]
+    Open,
+    /// Clients with a secret that allows reading the bucket `default`.
+    Secret,
+    /// Nobody: `/metrics` is 404.
+    Off,
+}
+
+impl FromStr for MetricsAccess {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "open" => Ok(Self::Open),
+            "secret" => Ok(Self::Secret),
+            "off" => Ok(Self::Off),
+            _ => Err(Error::new(ErrorKind::Invalid, format!("bad value {text:?}: write open, secret or off"))),
+        }
+    }
+}
+
+/// The metrics of a process.
+///
+/// A process has one of these, not one for each [`Api`](super::Api): the counters continue when an `Api` is replaced.
+#[derive(Debug)]
+pub struct Metrics {
+    access: MetricsAccess,
+    process: Option<u32>,
+    registry: Registry,
+    counters: Arc<Counters>,
+}
+
+impl Default for Metrics {
+    /// Open to everybody, without a process label, and with a start time of 0.
+    fn default() -> Self {
+        Self::new(MetricsAccess::default(), None, Time::default())
+    }
+}
+
+impl Metrics {
+    /// Metrics with all counters at zero. `process` adds the label `process="ID"` to each of them. It is needed where a
+    /// web server starts several processes: each request may reach another one, and their metrics must not be mixed up.
+    #[must_use]
+    pub fn new(access: MetricsAccess, process: Option<u32>, started: Time) -> Self {
+        let mut registry = Registry::with_labels(labels(process).into_iter());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("kvs_build", "The version of the running program", version);
+        let since = started.since(Time::default()).as_secs_f64();
+        let help = "When the process started, in seconds since 1970";
+        registry.register_with_unit("process_start_time", help, Unit::Seconds, ConstGauge::new(since));
+        let counters = Arc::new(Counters::default());
+        registry.register_collector(Box::new(Arc::clone(&counters)));
+        Self { access, process, registry, counters }
+    }
+
+    /// A registry for more metrics, to be filled before serving begins. Their names get the prefix `kvs_`. Their labels
+    /// must not contain anything that a client chose.
+    pub fn registry(&mut self) -> &mut Registry {
+        self.registry.sub_registry_with_prefix("kvs")
+    }
+
+    pub(crate) fn access(&self) -> MetricsAccess {
+        self.access
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Whether `/metrics` is off.
+    pub(crate) fn is_off(&self) -> bool {
+        self.access == MetricsAccess::Off
+    }
+
+    /// Counts a response.
+    pub(crate) fn count(&self, (class, method): (Class, &Method), timer: &RequestTimer, response: &Response) {
+        self.counters.count((class, method, response.status().as_u16()), timer, sent(method, response));
+    }
+
+    /// The metrics in the OpenMetrics format, with the current gauges.
+    pub(crate) fn text(&self, long_polls: &LongPollLimit) -> Result<String, fmt::Error> {
+        let mut now = Registry::with_labels(labels(self.process).into_iter());
+        let gauge = |number: usize| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+        now.register("kvs_waiters", "Long polls that are waiting now", gauge(long_polls.taken()));
+        now.register(
+            "kvs_waiters_max",
+            "The largest number of long polls that may wait at once",
+            gauge(long_polls.max()),
+        );
+        let mut out = String::new();
+        text::encode_registry(&mut out, &self.registry)?;
+        text::encode_registry(&mut out, &now)?;
+        text::encode_eof(&mut out)?;
+        Ok(out)
+    }
+}
+
+/// The bytes of the body that are sent to the client; 0 if the length is unknown.
+pub(crate) fn sent(method: &Method, response: &Response) -> u64 {
+    if method == Method::HEAD { 0 } else { response.body().length().unwrap_or(0) }
+}
+
+/// The labels of every metric.
+fn labels(process: Option<u32>) -> Option<(Cow<'static, str>, Cow<'static, str>)> {
+    process.map(|id| ("process".into(), id.to_string().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_is_open_secret_or_off() {
+        assert_eq!("secret".parse::<MetricsAccess>().unwrap(), MetricsAccess::Secret);
+        assert_eq!("off".parse::<MetricsAccess>().unwrap(), MetricsAccess::Off);
+        assert_eq!("open".parse::<MetricsAccess>().unwrap(), MetricsAccess::default());
+        assert!("closed".parse::<MetricsAccess>().unwrap_err().to_string().contains("open, secret or off"));
+    }
+
+    #[test]
+    fn more_metrics_have_the_process_label() {
+        let mut metrics = Metrics::new(MetricsAccess::Open, Some(7), Time::from_secs(12));
+        metrics.registry().register("things", "Things", ConstGauge::new(3_i64));
+        let mut out = String::new();
+        text::encode(&mut out, &metrics.registry).unwrap();
+        assert!(out.contains("kvs_things{process=\"7\"} 3\n"), "{out}");
+        assert!(out.contains("process_start_time_seconds{process=\"7\"} 12.0\n"), "{out}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The common part of all reads: conditional responses, long polls, reuse of responses.
+
+pub(super) mod coalesce;
+pub(super) mod conditional_get;
+pub(super) mod fetch;
+pub(super) mod long_poll;
+pub(super) mod long_poll_limit;
+pub(super) mod reuse;

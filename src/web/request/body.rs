@@ -1,0 +1,83 @@
+//! The body of a request, whole or an error. A server reads the body only when a handler asks for it here, so a handler
+//! checks the headers first.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+
+use crate::web::body::{Body, CollectError};
+use crate::web::context::RequestContext;
+use crate::web::response::api_error::ApiError;
+
+/// How much larger than three times the largest value an encoded body may be, in bytes.
+const OVERHEAD: usize = 64 << 10;
+
+/// The media type of a form. `curl -d` always sends it.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The size limit of a body with encoded values, such as a form or JSON, if a value may have `most` bytes.
+pub(crate) fn notation(most: usize) -> usize {
+    most.saturating_mul(3).saturating_add(OVERHEAD)
+}
+
+/// The media type in `Content-Type`, in lower case and without parameters; empty if there is none.
+pub(crate) fn essence(headers: &HeaderMap) -> String {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return String::new() };
+    value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+/// Reads the whole body, at most `most` bytes.
+///
+/// # Errors
+/// If the body is larger or ends early, if its length is not its `Content-Length`, or if it is a part or is compressed.
+pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, most: usize) -> Result<Bytes, ApiError> {
+    let headers = &ctx.parts.headers;
+    if headers.contains_key(CONTENT_RANGE) {
+        // RFC 9110, section 14.5: a part must not be stored as the whole.
+        return Err(ApiError::invalid("Content-Range is not supported; send the whole value"));
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::unsupported("Content-Encoding is not supported; send the body uncompressed"));
+    }
+    let too_large = || ApiError::too_large(format!("the body is too large; the limit is {most} bytes"));
+    let announced: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    // Waiting for the client does not count as time spent on the request.
+    let receiving = ctx.timer.receive();
+    let body = body.bytes(most).await.map_err(|error| match error {
+        CollectError::TooLarge => too_large(),
+        CollectError::Broken(error) => broken(error),
+    })?;
+    if announced.is_some_and(|length| length != body.len()) {
+        return Err(ApiError::invalid("the length of the body is not its Content-Length; send the request again"));
+    }
+    drop(receiving);
+    ctx.timer.came(body.len());
+    Ok(body)
+}
+
+/// Reads and ignores a body. A request whose body ends early must have no effect.
+pub(crate) async fn pass_over(ctx: RequestContext<'_>, mut body: Body) -> Result<(), ApiError> {
+    let _receiving = ctx.timer.receive();
+    while let Some(frame) = body.frame().await {
+        frame.map_err(broken)?;
+    }
+    Ok(())
+}
+
+fn broken(error: impl std::fmt::Display) -> ApiError {
+    tracing::debug!("a request body ended early: {error}");
+    ApiError::invalid("the body ended early; send the request again")
+}
+
+/// Reads a body whose `Content-Type` must be JSON.
+pub(crate) async fn json(ctx: RequestContext<'_>, body: Body) -> Result<Bytes, ApiError> {
+    let essence = essence(&ctx.parts.headers);
+    if essence != "application/json" && !essence.ends_with("+json") {
+        return Err(ApiError::unsupported("the body must be JSON; send Content-Type: application/json"));
+    }
+    collect(ctx, body, notation(ctx.state.settings.max_value_bytes)).await
+}

@@ -1,0 +1,169 @@
+//! The fields of a JSON object that a client sent. A field that is unknown, is given twice or has the wrong type is an
+//! error with its name.
+//!
+//! A field that is `null` counts as missing, except a list.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::number;
+
+/// The fields of one object, as raw JSON.
+pub(crate) struct JsonFields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> JsonFields<'a> {
+    /// The fields of an object. `known` are the names that `whose` (such as `a row`) may have.
+    ///
+    /// # Errors
+    /// If the text is not an object, or a field is unknown or is given twice. The error names the field.
+    pub(crate) fn read(text: &'a str, (whose, known): (&str, &[&str])) -> Result<Self, String> {
+        if !text.starts_with('{') {
+            return Err(format!("must be an object, got {}", number::shown(text)));
+        }
+        let fields: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        fields.only((whose, known))?;
+        for (index, (name, _)) in fields.0.iter().enumerate() {
+            if fields.0.iter().take(index).any(|(before, _)| before == name) {
+                return Err(format!("the field {name:?} is given twice"));
+            }
+        }
+        Ok(fields)
+    }
+
+    /// Checks that there are no other fields.
+    ///
+    /// # Errors
+    /// If there is one. The error names it.
+    pub(crate) fn only(&self, (whose, known): (&str, &[&str])) -> Result<(), String> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(format!("unknown field {} in {whose}; known fields: {}", quoted(name), known.join(", ")))
+            }
+        }
+    }
+
+    /// The raw JSON of a field.
+    pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|(given, _)| given == name);
+        found.map(|(_, value)| value.get()).filter(|text| *text != "null")
+    }
+
+    /// The text of a field, if it is given.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, String> {
+        let read = |text: &str| {
+            serde_json::from_str(text).map_err(|error| {
+                if text.starts_with('"') {
+                    format!("{name} is not a valid string: {error}")
+                } else {
+                    format!("{name} must be a string, got {}", number::shown(text))
+                }
+            })
+        };
+        self.raw(name).map(read).transpose()
+    }
+
+    /// The text of a required field.
+    pub(crate) fn required(&self, name: &str) -> Result<String, String> {
+        self.text(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+
+    /// The integer of a field, if it is given.
+    pub(crate) fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, String> {
+        self.raw(name).map(|text| number::read(name, text, range)).transpose()
+    }
+
+    /// The boolean of a field, if it is given.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, String> {
+        let read = |text: &str| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{name} must be true or false, got {}", number::shown(text))),
+        };
+        self.raw(name).map(read).transpose()
+    }
+
+    /// The raw members of a list, if it is given.
+    pub(crate) fn list(&self, name: &str) -> Result<Option<Vec<&'a RawValue>>, String> {
+        let Some((_, value)) = self.0.iter().find(|(given, _)| given == name) else { return Ok(None) };
+        let list = serde_json::from_str(value.get());
+        list.map(Some).map_err(|_| format!("{name} must be an array, got {}", number::shown(value.get())))
+    }
+}
+
+fn quoted(name: &str) -> String {
+    const MAX_SHOWN_BYTES: usize = 80;
+    if name.chars().count() <= MAX_SHOWN_BYTES {
+        return format!("{name:?}");
+    }
+    format!("{:?}...", name.chars().take(MAX_SHOWN_BYTES).collect::<String>())
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = JsonFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = vec![];
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(JsonFields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: (&str, &[&str]) = ("a row", &["key", "ttl", "absent", "list"]);
+
+    fn fields(text: &str) -> Result<JsonFields<'_>, String> {
+        JsonFields::read(text, ROW)
+    }
+
+    #[test]
+    fn fields_are_parsed_by_type() {
+        let row = fields(r#"{"key":"a\n\u00e4","ttl":5,"absent":true,"list":[1,{}]}"#).unwrap();
+        assert_eq!(row.required("key").unwrap(), "a\nä");
+        assert_eq!(row.number("ttl", 1..=9), Ok(Some(5)));
+        assert_eq!(row.flag("absent"), Ok(Some(true)));
+        assert_eq!(row.list("list").unwrap().unwrap().len(), 2);
+        let row = fields(r#"{"ttl":null, "\u006bey" : null}"#).unwrap();
+        assert_eq!((row.text("key"), row.number("ttl", 1..=9), row.flag("absent")), (Ok(None), Ok(None), Ok(None)));
+        assert_eq!(row.required("key").unwrap_err(), "key is missing");
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let row = fields(r#"{"key":5,"ttl":"5","absent":1,"list":null}"#).unwrap();
+        assert_eq!(row.text("key").unwrap_err(), "key must be a string, got 5");
+        assert!(row.number("ttl", 1..=9).unwrap_err().starts_with("ttl must be 1 to 9, got \"5\""));
+        assert_eq!(row.flag("absent").unwrap_err(), "absent must be true or false, got 1");
+        assert_eq!(row.list("list").unwrap_err(), "list must be an array, got null");
+        assert!(
+            fields(r#"{"key":"\ud800"}"#).unwrap().text("key").unwrap_err().starts_with("key is not a valid string")
+        );
+        for (bad, expected) in [
+            (r#"{"kee":"a"}"#, "unknown field \"kee\" in a row; known fields: key, ttl, absent, list"),
+            (r#"{"key":"a","\u006bey":"b"}"#, "the field \"key\" is given twice"),
+            ("[\"a\"]", "must be an object, got [\"a\"]"),
+            ("null", "must be an object, got null"),
+        ] {
+            assert_eq!(fields(bad).map(|_| ()).unwrap_err(), expected);
+        }
+    }
+}

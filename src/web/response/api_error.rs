@@ -1,0 +1,341 @@
+//! The error of a request that is rejected or fails, and its response.
+//!
+//! Its text is one line for the client: what failed and what to do. It never contains a secret or the path of a file.
+//! What the operator must know is logged here, once.
+
+use std::borrow::Cow;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+
+use super::response;
+use super::response::Cache;
+use crate::model::{ContentType, Error, ErrorKind};
+use crate::web::body::{Body, Response};
+use crate::web::request::accept_header;
+
+/// The error of a request: a status, a text, and the headers that go with it.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    text: Cow<'static, str>,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+    cache: Cache,
+    /// Whether the response has a status only.
+    without_body: bool,
+    /// Whether a write may have been done although it failed.
+    is_outcome_unknown: bool,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        Self {
+            status,
+            text,
+            retry_after: None,
+            allow: None,
+            cache: Cache::Never,
+            without_body: false,
+            is_outcome_unknown: false,
+        }
+    }
+
+    /// 400: the request is invalid.
+    pub(crate) fn invalid(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 401: a secret is needed, or the secret is wrong.
+    pub(crate) fn unauthorized(text: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, text)
+    }
+
+    /// 403: not with this secret, or not at all.
+    pub(crate) fn forbidden(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+
+    /// 404: no such key, or no such path.
+    pub(crate) fn missing(text: &'static str, cache: Cache) -> Self {
+        Self { cache, ..Self::new(StatusCode::NOT_FOUND, text) }
+    }
+
+    /// 405: the path does not support the method; `allow` lists the methods that it supports.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        let text = format!("method not allowed; use {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
+    }
+
+    /// 412 for a read whose If-Match or If-Unmodified-Since failed.
+    pub(crate) fn condition(cache: Cache) -> Self {
+        let text = "precondition failed (If-Match or If-Unmodified-Since); read again without it";
+        // A shared cache that may keep this response would send it to clients that set no condition.
+        let cache = cache.unshared();
+        Self { cache, ..Self::new(StatusCode::PRECONDITION_FAILED, text) }
+    }
+
+    /// 412 for a write whose precondition failed.
+    pub(crate) fn guard() -> Self {
+        let text = "precondition failed (If-Match, If-None-Match or If-Unmodified-Since); nothing was stored; \
+                    read the key again";
+        Self::new(StatusCode::PRECONDITION_FAILED, text)
+    }
+
+    /// The error of a write: its text reports whether anything was stored.
+    pub(crate) fn of_a_write(self) -> Self {
+        if self.is_outcome_unknown {
+            let text = "an error interrupted the write; it may have been done: read the key before you write again";
+            return Self { text: text.into(), ..self };
+        }
+        if self.text.contains("nothing was") {
+            return self;
+        }
+        Self { text: format!("{}; nothing was stored", self.text).into(), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same error, if `without_body` is true with a status only. Clients of Poky expect no body.
+    pub(crate) fn without_body(self, without_body: bool) -> Self {
+        Self { without_body, ..self }
+    }
+
+    /// 503: every attempt met a write of another client.
+    pub(crate) fn contention() -> Self {
+        let text = "other clients kept writing the same keys; nothing was stored; try again in a second";
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
+    }
+
+    /// 503 with `Retry-After: 1`: the process cannot serve requests at the moment.
+    pub(crate) fn not_ready(text: &'static str) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
+    }
+
+    /// 503: the memory budget for responses is used up.
+    pub(crate) fn crowded() -> Self {
+        Self::not_ready("too many large responses are being sent to other clients; try again in a few seconds")
+    }
+
+    /// 413: more than the limit.
+    pub(crate) fn too_large(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// 415: a body of an unsupported type.
+    pub(crate) fn unsupported(text: &'static str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+    }
+
+    /// 429: too many wrong secrets came from this address.
+    pub(crate) fn paused(seconds: u64) -> Self {
+        let text = format!("too many wrong secrets from this address; try again in {seconds} s");
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
+    }
+
+    /// Wrong secrets cannot be counted, so no secret is checked, right or wrong. The status depends on the cause.
+    pub(crate) fn uncounted(error: Error) -> Self {
+        const WHY: &str = "secrets cannot be checked, because wrong ones cannot be counted";
+        if error.kind() == ErrorKind::Busy {
+            tracing::warn!("{WHY}: {error}");
+            let text = format!("{WHY}; nothing was done, try again in a second");
+            return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+        }
+        tracing::error!("{WHY}: {error}");
+        let text = format!("{WHY}; nothing was done; see the log of the server");
+        match error.kind() {
+            ErrorKind::StorageFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, text),
+            _ => Self::damaged(text),
+        }
+    }
+
+    /// 500 for something that a person must fix; `text` says what.
+    pub(crate) fn damaged(text: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// 500 for a fault in kvs itself, perhaps after a write.
+    pub(crate) fn internal(what: &str) -> Self {
+        tracing::error!("internal error: {what}");
+        let text = "internal error in kvs; see the log of the server";
+        Self { is_outcome_unknown: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, text) }
+    }
+
+    /// An error of reading the store, for a read or before a write. Nothing was written yet.
+    pub(crate) fn unread(error: Error) -> Self {
+        let text = match error.kind() {
+            ErrorKind::Unavailable => "the store could not be read; try again, or see the log of the server",
+            ErrorKind::Corrupt => "the store is damaged and could not be read; GET /status reports what to fix",
+            _ => return error.into(),
+        };
+        tracing::error!("{error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// The response with this error.
+    pub(crate) fn response(self, headers: &HeaderMap) -> Response {
+        let mut response = problem(self.status, &self.text, headers);
+        if self.without_body {
+            *response.body_mut() = Body::empty();
+            response.headers_mut().insert(CONTENT_LENGTH, 0.into());
+        }
+        response.headers_mut().insert(CACHE_CONTROL, self.cache.value());
+        let out = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            out.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = self.allow {
+            out.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // Not Basic, because a browser would then show its own dialog for a user name and password.
+            out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kvs\""));
+        }
+        response
+    }
+}
+
+/// An error response that no cache keeps: `application/problem+json` (RFC 9457) if the client accepts JSON, else a line
+/// of text.
+pub fn problem(status: StatusCode, text: &str, headers: &HeaderMap) -> Response {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let (content_type, body) = if accept_header::accepts_problem(headers) {
+        let problem = serde_json::json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": line,
+        });
+        ("application/problem+json", format!("{problem}\n"))
+    } else {
+        (ContentType::TEXT, line + "\n")
+    };
+    let mut response = response::with_body(status, Cache::Never, content_type, body);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// The text of an `Invalid` or `TooLarge` error goes to the client. Any other text may contain paths of the server, so
+/// it goes only to the log.
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let (status, text) = match error.kind() {
+            ErrorKind::Invalid => return Self::invalid(error.to_string()),
+            ErrorKind::TooLarge => return Self::too_large(error.to_string()),
+            ErrorKind::Busy => {
+                tracing::warn!("{error}");
+                let text = "the store is locked or busy; nothing was done, try again in a second";
+                return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+            }
+            ErrorKind::StorageFull => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the disk of the server is full; nothing was stored; free some space, then try again",
+            ),
+            ErrorKind::PermissionDenied => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "kvs has no permission to access its data; nothing was stored; GET /status says what to do",
+            ),
+            ErrorKind::Corrupt => {
+                report_damage(&error);
+                let text = "the store is damaged and refuses writes; nothing was stored; GET /status reports the place";
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, text);
+            }
+            ErrorKind::Unavailable => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the store failed; try again, or see the log of the server")
+            }
+        };
+        tracing::error!("{error}");
+        Self { is_outcome_unknown: error.is_outcome_unknown(), ..Self::new(status, text) }
+    }
+}
+
+/// Logs damage that a request found. The target lets the log print the same damage only once.
+pub(crate) fn report_damage(what: impl std::fmt::Display) {
+    tracing::error!(target: "kvs::damage", "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+
+    use super::*;
+
+    fn status(kind: ErrorKind) -> u16 {
+        ApiError::from(Error::new(kind, "/home/someone/data/default.yaml"))
+            .response(&HeaderMap::new())
+            .status()
+            .as_u16()
+    }
+
+    #[test]
+    fn every_error_kind_has_its_status() {
+        let kinds = [
+            ErrorKind::Invalid,
+            ErrorKind::TooLarge,
+            ErrorKind::Busy,
+            ErrorKind::StorageFull,
+            ErrorKind::Corrupt,
+            ErrorKind::Unavailable,
+        ];
+        assert_eq!(kinds.map(status), [400, 413, 503, 507, 500, 500]);
+        assert_eq!(status(ErrorKind::PermissionDenied), 500);
+    }
+
+    #[test]
+    fn failed_writes_report_their_outcome() {
+        let text_of = |error: ApiError| error.of_a_write().text.into_owned();
+        for kind in
+            [ErrorKind::Invalid, ErrorKind::TooLarge, ErrorKind::Busy, ErrorKind::StorageFull, ErrorKind::Corrupt]
+        {
+            let text = text_of(Error::new(kind, "what is wrong").into());
+            assert_eq!(text.matches("nothing was").count(), 1, "{text}");
+        }
+        for error in
+            [ApiError::guard(), ApiError::contention(), ApiError::unread(Error::new(ErrorKind::Unavailable, "x"))]
+        {
+            let text = text_of(error);
+            assert_eq!(text.matches("nothing was").count(), 1, "{text}");
+        }
+        for error in [Error::new(ErrorKind::Unavailable, "x").into(), ApiError::internal("x")] {
+            let text = text_of(error);
+            assert!(text.contains("it may have been done: read the key") && !text.contains("nothing was"), "{text}");
+        }
+    }
+
+    #[test]
+    fn server_errors_contain_no_path() {
+        for kind in [
+            ErrorKind::Busy,
+            ErrorKind::StorageFull,
+            ErrorKind::PermissionDenied,
+            ErrorKind::Corrupt,
+            ErrorKind::Unavailable,
+        ] {
+            let error = ApiError::from(Error::new(kind, "/home/someone/data/default.yaml"));
+            assert!(!error.text.contains("home"), "{}", error.text);
+        }
+    }
+
+    #[tokio::test]
+    async fn error_texts_are_one_line() {
+        let response = ApiError::invalid("a\r\nSet-Cookie: x").response(&HeaderMap::new());
+        assert_eq!(response.headers().get(CONTENT_LENGTH).unwrap(), "17");
+        assert_eq!(response.headers().get(X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff");
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body, "a  Set-Cookie: x\n");
+    }
+
+    #[test]
+    fn json_is_sent_only_if_accept_lists_it() {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static("text/html, */*"));
+        let kind = |r: Response| r.headers().get(CONTENT_TYPE).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(kind(ApiError::invalid("x").response(&headers)), ContentType::TEXT);
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+        assert_eq!(kind(ApiError::invalid("x").response(&headers)), "application/problem+json");
+    }
+}

@@ -1,0 +1,10 @@
+//! The parts of a response: status and headers, errors, JSON, CORS, cache policy.
+
+pub(super) mod api_error;
+pub(super) mod cache_urls;
+pub(super) mod cors;
+pub(super) mod entry_json;
+pub(super) mod json_response;
+pub(super) mod response;
+pub(super) mod safe_types;
+pub(super) mod streamed;

@@ -1,0 +1,136 @@
+//! Commits writes to a bucket under the preconditions of their request.
+
+use std::collections::HashMap;
+
+use crate::model::{Batch, Bucket, Change, Entry, Expectation, Key, Outcome, Revision, Time, Write};
+use crate::store::{Decision, Limits, Moment, evaluate};
+use crate::web::auth::policy::Timestamps;
+use crate::web::context::RequestContext;
+use crate::web::request::client_timestamps::DatePreconditions;
+use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::response::api_error::ApiError;
+
+/// How often a batch that is evaluated outside the store is tried before it gives up. Each failed attempt means that
+/// another client has written.
+pub(crate) const MAX_ATTEMPTS: usize = 100;
+
+/// Commits the writes, all or none, and returns what each one changed.
+///
+/// # Errors
+/// If a precondition fails, or there are preconditions and several keys.
+pub(crate) async fn commit(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    writes: Vec<Write>,
+    demand: WritePreconditions,
+) -> Result<Vec<Change>, ApiError> {
+    if !demand.is_empty() && writes.iter().any(|write| Some(write.key()) != writes.first().map(Write::key)) {
+        return Err(WritePreconditions::of_several());
+    }
+    match demand {
+        WritePreconditions::ByDate(dates) => {
+            let batch = Batch::new(writes);
+            committed(planned(ctx, bucket, &batch, Some(&dates)).await?)
+        }
+        WritePreconditions::ByRevision(conditions) => {
+            let key = writes.first().map(Write::key);
+            let expect = |condition| key.map(|key| Expectation { key: key.clone(), condition });
+            let expectations = conditions.into_iter().filter_map(expect).collect();
+            committed(apply(ctx, bucket, Batch::new(writes).with_expectations(expectations)).await?)
+        }
+    }
+}
+
+fn committed(outcome: Outcome) -> Result<Vec<Change>, ApiError> {
+    match outcome {
+        Outcome::Committed { changes, .. } => Ok(changes),
+        Outcome::PreconditionFailed { .. } => Err(ApiError::guard()),
+    }
+}
+
+/// Commits a batch under the policy of its bucket.
+///
+/// A store supports neither a size limit for one bucket nor client timestamps. If the policy has one of them, the batch
+/// is evaluated here on the current entries, and committed only if they are still unchanged.
+pub(crate) async fn apply(ctx: RequestContext<'_>, bucket: &Bucket, batch: Batch) -> Result<Outcome, ApiError> {
+    let settings = &ctx.state.settings;
+    let changes_in_place = |write: &Write| matches!(write, Write::Increment { .. } | Write::Append { .. });
+    let is_dated = settings.policies.for_bucket(bucket).timestamps == Timestamps::Client;
+    let is_bounded =
+        ctx.max_value_bytes(bucket) < settings.max_value_bytes && batch.writes.iter().any(changes_in_place);
+    if is_dated {
+        planned(ctx, bucket, &batch, Some(&DatePreconditions::default())).await
+    } else if is_bounded {
+        planned(ctx, bucket, &batch, None).await
+    } else {
+        Ok(ctx.state.store.apply(bucket, batch).await?)
+    }
+}
+
+/// The current entry of each key of a batch.
+type Found<'a> = HashMap<&'a Key, Option<Entry>>;
+
+async fn planned(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    batch: &Batch,
+    dates: Option<&DatePreconditions>,
+) -> Result<Outcome, ApiError> {
+    let store = &ctx.state.store;
+    let limits = Limits { max_value_bytes: ctx.max_value_bytes(bucket) };
+    let checked = batch.expectations.iter().map(|expectation| &expectation.key);
+    let keys: Vec<Key> = checked.chain(batch.writes.iter().map(Write::key)).cloned().collect();
+    for _ in 0..MAX_ATTEMPTS {
+        let found: Found<'_> =
+            keys.iter().zip(store.get(bucket, &keys).await.map_err(ApiError::unread)?.entries).collect();
+        let lookup = |key: &Key| found.get(key).cloned().flatten();
+        let holds = |write: &Write| dates.is_none_or(|dates| dates.hold(lookup(write.key()).as_ref()));
+        if !batch.writes.iter().all(holds) {
+            return Err(ApiError::guard().without_body(true));
+        }
+        let changes = match evaluate(batch, limits, Moment::new(ctx.now(), Revision::ZERO), lookup)? {
+            Decision::PreconditionFailed { index, found } => return Ok(Outcome::PreconditionFailed { index, found }),
+            Decision::Commit { changes } => changes.into_iter().map(|(_, change, _)| change.after),
+        };
+        let plan = plan(batch, changes, &found, dates);
+        match store.apply(bucket, plan).await? {
+            Outcome::PreconditionFailed { index, .. } if index >= batch.expectations.len() => {}
+            outcome => return Ok(outcome),
+        }
+    }
+    Err(ApiError::contention())
+}
+
+/// The batch with whole values instead of changes, and with the expectation that every entry is unchanged. With client
+/// timestamps each value gets the date of the request, or else the date of the entry that it replaces.
+fn plan(
+    batch: &Batch,
+    after: impl Iterator<Item = Option<Entry>>,
+    found: &Found<'_>,
+    client: Option<&DatePreconditions>,
+) -> Batch {
+    let mut plan = Batch::default().with_expectations(batch.expectations.clone());
+    let mut dates: HashMap<&Key, Option<Time>> = HashMap::new();
+    for (write, after) in batch.writes.iter().zip(after) {
+        let key = write.key();
+        let entry = found.get(key).and_then(Option::as_ref);
+        plan.expectations.push(Expectation::unchanged(key.clone(), entry));
+        let last = dates.entry(key).or_insert_with(|| entry.map(Entry::last_modified));
+        let date = client.and_then(|dates| dates.given.or(*last));
+        plan.writes.push(match (write, after) {
+            (Write::Increment { .. } | Write::Append { .. }, Some(Entry { value, content_type, expires, .. })) => {
+                Write::Put { key: key.clone(), value, content_type, expires, modified: date }
+            }
+            (Write::Put { value, content_type, expires, .. }, _) if client.is_some() => Write::Put {
+                key: key.clone(),
+                value: value.clone(),
+                content_type: content_type.clone(),
+                expires: *expires,
+                modified: date,
+            },
+            _ => write.clone(),
+        });
+        *last = if matches!(write, Write::Delete { .. }) { None } else { date };
+    }
+    plan
+}

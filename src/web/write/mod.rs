@@ -1,0 +1,3 @@
+//! The common part of all writes.
+
+pub(super) mod commit;

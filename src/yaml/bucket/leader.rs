@@ -1,0 +1,229 @@
+//! Reading and writing a bucket, for all requests that wait for it.
+//!
+//! One caller leads: it serves the requests of all. A caller that comes while nobody leads leads at once, on its own
+//! thread, but only briefly. If others hold the bucket, or requests keep coming, a separate thread goes on until nobody
+//! waits. So at most one thread for each bucket waits for the lock, and it is not a thread of the runtime. It is a
+//! thread and not a task, since the runtime of the first caller may be blocked or end.
+//!
+//! What always holds: each request is answered from work that began after it was queued; a request that waits for
+//! others is refused at its deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLockReadGuard;
+use tokio::sync::oneshot;
+
+use super::bucket_store::{BucketStore, blocking};
+use super::locked_files::Backoff;
+use super::queue::{QueuedRequest, Request, RequestQueue, WriteStint, YIELD_TIME, refuse};
+use crate::model::{Batch, Error, ErrorKind, Outcome, Result, Revision};
+use crate::yaml::fs::LockMode;
+use crate::yaml::state::BucketState;
+
+/// How long a caller leads on its own thread.
+const MAX_LEAD_ON_CALLER: Duration = Duration::from_millis(1);
+
+/// What one round of the leader did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Round {
+    /// No request waited. There is no leader any more.
+    Idle,
+    /// Some requests were answered.
+    Progress,
+    /// Others hold the bucket.
+    Blocked,
+}
+
+/// If the leader panics, gives up the lead and drops the queue, so that each caller gets an error.
+struct LeadGuard<'a>(&'a BucketStore);
+
+impl Drop for LeadGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.queue.lock() = RequestQueue::default();
+        }
+    }
+}
+
+impl BucketStore {
+    /// The state of now: with everything that was committed, and nothing that is not durable.
+    ///
+    /// # Errors
+    /// `Corrupt` if no good state of the file is known. `Busy` if others hold the bucket.
+    pub(crate) async fn current(self: &Arc<Self>) -> Result<RwLockReadGuard<'_, BucketState>> {
+        if !self.is_current()? {
+            self.submit(Request::Refresh).await?;
+        }
+        self.readable_state()
+    }
+
+    /// Carries out a batch, together with all that wait.
+    pub(crate) async fn apply(self: &Arc<Self>, batch: Batch) -> Result<Outcome> {
+        self.submit(|answer| Request::Write(batch, answer)).await
+    }
+
+    /// Waits until the revision is greater than `since`.
+    pub(crate) async fn changed(self: &Arc<Self>, since: Revision) -> Result<Revision> {
+        let bucket = Arc::clone(self);
+        let look = move || {
+            let bucket = Arc::clone(&bucket);
+            async move { Ok(bucket.current().await?.revision) }
+        };
+        self.watch.changed(since, look).await
+    }
+
+    /// Queues the request that `request` makes of the sender of its answer, and waits for the answer.
+    pub(crate) async fn submit<T>(
+        self: &Arc<Self>,
+        request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        if self.enqueue(request(answer)) {
+            blocking(|| self.lead_on_caller_thread());
+        }
+        answered.await.unwrap_or_else(|_| {
+            let text = format!(
+                "bucket {}: the operation was interrupted; a write may or may not have been stored, so read the key \
+                 before you write again",
+                self.paths.bucket
+            );
+            Err(Error::new(ErrorKind::Unavailable, text))
+        })
+    }
+
+    /// Returns whether the caller must lead.
+    fn enqueue(&self, request: Request) -> bool {
+        let deadline = self.deadline();
+        let mut queue = self.queue.lock();
+        queue.waiting.push(QueuedRequest { request, deadline });
+        !std::mem::replace(&mut queue.is_led, true)
+    }
+
+    fn lead_on_caller_thread(self: &Arc<Self>) {
+        let leading = LeadGuard(self);
+        let mut pause = Backoff::new(&self.open_files);
+        while pause.waited() < MAX_LEAD_ON_CALLER {
+            match self.run_round() {
+                Round::Idle => return,
+                Round::Progress => {}
+                Round::Blocked => pause.rest(),
+            }
+        }
+        drop((leading, pause));
+        if self.stop_if_idle() {
+            return;
+        }
+        let bucket = Arc::clone(self);
+        let led = std::thread::Builder::new().name("kvs bucket".into()).spawn(move || bucket.lead_on_own_thread());
+        if led.is_err() {
+            // No thread could be started.
+            self.lead_on_own_thread();
+        }
+    }
+
+    fn lead_on_own_thread(self: &Arc<Self>) {
+        let _leading = LeadGuard(self);
+        let mut pause = Backoff::new(&self.open_files);
+        loop {
+            match self.run_round() {
+                Round::Idle => return,
+                Round::Progress => pause.reset(),
+                Round::Blocked => pause.rest(),
+            }
+        }
+    }
+
+    /// Ends the lead if no request waits. Returns whether it did.
+    fn stop_if_idle(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.is_led = !queue.waiting.is_empty();
+        !queue.is_led
+    }
+
+    /// Leaves the bucket free for a moment, if this process has been writing it for long. Other processes poll the
+    /// lock, so otherwise they might never find it free.
+    fn yield_to_others(&self) {
+        if self.write_stint.lock().is_over(Instant::now()) {
+            std::thread::sleep(YIELD_TIME);
+            *self.write_stint.lock() = WriteStint::default();
+        }
+    }
+
+    /// Does what can be done now for all waiting requests, and refuses those whose deadline has passed.
+    fn run_round(self: &Arc<Self>) -> Round {
+        if self.stop_if_idle() {
+            return Round::Idle;
+        }
+        let (writes, looks) = {
+            let queue = self.queue.lock();
+            (queue.has_writes(), queue.has_reads())
+        };
+        if writes {
+            self.yield_to_others();
+            if self.attempt(LockMode::Exclusive) {
+                self.write_stint.lock().left = Instant::now();
+                return Round::Progress;
+            }
+            *self.write_stint.lock() = WriteStint::default();
+        }
+        let looked = looks && self.attempt(LockMode::Shared);
+        let now = Instant::now();
+        let late = self.queue.lock().take(|queued| queued.deadline <= now && (queued.request.is_write() || !looked));
+        if late.is_empty() {
+            return if looked { Round::Progress } else { Round::Blocked };
+        }
+        self.lock_timed_out.store(true, Ordering::Relaxed);
+        refuse(late, &self.lock_timeout_error());
+        Round::Progress
+    }
+
+    /// Answers the writes that change nothing in a bucket that nobody has written yet.
+    fn answer_idle_writes(&self) {
+        let waiting = std::mem::take(&mut self.queue.lock().waiting);
+        let mut left = Vec::with_capacity(waiting.len());
+        for QueuedRequest { request, deadline } in waiting {
+            let request = match request {
+                Request::Write(batch, answer) => match self.answer_without_files(&batch) {
+                    Some(outcome) => {
+                        let _ = answer.send(outcome);
+                        continue;
+                    }
+                    None => Request::Write(batch, answer),
+                },
+                refresh @ Request::Refresh(_) => refresh,
+            };
+            left.push(QueuedRequest { request, deadline });
+        }
+        self.queue.lock().waiting.splice(0..0, left);
+    }
+
+    /// Locks the files in this mode and serves the requests: all under the exclusive lock, only reads under the shared
+    /// one. Returns whether requests were answered; reads may still succeed if the exclusive lock fails.
+    fn attempt(self: &Arc<Self>, mode: LockMode) -> bool {
+        let exclusive = mode == LockMode::Exclusive;
+        if exclusive && self.is_absent() {
+            self.answer_idle_writes();
+            if !self.queue.lock().has_writes() {
+                return true;
+            }
+        }
+        match self.try_lock_files(mode) {
+            Ok(None) => false,
+            Ok(Some(locked)) => {
+                // Taken before the file is looked at, so that no request gets an answer that is older than itself.
+                let group = self.queue.lock().take(|queued| exclusive || !queued.request.is_write());
+                self.serve(locked, group);
+                self.watch.notify(self.state.read().revision);
+                self.lock_timed_out.store(false, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                let group = self.queue.lock().take(|queued| queued.request.is_write() == exclusive);
+                refuse(group, &error);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The requests that wait for a bucket.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::model::{Batch, Error, Outcome, Result};
+
+/// A process that has written a bucket for this long gives others a chance.
+const MAX_WRITE_STINT: Duration = Duration::from_millis(60);
+
+/// The bucket is then left free for this long. Others try once a millisecond.
+pub(crate) const YIELD_TIME: Duration = Duration::from_millis(3);
+
+/// How long this process has been writing the bucket without leaving it free.
+pub(crate) struct WriteStint {
+    pub(crate) begun: Instant,
+    /// When it was last released.
+    pub(crate) left: Instant,
+}
+
+impl Default for WriteStint {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { begun: now, left: now }
+    }
+}
+
+impl WriteStint {
+    pub(crate) fn is_over(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.left) >= YIELD_TIME {
+            self.begun = now;
+        }
+        now.duration_since(self.begun) >= MAX_WRITE_STINT
+    }
+}
+
+/// A request, with the sender of its answer. A caller that dropped its future does not get it.
+pub(crate) enum Request {
+    /// A read: the state must be brought up to date.
+    Refresh(oneshot::Sender<Result<()>>),
+    Write(Batch, oneshot::Sender<Result<Outcome>>),
+}
+
+impl Request {
+    pub(crate) fn is_write(&self) -> bool {
+        matches!(self, Self::Write(..))
+    }
+}
+
+/// Answers all requests with this error.
+pub(crate) fn refuse(requests: Vec<Request>, error: &Error) {
+    for request in requests {
+        match request {
+            Request::Refresh(answer) => drop(answer.send(Err(error.duplicate()))),
+            Request::Write(_, answer) => drop(answer.send(Err(error.duplicate()))),
+        }
+    }
+}
+
+/// A request, and when it is refused if it could not be served by then.
+pub(crate) struct QueuedRequest {
+    pub(crate) request: Request,
+    pub(crate) deadline: Instant,
+}
+
+/// The requests that wait for a bucket.
+#[derive(Default)]
+pub(crate) struct RequestQueue {
+    pub(crate) waiting: Vec<QueuedRequest>,
+    /// Whether somebody leads, who will look at the queue again before it stops.
+    pub(crate) is_led: bool,
+}
+
+impl RequestQueue {
+    /// Takes out the requests for which `is_wanted` holds.
+    pub(crate) fn take(&mut self, is_wanted: impl Fn(&QueuedRequest) -> bool) -> Vec<Request> {
+        let all = std::mem::take(&mut self.waiting);
+        let (taken, left): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
+        self.waiting = left;
+        taken.into_iter().map(|queued| queued.request).collect()
+    }
+
+    pub(crate) fn has_writes(&self) -> bool {
+        self.waiting.iter().any(|queued| queued.request.is_write())
+    }
+
+    pub(crate) fn has_reads(&self) -> bool {
+        self.waiting.iter().any(|queued| !queued.request.is_write())
+    }
+}

@@ -1,0 +1,207 @@
+//! Writing and reading the last copy of a bucket, and recording what a person did to the data file.
+//!
+//! If the copy cannot be written, writes go on: only less is known after the next edit.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::data_file::DataFile;
+use super::hand_edits::Overwritten;
+use super::last_copy_format::{Fingerprint, LastCopy};
+use super::paths::BucketPaths;
+use super::{last_copy_format, lock};
+use crate::model::{Result, Time};
+use crate::yaml::format::entry_at_rest;
+use crate::yaml::fs::{File, FileSystem, OpenMode, Stat};
+use crate::yaml::state::BucketState;
+
+/// The last copy, if it exists and can be read.
+pub(crate) fn read_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<LastCopy> {
+    let path = paths.last();
+    let stat = fs.stat(&path).ok().flatten()?;
+    let file = fs.open(&path, OpenMode::Read).ok()?;
+    LastCopy::read(&file.read(0, stat.len).ok()?)
+}
+
+impl DataFile {
+    /// Records what a person did to the file: sets aside what was overwritten, and renews the copy, so that all
+    /// processes compute the same revisions. Under the exclusive lock, after [`refresh`](Self::refresh).
+    ///
+    /// # Errors
+    /// If what was overwritten cannot be set aside. It is tried again later.
+    pub(crate) fn record_edit(&mut self, state: &RwLock<BucketState>) -> Result<()> {
+        let (Some(of), Some(stat)) = (self.known.edited.clone(), self.known.stat) else { return Ok(()) };
+        self.set_overwritten_aside(Time::from_nanos(stat.modified))?;
+        self.known.edited = None;
+        if self.copy.is_for(stat.len) && self.write_copy(&state.read(), &of) && self.known.committed > 0 {
+            self.known.no_rewrite_needed();
+        }
+        self.known.epoch = None;
+        // A torn tail was never durable.
+        self.write_record(Stat { len: self.known.committed, ..stat });
+        self.known.stat = Some(stat);
+        // So that after a power cut the file is not taken for another edit.
+        let _ = self.lock.as_ref().map(|lock| lock::announce(&**lock, &of));
+        Ok(())
+    }
+
+    fn set_overwritten_aside(&mut self, saved: Time) -> Result<()> {
+        if self.copy.overwritten.is_empty() {
+            return Ok(());
+        }
+        let failed = |e| self.paths.failed("set aside what was overwritten in", e);
+        let path = self.paths.overwritten(&*self.fs, saved).map_err(failed)?;
+        let text = overwritten_text(&self.paths, &self.copy.overwritten, saved);
+        self.write_side_file(&path, &text).map_err(failed)?;
+        self.fs.sync_folder(&self.paths.folder).map_err(failed)?;
+        let lost = std::mem::take(&mut self.copy.overwritten);
+        tracing::warn!(
+            "{} was saved at {saved} by an editor that had read it before {} of its entries were written; they are \
+             kept in {}; `kvs import` restores them",
+            self.paths.data.display(),
+            lost.entries.len() + lost.returned.len(),
+            path.display()
+        );
+        Ok(())
+    }
+
+    /// Records durably which file is about to replace the data file.
+    pub(crate) fn announce(&self, next: &dyn File) -> io::Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        let stat = next.stat()?;
+        let bytes = if self.copy.goes_on(stat.len) { Some(next.read(0, stat.len)?) } else { None };
+        lock::announce(&**lock, &Fingerprint::of_file(bytes.as_deref(), &stat))
+    }
+
+    /// The length of the announced file, if the file with these bytes begins with it.
+    pub(crate) fn announced(&self, bytes: &[u8], stat: &Stat) -> Option<usize> {
+        let announced = lock::announced(&**self.lock.as_ref()?).ok().flatten()?;
+        let before = bytes.get(..usize::try_from(announced.len).ok()?)?;
+        let is_it = |stat: &Stat| {
+            let bytes = if self.copy.goes_on(stat.len) { Some(before) } else { None };
+            Fingerprint::of_file(bytes, stat) == announced
+        };
+        is_it(&Stat { len: announced.len, ..*stat }).then_some(before.len())
+    }
+
+    /// Whether the file will have a copy after it has been written.
+    pub(crate) fn can_have_copy(&self) -> bool {
+        self.copy.is_for(self.known.committed) && !self.copy.failed
+    }
+
+    /// Writes the copy unless it matches the file. Under the exclusive lock.
+    pub(crate) fn ensure_copy(&mut self, state: &RwLock<BucketState>) {
+        if !self.copy.is_true && self.can_have_copy() {
+            self.renew_copy(&state.read());
+        }
+    }
+
+    /// Writes a new copy. The file holds this state.
+    pub(crate) fn renew_copy(&mut self, state: &BucketState) {
+        (self.copy.file, self.copy.is_true) = (None, false);
+        if !self.copy.is_for(self.known.committed) {
+            return self.drop_copy();
+        }
+        match self.data_io().and_then(|file| file.read(0, self.known.committed)) {
+            Ok(bytes) => drop(self.write_copy(state, &Fingerprint::of(&bytes))),
+            Err(_) => self.drop_copy(),
+        }
+    }
+
+    /// Returns whether the copy could be written.
+    fn write_copy(&mut self, state: &BucketState, of: &Fingerprint) -> bool {
+        // Only the copy has the revisions of entries that a person wrote.
+        let durably = !state.by_hand.is_empty();
+        let written = self.try_write_copy(&last_copy_format::write(&self.paths.bucket, state, of), durably);
+        self.copy.is_true = written.is_ok();
+        match written {
+            Ok(file) => self.copy.file = Some(file),
+            Err(e) => {
+                tracing::debug!("cannot write the copy of {}: {e}", self.paths.data.display());
+                self.drop_copy();
+            }
+        }
+        self.copy.is_true
+    }
+
+    /// Writes it to another name and renames it, so that it is complete if the process is killed.
+    fn try_write_copy(&self, text: &[u8], durably: bool) -> io::Result<Arc<dyn File>> {
+        let path = self.paths.side_path("last.new");
+        if self.fs.stat(&path)?.is_some() {
+            self.fs.remove(&path)?;
+        }
+        let file = self.fs.open(&path, OpenMode::Private)?;
+        let rights = self.file.as_ref().map_or(Ok(()), |data| file.resemble(&**data));
+        let written = rights.and_then(|()| file.write(0, text));
+        let written = written.and_then(|()| if durably { file.sync() } else { Ok(()) });
+        let written = written.and_then(|()| self.fs.rename(&path, &self.paths.last()));
+        let written = written.and_then(|()| if durably { self.fs.sync_folder(&self.paths.folder) } else { Ok(()) });
+        if let Err(e) = written {
+            let _ = self.fs.remove(&path);
+            return Err(e);
+        }
+        Ok(file.into())
+    }
+
+    /// Appends to the copy what was appended to the file.
+    pub(crate) fn append_to_copy(&mut self, text: &[u8]) {
+        if !self.copy.is_true {
+            return;
+        }
+        if !self.copy.goes_on(self.known.committed) {
+            return self.drop_copy();
+        }
+        if self.try_append_to_copy(text).is_err() {
+            // The copy stays: what it says about earlier writes is true.
+            (self.copy.file, self.copy.is_true, self.copy.failed) = (None, false, true);
+        }
+    }
+
+    fn try_append_to_copy(&mut self, text: &[u8]) -> io::Result<()> {
+        let file = match self.copy.file.take() {
+            Some(file) => file,
+            None => self.fs.open(&self.paths.last(), OpenMode::Append)?.into(),
+        };
+        // Another process may have replaced it.
+        let (named, own) = (self.fs.stat(&self.paths.last())?, file.stat()?);
+        let file = match named {
+            Some(named) if named.is_same_file(&own) => file,
+            _ => self.fs.open(&self.paths.last(), OpenMode::Append)?.into(),
+        };
+        file.write(file.stat()?.len, text)?;
+        self.copy.file = Some(file);
+        Ok(())
+    }
+
+    /// Removes a copy that no longer matches the file.
+    fn drop_copy(&mut self) {
+        (self.copy.file, self.copy.is_true, self.copy.failed) = (None, false, true);
+        if let Ok(Some(_)) = self.fs.stat(&self.paths.last()) {
+            // If it stays, its fingerprint shows that it does not match.
+            let _ = self.fs.remove(&self.paths.last());
+        }
+    }
+}
+
+/// What a person overwrote, as a file that can be imported.
+fn overwritten_text(paths: &BucketPaths, lost: &Overwritten, saved: Time) -> Vec<u8> {
+    let name = paths.data.file_name().unwrap_or_default().to_string_lossy();
+    let mut text = format!(
+        "# kvs bucket: {}\n# These entries were stored, and then overwritten when {name} was saved at {saved}.\n\
+         # Restore them with `kvs import`, or remove this file.\n",
+        paths.bucket
+    );
+    for key in &lost.returned {
+        text += &format!("# The key {key:?} had been deleted, and is there again.\n");
+    }
+    let mut text = text.into_bytes();
+    for (key, entry) in &lost.entries {
+        entry_at_rest::write(&mut text, key, entry);
+    }
+    if lost.entries.is_empty() {
+        text.extend_from_slice(b"{}\n");
+    }
+    text
+}

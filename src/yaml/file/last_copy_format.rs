@@ -1,0 +1,183 @@
+//! The format of the last copy of a bucket, `<bucket>.yaml.last`: the bucket as kvs last left it.
+//!
+//! It has the last good state if the data file is corrupt, and shows what a person changed in an edit. It has the
+//! format of a data file: a snapshot, to which each write is appended. Appends are not synced. The snapshot is durable
+//! only if it alone has the revisions of entries that a person wrote. So if a copy is missing or incomplete, nothing
+//! acknowledged is lost.
+
+use crate::model::{Bucket, Key, Revision, Time};
+use crate::yaml::format::document::END_MARK;
+use crate::yaml::format::reader::read;
+use crate::yaml::format::stream::split;
+use crate::yaml::format::{at_rest, line};
+use crate::yaml::fs::Stat;
+use crate::yaml::state::{BucketState, Unstamped};
+
+const DATA_FILE_FIELD: &str = "# of: ";
+const REVISION_FIELD: &str = "# revision: ";
+const BY_HAND_FIELD: &str = "# by hand: ";
+
+/// Identifies the content of a data file by its length and a digest of its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Fingerprint {
+    pub(crate) len: u64,
+    digest: String,
+}
+
+impl Fingerprint {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(bytes);
+        Self { len: bytes.len() as u64, digest: format!("{digest:x}") }
+    }
+
+    /// Identifies a file by its inode and the time of its last change if `bytes` is none.
+    pub(crate) fn of_file(bytes: Option<&[u8]>, stat: &Stat) -> Self {
+        let by_stat = || Self { len: stat.len, digest: format!("inode={},modified={}", stat.inode, stat.modified) };
+        bytes.map_or_else(by_stat, Self::of)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        format!("{} {}", self.len, self.digest)
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (len, digest) = text.split_once(' ')?;
+        Some(Self { len: len.parse().ok()?, digest: digest.to_owned() })
+    }
+}
+
+/// A parsed copy.
+#[derive(Debug)]
+pub(crate) struct LastCopy {
+    /// The state in it, with all that was appended.
+    pub(crate) state: BucketState,
+    /// The data file when the snapshot was written.
+    of: Fingerprint,
+    /// What was appended to both since.
+    appended: Vec<u8>,
+}
+
+/// How a data file relates to the copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Relation {
+    /// Both hold the same.
+    Same,
+    /// Writes were appended to the data file from this offset on that the copy does not have.
+    Behind(usize),
+    /// Somebody else changed the file.
+    Other,
+}
+
+/// The text of a copy of this state, which the data file with this fingerprint holds.
+pub(crate) fn write(bucket: &Bucket, state: &BucketState, of: &Fingerprint) -> Vec<u8> {
+    let mut text = format!(
+        "# kvs bucket: {bucket}, a copy that kvs keeps for itself. You may remove this file, but do not edit it.\n"
+    );
+    text += &format!("{DATA_FILE_FIELD}{}\n{REVISION_FIELD}{}\n", of.text(), state.revision.time());
+    if !state.by_hand.is_empty() {
+        let keys: Vec<&str> = state.by_hand.iter().map(Key::as_str).collect();
+        text += &format!("{BY_HAND_FIELD}{}\n", serde_json::to_string(&keys).unwrap_or_default());
+    }
+    let mut text = text.into_bytes();
+    for (key, entry) in &state.entries {
+        line::write(&mut text, key, Some(entry), None);
+    }
+    text.extend_from_slice(END_MARK.as_bytes());
+    text
+}
+
+impl LastCopy {
+    /// Parses a copy. `None` if it is incomplete or was not written by kvs.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let stream = split(bytes);
+        let (first, appended) = stream.documents.split_first()?;
+        let (mut of, mut revision, mut by_hand) = (None, None, Vec::new());
+        for line in std::str::from_utf8(first.text).ok()?.lines().take_while(|line| line.starts_with('#')) {
+            if let Some(text) = line.strip_prefix(DATA_FILE_FIELD) {
+                of = Fingerprint::parse(text);
+            } else if let Some(text) = line.strip_prefix(REVISION_FIELD) {
+                revision = Some(Revision::from(text.parse::<Time>().ok()?));
+            } else if let Some(text) = line.strip_prefix(BY_HAND_FIELD) {
+                by_hand = serde_json::from_str::<Vec<String>>(text).ok()?;
+            }
+        }
+        let mut state = BucketState { revision: revision?, ..BucketState::default() };
+        let mut unstamped = Unstamped::default();
+        for (n, raw) in stream.documents.iter().enumerate() {
+            let document = read(raw).ok().filter(|document| raw.ended && !document.by_hand)?;
+            state.apply(document.lines, &mut unstamped);
+            if n == 0 {
+                state.by_hand = by_hand.iter().map(|key| Key::new(key)).collect::<Result<_, _>>().ok()?;
+            }
+        }
+        let appended = bytes.get(first.end..appended.last().map_or(first.end, |last| last.end))?.to_vec();
+        Some(Self { state, of: of?, appended })
+    }
+
+    /// How the data file with these bytes relates to the copy.
+    pub(crate) fn relation(&self, data: &[u8]) -> Relation {
+        let Some((before, added)) = usize::try_from(self.of.len).ok().and_then(|len| data.split_at_checked(len)) else {
+            return Relation::Other;
+        };
+        if Fingerprint::of(before) != self.of {
+            return Relation::Other;
+        }
+        let mark = at_rest::mark(before);
+        let unmarked = added.strip_prefix(mark).unwrap_or(added);
+        match unmarked.strip_prefix(self.appended.as_slice()) {
+            Some(b"") => Relation::Same,
+            Some(more)
+                if more.starts_with(b"---\n")
+                    && (unmarked.len() < added.len() || before.ends_with(END_MARK.as_bytes())) =>
+            {
+                Relation::Behind(data.len() - more.len())
+            }
+            _ => Relation::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::format::parsed::ParsedEntry;
+
+    #[test]
+    fn copy_has_the_state_and_identifies_its_data_file() {
+        let bucket = Bucket::default();
+        let mut state = BucketState { revision: Revision::new(9), ..BucketState::default() };
+        state.entries.insert(Key::new("a").unwrap(), ParsedEntry::text("1").at(Revision::new(5)));
+        state.by_hand.insert(Key::new("a").unwrap());
+        let data = b"# mine\na: 1\n";
+        let mut text = write(&bucket, &state, &Fingerprint::of(data));
+        let last = LastCopy::read(&text).unwrap();
+        assert_eq!((&last.state.entries, last.state.revision), (&state.entries, state.revision));
+        assert_eq!(last.state.by_hand, state.by_hand);
+        assert_eq!(last.relation(data), Relation::Same);
+        assert_eq!(last.relation(b"# mine\na: 1\nb: 2\n"), Relation::Other);
+        assert_eq!(last.relation(b"# mine\na: 2\n"), Relation::Other);
+        assert_eq!(last.relation(b""), Relation::Other);
+        let append = b"---\nb: {value: x, updated: 2026-11-20T12:00:00Z}\n...\n";
+        let data = [data, b"...\n".as_slice(), append].concat();
+        assert_eq!(last.relation(&data), Relation::Behind(16));
+        text.extend_from_slice(append);
+        let last = LastCopy::read(&text).unwrap();
+        assert_eq!((last.relation(&data), last.state.entries.len()), (Relation::Same, 2));
+        assert_eq!(last.relation(b"# mine\na: 1\n"), Relation::Other, "writes are gone");
+        text.extend_from_slice(b"---\nc: {val");
+        assert_eq!(LastCopy::read(&text).unwrap().state.entries.len(), 2);
+    }
+
+    #[test]
+    fn incomplete_copies_are_not_read() {
+        let state = BucketState { revision: Revision::new(9), ..BucketState::default() };
+        let text = write(&Bucket::default(), &state, &Fingerprint::of(b"x"));
+        assert!(LastCopy::read(&text).is_some());
+        for len in 0..text.len() - 1 {
+            assert!(LastCopy::read(&text[..len]).is_none(), "{len}");
+        }
+        assert!(LastCopy::read(&vec![0; text.len()]).is_none());
+        assert!(LastCopy::read(b"a: 1\n").is_none());
+    }
+}

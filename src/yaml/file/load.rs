@@ -1,0 +1,193 @@
+//! Loading a whole file: the state that its bytes give, and what must be known to append to it.
+
+use super::hand_edits::{FileOrigin, Overwritten};
+use super::known_file::{AppendState, KnownFile};
+use super::last_copy_format::{Fingerprint, LastCopy, Relation};
+use crate::model::{Revision, Time};
+use crate::yaml::format::document::read_header;
+use crate::yaml::format::parse_error::ParseError;
+use crate::yaml::format::reader::Document;
+use crate::yaml::format::stream::{RawDocument, YamlStream};
+use crate::yaml::format::whole_file::{MAX_MISTAKES, documents, torn_stored_data};
+use crate::yaml::format::{at_rest, stream};
+use crate::yaml::fs::Stat;
+use crate::yaml::state::{BucketState, Damage, Unstamped};
+
+/// A file to load, with what is known about it.
+pub(crate) struct LoadInput<'a> {
+    pub(crate) stat: Option<Stat>,
+    pub(crate) bytes: &'a [u8],
+    /// The length that was certainly durable once: a torn tail cannot begin before it.
+    pub(crate) durable: u64,
+    /// The last copy of this file.
+    pub(crate) last: Option<&'a LastCopy>,
+    pub(crate) left: LeftAs,
+    /// Whether files of this length have a copy.
+    pub(crate) is_small: bool,
+}
+
+/// What the record in the lock file says of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LeftAs {
+    /// The file is as it was recorded.
+    Unchanged,
+    /// The file seems to be as recorded, with later appends.
+    ProbablyAppended,
+    /// The file is not as recorded.
+    Changed,
+    /// There is no record.
+    Unknown,
+}
+
+/// A loaded file.
+pub(crate) struct Loaded {
+    pub(crate) state: BucketState,
+    pub(crate) overwritten: Overwritten,
+    /// Whether the last copy holds the same as the file.
+    pub(crate) is_copied: bool,
+}
+
+/// Loads a file: the state that its bytes give, or the last good state and the errors.
+pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &BucketState) -> Loaded {
+    let stat = source.stat;
+    let stream = stream::split(source.bytes);
+    let (documents, mut errors) = documents(&stream);
+    if errors.is_empty() {
+        errors.extend(torn_stored_data(source.bytes, &stream, source.durable));
+    }
+    if !errors.is_empty() {
+        errors.truncate(MAX_MISTAKES);
+        let state = last_good_state(source, documents, errors, old);
+        return Loaded { state, overwritten: Overwritten::default(), is_copied: false };
+    }
+    let end = stream.torn.unwrap_or(source.bytes.len());
+    let committed = source.bytes.get(..end).unwrap_or_default();
+    known.torn = stream.torn.map(|at| at as u64);
+    known.committed = end as u64;
+    known.snapshot = stream.documents.first().map_or(0, |raw| raw.end as u64);
+    known.mark = mark(committed, stream.documents.last());
+    known.is_plain = documents.iter().all(|document| !document.by_hand && !document.has_notes);
+    let is_one = documents.iter().skip(1).all(|document| document.lines.is_empty() && !document.has_notes);
+
+    let header_revision = header_revision(&stream);
+    let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
+    let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
+    let mut overwritten = Overwritten::default();
+    let (mut must_rewrite, mut is_copied) = (end == 0, false);
+    let restamped;
+    let modified = stat.map_or(0, |stat| stat.modified);
+    if let (Some(last), Relation::Same | Relation::Behind(_)) = (source.last, relation) {
+        is_copied = relation == Relation::Same;
+        restamped = apply_to_copy(&mut state, last, relation, documents.into_iter().zip(&stream.documents));
+    } else {
+        let mut unstamped = Unstamped::default();
+        for document in documents {
+            state.apply(document.lines, &mut unstamped);
+        }
+        let before = before(source, old);
+        let origin = match before {
+            _ if source.left == LeftAs::Unchanged => FileOrigin::Ours,
+            Some(before) => FileOrigin::Edited(before),
+            None if source.left == LeftAs::Changed => FileOrigin::Unknown,
+            None => FileOrigin::Ours,
+        };
+        if let FileOrigin::Edited(before) = origin {
+            overwritten = state.overwritten(before, header_revision, Time::from_nanos(modified));
+        }
+        let was_edited = !matches!(origin, FileOrigin::Ours);
+        restamped = state.stamp(unstamped, origin, modified);
+        if was_edited || source.is_small && restamped {
+            known.edited = Some(Fingerprint::of(committed));
+        }
+        must_rewrite |= restamped;
+    }
+    if must_rewrite {
+        known.append_state = AppendState::AfterRewrite;
+    }
+    known.is_tidy = is_one && !restamped;
+    // A person may have removed the last write, or restored an old file; that is a change of the bucket as well.
+    state.revision = state.revision.max(old.revision);
+    if state.revision == old.revision && state.entries != old.entries {
+        state.revision = old.revision.following();
+    }
+    Loaded { state, overwritten, is_copied }
+}
+
+/// The state to serve while the file cannot be read: that of this process, else that of the copy, else what comes
+/// before the first error.
+fn last_good_state(
+    source: &LoadInput<'_>,
+    documents: Vec<Document>,
+    errors: Vec<ParseError>,
+    old: &BucketState,
+) -> BucketState {
+    let stat = source.stat;
+    let good = Some(old).filter(|old| old.is_good()).or(source.last.map(|last| &last.state));
+    if let Some(good) = good {
+        let revision = good.revision.max(old.revision);
+        let (entries, by_hand) = (good.entries.clone(), good.by_hand.clone());
+        return BucketState { entries, by_hand, revision, stat, damage: Some(Damage { errors, blind: false }) };
+    }
+    let blind = documents.is_empty();
+    let (mut state, mut unstamped) = (BucketState::default(), Unstamped::default());
+    for document in documents {
+        state.apply(document.lines, &mut unstamped);
+    }
+    state.stamp(unstamped, FileOrigin::Ours, stat.map_or(0, |stat| stat.modified));
+    BucketState { stat, damage: Some(Damage { errors, blind }), ..state }
+}
+
+/// The state before a person changed the file: that of this process, or that of the copy if it is later.
+fn before<'a>(source: &LoadInput<'a>, old: &'a BucketState) -> Option<&'a BucketState> {
+    let old = Some(old).filter(|old| old.is_good());
+    let last = source.last.map(|last| &last.state);
+    match (old, last) {
+        (Some(old), Some(last)) if old.revision > last.revision => Some(old),
+        (old, last) => last.or(old),
+    }
+}
+
+/// Takes the state of the copy, and what was appended since. Returns whether the file gives other revisions or times to
+/// live.
+fn apply_to_copy<'a>(
+    state: &mut BucketState,
+    last: &LastCopy,
+    relation: Relation,
+    documents: impl Iterator<Item = (Document, &'a RawDocument<'a>)>,
+) -> bool {
+    let mut contents = BucketState::default();
+    let mut unstamped = Unstamped::default();
+    let (entries, by_hand) = (last.state.entries.clone(), last.state.by_hand.clone());
+    (state.entries, state.by_hand, state.revision) = (entries, by_hand, last.state.revision.max(state.revision));
+    for (document, raw) in documents {
+        if matches!(relation, Relation::Behind(from) if raw.start >= from) {
+            state.apply(document.lines.clone(), &mut Unstamped::default());
+        }
+        contents.apply(document.lines, &mut unstamped);
+    }
+    let differs = contents.entries.iter().any(|(key, entry)| {
+        let is = state.entries.get(key);
+        entry.revision != Revision::ZERO && is.is_none_or(|is| is.revision != entry.revision)
+    });
+    differs || !unstamped.ttls.is_empty()
+}
+
+/// What is missing of the end mark of the last document.
+fn mark(bytes: &[u8], last: Option<&RawDocument<'_>>) -> &'static [u8] {
+    let Some(last) = last else { return at_rest::mark(b"") };
+    let mark = bytes.get(last.start + last.text.len()..last.end).unwrap_or_default();
+    match mark.strip_prefix(b"...") {
+        Some(mark) if mark.ends_with(b"\n") => b"",
+        Some(_) => b"\n",
+        None => at_rest::mark(last.text),
+    }
+}
+
+/// The revision in the header of a file: that of the last write before the file was last rewritten.
+fn header_revision(stream: &YamlStream<'_>) -> Revision {
+    let text = stream.documents.first().map(|raw| raw.text).unwrap_or_default();
+    let text = text.strip_prefix(stream::BYTE_ORDER_MARK).unwrap_or(text);
+    let head = text.get(..text.len().min(1024)).unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
+    read_header(&head).map(|(_, revision)| revision).unwrap_or_default()
+}

@@ -1,0 +1,340 @@
+//! Bringing the state up to date with the data file: reading what was appended, or else the whole file.
+//!
+//! The state is durable afterwards. The data file is not changed.
+
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use super::data_file::DataFile;
+use super::known_file::{AppendState, KnownFile};
+use super::last_copy::read_last;
+use super::load::{LeftAs, LoadInput, load_bytes};
+use super::lock;
+use super::lock::LockRecord;
+use crate::model::Result;
+use crate::yaml::format::parse_error::ParseError;
+use crate::yaml::format::{at_rest, reader, stream};
+use crate::yaml::fs::Stat;
+use crate::yaml::state::{BucketState, Damage, Unstamped};
+
+/// The target of the log entry for a file that cannot be read.
+pub const DAMAGE_LOG_TARGET: &str = "kvs::yaml::damage";
+
+/// How often to try to read a file that is being changed.
+const MAX_READ_ATTEMPTS: u32 = 20;
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How the data file relates to the record of the last writer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RecordMatch {
+    /// The file is as recorded, so all of it is durable.
+    Durable(LockRecord),
+    /// The bytes after the recorded length may not be durable, because a sync failed.
+    Suspect(LockRecord),
+    /// It is the same file, but it was changed later: by a person, or by a writer that was killed.
+    Outdated(LockRecord),
+    /// There is no record, or it is of another file.
+    Unrelated,
+}
+
+impl RecordMatch {
+    fn of(record: Option<LockRecord>, stat: &Stat) -> Self {
+        match record {
+            Some(record) if record.stat == *stat && !record.suspect => Self::Durable(record),
+            Some(record) if record.stat.inode != stat.inode => Self::Unrelated,
+            Some(record) if record.suspect => Self::Suspect(record),
+            Some(record) => Self::Outdated(record),
+            None => Self::Unrelated,
+        }
+    }
+
+    /// The epoch, if it still holds.
+    fn epoch(&self) -> Option<u64> {
+        if let Self::Durable(record) = self { Some(record.epoch) } else { None }
+    }
+
+    /// The length that is durable, if it is known.
+    fn synced(&self) -> Option<u64> {
+        match self {
+            Self::Durable(record) | Self::Suspect(record) | Self::Outdated(record) => Some(record.stat.len),
+            Self::Unrelated => None,
+        }
+    }
+
+    /// How the last writer left the file with these bytes.
+    fn left(&self, bytes: &[u8], record: Option<LockRecord>) -> LeftAs {
+        match self {
+            Self::Durable(_) | Self::Suspect(_) => LeftAs::Unchanged,
+            // A writer was killed after an append.
+            Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => LeftAs::ProbablyAppended,
+            // Versions without copies left entries that have all their fields.
+            _ if record.is_some_and(|record| record.has_copy.is_some()) => LeftAs::Changed,
+            _ => LeftAs::Unknown,
+        }
+    }
+
+    /// How many of these bytes are certainly durable.
+    ///
+    /// After a failed sync the record may describe a file that was not recorded before, up to its torn tail.
+    fn durable(&self, bytes: &[u8]) -> u64 {
+        let len = self.synced().unwrap_or(0);
+        let is_committed = || {
+            let end = usize::try_from(len).ok().and_then(|len| bytes.get(..len));
+            end.is_some_and(|bytes| bytes.ends_with(b"\n...\n"))
+        };
+        if matches!(self, Self::Suspect(_)) && !is_committed() { 0 } else { len }
+    }
+}
+
+impl DataFile {
+    /// How many of these bytes are certainly durable. Under the lock, in any mode.
+    pub(crate) fn durable(&self, stat: &Stat, bytes: &[u8]) -> Result<u64> {
+        Ok(durable(self.record()?, stat, bytes))
+    }
+
+    /// Brings the state up to date with the file, and makes sure that it is durable. Under the lock, in any mode.
+    pub(crate) fn refresh(&mut self, state: &RwLock<BucketState>) -> Result<()> {
+        self.refresh_reading(state).map(drop)
+    }
+
+    /// Like [`refresh`](Self::refresh). Returns the bytes of the whole file if it had to be read.
+    pub(crate) fn refresh_reading(&mut self, state: &RwLock<BucketState>) -> Result<Option<Vec<u8>>> {
+        // An editor does not take the lock, so the file may change while it is read.
+        for look in 1..=MAX_READ_ATTEMPTS {
+            let last_look = look == MAX_READ_ATTEMPTS;
+            let stat = self.fs.stat(&self.paths.data).map_err(|e| self.paths.failed("inspect", e))?;
+            if stat == self.known.stat && state.read().stat == stat {
+                match stat {
+                    Some(stat) => {
+                        self.open(&stat)?;
+                        self.record_if_alone(state);
+                        return Ok(None);
+                    }
+                    None if self.known.append_state == AppendState::Vanished => return Ok(None),
+                    // The lock file may have a record of a data file that is missing.
+                    None => {}
+                }
+            }
+            let record = self.record()?;
+            if stat.is_none_or(|stat| stat.len == 0) && had_data(&state.read(), record) {
+                // An editor that saves in place empties the file first.
+                if last_look || stat.is_none() {
+                    self.vanished(state, stat);
+                    return Ok(None);
+                }
+                std::thread::sleep(RETRY_INTERVAL);
+                continue;
+            }
+            let Some(stat) = stat else {
+                self.known = KnownFile::default();
+                self.file = None;
+                let revision = state.read().revision;
+                *state.write() = BucketState { revision, ..BucketState::default() };
+                return Ok(None);
+            };
+            self.open(&stat)?;
+            let matched = RecordMatch::of(record, &stat);
+            let appended = matches!(matched, RecordMatch::Durable(record) if self.is_appended(&record));
+            let taken = if appended { self.load_tail(state, &stat)? } else { false };
+            let bytes = if taken { None } else { self.load(state, &stat, record)? };
+            if taken || bytes.is_some() {
+                self.record_if_alone(state);
+                return Ok(bytes);
+            }
+            std::thread::sleep(RETRY_INTERVAL);
+        }
+        Err(self.paths.busy("its data file is being edited; try again"))
+    }
+
+    /// Records what a person did, if this process has the exclusive lock.
+    fn record_if_alone(&mut self, state: &RwLock<BucketState>) {
+        if self.known.edited.is_none() || !self.locks.lock().is_exclusive() {
+            return;
+        }
+        if let Err(error) = self.record_edit(state) {
+            // The next write fails with this error.
+            tracing::error!("{error}");
+        }
+    }
+
+    fn is_appended(&self, record: &LockRecord) -> bool {
+        let known = &self.known;
+        known.epoch == Some(record.epoch)
+            && known.torn.is_none()
+            && known.stat.is_some_and(|s| s.inode == record.stat.inode)
+            && record.stat.len >= known.committed
+    }
+
+    /// The file is missing or empty, but had data: a person made a mistake, or the disk is not mounted. Nothing is
+    /// written in its place, and the last good state is served.
+    fn vanished(&mut self, state: &RwLock<BucketState>, stat: Option<Stat>) {
+        self.known = KnownFile { stat, append_state: AppendState::Vanished, ..KnownFile::default() };
+        self.file = None;
+        let mut state = state.write();
+        let was_good = state.is_good();
+        let last = if was_good { None } else { read_last(&*self.fs, &self.paths) };
+        let blind = !was_good && last.is_none();
+        let damage = Damage { errors: vec![missing_file_error(stat)], blind };
+        self.report(state.damage.as_ref(), Some(&damage));
+        if let Some(last) = last {
+            *state = last.state;
+        }
+        (state.stat, state.damage) = (stat, Some(damage));
+    }
+
+    /// Logs damage that is new.
+    fn report(&self, old: Option<&Damage>, new: Option<&Damage>) {
+        if let Some(damage) = new
+            && old != new
+        {
+            tracing::error!(target: DAMAGE_LOG_TARGET, "{}", damage.of(&self.paths.data.display().to_string()));
+        }
+    }
+
+    /// Reads what was appended, which the record says is durable. Returns false if the whole file must be read instead.
+    fn load_tail(&mut self, state: &RwLock<BucketState>, stat: &Stat) -> Result<bool> {
+        let from = self.known.committed;
+        let len = stat.len.saturating_sub(from);
+        let bytes = self.data()?.read(from, len).map_err(|e| self.paths.failed("read", e))?;
+        let stream = stream::split_appended(&bytes);
+        if stream.torn.is_some() || bytes.len() as u64 != len {
+            return Ok(false);
+        }
+        let mut documents = Vec::new();
+        for raw in &stream.documents {
+            match reader::read(raw) {
+                Ok(document) if raw.ended && !document.by_hand && !document.has_notes => documents.push(document),
+                _ => return Ok(false),
+            }
+        }
+        let mut state = state.write();
+        for document in documents {
+            state.apply(document.lines, &mut Unstamped::default());
+        }
+        state.stat = Some(*stat);
+        self.known.stat = Some(*stat);
+        (self.known.committed, self.known.mark, self.known.is_tidy) = (stat.len, b"", false);
+        Ok(true)
+    }
+
+    /// The record in the lock file.
+    fn record(&self) -> Result<Option<LockRecord>> {
+        let Some(lock) = &self.lock else { return Ok(None) };
+        lock::read(&**lock).map_err(|e| self.paths.failed("read the lock file of", e))
+    }
+
+    /// Reads the whole file and returns its bytes. `None` if it changed meanwhile.
+    fn load(
+        &mut self,
+        state: &RwLock<BucketState>,
+        stat: &Stat,
+        record: Option<LockRecord>,
+    ) -> Result<Option<Vec<u8>>> {
+        let matched = RecordMatch::of(record, stat);
+        let failed = |doing: &str, e| self.paths.failed(doing, e);
+        let file = self.data()?;
+        if !matches!(matched, RecordMatch::Durable(_)) {
+            // Its writer may have been killed before the sync, or between the rename and the sync of the folder.
+            if let Err(e) = file.sync() {
+                // Whether earlier writes are durable stays unknown, even if the next sync works.
+                let error = failed("sync", e);
+                self.mark_suspect(*stat, matched.synced().map_or(stat.len, |len| len.min(stat.len)));
+                return Err(error);
+            }
+            self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
+        }
+        let bytes = file.read(0, stat.len).map_err(|e| failed("read", e))?;
+        if file.stat().map_err(|e| failed("inspect", e))? != *stat || bytes.len() as u64 != stat.len {
+            return Ok(None);
+        }
+        let mut known = KnownFile { stat: Some(*stat), epoch: matched.epoch(), ..KnownFile::default() };
+        let suspect = if let RecordMatch::Suspect(record) = matched { Some(record.stat.len) } else { None };
+        let durable = suspect.and_then(|len| appended_at(&bytes, len));
+        let trusted = bytes.get(..durable.unwrap_or(bytes.len())).unwrap_or_default();
+        let is_small = self.copy.goes_on(stat.len);
+        let last = if is_small { read_last(&*self.fs, &self.paths) } else { None };
+        let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
+        let left = match self.announced(trusted, stat).filter(|_| !is_known) {
+            // Perhaps somebody restored it. Then the copy knows what was appended since.
+            Some(len) if len == trusted.len() || appended_at(trusted, len as u64).is_some() => LeftAs::ProbablyAppended,
+            _ => matched.left(trusted, record),
+        };
+        let source = LoadInput {
+            stat: Some(*stat),
+            bytes: trusted,
+            durable: matched.durable(trusted),
+            last: last.as_ref(),
+            left,
+            is_small,
+        };
+        let loaded = load_bytes(&source, &mut known, &state.read());
+        if suspect.is_some() {
+            known.append_state = AppendState::Suspect;
+        }
+        known.torn = known.torn.or(durable.map(|len| len as u64));
+        self.copy.found(loaded.is_copied);
+        self.copy.overwritten.add(loaded.overwritten);
+        self.report(state.read().damage.as_ref(), loaded.state.damage.as_ref());
+        *state.write() = loaded.state;
+        self.known = known;
+        Ok(Some(bytes))
+    }
+}
+
+/// How many of these bytes of a file are certainly durable, by the record in its lock file.
+pub(crate) fn durable(record: Option<LockRecord>, stat: &Stat, bytes: &[u8]) -> u64 {
+    RecordMatch::of(record, stat).durable(bytes)
+}
+
+/// The error of a file that is missing or empty, but had data.
+pub(crate) fn missing_file_error(stat: Option<Stat>) -> ParseError {
+    let what = if stat.is_some() { "is empty" } else { "is missing" };
+    let text = format!(
+        "the file {what}, but the bucket had data in it; restore the file (is its disk mounted?), or, for an \
+         empty bucket, save a file of this name with the single line ---"
+    );
+    ParseError::new(0, text)
+}
+
+/// Whether the bucket had a file with data in it, as far as this process or the last writer knows.
+pub(crate) fn had_data(state: &BucketState, record: Option<LockRecord>) -> bool {
+    let known = state.damage.is_some() || state.stat.is_some_and(|stat| stat.len > 0);
+    known || record.is_some_and(|record| record.stat.len > 0)
+}
+
+/// The offset `len`, if the bytes from there on are an append by kvs, not an edit by a person.
+fn appended_at(bytes: &[u8], len: u64) -> Option<usize> {
+    let (before, after) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
+    let mark = if before.ends_with(b"\n...\n") { b"" } else { at_rest::mark(before) };
+    let begin = [mark, b"---\n"].concat();
+    // Some of it may not have reached the disk.
+    let is_append = !after.is_empty() && after.iter().zip(&begin).all(|(byte, wanted)| byte == wanted || *byte == 0);
+    is_append.then_some(before.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_match_only_the_file_they_describe() {
+        let stat = Stat { inode: 7, len: 100, ..Stat::default() };
+        let longer = Stat { len: 120, ..stat };
+        let other = Stat { inode: 8, ..stat };
+        let record = |stat, suspect| Some(LockRecord { epoch: 3, stat, suspect, has_copy: None });
+        let durable = RecordMatch::of(record(stat, false), &stat);
+        assert_eq!((durable.epoch(), durable.synced()), (Some(3), Some(100)));
+        let outdated = RecordMatch::of(record(stat, false), &longer);
+        assert!(matches!(outdated, RecordMatch::Outdated(_)));
+        assert_eq!((outdated.epoch(), outdated.synced()), (None, Some(100)));
+        for now in [stat, longer] {
+            let suspect = RecordMatch::of(record(stat, true), &now);
+            assert!(matches!(suspect, RecordMatch::Suspect(_)) && suspect.epoch().is_none());
+        }
+        for suspect in [false, true] {
+            assert_eq!(RecordMatch::of(record(other, suspect), &stat), RecordMatch::Unrelated);
+        }
+        assert_eq!(RecordMatch::of(None, &stat), RecordMatch::Unrelated);
+    }
+}

@@ -1,0 +1,8 @@
+//! Every call of this floor to a file system goes through the traits [`FileSystem`] and [`File`], so that tests can
+//! fail, freeze, count or forget each one. [`RealFileSystem`] is the operating system.
+
+mod file_system;
+mod real;
+
+pub use self::file_system::{File, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
+pub use self::real::RealFileSystem;

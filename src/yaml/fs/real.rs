@@ -1,0 +1,391 @@
+//! The file system of the operating system.
+//!
+//! It opens regular files only, and opening never blocks: a FIFO or a device in the place of a file is an error.
+
+use std::fs::{Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, FallocateFlags, OFlags};
+
+use super::file_system::{File, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
+
+/// The mode of a new folder: for its owner only.
+const FOLDER_MODE: u32 = 0o700;
+/// The bits of a folder's mode that its files can get. Others never get the right to write.
+const FILE_BITS: u32 = 0o664;
+/// The least and the most disk space to reserve.
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 20;
+/// A longer read is refused if it needs more than half of the machine's memory.
+const MAX_UNCHECKED_READ_BYTES: u64 = 64 << 20;
+
+/// The file system of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFileSystem;
+
+fn stat_of(meta: &Metadata) -> Stat {
+    let nanos = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    Stat {
+        device: meta.dev(),
+        inode: meta.ino(),
+        len: meta.len(),
+        modified: nanos(meta.mtime(), meta.mtime_nsec()),
+        changed: nanos(meta.ctime(), meta.ctime_nsec()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the seam that the rule points to")]
+impl FileSystem for RealFileSystem {
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        if_exists(std::fs::metadata(path)).map(|meta| meta.as_ref().map(stat_of))
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let Some(link) = if_exists(std::fs::symlink_metadata(path))?.filter(Metadata::is_symlink) else {
+            return Ok(None);
+        };
+        let Some(target) = if_exists(std::fs::metadata(path))? else {
+            return Err(UnusableFile::error(
+                "it is a symbolic link that leads to no file; remove it, or create the file",
+            ));
+        };
+        // Like SymLinksIfOwnerMatch of Apache: otherwise anyone who may write the folder could lead root to any file.
+        if ![target.uid(), rustix::process::geteuid().as_raw()].contains(&link.uid()) {
+            return Err(UnusableFile::error(
+                "it is a symbolic link to a file of another user; remove it, or give it to that user",
+            ));
+        }
+        path.canonicalize().map(Some)
+    }
+
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Box<dyn File>> {
+        loop {
+            match open_present(path, how) {
+                Err(e)
+                    if e.kind() == io::ErrorKind::NotFound && matches!(how, OpenMode::Create | OpenMode::Private) => {}
+                opened => return Ok(Box::new(opened?)),
+            }
+            let mut options = OpenOptions::new();
+            match options.read(true).write(true).create_new(true).mode(0o600).open(path) {
+                // Another process has created it.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => {
+                    let made = made?;
+                    give_to_folder_owner(&made, path, how)?;
+                    return Ok(Box::new(made));
+                }
+            }
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.is_dir()).collect();
+        for folder in missing.into_iter().rev() {
+            match std::fs::DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            if let Ok(above) = std::fs::metadata(folder_of(folder)) {
+                // The system refuses this to anyone but root, and then the folder belongs to the caller.
+                let _ = std::os::unix::fs::lchown(folder, Some(above.uid()), Some(above.gid()));
+            }
+            self.sync_folder(folder_of(folder))?;
+        }
+        Ok(())
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        std::fs::File::open(path)?.sync_all()
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn may_write(&self, folder: &Path) -> io::Result<()> {
+        let above = folder.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+        for path in above {
+            match rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK) {
+                Err(rustix::io::Errno::NOENT) => {}
+                asked => {
+                    asked?;
+                    // A file system without a block count has no limit.
+                    let room = rustix::fs::statvfs(path)?;
+                    let left = if rustix::process::geteuid().is_root() { room.f_bfree } else { room.f_bavail };
+                    return if room.f_blocks > 0 && left == 0 {
+                        Err(io::ErrorKind::StorageFull.into())
+                    } else {
+                        Ok(())
+                    };
+                }
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn reserve(&self, path: &Path) -> io::Result<()> {
+        if if_exists(std::fs::metadata(path))?.is_some_and(|meta| meta.len() > 0) {
+            return Ok(());
+        }
+        let room = rustix::fs::statvfs(folder_of(path))?;
+        let part = (room.f_bavail.saturating_mul(room.f_frsize) / 16).min(*RESERVE_BYTES.end());
+        if part < *RESERVE_BYTES.start() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        drop(self.open(path, OpenMode::Create)?);
+        let file = open_present(path, OpenMode::Create)?;
+        let reserved = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, part) {
+            // This file system cannot allocate space in advance. Writing zeros does not help: where they are compressed
+            // they need none.
+            Err(rustix::io::Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
+            other => other.map_err(io::Error::from),
+        };
+        if reserved.is_err() {
+            self.remove(path)?;
+        }
+        reserved
+    }
+
+    fn release(&self, path: &Path) -> io::Result<bool> {
+        let file = match open_present(path, OpenMode::Create) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        let held = file.metadata()?.len() > 0;
+        file.set_len(0)?;
+        Ok(held)
+    }
+}
+
+/// `None` if the file does not exist.
+fn if_exists(meta: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
+    match meta {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Opens an existing regular file.
+fn open_present(path: &Path, how: OpenMode) -> io::Result<std::fs::File> {
+    // Checked before opening, since opening a device may have an effect.
+    ensure_regular(&if how == OpenMode::Read { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }?)?;
+    let links = if how == OpenMode::Read { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let mut options = OpenOptions::new();
+    options.read(true).write(how != OpenMode::Read).append(how == OpenMode::Append);
+    options.custom_flags((OFlags::NONBLOCK | links).bits().cast_signed());
+    let file = options.open(path)?;
+    ensure_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn ensure_regular(meta: &Metadata) -> io::Result<()> {
+    if meta.is_file() {
+        return Ok(());
+    }
+    let what = match meta.file_type() {
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_symlink() => "a symbolic link",
+        _ => "a FIFO, a device or a socket",
+    };
+    Err(UnusableFile::error(format!("it is {what} and not a file; remove it")))
+}
+
+/// Gives a new file to the owner and group of its folder, as far as possible, and to the users that the folder's mode
+/// allows. So the web server can write the files that root creates, and other users cannot read what they should not.
+fn give_to_folder_owner(file: &std::fs::File, path: &Path, how: OpenMode) -> io::Result<()> {
+    let folder = std::fs::metadata(folder_of(path))?;
+    let grouped = give(file, folder.uid(), folder.gid());
+    if how == OpenMode::Create {
+        file.set_permissions(Permissions::from_mode(shared_with(folder.mode() & FILE_BITS | 0o600, grouped)))?;
+    }
+    Ok(())
+}
+
+/// Gives a file to a user and a group. Only root may do both; others may at least set a group of their own. Returns
+/// whether the group was set.
+fn give(file: &std::fs::File, user: u32, group: u32) -> bool {
+    let give = std::os::unix::fs::fchown;
+    give(file, Some(user), Some(group)).or_else(|_| give(file, None, Some(group))).is_ok()
+}
+
+/// The mode of a file. If its group could not be set, its present group gets only the rights of all others.
+fn shared_with(mode: u32, grouped: bool) -> u32 {
+    if grouped { mode } else { mode & !0o070 | (mode & 0o007) << 3 }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Half of the memory of the machine or of the container.
+fn max_read_bytes() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let container = container.and_then(|text| text.trim().parse::<u64>().ok());
+    machine.map_or(u64::MAX, |kilobytes| kilobytes << 10).min(container.unwrap_or(u64::MAX)) / 2
+}
+
+impl File for std::fs::File {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(stat_of(&self.metadata()?))
+    }
+
+    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        if len > MAX_UNCHECKED_READ_BYTES && len > max_read_bytes() {
+            let text = format!("its {len} bytes are too many for the memory of this machine; make the file smaller");
+            return Err(UnusableFile::error(text));
+        }
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        let mut filled = 0;
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.read_at(room, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn resemble(&self, other: &dyn File) -> io::Result<()> {
+        let (mode, user, group) = other.rights()?;
+        let grouped = give(self, user, group);
+        self.set_permissions(Permissions::from_mode(shared_with(mode & 0o7777, grouped)))
+    }
+
+    fn rights(&self) -> io::Result<(u32, u32, u32)> {
+        let meta = self.metadata()?;
+        Ok((meta.mode(), meta.uid(), meta.gid()))
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.nlink())
+    }
+
+    fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
+        let taken = match mode {
+            LockMode::Shared => fs2::FileExt::try_lock_shared(self),
+            LockMode::Exclusive => fs2::FileExt::try_lock_exclusive(self),
+        };
+        match taken {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == fs2::lock_contended_error().kind() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        fs2::FileExt::unlock(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbolic_link_in_place_of_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("default.lock"));
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(RealFileSystem.open(&link, OpenMode::Create).is_err());
+        assert!(!victim.exists());
+        RealFileSystem.open(&victim, OpenMode::Create).unwrap().write(0, b"x").unwrap();
+        assert!(RealFileSystem.open(&link, OpenMode::Create).is_err());
+        assert!(RealFileSystem.open(&link, OpenMode::Append).is_err());
+        assert_eq!(RealFileSystem.resolve(&link).unwrap(), Some(victim.canonicalize().unwrap()));
+        assert_eq!(RealFileSystem.resolve(&victim).unwrap(), None);
+    }
+
+    #[test]
+    fn appends_are_written_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("default.yaml");
+        RealFileSystem.open(&path, OpenMode::Create).unwrap().write(0, b"one").unwrap();
+        RealFileSystem.open(&path, OpenMode::Append).unwrap().write(0, b" two").unwrap();
+        assert_eq!(RealFileSystem.open(&path, OpenMode::Read).unwrap().read(0, 9).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn new_file_gets_the_rights_of_its_folder() {
+        for (folder_mode, mode) in [(0o700, 0o600), (0o755, 0o644), (0o2770, 0o660), (0o777, 0o664), (0o711, 0o600)] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(folder.path(), Permissions::from_mode(folder_mode)).unwrap();
+            let path = folder.path().join("default.lock");
+            RealFileSystem.open(&path, OpenMode::Create).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, mode, "{folder_mode:o}");
+            RealFileSystem.open(&path.with_extension("new"), OpenMode::Private).unwrap();
+            assert_eq!(std::fs::metadata(path.with_extension("new")).unwrap().mode() & 0o7777, 0o600);
+        }
+        assert_eq!((shared_with(0o664, false), shared_with(0o660, false)), (0o644, 0o600));
+    }
+
+    #[test]
+    fn irregular_files_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [folder.path(), &fifo, Path::new("/dev/zero")] {
+            for how in [OpenMode::Read, OpenMode::Append, OpenMode::Create] {
+                let error = RealFileSystem.open(path, how).err().unwrap();
+                assert!(UnusableFile::caused(&error), "{}: {error}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn new_folder_is_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = folder.path().join("above/data");
+        RealFileSystem.may_write(&made).unwrap();
+        RealFileSystem.make_folder(&made).unwrap();
+        assert_eq!(std::fs::metadata(&made).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn disk_space_is_reserved_once_and_released() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("_kvs.reserve");
+        assert!(!RealFileSystem.release(&path).unwrap());
+        for _ in 0..2 {
+            RealFileSystem.reserve(&path).unwrap();
+            assert!(std::fs::metadata(&path).unwrap().blocks() * 512 >= *RESERVE_BYTES.start());
+        }
+        assert!(RealFileSystem.release(&path).unwrap());
+        assert!(!RealFileSystem.release(&path).unwrap());
+    }
+}

@@ -1,0 +1,98 @@
+//! The state of a bucket in memory, which readers see, and how documents change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{Entry, Key, Revision};
+use crate::yaml::format::parse_error::ParseError;
+use crate::yaml::format::parsed::ParsedLine;
+use crate::yaml::fs::Stat;
+
+/// The state of a bucket. All of it is durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BucketState {
+    pub(crate) entries: BTreeMap<Key, Entry>,
+    /// The keys whose entries were written by a person, not by a client.
+    pub(crate) by_hand: BTreeSet<Key>,
+    /// The greatest revision given to any write.
+    pub(crate) revision: Revision,
+    /// The file it was read from, if there was one.
+    pub(crate) stat: Option<Stat>,
+    /// Why the file cannot be read to its end, if it cannot. The state is then the last good one, and writes are
+    /// refused.
+    pub(crate) damage: Option<Damage>,
+}
+
+/// What is wrong with a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Damage {
+    /// In the order of their lines; at least one.
+    pub(crate) errors: Vec<ParseError>,
+    /// Whether the last good state is not known either, so that reads fail too.
+    pub(crate) blind: bool,
+}
+
+impl Damage {
+    /// The errors, with their places in the file of this name.
+    pub(crate) fn of(&self, file: &str) -> String {
+        let errors: Vec<String> = self.errors.iter().map(|error| error.of(file)).collect();
+        errors.join("; ")
+    }
+}
+
+/// Entries of documents that do not have revisions yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unstamped {
+    pub(crate) keys: Vec<Key>,
+    /// Times to live, counted from the revision that the entry will get.
+    pub(crate) ttls: Vec<(Key, Duration)>,
+}
+
+impl BucketState {
+    /// Whether this state can be served while the file cannot be read.
+    pub(crate) fn is_good(&self) -> bool {
+        match &self.damage {
+            Some(damage) => !damage.blind,
+            None => self.stat.is_some(),
+        }
+    }
+
+    /// Applies a document. Lines without a revision get [`Revision::ZERO`] until [`stamp`](Self::stamp).
+    pub(crate) fn apply(&mut self, lines: Vec<ParsedLine>, unstamped: &mut Unstamped) {
+        if self.entries.is_empty() && lines.iter().all(|line| line.parsed.is_some()) {
+            // A snapshot: built at once, which is much faster for sorted lines than one insertion after another.
+            let revision = lines.iter().map(ParsedLine::revision_reached).max().unwrap_or_default();
+            self.revision = self.revision.max(revision);
+            self.entries = lines.into_iter().filter_map(|line| line.into_entry(unstamped)).collect();
+            return;
+        }
+        for line in lines {
+            self.revision = self.revision.max(line.revision_reached());
+            let key = line.key.clone();
+            self.by_hand.remove(&key);
+            match line.into_entry(unstamped) {
+                Some((key, entry)) => self.entries.insert(key, entry),
+                None => self.entries.remove(&key),
+            };
+        }
+    }
+}
+
+impl ParsedLine {
+    /// The revision of its write, if it is known.
+    fn revision_reached(&self) -> Revision {
+        let updated = self.parsed.as_ref().and_then(|parsed| parsed.updated).map(Revision::from);
+        self.revision.max(updated).unwrap_or_default()
+    }
+
+    fn into_entry(self, unstamped: &mut Unstamped) -> Option<(Key, Entry)> {
+        let parsed = self.parsed?;
+        let revision = parsed.updated.map_or(Revision::ZERO, Revision::from);
+        let mut parsed = parsed;
+        if revision == Revision::ZERO {
+            unstamped.keys.push(self.key.clone());
+            unstamped.ttls.extend(parsed.ttl.take().map(|ttl| (self.key.clone(), ttl)));
+        }
+        Some((self.key, parsed.at(revision)))
+    }
+}
