@@ -27,7 +27,7 @@ pub(crate) fn read((ttl, expires): (Option<&str>, Option<&str>), now: Time) -> R
             now.expiry_after(Duration::from_secs(seconds.unsigned_abs())).map(Some).map_err(|error| error.to_string())
         }
         (None, Some(text)) => {
-            let second = number::read("expires", text, 0..=Time::LAST_SECOND).map_err(|error| {
+            let second = number::read("expires", text, 1..=Time::LAST_SECOND).map_err(|error| {
                 let is_long = text.len() > 10 && text.bytes().all(|b| b.is_ascii_digit());
                 let not = if is_long { ", not milliseconds" } else { "" };
                 format!("{error}; it is in seconds since 1970{not}, and must be in the future")
