@@ -9,6 +9,7 @@ mod entry;
 mod error;
 mod event;
 mod http_date;
+pub mod json;
 mod name;
 mod revision;
 mod scan;

@@ -132,6 +132,7 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
     let is_read = method == Method::GET || method == Method::HEAD;
     match route {
         Route::Metrics if state.settings.metrics.is_off() => Err(route::not_found()),
+        Route::Entry(..) if method == Method::OPTIONS => Ok(entry::options()),
         route if method == Method::OPTIONS => Ok(plain::options(route.allow())),
         Route::Root if method == Method::POST => Box::pin(classic_post::answer(context, body)).await,
         Route::Root if is_read && context.query.all("k").next().is_some() => classic_get::answer(context).await,

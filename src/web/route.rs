@@ -48,7 +48,7 @@ pub(crate) enum Route {
 
 impl Route {
     /// The methods of an entry, as the header Allow lists them.
-    pub(crate) const ENTRY_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
+    pub(crate) const ENTRY_METHODS: &str = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS";
 
     /// The route for the raw path of a request and, in a bucket, for `key` in the query.
     ///

@@ -7,6 +7,7 @@
 mod buckets;
 mod conditions;
 mod entries;
+mod json_documents;
 mod many;
 mod refusals;
 
@@ -21,7 +22,14 @@ use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
 
 pub(crate) fn steps() -> Vec<Step> {
-    let parts = [entries::steps(), conditions::steps(), buckets::steps(), many::steps(), refusals::steps()];
+    let parts = [
+        entries::steps(),
+        conditions::steps(),
+        buckets::steps(),
+        json_documents::steps(),
+        many::steps(),
+        refusals::steps(),
+    ];
     parts.into_iter().flatten().collect()
 }
 

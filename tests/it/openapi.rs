@@ -38,8 +38,8 @@ pub(crate) fn assert_told(method: &str, path: &str, status: u16) {
 #[test]
 fn what_is_not_told_is_noticed() {
     assert_told("GET", "/kv/b/a/c", 304);
-    assert_told("PATCH", "/kv/b/a", 405);
-    for (method, path, status) in [("GET", "/kv/b/a", 409), ("PATCH", "/kv/b/a", 200), ("GET", "/nothing", 200)] {
+    assert_told("PATCH", "/txn/b", 405);
+    for (method, path, status) in [("GET", "/kv/b/a", 402), ("PATCH", "/txn/b", 200), ("GET", "/nothing", 200)] {
         assert!(std::panic::catch_unwind(|| assert_told(method, path, status)).is_err(), "{method} {path} {status}");
     }
 }

@@ -4,6 +4,7 @@ mod bodies;
 mod changes;
 mod errors;
 mod expiry;
+mod json_documents;
 mod keys;
 mod matrix;
 mod meta;

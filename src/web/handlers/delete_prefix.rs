@@ -16,6 +16,8 @@ const PAGE_KEYS: usize = 10_000;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
     authorize::require_write(ctx, bucket).await?;
+    // If it were ignored, whole values would be deleted.
+    ctx.query.refuse("path", "path needs one key; write /kv/BUCKET/KEY")?;
     let Some(prefix) = ctx.query.text("prefix")? else {
         let text = "prefix is missing; send ?prefix=TEXT for the keys that begin with TEXT, or ?prefix= for all keys";
         return Err(ApiError::invalid(text));

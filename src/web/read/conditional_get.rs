@@ -29,6 +29,8 @@ const VARY_SHARED: &str = "If-Match, If-Unmodified-Since, X-If-Match";
 pub(crate) struct ResponsePolicy {
     pub(crate) cache: Cache,
     pub(crate) timestamps: Timestamps,
+    /// The text of the 404.
+    pub(crate) not_found: &'static str,
 }
 
 impl ResponsePolicy {
@@ -45,7 +47,7 @@ impl ResponsePolicy {
 impl From<Cache> for ResponsePolicy {
     /// With server timestamps.
     fn from(cache: Cache) -> Self {
-        Self { cache, timestamps: Timestamps::Server }
+        Self { cache, timestamps: Timestamps::Server, not_found: "no such key" }
     }
 }
 
@@ -67,7 +69,7 @@ pub(crate) async fn answer(
 async fn answer_for(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
-    ResponsePolicy { cache, timestamps }: ResponsePolicy,
+    ResponsePolicy { cache, timestamps, not_found }: ResponsePolicy,
     read: &impl Fetch,
 ) -> Result<Response, ApiError> {
     let RequestContext { state, parts, query, .. } = ctx;
@@ -97,7 +99,7 @@ async fn answer_for(
         if by_date && conditions.demand_presence() {
             return Err(ApiError::condition(cache).without_body(by_date));
         }
-        let response = ApiError::missing("no such key", cache).without_body(by_date).response(&parts.headers);
+        let response = ApiError::missing(not_found, cache).without_body(by_date).response(&parts.headers);
         return Ok(completed(ctx, response, waited, validity));
     };
     let evaluation = conditions.evaluate(&shown.tag, shown.modified);

@@ -21,6 +21,7 @@ pub(crate) struct ApiError {
     text: Cow<'static, str>,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
+    accept_patch: Option<&'static str>,
     cache: Cache,
     /// Whether the response has a status only.
     without_body: bool,
@@ -36,6 +37,7 @@ impl ApiError {
             text,
             retry_after: None,
             allow: None,
+            accept_patch: None,
             cache: Cache::Never,
             without_body: false,
             is_outcome_unknown: false,
@@ -58,7 +60,7 @@ impl ApiError {
     }
 
     /// 404: no such key, or no such path.
-    pub(crate) fn missing(text: &'static str, cache: Cache) -> Self {
+    pub(crate) fn missing(text: impl Into<Cow<'static, str>>, cache: Cache) -> Self {
         Self { cache, ..Self::new(StatusCode::NOT_FOUND, text) }
     }
 
@@ -66,6 +68,11 @@ impl ApiError {
     pub(crate) fn method(allow: &'static str) -> Self {
         let text = format!("method not allowed; use {allow}");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
+    }
+
+    /// 409: the stored value does not permit the request.
+    pub(crate) fn conflict(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, text)
     }
 
     /// 412 for a read whose If-Match or If-Unmodified-Since failed.
@@ -131,6 +138,12 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     }
 
+    /// 415: a patch of an unsupported type; `accept_patch` lists the types that are supported.
+    pub(crate) fn unsupported_patch(accept_patch: &'static str) -> Self {
+        let text = format!("the Content-Type of a patch must be one of {accept_patch}");
+        Self { accept_patch: Some(accept_patch), ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text) }
+    }
+
     /// 429: too many wrong secrets came from this address.
     pub(crate) fn paused(seconds: u64) -> Self {
         let text = format!("too many wrong secrets from this address; try again in {seconds} s");
@@ -190,6 +203,9 @@ impl ApiError {
         }
         if let Some(allow) = self.allow {
             out.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(accept_patch) = self.accept_patch {
+            out.insert(response::ACCEPT_PATCH, HeaderValue::from_static(accept_patch));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // Not Basic, because a browser would then show its own dialog for a user name and password.

@@ -52,6 +52,9 @@ impl Cache {
     }
 }
 
+/// The header that lists the types of patches (RFC 5789, section 3.1).
+pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
 /// Adds a name to `Vary`, on the same line.
 pub(crate) fn vary(response: &mut Response, name: &str) {
     let before = response.headers().get(VARY).and_then(|value| value.to_str().ok());

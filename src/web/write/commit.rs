@@ -27,21 +27,29 @@ pub(crate) async fn commit(
     if !demand.is_empty() && writes.iter().any(|write| Some(write.key()) != writes.first().map(Write::key)) {
         return Err(WritePreconditions::of_several());
     }
+    committed(commit_batch(ctx, bucket, Batch::new(writes), demand).await?)
+}
+
+/// Commits a batch on one key, with the preconditions of the request after the expectations of the batch.
+pub(super) async fn commit_batch(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    mut batch: Batch,
+    demand: WritePreconditions,
+) -> Result<Outcome, ApiError> {
     match demand {
-        WritePreconditions::ByDate(dates) => {
-            let batch = Batch::new(writes);
-            committed(planned(ctx, bucket, &batch, Some(&dates)).await?)
-        }
+        WritePreconditions::ByDate(dates) => planned(ctx, bucket, &batch, Some(&dates)).await,
         WritePreconditions::ByRevision(conditions) => {
-            let key = writes.first().map(Write::key);
-            let expect = |condition| key.map(|key| Expectation { key: key.clone(), condition });
-            let expectations = conditions.into_iter().filter_map(expect).collect();
-            committed(apply(ctx, bucket, Batch::new(writes).with_expectations(expectations)).await?)
+            let key = batch.writes.first().map(Write::key).cloned();
+            let expect = |condition| key.clone().map(|key| Expectation { key, condition });
+            batch.expectations.extend(conditions.into_iter().filter_map(expect));
+            apply(ctx, bucket, batch).await
         }
     }
 }
 
-fn committed(outcome: Outcome) -> Result<Vec<Change>, ApiError> {
+/// What was changed.
+pub(super) fn committed(outcome: Outcome) -> Result<Vec<Change>, ApiError> {
     match outcome {
         Outcome::Committed { changes, .. } => Ok(changes),
         Outcome::PreconditionFailed { .. } => Err(ApiError::guard()),

@@ -112,7 +112,7 @@ fn what_the_head_decides_is_answered_before_the_body_is_read() {
     let cases = [
         ("POST /nope", "", 404),
         ("PUT /kv/_kvs.x/a", "X-KVS-Auth: wrong-1\r\n", 404),
-        ("PATCH /kv/default/a", "", 405),
+        ("PATCH /txn/default", "", 405),
         ("POST /status", "", 405),
         ("PUT /kv/default/a", secret.as_str(), 413),
         ("PUT /kv/default/a", "", 401),

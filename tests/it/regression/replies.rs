@@ -91,7 +91,7 @@ async fn a_refused_write_says_that_nothing_was_stored(make: Make) {
         ("PUT", "/kv/default/a?auth=x", vec![], "1", 400),
         ("PUT", "/kv/default/..", vec![], "1", 400),
         ("PUT", "/nothing", vec![], "1", 404),
-        ("PATCH", "/kv/default/a", vec![], "1", 405),
+        ("PATCH", "/txn/default", vec![], "1", 405),
         ("PUT", "/kv/default/a", vec![("if-none-match", "*")], "1", 412),
         ("PUT", "/kv/default/a", vec![("if-match", "a")], "1", 400),
         ("PUT", "/kv/small/a", vec![], "12345678901", 413),

@@ -29,7 +29,7 @@ async fn a_refusal_is_a_line_or_a_problem(make: Make) {
         ("PUT", "/kv/default/a", &wrong, "2", 401),
         ("PUT", "/kv/default/a", &[("x-kvs-auth", "reader")], "2", 403),
         ("PUT", "/kv/default/a", &[], &large, 413),
-        ("PATCH", "/kv/default/a", &[], "2", 405),
+        ("PATCH", "/kv/default/a", &[], "2", 415),
         ("PUT", "/multi/default", &[], "[]", 415),
         ("PUT", "/multi/default", &[JSON], "[1]", 400),
         ("POST", "/txn/default", &[JSON], "{", 400),

@@ -1,10 +1,12 @@
-//! `GET /kv/{bucket}/{key}`: the value, byte for byte, or with `?meta` the whole entry as JSON.
+//! `GET /kv/{bucket}/{key}`: the value, byte for byte; with `?path=` a part of a JSON value; with `?meta` the whole entry
+//! as JSON.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::written;
 use super::written::EntryName;
-use crate::model::{Bucket, Key};
+use super::{json_part, written};
+use crate::model::json::Pointer;
+use crate::model::{Bucket, ContentType, Key};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
@@ -18,14 +20,35 @@ struct One<'a> {
     ctx: RequestContext<'a>,
     bucket: &'a Bucket,
     key: &'a Key,
-    meta: bool,
+    shown: Shown,
 }
 
-pub(crate) async fn answer(ctx: RequestContext<'_>, (bucket, key): EntryName<'_>) -> Result<Response, ApiError> {
+/// What is shown of the entry.
+enum Shown {
+    Value,
+    Part(Pointer),
+    Meta,
+}
+
+pub(crate) async fn answer(
+    ctx: RequestContext<'_>,
+    (bucket, key): EntryName<'_>,
+    path: Option<Pointer>,
+) -> Result<Response, ApiError> {
     let cache = cache_urls::shared_cache_policy(ctx, (bucket, key), authorize::require_read(ctx, bucket).await?);
-    let one = One { ctx, bucket, key, meta: ctx.query.flag("meta")? };
+    let shown = match (ctx.query.flag("meta")?, path) {
+        (false, None) => Shown::Value,
+        (false, Some(path)) => Shown::Part(path),
+        (true, None) => Shown::Meta,
+        (true, Some(_)) => return Err(ApiError::invalid("meta shows the whole entry; leave out meta or path")),
+    };
+    let one = One { ctx, bucket, key, shown };
     let timestamps = ctx.state.settings.policies.for_bucket(bucket).timestamps;
-    conditional_get::answer(ctx, bucket, ResponsePolicy { cache, timestamps }, &one).await
+    let not_found = match one.shown {
+        Shown::Part(_) => "no such key, or its value has nothing at this path",
+        _ => "no such key",
+    };
+    conditional_get::answer(ctx, bucket, ResponsePolicy { cache, timestamps, not_found }, &one).await
 }
 
 impl Fetch for One<'_> {
@@ -37,11 +60,14 @@ impl Fetch for One<'_> {
         };
         let tag = written::tag(self.ctx, self.bucket, &entry);
         let (modified, expires) = (Some(entry.last_modified()), entry.expires);
-        let (headers, body) = if self.meta {
-            let json = HeaderValue::from_static("application/json");
-            (vec![(CONTENT_TYPE, json)], entry_json::alone((self.bucket, self.key), &entry, &self.ctx.responses())?)
-        } else {
-            (safe_types::headers(&entry.content_type), entry.value.into())
+        let json = || vec![(CONTENT_TYPE, HeaderValue::from_static(ContentType::JSON))];
+        let (headers, body) = match &self.shown {
+            Shown::Value => (safe_types::headers(&entry.content_type), entry.value.into()),
+            Shown::Part(path) => match json_part::find(&entry, path)? {
+                Some(part) => (json(), part.into()),
+                None => return Ok(Fetched { revision: snapshot.revision, expires, shown: None }),
+            },
+            Shown::Meta => (json(), entry_json::alone((self.bucket, self.key), &entry, &self.ctx.responses())?),
         };
         Ok(Fetched {
             revision: snapshot.revision,

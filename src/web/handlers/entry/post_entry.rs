@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::written::{EntryName, done, is_by_date, tagged};
-use super::{put_entry, return_old};
+use super::{json_part, put_entry, return_old};
+use crate::model::json::Pointer;
 use crate::model::{Change, End, Write};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
@@ -45,10 +46,17 @@ impl Operation {
     }
 }
 
-pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
-    match Operation::parse(ctx.query)? {
-        None => put_entry::answer(ctx, name, body).await,
-        Some(operation) => operate(ctx, name, operation, body).await,
+pub(crate) async fn answer(
+    ctx: RequestContext<'_>,
+    name: EntryName<'_>,
+    path: Option<Pointer>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    match (Operation::parse(ctx.query)?, path) {
+        (None, None) => put_entry::answer(ctx, name, body).await,
+        (None, Some(path)) => json_part::put(ctx, name, path, body).await,
+        (Some(operation), None) => operate(ctx, name, operation, body).await,
+        (Some(_), Some(_)) => Err(ApiError::invalid("path is not allowed with op; change the part with PUT or PATCH")),
     }
 }
 

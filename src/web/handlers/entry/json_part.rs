@@ -1,0 +1,148 @@
+//! `?path=`: a part of a JSON value, named by a JSON Pointer (RFC 6901).
+//!
+//! A value counts as JSON if it is JSON, whatever its type: `curl -d` stores text. The type and the expiry of the entry
+//! stay as they are. The size limit is that of the whole value.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+
+use super::written::{EntryName, done, is_by_date, tagged};
+use super::{delete_entry, return_old};
+use crate::model::json::{Json, JsonError, Pointer};
+use crate::model::{ContentType, Entry, Write};
+use crate::web::auth::authorize;
+use crate::web::body::{Body, Response};
+use crate::web::context::RequestContext;
+use crate::web::request::form::QueryString;
+use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::request::{body, ttl};
+use crate::web::response::api_error::ApiError;
+use crate::web::response::response;
+use crate::web::response::response::Cache;
+use crate::web::write::update;
+
+/// The path in the query.
+pub(super) fn path(query: QueryString<'_>) -> Result<Option<Pointer>, ApiError> {
+    let Some(text) = query.text("path")? else { return Ok(None) };
+    text.parse().map(Some).map_err(of_request)
+}
+
+/// The part of a value; `None` if the path does not exist.
+pub(super) fn find(entry: &Entry, path: &Pointer) -> Result<Option<Bytes>, ApiError> {
+    match document(&entry.value)?.get(path) {
+        // A part of the value, not a copy.
+        Ok(part) => Ok(Some(entry.value.slice_ref(part.to_text().as_bytes()))),
+        Err(JsonError::Missing(_)) => Ok(None),
+        Err(error) => Err(of_value(error)),
+    }
+}
+
+pub(super) async fn put(
+    ctx: RequestContext<'_>,
+    name: EntryName<'_>,
+    path: Pointer,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (bucket, _) = name;
+    authorize::require_write(ctx, bucket).await?;
+    let preconditions = WritePreconditions::new(ctx, bucket)?;
+    let returns_old = return_old::parse(ctx, bucket).await?;
+    let body = body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?;
+    let part = json_body(&body)?;
+    let change = update::update(ctx, name, preconditions, |found| {
+        let mut document = found.map_or_else(|| Ok(Json::object()), |entry| document(&entry.value))?;
+        document.put(&path, part.clone()).map_err(of_value)?;
+        replacement(ctx, name, found, document.to_string())
+    })
+    .await?;
+    // A part of a missing key was missing as well, the whole document too.
+    let before = change.before.as_ref().map(|entry| find(entry, &path)).transpose()?.flatten();
+    let response = if returns_old { old_part(before) } else { done(ctx, bucket, before.is_none()) };
+    Ok(tagged(ctx, bucket, change.after.as_ref(), response))
+}
+
+pub(super) async fn delete(
+    ctx: RequestContext<'_>,
+    name: EntryName<'_>,
+    path: Pointer,
+    body: Body,
+) -> Result<Response, ApiError> {
+    if path.is_whole() {
+        return delete_entry::answer(ctx, name, body).await;
+    }
+    let (bucket, _) = name;
+    authorize::require_write(ctx, bucket).await?;
+    let preconditions = WritePreconditions::new(ctx, bucket)?;
+    let returns_old = return_old::parse(ctx, bucket).await?;
+    body::pass_over(ctx, body).await?;
+    let change = update::update(ctx, name, preconditions, |found| {
+        let missing = || ApiError::missing("no such key", Cache::Never).without_body(is_by_date(ctx, bucket));
+        let mut document = document(&found.ok_or_else(missing)?.value)?;
+        document.remove(&path).map_err(of_value)?;
+        replacement(ctx, name, found, document.to_string())
+    })
+    .await?;
+    let before = change.before.as_ref().map(|entry| find(entry, &path)).transpose()?.flatten();
+    let response = if returns_old { old_part(before) } else { done(ctx, bucket, false) };
+    Ok(tagged(ctx, bucket, change.after.as_ref(), response))
+}
+
+/// The previous value of the part; 204 if there was none.
+fn old_part(before: Option<Bytes>) -> Response {
+    match before {
+        Some(part) => {
+            let json = (CONTENT_TYPE, HeaderValue::from_static(ContentType::JSON));
+            response::bytes(part, Cache::Never, [json])
+        }
+        None => response::no_content(),
+    }
+}
+
+/// The stored value as JSON.
+pub(super) fn document(value: &[u8]) -> Result<Json<'_>, ApiError> {
+    let not_json = |why: String| ApiError::conflict(format!("the stored value is not JSON: {why}"));
+    let text = std::str::from_utf8(value).map_err(|_| not_json("it is not UTF-8".to_owned()))?;
+    Json::parse(text).map_err(|error| not_json(error.to_string()))
+}
+
+/// The body of a request as JSON.
+pub(super) fn json_body(body: &[u8]) -> Result<Json<'_>, ApiError> {
+    let not_json = |why: String| ApiError::invalid(format!("the body must be JSON (a text needs quotes): {why}"));
+    let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8".to_owned()))?;
+    Json::parse(text).map_err(|error| not_json(error.to_string()))
+}
+
+/// The response to an error in the request.
+pub(super) fn of_request(error: JsonError) -> ApiError {
+    match error {
+        JsonError::TooLarge(text) => ApiError::too_large(text),
+        JsonError::Conflict(text) | JsonError::Missing(text) => ApiError::conflict(text),
+        error => ApiError::invalid(error.to_string()),
+    }
+}
+
+/// The response to an error that depends on the stored value.
+fn of_value(error: JsonError) -> ApiError {
+    match error {
+        JsonError::Missing(text) => ApiError::missing(text, Cache::Never),
+        JsonError::NotJson(text) => ApiError::conflict(format!("the stored value is not JSON: {text}")),
+        error => of_request(error),
+    }
+}
+
+/// The write that replaces the value of an entry and keeps the rest.
+pub(super) fn replacement(
+    ctx: RequestContext<'_>,
+    (bucket, key): EntryName<'_>,
+    found: Option<&Entry>,
+    value: String,
+) -> Result<Write, ApiError> {
+    let limit = ctx.max_value_bytes(bucket);
+    if value.len() > limit {
+        let text = format!("the value would have {} bytes; the limit is {limit} bytes", value.len());
+        return Err(ApiError::too_large(text));
+    }
+    let expires = ttl::parse(ctx.query, ctx.now())?.or(found.and_then(|entry| entry.expires));
+    let content_type = found.map_or_else(ContentType::json, |entry| entry.content_type.clone());
+    Ok(Write::Put { key: key.clone(), value: value.into(), content_type, expires, modified: None })
+}
