@@ -35,9 +35,10 @@
 //! # Features
 //!
 //! - none: [`model`], [`store`], [`memory`], [`yaml`], [`client`], [`copy`] and [`layers`], with few dependencies
+//! - `codecs`: values of Rust types as YAML, CBOR and MessagePack
 //! - `postgres`: the store on PostgreSQL
 //! - `server`: the HTTP API, the servers, the write hooks and the program; includes `postgres`
-//! - `full`, the default: both
+//! - `full`, the default: all of these
 //! - `test-suite`: `store::suite`, the cases that every implementation of a store must pass
 //!
 //! # The floors
@@ -50,6 +51,7 @@
 //! - [`layers`]: stores that wrap a store
 //! - `hooks`: reports changes to caches and to other programs
 //! - [`client`]: the methods of a key/value store, over any of them
+//! - `codecs`: more formats for values of Rust types
 //! - [`copy`]: copies one store into another
 //! - `web`: the HTTP API, requests to responses
 //! - `server`: HTTP, FastCGI and CGI, and their sockets
@@ -62,6 +64,8 @@
 #[doc(hidden)]
 pub mod cli;
 pub mod client;
+#[cfg(feature = "codecs")]
+pub mod codecs;
 pub mod copy;
 #[cfg(feature = "server")]
 pub mod hooks;

@@ -83,14 +83,15 @@ impl Client {
     /// # Ok(()) });
     /// ```
     pub async fn update(&self, key: &str, mut f: impl FnMut(Option<&Entry>) -> UpdateAction) -> Result<Option<Entry>> {
-        self.change(key, None, |old| Ok(f(old))).await
+        let kept = |old: Option<&Entry>| old.map(|entry| entry.content_type.clone()).unwrap_or_default();
+        self.change(key, kept, |old| Ok(f(old))).await
     }
 
-    /// Like `update`, but `f` may fail, which ends it, and the new value can get another content type.
+    /// Like `update`, but `f` may fail, which ends it, and `content_type` gives the type of the new value.
     pub(crate) async fn change(
         &self,
         key: &str,
-        content_type: Option<&ContentType>,
+        content_type: impl Fn(Option<&Entry>) -> ContentType,
         mut f: impl FnMut(Option<&Entry>) -> Result<UpdateAction>,
     ) -> Result<Option<Entry>> {
         let key = Key::new(key)?;
@@ -103,7 +104,7 @@ impl Client {
                 UpdateAction::Set(value) => Write::Put {
                     key: key.clone(),
                     value,
-                    content_type: content_type.or(old.as_ref().map(|e| &e.content_type)).cloned().unwrap_or_default(),
+                    content_type: content_type(old.as_ref()),
                     expires: old.as_ref().and_then(|e| e.expires),
                     modified: None,
                 },

@@ -9,10 +9,12 @@
 
 pub mod blocking;
 mod client;
+mod codec;
 mod compare_and_swap;
 mod counter;
 mod delete;
 mod get;
+mod json_parts;
 mod parse;
 mod set;
 mod stats;
@@ -22,6 +24,7 @@ mod typed;
 mod value;
 
 pub use self::client::Client;
+pub use self::codec::{Codec, CodecError, Json};
 pub use self::compare_and_swap::{CasOutcome, UpdateAction};
 pub use self::set::Options;
 pub use self::stats::Stats;

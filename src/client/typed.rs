@@ -1,19 +1,19 @@
-//! Values of one type, stored as JSON.
+//! Values of one type, stored as JSON or in another format.
 
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::client::Client;
+use super::codec::{Codec, Json, decode, encode};
 use super::compare_and_swap::UpdateAction;
 use super::set::Options;
-use crate::model::{ContentType, Error, ErrorKind, Key, Projection, Result, Revision, Scan, Write};
+use crate::model::{ContentType, Key, Projection, Result, Revision, Scan, Write};
 
-/// A client for values of one type. They are stored as JSON with the content type `application/json`, so that people
-/// and other programs can read them. Made by [`Client::typed`].
+/// A client for values of one type. [`Client::typed`] makes one that stores them as JSON, so that people and other programs
+/// can read them; [`Client::typed_as`] makes one for another format.
 ///
 /// ```
 /// # kvs::example::run(async |client| {
@@ -37,12 +37,12 @@ use crate::model::{ContentType, Error, ErrorKind, Key, Projection, Result, Revis
 /// ```
 ///
 /// # Errors
-/// Every method fails with `Invalid` if a value cannot be written as JSON, or the stored value is not JSON of this
-/// type. Its other errors are those of the method of [`Client`] with the same name. If a method returns the old value,
+/// Every method fails with `Invalid` if a value cannot be written in the format, or the stored value is not of this format
+/// and type. Its other errors are those of the method of [`Client`] with the same name. If a method returns the old value,
 /// it parses it after the write is done.
-pub struct Typed<T> {
+pub struct Typed<T, C = Json> {
     client: Client,
-    values: PhantomData<fn(&T) -> T>,
+    values: PhantomData<fn(&T, C) -> T>,
 }
 
 /// A page of a bucket with values of one type.
@@ -55,7 +55,7 @@ pub struct TypedPage<T> {
     pub cursor: Option<Key>,
 }
 
-impl<T> Clone for Typed<T> {
+impl<T, C> Clone for Typed<T, C> {
     fn clone(&self) -> Self {
         Self { client: self.client.clone(), values: PhantomData }
     }
@@ -73,11 +73,27 @@ impl Client {
     /// ```
     #[must_use]
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<T> {
+        self.typed_as()
+    }
+
+    /// The same client for values of one type in the format of a [`Codec`].
+    ///
+    /// ```
+    /// # kvs::example::run(async |client| {
+    /// use kvs::codecs::Yaml;
+    ///
+    /// let lists = client.typed_as::<Vec<String>, Yaml>();
+    /// lists.set("fruit", &vec!["fig".to_owned()]).await?;
+    /// assert_eq!(client.get_string("fruit").await?.as_deref(), Some("- fig\n"));
+    /// # Ok(()) });
+    /// ```
+    #[must_use]
+    pub fn typed_as<T: Serialize + DeserializeOwned, C: Codec>(&self) -> Typed<T, C> {
         Typed { client: self.clone(), values: PhantomData }
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Typed<T> {
+impl<T: Serialize + DeserializeOwned, C: Codec> Typed<T, C> {
     /// The value under a key.
     ///
     /// ```
@@ -89,7 +105,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Ok(()) });
     /// ```
     pub async fn get(&self, key: &str) -> Result<Option<T>> {
-        self.client.get(key).await?.map(|value| parse(key, &value)).transpose()
+        self.client.get(key).await?.map(|value| decode::<C, T>(key, &value)).transpose()
     }
 
     /// The values under these keys, in their order, all at one moment, in one call of the store.
@@ -104,7 +120,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     pub async fn get_many(&self, names: &[impl AsRef<str>]) -> Result<Vec<Option<T>>> {
         let values = self.client.get_many(names).await?;
         let named = names.iter().zip(values);
-        named.map(|(name, value)| value.map(|value| parse(name.as_ref(), &value)).transpose()).collect()
+        named.map(|(name, value)| value.map(|value| decode::<C, T>(name.as_ref(), &value)).transpose()).collect()
     }
 
     /// A page of the bucket in the order of its keys. The projection of the query is ignored: it is that of entries.
@@ -125,7 +141,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         let mut entries = Vec::with_capacity(page.entries.len());
         for (key, entry) in page.entries {
             if let Some(entry) = entry {
-                let value = parse(key.as_str(), &entry.value)?;
+                let value = decode::<C, T>(key.as_str(), &entry.value)?;
                 entries.push((key, value));
             }
         }
@@ -208,7 +224,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// ```
     pub async fn get_and_set(&self, key: &str, value: &T) -> Result<Option<T>> {
         let before = self.client.commit_one(self.put(key, value, None)?).await?.before;
-        before.map(|entry| parse(key, &entry.value)).transpose()
+        before.map(|entry| decode::<C, T>(key, &entry.value)).transpose()
     }
 
     /// Deletes an entry and returns its value.
@@ -221,7 +237,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Ok(()) });
     /// ```
     pub async fn get_and_delete(&self, key: &str) -> Result<Option<T>> {
-        self.client.get_and_delete(key).await?.map(|value| parse(key, &value)).transpose()
+        self.client.get_and_delete(key).await?.map(|value| decode::<C, T>(key, &value)).transpose()
     }
 
     /// Changes a value as `f` decides, and returns the new value. `None` means that there is no value. As with
@@ -241,46 +257,37 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Ok(()) });
     /// ```
     pub async fn update(&self, key: &str, mut f: impl FnMut(Option<T>) -> Option<T>) -> Result<Option<T>> {
-        let json = json_type()?;
+        let content_type = ContentType::new(C::CONTENT_TYPE)?;
         let mut made = None;
         let mut next = |old: Option<T>| {
             made = f(old);
-            let value = made.as_ref().map(|value| print(key, value)).transpose()?;
+            let value = made.as_ref().map(|value| encode::<C>(key, value)).transpose()?;
             Ok(value.map_or(UpdateAction::Delete, UpdateAction::Set))
         };
         self.client
-            .change(key, Some(&json), |old| next(old.map(|entry| parse(key, &entry.value)).transpose()?))
+            .change(
+                key,
+                |_| content_type.clone(),
+                |old| next(old.map(|entry| decode::<C, T>(key, &entry.value)).transpose()?),
+            )
             .await?;
         Ok(made)
     }
 
     fn put(&self, key: &str, value: &T, ttl: Option<Duration>) -> Result<Write> {
-        self.client.put_json(key, value, ttl)
+        self.client.put_encoded::<C>(key, value, ttl)
     }
 }
 
 impl Client {
-    /// The write that stores a value as JSON.
-    pub(crate) fn put_json(&self, key: &str, value: &impl Serialize, ttl: Option<Duration>) -> Result<Write> {
-        self.put(key, print(key, value)?, &Options { content_type: json_type()?, ttl, modified: None })
+    /// The write that stores a value in a format.
+    pub(crate) fn put_encoded<C: Codec>(
+        &self,
+        key: &str,
+        value: &impl Serialize,
+        ttl: Option<Duration>,
+    ) -> Result<Write> {
+        let content_type = ContentType::new(C::CONTENT_TYPE)?;
+        self.put(key, encode::<C>(key, value)?, &Options { content_type, ttl, modified: None })
     }
-}
-
-fn json_type() -> Result<ContentType> {
-    ContentType::new("application/json")
-}
-
-fn print(key: &str, value: &impl Serialize) -> Result<Bytes> {
-    let json = serde_json::to_vec(value);
-    json.map(Bytes::from).map_err(|error| {
-        Error::new(ErrorKind::Invalid, format!("the value for {key:?} cannot be written as JSON")).with_source(error)
-    })
-}
-
-/// Parses a stored value as JSON.
-pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
-    serde_json::from_slice(value).map_err(|error| {
-        let text = format!("the value of {key:?} is not JSON of this type; read it as bytes, or store it again");
-        Error::new(ErrorKind::Invalid, text).with_source(error)
-    })
 }

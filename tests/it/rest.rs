@@ -5,6 +5,7 @@ mod changes;
 mod errors;
 mod expiry;
 mod json_documents;
+mod json_patches;
 mod keys;
 mod matrix;
 mod meta;

@@ -5,6 +5,7 @@
 
 mod client;
 mod executor;
+mod json_parts;
 mod read;
 mod transaction;
 mod typed;

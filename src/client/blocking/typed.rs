@@ -7,16 +7,17 @@ use serde::de::DeserializeOwned;
 
 use super::client::Client;
 use super::executor::Executor;
+use crate::client::codec::{Codec, Json};
 use crate::client::typed::{Typed as Inner, TypedPage};
 use crate::model::{Result, Revision, Scan};
 
-/// A client for values of one type, stored as JSON; see [`client::Typed`](crate::client::typed::Typed).
-pub struct Typed<T> {
-    inner: Inner<T>,
+/// A client for values of one type; see [`client::Typed`](crate::client::typed::Typed).
+pub struct Typed<T, C = Json> {
+    inner: Inner<T, C>,
     executor: Executor,
 }
 
-impl<T> Clone for Typed<T> {
+impl<T, C> Clone for Typed<T, C> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), executor: self.executor.clone() }
     }
@@ -36,11 +37,17 @@ impl Client {
     /// ```
     #[must_use]
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<T> {
-        Typed { inner: self.inner.typed(), executor: self.executor.clone() }
+        self.typed_as()
+    }
+
+    /// See [`Client::typed_as`](crate::client::client::Client::typed_as).
+    #[must_use]
+    pub fn typed_as<T: Serialize + DeserializeOwned, C: Codec>(&self) -> Typed<T, C> {
+        Typed { inner: self.inner.typed_as(), executor: self.executor.clone() }
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Typed<T> {
+impl<T: Serialize + DeserializeOwned, C: Codec> Typed<T, C> {
     fn wait<A>(&self, answer: impl Future<Output = Result<A>>) -> Result<A> {
         self.executor.wait(answer)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Transaction;
+use crate::client::codec::Json;
 use crate::client::set::Options;
 use crate::client::value::IntoValue;
 use crate::model::{Key, Result, Write};
@@ -57,7 +58,7 @@ impl Transaction {
     /// # Errors
     /// `Invalid` if the value cannot be written as JSON.
     pub fn set_typed(&mut self, key: &str, value: &impl Serialize) -> Result<()> {
-        self.attempt.writes.push(self.client.put_json(key, value, None)?);
+        self.attempt.writes.push(self.client.put_encoded::<Json>(key, value, None)?);
         Ok(())
     }
 

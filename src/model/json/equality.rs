@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::document::{Container, Json, Node};
-use super::error::JsonError;
+use super::json_error::JsonError;
+use super::json_value::{Container, JsonValue, Node};
 use super::pointer::Pointer;
 
 /// Whether two values are equal: strings by their characters, numbers by their value, arrays by order, objects in any
@@ -11,11 +11,11 @@ use super::pointer::Pointer;
 ///
 /// # Errors
 /// [`JsonError::TooLarge`] if they nest too deep to be compared.
-pub(super) fn are_equal(a: &mut Json<'_>, b: &mut Json<'_>) -> Result<bool, JsonError> {
+pub(super) fn are_equal(a: &mut JsonValue<'_>, b: &mut JsonValue<'_>) -> Result<bool, JsonError> {
     equal_at(a, b, 0)
 }
 
-fn equal_at(a: &mut Json<'_>, b: &mut Json<'_>, depth: usize) -> Result<bool, JsonError> {
+fn equal_at(a: &mut JsonValue<'_>, b: &mut JsonValue<'_>, depth: usize) -> Result<bool, JsonError> {
     if let (Node::Text(a), Node::Text(b)) = (&a.0, &b.0)
         && a == b
     {
@@ -58,11 +58,11 @@ fn equal_at(a: &mut Json<'_>, b: &mut Json<'_>, depth: usize) -> Result<bool, Js
 }
 
 /// The members by name; of several with the same name the last one.
-fn by_name<'n, 'a>(members: &'n mut [(String, Json<'a>)]) -> HashMap<&'n str, &'n mut Json<'a>> {
+fn by_name<'n, 'a>(members: &'n mut [(String, JsonValue<'a>)]) -> HashMap<&'n str, &'n mut JsonValue<'a>> {
     members.iter_mut().map(|(name, value)| (name.as_str(), value)).collect()
 }
 
-fn are_equal_scalars(a: &Json<'_>, b: &Json<'_>) -> bool {
+fn are_equal_scalars(a: &JsonValue<'_>, b: &JsonValue<'_>) -> bool {
     let (Node::Text(a), Node::Text(b)) = (&a.0, &b.0) else { return false };
     let string = |text: &str| serde_json::from_str::<String>(text).ok();
     match (number(a), number(b)) {

@@ -2,30 +2,30 @@
 
 use std::collections::HashMap;
 
-use super::document::{Container, Json};
-use super::error::JsonError;
+use super::json_error::JsonError;
+use super::json_value::{Container, JsonValue};
 use super::pointer::Pointer;
 
-impl<'a> Json<'a> {
+impl<'a> JsonValue<'a> {
     /// Applies a merge patch: members of an object replace members of the same name, `null` removes one, and any other
     /// patch replaces the document.
     ///
     /// ```
-    /// use kvs::model::json::Json;
+    /// use kvs::model::json::JsonValue;
     ///
-    /// let mut room = Json::parse(r#"{"name": "Hall", "temp": 21.50, "door": "open"}"#)?;
-    /// room.merge_patch(Json::parse(r#"{"door": null, "seats": {"front": 80}}"#)?)?;
+    /// let mut room = JsonValue::parse(r#"{"name": "Hall", "temp": 21.50, "door": "open"}"#)?;
+    /// room.merge_patch(JsonValue::parse(r#"{"door": null, "seats": {"front": 80}}"#)?)?;
     /// assert_eq!(room.to_string(), r#"{"name":"Hall","temp":21.50,"seats":{"front":80}}"#);
     /// # Ok::<(), kvs::model::json::JsonError>(())
     /// ```
     ///
     /// # Errors
     /// [`JsonError::TooLarge`] if the patch nests deeper than [`Pointer::MAX_TOKENS`] levels.
-    pub fn merge_patch(&mut self, patch: Json<'a>) -> Result<(), JsonError> {
+    pub fn merge_patch(&mut self, patch: JsonValue<'a>) -> Result<(), JsonError> {
         self.merge_at(patch, 0)
     }
 
-    fn merge_at(&mut self, mut patch: Json<'a>, depth: usize) -> Result<(), JsonError> {
+    fn merge_at(&mut self, mut patch: JsonValue<'a>, depth: usize) -> Result<(), JsonError> {
         if !patch.is_object() {
             *self = patch;
             return Ok(());
@@ -35,7 +35,7 @@ impl<'a> Json<'a> {
             return Err(JsonError::TooLarge(text));
         }
         if !self.is_object() {
-            *self = Json::object();
+            *self = JsonValue::object();
         }
         let (Some(Container::Object(changes)), Some(Container::Object(members))) =
             (patch.children()?, self.children()?)
@@ -48,7 +48,7 @@ impl<'a> Json<'a> {
         for (name, change) in std::mem::take(changes) {
             let place = *places.entry(name.clone()).or_insert(members.len());
             if place == members.len() {
-                members.push((name, Json::null()));
+                members.push((name, JsonValue::null()));
                 removed.push(true);
             }
             let (Some((_, member)), Some(is_removed)) = (members.get_mut(place), removed.get_mut(place)) else {
@@ -59,7 +59,7 @@ impl<'a> Json<'a> {
                 continue;
             }
             if std::mem::take(is_removed) {
-                *member = Json::null();
+                *member = JsonValue::null();
             }
             member.merge_at(change, depth + 1)?;
         }

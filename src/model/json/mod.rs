@@ -1,19 +1,19 @@
 //! JSON documents: reading and changing a part of a value, without losing how the rest is written.
 //!
-//! [`Json`] is a document, [`Pointer`] names a part of it (RFC 6901). [`Json::patch`] applies a JSON Patch (RFC 6902) and
-//! [`Json::merge_patch`] a JSON Merge Patch (RFC 7396). All of it works on text: numbers keep their digits (`21.50` stays
+//! [`JsonValue`] is a document, [`Pointer`] names a part of it (RFC 6901). [`JsonValue::patch`] applies a JSON Patch (RFC 6902) and
+//! [`JsonValue::merge_patch`] a JSON Merge Patch (RFC 7396). All of it works on text: numbers keep their digits (`21.50` stays
 //! `21.50`), members keep their order, and strings their escapes. `serde_json::Value` would lose the first, and an
 //! ordered map of it the second when a member is removed.
 
-mod document;
 mod equality;
-mod error;
+mod json_error;
+mod json_value;
 mod merge_patch;
 mod patch;
 mod pointer;
 #[cfg(test)]
 mod tests;
 
-pub use self::document::Json;
-pub use self::error::JsonError;
+pub use self::json_error::JsonError;
+pub use self::json_value::JsonValue;
 pub use self::pointer::Pointer;

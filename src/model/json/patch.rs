@@ -1,8 +1,8 @@
 //! JSON Patch (RFC 6902).
 
-use super::document::{Container, Json, index, missing};
 use super::equality::are_equal;
-use super::error::JsonError;
+use super::json_error::JsonError;
+use super::json_value::{Container, JsonValue, index, missing};
 use super::pointer::{Pointer, shortened};
 
 /// How many operations a patch may have.
@@ -10,29 +10,29 @@ const MAX_OPERATIONS: usize = 1000;
 
 /// An operation of a patch.
 enum Operation<'a> {
-    Add { path: Pointer, value: Json<'a> },
+    Add { path: Pointer, value: JsonValue<'a> },
     Remove { path: Pointer },
-    Replace { path: Pointer, value: Json<'a> },
+    Replace { path: Pointer, value: JsonValue<'a> },
     Move { from: Pointer, path: Pointer },
     Copy { from: Pointer, path: Pointer },
-    Test { path: Pointer, value: Json<'a> },
+    Test { path: Pointer, value: JsonValue<'a> },
 }
 
-impl<'a> Json<'a> {
+impl<'a> JsonValue<'a> {
     /// Applies a patch, an array of operations. If it fails, the document is changed in part, so use a copy.
     ///
     /// `copied_bytes` limits the total length of the values that `copy` copies: a small patch could make a huge document.
     ///
     /// ```
-    /// use kvs::model::json::Json;
+    /// use kvs::model::json::JsonValue;
     ///
-    /// let mut room = Json::parse(r#"{"name": "Hall", "seats": [1, 2]}"#)?;
+    /// let mut room = JsonValue::parse(r#"{"name": "Hall", "seats": [1, 2]}"#)?;
     /// let patch = r#"[
     ///     {"op": "test", "path": "/name", "value": "Hall"},
     ///     {"op": "add", "path": "/seats/-", "value": 3.0},
     ///     {"op": "move", "from": "/name", "path": "/title"}
     /// ]"#;
-    /// room.patch(Json::parse(patch)?, 1000)?;
+    /// room.patch(JsonValue::parse(patch)?, 1000)?;
     /// assert_eq!(room.to_string(), r#"{"seats":[1,2,3.0],"title":"Hall"}"#);
     /// # Ok::<(), kvs::model::json::JsonError>(())
     /// ```
@@ -41,7 +41,7 @@ impl<'a> Json<'a> {
     /// [`JsonError::Invalid`] if the patch is malformed, [`JsonError::Conflict`] if it cannot be applied to this document,
     /// [`JsonError::TooLarge`] if it copies too much or has more than 1000 operations. The text names the operation, by
     /// its index from 0.
-    pub fn patch(&mut self, mut patch: Json<'a>, copied_bytes: usize) -> Result<(), JsonError> {
+    pub fn patch(&mut self, mut patch: JsonValue<'a>, copied_bytes: usize) -> Result<(), JsonError> {
         let Some(Container::Array(operations)) = patch.children()? else {
             return Err(JsonError::Invalid("a JSON Patch must be an array of operations".into()));
         };
@@ -49,7 +49,8 @@ impl<'a> Json<'a> {
             let text = format!("a JSON Patch has at most {MAX_OPERATIONS} operations, got {}", operations.len());
             return Err(JsonError::TooLarge(text));
         }
-        let parse = |(at, operation): (usize, &mut Json<'a>)| Operation::parse(operation).map_err(|e| located(at, e));
+        let parse =
+            |(at, operation): (usize, &mut JsonValue<'a>)| Operation::parse(operation).map_err(|e| located(at, e));
         // All operations are checked before the first one is applied, so that malformed ones are always reported as such.
         let operations: Vec<Operation<'a>> = operations.iter_mut().enumerate().map(parse).collect::<Result<_, _>>()?;
         let mut copied_bytes = copied_bytes;
@@ -75,12 +76,12 @@ fn located(at: usize, error: JsonError) -> JsonError {
 }
 
 impl<'a> Operation<'a> {
-    fn parse(operation: &mut Json<'a>) -> Result<Self, JsonError> {
+    fn parse(operation: &mut JsonValue<'a>) -> Result<Self, JsonError> {
         let invalid = |text: String| JsonError::Invalid(text);
         let Some(Container::Object(members)) = operation.children()? else {
             return Err(invalid("it must be an object".into()));
         };
-        let named = |name: &'static str| -> Result<Json<'a>, JsonError> {
+        let named = |name: &'static str| -> Result<JsonValue<'a>, JsonError> {
             let mut found = members.iter().filter(|(given, _)| given == name).map(|(_, value)| value.clone());
             match (found.next(), found.next()) {
                 (Some(value), None) => Ok(value),
@@ -116,7 +117,7 @@ impl<'a> Operation<'a> {
         })
     }
 
-    fn apply(self, document: &mut Json<'a>, copied_bytes: &mut usize) -> Result<(), JsonError> {
+    fn apply(self, document: &mut JsonValue<'a>, copied_bytes: &mut usize) -> Result<(), JsonError> {
         match self {
             Self::Add { path, value } => add(document, &path, value),
             Self::Remove { path } => document.remove(&path).map(drop),
@@ -126,12 +127,13 @@ impl<'a> Operation<'a> {
             }
             Self::Move { from, path } if from == path => document.get(&from).map(drop),
             Self::Move { from, path } => {
-                let part = document.remove(&from)?.folded();
+                // As text again, so that no sequence of moves nests deeper than the longest path.
+                let part = document.remove(&from)?.into_owned();
                 add(document, &path, part)
             }
             Self::Copy { from, path } => {
-                let part = document.get(&from)?.folded();
-                let left = copied_bytes.checked_sub(part.to_string().len());
+                let part = document.get(&from)?.clone().into_owned();
+                let left = copied_bytes.checked_sub(part.to_text().len());
                 *copied_bytes =
                     left.ok_or_else(|| JsonError::TooLarge("the patch copies more than a value may have".into()))?;
                 add(document, &path, part)
@@ -149,7 +151,7 @@ impl<'a> Operation<'a> {
 }
 
 /// `add` of RFC 6902, section 4.1: inserts into an array, replaces or creates a member of an object.
-fn add<'a>(document: &mut Json<'a>, path: &Pointer, value: Json<'a>) -> Result<(), JsonError> {
+fn add<'a>(document: &mut JsonValue<'a>, path: &Pointer, value: JsonValue<'a>) -> Result<(), JsonError> {
     let Some((last, parents)) = path.tokens().split_last() else {
         *document = value;
         return Ok(());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::error::JsonError;
+use super::json_error::JsonError;
 
 /// The path of a part of a JSON document: `/rooms/0/name`. The empty path is the whole document. In a name, `~1` is a
 /// slash and `~0` a tilde.

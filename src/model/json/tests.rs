@@ -1,7 +1,7 @@
 //! Tests of JSON documents. The official suites of RFC 6902 and 7396 run over HTTP, in `tests/it`.
 
-use super::document::Json;
-use super::error::JsonError;
+use super::json_error::JsonError;
+use super::json_value::JsonValue;
 use super::pointer::Pointer;
 
 fn pointer(text: &str) -> Pointer {
@@ -9,24 +9,24 @@ fn pointer(text: &str) -> Pointer {
 }
 
 fn put(document: &str, path: &str, value: &str) -> Result<String, JsonError> {
-    let mut json = Json::parse(document)?;
-    json.put(&path.parse()?, Json::parse(value)?)?;
+    let mut json = JsonValue::parse(document)?;
+    json.put(&path.parse()?, JsonValue::parse(value)?)?;
     Ok(json.to_string())
 }
 
 fn get(document: &str, path: &str) -> Result<String, JsonError> {
-    Ok(Json::parse(document)?.get(&path.parse()?)?.to_string())
+    Ok(JsonValue::parse(document)?.get(&path.parse()?)?.to_string())
 }
 
 fn patch(document: &str, patch: &str) -> Result<String, JsonError> {
-    let mut json = Json::parse(document)?;
-    json.patch(Json::parse(patch)?, 100)?;
+    let mut json = JsonValue::parse(document)?;
+    json.patch(JsonValue::parse(patch)?, 100)?;
     Ok(json.to_string())
 }
 
 fn merge(document: &str, patch: &str) -> String {
-    let mut json = Json::parse(document).unwrap();
-    json.merge_patch(Json::parse(patch).unwrap()).unwrap();
+    let mut json = JsonValue::parse(document).unwrap();
+    json.merge_patch(JsonValue::parse(patch).unwrap()).unwrap();
     json.to_string()
 }
 
@@ -34,7 +34,7 @@ fn merge(document: &str, patch: &str) -> String {
 fn pointers_are_parsed_as_in_rfc_6901() {
     let document = r#"{"foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "k\"l": 6, " ": 7, "m~n": 8}"#;
     for (path, value) in [
-        ("", Json::parse(document).unwrap().to_string().as_str()),
+        ("", JsonValue::parse(document).unwrap().to_string().as_str()),
         ("/foo", r#"["bar", "baz"]"#),
         ("/foo/0", r#""bar""#),
         ("/", "0"),
@@ -63,7 +63,7 @@ fn a_part_that_does_not_exist_is_missing_and_a_scalar_is_no_way() {
         assert!(matches!(put(document, path, "1"), Err(JsonError::Conflict(_))), "{document} {path}");
     }
     for text in ["", "{", "01", "[1,]", "{\"a\":1} x", "'a'", "NaN", "\"\u{1}\""] {
-        assert!(matches!(Json::parse(text), Err(JsonError::NotJson(_))), "{text}");
+        assert!(matches!(JsonValue::parse(text), Err(JsonError::NotJson(_))), "{text}");
     }
 }
 
@@ -100,7 +100,7 @@ fn numbers_keep_their_text() {
 
 #[test]
 fn removing_keeps_the_order_of_the_rest() {
-    let mut json = Json::parse(r#"{"d":1,"c":2,"b":3,"a":[0,1,2]}"#).unwrap();
+    let mut json = JsonValue::parse(r#"{"d":1,"c":2,"b":3,"a":[0,1,2]}"#).unwrap();
     assert_eq!(json.remove(&pointer("/c")).unwrap().to_string(), "2");
     assert_eq!(json.remove(&pointer("/a/0")).unwrap().to_string(), "0");
     assert_eq!(json.to_string(), r#"{"d":1,"b":3,"a":[1,2]}"#);
@@ -177,7 +177,7 @@ fn a_patch_cannot_grow_without_limit_or_nest_without_limit() {
     assert!(matches!(patch("1", &many), Err(JsonError::TooLarge(_))));
     let nested = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
     assert!(matches!(
-        Json::parse("{}").unwrap().merge_patch(Json::parse(&nested).unwrap()),
+        JsonValue::parse("{}").unwrap().merge_patch(JsonValue::parse(&nested).unwrap()),
         Err(JsonError::TooLarge(_))
     ));
     let other = nested.replace('1', "2");

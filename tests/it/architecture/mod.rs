@@ -17,6 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("hooks", &["model"]),
     ("client", &["model", "store"]),
     ("copy", &["model", "store"]),
+    ("codecs", &["client"]),
     ("web", &["model", "store"]),
     ("server", &["model", "web"]),
     ("cli", &["model", "store", "memory", "yaml", "postgres", "layers", "hooks", "client", "copy", "web", "server"]),

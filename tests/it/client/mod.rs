@@ -1,6 +1,7 @@
 //! The methods of the client, on every store.
 
 mod counting;
+mod documents;
 mod transactions;
 mod typed;
 

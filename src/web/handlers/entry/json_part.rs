@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::written::{EntryName, done, is_by_date, tagged};
 use super::{delete_entry, return_old};
-use crate::model::json::{Json, JsonError, Pointer};
+use crate::model::json::{JsonError, JsonValue, Pointer};
 use crate::model::{ContentType, Entry, Write};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
@@ -50,7 +50,7 @@ pub(super) async fn put(
     let body = body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?;
     let part = json_body(&body)?;
     let change = update::update(ctx, name, preconditions, |found| {
-        let mut document = found.map_or_else(|| Ok(Json::object()), |entry| document(&entry.value))?;
+        let mut document = found.map_or_else(|| Ok(JsonValue::object()), |entry| document(&entry.value))?;
         document.put(&path, part.clone()).map_err(of_value)?;
         replacement(ctx, name, found, document.to_string())
     })
@@ -99,17 +99,17 @@ fn old_part(before: Option<Bytes>) -> Response {
 }
 
 /// The stored value as JSON.
-pub(super) fn document(value: &[u8]) -> Result<Json<'_>, ApiError> {
+pub(super) fn document(value: &[u8]) -> Result<JsonValue<'_>, ApiError> {
     let not_json = |why: String| ApiError::conflict(format!("the stored value is not JSON: {why}"));
     let text = std::str::from_utf8(value).map_err(|_| not_json("it is not UTF-8".to_owned()))?;
-    Json::parse(text).map_err(|error| not_json(error.to_string()))
+    JsonValue::parse(text).map_err(|error| not_json(error.to_string()))
 }
 
 /// The body of a request as JSON.
-pub(super) fn json_body(body: &[u8]) -> Result<Json<'_>, ApiError> {
+pub(super) fn json_body(body: &[u8]) -> Result<JsonValue<'_>, ApiError> {
     let not_json = |why: String| ApiError::invalid(format!("the body must be JSON (a text needs quotes): {why}"));
     let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8".to_owned()))?;
-    Json::parse(text).map_err(|error| not_json(error.to_string()))
+    JsonValue::parse(text).map_err(|error| not_json(error.to_string()))
 }
 
 /// The response to an error in the request.

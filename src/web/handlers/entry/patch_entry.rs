@@ -5,7 +5,7 @@ use super::json_part;
 use super::return_old;
 use super::written::{EntryName, done, tagged};
 use crate::model::Entry;
-use crate::model::json::Json;
+use crate::model::json::JsonValue;
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
@@ -36,7 +36,7 @@ impl Kind {
     }
 
     /// The value of an entry after the patch. A merge patch of a missing key creates it.
-    fn apply(self, found: Option<&Entry>, patch: Json<'_>, limit: usize) -> Result<String, ApiError> {
+    fn apply(self, found: Option<&Entry>, patch: JsonValue<'_>, limit: usize) -> Result<String, ApiError> {
         let document = found.map(|entry| json_part::document(&entry.value)).transpose()?;
         match (self, document) {
             (Self::JsonPatch, None) => Err(ApiError::missing("no such key", Cache::Never)),
@@ -45,7 +45,7 @@ impl Kind {
                 Ok(document.to_string())
             }
             (Self::MergePatch, document) => {
-                let mut document = document.unwrap_or_else(Json::object);
+                let mut document = document.unwrap_or_else(JsonValue::object);
                 document.merge_patch(patch).map_err(json_part::of_request)?;
                 Ok(document.to_string())
             }

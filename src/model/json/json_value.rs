@@ -7,39 +7,39 @@ use std::mem;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::error::JsonError;
+use super::json_error::JsonError;
 use super::pointer::{Pointer, shortened};
 
 /// A JSON value. The parts that nothing looked into are still text, so they are written as they were read.
 ///
 /// ```
-/// use kvs::model::json::Json;
+/// use kvs::model::json::JsonValue;
 ///
-/// let mut room = Json::parse(r#"{"name": "Hall", "temp": 21.50}"#)?;
+/// let mut room = JsonValue::parse(r#"{"name": "Hall", "temp": 21.50}"#)?;
 /// assert_eq!(room.get(&"/temp".parse()?)?.to_string(), "21.50");
-/// room.put(&"/seats/front".parse()?, Json::parse("80")?)?;
+/// room.put(&"/seats/front".parse()?, JsonValue::parse("80")?)?;
 /// assert_eq!(room.to_string(), r#"{"name":"Hall","temp":21.50,"seats":{"front":80}}"#);
 /// # Ok::<(), kvs::model::json::JsonError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Json<'a>(pub(super) Node<'a>);
+pub struct JsonValue<'a>(pub(super) Node<'a>);
 
 #[derive(Clone, Debug)]
 pub(super) enum Node<'a> {
     /// Valid JSON without white space around it.
     Text(Cow<'a, str>),
-    Array(Vec<Json<'a>>),
+    Array(Vec<JsonValue<'a>>),
     /// The members in their order. If a name occurs twice, the last one counts, as in most parsers.
-    Object(Vec<(String, Json<'a>)>),
+    Object(Vec<(String, JsonValue<'a>)>),
 }
 
 /// A container whose children can be reached.
 pub(super) enum Container<'n, 'a> {
-    Array(&'n mut Vec<Json<'a>>),
-    Object(&'n mut Vec<(String, Json<'a>)>),
+    Array(&'n mut Vec<JsonValue<'a>>),
+    Object(&'n mut Vec<(String, JsonValue<'a>)>),
 }
 
-impl<'a> Json<'a> {
+impl<'a> JsonValue<'a> {
     /// Checks that the text is one JSON value (RFC 8259).
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl<'a> Json<'a> {
     /// # Errors
     /// [`JsonError::Missing`] if the path does not exist, [`JsonError::Conflict`] if a string, number, boolean or null is
     /// on the way.
-    pub fn get(&mut self, path: &Pointer) -> Result<&mut Json<'a>, JsonError> {
+    pub fn get(&mut self, path: &Pointer) -> Result<&mut JsonValue<'a>, JsonError> {
         let mut part = self;
         for (depth, token) in path.tokens().iter().enumerate() {
             part = match part.open(path, depth)? {
@@ -82,13 +82,13 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     /// As for [`get`](Self::get); the path is missing if an index is greater than the length of its array.
-    pub fn put(&mut self, path: &Pointer, value: Json<'a>) -> Result<Option<Json<'a>>, JsonError> {
+    pub fn put(&mut self, path: &Pointer, value: JsonValue<'a>) -> Result<Option<JsonValue<'a>>, JsonError> {
         let tokens = path.tokens();
         let mut part = self;
         for depth in 0..tokens.len() {
             let is_last = depth + 1 == tokens.len();
             let follows_append = tokens.get(depth + 1..) == Some(&["-".to_owned()]);
-            let container = || if follows_append { Json::array() } else { Json::object() };
+            let container = || if follows_append { JsonValue::array() } else { JsonValue::object() };
             let (child, is_new) = part.child_or_insert(path, depth, container)?;
             if is_last {
                 let old = mem::replace(child, value);
@@ -104,8 +104,8 @@ impl<'a> Json<'a> {
         &mut self,
         path: &Pointer,
         depth: usize,
-        made: impl FnOnce() -> Json<'a>,
-    ) -> Result<(&mut Json<'a>, bool), JsonError> {
+        made: impl FnOnce() -> JsonValue<'a>,
+    ) -> Result<(&mut JsonValue<'a>, bool), JsonError> {
         let token = path.tokens().get(depth).ok_or_else(|| missing(path))?;
         match self.open(path, depth)? {
             Container::Array(items) => {
@@ -131,7 +131,7 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     /// As for [`get`](Self::get); [`JsonError::Invalid`] for the whole document.
-    pub fn remove(&mut self, path: &Pointer) -> Result<Json<'a>, JsonError> {
+    pub fn remove(&mut self, path: &Pointer) -> Result<JsonValue<'a>, JsonError> {
         let Some((last, parents)) = path.tokens().split_last() else {
             return Err(JsonError::Invalid("the whole document cannot be removed from itself; delete the key".into()));
         };
@@ -151,7 +151,7 @@ impl<'a> Json<'a> {
     }
 
     /// The array or object that has the last token of the path.
-    pub(super) fn parent(&mut self, path: &Pointer) -> Result<&mut Json<'a>, JsonError> {
+    pub(super) fn parent(&mut self, path: &Pointer) -> Result<&mut JsonValue<'a>, JsonError> {
         let mut part = self;
         let tokens = path.tokens();
         for (depth, token) in tokens.iter().take(tokens.len().saturating_sub(1)).enumerate() {
@@ -199,9 +199,10 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The same value, as text again. So no sequence of changes nests deeper than the longest path.
-    pub(super) fn folded(&self) -> Self {
-        Self(Node::Text(Cow::Owned(self.to_string())))
+    /// The same value, which borrows nothing, as text again.
+    #[must_use]
+    pub fn into_owned(self) -> JsonValue<'static> {
+        JsonValue(Node::Text(Cow::Owned(self.to_text().into_owned())))
     }
 
     /// The JSON text. That of an unchanged part is borrowed from the text of its document.
@@ -228,7 +229,7 @@ impl<'a> Json<'a> {
     }
 }
 
-impl fmt::Display for Json<'_> {
+impl fmt::Display for JsonValue<'_> {
     /// The JSON text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -266,7 +267,7 @@ fn level_of<'t, 'a>(
     text: &'t str,
     child: impl Fn(&'t RawValue) -> Cow<'a, str>,
 ) -> Result<Option<Node<'a>>, JsonError> {
-    let json = |raw| Json(Node::Text(child(raw)));
+    let json = |raw| JsonValue(Node::Text(child(raw)));
     // The text was checked, but only as a whole: a name may still have half a surrogate pair.
     let invalid = |error: serde_json::Error| JsonError::NotJson(error.to_string());
     match text.as_bytes().first() {
@@ -313,7 +314,7 @@ pub(super) fn index(token: &str) -> Option<usize> {
     if is_index { token.parse().ok() } else { None }
 }
 
-fn member<'n, 'a>(members: &'n mut [(String, Json<'a>)], name: &str) -> Option<&'n mut Json<'a>> {
+fn member<'n, 'a>(members: &'n mut [(String, JsonValue<'a>)], name: &str) -> Option<&'n mut JsonValue<'a>> {
     members.iter_mut().rev().find(|(given, _)| given == name).map(|(_, value)| value)
 }
 
