@@ -89,7 +89,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Ok(()) });
     /// ```
     pub async fn get(&self, key: &str) -> Result<Option<T>> {
-        self.client.get(key).await?.map(|value| parse(key, &value)).transpose()
+        self.client.get(key).await?.map(|value| from_json(key, &value)).transpose()
     }
 
     /// The values under these keys, in their order, all at one moment, in one call of the store.
@@ -104,7 +104,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     pub async fn get_many(&self, names: &[impl AsRef<str>]) -> Result<Vec<Option<T>>> {
         let values = self.client.get_many(names).await?;
         let named = names.iter().zip(values);
-        named.map(|(name, value)| value.map(|value| parse(name.as_ref(), &value)).transpose()).collect()
+        named.map(|(name, value)| value.map(|value| from_json(name.as_ref(), &value)).transpose()).collect()
     }
 
     /// A page of the bucket in the order of its keys. The projection of the query is ignored: it is that of entries.
@@ -125,7 +125,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         let mut entries = Vec::with_capacity(page.entries.len());
         for (key, entry) in page.entries {
             if let Some(entry) = entry {
-                let value = parse(key.as_str(), &entry.value)?;
+                let value = from_json(key.as_str(), &entry.value)?;
                 entries.push((key, value));
             }
         }
@@ -208,7 +208,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// ```
     pub async fn get_and_set(&self, key: &str, value: &T) -> Result<Option<T>> {
         let before = self.client.commit_one(self.put(key, value, None)?).await?.before;
-        before.map(|entry| parse(key, &entry.value)).transpose()
+        before.map(|entry| from_json(key, &entry.value)).transpose()
     }
 
     /// Deletes an entry and returns its value.
@@ -221,7 +221,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Ok(()) });
     /// ```
     pub async fn get_and_delete(&self, key: &str) -> Result<Option<T>> {
-        self.client.get_and_delete(key).await?.map(|value| parse(key, &value)).transpose()
+        self.client.get_and_delete(key).await?.map(|value| from_json(key, &value)).transpose()
     }
 
     /// Changes a value as `f` decides, and returns the new value. `None` means that there is no value. As with
@@ -241,17 +241,17 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Ok(()) });
     /// ```
     pub async fn update(&self, key: &str, mut f: impl FnMut(Option<T>) -> Option<T>) -> Result<Option<T>> {
-        let json = json_type()?;
-        let mut made = None;
+        let json = ContentType::json();
+        let mut new_value = None;
         let mut next = |old: Option<T>| {
-            made = f(old);
-            let value = made.as_ref().map(|value| print(key, value)).transpose()?;
+            new_value = f(old);
+            let value = new_value.as_ref().map(|value| to_json(key, value)).transpose()?;
             Ok(value.map_or(UpdateAction::Delete, UpdateAction::Set))
         };
         self.client
-            .change(key, Some(&json), |old| next(old.map(|entry| parse(key, &entry.value)).transpose()?))
+            .change(key, Some(&json), |old| next(old.map(|entry| from_json(key, &entry.value)).transpose()?))
             .await?;
-        Ok(made)
+        Ok(new_value)
     }
 
     fn put(&self, key: &str, value: &T, ttl: Option<Duration>) -> Result<Write> {
@@ -262,15 +262,11 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
 impl Client {
     /// The write that stores a value as JSON.
     pub(crate) fn put_json(&self, key: &str, value: &impl Serialize, ttl: Option<Duration>) -> Result<Write> {
-        self.put(key, print(key, value)?, &Options { content_type: json_type()?, ttl, modified: None })
+        self.put(key, to_json(key, value)?, &Options { content_type: ContentType::json(), ttl, modified: None })
     }
 }
 
-fn json_type() -> Result<ContentType> {
-    ContentType::new("application/json")
-}
-
-fn print(key: &str, value: &impl Serialize) -> Result<Bytes> {
+fn to_json(key: &str, value: &impl Serialize) -> Result<Bytes> {
     let json = serde_json::to_vec(value);
     json.map(Bytes::from).map_err(|error| {
         Error::new(ErrorKind::Invalid, format!("the value for {key:?} cannot be written as JSON")).with_source(error)
@@ -278,7 +274,7 @@ fn print(key: &str, value: &impl Serialize) -> Result<Bytes> {
 }
 
 /// Parses a stored value as JSON.
-pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
+pub(crate) fn from_json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|error| {
         let text = format!("the value of {key:?} is not JSON of this type; read it as bytes, or store it again");
         Error::new(ErrorKind::Invalid, text).with_source(error)

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Transaction;
 use crate::client::counter::{negated, sum};
 use crate::client::parse::{keys, text};
-use crate::client::typed::parse;
+use crate::client::typed::from_json;
 use crate::model::{Entry, Key, Result, Write};
 
 impl Transaction {
@@ -60,7 +60,7 @@ impl Transaction {
     /// # Errors
     /// `Invalid` if the value is not JSON of this type.
     pub async fn get_typed<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>> {
-        self.get_entry(key).await?.map(|entry| parse(key, &entry.value)).transpose()
+        self.get_entry(key).await?.map(|entry| from_json(key, &entry.value)).transpose()
     }
 
     /// The entry under a key. If the transaction has written it, its revision and times are not final.
