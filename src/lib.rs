@@ -1,8 +1,8 @@
 //! An online key/value store that a person can read.
 //!
 //! Keys and values are in YAML files that open in any editor, one file for each bucket. Any number of processes may use
-//! them at once. The program `kvs` serves them over HTTP, FastCGI and CGI, and is a command line. This library is what the
-//! program is made of, for Rust programs that want the same store inside:
+//! them at once. The program `kvs` serves them over HTTP, FastCGI and CGI, and is a command line. It is built on this
+//! library, which other Rust programs can use in the same way:
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,8 +29,8 @@
 //! # }
 //! ```
 //!
-//! Programs without `async` use [`blocking::open`]. `docs/library.md` is the guide. A bucket of `kvs serve` and a bucket of
-//! the library are the same.
+//! Programs without `async` use [`blocking::open`]. `docs/library.md` is the guide. A bucket of `kvs serve` and a
+//! bucket of the library are the same.
 //!
 //! # Features
 //!
@@ -57,7 +57,7 @@
 //! - `server`: HTTP, FastCGI and CGI, and their sockets
 //! - `cli`: the program
 
-// Both panic where they cannot write; `cli/output.rs` has functions that do not.
+// Both panic if they cannot write; `cli/output.rs` has functions that do not.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 #[cfg(feature = "server")]
@@ -118,11 +118,14 @@ pub mod blocking {
 /// |---|---|
 /// | `yaml:DIR` | YAML files in the folder `DIR`, which the first write creates |
 /// | `memory:` | in memory, a new one each time |
-/// | `postgresql://USER@HOST/DATABASE` | two tables of a PostgreSQL database; needs the feature `postgres` and a tokio runtime |
+/// | `postgresql://USER@HOST/DATABASE` | two tables of a PostgreSQL database |
+///
+/// PostgreSQL needs the feature `postgres` and a tokio runtime. It is connected with the first call, so its errors come
+/// from that call.
 ///
 /// # Errors
-/// `Invalid` if the URL is wrong, or names a store that this build does not have; otherwise whatever keeps the store from
-/// opening. PostgreSQL is connected with the first call, so its errors come from that.
+/// `Invalid` if the URL is wrong, or names a store that this build does not have; otherwise the error with which the
+/// store could not be opened.
 pub fn open(url: &str) -> Result<Client> {
     Ok(Client::new(store_at(url)?))
 }

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Man(man::Args),
 }
 
-/// The common options in the help of a command, besides `--help`. The command accepts all others as well.
+/// The common options in the help of a command, in addition to `--help`. The command accepts all others as well.
 ///
 /// `serve` has all that are settings, so its help is where to look up a setting.
 fn shown_options(command: &str) -> &'static [&'static str] {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_command_fits_on_a_screen_and_begins_with_its_own_options() {
+    fn help_fits_on_a_screen_and_begins_with_own_options() {
         for name in ["get", "set", "delete", "incr", "check", "compact", "sweep", "passcode"] {
             let help = help(&[name, "--help"]);
             assert!(help.lines().count() <= 40, "{} lines in {help}", help.lines().count());
@@ -194,8 +194,11 @@ mod tests {
             assert!(!help.contains("--hook-queue"), "{help}");
         }
         let list = help(&["list", "--help"]);
-        let place = |text: &str| list.find(text).unwrap();
-        assert!(place("--reverse") < place("Common options") && place("Common options") < place("--bucket"), "{list}");
+        let position = |text: &str| list.find(text).unwrap();
+        assert!(
+            position("--reverse") < position("Common options") && position("Common options") < position("--bucket"),
+            "{list}"
+        );
         assert!(help(&["get", "--help"]).lines().count() <= 30);
     }
 
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_in_a_help_exists_and_serve_shows_all_settings() {
+    fn options_in_a_help_exist_and_serve_shows_all_settings() {
         let program = parser();
         let ids: Vec<&str> = program.get_arguments().map(|arg| arg.get_id().as_str()).collect();
         for command in program.get_subcommands() {

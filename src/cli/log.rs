@@ -25,7 +25,7 @@ const AFFECTED_TARGET: &str = "kvs::damage";
 /// After this time, damage that still affects requests is logged again.
 const REPEAT_AFTER: Duration = Duration::from_secs(3600);
 const MAX_REMEMBERED_DAMAGES: usize = 64;
-/// How long the program waits at its end for its log to be written.
+/// The longest time that the program waits at its end for its log to be written.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,14 +46,14 @@ struct LogState {
     kind: LogKind,
     writer: LogWriter,
     /// Damage that a command found. It is printed at the end, unless the error of the command has the same text.
-    held: Mutex<Vec<String>>,
+    postponed: Mutex<Vec<String>>,
     logged: Mutex<Vec<LoggedDamage>>,
 }
 
 struct LoggedDamage {
     text: String,
     /// When it may be logged again; none for damage that the store found.
-    until: Option<Instant>,
+    repeat_at: Option<Instant>,
 }
 
 /// Starts the log. `KVS_LOG` (`debug`, `kvs::yaml=trace,warn`) overrides the level.
@@ -67,7 +67,8 @@ pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
         Some(Err(why)) => (EnvFilter::new(default), Some(why)),
         None => (EnvFilter::new(default), None),
     };
-    let state = LogState { kind, writer: LogWriter::to_stderr(), held: Mutex::default(), logged: Mutex::default() };
+    let state =
+        LogState { kind, writer: LogWriter::to_stderr(), postponed: Mutex::default(), logged: Mutex::default() };
     let log = Log(Arc::new(state));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -115,7 +116,7 @@ impl Log {
     /// Writes the remaining lines, without damage that the error of the command reports anyway.
     pub(crate) fn finish(&self, outcome: &CliResult) {
         let Self(state) = self;
-        for line in std::mem::take(&mut *state.held.lock()) {
+        for line in std::mem::take(&mut *state.postponed.lock()) {
             let is_reported = match outcome {
                 Ok(()) => false,
                 Err(Failure::AlreadyReported) => true,
@@ -130,7 +131,7 @@ impl Log {
 
     /// Does not print the damage that was found, because it is repaired.
     pub(crate) fn forget_damage(&self) {
-        self.0.held.lock().clear();
+        self.0.postponed.lock().clear();
     }
 }
 
@@ -138,13 +139,13 @@ impl LogState {
     fn add(&self, kind: LineKind, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         match kind {
-            LineKind::Found if self.kind == LogKind::Command => return self.held.lock().push(text.into_owned()),
+            LineKind::Found if self.kind == LogKind::Command => return self.postponed.lock().push(text.into_owned()),
             LineKind::Found if self.is_logged_by_request(damage(&text)) => return,
-            LineKind::Found => self.remember(LoggedDamage { text: damage(&text).to_owned(), until: None }),
+            LineKind::Found => self.remember(LoggedDamage { text: damage(&text).to_owned(), repeat_at: None }),
             LineKind::Affected if self.is_logged(&text) => return,
             LineKind::Affected => {
-                let until = Instant::now().checked_add(REPEAT_AFTER);
-                self.remember(LoggedDamage { text: message(&text).to_owned(), until });
+                let repeat_at = Instant::now().checked_add(REPEAT_AFTER);
+                self.remember(LoggedDamage { text: message(&text).to_owned(), repeat_at });
             }
             LineKind::Other => {}
         }
@@ -157,16 +158,16 @@ impl LogState {
 
     fn is_logged(&self, line: &str) -> bool {
         let mut logged = self.logged.lock();
-        logged.retain(|damage| damage.until.is_none_or(|until| Instant::now() < until));
+        logged.retain(|damage| damage.repeat_at.is_none_or(|repeat_at| Instant::now() < repeat_at));
         logged.iter().any(|damage| line.contains(&damage.text))
     }
 
     /// Whether a request logged this damage before the store found it. From now on it counts as found by the store.
     fn is_logged_by_request(&self, damage: &str) -> bool {
         let mut logged = self.logged.lock();
-        let by_request = logged.iter_mut().find(|logged| logged.until.is_some() && logged.text.contains(damage));
+        let by_request = logged.iter_mut().find(|logged| logged.repeat_at.is_some() && logged.text.contains(damage));
         let Some(by_request) = by_request else { return false };
-        *by_request = LoggedDamage { text: damage.to_owned(), until: None };
+        *by_request = LoggedDamage { text: damage.to_owned(), repeat_at: None };
         true
     }
 
@@ -188,8 +189,8 @@ fn message(line: &str) -> &str {
 /// The part of a line that describes damage: the file name without its folder, the line number, and the error.
 fn damage(line: &str) -> &str {
     let line = line.trim_end();
-    let place = line.find(", line ").unwrap_or(0);
-    let start = line.get(..place).and_then(|before| before.rfind(['/', ' '])).map_or(0, |at| at + 1);
+    let position = line.find(", line ").unwrap_or(0);
+    let start = line.get(..position).and_then(|before| before.rfind(['/', ' '])).map_or(0, |at| at + 1);
     line.get(start..).unwrap_or(line)
 }
 
@@ -266,11 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_logged_once_for_requests_and_again_for_a_new_state() {
+    fn damage_is_logged_once_for_each_state_of_a_file() {
         let state = LogState {
             kind: LogKind::Server,
             writer: LogWriter::new(|_| {}),
-            held: Mutex::default(),
+            postponed: Mutex::default(),
             logged: Mutex::default(),
         };
         let affected = "ERROR kvs::damage: default.yaml, line 7: bad. Writes are refused until the file is fixed\n";

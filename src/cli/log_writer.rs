@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// How many bytes may wait to be written.
+/// The maximum number of bytes that wait to be written.
 const MAX_QUEUE_BYTES: usize = 1 << 20;
 
 /// A queue of lines. The first line starts the thread.
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn push_does_not_wait_for_a_blocked_reader_and_lost_lines_are_counted() {
+    fn push_does_not_wait_and_lost_lines_are_counted() {
         let (free, freed) = mpsc::channel::<()>();
         let (freed, written) = (Mutex::new(freed), Arc::new(Mutex::new(vec![])));
         let lines = LogWriter::new({

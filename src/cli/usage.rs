@@ -54,7 +54,7 @@ pub(crate) fn failure(mut error: clap::Error, arguments: &[OsString], parser: &C
     Failure::Clap(Box::new(error))
 }
 
-/// What is wrong with a value, without the name of the flag.
+/// The reason why a value is wrong, without the name of the flag.
 pub(crate) fn reason(error: &clap::Error) -> String {
     let value = context(error, ContextKind::InvalidValue);
     match error.source() {
@@ -72,11 +72,11 @@ fn variable(error: &clap::Error, arguments: &[OsString], parser: &Command) -> Op
     let commands = std::iter::once(parser).chain(parser.get_subcommands());
     let arg = commands.flat_map(Command::get_arguments).find(|arg| arg.get_long() == Some(flag))?;
     let (long, short) = (format!("--{flag}"), arg.get_short().map(|c| format!("-{c}")));
-    let is_given = |text: &str| {
+    let is_argument = |text: &str| {
         let rest = text.strip_prefix(&long).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
         rest || short.as_ref().is_some_and(|short| text.starts_with(short))
     };
-    if arguments.iter().any(|text| text.to_str().is_some_and(is_given)) {
+    if arguments.iter().any(|text| text.to_str().is_some_and(is_argument)) {
         return None;
     }
     let name = arg.get_env()?;
@@ -130,19 +130,19 @@ fn after_dashes(word: &str) -> String {
 
 /// Completes the error for an unknown argument: the whole argument, and a tip.
 fn unknown(error: &mut clap::Error, arguments: &[OsString]) {
-    let given = context(error, ContextKind::InvalidArg).to_owned();
+    let argument = context(error, ContextKind::InvalidArg).to_owned();
     // For the parser, -.5 is a row of flags with one letter each, and it names the first.
-    let is_it = |text: &&str| text.starts_with(&given) && given.starts_with('-') && !given.starts_with("--");
+    let is_it = |text: &&str| text.starts_with(&argument) && argument.starts_with('-') && !argument.starts_with("--");
     let words = arguments.iter().skip(1).filter_map(|text| text.to_str()).take_while(|text| *text != "--");
-    let whole = words.clone().find(is_it).unwrap_or(&given).to_owned();
-    let tip = if given.starts_with('-') && error.get(ContextKind::SuggestedArg).is_none() {
+    let whole = words.clone().find(is_it).unwrap_or(&argument).to_owned();
+    let tip = if argument.starts_with('-') && error.get(ContextKind::SuggestedArg).is_none() {
         after_dashes(&whole)
-    } else if !given.starts_with('-') {
+    } else if !argument.starts_with('-') {
         "put a value with spaces in quotes, as in: 'two words'".to_owned()
     } else {
         return;
     };
-    if !given.starts_with("--") {
+    if !argument.starts_with("--") {
         error.insert(ContextKind::InvalidArg, ContextValue::String(whole));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_looks_like_a_flag_is_reported_whole_with_a_tip() {
+    fn a_value_like_a_flag_is_reported_whole_with_a_tip() {
         for (typed, says) in [
             (&["set", "k", "-.5"][..], &["'-.5'", "-- '-.5'"][..]),
             (&["set", "k", "-xyz"], &["'-xyz'", "-- '-xyz'"]),

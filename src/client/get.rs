@@ -82,8 +82,8 @@ impl Client {
     pub async fn get_latest(&self, names: &[impl AsRef<str>]) -> Result<Option<(Key, Entry)>> {
         let keys = keys(names)?;
         let entries = self.store.get(&self.bucket, &keys).await?.entries;
-        let there = keys.into_iter().zip(entries).filter_map(|(key, entry)| Some((key, entry?)));
-        Ok(there.max_by_key(|(_, entry)| entry.revision))
+        let existing = keys.into_iter().zip(entries).filter_map(|(key, entry)| Some((key, entry?)));
+        Ok(existing.max_by_key(|(_, entry)| entry.revision))
     }
 
     /// Whether there is an entry under a key.

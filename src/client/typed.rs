@@ -258,10 +258,10 @@ impl<T: Serialize + DeserializeOwned, C: Codec> Typed<T, C> {
     /// ```
     pub async fn update(&self, key: &str, mut f: impl FnMut(Option<T>) -> Option<T>) -> Result<Option<T>> {
         let content_type = ContentType::new(C::CONTENT_TYPE)?;
-        let mut made = None;
+        let mut new_value = None;
         let mut next = |old: Option<T>| {
-            made = f(old);
-            let value = made.as_ref().map(|value| encode::<C>(key, value)).transpose()?;
+            new_value = f(old);
+            let value = new_value.as_ref().map(|value| encode::<C>(key, value)).transpose()?;
             Ok(value.map_or(UpdateAction::Delete, UpdateAction::Set))
         };
         self.client
@@ -271,7 +271,7 @@ impl<T: Serialize + DeserializeOwned, C: Codec> Typed<T, C> {
                 |old| next(old.map(|entry| decode::<C, T>(key, &entry.value)).transpose()?),
             )
             .await?;
-        Ok(made)
+        Ok(new_value)
     }
 
     fn put(&self, key: &str, value: &T, ttl: Option<Duration>) -> Result<Write> {

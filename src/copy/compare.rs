@@ -13,8 +13,8 @@ use super::side::{Side, on};
 use crate::model::{Bucket, Clock, Entry, Error, ErrorKind, Key, Result, Revision};
 use crate::store::{ImportSource, Limits, Rejected, Row, Rows};
 
-/// How much later than in its source an entry may be, in nanoseconds, if the source has several entries of the same
-/// time.
+/// The maximum number of nanoseconds that an entry may be later than in its source, if the source has several entries
+/// of the same time.
 const MAX_RAISE_NANOS: u64 = 1_000_000_000;
 
 /// An entry of the source that the target does not have, or has with other fields.
@@ -196,12 +196,12 @@ impl Comparison<'_> {
                     diff.rejected.push(rejected);
                     return;
                 }
-                let exact = self.from.has_revisions();
-                let fields = |(_, old): (Key, Entry)| (old.revision, Fields::between(&entry, &old, exact));
+                let has_revisions = self.from.has_revisions();
+                let fields = |(_, old): (Key, Entry)| (old.revision, Fields::between(&entry, &old, has_revisions));
                 match target.map(fields) {
                     Some((revision, fields)) if fields.is_empty() => {
                         diff.equal += 1;
-                        if !exact {
+                        if !has_revisions {
                             diff.used_revisions.insert(revision);
                         }
                     }

@@ -18,7 +18,7 @@ pub enum Mode {
     Verify,
 }
 
-/// How a copy is made.
+/// The settings of a copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CopySettings {
     /// The name of the source. The target records it, so that a later run can tell its own data from that of another
@@ -26,7 +26,7 @@ pub struct CopySettings {
     pub name: String,
     /// Only this bucket; `None`: all buckets.
     pub bucket: Option<Bucket>,
-    /// What to do.
+    /// What the run does.
     pub mode: Mode,
     /// Overwrite other data: the buckets of the target become equal to those of the source.
     pub replace: bool,
@@ -50,7 +50,7 @@ impl Default for CopySettings {
 pub enum Phase {
     /// Comparing both sides before the first write.
     Comparing,
-    /// Writing what the target lacks.
+    /// Writing the entries that the target lacks.
     Copying,
     /// Comparing both sides after the writes.
     Verifying,

@@ -33,21 +33,21 @@ impl WriteOrder {
 /// Assigns a unique revision to each entry: that of its time, raised above the previous one and past those in use. If
 /// only the expiry or the content type differs, the revision in the target is kept.
 fn assign_revisions(missing: &mut [MissingEntry], diff: &mut BucketDiff) {
-    let kept = |missing: &MissingEntry| {
+    let kept_revision = |missing: &MissingEntry| {
         missing
             .replaces
             .filter(|(_, fields)| !fields.has_value() && !fields.has_updated())
             .map(|(revision, _)| revision)
     };
-    diff.used_revisions.extend(missing.iter().filter_map(kept));
+    diff.used_revisions.extend(missing.iter().filter_map(kept_revision));
     // A new value must not get the revision of the old one, because clients identify values by it.
-    let replaced = |missing: &MissingEntry| {
+    let replaced_revision = |missing: &MissingEntry| {
         missing.replaces.filter(|(_, fields)| fields.has_value()).map(|(revision, _)| revision)
     };
-    diff.used_revisions.extend(missing.iter().filter_map(replaced));
+    diff.used_revisions.extend(missing.iter().filter_map(replaced_revision));
     let mut last = Revision::ZERO;
     for missing in missing {
-        missing.revision = kept(missing).unwrap_or_else(|| {
+        missing.revision = kept_revision(missing).unwrap_or_else(|| {
             let mut revision = missing.source_revision.max(last.following());
             while diff.used_revisions.contains(&revision) {
                 revision = revision.following();
@@ -59,8 +59,8 @@ fn assign_revisions(missing: &mut [MissingEntry], diff: &mut BucketDiff) {
 }
 
 fn replaces_newer(missing: &MissingEntry) -> bool {
-    missing.replaces.is_some_and(|(replaced, fields)| {
-        replaced > missing.revision || replaced == missing.revision && fields.has_value()
+    missing.replaces.is_some_and(|(replaced_revision, fields)| {
+        replaced_revision > missing.revision || replaced_revision == missing.revision && fields.has_value()
     })
 }
 

@@ -9,7 +9,7 @@ use crate::store::Rejected;
 /// The number of differences and conflicting keys that are listed.
 const MAX_LISTED: usize = 10;
 
-/// What was copied, what was not, and whether both sides are equal at the end.
+/// The result of a copy: the entries that were copied, the conflicts, and the differences that remain.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct CopyReport {
@@ -38,7 +38,7 @@ impl CopyReport {
     }
 }
 
-/// A bucket that is not written because it has data of other origin, which would be lost.
+/// A bucket that is not written because it has data from elsewhere, which would be lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Conflict {

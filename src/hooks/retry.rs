@@ -41,8 +41,8 @@ pub(crate) fn backoff(
         return None;
     }
     let doublings = attempts.saturating_sub(1).min(30);
-    let longest = limits.initial_backoff.saturating_mul(1 << doublings).min(limits.max_backoff);
-    let jittered = longest / 2 + (longest / 2).mul_f64(f64::from(jitter) / f64::from(u16::MAX));
+    let max_pause = limits.initial_backoff.saturating_mul(1 << doublings).min(limits.max_backoff);
+    let jittered = max_pause / 2 + (max_pause / 2).mul_f64(f64::from(jitter) / f64::from(u16::MAX));
     let pause = jittered.max(retry_after.unwrap_or_default());
     (age.saturating_add(pause) <= limits.max_age).then_some(pause)
 }

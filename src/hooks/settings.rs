@@ -25,9 +25,9 @@ pub struct HookSettings {
 /// The limits of the delivery to one URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeliveryLimits {
-    /// The most events (of purges: addresses) that wait. Default: 10,000.
+    /// The maximum number of events (for purges: addresses) that wait. Default: 10,000.
     pub max_queued: usize,
-    /// The most attempts to send a request. Default: 10.
+    /// The maximum number of attempts to send a request. Default: 10.
     pub max_attempts: u32,
     /// An event older than this is given up. Default: 5 min.
     pub max_age: Duration,
@@ -57,7 +57,7 @@ impl Default for DeliveryLimits {
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {
-    /// The shortest secret, in bytes.
+    /// The minimum length of a secret, in bytes.
     pub const MIN_BYTES: usize = 16;
 
     /// Takes the secret from a text, without the whitespace around it.
@@ -68,7 +68,7 @@ impl Secret {
         let text = text.trim();
         if text.len() < Self::MIN_BYTES {
             let text =
-                format!("a webhook secret must have at least {} characters; kvs passcode makes one", Self::MIN_BYTES);
+                format!("a webhook secret must have at least {} characters; kvs passcode creates one", Self::MIN_BYTES);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         Ok(Self(text.as_bytes().into()))

@@ -72,13 +72,13 @@ impl<K: HookKind> DeliveryWorker<K> {
         if let Some(task) = self.task.get() {
             task.abort();
         }
-        let left = self.state.queue.clear();
-        if left > 0 {
-            self.state.metrics.failed.inc_by(u64::try_from(left).unwrap_or(u64::MAX));
-            tracing::warn!(url = %self.state.kind.url(), "{left} {} not delivered before shutdown", K::ITEMS);
+        let abandoned = self.state.queue.clear();
+        if abandoned > 0 {
+            self.state.metrics.failed.inc_by(u64::try_from(abandoned).unwrap_or(u64::MAX));
+            tracing::warn!(url = %self.state.kind.url(), "{abandoned} {} not delivered before shutdown", K::ITEMS);
         }
         self.state.update_queue_length();
-        left
+        abandoned
     }
 }
 

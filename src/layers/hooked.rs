@@ -42,14 +42,14 @@ impl Hooked {
     async fn apply_and_report(self, bucket: Bucket, batch: Batch) -> Result<Outcome> {
         let keys: Vec<Key> = batch.writes.iter().map(|write| write.key().clone()).collect();
         // The listener needs the changes, even if the caller does not want them.
-        let is_discarded = batch.returning_nothing;
+        let returns_nothing = batch.returning_nothing;
         let outcome = self.inner.apply(&bucket, Batch { returning_nothing: false, ..batch }).await?;
         let Outcome::Committed { revision, changes } = outcome else { return Ok(outcome) };
         let events = events(&bucket, &keys, &changes, revision);
         if !events.is_empty() {
             (self.listener)(events);
         }
-        Ok(Outcome::Committed { revision, changes: if is_discarded { vec![] } else { changes } })
+        Ok(Outcome::Committed { revision, changes: if returns_nothing { vec![] } else { changes } })
     }
 }
 
@@ -68,12 +68,12 @@ impl Store for Hooked {
             return self.inner.apply(bucket, batch).await;
         }
         let work = self.clone().apply_and_report(bucket.clone(), batch);
-        // A client that disconnects drops the future of its write, which may be committed all the same.
+        // A client that disconnects drops the future of its write, but the write may still be committed.
         match Handle::try_current() {
             Ok(runtime) => match runtime.spawn(work).await {
                 Ok(outcome) => outcome,
-                Err(ended) => {
-                    if let Ok(panic) = ended.try_into_panic() {
+                Err(join_error) => {
+                    if let Ok(panic) = join_error.try_into_panic() {
                         std::panic::resume_unwind(panic);
                     }
                     let text = "the program ended before the write was acknowledged; it may have been stored, so read \
@@ -105,14 +105,14 @@ impl Store for Hooked {
 /// The events of a batch, one for each changed key. `revision` is that of the bucket after the batch.
 fn events(bucket: &Bucket, keys: &[Key], changes: &[Change], revision: Revision) -> Vec<Event> {
     // The entry before the first write of each key, and the index of its last write.
-    let mut spans: HashMap<&Key, (Option<&Entry>, usize)> = HashMap::with_capacity(keys.len());
+    let mut by_key: HashMap<&Key, (Option<&Entry>, usize)> = HashMap::with_capacity(keys.len());
     for (at, (key, change)) in keys.iter().zip(changes).enumerate() {
-        spans.entry(key).or_insert((change.before.as_ref(), at)).1 = at;
+        by_key.entry(key).or_insert((change.before.as_ref(), at)).1 = at;
     }
     let last = |(at, (key, change))| {
-        let (before, end) = *spans.get(key)?;
+        let (before, last_at) = *by_key.get(key)?;
         let change: &Change = change;
-        (end == at).then_some((key, before, change.after.as_ref()))
+        (last_at == at).then_some((key, before, change.after.as_ref()))
     };
     let event = |(key, before, after): (&Key, Option<&Entry>, Option<&Entry>)| {
         let (kind, revision) = match (before, after) {

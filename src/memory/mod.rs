@@ -88,7 +88,7 @@ impl BucketContent {
     }
 
     fn maintain(&mut self, task: Task, now: Time) -> Report {
-        let (held, bytes_before) = (self.entries.len(), self.bytes());
+        let (entries_before, bytes_before) = (self.entries.len(), self.bytes());
         match task {
             Task::Compact | Task::RemoveExpired => self.entries.retain(|_, entry| entry.is_live(now)),
             // Memory has no leftovers and no damage.
@@ -96,7 +96,7 @@ impl BucketContent {
         }
         Report {
             entries: self.entries.values().filter(|e| e.is_live(now)).count() as u64,
-            removed: (held - self.entries.len()) as u64,
+            removed: (entries_before - self.entries.len()) as u64,
             bytes_before,
             bytes_after: self.bytes(),
             findings: vec![],
@@ -131,11 +131,11 @@ impl Store for MemoryStore {
         let lookup = |key: &Key| present.and_then(|content| content.live(key, now).cloned());
         let mut group = evaluate_all(&[batch], self.shared.limits, start, lookup, |_, _| {});
         if !group.changes.is_empty() {
-            let known = buckets.len();
+            let count_before = buckets.len();
             let content = buckets.entry(bucket.clone()).or_default();
             content.commit(group.changes);
             content.revision.send_replace(group.revision);
-            if buckets.len() > known {
+            if buckets.len() > count_before {
                 self.shared.created.send_replace(buckets.len());
             }
         }
@@ -155,9 +155,9 @@ impl Store for MemoryStore {
         // Subscribed before the lookup, so that a bucket that is created in between is not missed.
         let mut created = self.shared.created.subscribe();
         loop {
-            let known = self.shared.buckets.read().get(bucket).map(|content| content.revision.subscribe());
+            let watched = self.shared.buckets.read().get(bucket).map(|content| content.revision.subscribe());
             // The senders live as long as `self`, so neither wait fails; if one did, looking again would be right.
-            if let Some(mut revision) = known {
+            if let Some(mut revision) = watched {
                 if let Ok(reached) = revision.wait_for(|reached| *reached > since).await {
                     return Ok(*reached);
                 }

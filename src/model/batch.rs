@@ -90,8 +90,8 @@ pub enum Condition {
     ///
     /// If such a batch puts, appends to or increments this key, the new time of modification is at least one whole
     /// second later than this date and than the entry before it, so the same date does not pass twice. If the clock has
-    /// not reached that second, [`Entry::modified`] holds it. A date in the future passes again and again, and moves
-    /// the key no further than the second after the clock's. Revisions and other keys stay at the clock.
+    /// not reached that second, [`Entry::modified`] holds it. A date in the future passes again and again; it moves the
+    /// time of modification at most two seconds ahead of the clock. Revisions and other keys keep the clock's time.
     NotModifiedSince(Time),
 }
 
@@ -155,7 +155,7 @@ pub enum Write {
         /// Where to add them.
         end: End,
     },
-    /// Stores an entry of another store with all its times and its own revision. Copies between stores are made of
+    /// Stores an entry of another store with all its times and its own revision. Copies between stores use
     /// this.
     ///
     /// It replaces only earlier entries: the revision under the key must be lower, or the same with the same value.

@@ -121,18 +121,43 @@ impl Error {
 impl fmt::Display for Error {
     /// The text, then each cause after a colon.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
+        let mut all = self.text.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            // Some errors, this type among them, have their causes in their own text.
+            if !format!(": {all}: ").contains(&format!(": {text}: ")) {
+                all = format!("{all}: {text}");
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&all)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|e| e as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_printed_once() {
+        let error = |text: &'static str| Error::new(ErrorKind::Unavailable, text);
+        let third = || error("the read failed").with_source(error("the disk failed").with_source("sector 7"));
+        let text = "bucket a: the read failed: the disk failed: sector 7";
+        assert_eq!(error("bucket a").with_source(third()).to_string(), text);
+        assert_eq!(error("bucket a").with_source(std::io::Error::other(third())).to_string(), text);
+        assert_eq!(error("bucket a").with_source(third().to_string()).to_string(), text);
+    }
+
+    #[test]
+    fn a_cause_that_is_a_part_of_a_word_is_printed() {
+        let error = Error::new(ErrorKind::Busy, "the read failed").with_source("read");
+        assert_eq!(error.to_string(), "the read failed: read");
     }
 }

@@ -84,7 +84,7 @@ impl Time {
 fn fixdate(text: &str) -> Option<i64> {
     let mut parts = text.split(' ');
     let (day, month, year) = (digits(parts.next()?, 2)?, month(parts.next()?)?, digits(parts.next()?, 4)?);
-    let seconds = seconds((year, month, day), parts.next()?)?;
+    let seconds = seconds(year, month, day, parts.next()?)?;
     (parts.next() == Some("GMT") && parts.next().is_none()).then_some(seconds)
 }
 
@@ -101,7 +101,7 @@ fn rfc850(text: &str, now: Time) -> Option<i64> {
     let furthest = today.checked_add(YEARS_AHEAD.years()).ok()?.duration_since(EPOCH).as_secs();
     let century = today.year() - today.year() % 100;
     let candidates = [century + 100, century, century - 100].into_iter();
-    let mut dates = candidates.filter_map(|century| seconds((century + year, month, day), time));
+    let mut dates = candidates.filter_map(|century| seconds(century + year, month, day, time));
     dates.find(|seconds| *seconds <= furthest)
 }
 
@@ -118,11 +118,11 @@ fn asctime(text: &str) -> Option<i64> {
     if !DAYS.contains(&weekday) {
         return None;
     }
-    seconds((digits(year, 4)?, month(name)?, day), time)
+    seconds(digits(year, 4)?, month(name)?, day, time)
 }
 
 /// The seconds since 1970 of a date and a time such as `08:49:37`.
-fn seconds((year, month, day): (i16, i16, i16), time: &str) -> Option<i64> {
+fn seconds(year: i16, month: i16, day: i16, time: &str) -> Option<i64> {
     let mut parts = time.split(':');
     let (hour, minute, second) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     if parts.next().is_some() || second > 60 {

@@ -29,7 +29,8 @@ impl Bucket {
             Err(Error::new(
                 ErrorKind::Invalid,
                 format!(
-                    "bad bucket name {name:?}: use 1 to {} letters, digits, '_', '.' and '-', first a letter, digit or '_'",
+                    "bad bucket name {name:?}: use 1 to {} letters, digits, '_', '.' and '-', first a letter, digit or \
+                     '_'",
                     Self::MAX_BYTES
                 ),
             ))

@@ -19,7 +19,7 @@ pub fn parse_span(text: &str) -> Result<Duration, Error> {
         let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
         let after = after.trim_start();
         let (unit, after) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
-        let of_unit: u64 = match unit {
+        let millis_per_unit: u64 = match unit {
             "ms" => 1,
             // A number without a unit must be the only one: the unit of the 30 in `1h30` is unclear.
             "" if seen.is_empty() && after.is_empty() => 1000,
@@ -30,11 +30,11 @@ pub fn parse_span(text: &str) -> Result<Duration, Error> {
             "w" => 7 * 86_400_000,
             _ => return Err(bad(form)),
         };
-        if number.is_empty() || seen.contains(&of_unit) {
+        if number.is_empty() || seen.contains(&millis_per_unit) {
             return Err(bad(form));
         }
-        seen.push(of_unit);
-        let part = number.parse().unwrap_or(u64::MAX).saturating_mul(of_unit);
+        seen.push(millis_per_unit);
+        let part = number.parse().unwrap_or(u64::MAX).saturating_mul(millis_per_unit);
         millis = millis.saturating_add(part);
         rest = after.trim_start();
     }

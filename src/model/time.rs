@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{Error, ErrorKind};
 
-const NANOS: i64 = 1_000_000_000;
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// A point in time, in nanoseconds since the Unix epoch (years 1677 to 2262).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Time(i64);
 
 impl Time {
     /// The last whole second of the range, since the Unix epoch, in the year 2262.
-    pub const LAST_SECOND: i64 = i64::MAX / NANOS;
+    pub const LAST_SECOND: i64 = i64::MAX / NANOS_PER_SECOND;
 
     /// The longest time to live: 36500 days, a hundred years. Values that stay longer are stored without one.
     pub const MAX_TTL: Duration = Duration::from_secs(36_500 * 86_400);
@@ -28,7 +28,7 @@ impl Time {
     /// The time this many seconds after the Unix epoch, limited to the range.
     #[must_use]
     pub const fn from_secs(seconds: i64) -> Self {
-        Self(seconds.saturating_mul(NANOS))
+        Self(seconds.saturating_mul(NANOS_PER_SECOND))
     }
 
     /// The latest commit time that a file may contain: the end of the year 2261. It leaves room for later revisions.
@@ -67,7 +67,7 @@ impl Time {
     /// Whole seconds since the Unix epoch, rounded down as in an HTTP date.
     #[must_use]
     pub const fn secs(self) -> i64 {
-        self.0.div_euclid(NANOS)
+        self.0.div_euclid(NANOS_PER_SECOND)
     }
 
     /// The start of this second.
@@ -121,9 +121,9 @@ impl Time {
             ));
         }
         if ttl > Self::MAX_TTL {
-            let (most, got) = (Self::MAX_TTL.as_secs(), ttl.as_secs());
+            let (max, got) = (Self::MAX_TTL.as_secs(), ttl.as_secs());
             let text = format!(
-                "the time to live must be at most {most} seconds, got {got}; leave it out if the value never expires"
+                "the time to live must be at most {max} seconds, got {got}; leave it out if the value never expires"
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
@@ -172,8 +172,8 @@ impl FromStr for Time {
 }
 
 impl Time {
-    /// Reads a time exactly as [`Display`](fmt::Display) writes it: `2026-11-20T12:00:00[.123456789]Z`. None for any other
-    /// text, also if it is a time.
+    /// Reads a time exactly as [`Display`](fmt::Display) writes it: `2026-11-20T12:00:00[.123456789]Z`. `None` for any
+    /// other text, even if it is a time.
     ///
     /// Data files are full of such times. This is much faster than [`FromStr`], which takes every form of RFC 3339.
     pub(crate) fn parse_canonical(text: &str) -> Option<Self> {

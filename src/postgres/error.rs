@@ -71,21 +71,21 @@ impl PgError {
         if let Some(code) = source.code().cloned() {
             return Self::from_code(&code, source);
         }
-        let lost = source.is_closed() || source.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
-        let (kind, text) = if lost {
+        let is_lost = source.is_closed() || source.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+        let (kind, text) = if is_lost {
             (ErrorKind::Busy, "PostgreSQL cannot be reached; try again")
         } else {
             (ErrorKind::Unavailable, failed)
         };
-        Self { error: Error::new(kind, text).with_source(message(source)), is_retryable: lost, reason: None }
+        Self { error: Error::new(kind, text).with_source(message(source)), is_retryable: is_lost, reason: None }
     }
 
     /// A statement that commits failed. If the server refused it, nothing was stored. If the connection was lost,
     /// nobody knows.
     pub(crate) fn commit(source: ServerError) -> Self {
         // A pooler in between may have sent the code: class 08 and 40003 do not say whether the commit was done.
-        let is_open = |code: &SqlState| code.code().starts_with("08") || code.code() == "40003";
-        if let Some(code) = source.code().filter(|code| !is_open(code)).cloned() {
+        let is_outcome_unknown = |code: &SqlState| code.code().starts_with("08") || code.code() == "40003";
+        if let Some(code) = source.code().filter(|code| !is_outcome_unknown(code)).cloned() {
             return Self::from_code(&code, source);
         }
         let text = "the connection to PostgreSQL was lost during the commit; the write may have been stored, so read \

@@ -56,7 +56,7 @@ impl PostgresStore {
             discard(client);
             let what = if distributed { "cannot create and distribute the tables" } else { "cannot create the tables" };
             let cause = PgError::query(error).error;
-            Error::new(cause.kind(), what).with_source(cause.to_string())
+            Error::new(cause.kind(), what).with_source(cause)
         })
     }
 

@@ -14,7 +14,7 @@ use crate::model::{Batch, Bucket, Key, Outcome, Page, Result, Revision, Scan, Sn
 /// - A batch is done completely or not at all, and is durable when `apply` returns. Readers never see half of one.
 /// - After `apply` has returned, every later read sees its writes, in this process and in any other on the same store.
 /// - Batches of one bucket are carried out one after another. Each write gets a revision of its own, greater than all
-///   before it. A restored entry keeps its own revision; the bucket moves on nevertheless.
+///   before it. A restored entry keeps its own revision; the revision of the bucket grows all the same.
 /// - An expired entry counts as missing: for reads, for expectations and for writes.
 /// - Deleting or touching a missing entry is not an error.
 /// - The first write creates a bucket. Reading a missing bucket finds nothing and does not create it.

@@ -1,4 +1,5 @@
-//! Evaluates a batch: what it changes in a bucket. All stores that read under a lock use this one function.
+//! Evaluates a batch: finds the changes that it makes in a bucket. All stores that read under a lock use this one
+//! function.
 
 use std::collections::HashMap;
 
@@ -31,7 +32,7 @@ impl Default for Limits {
     }
 }
 
-/// What to do with a batch.
+/// The result of evaluating a batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// Commit these changes: one for each write, in their order. The revision is that of the write (of the new entry,
@@ -91,8 +92,8 @@ pub fn evaluate(
     }
     let mut last = last;
     // These values stay in memory until the end of the batch, and a small batch can ask for many.
-    let mut room = limits.max_value_bytes.max(Limits::MAX_BATCH_BYTES);
-    let guards = guards(batch);
+    let mut remaining_bytes = limits.max_value_bytes.max(Limits::MAX_BATCH_BYTES);
+    let dates = date_preconditions(batch);
     let mut written: HashMap<&Key, Option<Entry>> = HashMap::new();
     let mut changes = Vec::with_capacity(batch.writes.len());
     for write in &batch.writes {
@@ -103,21 +104,21 @@ pub fn evaluate(
             _ => next(last, now),
         };
         let found = || before.clone().or_else(|| live(key));
-        let guarded = guards.get(key).map(|date| after_date(*date, found().as_ref(), revision.time()));
-        let kept = before.as_ref().and_then(|entry| entry.ahead_of(revision.time()));
-        let stamp = Stamp { revision, modified: kept.max(guarded.flatten()) };
+        let moved = dates.get(key).map(|date| after_date(*date, found().as_ref(), revision.time()));
+        let ahead = before.as_ref().and_then(|entry| entry.ahead_of(revision.time()));
+        let stamp = Stamp { revision, modified: ahead.max(moved.flatten()) };
         let after = after(write, before.as_ref(), stamp, limits)?.filter(|e| e.is_live(now));
         if let (Write::Read { .. } | Write::Append { .. }, Some(entry)) = (write, &after) {
-            room = room.checked_sub(entry.value.len()).ok_or_else(|| {
+            remaining_bytes = remaining_bytes.checked_sub(entry.value.len()).ok_or_else(|| {
                 let text =
                     "the values that this batch reads and appends to are too large together; use several batches";
                 Error::new(ErrorKind::TooLarge, text)
             })?;
         }
-        let taken = (before != after).then_some(revision);
-        last = taken.unwrap_or(last);
+        let new_revision = (before != after).then_some(revision);
+        last = new_revision.unwrap_or(last);
         written.insert(key, after.clone());
-        changes.push((key.clone(), Change { before, after }, taken));
+        changes.push((key.clone(), Change { before, after }, new_revision));
     }
     Ok(Decision::Commit { changes })
 }
@@ -136,14 +137,14 @@ fn holds(condition: &Condition, found: Option<&Entry>) -> bool {
 }
 
 /// The earliest date precondition of each key.
-fn guards(batch: &Batch) -> HashMap<&Key, Time> {
-    let mut guards: HashMap<&Key, Time> = HashMap::new();
+fn date_preconditions(batch: &Batch) -> HashMap<&Key, Time> {
+    let mut dates: HashMap<&Key, Time> = HashMap::new();
     for Expectation { key, condition } in &batch.expectations {
         if let Condition::NotModifiedSince(date) = condition {
-            guards.entry(key).and_modify(|earliest| *earliest = (*earliest).min(*date)).or_insert(*date);
+            dates.entry(key).and_modify(|earliest| *earliest = (*earliest).min(*date)).or_insert(*date);
         }
     }
-    guards
+    dates
 }
 
 /// The time of modification of an entry that is committed at `commit` after the precondition `date` held, if it differs
@@ -151,17 +152,17 @@ fn guards(batch: &Batch) -> HashMap<&Key, Time> {
 fn after_date(date: Time, found: Option<&Entry>, commit: Time) -> Option<Time> {
     let (date, now) = (date.floor_to_second(), commit.floor_to_second());
     let second_after = |time: Time| Time::from_secs(time.secs().saturating_add(1));
-    let shown = found.map(Entry::last_modified);
-    let least = if date <= now {
+    let last_modified = found.map(Entry::last_modified);
+    let earliest = if date <= now {
         second_after(date)
-    } else if shown == Some(date) && date == second_after(now) {
+    } else if last_modified == Some(date) && date == second_after(now) {
         // Clients may know this date: from a machine whose clock is ahead, or from `modified` in a list.
         second_after(date)
     } else {
         // A date in the future passes again and again. It moves the key one second ahead, once.
-        shown.map_or(now, |shown| second_after(shown.min(now)))
+        last_modified.map_or(now, |modified| second_after(modified.min(now)))
     };
-    (least > now).then_some(least)
+    (earliest > now).then_some(earliest)
 }
 
 /// The revision and the time of modification of a new entry.

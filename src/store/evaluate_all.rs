@@ -8,7 +8,7 @@ use crate::model::{Batch, Change, Entry, Key, Outcome, Result, Revision};
 /// The result of several batches that are committed together.
 #[derive(Debug)]
 pub struct Group {
-    /// One for each batch. They are true once the changes are committed.
+    /// One for each batch. They are valid once the changes are committed.
     pub outcomes: Vec<Result<Outcome>>,
     /// The new entry of each changed key; `None`: it is deleted.
     pub changes: HashMap<Key, Option<Entry>>,

@@ -1,4 +1,4 @@
-//! The revision of a bucket as its waiters see it. It only grows, whoever reports it.
+//! The revision of a bucket as its waiters see it. It only grows, no matter who reports it.
 
 use tokio::sync::watch;
 

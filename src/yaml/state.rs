@@ -18,12 +18,12 @@ pub(crate) struct BucketState {
     pub(crate) revision: Revision,
     /// The file it was read from, if there was one.
     pub(crate) stat: Option<Stat>,
-    /// Why the file cannot be read to its end, if it cannot. The state is then the last good one, and writes are
+    /// Why the file cannot be read to its end, if so. The state is then the last good one, and writes are
     /// refused.
     pub(crate) damage: Option<Damage>,
 }
 
-/// What is wrong with a file.
+/// The damage of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Damage {
     /// In the order of their lines; at least one.

@@ -21,7 +21,7 @@ use super::options::YamlOptions;
 use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
 use crate::store::{Report, Store, Task, page};
 
-/// The lock timeout of the buckets that kvs keeps for itself is at most this: the clients that wait for them asked for
+/// The maximum lock timeout of the buckets that kvs keeps for itself, because the clients that wait for them requested
 /// something else.
 const OWN_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -126,7 +126,7 @@ impl YamlStore {
     /// As for [`Task::Compact`].
     pub async fn sort(&self, bucket: &Bucket) -> Result<Report> {
         let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
-        blocked(move || bucket.compact_when_free(EntryOrder::Sorted)).await
+        run_blocking(move || bucket.compact_when_free(EntryOrder::Sorted)).await
     }
 
     /// Saves an edited text: writes the changed entries and deletes the removed ones, all or none.
@@ -213,12 +213,12 @@ impl Store for YamlStore {
                 Task::Check | Task::Status => bucket.check(),
             }
         };
-        blocked(work).await
+        run_blocking(work).await
     }
 }
 
 /// Runs slow work on a thread where it does not delay other tasks.
-async fn blocked(work: impl FnOnce() -> Result<Report> + Send + 'static) -> Result<Report> {
+async fn run_blocking(work: impl FnOnce() -> Result<Report> + Send + 'static) -> Result<Report> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|e| {
         Err(Error::new(crate::model::ErrorKind::Unavailable, "the maintenance task was aborted").with_source(e))

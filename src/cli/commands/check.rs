@@ -16,8 +16,8 @@ Examples:
 /// Look for damage
 ///
 /// Changes nothing. Prints a line for each finding: the file, its line, what is wrong and what to do. Exit code 1 if
-/// data is damaged. Notes are not damage: what the store repairs at the next write, and an auth file that every user of
-/// the machine can read.
+/// data is damaged. A note is not damage: it is about something that the store repairs at the next write, or about an
+/// auth file that every user of the machine can read.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
@@ -45,13 +45,13 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
 
 /// A finding in the format of compilers, so that editors can jump to it.
 fn line(finding: &Finding) -> String {
-    let place = match (&finding.file, finding.line) {
+    let position = match (&finding.file, finding.line) {
         (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
         (Some(file), None) => format!("{}: ", file.display()),
         (None, _) => String::new(),
     };
     let note = if finding.severity == Severity::Note { "note: " } else { "" };
-    format!("{place}{note}{}", finding.text)
+    format!("{position}{note}{}", finding.text)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) fn run(settings: CliResult<CliSettings>) -> CliResult {
     let secrets = settings.auth.read().map_err(as_usage)?.len();
     let mut output = Output::new();
     for setting in settings.sources.settings() {
-        let source = settings.sources.words(setting);
+        let source = settings.sources.describe(setting);
         match setting.name.as_str() {
             "buckets" => buckets(&settings, setting, &mut output)?,
             "auth" => {
@@ -41,7 +41,7 @@ fn buckets(settings: &CliSettings, setting: &SourcedSetting, output: &mut Output
         return output.line("buckets: none  # default");
     }
     for (bucket, policy) in &policies.by_bucket {
-        let policy = policies::shown(policy, settings.store_options.limits.max_value_bytes);
+        let policy = policies::in_file_form(policy, settings.store_options.limits.max_value_bytes);
         let sources = sources(settings, setting, bucket).join(", ");
         output.line(&format!("buckets.{bucket}: {policy}  # {sources}"))?;
     }
@@ -51,7 +51,7 @@ fn buckets(settings: &CliSettings, setting: &SourcedSetting, output: &mut Output
 /// The sources of the policy of a bucket.
 fn sources(settings: &CliSettings, setting: &SourcedSetting, bucket: &Bucket) -> Vec<String> {
     let policies = setting.texts.iter().filter_map(|text| text.to_str()?.parse::<BucketPolicy>().ok());
-    let flags = policies.filter(|policy| policy.bucket == *bucket).map(|_| settings.sources.words(setting));
+    let flags = policies.filter(|policy| policy.bucket == *bucket).map(|_| settings.sources.describe(setting));
     let in_file = settings.file_policies.iter().filter(|other| other.policy.bucket == *bucket);
     flags.chain(in_file.map(|other| settings.sources.line(other.line))).collect()
 }
@@ -66,7 +66,7 @@ fn value(setting: &SourcedSetting, settings: &CliSettings) -> String {
     if is_secret(setting) && setting.source != SettingSource::Default {
         return "(not shown)".to_owned();
     }
-    let shown = |text: String| if setting.name == "purge" { hook_runtime::shown(&text) } else { text };
+    let shown = |text: String| if setting.name == "purge" { hook_runtime::without_path(&text) } else { text };
     let texts: Vec<_> = setting.texts.iter().map(|text| shown(text.to_string_lossy().into_owned())).collect();
     match (setting.name.as_str(), texts.as_slice()) {
         ("store", _) => scalar(&settings.store.to_string()),

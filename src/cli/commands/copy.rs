@@ -18,7 +18,7 @@ use crate::model::{Bucket, SystemClock};
 use crate::postgres::{ForeignTable, Layout};
 use crate::{copy, store};
 
-/// How many conflicts are printed.
+/// The maximum number of conflicts that are printed.
 const MAX_PRINTED: usize = 20;
 
 const USAGE: &str = "\
@@ -239,22 +239,22 @@ fn report_result(settings: &CliSettings, report: &CopyReport, args: &Args) -> Cl
                     --replace to overwrite it";
         return Err(Failure::Failed(text.to_owned()));
     }
-    let unfit: u64 = report.rejected.iter().map(|unfit| unfit.rows).sum();
-    if unfit > 0 && !args.skip_incompatible {
+    let rejected_rows: u64 = report.rejected.iter().map(|rejected| rejected.rows).sum();
+    if rejected_rows > 0 && !args.skip_incompatible {
         let what = if args.instead.verify { "the stores cannot be equal" } else { "nothing was written" };
         let text = format!(
             "{what}: the target cannot hold {}, listed above. Correct the source, raise --max-value if values are too \
              large, or add --skip-incompatible to skip them",
-            entries(unfit)
+            entries(rejected_rows)
         );
         return Err(Failure::Failed(text));
     }
-    let without = if unfit == 0 { String::new() } else { format!("; skipped: {}", entries(unfit)) };
+    let without = if rejected_rows == 0 { String::new() } else { format!("; skipped: {}", entries(rejected_rows)) };
     if args.instead.dry_run {
-        let there = entries(report.equal);
+        let equal = entries(report.equal);
         let (copy, delete) = (entries(report.copied), entries(report.deleted));
         settings.note(&format!(
-            "{copy} in {buckets} to copy, {delete} to delete, {there} equal already{without}; nothing was written"
+            "{copy} in {buckets} to copy, {delete} to delete, {equal} equal already{without}; nothing was written"
         ));
         return Ok(());
     }

@@ -47,12 +47,12 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
         return Err(Failure::Usage(format!("edit needs a YAML store (yaml:DIR), not {}", settings.store)));
     };
     let bucket = settings.bucket();
-    let mut draft = yaml.begin_edit(&bucket)?;
-    let original = draft.text.clone();
+    let mut session = yaml.begin_edit(&bucket)?;
+    let original = session.text.clone();
     // Ctrl-C is for the editor. The handler stays until the program ends.
     let _handler =
         signal(SignalKind::interrupt()).map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
-    let copy = PrivateCopy::new(&bucket, &draft.text)?;
+    let copy = PrivateCopy::new(&bucket, &session.text)?;
     let editor = editor();
     loop {
         copy.open_in(&editor).map_err(|why| copy.abandon(&why, &original))?;
@@ -62,7 +62,7 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
             settings.note("nothing was changed");
             return Ok(());
         }
-        let error = match store(&opened, EditedBucket { yaml, bucket: &bucket }, &mut draft, &text).await? {
+        let error = match store(&opened, EditedBucket { yaml, bucket: &bucket }, &mut session, &text).await? {
             SaveOutcome::Stored(note) => {
                 copy.remove();
                 settings.note(&note);
@@ -77,7 +77,7 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
         let state = if error.is_outcome_unknown() { "the changes may be stored" } else { "nothing is stored" };
         say(&format!("kvs: {state}: {error}"));
         if !wants_to_edit_again()? {
-            return Err(copy.kept("you stopped editing"));
+            return Err(copy.kept_error("you stopped editing"));
         }
     }
 }
@@ -96,19 +96,19 @@ enum SaveOutcome {
     NotStored(Error),
 }
 
-/// How often the changes are tried if others write at the same time without a conflict.
+/// The maximum number of attempts to save if others write at the same time without a conflict.
 const MAX_ATTEMPTS: usize = 10;
 
 async fn store(
     opened: &OpenStore,
     bucket: EditedBucket<'_>,
-    draft: &mut EditSession,
+    session: &mut EditSession,
     text: &str,
 ) -> CliResult<SaveOutcome> {
     let EditedBucket { yaml, bucket } = bucket;
     let mut attempts = MAX_ATTEMPTS;
     loop {
-        let error = match yaml.save_edit_through(&*opened.store, bucket, draft, text).await {
+        let error = match yaml.save_edit_through(&*opened.store, bucket, session, text).await {
             Ok(done) => {
                 return Ok(SaveOutcome::Stored(format!(
                     "{bucket}: {} written, {} deleted",
@@ -122,8 +122,8 @@ async fn store(
             return Ok(SaveOutcome::NotStored(error));
         }
         let now = yaml.begin_edit(bucket)?;
-        let conflicts = draft.conflicts(&now, text)?;
-        draft.resolve(&now, text)?;
+        let conflicts = session.conflicts(&now, text)?;
+        session.resolve(&now, text)?;
         if !conflicts.is_empty() {
             return Ok(SaveOutcome::Conflicts(error, conflicts));
         }
@@ -217,12 +217,12 @@ impl PrivateCopy {
     fn write(&self, text: &str) -> CliResult {
         let file = OpenOptions::new().write(true).truncate(true).open(&self.file);
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|e| self.kept(&format!("cannot write the copy: {e}")))
+        written.map_err(|e| self.kept_error(&format!("cannot write the copy: {e}")))
     }
 
     fn text(&self) -> CliResult<String> {
-        let bytes = std::fs::read(&self.file).map_err(|e| self.kept(&format!("cannot read the copy: {e}")))?;
-        String::from_utf8(bytes).map_err(|_| self.kept("the copy is no longer UTF-8"))
+        let bytes = std::fs::read(&self.file).map_err(|e| self.kept_error(&format!("cannot read the copy: {e}")))?;
+        String::from_utf8(bytes).map_err(|_| self.kept_error("the copy is no longer UTF-8"))
     }
 
     /// The error that ends the command. The copy is removed if it is equal to `original`.
@@ -231,11 +231,11 @@ impl PrivateCopy {
             self.remove();
             return Failure::Failed(format!("{text}; nothing was changed"));
         }
-        self.kept(text)
+        self.kept_error(text)
     }
 
-    /// An error that names the copy.
-    fn kept(&self, text: &str) -> Failure {
+    /// The error that the copy is kept, with its path.
+    fn kept_error(&self, text: &str) -> Failure {
         Failure::Failed(format!("{text}; nothing is stored; your text is in {}", self.file.display()))
     }
 

@@ -58,14 +58,14 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     // CSV reads all entries once before it writes them.
     let steps = entries.len() * if format == Format::Csv { 2 } else { 1 };
     let bar = progress(steps, "exporting", settings.quiet || file.is_none());
-    let shown = entries.iter().inspect(|_| bar.inc(1)).map(|(key, entry)| (key, entry));
+    let counted = entries.iter().inspect(|_| bar.inc(1)).map(|(key, entry)| (key, entry));
     match &file {
         None => {
             let mut output = Output::new();
-            format.write(shown, output.writer()).map_err(Failure::stdout)?;
+            format.write(counted, output.writer()).map_err(Failure::stdout)?;
             output.finish()?;
         }
-        Some(path) => replace(path, |file| format.write(shown, file))?,
+        Some(path) => replace(path, |file| format.write(counted, file))?,
     }
     bar.finish_and_clear();
     if let Some(path) = file {

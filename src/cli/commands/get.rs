@@ -14,7 +14,7 @@ Examples:
 
 /// Print a value
 ///
-/// Prints the exact bytes; on a terminal a newline follows. Of several keys, prints the value that was written last.
+/// Prints the exact bytes; on a terminal a newline follows. With several keys, prints the value that was written last.
 /// Exit code 1 if no key exists.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -74,8 +74,8 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
         let batch = Batch::new(writes).returning_nothing();
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
             bar.abandon();
-            let least = if e.is_outcome_unknown() { "at least " } else { "" };
-            Failure::Failed(format!("{e}; {least}{} of {keys} stored", bar.position()))
+            let at_least = if e.is_outcome_unknown() { "at least " } else { "" };
+            Failure::Failed(format!("{e}; {at_least}{} of {keys} stored", bar.position()))
         })?;
         bar.inc(size);
     }
@@ -121,7 +121,7 @@ fn plan(entries: Vec<ImportEntry>, now: Time) -> (Vec<Write>, usize) {
         entry.expires = entry.ttl.map_or(entry.expires, |ttl| Some(now.plus(ttl)));
     }
     let before = entries.len();
-    entries.retain(|entry| entry.expires.is_none_or(|end| now < end));
+    entries.retain(|entry| entry.expires.is_none_or(|expiry| now < expiry));
     let expired = before - entries.len();
     // Entries without a time count as new. The sort is stable: equal times keep the order of the file.
     entries.sort_by_key(|entry| entry.updated.unwrap_or(now));
@@ -177,12 +177,12 @@ mod tests {
         let mut lives = entry("a", "1", Some(10), None);
         lives.ttl = Some(std::time::Duration::from_secs(60));
         let (writes, expired) = plan(vec![lives], Time::from_secs(100));
-        assert!(matches!(&writes[..], [Write::Put { expires: Some(end), .. }] if *end == Time::from_secs(160)));
+        assert!(matches!(&writes[..], [Write::Put { expires: Some(expiry), .. }] if *expiry == Time::from_secs(160)));
         assert_eq!(expired, 0);
     }
 
     #[test]
-    fn the_most_recent_entry_is_written_last_and_expired_ones_are_skipped() {
+    fn the_newest_is_written_last_and_expired_ones_are_skipped() {
         let entries = vec![
             entry("now", "1", None, None),
             entry("new", "2", Some(50), Some(200)),

@@ -5,15 +5,15 @@ use std::time::Duration;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::cli::config::settings::CliSettings;
-use crate::cli::config::units::{ago, count, words};
+use crate::cli::config::units::{ago, count, in_words};
 use crate::cli::data::existing;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::Format;
 use crate::cli::output::{Output, escaped, terminal_width};
 use crate::model::{Clock, Entry, Key, Projection, Scan, SystemClock, Time};
 
-/// How many entries are read from the store at a time.
-const PAGE_SIZE: usize = 1000;
+/// The number of entries that are read from the store at a time.
+const PAGE_ENTRIES: usize = 1000;
 /// The least width of the columns KEY and VALUE, in cells.
 const MIN_COLUMN_CELLS: usize = 8;
 /// Separates two columns.
@@ -59,14 +59,14 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
         projection: if args.keys { Projection::Keys } else { Projection::Entries },
         ..Scan::default()
     };
-    let mut left = args.limit.unwrap_or(usize::MAX);
+    let mut remaining = args.limit.unwrap_or(usize::MAX);
     let mut output = Output::new();
     let mut kept = Vec::new();
     let keep = args.json || (Output::is_terminal() && !args.keys);
-    while left > 0 {
-        query.limit = left.min(PAGE_SIZE);
+    while remaining > 0 {
+        query.limit = remaining.min(PAGE_ENTRIES);
         let page = client.scan(query.clone()).await?;
-        left = left.saturating_sub(page.entries.len());
+        remaining = remaining.saturating_sub(page.entries.len());
         for (key, entry) in page.entries {
             match entry {
                 Some(entry) if keep => kept.push((key, entry)),
@@ -95,16 +95,16 @@ fn table(entries: &[(Key, Entry)], now: Time, cells: usize) -> Vec<String> {
         return vec!["(empty)".to_owned()];
     }
     // Rounded to the nearest second, so that a new ttl of three hours is not shown as two.
-    let left = |end: Time| format!("in {}", words(end.since(now) + Duration::from_millis(500)));
+    let remaining = |expiry: Time| format!("in {}", in_words(expiry.since(now) + Duration::from_millis(500)));
     let key = |(key, _): &(Key, Entry)| fitted(key.as_str(), cells);
     let value = |(_, entry): &(Key, Entry)| fitted(&escaped(beginning(&entry.value, cells)), cells);
     let age = |(_, entry): &(Key, Entry)| ago(now.since(entry.updated()));
-    let end = |(_, entry): &(Key, Entry)| entry.expires.map_or(String::new(), left);
+    let expiry = |(_, entry): &(Key, Entry)| entry.expires.map_or(String::new(), remaining);
     let mut keys = column("KEY", entries.iter().map(key));
     let mut values = column("VALUE", entries.iter().map(value));
     let mut others = vec![column("UPDATED", entries.iter().map(age))];
     if entries.iter().any(|(_, entry)| entry.expires.is_some()) {
-        others.push(column("EXPIRES", entries.iter().map(end)));
+        others.push(column("EXPIRES", entries.iter().map(expiry)));
     }
     let room = |others: &[Vec<String>]| cells.saturating_sub(others.iter().map(|c| width(c) + GAP.len()).sum());
     let min_room = 2 * MIN_COLUMN_CELLS + GAP.len();

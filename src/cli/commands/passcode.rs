@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_one_of_the_standard() {
+    fn sha256_matches_the_standard() {
         assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -51,7 +51,7 @@ enum Protocol {
     FastCgi,
 }
 
-/// How long the threads of the runtime have to end: a store may block one.
+/// The time that the threads of the runtime have to end: a store may block one.
 pub(crate) const THREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest time from a signal to the end: answers, hooks, threads. docs/deploy.md states it, and the systemd unit
@@ -80,8 +80,9 @@ pub(crate) async fn run(settings: CliSettings, activated: Activated) -> CliResul
     let app = ReloadingApp::new(settings, waiters, None, stop.clone())?;
     app.warn();
     let mut servers = JoinSet::new();
+    let shared = SharedParts { app, mount, limits, stop: stop.clone() };
     for (protocol, listener) in listeners {
-        servers.spawn(open(protocol, listener, app.clone(), (mount.clone(), limits.clone()), stop.clone()));
+        servers.spawn(serve_on(protocol, listener, shared.clone()));
     }
     announce(&ready);
     let signal = stop.clone();
@@ -115,13 +116,17 @@ fn within_descriptors(limits: ServerLimits, share: Percent, listeners: usize) ->
     ServerLimits { connections, shares: Shares::new(share.of(connections)), ..limits }
 }
 
-async fn open(
-    protocol: Protocol,
-    listener: Listener,
+/// The parts of the server that all listeners share.
+#[derive(Clone)]
+struct SharedParts {
     app: ReloadingApp,
-    (mount, limits): (BasePath, ServerLimits),
+    mount: BasePath,
+    limits: ServerLimits,
     stop: CancellationToken,
-) -> CliResult {
+}
+
+async fn serve_on(protocol: Protocol, listener: Listener, shared: SharedParts) -> CliResult {
+    let SharedParts { app, mount, limits, stop } = shared;
     let address = listener.place();
     let served = match protocol {
         Protocol::Http => server::http1::serve(listener, app, mount, limits, stop).await,
@@ -158,7 +163,7 @@ fn listeners(settings: &ServerSettings, mut activated: Activated) -> CliResult<V
 
 /// The line with the addresses.
 fn ready_line(listeners: &[(Protocol, Listener)], settings: &CliSettings) -> String {
-    let place = |(protocol, listener): &(Protocol, Listener)| {
+    let address = |(protocol, listener): &(Protocol, Listener)| {
         let place = listener.place();
         match protocol {
             Protocol::Http if listener.tcp_address().is_some() => format!("http://{place}/"),
@@ -166,8 +171,8 @@ fn ready_line(listeners: &[(Protocol, Listener)], settings: &CliSettings) -> Str
             Protocol::FastCgi => format!("FastCGI on {place}"),
         }
     };
-    let places: Vec<_> = listeners.iter().map(place).collect();
-    format!("kvs serves {} on {}", settings.store, places.join(", "))
+    let addresses: Vec<_> = listeners.iter().map(address).collect();
+    format!("kvs serves {} on {}", settings.store, addresses.join(", "))
 }
 
 /// Prints the line at once. An error is only logged: the server works without it.
@@ -191,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_waits_longer_than_the_longest_stop_and_the_docs_state_it() {
+    fn systemd_and_the_docs_allow_for_the_longest_stop() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let unit = std::fs::read_to_string(root.join("deploy/systemd/kvs.service")).unwrap();
         let seconds: u64 = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap().parse().unwrap();

@@ -64,7 +64,9 @@ fn value(argument: OsString, max_value: usize) -> CliResult<Bytes> {
         .read_to_end(&mut bytes)
         .map_err(|e| Failure::Failed(format!("cannot read the value from standard input: {e}")))?;
     if bytes.len() > max_value {
-        return Err(Failure::Failed(format!("the value has more than {max_value} bytes, the max_value")));
+        return Err(Failure::Failed(format!(
+            "the value has more than {max_value} bytes; store a smaller one, or set a larger max_value"
+        )));
     }
     Ok(bytes.into())
 }

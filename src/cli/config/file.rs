@@ -10,7 +10,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 use crate::cli::exit::{CliResult, Failure};
 
-/// How deep mappings may be nested; no setting needs more.
+/// The maximum depth of nested mappings; no setting needs more.
 const MAX_DEPTH: usize = 3;
 
 #[derive(Clone, Default, Debug)]
@@ -151,7 +151,7 @@ impl<'a> ConfigReader<'a> {
                 (Event::MappingEnd, _) => return Ok(all),
                 (event, line) => match self.value(event, line, MAX_DEPTH)? {
                     FileValue::Text(name) => (name, line),
-                    _ => return Err(ConfigError::new(line, "expected a name here")),
+                    _ => return Err(ConfigError::new(line, "expected a name here, as in `max_value: 1MiB`")),
                 },
             };
             if all.iter().any(|other| other.name == name) {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn values_keep_their_spelling_and_line() {
-        let given =
+        let settings =
             parse("# comment\nmode: 0660\n\nb: 'no'\nlist: [a, \"b c\"]\nmap:\n  shop: {reads: open}\n  x:\n").unwrap();
         let list = FileValue::List(vec!["a".into(), "b c".into()]);
         let shop = FileValue::Mapping(vec![text("reads", 7, "open")]);
@@ -182,9 +182,9 @@ mod tests {
             FileSetting { name: "shop".into(), line: 7, value: shop },
             FileSetting { name: "x".into(), line: 8, value: FileValue::Empty },
         ]);
-        assert_eq!(given[..2], [text("mode", 2, "0660"), text("b", 4, "no")]);
-        assert_eq!(given[2], FileSetting { name: "list".into(), line: 5, value: list });
-        assert_eq!(given[3], FileSetting { name: "map".into(), line: 6, value: map });
+        assert_eq!(settings[..2], [text("mode", 2, "0660"), text("b", 4, "no")]);
+        assert_eq!(settings[2], FileSetting { name: "list".into(), line: 5, value: list });
+        assert_eq!(settings[3], FileSetting { name: "map".into(), line: 6, value: map });
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::model::Bucket;
 use crate::server::{Address, Proxy};
 use crate::web::{MetricsAccess, Reads};
 
-/// The flags that every command accepts. The help of a command shows only those that it uses.
+/// The flags that every command accepts. The help of a command shows only the flags that it uses.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct GlobalFlags {

@@ -1,7 +1,7 @@
 //! Policies of buckets, as a flag (`--policy 'shop: reads=secret, max_age=60s'`) and in the file
 //! (`buckets: {shop: {reads: secret, max_age: 60s}}`).
 //!
-//! A field that is not given is that of the default policy. If both the flag and the file have a policy for a bucket,
+//! A field that is not written is that of the default policy. If both the flag and the file have a policy for a bucket,
 //! they are merged field by field.
 
 use std::fmt;
@@ -52,7 +52,7 @@ impl FromStr for AllowedOrigin {
     }
 }
 
-/// The fields that are given for a bucket.
+/// The policy fields that are set for a bucket.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct PolicyFields {
     reads: Option<Reads>,
@@ -67,7 +67,7 @@ impl PolicyFields {
             let value = text.parse().map_err(|e| format!("{name}: {e}"))?;
             match field.replace(value) {
                 None => Ok(()),
-                Some(_) => Err(format!("`{name}` is given twice")),
+                Some(_) => Err(format!("`{name}` is given twice; remove one")),
             }
         }
         match name {
@@ -105,7 +105,7 @@ impl PolicyFields {
     }
 }
 
-/// The policy of one bucket as it is given.
+/// The policy of one bucket as it is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct BucketPolicy {
     pub(crate) bucket: Bucket,
@@ -115,7 +115,9 @@ pub(crate) struct BucketPolicy {
 impl BucketPolicy {
     fn new(name: &str) -> Result<Self, String> {
         match Bucket::new(name) {
-            Ok(bucket) if bucket.is_reserved() => Err(format!("the bucket {bucket} is reserved for kvs")),
+            Ok(bucket) if bucket.is_reserved() => {
+                Err(format!("the bucket {bucket} is reserved for kvs; use another name"))
+            }
             Ok(bucket) => Ok(Self { bucket, fields: PolicyFields::default() }),
             Err(e) => Err(e.to_string()),
         }
@@ -173,7 +175,7 @@ pub(crate) fn in_file(setting: &FileSetting) -> Result<Vec<FilePolicy>, ConfigEr
 }
 
 /// A policy as it is written in the file. `max_value` is that of buckets without their own, in bytes.
-pub(crate) fn shown(policy: &Policy, max_value: usize) -> String {
+pub(crate) fn in_file_form(policy: &Policy, max_value: usize) -> String {
     let Policy { reads, timestamps, max_age, max_value: own } = policy;
     let max_age = max_age.map_or(0, |age| age.as_secs());
     let max_value = Size(own.unwrap_or(max_value));
@@ -248,6 +250,9 @@ mod tests {
         let policy = fields("a: max_age=0s").or(fields("a: max_age=5s, timestamps=client")).with_default(&default);
         assert_eq!(policy, Policy { timestamps: Timestamps::Client, max_age: None, ..default.clone() });
         assert_eq!(PolicyFields::default().with_default(&default), default);
-        assert_eq!(shown(&default, 1 << 20), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}");
+        assert_eq!(
+            in_file_form(&default, 1 << 20),
+            "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}"
+        );
     }
 }

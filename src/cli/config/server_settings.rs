@@ -13,10 +13,10 @@ use crate::server;
 use crate::server::BasePath;
 use crate::web::{Budget, Cors, MetricsAccess, Policies, Policy, Shares};
 
-/// How many bytes the values of one answer may have, unless a single value may be larger.
+/// The maximum length of the values of one answer, in bytes, unless a single value may be larger.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
-/// How many bytes of a form one byte of a value may take, as `%XX`.
+/// The maximum number of bytes of a form for one byte of a value, as `%XX`.
 const FORM_BYTES_PER_BYTE: usize = 3;
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct ServerSettings {
     pub(crate) max_wait: Duration,
     pub(crate) max_waiters: usize,
     pub(crate) metrics: MetricsAccess,
-    /// How much of the connections and waiting reads one address may use.
+    /// The share of the connections and waiting reads that one address may use.
     pub(crate) address_share: Percent,
     /// The memory of all answers.
     pub(crate) responses: Budget,
@@ -43,38 +43,38 @@ impl ServerSettings {
         in_file: &[FilePolicy],
         max_value: usize,
     ) -> CliResult<Self> {
-        let ServeFlags { listen, limits: given, policies } = flags;
+        let ServeFlags { listen, limits: limit_flags, policies } = flags;
         let default = server::ServerLimits::default();
-        if given.max_connections == 0 {
+        if limit_flags.max_connections == 0 {
             return Err(sources.error_at("max_connections", "must be at least 1"));
         }
         let body = max_value.saturating_mul(FORM_BYTES_PER_BYTE).saturating_add(default.body);
-        let share = given.address_share;
+        let share = limit_flags.address_share;
         let budget = |bytes: usize, largest| Budget::new(bytes, largest).sharing(share.of(bytes));
         let limits = server::ServerLimits {
             body,
-            bodies: budget(given.body_memory.0, body),
-            connections: given.max_connections,
-            shares: Shares::new(share.of(given.max_connections)),
-            header_timeout: given.header_timeout.0,
-            body_timeout: given.body_timeout.0,
-            response_time: given.response_time.0,
+            bodies: budget(limit_flags.body_memory.0, body),
+            connections: limit_flags.max_connections,
+            shares: Shares::new(share.of(limit_flags.max_connections)),
+            header_timeout: limit_flags.header_timeout.0,
+            body_timeout: limit_flags.body_timeout.0,
+            response_time: limit_flags.response_time.0,
             ..default
         };
         Ok(Self {
             listen,
             policies: bucket_policies(&policies, in_file, sources, max_value)?,
             cors: cors(&policies, sources)?,
-            max_wait: given.max_wait.0,
-            max_waiters: given.max_waiters,
+            max_wait: limit_flags.max_wait.0,
+            max_waiters: limit_flags.max_waiters,
             metrics: policies.metrics,
             address_share: share,
-            responses: budget(given.response_memory.0, max_value.max(MAX_RESPONSE_BYTES)),
+            responses: budget(limit_flags.response_memory.0, max_value.max(MAX_RESPONSE_BYTES)),
             limits,
         })
     }
 
-    /// The mount at the base path that is set.
+    /// The mount at the base path of the settings, if there is one.
     pub(crate) fn mounted(&self, mount: BasePath) -> BasePath {
         match &self.listen.base_path {
             Some(path) => mount.at(path),
@@ -94,7 +94,9 @@ fn bucket_policies(
     let mut by_bucket: BTreeMap<Bucket, PolicyFields> = BTreeMap::new();
     for BucketPolicy { bucket, fields } in &flags.buckets {
         if by_bucket.insert(bucket.clone(), fields.clone()).is_some() {
-            return Err(sources.error_at("buckets", format!("the bucket {bucket} is given twice")));
+            return Err(
+                sources.error_at("buckets", format!("the bucket {bucket} is given twice; write one policy for it"))
+            );
         }
     }
     let too_large = |bucket: &Bucket, fields: &PolicyFields| {

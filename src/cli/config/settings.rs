@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_file_has_its_line_and_one_in_a_flag_its_name() {
+    fn errors_have_the_line_in_the_file_or_the_name_of_the_flag() {
         for (config, says) in [
             ("reads: open\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: must be at most 100 MiB"),
             ("\nmax_connections: 0\n", "config.yaml: line 2: max_connections: must be at least 1"),
@@ -264,8 +264,9 @@ mod tests {
         let typed =
             ["--policy", "a: reads=open, timestamps=client", "--policy", "c: max_value=1KiB", "--max-age", "9s"];
         let policies = resolve(&typed, config).unwrap().server.policies;
-        let shown =
-            |name: &str| crate::cli::config::policies::shown(policies.for_bucket(&Bucket::new(name).unwrap()), 1 << 20);
+        let shown = |name: &str| {
+            crate::cli::config::policies::in_file_form(policies.for_bucket(&Bucket::new(name).unwrap()), 1 << 20)
+        };
         assert_eq!(shown("a"), "{reads: open, timestamps: client, max_age: 5s, max_value: 1 MiB}");
         assert_eq!(shown("b"), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}");
         assert_eq!(shown("c"), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 KiB}");

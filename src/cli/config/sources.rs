@@ -1,4 +1,4 @@
-//! Where each setting comes from: its flag, else its variable, else `config.yaml`, else its default.
+//! The source of each setting: its flag, else its variable, else `config.yaml`, else its default.
 //!
 //! The parser of the flags knows every setting: a field of [`SettingFlags`] is a flag by its `long`, a variable by its
 //! `env` and a name in the file by its id, and all three have the same form. So a new setting needs a field in
@@ -34,13 +34,13 @@ pub(crate) struct SourcedSetting {
     /// The name in the file.
     pub(crate) name: String,
     pub(crate) source: SettingSource,
-    /// What was written, or the default; empty if there is none.
+    /// The written texts, or the default; empty if there is none.
     pub(crate) texts: Vec<OsString>,
     flag: String,
     variable: String,
 }
 
-/// How `config.yaml` has a setting that is not plain text or a list of texts.
+/// The form in `config.yaml` of a setting that is not plain text or a list of texts.
 pub(crate) enum FileForm {
     /// A mapping. It is not combined with the flag here: see [`Sources::mapping`].
     Mapping,
@@ -123,7 +123,7 @@ impl Sources {
     }
 
     /// The source in words: `flag`, `KVS_READS`, `config.yaml line 3`, `default`.
-    pub(crate) fn words(&self, setting: &SourcedSetting) -> String {
+    pub(crate) fn describe(&self, setting: &SourcedSetting) -> String {
         match setting.source {
             SettingSource::Flag => "flag".to_owned(),
             SettingSource::Variable => setting.variable.clone(),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_has_another_argument_with_the_name_of_a_setting() {
+    fn no_argument_of_a_command_has_the_name_of_a_setting() {
         let all = SettingFlags::augment_args(Command::new("kvs"));
         let settings: Vec<_> = all.get_arguments().map(Arg::get_id).collect();
         let program = command::parser();

@@ -30,10 +30,10 @@ pub(crate) fn text(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// As for [`path`]; or if it is not an address.
-pub(crate) fn address(given: &str) -> Result<Address, String> {
-    match given.strip_prefix("unix:").filter(|path| path.starts_with('~')) {
+pub(crate) fn address(written: &str) -> Result<Address, String> {
+    match written.strip_prefix("unix:").filter(|path| path.starts_with('~')) {
         Some(path) => Ok(Address::Unix(text(path)?.into())),
-        None => given.parse().map_err(|e: crate::model::Error| e.to_string()),
+        None => written.parse().map_err(|e: crate::model::Error| e.to_string()),
     }
 }
 
@@ -50,7 +50,7 @@ fn expand(path: &OsStr, home: Option<OsString>) -> Result<PathBuf, String> {
                 shown()
             ));
         }
-        [] => return Err("this path is empty".to_owned()),
+        [] => return Err("this path is empty; write a path".to_owned()),
         _ => return Ok(path.into()),
     };
     // A relative HOME would depend on the working folder.
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn only_a_tilde_at_the_beginning_is_expanded() {
         let home = || Some(OsString::from("/home/ada"));
-        for (given, path) in [
+        for (written, path) in [
             ("~", "/home/ada"),
             ("~/data", "/home/ada/data"),
             ("~/", "/home/ada"),
@@ -75,7 +75,7 @@ mod tests {
             ("./~/data", "./~/data"),
             ("a~", "a~"),
         ] {
-            assert_eq!(expand(given.as_ref(), home()).unwrap(), PathBuf::from(path), "{given}");
+            assert_eq!(expand(written.as_ref(), home()).unwrap(), PathBuf::from(path), "{written}");
         }
         assert!(expand("".as_ref(), home()).is_err());
         assert!(expand("~bob/data".as_ref(), home()).unwrap_err().contains("write the whole path"));

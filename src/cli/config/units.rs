@@ -101,7 +101,7 @@ impl fmt::Display for Size {
 }
 
 /// A time span in words, in its largest unit only: `5 minutes`.
-pub(crate) fn words(span: Duration) -> String {
+pub(crate) fn in_words(span: Duration) -> String {
     let seconds = span.as_secs();
     let (number, unit) = match seconds {
         0..60 => (seconds, "second"),
@@ -121,7 +121,7 @@ pub(crate) fn count_noun(number: u64, one: &str, many: &str) -> String {
 
 /// A time in the past, in words.
 pub(crate) fn ago(span: Duration) -> String {
-    if span.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", words(span)) }
+    if span.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", in_words(span)) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::cli::exit::{CliResult, Failure};
 use crate::client::Client;
 use crate::model::Bucket;
 
-/// How many names an error lists.
+/// The maximum number of names that an error lists.
 const MAX_NAMES: usize = 20;
 
 /// A client of the bucket.
@@ -83,8 +83,8 @@ fn choice(written: &str, names: &[&str]) -> String {
     let listed = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
     let more = if names.len() > MAX_NAMES { format!(" and {} more", names.len() - MAX_NAMES) } else { String::new() };
     let meant = nearest(written, names).map_or(String::new(), |name| format!("did you mean {name}? "));
-    let there = if names.len() == 1 { "there is" } else { "there are" };
-    format!("{meant}{there} {listed}{more}")
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{meant}there {verb} {listed}{more}")
 }
 
 /// The folders with buckets where a folder is missing.
@@ -93,8 +93,8 @@ fn existing_folders(folder: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(parent) else {
         let known = folder.ancestors().skip(1).find(|folder| folder.is_dir());
         return match known {
-            Some(known) => format!("of this path only {} exists", known.display()),
-            None => "nothing of this path exists".to_owned(),
+            Some(known) => format!("only {} of this path exists", known.display()),
+            None => "no part of this path exists".to_owned(),
         };
     };
     let stores = entries.flatten().filter(|entry| has_buckets(&entry.path()));
@@ -140,6 +140,6 @@ mod tests {
         let text = existing_folders(&dir.path().join("dtaa"));
         assert_eq!(text, format!("did you mean data? there is data in {}", dir.path().display()));
         let deep = existing_folders(&dir.path().join("a/b/c"));
-        assert_eq!(deep, format!("of this path only {} exists", dir.path().display()));
+        assert_eq!(deep, format!("only {} of this path exists", dir.path().display()));
     }
 }

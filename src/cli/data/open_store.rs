@@ -61,7 +61,7 @@ pub(crate) struct StoreOptions {
     pub(crate) tidy_up_to: u64,
 }
 
-/// An open store, for all commands, and again for those that need one kind of store.
+/// An open store, for all commands, and again for commands that need one kind of store.
 #[derive(Clone)]
 pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
@@ -120,7 +120,7 @@ impl StoreUrl {
         format!("{}:{}", self.scheme.name, self.rest)
     }
 
-    /// Where the data is, in a normal form, to compare two URLs. A store in memory has no location.
+    /// The location of the data, in a normal form, to compare two URLs. A store in memory has no location.
     pub(crate) fn location(&self) -> Option<String> {
         match self.scheme.form {
             UrlForm::Empty => None,
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_url_is_an_error_that_names_the_kinds_but_not_the_url() {
+    fn errors_about_a_url_name_the_kinds_but_not_the_url() {
         for bad in
             ["", "data", "yaml:", "memory:x", "mysql://me:hunter2@db/kvs", "postgresql:me:hunter2@db", "YAML:data"]
         {

@@ -54,7 +54,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<ImportEntry>> {
         }
         let entry = entry(&header.fields, &fields).map_err(|e| at(line, &e.to_string()))?;
         if let Some(first) = seen.insert(entry.key.clone(), line) {
-            return Err(at(line, &format!("the key {:?} is already in line {first}", entry.key.as_str())));
+            return Err(at(line, &format!("the key {:?} is already in line {first}; remove one", entry.key.as_str())));
         }
         entries.push(entry);
     }
@@ -82,7 +82,7 @@ fn check_header(header: &[String]) -> Result<(), String> {
             });
         }
         if header.iter().take(n).any(|other| other == column) {
-            return Err(format!("the column {column:?} is given twice"));
+            return Err(format!("the column {column:?} is given twice; remove one"));
         }
     }
     let has = |column| header.iter().any(|other| other == column);

@@ -139,7 +139,7 @@ impl Entries {
         }
         let entry = fields.into_entry(key)?;
         if !self.seen.insert(entry.key.clone()) {
-            return Err(Error::new(ErrorKind::Invalid, format!("the key {key:?} is given twice")));
+            return Err(Error::new(ErrorKind::Invalid, format!("the key {key:?} is given twice; remove one")));
         }
         self.all.push(entry);
         Ok(())

@@ -91,14 +91,14 @@ impl Format {
 }
 
 fn read_yaml(text: &str) -> Result<Vec<ImportEntry>> {
-    let entry = |(key, given): (Key, yaml::ParsedEntry)| ImportEntry {
+    let entry = |(key, parsed): (Key, yaml::ParsedEntry)| ImportEntry {
         key,
-        value: given.value,
-        content_type: given.content_type,
-        updated: given.updated,
-        modified: given.modified,
-        expires: given.expires,
-        ttl: given.ttl,
+        value: parsed.value,
+        content_type: parsed.content_type,
+        updated: parsed.updated,
+        modified: parsed.modified,
+        expires: parsed.expires,
+        ttl: parsed.ttl,
     };
     Ok(yaml::read_text(text)?.into_iter().map(entry).collect())
 }
@@ -125,7 +125,9 @@ impl TextFields {
                 .decode(coded.trim())
                 .map(Bytes::from)
                 .map_err(|e| Error::new(ErrorKind::Invalid, format!("the base64 of {key:?} is invalid: {e}")))?,
-            (None, None) => return Err(Error::new(ErrorKind::Invalid, format!("{key:?} has no value"))),
+            (None, None) => {
+                return Err(Error::new(ErrorKind::Invalid, format!("{key:?} has no value; give it a value or base64")));
+            }
             (Some(_), Some(_)) => {
                 return Err(Error::new(
                     ErrorKind::Invalid,

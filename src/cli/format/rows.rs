@@ -74,7 +74,8 @@ impl<'a> CsvRows<'a> {
             let Some((part, after)) = rest.split_once('"') else {
                 return Err(CsvError {
                     line: first_line,
-                    text: "the quote that opens a field here is not closed".to_owned(),
+                    text: "the quote that opens a field here is not closed; close it at the end of the field"
+                        .to_owned(),
                 });
             };
             field.push_str(part);

@@ -106,7 +106,7 @@ pub(crate) fn secret_below(text: &str, dir: &Path) -> Result<OsString, String> {
 }
 
 /// A URL without its path and query, which may be secret.
-pub(crate) fn shown(url: &str) -> String {
+pub(crate) fn without_path(url: &str) -> String {
     url.parse::<HookUrl>().map_or_else(|_| "(not shown)".to_owned(), |target| target.to_string())
 }
 
@@ -136,7 +136,7 @@ impl HookRuntime {
         }
     }
 
-    /// How long [`Self::finish`] may take.
+    /// The longest time that [`Self::finish`] may take.
     pub(crate) fn max_finish_time(&self) -> Duration {
         if self.is_enabled() { self.drain_timeout } else { Duration::ZERO }
     }

@@ -1,4 +1,4 @@
-//! What a running server needs besides its settings: reloading, write hooks, and starting under a web server.
+//! The parts of a running server other than its settings: reloading, write hooks, and starting under a web server.
 
 pub(super) mod file_watch;
 pub(super) mod hook_runtime;

@@ -127,8 +127,8 @@ impl ApiParts {
 /// Whether the answer may depend on the secrets. Most requests are reads without a secret, and need no check of the
 /// file.
 fn may_carry_a_secret(request: &Request<Body>) -> bool {
-    let given = |name| request.headers().contains_key(name);
-    !request.method().is_safe() || given("x-kvs-auth") || given("authorization")
+    let has = |name| request.headers().contains_key(name);
+    !request.method().is_safe() || has("x-kvs-auth") || has("authorization")
 }
 
 impl ReloadState {

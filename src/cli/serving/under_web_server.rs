@@ -82,8 +82,8 @@ pub(crate) fn fastcgi(listener: Listener) -> ExitCode {
             let served = server::fastcgi::serve(listener, setup.app, setup.mount, setup.limits, stop.clone()).await;
             stop.cancel();
             // The rest of the time that the web server allows, after the answers.
-            let left = stopped.await.map_or(drain, |since| drain.saturating_sub(since.elapsed()));
-            setup.hooks.finish(left).await;
+            let remaining = stopped.await.map_or(drain, |since| drain.saturating_sub(since.elapsed()));
+            setup.hooks.finish(remaining).await;
             served
         })
     })
@@ -109,7 +109,7 @@ fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
     code
 }
 
-/// What a server needs to run.
+/// The parts of a server under a web server.
 struct WebServerSetup {
     app: SetupHandler,
     mount: BasePath,
@@ -154,7 +154,7 @@ struct ExitOnConfigChange<A> {
     stop: CancellationToken,
 }
 
-// The handlers are no `async fn`: each would move the large future of the API once more.
+// The handlers are not `async fn`: each would move the large future of the API once more.
 impl<A: Handler> Handler for ExitOnConfigChange<A> {
     fn handle(&self, request: Request<Body>, client: ClientAddr) -> impl Future<Output = Response> + Send {
         if self.config.has_changed() {
@@ -165,8 +165,8 @@ impl<A: Handler> Handler for ExitOnConfigChange<A> {
     }
 }
 
-/// The API, or if the settings are wrong an answer of 500. After such an answer the process ends, so that the next process
-/// reads the corrected settings.
+/// The API, or if the settings are wrong an answer of 500. After such an answer the process ends, so that the next
+/// process reads the corrected settings.
 #[derive(Clone)]
 enum SetupHandler {
     Api(ExitOnConfigChange<ReloadingApp>),
@@ -217,7 +217,7 @@ impl WaiterGate for FileGate {
         if !self.folder.is_dir() {
             RealFileSystem.make_folder(&self.folder).ok()?;
         }
-        self.gate.try_lock(bucket).map(|pass| Box::new(pass) as Box<dyn Send>)
+        self.gate.try_lock(bucket).map(|guard| Box::new(guard) as Box<dyn Send>)
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_wrong_settings_the_answer_has_no_details_and_the_process_ends() {
+    async fn wrong_settings_give_an_answer_without_details_and_end() {
         let stop = CancellationToken::new();
         assert_eq!(status(&SetupHandler::Misconfigured(stop.clone())).await, 500);
         assert!(stop.is_cancelled());

@@ -27,8 +27,8 @@ impl Client {
     }
 
     /// See [`Client::set_at`](crate::client::client::Client::set_at).
-    pub fn set_at(&self, key: &str, value: impl IntoValue, end: impl Into<Time>) -> Result<Revision> {
-        self.wait(self.inner.set_at(key, value, end))
+    pub fn set_at(&self, key: &str, value: impl IntoValue, expires: impl Into<Time>) -> Result<Revision> {
+        self.wait(self.inner.set_at(key, value, expires))
     }
 
     /// See [`Client::set_many`](crate::client::client::Client::set_many).

@@ -1,4 +1,4 @@
-//! One attempt at a transaction: what it has read, and whether that is still unchanged at its end.
+//! One attempt at a transaction: the entries that it has read, and whether they are still unchanged at its end.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::store::{Decision, Limits, Moment, evaluate};
 /// The preview of a write has no limit; the store checks its own limits at the end.
 const NO_LIMITS: Limits = Limits { max_value_bytes: usize::MAX };
 
-/// What an attempt has read and will write.
+/// The entries that an attempt has read, and its writes.
 #[derive(Default)]
 pub(crate) struct Attempt {
     /// The entries that were read, all at one moment.
@@ -68,7 +68,7 @@ impl Attempt {
         self.revision = found.revision;
         for (key, entry) in keys.into_iter().zip(found.entries) {
             let used = match self.seen.get(&key) {
-                Some(old) if old.used && !same(old.entry.as_ref(), entry.as_ref()) => {
+                Some(old) if old.used && !is_same(old.entry.as_ref(), entry.as_ref()) => {
                     self.has_conflict = true;
                     return Err(conflict());
                 }
@@ -101,11 +101,11 @@ impl Attempt {
 
     /// Does the writes, if the function succeeded and everything it has read is unchanged.
     pub(crate) async fn end<T>(self, client: &Client, answer: Result<T>) -> Result<Ended<T>> {
-        let used = |seen: &BTreeMap<Key, SeenEntry>| {
+        let used_keys = |seen: &BTreeMap<Key, SeenEntry>| {
             seen.iter().filter(|(_, seen)| seen.used).map(|(key, _)| key.clone()).collect::<Vec<_>>()
         };
         if self.has_conflict {
-            return Ok(Ended::Conflict(used(&self.seen)));
+            return Ok(Ended::Conflict(used_keys(&self.seen)));
         }
         let answer = answer?;
         // Without writes everything was read at one moment, unless an entry that was read has expired meanwhile.
@@ -119,12 +119,12 @@ impl Attempt {
         let batch = Batch::new(self.writes).with_expectations(expectations).returning_nothing();
         Ok(match client.store.apply(&client.bucket, batch).await? {
             Outcome::Committed { .. } => Ended::Done(answer),
-            Outcome::PreconditionFailed { .. } => Ended::Conflict(used(&self.seen)),
+            Outcome::PreconditionFailed { .. } => Ended::Conflict(used_keys(&self.seen)),
         })
     }
 }
 
-fn same(old: Option<&Entry>, new: Option<&Entry>) -> bool {
+fn is_same(old: Option<&Entry>, new: Option<&Entry>) -> bool {
     old.map(|entry| entry.revision) == new.map(|entry| entry.revision)
 }
 

@@ -27,11 +27,11 @@ pub struct Transaction {
     client: Client,
     attempt: Attempt,
     /// Gets the attempt when the transaction is dropped.
-    slot: Slot,
+    slot: AttemptSlot,
 }
 
 /// Holds the attempt after the function has ended.
-pub(crate) type Slot = Arc<Mutex<Option<Attempt>>>;
+pub(crate) type AttemptSlot = Arc<Mutex<Option<Attempt>>>;
 
 impl Drop for Transaction {
     fn drop(&mut self) {
@@ -96,17 +96,17 @@ impl Client {
 
 impl Transaction {
     /// A new attempt and its slot. It reads the keys of the attempt before it at once.
-    pub(crate) async fn begin(client: &Client, known: Vec<Key>) -> Result<(Self, Slot)> {
+    pub(crate) async fn begin(client: &Client, known: Vec<Key>) -> Result<(Self, AttemptSlot)> {
         let mut attempt = Attempt::default();
         if !known.is_empty() {
             attempt.fetch(client, known).await?;
         }
-        let slot = Slot::default();
+        let slot = AttemptSlot::default();
         Ok((Self { client: client.clone(), attempt, slot: slot.clone() }, slot))
     }
 
     /// Ends an attempt whose function returned `answer`.
-    pub(crate) async fn end<T>(client: &Client, slot: &Slot, answer: Result<T>) -> Result<Ended<T>> {
+    pub(crate) async fn end<T>(client: &Client, slot: &AttemptSlot, answer: Result<T>) -> Result<Ended<T>> {
         let attempt = slot.lock().take();
         let Some(attempt) = attempt else {
             let text = "a transaction was kept after its end, so nothing was done; drop it within its function";

@@ -11,16 +11,16 @@ pub(crate) const QUERY: &str = "SELECT current_setting('server_encoding'), curre
 /// The encodings that hold any text. With `SQL_ASCII` the server stores bytes unchanged, and kvs always sends UTF-8.
 const COMPLETE: [&str; 2] = ["UTF8", "SQL_ASCII"];
 
-/// The error text if the database must be refused.
-pub(crate) fn refusal(response: &[SimpleQueryMessage]) -> Option<String> {
+/// The error text if the database cannot be used.
+pub(crate) fn error_of(response: &[SimpleQueryMessage]) -> Option<String> {
     let row = response.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     })?;
-    refusal_text(row.try_get(0).ok()??, row.try_get(1).ok()?.unwrap_or_default())
+    error_text(row.try_get(0).ok()??, row.try_get(1).ok()?.unwrap_or_default())
 }
 
-fn refusal_text(encoding: &str, database: &str) -> Option<String> {
+fn error_text(encoding: &str, database: &str) -> Option<String> {
     (!COMPLETE.contains(&encoding)).then(|| {
         format!(
             "cannot use the database {database:?}: its encoding {encoding} cannot hold every key; nothing was done. \
@@ -37,10 +37,10 @@ mod tests {
     #[test]
     fn an_incomplete_encoding_is_refused_with_the_command_that_helps() {
         for complete in COMPLETE {
-            assert_eq!(refusal_text(complete, "kvs"), None);
+            assert_eq!(error_text(complete, "kvs"), None);
         }
         for other in ["LATIN1", "WIN1252", "EUC_JP", "LATIN9"] {
-            let text = refusal_text(other, "kvs").unwrap();
+            let text = error_text(other, "kvs").unwrap();
             assert!(text.contains(other) && text.contains("\"kvs\"") && text.contains("createdb"), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! How the store reaches a server: URL, TLS, connection pool, and the checks of the database and the role.
+//! Access to a server: URL, TLS, connection pool, and the checks of the database and the role.
 
 pub(super) mod encoding;
 pub(super) mod permission;

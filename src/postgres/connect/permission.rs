@@ -1,6 +1,6 @@
 //! Checks whether the role of the URL may write, and names the statement that would allow it.
 //!
-//! A missing privilege is permanent until a person grants it. A standby is not a matter of permission: its refusals end
+//! A missing privilege is permanent until a person grants it. A standby is not a matter of permission: its errors end
 //! when another server is promoted.
 
 use tokio_postgres::Client;
@@ -53,7 +53,7 @@ impl Session {
     }
 }
 
-/// Adds to a refusal for want of permission the statement that helps.
+/// Adds to an error about a missing permission the statement that grants it.
 pub(crate) async fn explain(client: &Client, names: &TableNames, error: PgError) -> PgError {
     let Some(session) = Session::of(client).await else { return error };
     let explained = match error.reason {
@@ -61,7 +61,7 @@ pub(crate) async fn explain(client: &Client, names: &TableNames, error: PgError)
         Some(Reason::NotPermitted) => session.missing_privilege_error(names),
         _ => return error,
     };
-    explained.with_source(error.error.to_string()).into()
+    explained.with_source(error.error).into()
 }
 
 /// Checks whether the role may write. Any other trouble with the server is ignored.

@@ -66,8 +66,7 @@ impl Config {
     pub(crate) fn locate_in(&self, what: impl Display, error: Error) -> Error {
         match error.kind() {
             kind @ (ErrorKind::Busy | ErrorKind::Unavailable) => {
-                // As text: an error that is the source of another shows its own sources twice.
-                Error::new(kind, format!("{what} on {}", self.url.location())).with_source(error.to_string())
+                Error::new(kind, format!("{what} on {}", self.url.location())).with_source(error)
             }
             _ => error,
         }
@@ -93,7 +92,7 @@ impl Pool {
                 let (set, encoding, _) =
                     join3(client.batch_execute(&required), encoding, client.batch_execute(optional)).await;
                 set.map_err(HookError::Backend)?;
-                match encoding.ok().and_then(|response| encoding::refusal(&response)) {
+                match encoding.ok().and_then(|response| encoding::error_of(&response)) {
                     Some(text) => Err(HookError::message(text)),
                     None => Ok(()),
                 }
@@ -230,13 +229,13 @@ impl Pool {
         if created.is_err() {
             let _ = client.batch_execute("ROLLBACK").await;
         }
-        // If another process created them at the same time, our attempt failed and the tables exist all the same.
+        // If another process created them at the same time, our attempt failed but the tables exist.
         match (client.batch_execute(find).await, created) {
             (Ok(()), _) => Ok(()),
             (Err(_), Err(error)) => {
                 let cause = PgError::query(error).error;
                 let text = "cannot create the tables; ask a user who may create tables to run `kvs store init`";
-                Err(Error::new(cause.kind(), text).with_source(cause.to_string()).into())
+                Err(Error::new(cause.kind(), text).with_source(cause).into())
             }
             (Err(error), Ok(())) => Err(PgError::query(error)),
         }

@@ -22,14 +22,13 @@ const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 /// A parameter within this many edits of one of ours is a misspelling of it.
 const MAX_TYPO_EDITS: usize = 2;
 
-/// How long a connection attempt waits, unless the URL has `connect_timeout`.
+/// The timeout of a connection attempt, unless the URL has `connect_timeout`.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The parameters of kvs. All others are for the client library.
 const OURS: &[&str] =
     &["expired", "layout", "mode", "pool_size", "schema", "sslmode", "sslrootcert", "statement_timeout", "table"];
 
-/// A parsed URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Url {
     /// The configuration of the client library.
@@ -63,25 +62,26 @@ impl Url {
     /// `Invalid`, with the parameter that is wrong or unknown.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let (server, query) = split(text)?;
-        let mut theirs = Vec::new();
-        let mut ours = OwnParameters::default();
+        let mut client_parameters = Vec::new();
+        let mut own_parameters = OwnParameters::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8().map_err(|_| invalid(name, "must be UTF-8"))?;
             if OURS.contains(&name) {
-                ours.set(name, &value)?;
+                own_parameters.set(name, &value)?;
             } else if name == "host" {
                 // The client library expects one host per parameter.
-                theirs.extend(pair.trim_start_matches("host=").split(',').map(|host| format!("host={host}")));
+                client_parameters
+                    .extend(pair.trim_start_matches("host=").split(',').map(|host| format!("host={host}")));
             } else {
                 check_name(name)?;
-                theirs.push(pair.to_owned());
+                client_parameters.push(pair.to_owned());
             }
         }
-        let client = format!("{server}?{}", theirs.join("&")).parse::<ClientConfig>();
+        let client = format!("{server}?{}", client_parameters.join("&")).parse::<ClientConfig>();
         // The error names an unknown or wrong parameter, never its value.
         let client = client.map_err(|e| Error::new(ErrorKind::Invalid, "invalid PostgreSQL URL").with_source(e))?;
-        Ok(ours.into_url(with_defaults(client)))
+        Ok(own_parameters.into_url(with_defaults(client)))
     }
 
     /// The server and the database, without user and password: `postgresql://db:5432/kvs`.
@@ -201,7 +201,7 @@ fn invalid(name: &str, why: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("invalid PostgreSQL URL: {name} {why}"))
 }
 
-/// The value that one of these names stands for.
+/// The value with this name.
 fn choice<T, const N: usize>(name: &str, value: &str, choices: [(&str, T); N]) -> Result<T> {
     let known = choices.each_ref().map(|(choice, _)| *choice).join(", ");
     let chosen = choices.into_iter().find(|(choice, _)| *choice == value);

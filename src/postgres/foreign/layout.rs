@@ -1,7 +1,7 @@
 //! The tables of other programs, and the statements that read them.
 //!
 //! All statements return the columns that `row.rs` reads: key, value, created, written, modified, expires. Keys are
-//! sorted by their bytes in UTF-8, whatever the collation and the encoding of the database are.
+//! sorted by their bytes in UTF-8, no matter which collation and encoding the database has.
 
 use crate::model::Bucket;
 

@@ -86,8 +86,8 @@ impl ForeignTable {
     }
 
     async fn connect(&self) -> Result<Client> {
-        let made = self.url.client.connect(self.tls.clone()).await;
-        let (client, connection) = made.map_err(|e| PgError::query(e).error)?;
+        let connected = self.url.client.connect(self.tls.clone()).await;
+        let (client, connection) = connected.map_err(|e| PgError::query(e).error)?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("the connection to a table of another program was lost: {error}");
@@ -99,13 +99,13 @@ impl ForeignTable {
 
     /// Runs a statement on the connection that is kept.
     async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<tokio_postgres::Row>> {
-        let mut kept = self.client.lock().await;
-        let client = match kept.take() {
+        let mut idle_client = self.client.lock().await;
+        let client = match idle_client.take() {
             Some(client) if !client.is_closed() => client,
             _ => self.connect().await?,
         };
         let rows = client.query(sql, parameters).await.map_err(|e| self.error(e))?;
-        *kept = Some(client);
+        *idle_client = Some(client);
         Ok(rows)
     }
 

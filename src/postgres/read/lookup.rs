@@ -4,7 +4,7 @@
 //! sends the next ones.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry as MapEntry;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -205,10 +205,10 @@ impl<'a> KeyPositions<'a> {
         let mut positions = Self { first: HashMap::with_capacity(names.len()), repetitions: vec![] };
         for (at, name) in names.iter().enumerate() {
             match positions.first.entry(*name) {
-                Slot::Vacant(vacant) => {
+                MapEntry::Vacant(vacant) => {
                     vacant.insert(at);
                 }
-                Slot::Occupied(first) => positions.repetitions.push(Repetition { at, first: *first.get() }),
+                MapEntry::Occupied(first) => positions.repetitions.push(Repetition { at, first: *first.get() }),
             }
         }
         positions

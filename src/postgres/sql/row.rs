@@ -70,7 +70,7 @@ pub(crate) fn revision_number(revision: Revision) -> i64 {
     i64::try_from(revision.number()).unwrap_or(i64::MAX)
 }
 
-/// A content type for the table: NULL stands for the default.
+/// A content type for the table: NULL is the default.
 pub(crate) fn type_name(content_type: &ContentType) -> Option<&str> {
     (!content_type.is_default()).then(|| content_type.as_str())
 }

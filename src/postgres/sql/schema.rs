@@ -26,7 +26,7 @@ pub(crate) struct TableNames {
     pub(crate) channel: String,
 }
 
-/// How tables are created.
+/// The options with which tables are created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct TableOptions {
     /// Without a write-ahead log: faster, but empty after a crash of the server.

@@ -1,7 +1,7 @@
 //! The statements that read and write entries.
 //!
-//! The server must find each entry by its whole primary key, whatever the size of the table was when it made the plan.
-//! (The one exception is a long list of keys in a table that is small when it is read.) A plan is kept as long as the
+//! The server must find each entry by its whole primary key, even if the table was small when it made the plan. (The
+//! one exception is a long list of keys in a table that is small when it is read.) A plan is kept as long as the
 //! connection. A plan that was made for a small table and reads all of a bucket would stay in use after the bucket has
 //! grown.
 //!

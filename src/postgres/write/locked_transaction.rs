@@ -62,7 +62,7 @@ struct GroupCommit<'a> {
     bucket: &'a Bucket,
 }
 
-/// What remains to be done on a connection after a group.
+/// The remaining work on a connection after a group.
 enum Ending {
     /// The transaction wrote nothing and must end.
     Rollback,
@@ -142,9 +142,9 @@ impl GroupCommit<'_> {
         let read = client.prepare_cached(&statements.locked_entries).await.map_err(PgError::query)?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &names];
         let begin = client.batch_execute(BEGIN);
-        let (begun, locked, rows) =
+        let (started, locked, rows) =
             join3(begin, client.query_opt(&lock, &[&bucket]), client.query(&read, &parameters)).await;
-        begun.map_err(PgError::query)?;
+        started.map_err(PgError::query)?;
         let Some(locked) = locked.map_err(PgError::query)? else {
             let (last, rows) = self.create_bucket_and_read(client, &parameters).await?;
             return Ok((last, entries(&keys, &rows)?));

@@ -26,7 +26,7 @@ pub(crate) enum SingleStatement {
         /// `None` if nothing changed.
         new_revision: Option<Revision>,
     },
-    /// Nothing was stored: the bucket is new, another process wrote it, or only an evaluation can tell what is wrong.
+    /// Nothing was stored: the bucket is new, another process wrote it, or only an evaluation finds the error.
     NotApplicable,
 }
 
@@ -57,7 +57,6 @@ pub(crate) fn is_plain(batches: &[Batch], limits: Limits, now: Time) -> bool {
         && !keys.is_empty()
 }
 
-/// Commits plain batches.
 pub(crate) async fn execute(
     client: &Client,
     statements: &PlainWriteStatements,
@@ -86,10 +85,11 @@ pub(crate) async fn execute(
             *slot = Some(replaced_entry(row, 3)?);
         }
     }
-    let taken = writes.iter().zip(&before).filter(|(write, before)| changes(write, before.as_ref())).count() as u64;
+    let revision_count =
+        writes.iter().zip(&before).filter(|(write, before)| changes(write, before.as_ref())).count() as u64;
     let base = match new_revision {
-        Some(last) => Revision::new(last.number().saturating_sub(taken)),
-        None if taken == 0 => old_revision,
+        Some(last) => Revision::new(last.number().saturating_sub(revision_count)),
+        None if revision_count == 0 => old_revision,
         None => return Ok(SingleStatement::NotApplicable),
     };
     Ok(SingleStatement::Done { outcomes: outcomes(bucket, batches, before, base)?, new_revision })
@@ -133,11 +133,11 @@ impl PlainStatement<'_> {
         let (mut values, mut types, mut modified, mut expires, mut deleted) = (vec![], vec![], vec![], vec![], vec![]);
         for write in writes {
             keys.push(write.key().as_str());
-            if let Write::Put { value, content_type, expires: end, modified: time, .. } = write {
+            if let Write::Put { value, content_type, expires: expiry, modified: time, .. } = write {
                 values.push(Some(&value[..]));
                 types.push(type_name(content_type));
                 modified.push(time.map(Time::nanos));
-                expires.push(end.map(Time::nanos));
+                expires.push(expiry.map(Time::nanos));
             } else {
                 values.push(None);
                 types.push(None);

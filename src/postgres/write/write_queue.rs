@@ -28,7 +28,7 @@ type CommitGroup = Box<dyn Fn(Bucket, WriteGroup) -> BoxFuture<'static, ()> + Se
 /// The queues of one runtime.
 pub(crate) struct WriteQueue {
     commit: CommitGroup,
-    /// How long a batch waits for those before it.
+    /// The longest time that a batch waits for earlier ones.
     lock_timeout: Duration,
     /// A bucket is in the map while a task commits its batches.
     waiting: Mutex<HashMap<Bucket, Vec<QueuedBatch>>>,

@@ -23,7 +23,7 @@ use crate::yaml::options::YamlOptions;
 use crate::yaml::state::{BucketState, Damage};
 
 /// A bucket in this process. Locks are taken in this order: `files`, the lock among processes, `state`. `queue` is
-/// locked only for a look into it.
+/// locked only briefly.
 pub(crate) struct BucketStore {
     pub(crate) options: YamlOptions,
     pub(crate) paths: BucketPaths,
@@ -31,7 +31,7 @@ pub(crate) struct BucketStore {
     pub(crate) files: SharedFiles,
     pub(crate) open_files: Arc<OpenFiles>,
     /// Set while this process holds the exclusive lock and appends. Nobody else can have committed anything then, so
-    /// readers need not look at the file.
+    /// readers need not check the file.
     pub(crate) committing: AtomicBool,
     pub(crate) queue: Mutex<RequestQueue>,
     pub(crate) write_stint: Mutex<WriteStint>,
@@ -54,16 +54,16 @@ pub(crate) struct BucketStore {
     pub(crate) watch: Arc<RevisionWatch>,
 }
 
-/// What all buckets of a store share.
+/// The resources that all buckets of a store share.
 #[derive(Clone)]
 pub(crate) struct SharedResources {
     pub(crate) open_files: Arc<OpenFiles>,
     pub(crate) tidier: Arc<Tidier>,
-    /// How many buckets are polled for waiters.
+    /// The number of buckets that are polled for waiters.
     pub(crate) polled_buckets: Arc<AtomicUsize>,
 }
 
-/// Runs work that may block for milliseconds. Other tasks of a runtime with several threads go on meanwhile.
+/// Runs work that may block for milliseconds. Other tasks of a runtime with several threads continue meanwhile.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
@@ -215,7 +215,7 @@ impl BucketStore {
     /// # Errors
     /// `Busy` after the lock timeout.
     pub(crate) fn lock_files(&self, mode: LockMode) -> Result<LockedFiles<'_>> {
-        let (deadline, mut pause) = (self.deadline(), Backoff::new(&self.open_files));
+        let (deadline, mut backoff) = (self.deadline(), Backoff::new(&self.open_files));
         loop {
             if let Some(file) = self.files.try_lock_until(deadline)
                 && let Some(locked) = self.lock_files_with(file, mode)?
@@ -225,7 +225,7 @@ impl BucketStore {
             if Instant::now() >= deadline {
                 return Err(self.lock_timeout_error());
             }
-            pause.rest();
+            backoff.sleep();
         }
     }
 }

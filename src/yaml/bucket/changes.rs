@@ -1,7 +1,7 @@
-//! Waiting for a later revision of a bucket, whoever writes it.
+//! Waiting for a later revision of a bucket, no matter which process writes it.
 //!
 //! Writes of this process wake the waiters at once. Writes of other processes are found by one task for each bucket,
-//! which looks at the file while anybody waits; the waiters themselves do not.
+//! which polls the file while anybody waits; the waiters themselves do not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::model::{Result, Revision};
+use crate::store::raise_revision;
 
 /// A waiter wakes at most this much later than another process wrote.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -28,7 +29,7 @@ fn poll_interval(polled_buckets: usize) -> Duration {
 pub(crate) struct RevisionWatch {
     revision: watch::Sender<Revision>,
     waiters: Mutex<WaiterCount>,
-    /// How many buckets of the store are polled.
+    /// The number of buckets of the store that are polled.
     polled_buckets: Arc<AtomicUsize>,
 }
 
@@ -46,26 +47,22 @@ impl RevisionWatch {
 
     /// Wakes the waiters if this revision is later than the last one.
     pub(crate) fn notify(&self, revision: Revision) {
-        self.revision.send_if_modified(|known| {
-            let is_later = revision > *known;
-            *known = revision.max(*known);
-            is_later
-        });
+        raise_revision(&self.revision, revision);
     }
 
-    /// Waits until the revision is greater than `since`. `look` reads what has changed in the file, calls
+    /// Waits until the revision is greater than `since`. `refresh` reads what has changed in the file, calls
     /// [`notify`](Self::notify), and returns the revision.
-    pub(crate) async fn changed<F, R>(self: &Arc<Self>, since: Revision, look: F) -> Result<Revision>
+    pub(crate) async fn changed<F, R>(self: &Arc<Self>, since: Revision, refresh: F) -> Result<Revision>
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<Revision>> + Send + 'static,
     {
         let mut changes = self.revision.subscribe();
-        let revision = look().await?;
+        let revision = refresh().await?;
         if revision > since {
             return Ok(revision);
         }
-        let _waiter = self.enter(look);
+        let _waiter = self.enter(refresh);
         loop {
             if changes.changed().await.is_err() {
                 // The sender lives as long as this bucket.
@@ -79,7 +76,7 @@ impl RevisionWatch {
     }
 
     /// Counts a waiter, and starts the task that polls unless there is one.
-    fn enter<F, R>(self: &Arc<Self>, look: F) -> Waiter
+    fn enter<F, R>(self: &Arc<Self>, refresh: F) -> Waiter
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<Revision>> + Send + 'static,
@@ -88,7 +85,7 @@ impl RevisionWatch {
         waiters.waiting += 1;
         if !std::mem::replace(&mut waiters.is_polled, true) {
             self.polled_buckets.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(Polling { watch: Arc::clone(self), is_done: false }.run(look));
+            tokio::spawn(Polling { watch: Arc::clone(self), is_done: false }.run(refresh));
         }
         Waiter(Arc::clone(self))
     }
@@ -106,12 +103,12 @@ impl Drop for Waiter {
 /// The task that polls the file until nobody waits or its runtime ends.
 struct Polling {
     watch: Arc<RevisionWatch>,
-    /// The task has said that it no longer polls; another one may have begun since.
+    /// Whether the task has recorded that it no longer polls; another one may have started since.
     is_done: bool,
 }
 
 impl Polling {
-    async fn run<F, R>(mut self, look: F)
+    async fn run<F, R>(mut self, refresh: F)
     where
         F: Fn() -> R,
         R: Future<Output = Result<Revision>>,
@@ -123,11 +120,11 @@ impl Polling {
             if self.ends() {
                 return;
             }
-            let looked = look().await;
-            if let (Err(error), false) = (&looked, is_failing) {
-                tracing::warn!("cannot look for changes: {error}");
+            let refreshed = refresh().await;
+            if let (Err(error), false) = (&refreshed, is_failing) {
+                tracing::warn!("cannot check the file for changes: {error}");
             }
-            is_failing = looked.is_err();
+            is_failing = refreshed.is_err();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Compaction: folding the log of a file into its snapshot, while readers and writers go on.
+//! Compaction: folding the log of a file into its snapshot, while readers and writers continue.
 //!
 //! The new snapshot is written from memory, a part at a time, to a file next to the data file. So it may contain writes
 //! that came after the start. The log since the start is then copied after the snapshot: replaying it leads to the same
@@ -20,7 +20,7 @@ use crate::yaml::format::document::header;
 use crate::yaml::format::{at_rest, entry_at_rest};
 use crate::yaml::fs::{File, LockMode, OpenMode};
 
-/// How often to try again while another compaction runs.
+/// The pause between two attempts while another compaction runs.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// This many entries are written during one lock of the state.
@@ -39,7 +39,7 @@ struct CompactionStart {
     epoch: u64,
 }
 
-/// What was written of the state.
+/// A written snapshot of the state.
 struct WrittenSnapshot {
     /// The end mark that must be written before the next document.
     mark: &'static [u8],
@@ -67,10 +67,10 @@ impl NewFile {
     }
 
     /// Copies what was appended from the start of the compaction up to an offset.
-    fn copy_log(&mut self, log: &dyn File, begin: &CompactionStart, mark: &[u8], to: u64) -> io::Result<()> {
-        if to > begin.committed {
+    fn copy_log(&mut self, log: &dyn File, start: &CompactionStart, mark: &[u8], to: u64) -> io::Result<()> {
+        if to > start.committed {
             self.push(mark)?;
-            self.copy(log, begin.committed + begin.mark.len() as u64, to)?;
+            self.copy(log, start.committed + start.mark.len() as u64, to)?;
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl BucketStore {
 
     /// Compacts. `None` if another process is compacting.
     fn compact_exclusively(&self, order: EntryOrder) -> Result<Option<Report>> {
-        let _alone = self.compacting.lock();
+        let _compacting = self.compacting.lock();
         let done = match self.try_compact(order) {
             // A rewritten file frees space, so the reserve can be taken again later.
             Err(error) if error.kind() == ErrorKind::StorageFull && self.files.lock().release() => {
@@ -116,12 +116,12 @@ impl BucketStore {
         if let Err(error) = &done
             && error.kind() != ErrorKind::Busy
         {
-            self.files.lock().not_replaced = Some(error.duplicate());
+            self.files.lock().last_rewrite_error = Some(error.duplicate());
         }
         done
     }
 
-    /// Compacts for a caller who asked for it: waits for another compaction for as long as for a lock.
+    /// Compacts because a caller requested it: waits for another compaction for as long as for a lock.
     ///
     /// # Errors
     /// As for [`compact`](Self::compact).
@@ -137,12 +137,12 @@ impl BucketStore {
     }
 
     fn try_compact(&self, order: EntryOrder) -> Result<Option<Report>> {
-        let Some(begin) = self.begin_compaction()? else { return Ok(Some(Report::default())) };
-        let Some(file) = self.create_new_file(&begin.new_file)? else { return Ok(None) };
+        let Some(start) = self.begin_compaction()? else { return Ok(Some(Report::default())) };
+        let Some(file) = self.create_new_file(&start.new_file)? else { return Ok(None) };
         let mut new_file = NewFile { file, len: 0 };
-        let done = self.write_and_replace(&begin, &mut new_file, order);
+        let done = self.write_and_replace(&start, &mut new_file, order);
         if done.is_err() {
-            discard(&*self.options.file_system, &*new_file.file, &begin.new_file);
+            discard(&*self.options.file_system, &*new_file.file, &start.new_file);
         }
         done.map(Some)
     }
@@ -165,43 +165,44 @@ impl BucketStore {
     }
 
     /// Writes the new file and renames it to the data file.
-    fn write_and_replace(&self, begin: &CompactionStart, new_file: &mut NewFile, order: EntryOrder) -> Result<Report> {
+    fn write_and_replace(&self, start: &CompactionStart, new_file: &mut NewFile, order: EntryOrder) -> Result<Report> {
         let failed = |e| self.paths.failed("compact", e);
-        let mut report = Report { bytes_before: begin.committed, ..Report::default() };
-        let log = self.options.file_system.open(&begin.data, OpenMode::Read).map_err(failed)?;
+        let mut report = Report { bytes_before: start.committed, ..Report::default() };
+        let log = self.options.file_system.open(&start.data, OpenMode::Read).map_err(failed)?;
         new_file.file.resemble(&*log).map_err(failed)?;
-        let is_small = begin.committed <= self.options.tidy_up_to;
-        let WrittenSnapshot { mark, entries, removed } = if begin.is_plain && !is_small && order == EntryOrder::Kept {
+        let is_small = start.committed <= self.options.tidy_up_to;
+        let WrittenSnapshot { mark, entries, removed } = if start.is_plain && !is_small && order == EntryOrder::Kept {
             self.write_plain(new_file).map_err(failed)?
         } else {
-            self.write_tidied(new_file, &*log, begin, order)?
+            self.write_tidied(new_file, &*log, start, order)?
         };
         (report.entries, report.removed) = (entries, removed);
         let snapshot = new_file.len;
-        // Most of what came meanwhile is copied and synced before the lock is taken, so that little is left for then.
-        let so_far = self.files.lock().known.clone();
-        let middle = if so_far.epoch == Some(begin.epoch) { so_far.committed } else { begin.committed };
-        new_file.copy_log(&*log, begin, mark, middle).map_err(failed)?;
+        // Most of what was appended meanwhile is copied and synced before the lock is taken, so that little is left to
+        // do under the lock.
+        let known = self.files.lock().known.clone();
+        let copied = if known.epoch == Some(start.epoch) { known.committed } else { start.committed };
+        new_file.copy_log(&*log, start, mark, copied).map_err(failed)?;
         new_file.file.sync().map_err(failed)?;
 
         let mut file = self.lock_files(LockMode::Exclusive)?;
         file.refresh(&self.state)?;
-        if file.known.epoch != Some(begin.epoch) {
+        if file.known.epoch != Some(start.epoch) {
             return Err(self.busy("another process has rewritten its data file; nothing was done, try again"));
         }
         let end = file.known.committed;
-        if end > middle {
-            if middle > begin.committed {
-                new_file.copy(&*log, middle, end).map_err(failed)?;
+        if end > copied {
+            if copied > start.committed {
+                new_file.copy(&*log, copied, end).map_err(failed)?;
             } else {
-                new_file.copy_log(&*log, begin, mark, end).map_err(failed)?;
+                new_file.copy_log(&*log, start, mark, end).map_err(failed)?;
             }
             new_file.file.sync().map_err(failed)?;
         }
         report.bytes_after = new_file.len;
-        let is_tidy = end == begin.committed;
+        let is_tidy = end == start.committed;
         let mark = if is_tidy { mark } else { b"" };
-        let written = Replacement { path: &begin.new_file, snapshot, mark, is_tidy, is_plain: begin.is_plain };
+        let written = Replacement { path: &start.new_file, snapshot, mark, is_tidy, is_plain: start.is_plain };
         file.replace(&new_file.file, &written, Some(&self.state))?;
         let mut state = self.state.write();
         state.stat = file.known.stat;
@@ -240,7 +241,7 @@ impl BucketStore {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 // Another user left it, or is writing it. Such a writer replaces the data file only if its file still
                 // has this name.
-                let _turn = self.lock_files(LockMode::Exclusive)?;
+                let _lock = self.lock_files(LockMode::Exclusive)?;
                 fs.remove(path).and_then(|()| create_locked(fs, path, OpenMode::Private))
             }
             other => other,
@@ -253,18 +254,18 @@ impl BucketStore {
         &self,
         new_file: &mut NewFile,
         log: &dyn File,
-        begin: &CompactionStart,
+        start: &CompactionStart,
         order: EntryOrder,
     ) -> Result<WrittenSnapshot> {
         let failed = |e| self.paths.failed("compact", e);
-        let bytes = log.read(0, begin.committed).map_err(failed)?;
+        let bytes = log.read(0, start.committed).map_err(failed)?;
         // Cloned, so that nobody waits for this.
         let (entries, revision) = {
             let state = self.state.read();
             (state.entries.clone(), state.revision)
         };
         let now = self.options.clock.now();
-        let has_copy = begin.committed <= self.options.tidy_up_to && self.files.lock().can_have_copy();
+        let has_copy = start.committed <= self.options.tidy_up_to && self.files.lock().can_have_copy();
         let contents = FileContents { bucket: &self.paths.bucket, entries: &entries, revision, now, has_copy };
         let text = match order {
             EntryOrder::Kept => at_rest::tidied(&bytes, &contents),

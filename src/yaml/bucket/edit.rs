@@ -74,7 +74,7 @@ impl EditSession {
     }
 }
 
-/// What the person changed.
+/// The changes of the person.
 struct Changes {
     written: Vec<(Key, ParsedEntry)>,
     deleted: Vec<Key>,
@@ -82,8 +82,8 @@ struct Changes {
 
 impl Changes {
     fn of(base: &BTreeMap<Key, Entry>, new: Vec<(Key, ParsedEntry)>) -> Self {
-        let kept: std::collections::HashSet<Key> = new.iter().map(|(key, _)| key.clone()).collect();
-        let deleted = base.keys().filter(|key| !kept.contains(*key)).cloned().collect();
+        let new_keys: std::collections::HashSet<Key> = new.iter().map(|(key, _)| key.clone()).collect();
+        let deleted = base.keys().filter(|key| !new_keys.contains(*key)).cloned().collect();
         let written = new.into_iter().filter(|(key, parsed)| !is_same(base.get(key), Some(parsed))).collect();
         Self { written, deleted }
     }
@@ -104,7 +104,7 @@ fn is_same(entry: Option<&Entry>, parsed: Option<&ParsedEntry>) -> bool {
     }
 }
 
-/// What saving an edit did.
+/// The number of changes that saving an edit made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EditSummary {
     /// The number of written entries.
@@ -115,7 +115,7 @@ pub struct EditSummary {
 
 impl BucketStore {
     pub(crate) fn begin_edit(&self) -> Result<EditSession> {
-        let corrupt_error = match self.current_now() {
+        let known_stat = match self.current_now() {
             Ok(state) => {
                 if let (Some(damage), None) = (&state.damage, state.stat) {
                     return Err(self.corrupt_error(damage));
@@ -143,15 +143,16 @@ impl BucketStore {
         };
         let failed = |e| self.paths.failed("read", e);
         let file = self.options.file_system.open(&self.paths.data, OpenMode::Read).map_err(failed)?;
-        let corrupt_error = match corrupt_error {
+        let stat = match known_stat {
             None => Some(file.stat().map_err(failed)?),
             known => known,
         };
-        let bytes = file.read(0, corrupt_error.map_or(0, |s| s.len)).map_err(failed)?;
+        let bytes = file.read(0, stat.map_or(0, |s| s.len)).map_err(failed)?;
         let text = String::from_utf8(bytes).map_err(|e| {
-            Error::new(ErrorKind::Corrupt, "the file is not UTF-8; fix it with an editor for bytes").with_source(e)
+            let text = format!("{} is not UTF-8; fix it with a hex editor", self.paths.data.display());
+            Error::new(ErrorKind::Corrupt, text).with_source(e)
         })?;
-        Ok(EditSession { text, base: EditBase::Damaged(corrupt_error) })
+        Ok(EditSession { text, base: EditBase::Damaged(stat) })
     }
 
     /// The text that the file would have at rest with these contents.
@@ -172,7 +173,7 @@ impl BucketStore {
     }
 
     /// Gives the file the lines of the person's text, where they still match its entries.
-    fn lay_out(&self, text: &str) -> Result<()> {
+    fn write_layout(&self, text: &str) -> Result<()> {
         let failed = |e| self.paths.failed("write the comments and the order of", e);
         let mut file = self.lock_files(LockMode::Exclusive)?;
         file.refresh(&self.state)?;
@@ -198,7 +199,7 @@ impl BucketStore {
         match &session.base {
             EditBase::Sound(base) => {
                 let done = self.write_changes(layer, base, new).await?;
-                if let Err(error) = blocking(|| self.lay_out(text)) {
+                if let Err(error) = blocking(|| self.write_layout(text)) {
                     tracing::warn!(
                         "bucket {}: the entries are stored, but not the comments and the order of the text: {error}",
                         self.paths.bucket
@@ -228,14 +229,14 @@ impl BucketStore {
         for (key, parsed) in written {
             let old = base.get(&key);
             batch.expectations.push(Expectation::unchanged(key.clone(), old));
-            // Such a time was set by kvs, not by a client, to guard the write before.
-            let ours = old.and_then(|old| old.ahead_of(old.updated()));
+            // kvs itself set such a time, not a client, to guard the write before.
+            let own_time = old.and_then(|old| old.ahead_of(old.updated()));
             batch.writes.push(Write::Put {
                 key,
                 value: parsed.value,
                 content_type: parsed.content_type,
                 expires: parsed.ttl.map_or(parsed.expires, |ttl| Some(now.plus(ttl))),
-                modified: parsed.modified.filter(|modified| ours != Some(*modified)),
+                modified: parsed.modified.filter(|modified| own_time != Some(*modified)),
             });
         }
         for key in deleted {

@@ -8,7 +8,7 @@ use crate::store::{Limits, Moment, evaluate_all};
 use crate::yaml::format::document::document;
 use crate::yaml::state::BucketState;
 
-/// The result of evaluating a group of batches: what to append, what to answer, and how the state changes.
+/// The result of evaluating a group of batches: the text to append, the outcomes, and the changes of the state.
 pub(crate) struct EvaluatedGroup {
     /// The documents to append; empty if nothing changes.
     pub(crate) text: Vec<u8>,
@@ -24,7 +24,7 @@ impl EvaluatedGroup {
     /// Evaluates the batches in their order, each on the result of those before it.
     pub(crate) fn evaluate(batches: &[Batch], state: &BucketState, limits: Limits, now: Time) -> Self {
         let (mut text, mut first_write) = (Vec::new(), None);
-        // A person reads these times.
+        // People read these times, so they are kept short.
         let mut start = Moment::new(now, state.revision);
         start.next = |last, now| last.next(last.shorten(now));
         let add = |index, changes: &[_]| {
@@ -36,7 +36,7 @@ impl EvaluatedGroup {
         Self { text, outcomes, first_write, changes, revision }
     }
 
-    /// Makes the image what it is after the group, and returns the answers.
+    /// Applies the changes of the group to the state, and returns the outcomes.
     pub(crate) fn publish(self, state: &mut BucketState) -> Vec<Result<Outcome>> {
         for (key, entry) in self.changes {
             state.by_hand.remove(&key);
@@ -49,8 +49,8 @@ impl EvaluatedGroup {
         self.outcomes
     }
 
-    /// The answers if the append failed: the first who was to write something and all who were judged after it get the
-    /// error, since they were judged on what is not there.
+    /// The outcomes if the append failed. The first batch that changes something gets the error, and so do all batches
+    /// after it, because they were evaluated on changes that were not stored.
     pub(crate) fn fail(mut self, error: &crate::model::Error) -> Vec<Result<Outcome>> {
         for outcome in self.outcomes.iter_mut().skip(self.first_write.unwrap_or(0)) {
             *outcome = Err(error.duplicate());

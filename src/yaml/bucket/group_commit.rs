@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bucket_store::BucketStore;
 use super::evaluated_group::EvaluatedGroup;
 use super::locked_files::LockedFiles;
-use super::queue::{Request, refuse};
+use super::queue::{Request, fail_all};
 use crate::model::{Batch, Error, ErrorKind, Outcome, Result, Write};
 use crate::yaml::file::data_file::DataFile;
 use crate::yaml::fs::Stat;
@@ -31,13 +31,13 @@ impl BucketStore {
     /// Brings the state up to date and serves the requests. Writes are in the group only under the exclusive lock.
     pub(crate) fn serve(self: &Arc<Self>, mut locked: LockedFiles<'_>, group: Vec<Request>) {
         if let Err(error) = locked.refresh(&self.state) {
-            return refuse(group, &error);
+            return fail_all(group, &error);
         }
         self.note_activity(&locked);
-        let (mut batches, mut answers, mut looks) = (vec![], vec![], vec![]);
+        let (mut batches, mut answers, mut refreshes) = (vec![], vec![], vec![]);
         for request in group {
             match request {
-                Request::Refresh(answer) => looks.push(answer),
+                Request::Refresh(answer) => refreshes.push(answer),
                 Request::Write(batch, answer) => {
                     batches.push(batch);
                     answers.push(answer);
@@ -45,14 +45,14 @@ impl BucketStore {
             }
         }
         let locked = if locked.known.edited.is_some() && batches.is_empty() {
-            // What a person overwrote is set aside before anybody sees the edit.
+            // The entries that a person overwrote are set aside before anybody sees the edit.
             drop(locked);
             self.record_edit();
             None
         } else {
             Some(locked)
         };
-        for answer in looks {
+        for answer in refreshes {
             let _ = answer.send(Ok(()));
         }
         let Some(locked) = locked.filter(|_| !batches.is_empty()) else { return };
@@ -125,12 +125,12 @@ impl BucketStore {
         group.publish(&mut state)
     }
 
-    /// The disk is full: carries out the batches that only delete, in the reserved space, and refuses the others.
+    /// The disk is full: carries out the batches that only delete, in the reserved space, and rejects the others.
     fn store_deletions(
         self: &Arc<Self>,
         file: &mut LockedFiles<'_>,
         batches: &[Batch],
-        full: &Error,
+        disk_full: &Error,
     ) -> Result<Vec<Result<Outcome>>> {
         file.release();
         file.refresh(&self.state)?;
@@ -144,13 +144,13 @@ impl BucketStore {
         };
         self.compact_if_due(file, true);
         let mut outcomes = outcomes.into_iter();
-        let refused = || Err(full.duplicate());
-        let answer = |batch| if only_deletes(batch) { outcomes.next().unwrap_or_else(refused) } else { refused() };
+        let rejected = || Err(disk_full.duplicate());
+        let answer = |batch| if only_deletes(batch) { outcomes.next().unwrap_or_else(rejected) } else { rejected() };
         Ok(batches.iter().map(answer).collect())
     }
 
-    /// The outcome of a batch that changes nothing in a bucket that nobody has written yet, so that it leaves no files
-    /// behind. `None` if it changes something.
+    /// The outcome of a batch that changes nothing in a bucket that nobody has written yet, so that it creates no
+    /// files. `None` if it changes something.
     pub(crate) fn answer_without_files(&self, batch: &Batch) -> Option<Result<Outcome>> {
         let may_write = if is_empty(batch) { self.options.file_system.may_write(&self.paths.folder) } else { Ok(()) };
         if let Err(e) = may_write {

@@ -1,12 +1,12 @@
 //! Reading and writing a bucket, for all requests that wait for it.
 //!
 //! One caller leads: it serves the requests of all. A caller that comes while nobody leads leads at once, on its own
-//! thread, but only briefly. If others hold the bucket, or requests keep coming, a separate thread goes on until nobody
-//! waits. So at most one thread for each bucket waits for the lock, and it is not a thread of the runtime. It is a
-//! thread and not a task, since the runtime of the first caller may be blocked or end.
+//! thread, but only briefly. If others hold the bucket, or requests keep coming, a separate thread continues until
+//! nobody waits. So at most one thread for each bucket waits for the lock, and it is not a thread of the runtime. It is
+//! a thread and not a task, since the runtime of the first caller may be blocked or end.
 //!
 //! What always holds: each request is answered from work that began after it was queued; a request that waits for
-//! others is refused at its deadline.
+//! others fails at its deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,15 +17,15 @@ use tokio::sync::oneshot;
 
 use super::bucket_store::{BucketStore, blocking};
 use super::locked_files::Backoff;
-use super::queue::{QueuedRequest, Request, RequestQueue, WriteStint, YIELD_TIME, refuse};
+use super::queue::{QueuedRequest, Request, RequestQueue, WriteStint, YIELD_TIME, fail_all};
 use crate::model::{Batch, Error, ErrorKind, Outcome, Result, Revision};
 use crate::yaml::fs::LockMode;
 use crate::yaml::state::BucketState;
 
-/// How long a caller leads on its own thread.
+/// The longest time that a caller leads on its own thread.
 const MAX_LEAD_ON_CALLER: Duration = Duration::from_millis(1);
 
-/// What one round of the leader did.
+/// The result of one round of the leader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Round {
     /// No request waited. There is no leader any more.
@@ -48,7 +48,7 @@ impl Drop for LeadGuard<'_> {
 }
 
 impl BucketStore {
-    /// The state of now: with everything that was committed, and nothing that is not durable.
+    /// The current state: it has everything that was committed, and nothing that is not durable.
     ///
     /// # Errors
     /// `Corrupt` if no good state of the file is known. `Busy` if others hold the bucket.
@@ -67,14 +67,14 @@ impl BucketStore {
     /// Waits until the revision is greater than `since`.
     pub(crate) async fn changed(self: &Arc<Self>, since: Revision) -> Result<Revision> {
         let bucket = Arc::clone(self);
-        let look = move || {
+        let refresh = move || {
             let bucket = Arc::clone(&bucket);
             async move { Ok(bucket.current().await?.revision) }
         };
-        self.watch.changed(since, look).await
+        self.watch.changed(since, refresh).await
     }
 
-    /// Queues the request that `request` makes of the sender of its answer, and waits for the answer.
+    /// Queues a request and waits for its answer. `request` builds it from the sender of the answer.
     pub(crate) async fn submit<T>(
         self: &Arc<Self>,
         request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request,
@@ -103,15 +103,15 @@ impl BucketStore {
 
     fn lead_on_caller_thread(self: &Arc<Self>) {
         let leading = LeadGuard(self);
-        let mut pause = Backoff::new(&self.open_files);
-        while pause.waited() < MAX_LEAD_ON_CALLER {
+        let mut backoff = Backoff::new(&self.open_files);
+        while backoff.elapsed() < MAX_LEAD_ON_CALLER {
             match self.run_round() {
                 Round::Idle => return,
                 Round::Progress => {}
-                Round::Blocked => pause.rest(),
+                Round::Blocked => backoff.sleep(),
             }
         }
-        drop((leading, pause));
+        drop((leading, backoff));
         if self.stop_if_idle() {
             return;
         }
@@ -125,12 +125,12 @@ impl BucketStore {
 
     fn lead_on_own_thread(self: &Arc<Self>) {
         let _leading = LeadGuard(self);
-        let mut pause = Backoff::new(&self.open_files);
+        let mut backoff = Backoff::new(&self.open_files);
         loop {
             match self.run_round() {
                 Round::Idle => return,
-                Round::Progress => pause.reset(),
-                Round::Blocked => pause.rest(),
+                Round::Progress => backoff.reset(),
+                Round::Blocked => backoff.sleep(),
             }
         }
     }
@@ -151,38 +151,39 @@ impl BucketStore {
         }
     }
 
-    /// Does what can be done now for all waiting requests, and refuses those whose deadline has passed.
+    /// Serves all waiting requests that can be served now, and fails those whose deadline has passed.
     fn run_round(self: &Arc<Self>) -> Round {
         if self.stop_if_idle() {
             return Round::Idle;
         }
-        let (writes, looks) = {
+        let (has_writes, has_reads) = {
             let queue = self.queue.lock();
             (queue.has_writes(), queue.has_reads())
         };
-        if writes {
+        if has_writes {
             self.yield_to_others();
             if self.attempt(LockMode::Exclusive) {
-                self.write_stint.lock().left = Instant::now();
+                self.write_stint.lock().last_release = Instant::now();
                 return Round::Progress;
             }
             *self.write_stint.lock() = WriteStint::default();
         }
-        let looked = looks && self.attempt(LockMode::Shared);
+        let has_refreshed = has_reads && self.attempt(LockMode::Shared);
         let now = Instant::now();
-        let late = self.queue.lock().take(|queued| queued.deadline <= now && (queued.request.is_write() || !looked));
-        if late.is_empty() {
-            return if looked { Round::Progress } else { Round::Blocked };
+        let expired =
+            self.queue.lock().take(|queued| queued.deadline <= now && (queued.request.is_write() || !has_refreshed));
+        if expired.is_empty() {
+            return if has_refreshed { Round::Progress } else { Round::Blocked };
         }
         self.lock_timed_out.store(true, Ordering::Relaxed);
-        refuse(late, &self.lock_timeout_error());
+        fail_all(expired, &self.lock_timeout_error());
         Round::Progress
     }
 
     /// Answers the writes that change nothing in a bucket that nobody has written yet.
     fn answer_idle_writes(&self) {
         let waiting = std::mem::take(&mut self.queue.lock().waiting);
-        let mut left = Vec::with_capacity(waiting.len());
+        let mut remaining = Vec::with_capacity(waiting.len());
         for QueuedRequest { request, deadline } in waiting {
             let request = match request {
                 Request::Write(batch, answer) => match self.answer_without_files(&batch) {
@@ -194,9 +195,9 @@ impl BucketStore {
                 },
                 refresh @ Request::Refresh(_) => refresh,
             };
-            left.push(QueuedRequest { request, deadline });
+            remaining.push(QueuedRequest { request, deadline });
         }
-        self.queue.lock().waiting.splice(0..0, left);
+        self.queue.lock().waiting.splice(0..0, remaining);
     }
 
     /// Locks the files in this mode and serves the requests: all under the exclusive lock, only reads under the shared
@@ -212,7 +213,7 @@ impl BucketStore {
         match self.try_lock_files(mode) {
             Ok(None) => false,
             Ok(Some(locked)) => {
-                // Taken before the file is looked at, so that no request gets an answer that is older than itself.
+                // Taken before the file is read, so that no request gets an answer that is older than itself.
                 let group = self.queue.lock().take(|queued| exclusive || !queued.request.is_write());
                 self.serve(locked, group);
                 self.watch.notify(self.state.read().revision);
@@ -221,7 +222,7 @@ impl BucketStore {
             }
             Err(error) => {
                 let group = self.queue.lock().take(|queued| queued.request.is_write() == exclusive);
-                refuse(group, &error);
+                fail_all(group, &error);
                 true
             }
         }

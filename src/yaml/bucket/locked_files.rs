@@ -1,6 +1,6 @@
 //! The lock of a bucket's files: one thread of this process at a time, and the lock among processes.
 //!
-//! A try never waits. A thread that waits between two tries holds neither the files nor a lock.
+//! An attempt never waits. A thread that waits between two attempts holds neither the files nor a lock.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::yaml::file::data_file::DataFile;
 use crate::yaml::file::lock::FilesLock;
 use crate::yaml::file::open_files::OpenFiles;
 
-/// The first pause between two tries.
+/// The first pause between two attempts.
 const MIN_PAUSE: Duration = Duration::from_micros(20);
 
 /// After this long, a waiter tries more often than newer waiters.
@@ -39,9 +39,9 @@ impl DerefMut for LockedFiles<'_> {
     }
 }
 
-/// The pauses between two tries: microseconds at first, since most locks are held briefly.
+/// The pauses between two attempts: microseconds at first, since most locks are held briefly.
 pub(crate) struct Backoff<'a> {
-    begun: Instant,
+    started: Instant,
     next: Duration,
     /// The number of waiters in this store, including this one.
     waiting: &'a AtomicUsize,
@@ -50,24 +50,24 @@ pub(crate) struct Backoff<'a> {
 impl<'a> Backoff<'a> {
     pub(crate) fn new(open_files: &'a OpenFiles) -> Self {
         open_files.waiting.fetch_add(1, Ordering::Relaxed);
-        Self { begun: Instant::now(), next: MIN_PAUSE, waiting: &open_files.waiting }
+        Self { started: Instant::now(), next: MIN_PAUSE, waiting: &open_files.waiting }
     }
 
-    pub(crate) fn waited(&self) -> Duration {
-        self.begun.elapsed()
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(crate) fn reset(&mut self) {
-        (self.begun, self.next) = (Instant::now(), MIN_PAUSE);
+        (self.started, self.next) = (Instant::now(), MIN_PAUSE);
     }
 
     /// Sleeps for the next pause.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn sleep(&mut self) {
         std::thread::sleep(self.next);
-        let longest = longest(self.waiting.load(Ordering::Relaxed));
-        // A waiter of long standing must find the lock before newer ones.
-        let most = if self.waited() >= LONG_WAIT { longest / 10 } else { longest };
-        self.next = (self.next * 2).min(most);
+        let max = max_pause(self.waiting.load(Ordering::Relaxed));
+        // A waiter that has waited long must get the lock before newer ones.
+        let limit = if self.elapsed() >= LONG_WAIT { max / 10 } else { max };
+        self.next = (self.next * 2).min(limit);
     }
 }
 
@@ -77,8 +77,8 @@ impl Drop for Backoff<'_> {
     }
 }
 
-/// The longest pause for this number of waiters: 1 ms to 1 s, so that all of them together cost little.
-fn longest(waiting: usize) -> Duration {
+/// The maximum pause for this number of waiters: 1 ms to 1 s, so that all of them together cost little.
+fn max_pause(waiting: usize) -> Duration {
     let share = Duration::from_micros(200) * u32::try_from(waiting).unwrap_or(u32::MAX);
     share.clamp(Duration::from_millis(1), Duration::from_secs(1))
 }
@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn each_waiter_tries_less_often_if_there_are_many() {
-        assert_eq!([0, 1, 5].map(longest), [Duration::from_millis(1); 3]);
-        assert_eq!(longest(600), Duration::from_millis(120));
-        assert_eq!(longest(1_000_000), Duration::from_secs(1));
+        assert_eq!([0, 1, 5].map(max_pause), [Duration::from_millis(1); 3]);
+        assert_eq!(max_pause(600), Duration::from_millis(120));
+        assert_eq!(max_pause(1_000_000), Duration::from_secs(1));
     }
 }

@@ -1,4 +1,4 @@
-//! Maintenance besides compaction: checking a bucket, and removing what interrupted work left behind.
+//! Maintenance other than compaction: checking a bucket, and removing the leftovers of interrupted work.
 
 use std::path::{Path, PathBuf};
 
@@ -30,11 +30,11 @@ impl BucketStore {
             drop(locked);
             report.bytes_before = stat.len;
             report.bytes_after = stat.len;
-            self.look_over(&bytes, durable, &mut report);
+            self.check_text(&bytes, durable, &mut report);
         }
-        let mut left = self.left_behind()?;
-        left.sort();
-        for path in left {
+        let mut leftovers = self.leftovers()?;
+        leftovers.sort();
+        for path in leftovers {
             let torn = is_torn(&path);
             let text = if is_overwritten(&path) {
                 OVERWRITTEN
@@ -65,7 +65,7 @@ impl BucketStore {
         Ok(report)
     }
 
-    fn look_over(&self, bytes: &[u8], durable: u64, report: &mut Report) {
+    fn check_text(&self, bytes: &[u8], durable: u64, report: &mut Report) {
         let stream = stream::split(bytes);
         let mut found = |line: u64, text: String, severity: Severity| {
             let file = Some(self.paths.data.clone());
@@ -89,7 +89,7 @@ impl BucketStore {
     }
 
     /// The leftover files next to the data file.
-    fn left_behind(&self) -> Result<Vec<PathBuf>> {
+    fn leftovers(&self) -> Result<Vec<PathBuf>> {
         let paths = self
             .paths
             .resolved(&*self.options.file_system)
@@ -97,7 +97,7 @@ impl BucketStore {
         let names =
             self.options.file_system.list(&paths.folder).map_err(|e| paths.failed("list the files next to", e))?;
         let prefix = format!("{}.", paths.data.file_name().unwrap_or_default().to_string_lossy());
-        let ours = |name: &String| {
+        let is_leftover = |name: &String| {
             name.strip_prefix(&prefix).is_some_and(|ending| {
                 ending == "new"
                     || ending == "compact"
@@ -107,19 +107,19 @@ impl BucketStore {
                         .any(|kept| ending.strip_prefix(kept).is_some_and(|n| n.parse::<i64>().is_ok()))
             })
         };
-        Ok(names.into_iter().filter(ours).map(|name| paths.folder.join(name)).collect())
+        Ok(names.into_iter().filter(is_leftover).map(|name| paths.folder.join(name)).collect())
     }
 
     /// Removes unfinished files. Torn tails and overwritten entries stay for a person to look at.
     pub(crate) fn remove_leftovers(&self) -> Result<Report> {
         let failed = |e| self.paths.failed("remove leftovers next to", e);
         let mut report = Report::default();
-        let left = self.left_behind()?;
-        if left.is_empty() {
+        let leftovers = self.leftovers()?;
+        if leftovers.is_empty() {
             return Ok(report);
         }
         let _turn = self.lock_files(LockMode::Exclusive)?;
-        for path in left {
+        for path in leftovers {
             // A running compaction holds the lock of its file, and our lock excludes all other writers of such files.
             let idle = || self.options.file_system.open(&path, OpenMode::Read)?.try_lock(LockMode::Exclusive);
             if !is_torn(&path) && !is_overwritten(&path) && idle().map_err(failed)? {

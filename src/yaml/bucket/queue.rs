@@ -12,26 +12,26 @@ const MAX_WRITE_STINT: Duration = Duration::from_millis(60);
 /// The bucket is then left free for this long. Others try once a millisecond.
 pub(crate) const YIELD_TIME: Duration = Duration::from_millis(3);
 
-/// How long this process has been writing the bucket without leaving it free.
+/// The time that this process has been writing the bucket without leaving it free.
 pub(crate) struct WriteStint {
-    pub(crate) begun: Instant,
+    pub(crate) started: Instant,
     /// When it was last released.
-    pub(crate) left: Instant,
+    pub(crate) last_release: Instant,
 }
 
 impl Default for WriteStint {
     fn default() -> Self {
         let now = Instant::now();
-        Self { begun: now, left: now }
+        Self { started: now, last_release: now }
     }
 }
 
 impl WriteStint {
     pub(crate) fn is_over(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.left) >= YIELD_TIME {
-            self.begun = now;
+        if now.duration_since(self.last_release) >= YIELD_TIME {
+            self.started = now;
         }
-        now.duration_since(self.begun) >= MAX_WRITE_STINT
+        now.duration_since(self.started) >= MAX_WRITE_STINT
     }
 }
 
@@ -49,7 +49,7 @@ impl Request {
 }
 
 /// Answers all requests with this error.
-pub(crate) fn refuse(requests: Vec<Request>, error: &Error) {
+pub(crate) fn fail_all(requests: Vec<Request>, error: &Error) {
     for request in requests {
         match request {
             Request::Refresh(answer) => drop(answer.send(Err(error.duplicate()))),
@@ -58,7 +58,7 @@ pub(crate) fn refuse(requests: Vec<Request>, error: &Error) {
     }
 }
 
-/// A request, and when it is refused if it could not be served by then.
+/// A request with its deadline: it fails if it could not be served by then.
 pub(crate) struct QueuedRequest {
     pub(crate) request: Request,
     pub(crate) deadline: Instant,
@@ -68,7 +68,7 @@ pub(crate) struct QueuedRequest {
 #[derive(Default)]
 pub(crate) struct RequestQueue {
     pub(crate) waiting: Vec<QueuedRequest>,
-    /// Whether somebody leads, who will look at the queue again before it stops.
+    /// Whether a thread leads. It checks the queue again before it stops.
     pub(crate) is_led: bool,
 }
 
@@ -76,8 +76,8 @@ impl RequestQueue {
     /// Takes out the requests for which `is_wanted` holds.
     pub(crate) fn take(&mut self, is_wanted: impl Fn(&QueuedRequest) -> bool) -> Vec<Request> {
         let all = std::mem::take(&mut self.waiting);
-        let (taken, left): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
-        self.waiting = left;
+        let (taken, remaining): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
+        self.waiting = remaining;
         taken.into_iter().map(|queued| queued.request).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The status of a bucket: what a person must fix, found quickly and without a lock.
+//! The status of a bucket: the problems that a person must fix, found quickly and without a lock.
 //!
 //! A file that has not changed is not read again. Only its first error is kept.
 
@@ -32,7 +32,7 @@ pub(crate) const OVERWRITTEN: &str =
 /// The folder is listed at most once in this time for all its buckets.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often to try to read a file that is being changed.
+/// The maximum number of attempts to read a file that is being changed.
 const MAX_READ_ATTEMPTS: usize = 3;
 
 /// A state of a data file, and the first error in it.
@@ -44,7 +44,7 @@ struct OverwrittenFiles {
     names: BTreeSet<String>,
 }
 
-/// Reports what a person must fix in the buckets of a folder.
+/// Reports the problems that a person must fix in the buckets of a folder.
 pub(crate) struct StatusReader {
     folder: Arc<PathBuf>,
     options: YamlOptions,
@@ -114,7 +114,7 @@ impl StatusReader {
         Ok(found.collect())
     }
 
-    /// Why a write would fail.
+    /// The error with which a write would fail.
     fn last_failure(&self, paths: &BucketPaths, known: Option<&BucketStore>) -> Option<Error> {
         let fs = &*self.options.file_system;
         let paths = match paths.resolved(fs) {
@@ -168,7 +168,7 @@ impl StatusReader {
             self.inspected.lock().insert(paths.bucket.clone(), (stat, error.clone()));
             return Ok(error);
         }
-        // It is written again and again, so it works. The next look may find a quieter moment.
+        // The file is written again and again, so the store works. The next check may find a quiet moment.
         Ok(None)
     }
 

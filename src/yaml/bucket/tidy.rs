@@ -11,7 +11,7 @@ use crate::model::ErrorKind;
 use crate::yaml::file::data_file::DataFile;
 use crate::yaml::file::known_file::AppendState;
 
-/// The log of a file that is tidied is folded when it is longer than the snapshot and than this.
+/// A file that is tidied is compacted when its log is longer than its snapshot and than this.
 const TIDY_LOG_BYTES: u64 = 4 << 10;
 
 impl BucketStore {
@@ -41,12 +41,12 @@ impl BucketStore {
 
     /// At the end of the process, tidies the bucket if this process wrote it or another left it untidy some time ago.
     fn tidy_on_exit(&self) {
-        let is_left_behind = || {
+        let is_abandoned = || {
             let changed = self.files.lock().known.stat.map_or(0, |stat| stat.modified);
             let age = self.options.clock.now().nanos().saturating_sub(changed);
             Duration::from_nanos(u64::try_from(age).unwrap_or(0)) >= self.options.tidy_after
         };
-        if self.has_written() || is_left_behind() {
+        if self.has_written() || is_abandoned() {
             self.tidy();
         }
     }
@@ -57,8 +57,8 @@ impl BucketStore {
         let known = &file.known;
         let log = known.committed.saturating_sub(known.snapshot);
         let mut compaction = self.compaction.lock();
-        let least = self.min_log_bytes(known.committed);
-        let is_due = log > known.snapshot.max(least)
+        let min_log = self.min_log_bytes(known.committed);
+        let is_due = log > known.snapshot.max(min_log)
             && known.committed >= self.retry_compaction_at_bytes.load(Ordering::Relaxed);
         let now = (known.committed, self.state.read().entries.len());
         let is_wanted = is_due || full && log > 0 && *self.last_compaction.lock() != now;
@@ -66,15 +66,15 @@ impl BucketStore {
             return;
         }
         // If there is no permit or no thread, the next write tries again.
-        let Some(leave) = self.open_files.compact() else { return };
+        let Some(permit) = self.open_files.compaction_permit() else { return };
         *self.last_compaction.lock() = now;
         *self.last_log_compaction.lock() = Some(Instant::now());
         let bucket = Arc::clone(self);
-        let later = known.committed.saturating_add(self.options.min_log_bytes);
+        let retry_at = known.committed.saturating_add(self.options.min_log_bytes);
         let work = move || {
-            let _leave = leave;
+            let _permit = permit;
             let done = bucket.compact();
-            bucket.retry_compaction_at_bytes.store(if done.is_ok() { 0 } else { later }, Ordering::Relaxed);
+            bucket.retry_compaction_at_bytes.store(if done.is_ok() { 0 } else { retry_at }, Ordering::Relaxed);
             match done {
                 // Another process is compacting, or has changed the file.
                 Err(error) if error.kind() == ErrorKind::Busy => *bucket.last_compaction.lock() = (0, 0),

@@ -1,4 +1,4 @@
-//! A lock that lets one waiter of each bucket in, among all processes: for web servers that give each waiting request a
+//! A lock among processes that admits one waiter for each bucket: for web servers that give each waiting request a
 //! process of its own.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use crate::model::Bucket;
 use crate::yaml::fs::RealFileSystem;
 use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
 
-/// The lock of all buckets that have no file yet, so that random names do not fill the folder.
+/// The name of the one lock for all buckets that have no file yet, so that random names do not fill the folder.
 const NO_FILE_YET: &str = "_kvs";
 
 /// Admits one waiter at a time, by a lock of the file `<bucket>.wait`.
@@ -19,43 +19,43 @@ const NO_FILE_YET: &str = "_kvs";
 pub struct WaiterLock {
     folder: PathBuf,
     /// The locks that this process holds.
-    inside: Arc<Mutex<HashSet<String>>>,
+    locked: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Permission to wait, until dropped.
 pub struct WaiterGuard {
     name: String,
-    inside: Arc<Mutex<HashSet<String>>>,
+    locked: Arc<Mutex<HashSet<String>>>,
     _file: Box<dyn File>,
 }
 
 impl WaiterLock {
     /// The locks for the buckets of a folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), inside: Arc::default() }
+        Self { folder: folder.into(), locked: Arc::default() }
     }
 
     /// Permission to wait for a bucket; `None` if another waiter has it, or the lock file cannot be used.
     #[must_use]
     pub fn try_lock(&self, bucket: &Bucket) -> Option<WaiterGuard> {
-        let there = RealFileSystem.stat(&self.folder.join(format!("{bucket}.yaml"))).ok()?.is_some();
-        let name = if there { bucket.to_string() } else { NO_FILE_YET.to_owned() };
-        let mut inside = self.inside.lock();
-        if inside.contains(&name) {
+        let has_file = RealFileSystem.stat(&self.folder.join(format!("{bucket}.yaml"))).ok()?.is_some();
+        let name = if has_file { bucket.to_string() } else { NO_FILE_YET.to_owned() };
+        let mut locked = self.locked.lock();
+        if locked.contains(&name) {
             return None;
         }
         let file = RealFileSystem.open(&self.folder.join(format!("{name}.wait")), OpenMode::Create).ok()?;
         if !file.try_lock(LockMode::Exclusive).ok()? {
             return None;
         }
-        inside.insert(name.clone());
-        Some(WaiterGuard { name, inside: Arc::clone(&self.inside), _file: file })
+        locked.insert(name.clone());
+        Some(WaiterGuard { name, locked: Arc::clone(&self.locked), _file: file })
     }
 }
 
 impl Drop for WaiterGuard {
     fn drop(&mut self) {
-        self.inside.lock().remove(&self.name);
+        self.locked.lock().remove(&self.name);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::yaml::fs::Stat;
 use crate::yaml::state::BucketState;
 
 impl DataFile {
-    /// Makes the file ready to be appended to: creates it, sets a torn tail aside, records what a person did. Under the
-    /// exclusive lock.
+    /// Makes the file ready to be appended to: creates it, sets a torn tail aside, records the edits of a person. Under
+    /// the exclusive lock.
     pub(crate) fn prepare(&mut self, state: &RwLock<BucketState>, clock: &dyn Clock) -> Result<()> {
         self.reopen()?;
         if self.file.is_some() && self.ensure_no_hard_links().is_err() {
@@ -33,7 +33,7 @@ impl DataFile {
             return Ok(());
         }
         let written = self.rewrite(state);
-        self.not_replaced =
+        self.last_rewrite_error =
             written.as_ref().err().filter(|error| error.kind() != ErrorKind::Busy).map(Error::duplicate);
         match written {
             Err(error) if self.can_go_on_after(&error) => self.append_missing(state),
@@ -43,14 +43,15 @@ impl DataFile {
 
     /// Appends documents and syncs them. Under the exclusive lock, after [`prepare`](Self::prepare).
     ///
-    /// Returns the known state of the file. If a person added something meanwhile, the file is longer, so the next look
-    /// finds an edit and reads the whole file.
+    /// Returns the known state of the file. If a person added something meanwhile, the file is longer, so the next
+    /// refresh finds an edit and reads the whole file.
     ///
     /// After an error the file is cut back to its old length. If that fails, or the sync failed, the file is not
     /// trusted until it has been rewritten.
     pub(crate) fn append(&mut self, text: &[u8]) -> Result<Stat> {
         let appended = self.try_append(text);
-        self.refused = appended.as_ref().err().filter(|error| error.kind() != ErrorKind::Busy).map(Error::duplicate);
+        self.last_append_error =
+            appended.as_ref().err().filter(|error| error.kind() != ErrorKind::Busy).map(Error::duplicate);
         appended
     }
 
@@ -84,15 +85,15 @@ impl DataFile {
     /// Records that the bytes after `len` may not be durable. Returns whether the record could be written.
     pub(crate) fn mark_suspect(&mut self, stat: Stat, len: u64) -> bool {
         let stat = Stat { len, ..stat };
-        let has_copy = Some(self.copy.is_true());
+        let has_copy = Some(self.copy.matches_file());
         let record = LockRecord { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true, has_copy };
         self.known.epoch = None;
         let Some(lock) = &self.lock else { return false };
-        let left = lock::write(&**lock, &record).and_then(|()| lock.sync());
-        if let Err(e) = &left {
+        let written = lock::write(&**lock, &record).and_then(|()| lock.sync());
+        if let Err(e) = &written {
             tracing::error!("cannot write the lock file {}: {e}", self.paths.lock.display());
         }
-        left.is_ok()
+        written.is_ok()
     }
 
     /// Records the state of the file.
@@ -104,9 +105,9 @@ impl DataFile {
             last.wrapping_add(1)
         });
         // Without a record the next reader reads the whole file, which is slower but correct.
-        let record = LockRecord { epoch, stat, suspect: false, has_copy: Some(self.copy.is_true()) };
-        let left = lock::write(&**lock, &record).is_ok();
-        self.known.epoch = left.then_some(epoch);
+        let record = LockRecord { epoch, stat, suspect: false, has_copy: Some(self.copy.matches_file()) };
+        let is_written = lock::write(&**lock, &record).is_ok();
+        self.known.epoch = is_written.then_some(epoch);
     }
 
     /// Makes sure that there is a record of the file, so that later changes can be recognised. Under the exclusive

@@ -20,7 +20,7 @@ use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
 pub(crate) enum ReserveState {
     Unknown,
     /// It was reserved, or could not be.
-    Looked,
+    Tried,
     /// It was released, and the file has not been rewritten since.
     Released,
 }
@@ -29,6 +29,7 @@ pub(crate) enum ReserveState {
 pub(crate) struct DataFile {
     /// The real paths, if the data file is a symbolic link.
     pub(crate) paths: BucketPaths,
+    /// The paths by the name of the bucket.
     pub(crate) named: BucketPaths,
     pub(crate) known: KnownFile,
     pub(crate) fs: Arc<dyn FileSystem>,
@@ -42,9 +43,9 @@ pub(crate) struct DataFile {
     pub(crate) reserve: ReserveState,
     pub(crate) copy: LastCopyFile,
     /// The error of the last append, if it failed.
-    pub(crate) refused: Option<Error>,
+    pub(crate) last_append_error: Option<Error>,
     /// The error of the last rewrite, if it failed.
-    pub(crate) not_replaced: Option<Error>,
+    pub(crate) last_rewrite_error: Option<Error>,
 }
 
 impl DataFile {
@@ -61,8 +62,8 @@ impl DataFile {
             locks: Arc::default(),
             reserve: ReserveState::Unknown,
             copy: LastCopyFile::new(copy_up_to),
-            refused: None,
-            not_replaced: None,
+            last_append_error: None,
+            last_rewrite_error: None,
         }
     }
 
@@ -75,11 +76,11 @@ impl DataFile {
         if self.file.is_none() || self.paths.data != self.named.data {
             self.resolve_link()?;
         }
-        let held = FilesLock::begin(&self.locks, mode);
-        Ok((self.lock_lock_file(mode)? && self.lock_data_file()?).then_some(held))
+        let guard = FilesLock::begin(&self.locks, mode);
+        Ok((self.lock_lock_file(mode)? && self.lock_data_file()?).then_some(guard))
     }
 
-    /// If the data file is a symbolic link, uses the files where it leads.
+    /// If the data file is a symbolic link, uses the files at its target.
     fn resolve_link(&mut self) -> Result<()> {
         let paths = self.named.resolved(&*self.fs).map_err(|e| self.named.failed("open", e))?;
         if paths.data != self.paths.data {
@@ -91,13 +92,13 @@ impl DataFile {
     }
 
     fn lock_lock_file(&mut self, mode: LockMode) -> Result<bool> {
-        let fit = mode == LockMode::Shared || !self.lock_read_only;
-        let lock = match self.lock.take().filter(|_| fit) {
+        let is_usable = mode == LockMode::Shared || !self.lock_read_only;
+        let lock = match self.lock.take().filter(|_| is_usable) {
             Some(lock) => lock,
             None => match self.open_lock(mode) {
                 Ok(file) => file.into(),
                 Err(e) if mode == LockMode::Shared && is_missing_or_forbidden(&e) => return Ok(true),
-                Err(_) if self.is_missing() => return Err(self.missing_files()),
+                Err(_) if self.is_missing() => return Err(self.missing_files_error()),
                 Err(e) => return Err(self.paths.lock_failed(e)),
             },
         };
@@ -146,7 +147,7 @@ impl DataFile {
         had_data && self.fs.stat(&self.paths.data).is_ok_and(|stat| stat.is_none())
     }
 
-    pub(crate) fn missing_files(&self) -> Error {
+    pub(crate) fn missing_files_error(&self) -> Error {
         let text = format!(
             "{} and its lock file are missing, but the bucket had data in it; restore the files (is their disk \
              mounted?), or restart kvs to begin with an empty bucket. Nothing was stored",
@@ -155,7 +156,7 @@ impl DataFile {
         Error::new(ErrorKind::Corrupt, text)
     }
 
-    fn being_replaced(&self) -> Error {
+    fn being_replaced_error(&self) -> Error {
         self.paths.busy("its data file is being replaced; nothing was done, try again")
     }
 
@@ -172,7 +173,7 @@ impl DataFile {
         if self.try_open(stat)? {
             return Ok(());
         }
-        Err(self.being_replaced())
+        Err(self.being_replaced_error())
     }
 
     /// Like [`open`](Self::open). Returns false if others have locked it.
@@ -207,7 +208,7 @@ impl DataFile {
         self.read_only = file.is_err();
         match file {
             Ok(file) => return Ok(file),
-            Err(_) if self.fs.resolve(data).is_ok_and(|leads| leads.is_some()) => {
+            Err(_) if self.fs.resolve(data).is_ok_and(|target| target.is_some()) => {
                 let text = "its data file has just become a symbolic link; nothing was done, try again";
                 return Err(self.paths.busy(text));
             }
@@ -225,15 +226,14 @@ impl DataFile {
         self.file.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Opens a file for writing that could be opened only for reading: the rights may have changed. The error says why
-    /// not.
+    /// Opens a file for writing that could be opened only for reading: its rights may have changed.
     pub(crate) fn reopen(&mut self) -> Result<()> {
         if self.file.is_some() && self.read_only {
             let file =
                 self.fs.open(&self.paths.data, OpenMode::Append).map_err(|e| self.paths.failed("write to", e))?;
             let own = file.stat().map_err(|e| self.paths.failed("inspect", e))?;
             if !self.known.stat.is_some_and(|known| known.is_same_file(&own)) {
-                return Err(self.being_replaced());
+                return Err(self.being_replaced_error());
             }
             self.file = Some(file.into());
             self.read_only = false;

@@ -1,4 +1,4 @@
-//! What a person did to a file: which entries get new revisions, and which writes the file has lost.
+//! Edits of a file by a person: finds the entries that need new revisions, and the writes that an edit has undone.
 //!
 //! What always holds: an entry whose value was changed by hand gets a later revision than it ever had; an unchanged
 //! entry keeps its revision.
@@ -13,7 +13,7 @@ use crate::yaml::state::{BucketState, Unstamped};
 /// The size of the digest in the revisions of entries that a person wrote.
 const DIGEST_BITS: u32 = 26;
 
-/// Who left the file as it is.
+/// Who wrote the file last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FileOrigin<'a> {
     /// kvs.
@@ -81,8 +81,8 @@ impl BucketState {
         any
     }
 
-    fn stamp_all(&mut self, keys: Vec<Key>, least: Revision, ttls: &[(Key, Duration)]) {
-        let mut last = self.first_free(&keys, least);
+    fn stamp_all(&mut self, keys: Vec<Key>, min: Revision, ttls: &[(Key, Duration)]) {
+        let mut last = self.first_free(&keys, min);
         for key in keys {
             last = last.following();
             if let Some(entry) = self.entries.get_mut(&key) {
@@ -118,8 +118,8 @@ impl BucketState {
             let Some(entry) = self.entries.get_mut(key) else { continue };
             let is_unstamped = entry.revision == Revision::ZERO;
             let has_ttl = is_unstamped && ttls.iter().any(|(of, _)| of == key) && was.expires.is_some();
-            let says_as = entry.has_same_value(was) && (entry.expires == was.expires || has_ttl);
-            if says_as && (is_unstamped || was.revision > entry.revision) {
+            let is_unchanged = entry.has_same_value(was) && (entry.expires == was.expires || has_ttl);
+            if is_unchanged && (is_unstamped || was.revision > entry.revision) {
                 *entry = was.clone();
                 kept = true;
             }
@@ -147,8 +147,8 @@ impl BucketState {
         }
     }
 
-    /// The writes of the state before that the file, as this state has it, undoes. `header_revision` is the revision in the header
-    /// of the file.
+    /// The writes of the state `before` that the file has undone. `self` is the state of the file, and
+    /// `header_revision` the revision in its header.
     ///
     /// The person who saved the file saw all writes up to the last one in the file. So if one of them is missing, they
     /// removed it on purpose. The same holds for entries that a person wrote.
@@ -183,15 +183,15 @@ impl BucketState {
         Overwritten { entries, returned }
     }
 
-    /// The revision before the first new one of these entries, at least `least`.
+    /// The revision before the first new one of these entries, at least `min`.
     ///
-    /// It is `least`, usually the time of the change, plus a digest of the entries. So two files with the same time of
+    /// It is `min`, usually the time of the change, plus a digest of the entries. So two files with the same time of
     /// change, such as copies by `cp -p`, do not give the same revision to two values. The digest adds less than 2^27
     /// ns, a seventh of a second.
-    fn first_free(&self, keys: &[Key], least: Revision) -> Revision {
-        let least = least.number();
-        let slot = (least >> DIGEST_BITS << DIGEST_BITS).saturating_add(self.digest(keys));
-        Revision::new(if slot < least { slot.saturating_add(1 << DIGEST_BITS) } else { slot })
+    fn first_free(&self, keys: &[Key], min: Revision) -> Revision {
+        let min = min.number();
+        let slot = (min >> DIGEST_BITS << DIGEST_BITS).saturating_add(self.digest(keys));
+        Revision::new(if slot < min { slot.saturating_add(1 << DIGEST_BITS) } else { slot })
     }
 
     /// A digest of these entries, with [`DIGEST_BITS`] bits.

@@ -1,4 +1,4 @@
-//! What this process knows of a data file since it last read or wrote it.
+//! What this process knows about a data file since it last read or wrote it.
 
 use super::last_copy_format::Fingerprint;
 use crate::yaml::fs::Stat;
@@ -16,7 +16,7 @@ pub(crate) enum AppendState {
     Vanished,
 }
 
-/// What is known of the data file at the time of [`stat`](Self::stat).
+/// What is known about the data file at the time of [`stat`](Self::stat).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownFile {
     pub(crate) stat: Option<Stat>,
@@ -26,9 +26,9 @@ pub(crate) struct KnownFile {
     pub(crate) committed: u64,
     /// The length of the first document.
     pub(crate) snapshot: u64,
-    /// What must be written before the next document: the end mark of the last one, if it has none.
+    /// The text to write before the next document: the end mark of the last one, if it has none.
     pub(crate) mark: &'static [u8],
-    /// Where a torn tail begins.
+    /// The offset of a torn tail, if there is one.
     pub(crate) torn: Option<u64>,
     pub(crate) append_state: AppendState,
     /// Whether the file is in its form at rest: one document that holds the whole state.

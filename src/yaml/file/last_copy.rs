@@ -1,6 +1,6 @@
-//! Writing and reading the last copy of a bucket, and recording what a person did to the data file.
+//! Writing and reading the last copy of a bucket, and recording the edits of the data file by a person.
 //!
-//! If the copy cannot be written, writes go on: only less is known after the next edit.
+//! If the copy cannot be written, writes still succeed: only less is known after the next edit.
 
 use std::io;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ pub(crate) fn read_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<Last
 }
 
 impl DataFile {
-    /// Records what a person did to the file: sets aside what was overwritten, and renews the copy, so that all
+    /// Records an edit of the file by a person: sets aside the overwritten entries, and renews the copy, so that all
     /// processes compute the same revisions. Under the exclusive lock, after [`refresh`](Self::refresh).
     ///
     /// # Errors
-    /// If what was overwritten cannot be set aside. It is tried again later.
+    /// If the overwritten entries cannot be set aside. It is tried again later.
     pub(crate) fn record_edit(&mut self, state: &RwLock<BucketState>) -> Result<()> {
         let (Some(of), Some(stat)) = (self.known.edited.clone(), self.known.stat) else { return Ok(()) };
         self.set_overwritten_aside(Time::from_nanos(stat.modified))?;
@@ -56,12 +56,12 @@ impl DataFile {
         let text = overwritten_text(&self.paths, &self.copy.overwritten, saved);
         self.write_side_file(&path, &text).map_err(failed)?;
         self.fs.sync_folder(&self.paths.folder).map_err(failed)?;
-        let lost = std::mem::take(&mut self.copy.overwritten);
+        let overwritten = std::mem::take(&mut self.copy.overwritten);
         tracing::warn!(
             "{} was saved at {saved} by an editor that had read it before {} of its entries were written; they are \
              kept in {}; `kvs import` restores them",
             self.paths.data.display(),
-            lost.entries.len() + lost.returned.len(),
+            overwritten.entries.len() + overwritten.returned.len(),
             path.display()
         );
         Ok(())
@@ -71,7 +71,7 @@ impl DataFile {
     pub(crate) fn announce(&self, next: &dyn File) -> io::Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
         let stat = next.stat()?;
-        let bytes = if self.copy.goes_on(stat.len) { Some(next.read(0, stat.len)?) } else { None };
+        let bytes = if self.copy.can_grow_to(stat.len) { Some(next.read(0, stat.len)?) } else { None };
         lock::announce(&**lock, &Fingerprint::of_file(bytes.as_deref(), &stat))
     }
 
@@ -79,11 +79,11 @@ impl DataFile {
     pub(crate) fn announced(&self, bytes: &[u8], stat: &Stat) -> Option<usize> {
         let announced = lock::announced(&**self.lock.as_ref()?).ok().flatten()?;
         let before = bytes.get(..usize::try_from(announced.len).ok()?)?;
-        let is_it = |stat: &Stat| {
-            let bytes = if self.copy.goes_on(stat.len) { Some(before) } else { None };
+        let is_announced = |stat: &Stat| {
+            let bytes = if self.copy.can_grow_to(stat.len) { Some(before) } else { None };
             Fingerprint::of_file(bytes, stat) == announced
         };
-        is_it(&Stat { len: announced.len, ..*stat }).then_some(before.len())
+        is_announced(&Stat { len: announced.len, ..*stat }).then_some(before.len())
     }
 
     /// Whether the file will have a copy after it has been written.
@@ -93,14 +93,14 @@ impl DataFile {
 
     /// Writes the copy unless it matches the file. Under the exclusive lock.
     pub(crate) fn ensure_copy(&mut self, state: &RwLock<BucketState>) {
-        if !self.copy.is_true && self.can_have_copy() {
+        if !self.copy.matches_file && self.can_have_copy() {
             self.renew_copy(&state.read());
         }
     }
 
     /// Writes a new copy. The file holds this state.
     pub(crate) fn renew_copy(&mut self, state: &BucketState) {
-        (self.copy.file, self.copy.is_true) = (None, false);
+        (self.copy.file, self.copy.matches_file) = (None, false);
         if !self.copy.is_for(self.known.committed) {
             return self.drop_copy();
         }
@@ -115,7 +115,7 @@ impl DataFile {
         // Only the copy has the revisions of entries that a person wrote.
         let durably = !state.by_hand.is_empty();
         let written = self.try_write_copy(&last_copy_format::write(&self.paths.bucket, state, of), durably);
-        self.copy.is_true = written.is_ok();
+        self.copy.matches_file = written.is_ok();
         match written {
             Ok(file) => self.copy.file = Some(file),
             Err(e) => {
@@ -123,7 +123,7 @@ impl DataFile {
                 self.drop_copy();
             }
         }
-        self.copy.is_true
+        self.copy.matches_file
     }
 
     /// Writes it to another name and renames it, so that it is complete if the process is killed.
@@ -147,15 +147,15 @@ impl DataFile {
 
     /// Appends to the copy what was appended to the file.
     pub(crate) fn append_to_copy(&mut self, text: &[u8]) {
-        if !self.copy.is_true {
+        if !self.copy.matches_file {
             return;
         }
-        if !self.copy.goes_on(self.known.committed) {
+        if !self.copy.can_grow_to(self.known.committed) {
             return self.drop_copy();
         }
         if self.try_append_to_copy(text).is_err() {
             // The copy stays: what it says about earlier writes is true.
-            (self.copy.file, self.copy.is_true, self.copy.failed) = (None, false, true);
+            (self.copy.file, self.copy.matches_file, self.copy.failed) = (None, false, true);
         }
     }
 
@@ -177,7 +177,7 @@ impl DataFile {
 
     /// Removes a copy that no longer matches the file.
     fn drop_copy(&mut self) {
-        (self.copy.file, self.copy.is_true, self.copy.failed) = (None, false, true);
+        (self.copy.file, self.copy.matches_file, self.copy.failed) = (None, false, true);
         if let Ok(Some(_)) = self.fs.stat(&self.paths.last()) {
             // If it stays, its fingerprint shows that it does not match.
             let _ = self.fs.remove(&self.paths.last());
@@ -185,22 +185,22 @@ impl DataFile {
     }
 }
 
-/// What a person overwrote, as a file that can be imported.
-fn overwritten_text(paths: &BucketPaths, lost: &Overwritten, saved: Time) -> Vec<u8> {
+/// The text of a file with the entries that a person overwrote, which can be imported.
+fn overwritten_text(paths: &BucketPaths, overwritten: &Overwritten, saved: Time) -> Vec<u8> {
     let name = paths.data.file_name().unwrap_or_default().to_string_lossy();
     let mut text = format!(
         "# kvs bucket: {}\n# These entries were stored, and then overwritten when {name} was saved at {saved}.\n\
          # Restore them with `kvs import`, or remove this file.\n",
         paths.bucket
     );
-    for key in &lost.returned {
+    for key in &overwritten.returned {
         text += &format!("# The key {key:?} had been deleted, and is there again.\n");
     }
     let mut text = text.into_bytes();
-    for (key, entry) in &lost.entries {
+    for (key, entry) in &overwritten.entries {
         entry_at_rest::write(&mut text, key, entry);
     }
-    if lost.entries.is_empty() {
+    if overwritten.entries.is_empty() {
         text.extend_from_slice(b"{}\n");
     }
     text

@@ -47,14 +47,13 @@ impl Fingerprint {
     }
 }
 
-/// A parsed copy.
 #[derive(Debug)]
 pub(crate) struct LastCopy {
     /// The state in it, with all that was appended.
     pub(crate) state: BucketState,
     /// The data file when the snapshot was written.
     of: Fingerprint,
-    /// What was appended to both since.
+    /// The bytes that were appended to both since.
     appended: Vec<u8>,
 }
 
@@ -63,8 +62,8 @@ pub(crate) struct LastCopy {
 pub(crate) enum Relation {
     /// Both hold the same.
     Same,
-    /// Writes were appended to the data file from this offset on that the copy does not have.
-    Behind(usize),
+    /// From this offset on the data file has appended writes that the copy does not have.
+    Appended(usize),
     /// Somebody else changed the file.
     Other,
 }
@@ -131,7 +130,7 @@ impl LastCopy {
                 if more.starts_with(b"---\n")
                     && (unmarked.len() < added.len() || before.ends_with(END_MARK.as_bytes())) =>
             {
-                Relation::Behind(data.len() - more.len())
+                Relation::Appended(data.len() - more.len())
             }
             _ => Relation::Other,
         }
@@ -160,7 +159,7 @@ mod tests {
         assert_eq!(last.relation(b""), Relation::Other);
         let append = b"---\nb: {value: x, updated: 2026-11-20T12:00:00Z}\n...\n";
         let data = [data, b"...\n".as_slice(), append].concat();
-        assert_eq!(last.relation(&data), Relation::Behind(16));
+        assert_eq!(last.relation(&data), Relation::Appended(16));
         text.extend_from_slice(append);
         let last = LastCopy::read(&text).unwrap();
         assert_eq!((last.relation(&data), last.state.entries.len()), (Relation::Same, 2));

@@ -1,4 +1,4 @@
-//! Loading a whole file: the state that its bytes give, and what must be known to append to it.
+//! Loading a whole file: the state that its bytes give, and the facts that are needed to append to it.
 
 use super::hand_edits::{FileOrigin, Overwritten};
 use super::known_file::{AppendState, KnownFile};
@@ -8,7 +8,7 @@ use crate::yaml::format::document::read_header;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::reader::Document;
 use crate::yaml::format::stream::{RawDocument, YamlStream};
-use crate::yaml::format::whole_file::{MAX_MISTAKES, documents, torn_stored_data};
+use crate::yaml::format::whole_file::{MAX_ERRORS, documents, torn_stored_data};
 use crate::yaml::format::{at_rest, stream};
 use crate::yaml::fs::Stat;
 use crate::yaml::state::{BucketState, Damage, Unstamped};
@@ -21,14 +21,14 @@ pub(crate) struct LoadInput<'a> {
     pub(crate) durable: u64,
     /// The last copy of this file.
     pub(crate) last: Option<&'a LastCopy>,
-    pub(crate) left: LeftAs,
+    pub(crate) change: FileChange,
     /// Whether files of this length have a copy.
     pub(crate) is_small: bool,
 }
 
-/// What the record in the lock file says of the file.
+/// How the file compares with the record in the lock file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LeftAs {
+pub(crate) enum FileChange {
     /// The file is as it was recorded.
     Unchanged,
     /// The file seems to be as recorded, with later appends.
@@ -39,7 +39,6 @@ pub(crate) enum LeftAs {
     Unknown,
 }
 
-/// A loaded file.
 pub(crate) struct Loaded {
     pub(crate) state: BucketState,
     pub(crate) overwritten: Overwritten,
@@ -56,7 +55,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
         errors.extend(torn_stored_data(source.bytes, &stream, source.durable));
     }
     if !errors.is_empty() {
-        errors.truncate(MAX_MISTAKES);
+        errors.truncate(MAX_ERRORS);
         let state = last_good_state(source, documents, errors, old);
         return Loaded { state, overwritten: Overwritten::default(), is_copied: false };
     }
@@ -76,7 +75,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
     let (mut must_rewrite, mut is_copied) = (end == 0, false);
     let restamped;
     let modified = stat.map_or(0, |stat| stat.modified);
-    if let (Some(last), Relation::Same | Relation::Behind(_)) = (source.last, relation) {
+    if let (Some(last), Relation::Same | Relation::Appended(_)) = (source.last, relation) {
         is_copied = relation == Relation::Same;
         restamped = apply_to_copy(&mut state, last, relation, documents.into_iter().zip(&stream.documents));
     } else {
@@ -86,9 +85,9 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
         }
         let before = before(source, old);
         let origin = match before {
-            _ if source.left == LeftAs::Unchanged => FileOrigin::Ours,
+            _ if source.change == FileChange::Unchanged => FileOrigin::Ours,
             Some(before) => FileOrigin::Edited(before),
-            None if source.left == LeftAs::Changed => FileOrigin::Unknown,
+            None if source.change == FileChange::Changed => FileOrigin::Unknown,
             None => FileOrigin::Ours,
         };
         if let FileOrigin::Edited(before) = origin {
@@ -160,7 +159,7 @@ fn apply_to_copy<'a>(
     let (entries, by_hand) = (last.state.entries.clone(), last.state.by_hand.clone());
     (state.entries, state.by_hand, state.revision) = (entries, by_hand, last.state.revision.max(state.revision));
     for (document, raw) in documents {
-        if matches!(relation, Relation::Behind(from) if raw.start >= from) {
+        if matches!(relation, Relation::Appended(from) if raw.start >= from) {
             state.apply(document.lines.clone(), &mut Unstamped::default());
         }
         contents.apply(document.lines, &mut unstamped);
@@ -172,7 +171,7 @@ fn apply_to_copy<'a>(
     differs || !unstamped.ttls.is_empty()
 }
 
-/// What is missing of the end mark of the last document.
+/// The missing part of the end mark of the last document.
 fn mark(bytes: &[u8], last: Option<&RawDocument<'_>>) -> &'static [u8] {
     let Some(last) = last else { return at_rest::mark(b"") };
     let mark = bytes.get(last.start + last.text.len()..last.end).unwrap_or_default();

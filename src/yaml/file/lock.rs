@@ -1,7 +1,7 @@
 //! The lock file of a bucket: it guards the data file, and records how the last writer left it.
 //!
 //! The lock is `flock` on a file that is never renamed or removed. Its first line is a record of the data file after
-//! the last sync. It tells a reader what is durable, and whether bytes were only appended since its last look (the same
+//! the last sync. It shows a reader what is durable, and whether bytes were only appended since its last read (the same
 //! epoch), or the file was rewritten or edited by a person (another epoch, or no match). The record needs no sync: if
 //! it is wrong or missing, the next reader reads the whole file. The second line identifies the file that last replaced
 //! the data file. It is synced before the rename.
@@ -121,7 +121,7 @@ pub(crate) fn write(file: &dyn File, record: &LockRecord) -> io::Result<()> {
 /// The lock file alone is not enough: if a person removes it, another process creates and locks a new one.
 #[derive(Default)]
 pub(crate) struct FileLocks {
-    /// `None`: nothing is to be locked.
+    /// `None`: nothing needs to be locked.
     mode: Option<LockMode>,
     files: Vec<(Stat, Arc<dyn File>)>,
 }
@@ -134,11 +134,11 @@ impl FileLocks {
         if self.files.iter().any(|(locked, _)| locked.is_same_file(&stat)) {
             return Ok(true);
         }
-        let taken = file.try_lock(mode)?;
-        if taken {
+        let is_locked = file.try_lock(mode)?;
+        if is_locked {
             self.files.push((stat, Arc::clone(file)));
         }
-        Ok(taken)
+        Ok(is_locked)
     }
 
     pub(crate) fn is_exclusive(&self) -> bool {
@@ -155,7 +155,7 @@ impl FileLocks {
 pub(crate) struct FilesLock(Arc<Mutex<FileLocks>>);
 
 impl FilesLock {
-    /// Begins with no files.
+    /// Starts without files.
     pub(crate) fn begin(locks: &Arc<Mutex<FileLocks>>, mode: LockMode) -> Self {
         *locks.lock() = FileLocks { mode: Some(mode), files: Vec::new() };
         Self(Arc::clone(locks))

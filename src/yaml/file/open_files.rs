@@ -1,5 +1,5 @@
-//! Which buckets have their files open: the most recently used ones. The others close theirs, so that any number of
-//! buckets can be used with few file descriptors.
+//! A limit of open files: only the most recently used buckets have theirs open, and the others close theirs. So any
+//! number of buckets can be used with few file descriptors.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ pub(crate) type SharedFiles = Arc<Mutex<DataFile>>;
 
 /// The buckets of a store whose files may be open.
 pub(crate) struct OpenFiles {
-    most: usize,
+    max_open: usize,
     /// The least recently used bucket is first.
     used: Mutex<VecDeque<Weak<Mutex<DataFile>>>>,
     compacting: AtomicUsize,
@@ -23,10 +23,10 @@ pub(crate) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// At most `most` buckets have their files open.
-    pub(crate) fn new(most: usize) -> Self {
+    /// At most `max_open` buckets have their files open.
+    pub(crate) fn new(max_open: usize) -> Self {
         Self {
-            most: most.max(1),
+            max_open: max_open.max(1),
             used: Mutex::default(),
             compacting: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -44,7 +44,7 @@ impl OpenFiles {
     pub(crate) fn admit(&self, files: &SharedFiles) -> bool {
         let mut used = self.used.lock();
         used.retain(|other| other.strong_count() > 0 && !is(other, files));
-        while used.len() >= self.most {
+        while used.len() >= self.max_open {
             let Some(idle) = used.iter().position(close) else { return false };
             used.remove(idle);
         }
@@ -64,10 +64,11 @@ impl OpenFiles {
 
     /// A permit to compact in the background, which needs more open files. `None` if several buckets are compacted
     /// already.
-    pub(crate) fn compact(self: &Arc<Self>) -> Option<CompactionPermit> {
-        let most = self.most.div_ceil(8);
-        let begun = self.compacting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < most).then_some(n + 1));
-        begun.ok().map(|_| CompactionPermit(Arc::clone(self)))
+    pub(crate) fn compaction_permit(self: &Arc<Self>) -> Option<CompactionPermit> {
+        let max_compactions = self.max_open.div_ceil(8);
+        let next = |n| (n < max_compactions).then_some(n + 1);
+        let started = self.compacting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        started.ok().map(|_| CompactionPermit(Arc::clone(self)))
     }
 }
 
@@ -123,11 +124,11 @@ mod tests {
     #[test]
     fn few_buckets_compact_at_once() {
         let open_files = Arc::new(OpenFiles::new(16));
-        let first = open_files.compact();
+        let first = open_files.compaction_permit();
         assert!(first.is_some());
-        let second = open_files.compact();
-        assert!(second.is_some() && open_files.compact().is_none());
+        let second = open_files.compaction_permit();
+        assert!(second.is_some() && open_files.compaction_permit().is_none());
         drop(first);
-        assert!(open_files.compact().is_some());
+        assert!(open_files.compaction_permit().is_some());
     }
 }

@@ -48,15 +48,15 @@ impl BucketPaths {
 
     /// An unused path for a torn tail.
     pub(crate) fn torn(&self, fs: &dyn FileSystem, now: Time) -> io::Result<PathBuf> {
-        self.free(fs, "torn", now)
+        self.unused_path(fs, "torn", now)
     }
 
     /// An unused path for entries that a person overwrote at that time.
     pub(crate) fn overwritten(&self, fs: &dyn FileSystem, at: Time) -> io::Result<PathBuf> {
-        self.free(fs, "overwritten", at)
+        self.unused_path(fs, "overwritten", at)
     }
 
-    fn free(&self, fs: &dyn FileSystem, what: &str, time: Time) -> io::Result<PathBuf> {
+    fn unused_path(&self, fs: &dyn FileSystem, what: &str, time: Time) -> io::Result<PathBuf> {
         let mut number = time.nanos();
         loop {
             let path = self.side_path(&format!("{what}-{number}"));

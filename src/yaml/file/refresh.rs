@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use super::data_file::DataFile;
 use super::known_file::{AppendState, KnownFile};
 use super::last_copy::read_last;
-use super::load::{LeftAs, LoadInput, load_bytes};
+use super::load::{FileChange, LoadInput, load_bytes};
 use super::lock;
 use super::lock::LockRecord;
 use crate::model::Result;
@@ -21,7 +21,7 @@ use crate::yaml::state::{BucketState, Damage, Unstamped};
 /// The target of the log entry for a file that cannot be read.
 pub const DAMAGE_LOG_TARGET: &str = "kvs::yaml::damage";
 
-/// How often to try to read a file that is being changed.
+/// The maximum number of attempts to read a file that is being changed.
 const MAX_READ_ATTEMPTS: u32 = 20;
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -62,19 +62,19 @@ impl RecordMatch {
         }
     }
 
-    /// How the last writer left the file with these bytes.
-    fn left(&self, bytes: &[u8], record: Option<LockRecord>) -> LeftAs {
+    /// How the file with these bytes has changed since the last writer recorded it.
+    fn change(&self, bytes: &[u8], record: Option<LockRecord>) -> FileChange {
         match self {
-            Self::Durable(_) | Self::Suspect(_) => LeftAs::Unchanged,
+            Self::Durable(_) | Self::Suspect(_) => FileChange::Unchanged,
             // A writer was killed after an append.
-            Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => LeftAs::ProbablyAppended,
+            Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => FileChange::ProbablyAppended,
             // Versions without copies left entries that have all their fields.
-            _ if record.is_some_and(|record| record.has_copy.is_some()) => LeftAs::Changed,
-            _ => LeftAs::Unknown,
+            _ if record.is_some_and(|record| record.has_copy.is_some()) => FileChange::Changed,
+            _ => FileChange::Unknown,
         }
     }
 
-    /// How many of these bytes are certainly durable.
+    /// The number of these bytes that are certainly durable.
     ///
     /// After a failed sync the record may describe a file that was not recorded before, up to its torn tail.
     fn durable(&self, bytes: &[u8]) -> u64 {
@@ -88,7 +88,7 @@ impl RecordMatch {
 }
 
 impl DataFile {
-    /// How many of these bytes are certainly durable. Under the lock, in any mode.
+    /// The number of these bytes that are certainly durable. Under the lock, in any mode.
     pub(crate) fn durable(&self, stat: &Stat, bytes: &[u8]) -> Result<u64> {
         Ok(durable(self.record()?, stat, bytes))
     }
@@ -101,8 +101,8 @@ impl DataFile {
     /// Like [`refresh`](Self::refresh). Returns the bytes of the whole file if it had to be read.
     pub(crate) fn refresh_reading(&mut self, state: &RwLock<BucketState>) -> Result<Option<Vec<u8>>> {
         // An editor does not take the lock, so the file may change while it is read.
-        for look in 1..=MAX_READ_ATTEMPTS {
-            let last_look = look == MAX_READ_ATTEMPTS;
+        for attempt in 1..=MAX_READ_ATTEMPTS {
+            let is_last_attempt = attempt == MAX_READ_ATTEMPTS;
             let stat = self.fs.stat(&self.paths.data).map_err(|e| self.paths.failed("inspect", e))?;
             if stat == self.known.stat && state.read().stat == stat {
                 match stat {
@@ -119,7 +119,7 @@ impl DataFile {
             let record = self.record()?;
             if stat.is_none_or(|stat| stat.len == 0) && had_data(&state.read(), record) {
                 // An editor that saves in place empties the file first.
-                if last_look || stat.is_none() {
+                if is_last_attempt || stat.is_none() {
                     self.vanished(state, stat);
                     return Ok(None);
                 }
@@ -136,9 +136,9 @@ impl DataFile {
             self.open(&stat)?;
             let matched = RecordMatch::of(record, &stat);
             let appended = matches!(matched, RecordMatch::Durable(record) if self.is_appended(&record));
-            let taken = if appended { self.load_tail(state, &stat)? } else { false };
-            let bytes = if taken { None } else { self.load(state, &stat, record)? };
-            if taken || bytes.is_some() {
+            let is_loaded = if appended { self.load_tail(state, &stat)? } else { false };
+            let bytes = if is_loaded { None } else { self.load(state, &stat, record)? };
+            if is_loaded || bytes.is_some() {
                 self.record_if_alone(state);
                 return Ok(bytes);
             }
@@ -147,7 +147,7 @@ impl DataFile {
         Err(self.paths.busy("its data file is being edited; try again"))
     }
 
-    /// Records what a person did, if this process has the exclusive lock.
+    /// Records an edit by a person, if this process has the exclusive lock.
     fn record_if_alone(&mut self, state: &RwLock<BucketState>) {
         if self.known.edited.is_none() || !self.locks.lock().is_exclusive() {
             return;
@@ -252,20 +252,22 @@ impl DataFile {
         let suspect = if let RecordMatch::Suspect(record) = matched { Some(record.stat.len) } else { None };
         let durable = suspect.and_then(|len| appended_at(&bytes, len));
         let trusted = bytes.get(..durable.unwrap_or(bytes.len())).unwrap_or_default();
-        let is_small = self.copy.goes_on(stat.len);
+        let is_small = self.copy.can_grow_to(stat.len);
         let last = if is_small { read_last(&*self.fs, &self.paths) } else { None };
         let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
-        let left = match self.announced(trusted, stat).filter(|_| !is_known) {
+        let change = match self.announced(trusted, stat).filter(|_| !is_known) {
             // Perhaps somebody restored it. Then the copy knows what was appended since.
-            Some(len) if len == trusted.len() || appended_at(trusted, len as u64).is_some() => LeftAs::ProbablyAppended,
-            _ => matched.left(trusted, record),
+            Some(len) if len == trusted.len() || appended_at(trusted, len as u64).is_some() => {
+                FileChange::ProbablyAppended
+            }
+            _ => matched.change(trusted, record),
         };
         let source = LoadInput {
             stat: Some(*stat),
             bytes: trusted,
             durable: matched.durable(trusted),
             last: last.as_ref(),
-            left,
+            change,
             is_small,
         };
         let loaded = load_bytes(&source, &mut known, &state.read());
@@ -282,7 +284,7 @@ impl DataFile {
     }
 }
 
-/// How many of these bytes of a file are certainly durable, by the record in its lock file.
+/// The number of these bytes of a file that are certainly durable, by the record in its lock file.
 pub(crate) fn durable(record: Option<LockRecord>, stat: &Stat, bytes: &[u8]) -> u64 {
     RecordMatch::of(record, stat).durable(bytes)
 }

@@ -1,4 +1,4 @@
-//! Writing files next to the data file: those that are kept for a person, and those that replace the data file.
+//! Writing files next to the data file: files that are kept for a person, and files that replace the data file.
 //!
 //! They get the rights of the data file before their first byte. An unfinished one is removed.
 
@@ -46,14 +46,13 @@ pub(crate) fn is_named(fs: &dyn FileSystem, file: &dyn File, path: &Path) -> io:
 /// Removes an unfinished file, if it still has its name.
 pub(crate) fn discard(fs: &dyn FileSystem, file: &dyn File, path: &Path) {
     if is_named(fs, file, path).unwrap_or(false) {
-        // If it cannot be removed, the next writer or `kvs remove_leftovers` removes it.
+        // If it cannot be removed, the next writer or `kvs sweep` removes it.
         let _ = fs.remove(path);
     }
 }
 
 /// A file that is about to replace the data file.
 pub(crate) struct Replacement<'a> {
-    /// Its present path.
     pub(crate) path: &'a Path,
     /// The length of its first document.
     pub(crate) snapshot: u64,
@@ -90,9 +89,9 @@ impl DataFile {
     pub(crate) fn keep_from(&self, file: &dyn File, from: u64, now: Time) -> io::Result<(PathBuf, usize)> {
         let bytes = file.read(from, file.stat()?.len.saturating_sub(from))?;
         let path = self.paths.torn(&*self.fs, now)?;
-        let kept = self.write_side_file(&path, &bytes)?;
+        let kept_file = self.write_side_file(&path, &bytes)?;
         if let Err(e) = self.fs.sync_folder(&self.paths.folder) {
-            discard(&*self.fs, &*kept, &path);
+            discard(&*self.fs, &*kept_file, &path);
             return Err(e);
         }
         Ok((path, bytes.len()))
@@ -158,7 +157,7 @@ impl DataFile {
     /// The new file is removed after an error.
     ///
     /// The new file must be locked: a process that opened it under its old name must not get the lock before the
-    /// rename. `state` is what it holds; without it, the file is as a person wrote it and is read again.
+    /// rename. `state` is the state in it; without it, the file is as a person wrote it and is read again.
     pub(crate) fn replace(
         &mut self,
         file: &Arc<dyn File>,
@@ -168,8 +167,9 @@ impl DataFile {
         let replaced = self.try_replace(file, written, state);
         match &replaced {
             Ok(()) => {
-                (self.not_replaced, self.reserve) = (None, ReserveState::Unknown);
-                if let Some(state) = state.filter(|state| !self.copy.is_true() && !state.read().by_hand.is_empty()) {
+                (self.last_rewrite_error, self.reserve) = (None, ReserveState::Unknown);
+                if let Some(state) = state.filter(|state| !self.copy.matches_file() && !state.read().by_hand.is_empty())
+                {
                     // Without a copy only the file can record when a person wrote an entry.
                     self.append_missing(state)?;
                 }

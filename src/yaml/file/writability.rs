@@ -1,4 +1,4 @@
-//! What prevents a write: a full disk, a hard link to the file, missing rights; and how some writes are still possible.
+//! Obstacles to a write (a full disk, a hard link to the file, missing rights), and the writes that are still possible.
 
 use std::io;
 
@@ -46,7 +46,7 @@ impl DataFile {
     /// [`refresh`](Self::refresh).
     ///
     /// # Errors
-    /// Why it would not.
+    /// The error with which a write would fail.
     pub(crate) fn ensure_writable(&mut self) -> Result<()> {
         self.fs.may_write(&self.paths.folder).map_err(|e| self.paths.failed("write next to", e))?;
         self.reopen()?;
@@ -54,15 +54,16 @@ impl DataFile {
         self.last_failure().map_or(Ok(()), Err)
     }
 
-    /// Why the last append or the last rewrite failed.
+    /// The error of the last append or the last rewrite, if it failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
-        self.refused.as_ref().or(self.not_replaced.as_ref()).map(Error::duplicate)
+        self.last_append_error.as_ref().or(self.last_rewrite_error.as_ref()).map(Error::duplicate)
     }
 
     /// Whether the file can still be appended to after a failed rewrite: it is unchanged and durable.
     pub(crate) fn can_go_on_after(&self, error: &Error) -> bool {
-        let stays = self.file.is_some() && self.known.stat.is_some() && self.known.append_state != AppendState::Suspect;
-        stays && matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::PermissionDenied)
+        let is_unchanged =
+            self.file.is_some() && self.known.stat.is_some() && self.known.append_state != AppendState::Suspect;
+        is_unchanged && matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::PermissionDenied)
     }
 
     /// Makes a file that cannot be rewritten ready to be appended to: appends the entries of the state that it does not
@@ -75,11 +76,11 @@ impl DataFile {
             contents.apply(read(raw).map_err(error)?.lines, &mut unstamped);
         }
         let entries = state.read().entries.clone();
-        let unsaid = || entries.iter().filter(|(key, entry)| contents.entries.get(*key) != Some(*entry));
-        if unsaid().next().is_some() {
-            let mut times = Vec::new();
-            document(&mut times, unsaid().map(|(key, entry)| (key, Some(entry), None)));
-            state.write().stat = Some(self.append(&times)?);
+        let missing = || entries.iter().filter(|(key, entry)| contents.entries.get(*key) != Some(*entry));
+        if missing().next().is_some() {
+            let mut text = Vec::new();
+            document(&mut text, missing().map(|(key, entry)| (key, Some(entry), None)));
+            state.write().stat = Some(self.append(&text)?);
         }
         self.known.no_rewrite_needed();
         Ok(())
@@ -88,7 +89,7 @@ impl DataFile {
     /// Reserves disk space for deletions on a full disk. It is tried once, and again after the file has been rewritten.
     pub(crate) fn reserve(&mut self) {
         if self.reserve == ReserveState::Unknown {
-            self.reserve = ReserveState::Looked;
+            self.reserve = ReserveState::Tried;
             if let Err(e) = self.fs.reserve(&self.paths.reserve()) {
                 tracing::debug!("no disk space is reserved for deletions in {}: {e}", self.paths.folder.display());
             }
@@ -112,7 +113,7 @@ impl DataFile {
             match self.fs.reserve(&self.paths.reserve()) {
                 Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {}
                 // There is space, or none can be reserved here.
-                Ok(()) | Err(_) => self.reserve = ReserveState::Looked,
+                Ok(()) | Err(_) => self.reserve = ReserveState::Tried,
             }
         }
         !self.is_short_of_space()

@@ -1,6 +1,6 @@
 //! The form of a file at rest: one document as a person would write it, made from the lines of the file.
 //!
-//! What a person wrote stays: comments, empty lines, order, spelling. Only the lines of changed entries are rewritten,
+//! The comments, empty lines, order and spelling of a person stay. Only the lines of changed entries are rewritten,
 //! new keys come at the end, and the lines of removed entries go. Appended documents are folded in.
 
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ use super::reader::{DocumentItem, items};
 use super::stream::{BYTE_ORDER_MARK, RawDocument, is_blank_or_comment, split};
 use crate::model::{Bucket, Entry, Key, Revision, Time};
 
-/// What a file must hold.
+/// The contents that a file must have.
 #[derive(Clone, Copy)]
 pub(crate) struct FileContents<'a> {
     pub(crate) bucket: &'a Bucket,
@@ -56,7 +56,7 @@ pub(crate) fn tidied(bytes: &[u8], contents: &FileContents<'_>) -> Result<Vec<u8
         out.text.extend_from_slice(BYTE_ORDER_MARK);
     }
     for (n, part) in parts.iter().enumerate() {
-        match &part.what {
+        match &part.kind {
             PartKind::Note => out.note(part),
             PartKind::Entry { key, .. } => {
                 let Some(&(first, last)) = seen.get(key) else { continue };
@@ -87,7 +87,7 @@ pub(crate) fn sorted(bytes: &[u8], contents: &FileContents<'_>) -> Result<Vec<u8
     let (mut top, mut above) = ("", "");
     let mut groups: BTreeMap<&Key, [&str; 2]> = BTreeMap::new();
     for part in &parts {
-        match &part.what {
+        match &part.kind {
             PartKind::Note if groups.is_empty() => (top, above) = part.text.split_at(top_len(part.text)),
             PartKind::Note => above = part.text,
             PartKind::Entry { key, .. } => drop(groups.insert(key, [std::mem::take(&mut above), part.text])),
@@ -101,8 +101,8 @@ pub(crate) fn sorted(bytes: &[u8], contents: &FileContents<'_>) -> Result<Vec<u8
     Ok(out)
 }
 
-/// How many bytes before the first entry belong to the file as a whole: all up to the last empty line, and at least the
-/// header and the line `---`.
+/// The number of bytes before the first entry that belong to the file as a whole: all up to the last empty line, and at
+/// least the header and the line `---`.
 fn top_len(text: &str) -> usize {
     let mut len = read_header(text).map_or(0, |(len, _)| len);
     let mut at = 0;
@@ -115,7 +115,7 @@ fn top_len(text: &str) -> usize {
     len
 }
 
-/// What must be written between a document without an end mark and the next one. A text without entries is not a
+/// The text to write between a document without an end mark and the next one. A text without entries is not a
 /// document in YAML, so it gets a beginning as well.
 pub(crate) fn mark(text: &[u8]) -> &'static [u8] {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
@@ -133,7 +133,7 @@ struct FilePart<'a> {
     text: &'a str,
     /// Whether it is in the first document, which keeps its place and its directives.
     is_first: bool,
-    what: PartKind<'a>,
+    kind: PartKind<'a>,
 }
 
 enum PartKind<'a> {
@@ -160,7 +160,7 @@ struct Comment<'a> {
 
 impl FilePart<'_> {
     fn is_flow(&self) -> bool {
-        matches!(self.what, PartKind::Entry { flow: Some(_), .. })
+        matches!(self.kind, PartKind::Entry { flow: Some(_), .. })
     }
 }
 
@@ -174,14 +174,14 @@ fn parts(bytes: &[u8]) -> Result<FileParts<'_>, ParseError> {
         let (text, items) = items(raw)?;
         for item in items {
             let part = part(text, item, n == 0);
-            if let PartKind::Entry { key, .. } = &part.what {
+            if let PartKind::Entry { key, .. } = &part.kind {
                 let at = parts.len();
                 seen.entry(key.clone()).and_modify(|(_, last)| *last = at).or_insert((at, at));
             }
             parts.push(part);
         }
         if let Some(text) = comment_of_mark(bytes, raw) {
-            parts.push(FilePart { text, is_first: false, what: PartKind::Note });
+            parts.push(FilePart { text, is_first: false, kind: PartKind::Note });
         }
     }
     Ok((parts, seen))
@@ -190,11 +190,11 @@ fn parts(bytes: &[u8]) -> Result<FileParts<'_>, ParseError> {
 fn part(text: &str, item: DocumentItem, is_first: bool) -> FilePart<'_> {
     let of = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
     match item {
-        DocumentItem::Note(range) => FilePart { text: of(&range), is_first, what: PartKind::Note },
+        DocumentItem::Note(range) => FilePart { text: of(&range), is_first, kind: PartKind::Note },
         DocumentItem::Ours(line, range) => {
             let (key, parsed) = (line.key, line.parsed);
-            let what = PartKind::Entry { key, parsed, ours: true, comments: Vec::new(), indent: 0, flow: None };
-            FilePart { text: of(&range), is_first, what }
+            let kind = PartKind::Entry { key, parsed, ours: true, comments: Vec::new(), indent: 0, flow: None };
+            FilePart { text: of(&range), is_first, kind }
         }
         DocumentItem::ByHand(Placed { line, lines, comments, indent, block }) => {
             let has_own_line = |range: &Range<usize>| {
@@ -208,7 +208,7 @@ fn part(text: &str, item: DocumentItem, is_first: bool) -> FilePart<'_> {
             FilePart {
                 text: of(&lines),
                 is_first,
-                what: PartKind::Entry { key, parsed, ours: false, comments, indent, flow },
+                kind: PartKind::Entry { key, parsed, ours: false, comments, indent, flow },
             }
         }
     }
@@ -229,7 +229,7 @@ fn line_end(bytes: &[u8]) -> &'static str {
 
 /// The indentation of the keys in the first document.
 fn indent(parts: &[FilePart<'_>]) -> usize {
-    let indent = |part: &FilePart<'_>| match part.what {
+    let indent = |part: &FilePart<'_>| match part.kind {
         PartKind::Entry { indent, flow: None, .. } if part.is_first => Some(indent),
         _ => None,
     };
@@ -242,7 +242,6 @@ fn end_line(text: &mut Vec<u8>, end: &str) {
     }
 }
 
-/// Builds the text.
 struct TidyWriter<'a> {
     contents: &'a FileContents<'a>,
     text: Vec<u8>,
@@ -292,16 +291,17 @@ impl TidyWriter<'_> {
         line.trim_end() == "---" && read_header(std::str::from_utf8(&self.text).unwrap_or_default()).is_some()
     }
 
-    /// Appends the entry of this place, from the part `winner`. Without it, only the comments of a person.
-    fn entry(&mut self, place: &FilePart<'_>, winner: Option<&FilePart<'_>>) {
-        let PartKind::Entry { key, comments, flow, .. } = &place.what else { return };
+    /// Appends the entry at this part. `winner` is the last part of its key; without it, only the comments of a person
+    /// are appended.
+    fn entry(&mut self, part: &FilePart<'_>, winner: Option<&FilePart<'_>>) {
+        let PartKind::Entry { key, comments, flow, .. } = &part.kind else { return };
         let entry = self.contents.entry(key).filter(|_| winner.is_some());
         if let (Some(entry), Some(winner)) = (entry, winner) {
             if flow.is_some() && !self.convert {
-                return self.flow(place);
+                return self.flow(part);
             }
             if is_kept(winner, entry, self.contents) && !(winner.is_flow() && self.convert) {
-                if !winner.is_first && !std::ptr::eq(place, winner) {
+                if !winner.is_first && !std::ptr::eq(part, winner) {
                     self.own_lines(comments);
                 }
                 end_line(&mut self.text, self.end);
@@ -314,15 +314,15 @@ impl TidyWriter<'_> {
         if flow.is_none() || self.convert {
             self.own_lines(comments);
         } else {
-            self.flow(place);
+            self.flow(part);
         }
     }
 
     /// Appends the lines of a flow mapping once, for all its entries.
-    fn flow(&mut self, place: &FilePart<'_>) {
-        if !self.text.ends_with(place.text.as_bytes()) {
+    fn flow(&mut self, part: &FilePart<'_>) {
+        if !self.text.ends_with(part.text.as_bytes()) {
             end_line(&mut self.text, self.end);
-            self.text.extend_from_slice(place.text.as_bytes());
+            self.text.extend_from_slice(part.text.as_bytes());
         }
     }
 
@@ -345,11 +345,11 @@ impl TidyWriter<'_> {
         let mut lines = Vec::new();
         entry_at_rest::write(&mut lines, key, entry);
         let is_one = memchr::memchr_iter(b'\n', &lines).count() == 1;
-        let line_comment = match comments {
+        let inline_comment = match comments {
             [Comment { text, has_own_line: false }] if is_one => Some(*text),
             _ => None,
         };
-        if line_comment.is_none() {
+        if inline_comment.is_none() {
             for comment in comments {
                 self.comment(comment.text);
             }
@@ -361,7 +361,7 @@ impl TidyWriter<'_> {
                 self.text.extend_from_slice(" ".repeat(self.indent).as_bytes());
             }
             self.text.extend_from_slice(line);
-            if let Some(comment) = line_comment {
+            if let Some(comment) = inline_comment {
                 self.text.extend_from_slice(b" ");
                 self.text.extend_from_slice(comment.as_bytes());
             }
@@ -382,7 +382,7 @@ impl TidyWriter<'_> {
 
 /// Whether these lines match the entry and can stay: lines of a person, or of kvs in the first document.
 fn is_kept(part: &FilePart<'_>, entry: &Entry, contents: &FileContents<'_>) -> bool {
-    let PartKind::Entry { parsed: Some(parsed), ours, .. } = &part.what else { return false };
+    let PartKind::Entry { parsed: Some(parsed), ours, .. } = &part.kind else { return false };
     if *ours && !part.is_first {
         return false;
     }

@@ -13,7 +13,7 @@ use super::parsed::{ParsedEntry, ParsedLine};
 use super::scalar;
 use crate::model::{Entry, Key};
 
-/// How the lines of the text are indented.
+/// The indentation of the lines of the text.
 const INDENT: &str = "    ";
 
 /// Whether a text is written as a literal block: several lines that all readers print, and that no editor changes when

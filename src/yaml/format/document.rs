@@ -3,10 +3,10 @@
 use super::line;
 use crate::model::{Bucket, Entry, Key, Revision, Time};
 
-/// How the first line of a header begins.
+/// The beginning of the first line of a header.
 const HEADER_PREFIX: &str = "# kvs bucket: ";
 
-/// What separates the bucket from the revision there.
+/// The text between the bucket and the revision in that line.
 const AS_OF: &str = ", as of ";
 
 /// The second line of a header.

@@ -182,7 +182,7 @@ pub(crate) fn read_fields<'a>(parsed: &mut ParsedEntry, text: &'a str, before: &
         parsed.content_type = ContentType::new(&kind).ok()?;
         Some(after)
     })?;
-    let mut moment = |name: &str| -> Option<Option<Time>> {
+    let mut time_field = |name: &str| -> Option<Option<Time>> {
         let mut found = None;
         field(name, &mut |text| {
             let at = memchr::memchr3(b',', b'}', b'\n', text.as_bytes())?;
@@ -192,10 +192,10 @@ pub(crate) fn read_fields<'a>(parsed: &mut ParsedEntry, text: &'a str, before: &
         })?;
         Some(found)
     };
-    parsed.updated = Some(moment("updated")?.filter(|time| *time <= Time::LATEST_COMMIT)?);
-    parsed.created = moment("created")?;
-    parsed.modified = moment("modified")?;
-    parsed.expires = moment("expires")?;
+    parsed.updated = Some(time_field("updated")?.filter(|time| *time <= Time::LATEST_COMMIT)?);
+    parsed.created = time_field("created")?;
+    parsed.modified = time_field("modified")?;
+    parsed.expires = time_field("expires")?;
     Some(rest)
 }
 

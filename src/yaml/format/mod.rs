@@ -1,4 +1,4 @@
-//! The format of a data file, as text: writing it, reading it, and explaining what is wrong with it. No I/O.
+//! The format of a data file, as text: writing it, reading it, and explaining its errors. No I/O.
 
 pub(super) mod at_rest;
 pub(super) mod block;

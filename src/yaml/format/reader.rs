@@ -9,7 +9,6 @@ use super::stream::{RawDocument, newlines};
 use super::{block, document, handwritten, line};
 use crate::model::Key;
 
-/// A parsed document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Document {
     pub(crate) lines: Vec<ParsedLine>,

@@ -23,7 +23,7 @@ pub(crate) struct RawDocument<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct YamlStream<'a> {
     pub(crate) documents: Vec<RawDocument<'a>>,
-    /// Where the torn tail begins, if there is one. No document is after it.
+    /// The offset of the torn tail, if there is one. No document is after it.
     pub(crate) torn: Option<usize>,
 }
 
@@ -47,14 +47,14 @@ fn split_from(bytes: &[u8], whole: bool) -> YamlStream<'_> {
     let mut documents = Vec::new();
     let (mut start, mut line, mut number) = (0, 1, 1);
     let mut at = 0;
-    let mut begun = false;
+    let mut has_content = false;
     // Whether an end mark comes before. An append always follows one.
     let mut marked = !whole;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let end = memchr::memchr(b'\n', rest).map_or(bytes.len(), |n| at + n + 1);
         let text = bytes.get(at..end).unwrap_or_default();
         // A byte order mark may precede any document.
-        let text = if begun { text } else { text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) };
+        let text = if has_content { text } else { text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) };
         let raw = |to: usize, end: usize| RawDocument {
             text: bytes.get(start..to).unwrap_or_default(),
             line,
@@ -64,12 +64,12 @@ fn split_from(bytes: &[u8], whole: bool) -> YamlStream<'_> {
         };
         if is_mark(text, *b"...") {
             documents.push(raw(at, end));
-            (start, line, begun, marked) = (end, number + 1, false, true);
-        } else if is_mark(text, *b"---") && begun {
+            (start, line, has_content, marked) = (end, number + 1, false, true);
+        } else if is_mark(text, *b"---") && has_content {
             documents.push(raw(at, at));
             (start, line, marked) = (at, number, false);
         } else {
-            begun |= !is_blank_or_comment(text) && !text.starts_with(b"%");
+            has_content |= !is_blank_or_comment(text) && !text.starts_with(b"%");
         }
         number += 1;
         at = end;
@@ -112,23 +112,23 @@ fn begins_append(text: &[u8]) -> bool {
 /// with the line feed if the document does not end with one.
 const APPENDS: [&[u8]; 2] = [b"\n...\n---\n", b"\n---\n...\n---\n"];
 
-/// Where an append begins if only a part of its end mark reached the disk.
+/// The offset of an append if only a part of its end mark reached the disk.
 fn cut_off_mark(text: &[u8]) -> Option<usize> {
     const MARK: &[u8] = b"\n...\n";
     let is_part = |tail: &[u8], mark: &[u8]| tail.len() < mark.len() && tail.contains(&b'.') && mark.starts_with(tail);
     let last = text.len().saturating_sub(MARK.len())..text.len();
     let found = find_append(text, last, |tail, skip| is_part(tail, MARK.get(skip..).unwrap_or_default()));
     // The beginning of a document, in a text that has none yet.
-    let is_begun = |len: usize| {
+    let is_started = |len: usize| {
         let (before, tail) = text.split_at_checked(text.len().checked_sub(len)?)?;
         (b"---".starts_with(tail)
             && before.split_inclusive(|b| *b == b'\n').all(|l| is_blank_or_comment(l) && l.ends_with(b"\n")))
         .then_some(before.len())
     };
-    found.or_else(|| is_begun(2)).or_else(|| is_begun(1)).or_else(|| unwritten_append(text))
+    found.or_else(|| is_started(2)).or_else(|| is_started(1)).or_else(|| unwritten_append(text))
 }
 
-/// Where an append begins if a part of it is missing and reads as NUL bytes.
+/// The offset of an append if a part of it is missing and reads as NUL bytes.
 fn unwritten_append(text: &[u8]) -> Option<usize> {
     let first = memchr::memchr(0, text)?;
     APPENDS.iter().find_map(|append| {

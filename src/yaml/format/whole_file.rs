@@ -1,4 +1,4 @@
-//! Reading all documents of a file, and finding everything that is wrong with it.
+//! Reading all documents of a file, and finding all errors in it.
 
 use super::mistakes::mistakes;
 use super::parse_error::ParseError;
@@ -6,7 +6,7 @@ use super::reader::{Document, read};
 use super::stream::{RawDocument, YamlStream, newlines, split};
 
 /// At most this many errors of a file are shown.
-pub(crate) const MAX_MISTAKES: usize = 20;
+pub(crate) const MAX_ERRORS: usize = 20;
 
 /// The documents up to the first one that cannot be read, and the errors of all documents.
 pub(crate) fn documents(stream: &YamlStream<'_>) -> (Vec<Document>, Vec<ParseError>) {
@@ -21,12 +21,12 @@ pub(crate) fn documents(stream: &YamlStream<'_>) -> (Vec<Document>, Vec<ParseErr
     (documents, errors)
 }
 
-/// The errors in a file of which the first `durable` bytes are certainly durable; at most [`MAX_MISTAKES`].
+/// The errors in a file whose first `durable` bytes are certainly durable; at most [`MAX_ERRORS`].
 pub(crate) fn errors(bytes: &[u8], durable: u64) -> Vec<ParseError> {
     let stream = split(bytes);
     let (_, mut errors) = documents(&stream);
     errors.extend(torn_stored_data(bytes, &stream, durable));
-    errors.truncate(MAX_MISTAKES);
+    errors.truncate(MAX_ERRORS);
     errors
 }
 

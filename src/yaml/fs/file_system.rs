@@ -36,7 +36,7 @@ pub enum OpenMode {
     /// A symbolic link is refused; follow it with [`FileSystem::resolve`] first.
     Append,
     /// For reading and writing; created if it is missing. A symbolic link is refused: the owner of the folder could
-    /// lead root astray.
+    /// make root write to another file.
     Create,
     /// Like `Create`, but a new file is readable by its owner only, until it [resembles](File::resemble) another one.
     Private,
@@ -51,7 +51,7 @@ pub enum LockMode {
     Exclusive,
 }
 
-/// Why the store cannot use a file, whoever asks: the source of an `io::Error` of a [`FileSystem`].
+/// The reason why no user of the store can use a file: the source of an `io::Error` of a [`FileSystem`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnusableFile(pub String);
 

@@ -50,7 +50,8 @@ impl FileSystem for RealFileSystem {
                 "it is a symbolic link that leads to no file; remove it, or create the file",
             ));
         };
-        // Like SymLinksIfOwnerMatch of Apache: otherwise anyone who may write the folder could lead root to any file.
+        // Like SymLinksIfOwnerMatch of Apache: otherwise anyone who may write the folder could make root write any
+        // file.
         if ![target.uid(), rustix::process::geteuid().as_raw()].contains(&link.uid()) {
             return Err(UnusableFile::error(
                 "it is a symbolic link to a file of another user; remove it, or give it to that user",
@@ -70,10 +71,10 @@ impl FileSystem for RealFileSystem {
             match options.read(true).write(true).create_new(true).mode(0o600).open(path) {
                 // Another process has created it.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                made => {
-                    let made = made?;
-                    give_to_folder_owner(&made, path, how)?;
-                    return Ok(Box::new(made));
+                created => {
+                    let created = created?;
+                    give_to_folder_owner(&created, path, how)?;
+                    return Ok(Box::new(created));
                 }
             }
         }
@@ -92,7 +93,7 @@ impl FileSystem for RealFileSystem {
         for folder in missing.into_iter().rev() {
             match std::fs::DirBuilder::new().mode(FOLDER_MODE).create(folder) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                made => made?,
+                created => created?,
             }
             if let Ok(above) = std::fs::metadata(folder_of(folder)) {
                 // The system refuses this to anyone but root, and then the folder belongs to the caller.
@@ -124,12 +125,12 @@ impl FileSystem for RealFileSystem {
         for path in above {
             match rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK) {
                 Err(rustix::io::Errno::NOENT) => {}
-                asked => {
-                    asked?;
+                access => {
+                    access?;
                     // A file system without a block count has no limit.
-                    let room = rustix::fs::statvfs(path)?;
-                    let left = if rustix::process::geteuid().is_root() { room.f_bfree } else { room.f_bavail };
-                    return if room.f_blocks > 0 && left == 0 {
+                    let space = rustix::fs::statvfs(path)?;
+                    let available = if rustix::process::geteuid().is_root() { space.f_bfree } else { space.f_bavail };
+                    return if space.f_blocks > 0 && available == 0 {
                         Err(io::ErrorKind::StorageFull.into())
                     } else {
                         Ok(())
@@ -144,8 +145,8 @@ impl FileSystem for RealFileSystem {
         if if_exists(std::fs::metadata(path))?.is_some_and(|meta| meta.len() > 0) {
             return Ok(());
         }
-        let room = rustix::fs::statvfs(folder_of(path))?;
-        let part = (room.f_bavail.saturating_mul(room.f_frsize) / 16).min(*RESERVE_BYTES.end());
+        let space = rustix::fs::statvfs(folder_of(path))?;
+        let part = (space.f_bavail.saturating_mul(space.f_frsize) / 16).min(*RESERVE_BYTES.end());
         if part < *RESERVE_BYTES.start() {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -168,9 +169,9 @@ impl FileSystem for RealFileSystem {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,
         };
-        let held = file.metadata()?.len() > 0;
+        let had_space = file.metadata()?.len() > 0;
         file.set_len(0)?;
-        Ok(held)
+        Ok(had_space)
     }
 }
 
@@ -297,11 +298,11 @@ impl File for std::fs::File {
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
-        let taken = match mode {
+        let locked = match mode {
             LockMode::Shared => fs2::FileExt::try_lock_shared(self),
             LockMode::Exclusive => fs2::FileExt::try_lock_exclusive(self),
         };
-        match taken {
+        match locked {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == fs2::lock_contended_error().kind() => Ok(false),
             Err(e) => Err(e),
@@ -370,10 +371,10 @@ mod tests {
     #[test]
     fn new_folder_is_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let made = folder.path().join("above/data");
-        RealFileSystem.may_write(&made).unwrap();
-        RealFileSystem.make_folder(&made).unwrap();
-        assert_eq!(std::fs::metadata(&made).unwrap().mode() & 0o777, 0o700);
+        let created = folder.path().join("above/data");
+        RealFileSystem.may_write(&created).unwrap();
+        RealFileSystem.make_folder(&created).unwrap();
+        assert_eq!(std::fs::metadata(&created).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Events<'a> {
     /// For each open list and mapping: the line of its bracket, if it has one.
     open: Vec<Option<u64>>,
     /// A position of the parser, in characters, and its offset in bytes.
-    place: (usize, usize),
+    position: (usize, usize),
 }
 
 /// An event, its line, and its bytes. The range is empty if the text has no sign of it.
@@ -38,10 +38,10 @@ pub(crate) struct FoundEvent<'a> {
 impl<'a> Events<'a> {
     pub(crate) fn new(text: &'a str, first_line: u64) -> Self {
         // A last line of spaces has no content. The parser would add a line feed to a block before it.
-        let shown = text.trim_end_matches(' ');
-        let text = if shown.ends_with(['\n', '\r']) { shown } else { text };
+        let trimmed = text.trim_end_matches(' ');
+        let text = if trimmed.ends_with(['\n', '\r']) { trimmed } else { text };
         let parser = Parser::new(TabTolerantInput::new(text));
-        Self { parser, text, first_line, end: 0, comments: Vec::new(), open: Vec::new(), place: (0, 0) }
+        Self { parser, text, first_line, end: 0, comments: Vec::new(), open: Vec::new(), position: (0, 0) }
     }
 
     pub(crate) fn next(&mut self) -> Result<FoundEvent<'a>, ParseError> {
@@ -245,10 +245,10 @@ impl<'a> Events<'a> {
 
     /// The byte offset of a position that the parser counts in characters. Positions mostly come in order.
     fn offset(&mut self, index: usize) -> usize {
-        let (known, offset) = if index < self.place.0 { (0, 0) } else { self.place };
+        let (known, offset) = if index < self.position.0 { (0, 0) } else { self.position };
         let rest = self.text.get(offset..).unwrap_or_default();
         let found = rest.char_indices().nth(index - known).map_or(self.text.len(), |(at, _)| offset + at);
-        self.place = (index, found);
+        self.position = (index, found);
         found
     }
 

@@ -15,9 +15,9 @@ impl<'a> TabTolerantInput<'a> {
 }
 
 /// Delegates these methods to `inner`, so that its fast versions are used and not the defaults of the trait.
-macro_rules! passed_on {
+macro_rules! delegate {
     ($(fn $name:ident(&$($this:ident)+ $(, $arg:ident: $type:ty)*) $(-> $result:ty)?;)*) => {
-        $(passed_on!(@ $name ($($this)+) ($($arg: $type),*) ($($result)?));)*
+        $(delegate!(@ $name ($($this)+) ($($arg: $type),*) ($($result)?));)*
     };
     (@ $name:ident (self) ($($arg:ident: $type:ty),*) ($($result:ty)?)) => {
         fn $name(&self $(, $arg: $type)*) $(-> $result)? {
@@ -38,7 +38,7 @@ impl Input for TabTolerantInput<'_> {
         (skipped, found.map(|found| SkipTabs::Result(found.found_tabs(), skipped > 0)))
     }
 
-    passed_on! {
+    delegate! {
         fn lookahead(&mut self, count: usize);
         fn buflen(&self) -> usize;
         fn bufmaxlen(&self) -> usize;

@@ -1,6 +1,7 @@
 //! A value as a whole: a scalar, a list or a mapping, nested in each other.
 //!
-//! What other readers would read differently is refused here: anchors, aliases, tags, merge keys, duplicate keys.
+//! Anchors, aliases, tags, merge keys and duplicate keys are refused, because other readers would read them
+//! differently.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -38,7 +39,7 @@ pub(crate) struct Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    /// Whether it is `~` or `null`. An empty place is not null but the empty text.
+    /// Whether it is `~` or `null`. An empty value is not null but the empty text.
     pub(crate) fn is_null(&self) -> bool {
         self.plain && !self.text.is_empty() && is_nothing(&self.text)
     }

@@ -4,7 +4,7 @@ use super::lines::Mistakes;
 use super::quoting::quote_bytes;
 use crate::yaml::format::stream::RawDocument;
 
-/// What the bytes are, if they are not UTF-8 text.
+/// A description of bytes that are not UTF-8 text, with advice; `None` for text.
 pub(crate) fn foreign(bytes: &[u8]) -> Option<String> {
     let head = bytes.get(..4096).unwrap_or(bytes);
     if is_utf16(head) {
@@ -59,8 +59,8 @@ fn is_utf16(bytes: &[u8]) -> bool {
     }
     let zeros = |odd: usize| bytes.iter().skip(odd).step_by(2).filter(|b| **b == 0).count();
     let (even, odd) = (zeros(0), zeros(1));
-    let (most, least) = (even.max(odd), even.min(odd));
-    most * 3 >= bytes.len() && least * 8 <= most && most > 1
+    let (more, fewer) = (even.max(odd), even.min(odd));
+    more * 3 >= bytes.len() && fewer * 8 <= more && more > 1
 }
 
 /// Reports each line that is not UTF-8.

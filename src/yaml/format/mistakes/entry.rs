@@ -4,7 +4,7 @@ use super::flow;
 use super::lines::{LineRange, Mistakes, begin_with, indent, is_item};
 use super::quoting::{in_quotes, instead, is_blank, put_in_quotes, quote, reserved, scan, split};
 
-/// What the lines below the first line of an entry are.
+/// The lines below the first line of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Below {
     /// Fields, whose mistakes are not reported yet.
@@ -32,7 +32,7 @@ pub(crate) fn line(chunk: LineRange<'_>, found: &mut Mistakes) -> Below {
     Below::Done
 }
 
-/// What is wrong with a line that has no colon where YAML looks for one.
+/// The error text for a line that has no colon where YAML expects one.
 fn without_colon(line: &str) -> String {
     let q = quote(line);
     let write = |key: &str, value: &str| {
@@ -92,7 +92,7 @@ fn without_colon(line: &str) -> String {
     }
 }
 
-/// What is wrong with a key as it is written.
+/// The error text for a key that is not valid as it is written.
 fn bad_key(line: &str, key: &str, value: &str) -> Option<String> {
     let q = quote(line);
     if let Some(at) = scan(key, 0).bad_escape.filter(|_| key.starts_with('"')) {
@@ -294,15 +294,15 @@ impl ValueText<'_> {
         let rest = || self.chunk.lines.iter().enumerate().skip(from).filter(|(_, line)| !is_blank(line));
         let Some((first, line)) = rest().next() else { return };
         let depth = indent(line);
-        let mut is_told = false;
+        let mut is_reported = false;
         for (n, line) in rest().filter(|(_, line)| indent(line) <= depth && split(line.trim_start()).is_some()) {
             let text = "is indented more than the key above, which has its value already";
-            let cure = begin_with(indent(self.chunk.line(0)));
-            found.add(self.chunk.number(n), format!("{} {text}; {cure}", quote(line)));
-            is_told = true;
+            let advice = begin_with(indent(self.chunk.line(0)));
+            found.add(self.chunk.number(n), format!("{} {text}; {advice}", quote(line)));
+            is_reported = true;
         }
         let is_closer = line.trim_start().starts_with(['}', ']']);
-        if is_told
+        if is_reported
             || !is_closer && !after_comment && from == 1 && !self.rest(self.at).starts_with(['"', '\'', '{', '['])
         {
             return;

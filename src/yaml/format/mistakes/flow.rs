@@ -21,9 +21,9 @@ pub(crate) struct Flow<'a> {
     pub(crate) open: usize,
     /// The ranges between the commas of the outermost brackets.
     entries: Vec<Range<usize>>,
-    /// Where the last token ended, and whether it was a plain text.
+    /// The offset after the last token, and whether it was a plain text.
     last: (usize, bool),
-    /// Where the line before ended, if a plain text continues on this one.
+    /// The end of the line before, if a plain text continues on this one.
     joint: Option<usize>,
     /// After a mistake a comma or a colon may only seem to be missing.
     forgive: bool,
@@ -36,11 +36,11 @@ struct Frame {
     open: usize,
     brace: bool,
     state: FlowState,
-    /// Where the entry begins.
+    /// The offset of the entry.
     start: usize,
 }
 
-/// What has been seen of an entry.
+/// The last part of an entry that was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FlowState {
     Start,

@@ -101,7 +101,7 @@ pub(crate) fn report(chunk: LineRange<'_>, found: &mut Mistakes) {
         }
         let Err(error) = handwritten::read(&text, chunk.first) else { return };
         let is_first = round == 0 && reported.is_empty();
-        let line = chunk.within(place(chunk, &error));
+        let line = chunk.within(line_to_fix(chunk, &error));
         // If fields were left out, a missing value is not a mistake of its own.
         if !is_first && (line <= last || line == chunk.first || error.kind == ParseErrorKind::MissingValue) {
             return;
@@ -116,7 +116,7 @@ pub(crate) fn report(chunk: LineRange<'_>, found: &mut Mistakes) {
 }
 
 /// The line that a person would fix: that of a misspelt field if the value is missing.
-fn place(chunk: LineRange<'_>, error: &ParseError) -> u64 {
+fn line_to_fix(chunk: LineRange<'_>, error: &ParseError) -> u64 {
     if error.kind != ParseErrorKind::MissingValue {
         return error.line;
     }

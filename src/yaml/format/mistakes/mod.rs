@@ -1,8 +1,8 @@
-//! What is wrong with a document that cannot be read, as a person would say it: all mistakes at once, each with the
-//! line where a person would fix it, that line quoted, and what to write instead.
+//! Finds the mistakes in a document that cannot be read, and explains them to people: all at once, each with the line
+//! where a person would fix it, that line quoted, and what to write instead.
 //!
 //! The YAML parser reports only where it could not go on, often a line too late. This module cuts the document into
-//! entries by their indentation ([`region`]), tries each alone, and looks only at those that fail: [`entry`] for a line
+//! entries by their indentation ([`region`]), tries each alone, and examines only those that fail: [`entry`] for a line
 //! and its value, [`flow`] for brackets, [`meaning`] for YAML that is not an entry, [`bytes`] for bytes that are not
 //! text. What can be read alone is never reported, except a duplicate key.
 

@@ -44,19 +44,19 @@ fn explains(chunk: LineRange<'_>, list: bool, fix: &dyn Fn(&str) -> String, foun
     if changed.is_empty() || changed.len() > MAX_TRIED_LINES || !reads(&(lines.join("\n") + "\n"), list) {
         return false;
     }
-    let mut is_told = false;
+    let mut is_reported = false;
     for at in &changed {
         let Some(line) = lines.get_mut(*at) else { continue };
         let fixed = std::mem::replace(line, chunk.line(*at).to_owned());
         if !reads(&(lines.join("\n") + "\n"), list) {
             found.add(chunk.number(*at), describe(chunk.line(*at)));
-            is_told = true;
+            is_reported = true;
         }
         if let Some(line) = lines.get_mut(*at) {
             *line = fixed;
         }
     }
-    if let Some(at) = changed.first().filter(|_| !is_told) {
+    if let Some(at) = changed.first().filter(|_| !is_reported) {
         found.add(chunk.number(*at), describe(chunk.line(*at)));
     }
     true

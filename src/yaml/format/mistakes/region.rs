@@ -10,7 +10,7 @@ use crate::yaml::format::parse_error::ParseError;
 /// Deeper nesting is not examined.
 const MAX_DEPTH: usize = 40;
 
-/// Where a chunk is: in the document itself, or among the fields or items of a key.
+/// The position of a chunk: in the document itself, or among the fields or items of a key.
 #[derive(Clone, Copy)]
 pub(crate) struct ChunkContext {
     base: usize,
@@ -66,7 +66,7 @@ fn base(part: LineRange<'_>, top: bool) -> Option<usize> {
     Some(if is_usual { first } else { least })
 }
 
-/// What comes before a chunk in its region.
+/// The kind of the chunk before another one in its region.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Entry,
@@ -82,7 +82,7 @@ enum Before {
 pub(crate) fn region(part: LineRange<'_>, depth: usize, found: &mut Mistakes) {
     let Some(base) = base(part, depth == 0).filter(|_| depth < MAX_DEPTH) else { return };
     let first = part.lines.iter().find(|line| !is_blank(line) && indent(line) == base);
-    let place = ChunkContext { base, list: depth > 0 && first.is_some_and(|line| is_item(line)), depth };
+    let context = ChunkContext { base, list: depth > 0 && first.is_some_and(|line| is_item(line)), depth };
     let (mut at, mut before) = (0, Before::Entry);
     while at < part.lines.len() && !found.is_full() {
         let line = part.line(at);
@@ -93,7 +93,7 @@ pub(crate) fn region(part: LineRange<'_>, depth: usize, found: &mut Mistakes) {
         } else {
             let chunk = part.slice(at, chunk_end(part, at, base));
             at += chunk.lines.len();
-            let after = kind(chunk, place, before);
+            let after = kind(chunk, context, before);
             match (before, after) {
                 // The lines of a list are one mistake, and so are those of a text without indentation.
                 (Before::Item, Before::Item) | (Before::BlockText, Before::BlockText) => {}
@@ -101,17 +101,17 @@ pub(crate) fn region(part: LineRange<'_>, depth: usize, found: &mut Mistakes) {
                     let text = "is not indented; begin each line of a text below `|` or `>` with two spaces";
                     found.add(chunk.first, format!("{} {text}", quote(line)));
                 }
-                _ => try_alone(chunk, place, found),
+                _ => try_alone(chunk, context, found),
             }
             before = after;
         }
     }
 }
 
-fn kind(chunk: LineRange<'_>, place: ChunkContext, before: Before) -> Before {
+fn kind(chunk: LineRange<'_>, context: ChunkContext, before: Before) -> Before {
     let line = chunk.line(0).trim_start();
     let value = split(line).map(|(_, value)| value.trim_start());
-    if place.list {
+    if context.list {
         Before::Entry
     } else if is_item(line) {
         Before::Item
@@ -222,13 +222,13 @@ fn chunk_end(part: LineRange<'_>, at: usize, base: usize) -> usize {
 }
 
 /// Tries one entry alone, and reports what is wrong with it.
-fn try_alone(chunk: LineRange<'_>, place: ChunkContext, found: &mut Mistakes) {
+fn try_alone(chunk: LineRange<'_>, context: ChunkContext, found: &mut Mistakes) {
     let line = chunk.line(0);
     let own = indent(line);
-    if own != place.base {
-        let (own, base) = (spaces(own), spaces(place.base));
+    if own != context.base {
+        let (own, base) = (spaces(own), spaces(context.base));
         let text = format!("{} begins with {own}, its neighbours with {base}", quote(line));
-        return found.add(chunk.first, format!("{text}; {}", begin_with(place.base)));
+        return found.add(chunk.first, format!("{text}; {}", begin_with(context.base)));
     }
     if odd::is_tabbed(line) {
         return found.add(chunk.first, odd::describe(line));
@@ -238,7 +238,7 @@ fn try_alone(chunk: LineRange<'_>, place: ChunkContext, found: &mut Mistakes) {
         return found.add(chunk.first, format!("{} {text}", quote(line)));
     }
     let text = chunk.text();
-    if place.depth == 0 {
+    if context.depth == 0 {
         match handwritten::read(&text, chunk.first) {
             Ok(lines) if lines.len() == 1 && reads(&text, false) => {
                 return lines.into_iter().for_each(|(line, _)| once(line.key, chunk, found));
@@ -246,16 +246,16 @@ fn try_alone(chunk: LineRange<'_>, place: ChunkContext, found: &mut Mistakes) {
             _ => {}
         }
     }
-    if !reads(&text, place.list) {
+    if !reads(&text, context.list) {
         let reported = found.errors.len();
-        broken(chunk, place, found);
+        broken(chunk, context, found);
         if found.errors.len() == reported {
             let (line, what) = parse(&text).err().unwrap_or((0, "expected an entry of the form key: value".into()));
             let error = ParseError::invalid_yaml(chunk.within(chunk.first + line), what);
             found.add(error.line, meaning::explain(chunk, &error));
         }
     }
-    if place.depth == 0 {
+    if context.depth == 0 {
         meaning::report(chunk, found);
         let key = split(line).map(|(key, _)| key).filter(|key| !key.starts_with(['"', '\'']));
         if let Some(key) = key.and_then(|key| Key::new(key).ok()) {
@@ -265,16 +265,16 @@ fn try_alone(chunk: LineRange<'_>, place: ChunkContext, found: &mut Mistakes) {
 }
 
 /// Reports the mistakes of an entry that is not YAML.
-fn broken(chunk: LineRange<'_>, place: ChunkContext, found: &mut Mistakes) {
-    let mended = match odd::mend(chunk, place.list, found) {
+fn broken(chunk: LineRange<'_>, context: ChunkContext, found: &mut Mistakes) {
+    let mended = match odd::mend(chunk, context.list, found) {
         odd::Mended::All => return,
         odd::Mended::Partly(lines) => lines,
     };
     let lines: Vec<&str> = mended.iter().map(String::as_str).collect();
     let chunk = LineRange { lines: &lines, ..chunk };
-    if !place.list {
+    if !context.list {
         if entry::line(chunk, found) == entry::Below::Fields {
-            region(chunk.slice(1, chunk.lines.len()), place.depth + 1, found);
+            region(chunk.slice(1, chunk.lines.len()), context.depth + 1, found);
         }
         return;
     }
@@ -288,7 +288,7 @@ fn broken(chunk: LineRange<'_>, place: ChunkContext, found: &mut Mistakes) {
     let lines: Vec<&str> = std::iter::once(first.as_str()).chain(chunk.lines.iter().skip(1).copied()).collect();
     let chunk = LineRange { lines: &lines, ..chunk };
     if is_blank(&first) || is_item(&first) || split(first.trim_start()).is_some() {
-        region(chunk, place.depth + 1, found);
+        region(chunk, context.depth + 1, found);
     } else {
         entry::value(chunk, indent(&first), found);
     }
