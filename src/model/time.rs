@@ -82,6 +82,12 @@ impl Time {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The time this much earlier, limited to the range.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
     /// The time this much later, limited to the range.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

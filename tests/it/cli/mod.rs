@@ -8,6 +8,7 @@ mod once;
 pub(super) mod serving;
 mod settings;
 mod settings_checked;
+mod sweeping;
 mod values;
 
 use std::io::Write;

@@ -2,6 +2,7 @@
 
 mod counting;
 mod documents;
+mod sweeping;
 mod transactions;
 mod typed;
 

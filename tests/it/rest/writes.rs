@@ -78,7 +78,7 @@ async fn a_post_may_stand_for_another_method_and_nothing_else_may(make: Make) {
         ("POST", "DELETE", 200, None),
         ("POST", "DELETE", 404, None),
         ("POST", "POST", 201, Some("new")),
-        ("POST", "PATCH", 405, Some("new")),
+        ("POST", "PATCH", 415, Some("new")),
         ("POST", "GET", 400, Some("new")),
         ("POST", "", 400, Some("new")),
         ("POST", "DELETE, DELETE", 400, Some("new")),
