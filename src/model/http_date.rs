@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_dates_are_none() {
+    fn invalid_dates_are_rejected() {
         for bad in [
             "",
             "yesterday",

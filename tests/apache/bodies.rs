@@ -63,7 +63,7 @@ fn chunked_body_that_apache_may_have_cut_is_refused() {
 }
 
 #[test]
-fn chunked_body_is_taken_whole_where_nothing_cuts_it() {
+fn chunked_body_is_stored_whole_if_the_server_does_not_cut_it() {
     for way in [Way::Http, Way::ModProxyFcgi, Way::NginxFastcgi, Way::NginxProxy] {
         let server = Server::start(way);
         for size in [1_000, 70_000] {

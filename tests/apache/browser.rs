@@ -33,7 +33,7 @@ fn line(key: &str, value: &str, age: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_key_is_looked_up_in_a_browser() {
+async fn a_key_is_looked_up() {
     let lines =
         line("hall/temp", "19", 7300) + &line("kitchen/temp", "21.5", 305) + &line(HOSTILE_KEY, HOSTILE_VALUE, 9);
     let visit = Visit::new(&lines).await;
@@ -62,7 +62,7 @@ async fn a_key_is_looked_up_in_a_browser() {
 }
 
 #[tokio::test]
-async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
+async fn a_value_is_stored_only_with_the_secret() {
     let visit = Visit::new("").await;
     let value = "two\nlines & 100 % + é 🙂";
 
@@ -109,7 +109,7 @@ async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
 }
 
 #[tokio::test]
-async fn keys_that_are_only_loaded_now_are_not_marked_as_changed() {
+async fn newly_loaded_keys_are_not_marked_as_changed() {
     let lines: String = (0..230).map(|n| line(&format!("key/{n:03}"), "v", 600 - n)).collect();
     let visit = Visit::new(&lines).await;
     visit.open_list().await;
@@ -133,7 +133,7 @@ async fn keys_that_are_only_loaded_now_are_not_marked_as_changed() {
 }
 
 #[tokio::test]
-async fn keys_that_everybody_may_list_are_shown_without_a_secret() {
+async fn a_public_list_is_shown_without_a_secret() {
     let visit = Visit::with(&line("kitchen/temp", "21.5", 60), &["--reads", "listed"]).await;
     visit.until("$('list').checkVisibility() && cell('kitchen/temp', 1) === '21.5'").await;
     assert_eq!(visit.see("$('open').checkVisibility() || $('forget').checkVisibility()").await, json!(false));
@@ -149,7 +149,7 @@ async fn keys_that_everybody_may_list_are_shown_without_a_secret() {
 }
 
 #[tokio::test]
-async fn the_list_is_shown_for_the_secret_only() {
+async fn the_list_is_shown_only_with_the_secret() {
     let lines = line("kitchen/temp", "21.5", 305) + &line("long", &"long ".repeat(100), 90_000);
     let visit = Visit::new(&lines).await;
     assert_eq!(visit.see("$('list').checkVisibility() || lines().length > 0").await, json!(false));
@@ -186,7 +186,7 @@ async fn the_list_is_shown_for_the_secret_only() {
 }
 
 #[tokio::test]
-async fn what_others_do_appears_in_the_list_without_reloading() {
+async fn changes_of_others_appear_without_reloading() {
     let visit = Visit::new("").await;
     visit.open_list().await;
     visit.until("text('list-empty').includes('Nothing is stored yet')").await;
@@ -220,7 +220,7 @@ async fn what_others_do_appears_in_the_list_without_reloading() {
 }
 
 #[tokio::test]
-async fn the_list_survives_a_restart_and_rests_while_nobody_looks() {
+async fn the_list_survives_a_restart_and_pauses_while_hidden() {
     let mut visit = Visit::new(&line("kitchen/temp", "21.5", 60)).await;
     visit.open_list().await;
 
@@ -247,7 +247,7 @@ async fn the_list_survives_a_restart_and_rests_while_nobody_looks() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_text_and_never_markup() {
+async fn stored_markup_is_shown_as_text() {
     let visit = Visit::new("").await;
     visit.open_list().await;
     for key in [HOSTILE_KEY, "__proto__", "</script><script>window.pwned=1</script>", "\"' onfocus=pwned=1 x=", "a,b"] {
@@ -297,7 +297,7 @@ async fn the_list_is_searched_and_paged() {
 }
 
 #[tokio::test]
-async fn the_page_is_used_by_keyboard_alone() {
+async fn the_page_works_with_the_keyboard_alone() {
     use fantoccini::key::Key;
     let visit = Visit::new(&line("kitchen/temp", "21.5", 60)).await;
     let stops = "(document.activeElement.id || document.activeElement.textContent)";
@@ -326,7 +326,7 @@ async fn the_page_is_used_by_keyboard_alone() {
 }
 
 #[tokio::test]
-async fn the_page_fits_a_phone_and_the_dark() {
+async fn the_page_fits_a_phone_and_has_a_dark_mode() {
     let lines = line(&"k".repeat(300), &"v".repeat(3000), 60) + &line("kitchen/temp", "21.5", 60);
     let visit = Visit::new(&lines).await;
     for width in [360, 320] {

@@ -61,7 +61,7 @@ fn cgi_fcgi_is_answered_like_plain_http() {
 }
 
 #[test]
-fn waiting_reads_are_woken_in_every_way() {
+fn long_polls_are_answered_through_every_server() {
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::CgiFcgi] {
         let server = Server::start(way);
         let answer = thread::scope(|scope| {

@@ -22,7 +22,7 @@ use crate::servers::{Server, Way};
 
 /// Where a worker finds the data.
 const FOLDER: &str = "KVS_TEST_FOLDER";
-const TEST: &str = "contention::increments_and_posts_of_many_processes_all_count";
+const TEST: &str = "contention::concurrent_processes_lose_no_increments_and_no_posts";
 
 const WORKERS: usize = 4;
 const INCREMENTS: usize = 50_000;
@@ -124,7 +124,7 @@ fn set(folder: &Path, stop: &AtomicBool) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increments_and_posts_of_many_processes_all_count() {
+async fn concurrent_processes_lose_no_increments_and_no_posts() {
     if let Ok(folder) = std::env::var(FOLDER) {
         return count(Path::new(&folder), INCREMENTS / WORKERS).await;
     }

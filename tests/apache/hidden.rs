@@ -84,7 +84,7 @@ fn spellings(path: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_file_is_served_in_any_way() {
+fn no_file_is_served() {
     for &way in WAYS {
         let server = server_among_files(way);
         let made =
@@ -102,7 +102,7 @@ fn no_file_is_served_in_any_way() {
 }
 
 #[test]
-fn no_folder_is_listed_in_any_way() {
+fn no_folder_is_listed() {
     for &way in WAYS {
         let server = server_among_files(way);
         for path in ["/data", "/data/", "/data/blobs", "/data/blobs/", "/.git/", "/sub/", "/sub", "//data//", "/DATA/"]
@@ -117,7 +117,7 @@ fn no_folder_is_listed_in_any_way() {
 }
 
 #[test]
-fn no_secret_is_logged_in_any_way() {
+fn no_secret_is_logged() {
     let basic = STANDARD.encode(format!("anybody:{SECRET}"));
     for &way in WAYS {
         let mut server = Server::start(way);

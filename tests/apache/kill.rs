@@ -82,7 +82,7 @@ fn assert_intact(found: &BTreeMap<String, String>, acknowledged: &Acknowledged, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_posts_outlive_the_kill_of_every_program() {
+async fn acknowledged_posts_survive_the_kill_of_every_process() {
     let apache = Server::start(Way::ModFcgid);
     assert_eq!(apache.send(&form("first=1")).status, 200);
     let mut dice = Dice::new(std::process::id().into());

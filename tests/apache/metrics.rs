@@ -29,7 +29,7 @@ fn read(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn another_parser_reads_them() {
+fn the_prometheus_parser_reads_the_metrics() {
     let server = Server::start(Way::Http);
     let answer = server.send(METRICS);
     assert_eq!(answer.status, 200);
@@ -46,7 +46,7 @@ fn another_parser_reads_them() {
 }
 
 #[test]
-fn numbers_say_whose_they_are_when_the_web_server_starts_processes() {
+fn metrics_have_a_process_label_under_mod_fcgid() {
     let server = Server::start(Way::ModFcgid);
     let samples = read(&server.send(METRICS).text());
     let programs = server.site.programs();

@@ -31,7 +31,7 @@ fn cache(answer: &Answer) -> (u16, &str) {
 }
 
 #[test]
-fn an_answer_is_kept_for_the_age_that_the_bucket_allows() {
+fn responses_are_cached_for_the_max_age_of_the_bucket() {
     let server = start();
     assert_eq!(put(&server, A, "", "1"), 201);
     assert_eq!(put(&server, "/kv/fresh/a", "", "1"), 201);
@@ -52,7 +52,7 @@ fn an_answer_is_kept_for_the_age_that_the_bucket_allows() {
 }
 
 #[test]
-fn conditions_secrets_and_waits_go_to_kvs() {
+fn conditions_secrets_and_long_polls_bypass_the_cache() {
     let server = start();
     assert_eq!(put(&server, A, "", "1"), 201);
     let tag = ask(&server, &format!("GET {A}"), "", "").header("etag").unwrap().to_owned();

@@ -81,7 +81,7 @@ fn ask(server: &Server, line: &str, headers: &str, (status, body): (u16, &[u8]))
 }
 
 #[test]
-fn a_waiting_entry_is_answered_when_another_client_writes_in_every_way() {
+fn rest_long_polls_are_answered_through_every_server() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::CgiFcgi] {
         let server = Server::start(way);
@@ -113,7 +113,7 @@ fn a_waiting_entry_is_answered_when_another_client_writes_in_every_way() {
 }
 
 #[test]
-fn tags_of_a_compressing_apache_are_taken_for_ours() {
+fn etags_with_the_gzip_suffix_of_apache_are_accepted() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::ModFcgid, Way::ModCgid] {
         let site = Site::new();
@@ -135,7 +135,7 @@ fn tags_of_a_compressing_apache_are_taken_for_ours() {
 }
 
 #[test]
-fn a_slash_in_a_key_arrives_as_a_question_where_apache_refuses_it_in_a_path() {
+fn keys_with_slashes_work_in_the_query_on_a_shared_host() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::ModFcgid, Way::ModCgid] {
         // A shared host: nothing but .htaccess, which cannot allow such paths.

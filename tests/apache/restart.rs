@@ -84,7 +84,7 @@ fn assert_stored(server: &Server, keys: &[String]) {
 }
 
 #[test]
-fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
+fn graceful_restart_of_apache_loses_no_started_response() {
     for way in [Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi] {
         let mut server = Server::start(way);
         assert_eq!(server.send(&form("steady=1")).status, 200);
@@ -111,7 +111,7 @@ fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
 }
 
 #[test]
-fn program_replaced_by_rename_is_used_from_then_on() {
+fn program_replaced_by_rename_takes_over() {
     for (way, name) in [(Way::ModFcgid, "kvs.fcgi"), (Way::ModCgid, "kvs.cgi")] {
         let mut server = Server::start(way);
         assert_eq!(server.send(&form("steady=1")).status, 200);
@@ -135,7 +135,7 @@ fn program_replaced_by_rename_is_used_from_then_on() {
 }
 
 #[test]
-fn waiting_reads_are_answered_when_kvs_is_told_to_end() {
+fn long_polls_are_answered_when_kvs_is_stopped() {
     for way in [Way::Http, Way::CgiFcgi] {
         for signal in [Signal::TERM, Signal::USR1, Signal::HUP] {
             let mut server = Server::start(way);
@@ -162,7 +162,7 @@ fn waiting_reads_are_answered_when_kvs_is_told_to_end() {
 }
 
 #[test]
-fn program_that_is_told_to_end_under_load_cuts_no_answer() {
+fn no_response_is_cut_when_kvs_is_stopped_under_load() {
     let mut server = Server::start(Way::Http);
     assert_eq!(server.send(&form("steady=1")).status, 200);
     let seen = under_load(&mut server, |server| {
@@ -181,7 +181,7 @@ fn program_that_is_told_to_end_under_load_cuts_no_answer() {
 }
 
 #[test]
-fn nothing_is_left_running_when_apache_stops() {
+fn no_process_is_left_when_apache_stops() {
     for way in [Way::ModFcgid, Way::ModCgid] {
         let mut server = Server::start(way);
         let port = server.port;

@@ -28,7 +28,7 @@ fn give_back(data: &Path) {
 }
 
 #[test]
-fn writing_goes_on_without_a_restart_when_rights_are_mended() {
+fn writes_work_again_once_the_permissions_are_restored() {
     let server = Server::start(Way::ModFcgid);
     assert_eq!(server.send(&form("a=1")).status, 200);
     let data = server.site.root().join("data");

@@ -162,7 +162,7 @@ fn assert_lines_work(running: &Running) {
 }
 
 #[test]
-fn printed_lines_work_and_ctrl_c_leaves_nothing() {
+fn printed_commands_work_and_ctrl_c_removes_everything() {
     let tree = Tree::new();
     let mut running = Running::start(tree.make_run(free_port()));
     assert!(running.printed.contains("(Apache and mod_fcgid)"), "{}", running.printed);
@@ -173,7 +173,7 @@ fn printed_lines_work_and_ctrl_c_leaves_nothing() {
 }
 
 #[test]
-fn closed_terminal_leaves_nothing() {
+fn closing_the_terminal_removes_everything() {
     let tree = Tree::new();
     let mut running = Running::start(tree.make_run(free_port()));
     running.signal(Signal::HUP);
@@ -181,7 +181,7 @@ fn closed_terminal_leaves_nothing() {
 }
 
 #[test]
-fn ordinary_user_beside_another_apache_has_it_too() {
+fn it_runs_as_an_ordinary_user_next_to_another_apache() {
     let other = Server::start(Way::ModFcgid);
     let tree = Tree::new();
     let mut command = tree.make_run(free_port());
@@ -197,7 +197,7 @@ fn ordinary_user_beside_another_apache_has_it_too() {
 }
 
 #[test]
-fn data_are_kept_in_the_folder_that_was_named() {
+fn data_is_kept_in_the_given_folder() {
     let tree = Tree::new();
     let (kept, port) = (tree.folder.path().join("my-site"), free_port());
     let start = || {
@@ -222,7 +222,7 @@ fn data_are_kept_in_the_folder_that_was_named() {
 }
 
 #[test]
-fn folder_that_mod_fcgid_cannot_use_is_refused() {
+fn a_folder_with_a_space_in_its_name_is_refused() {
     let tree = Tree::new();
     let output = tree.make_run(free_port()).env("SITE", tree.folder.path().join("my site")).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
@@ -253,7 +253,7 @@ fn without_apache(tree: &Tree, port: u16) -> Command {
 }
 
 #[test]
-fn without_apache_kvs_answers_itself_and_says_so() {
+fn without_apache_kvs_serves_http_itself() {
     let tree = Tree::new();
     let mut running = Running::start(without_apache(&tree, free_port()));
     assert!(running.printed.contains("Apache with mod_fcgid is missing"), "{}", running.printed);
@@ -265,7 +265,7 @@ fn without_apache_kvs_answers_itself_and_says_so() {
 }
 
 #[test]
-fn port_that_is_taken_is_named_with_another_to_try() {
+fn a_port_in_use_is_reported_with_a_suggestion() {
     let other = Server::start(Way::Http);
     let tree = Tree::new();
     let output = tree.make_run(other.port).output().unwrap();

@@ -48,7 +48,7 @@ fn answers(server: &Server, route: &str, method: &str, status: u16) -> u64 {
 }
 
 #[test]
-fn everything_answered_is_told_when_the_secret_is_given() {
+fn responses_with_the_secret_conform_to_openapi() {
     let server = server();
     conforms(&server, SECRET, &["--phases", "examples,coverage,fuzzing", "--max-examples", "40"]);
     // That it came as far as the store, and was not turned away at the door.
@@ -70,7 +70,7 @@ fn everything_answered_is_told_when_the_secret_is_given() {
 }
 
 #[test]
-fn every_answer_of_the_scripts_is_told() {
+fn responses_of_the_scripts_are_in_openapi() {
     let steps = || script::steps().into_iter().chain(rest::steps());
     assert!(steps().count() > 100);
     for step in steps().filter(|step| step.status != 0 && !step.wire) {
@@ -85,7 +85,7 @@ fn every_answer_of_the_scripts_is_told() {
 }
 
 #[test]
-fn everything_answered_is_told_when_no_secret_is_given() {
+fn responses_without_a_secret_conform_to_openapi() {
     let server = server();
     conforms(&server, "", &["--phases", "examples,fuzzing", "--max-examples", "10"]);
     for (route, method) in [("entry", "PUT"), ("entry", "DELETE"), ("txn", "POST"), ("bucket", "GET")] {

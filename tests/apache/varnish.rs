@@ -138,7 +138,7 @@ const CLASSIC: &str = "/?k=a";
 const POKY: &str = "/kv/poky/a";
 
 #[test]
-fn a_write_through_any_door_renews_what_is_kept() {
+fn every_write_purges_the_cached_responses() {
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid] {
         let varnish = Varnish::start(way);
         // What is not there is kept as well, so the first write must purge too.
@@ -177,7 +177,7 @@ fn a_write_through_any_door_renews_what_is_kept() {
 }
 
 #[test]
-fn a_condition_is_judged_by_kvs_and_a_failed_one_is_not_kept() {
+fn conditions_are_evaluated_by_kvs_and_failures_not_cached() {
     let varnish = Varnish::start(Way::Http);
     assert_eq!(varnish.write(&format!("PUT {A}"), "", "1").status, 201);
     varnish.kept((A, ""), "1");
@@ -204,7 +204,7 @@ fn a_condition_is_judged_by_kvs_and_a_failed_one_is_not_kept() {
 }
 
 #[test]
-fn a_bucket_with_the_times_of_its_clients_is_kept_with_and_without_if_match() {
+fn client_timestamps_are_cached_with_and_without_if_match() {
     let varnish = Varnish::start(Way::Http);
     let matched = format!("If-Match: {DATE}\r\n");
     let matched_later = format!("If-Match: {LATER}\r\n");
@@ -235,7 +235,7 @@ fn a_bucket_with_the_times_of_its_clients_is_kept_with_and_without_if_match() {
 }
 
 #[test]
-fn only_what_kvs_allows_is_kept_and_nobody_behind_keeps_it() {
+fn only_allowed_responses_are_cached_and_only_by_varnish() {
     let varnish = Varnish::start(Way::Http);
     for (address, ttl) in [(A, ""), ("/kv/fresh/a", ""), ("/kv/default/short", "?ttl=2")] {
         assert_eq!(varnish.write(&format!("PUT {address}{ttl}"), "", "1").status, 201);
@@ -258,7 +258,7 @@ fn only_what_kvs_allows_is_kept_and_nobody_behind_keeps_it() {
 }
 
 #[test]
-fn who_is_not_on_the_list_cannot_purge() {
+fn only_listed_addresses_can_purge() {
     let varnish = Varnish::start(Way::Http);
     assert_eq!(varnish.write(&format!("PUT {A}"), "", "1").status, 201);
     varnish.kept((A, ""), "1");

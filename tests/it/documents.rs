@@ -85,7 +85,7 @@ fn same(what: &str, there: &Names, told: &Names) {
 }
 
 #[test]
-fn every_command_is_told() {
+fn every_command_is_documented() {
     let readme = read("README.md");
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `kvs "));
     let told = rows.map(|row| row.split([' ', '`']).next().unwrap().to_owned()).collect();
@@ -93,7 +93,7 @@ fn every_command_is_told() {
 }
 
 #[test]
-fn every_command_shown_is_there() {
+fn every_documented_command_exists() {
     let mut there = commands();
     // Not commands, but what stands where one could: a placeholder, and the global flags.
     there.extend(["COMMAND", "--version", "--store"].map(str::to_owned));
@@ -108,7 +108,7 @@ fn every_command_shown_is_there() {
 }
 
 #[test]
-fn every_flag_is_told() {
+fn every_flag_is_documented() {
     let mut there = flags(&options(&help(&["--help"])));
     for command in commands() {
         there.extend(flags(&options(&help(&[&command, "--help"]))));
@@ -140,7 +140,7 @@ fn settings() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_setting_is_told() {
+fn every_setting_is_documented() {
     let page = read("docs/settings.md");
     let cell = |row: &str, n: usize| row.split('|').nth(n).unwrap().trim().trim_matches('`').to_owned();
     let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `") && cell(line, 2).starts_with("--")).collect();
@@ -162,7 +162,7 @@ fn every_setting_is_told() {
 }
 
 #[test]
-fn every_flag_of_a_server_is_told_with_the_settings() {
+fn the_settings_page_has_every_flag_of_serve() {
     let mut there = flags(&options(&help(&["serve", "--help"])));
     // The page also has the one flag of the other commands.
     there.insert("--bucket".to_owned());
@@ -173,7 +173,7 @@ fn every_flag_of_a_server_is_told_with_the_settings() {
 }
 
 #[test]
-fn every_variable_is_told() {
+fn every_environment_variable_is_documented() {
     let mut there = Names::new();
     for command in commands() {
         there.extend(variables(&help(&[&command, "--help"])));
@@ -200,7 +200,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -223,7 +223,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_pages_speak_of_the_project_only() {
+fn the_pages_are_about_the_project_only() {
     for page in pages() {
         // The name of a parameter of PostgreSQL is what it is.
         let text = std::fs::read_to_string(&page).unwrap().to_lowercase().replace("target_session_attrs", "");
@@ -234,7 +234,7 @@ fn the_pages_speak_of_the_project_only() {
 }
 
 #[test]
-fn every_file_of_the_tour_is_there() {
+fn every_file_named_in_architecture_md_exists() {
     let text = read("ARCHITECTURE.md");
     let names =
         text.split('`').skip(1).step_by(2).filter(|code| Path::new(code).extension().is_some_and(|e| e == "rs"));
@@ -265,7 +265,7 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn the_file_in_the_readme_is_one_that_the_program_writes() {
+fn the_file_in_the_readme_is_as_kvs_writes_it() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let shown = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let place = crate::cli::Place::new();

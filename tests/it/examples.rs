@@ -241,7 +241,7 @@ fn the_rest_examples_watch() {
 
 /// No Roku is at hand; what opens must at least be closed, and every address be one of the contract.
 #[test]
-fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
+fn the_roku_example_has_closed_blocks_and_valid_addresses() {
     let text = std::fs::read_to_string(example("roku.brs")).unwrap();
     let mut open = vec![];
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with('\'')) {

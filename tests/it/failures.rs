@@ -64,7 +64,7 @@ fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
 }
 
 #[test]
-fn failed_sync_is_not_acknowledged_and_next_write_follows_durable_data() {
+fn after_a_failed_sync_the_next_write_follows_durable_data() {
     let (disk, old) = begun();
     let faulty = failing(&disk);
     let store = open(faulty.clone());
@@ -309,7 +309,7 @@ fn sync_failure_on_an_edited_file_truncates_nothing() {
 }
 
 #[test]
-fn failed_compaction_leaves_no_file_and_is_not_retried_on_every_write() {
+fn failed_compaction_leaves_no_file_and_is_retried_rarely() {
     let disk = CrashDisk::default();
     let failing = failing(&disk);
     let options = kvs::yaml::YamlOptions { min_log_bytes: 2000, ..crate::yaml_helpers::options(failing.clone()) };

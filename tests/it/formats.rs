@@ -124,7 +124,7 @@ fn opened(folder: &tempfile::TempDir) -> YamlStore {
 }
 
 #[test]
-fn golden_files_open_and_are_left_as_they_are_by_reading() {
+fn reading_golden_files_does_not_change_them() {
     for (name, entries) in GOLDEN {
         let folder = with_golden(name);
         let file = folder.path().join("default.yaml");
@@ -144,7 +144,7 @@ fn golden_files_open_and_are_left_as_they_are_by_reading() {
 }
 
 #[test]
-fn golden_files_can_be_written_and_keep_what_they_held() {
+fn golden_files_keep_their_entries_when_written() {
     for (name, entries) in GOLDEN {
         let folder = with_golden(name);
         let (first, reader) = (opened(&folder), opened(&folder));

@@ -159,7 +159,7 @@ async fn temporary_failures_are_retried_in_order() {
 }
 
 #[tokio::test]
-async fn permanent_failures_are_given_up_at_once_and_redirects_are_not_followed() {
+async fn permanent_failures_and_redirects_are_given_up_at_once() {
     let receiver = Receiver::replying([Reply::Status(400, ""), Reply::Status(302, "Location: /elsewhere")]);
     let (client, hooks) = start(settings(&[], &[&receiver], limits()));
     for key in ["a", "b", "c"] {
@@ -205,7 +205,7 @@ async fn age_is_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_receiver_delays_neither_writes_nor_other_receivers_and_its_queue_is_bounded() {
+async fn a_dead_receiver_delays_nobody_and_its_queue_is_bounded() {
     let (dead, healthy) = (Receiver::start(), Receiver::start());
     dead.usually(Reply::Silence);
     let (client, hooks) = start(settings(&[&dead], &[&healthy], DeliveryLimits { max_queued: 50, ..limits() }));

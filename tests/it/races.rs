@@ -243,7 +243,7 @@ fn cancelled_writer_leaves_the_store_intact() {
 }
 
 #[test]
-fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
+fn removing_all_files_of_an_open_store_leaves_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let frozen = FreezingDisk::new(kvs::yaml::RealFileSystem, Freezing::default());
     let options = |disk: Arc<dyn kvs::yaml::FileSystem>| kvs::yaml::YamlOptions {

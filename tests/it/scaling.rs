@@ -109,7 +109,7 @@ fn at_once<T: Send>(number: usize, go: impl Fn(usize) -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn what_one_process_has_stored_the_other_answers_at_once() {
+fn a_write_of_one_process_is_read_from_the_other_at_once() {
     let ends = processes::<2>(&crate::postgres::empty(""));
     for n in 0..40 {
         let (writes, reads) = (&ends[n % 2], &ends[(n + 1) % 2]);
@@ -130,7 +130,7 @@ fn what_one_process_has_stored_the_other_answers_at_once() {
 }
 
 #[test]
-fn who_waits_at_one_process_is_answered_when_the_other_writes() {
+fn long_polls_are_answered_when_another_process_writes() {
     let ends = processes::<2>(&crate::postgres::empty(""));
     put(&ends[0], "/kv/default/k", "0");
     let mut slow = 0;
@@ -161,7 +161,7 @@ fn who_waits_at_one_process_is_answered_when_the_other_writes() {
 }
 
 #[test]
-fn of_many_clients_at_both_ends_with_one_tag_one_wins() {
+fn one_of_many_conditional_writes_on_two_processes_succeeds() {
     let ends = processes::<2>(&crate::postgres::empty(""));
     put(&ends[0], "/kv/default/k", "first");
     for round in 0..15 {
@@ -186,7 +186,7 @@ fn of_many_clients_at_both_ends_with_one_tag_one_wins() {
 }
 
 #[test]
-fn of_plain_writes_at_both_ends_each_is_told_what_it_replaced() {
+fn each_write_on_two_processes_returns_the_value_it_replaced() {
     let ends = processes::<2>(&crate::postgres::empty(""));
     put(&ends[0], "/kv/default/other", "");
     for round in 0..12 {
@@ -205,7 +205,7 @@ fn of_plain_writes_at_both_ends_each_is_told_what_it_replaced() {
 }
 
 #[test]
-fn three_processes_count_exactly() {
+fn increments_of_three_processes_are_exact() {
     let ends = processes::<3>(&crate::postgres::empty(""));
     let numbers = at_once(18, |n| {
         let count = |_| {
@@ -237,7 +237,7 @@ fn wrong_secrets_are_counted_over_all_processes() {
 }
 
 #[test]
-fn connections_that_were_cut_meanwhile_are_not_felt() {
+fn terminated_idle_connections_cause_no_errors() {
     let ends = processes::<2>(&crate::postgres::empty("application_name=cut_meanwhile"));
     let server = crate::postgres::Server::shared();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut_meanwhile'";
@@ -262,7 +262,7 @@ fn connections_that_were_cut_meanwhile_are_not_felt() {
 }
 
 #[test]
-fn a_connection_that_is_cut_before_anything_is_done_is_not_felt() {
+fn a_connection_terminated_before_the_write_causes_no_error() {
     let server = crate::postgres::Server::shared();
     let [kvs] = processes::<1>(&server.url("table=cut_early&application_name=cut_early"));
     put(&kvs, "/kv/default/k", "1");
@@ -291,7 +291,7 @@ fn a_connection_that_is_cut_before_anything_is_done_is_not_felt() {
 }
 
 #[test]
-fn transfers_through_both_ends_keep_the_sum_and_nobody_sees_half() {
+fn transfers_on_two_processes_are_atomic() {
     const ACCOUNTS: usize = 5;
     let ends = processes::<2>(&crate::postgres::empty(""));
     let name = |n: usize| format!("account{n}");

@@ -7,7 +7,7 @@ use super::line;
 use super::visit::Visit;
 
 #[tokio::test]
-async fn what_is_stored_again_keeps_its_type_and_its_expiry() {
+async fn storing_again_keeps_type_and_expiry() {
     let visit = Visit::new("").await;
     visit.open_list().await;
     visit.endpoint.run(&["set", "a/b c,d", "{}", "--type", "application/json", "--ttl", "2h"]);
@@ -34,7 +34,7 @@ async fn what_is_stored_again_keeps_its_type_and_its_expiry() {
 }
 
 #[tokio::test]
-async fn what_others_have_changed_since_it_was_shown_is_not_stored_over() {
+async fn a_value_that_others_changed_is_not_overwritten() {
     let visit = Visit::new(&line("door", "shut", 60)).await;
     visit.fill("store-secret", SECRET).await;
     visit.look_up("door").await;

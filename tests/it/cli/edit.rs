@@ -29,7 +29,7 @@ fn edit_creates_a_bucket() {
 }
 
 #[test]
-fn edit_asks_after_a_syntax_error_and_keeps_the_copy_if_the_user_stops() {
+fn edit_keeps_the_copy_if_the_user_stops_after_a_syntax_error() {
     let place = Place::new();
     place.run(&["set", "a", "old"]).ok();
     let slip = place.editor("echo 'a: [1, 2' > \"$1\"");

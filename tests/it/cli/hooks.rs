@@ -53,7 +53,7 @@ fn every_command_that_writes_sends_its_hooks_before_it_ends() {
 }
 
 #[test]
-fn a_receiver_that_hangs_delays_a_command_for_a_limited_time_with_a_warning() {
+fn a_hanging_receiver_delays_a_command_for_a_limited_time() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Silence);
     let place = with_receiver(&receiver, "");

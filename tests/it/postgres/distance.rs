@@ -96,7 +96,7 @@ async fn reads_and_plain_writes_take_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn evaluated_writes_take_two_round_trips_and_failed_preconditions_one() {
+async fn evaluated_writes_take_two_round_trips_or_one_if_refused() {
     let client = distant();
     client.set("k", "1").await.unwrap();
     let upper = |old: Option<&kvs::model::Entry>| UpdateAction::Set(old.unwrap().value.to_ascii_uppercase().into());

@@ -166,7 +166,7 @@ async fn holder(server: &Server, table: &str) -> tokio_postgres::Client {
 }
 
 #[tokio::test]
-async fn writes_to_a_bucket_locked_too_long_are_busy_and_other_buckets_work() {
+async fn a_bucket_locked_too_long_is_busy_and_others_work() {
     let (server, table) = (Server::shared(), table());
     let options = PostgresOptions { lock_timeout: Duration::from_millis(500), ..PostgresOptions::default() };
     let client = Client::new(open(&server.url(&format!("table={table}")), options));
@@ -186,7 +186,7 @@ async fn writes_to_a_bucket_locked_too_long_are_busy_and_other_buckets_work() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_cancelled_and_the_error_names_the_limit() {
+async fn a_slow_statement_is_cancelled_and_the_error_names_the_limit() {
     let (server, table) = (Server::shared(), table());
     let url = server.url(&format!("table={table}"));
     client(&url).set("k", "0").await.unwrap();

@@ -62,7 +62,7 @@ fn ask(port: u16, request: &str) -> String {
 }
 
 #[test]
-fn clients_of_nginx_do_not_feel_that_one_of_two_processes_is_exchanged() {
+fn clients_of_nginx_get_no_errors_when_a_process_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let url = crate::postgres::empty("");
     let sockets = ["one.sock", "two.sock"].map(|name| folder.path().join(name).display().to_string());

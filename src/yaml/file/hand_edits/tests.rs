@@ -28,7 +28,7 @@ fn handwritten_entries_are_newest_in_file_order() {
 }
 
 #[test]
-fn revisions_of_handwritten_entries_depend_on_file_and_previous_state() {
+fn handwritten_revisions_depend_on_file_and_previous_state() {
     let lines = |a: &str| vec![line("a", a, None), line("b", "2", None)];
     let (first, _) = state(lines("1"), FileOrigin::Ours, 7);
     let (edited, stamped) = state(lines("9"), FileOrigin::Edited(&first), 8_000_000_000);
