@@ -1,7 +1,7 @@
 //! A generator of HTTP load: so many keep-alive connections, each sending its next request when the answer is whole.
 //!
-//! One thread, so that it takes as little as can be from the servers it measures. An answer that is not 200, or that does
-//! not say how long it is, ends the measurement.
+//! One thread, so that it takes as little as can be from the servers it measures. An answer that is not 200, or that
+//! does not say how long it is, ends the measurement.
 
 use std::cell::Cell;
 use std::net::Ipv4Addr;

@@ -1,8 +1,8 @@
-//! The store on PostgreSQL against the crate pgkv 0.1, on one server, by the groups of pgkv's own benchmarks. `bench/README.md`
-//! explains each line.
+//! The store on PostgreSQL against the crate pgkv 0.1, on one server, by the groups of pgkv's own benchmarks.
+//! `bench/README.md` explains each line.
 //!
-//! What always holds: both sides are clients of one thread and one connection unless a line says otherwise, over the same Unix
-//! socket, on tables of their own that are of one kind (both logged or both not) and filled with the same.
+//! What always holds: both sides are clients of one thread and one connection unless a line says otherwise, over the
+//! same Unix socket, on tables of their own that are of one kind (both logged or both not) and filled with the same.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends at the first fault")]
 
 mod duel;

@@ -1,4 +1,5 @@
-//! How fast is a read: from the store, from a file of a million entries, and over HTTP. `bench/README.md` explains each line.
+//! How fast is a read: from the store, from a file of a million entries, and over HTTP. `bench/README.md` explains each
+//! line.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends at the first fault")]
 #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "no part of the program")]
 

@@ -1,5 +1,5 @@
-//! How fast is a durable write, against a bare loop that appends the same bytes and syncs them. `bench/README.md` explains
-//! each line.
+//! How fast is a durable write, against a bare loop that appends the same bytes and syncs them. `bench/README.md`
+//! explains each line.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends at the first fault")]
 #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "no part of the program")]
 

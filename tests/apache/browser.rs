@@ -1,6 +1,6 @@
-//! The index page, driven in Debian's Chromium against the program itself, while other clients and processes write.
+//! The index page in Debian's Chromium, against the real program, while other clients and processes write.
 //!
-//! Every visit ends with the same check: no policy was violated, no script threw, and nothing stored was ever run.
+//! Every visit ends with the same check: no policy was violated, no script threw, and no stored script was run.
 
 #![expect(clippy::expect_used, reason = "in tests a panic is the report")]
 
@@ -19,14 +19,14 @@ use serde_json::json;
 use endpoint::SECRET;
 use visit::{PATIENCE, Visit};
 
-/// How soon another's write must be on the page.
+/// The longest time until the page shows a write of another client.
 const SOON: Duration = Duration::from_secs(2);
 
 const HOSTILE_KEY: &str = "<img src=x onerror=window.pwned=1>";
 const HOSTILE_VALUE: &str =
     "<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">\n</textarea></td>javascript:pwned=1";
 
-/// A line of the store's file, written so many seconds ago.
+/// A line of the data file, written `age` seconds ago.
 fn line(key: &str, value: &str, age: i64) -> String {
     let updated = Time::from_secs(SystemClock.now().secs() - age);
     format!("{}: {{value: {}, updated: {updated}}}\n", json!(key), json!(value))
@@ -55,7 +55,7 @@ async fn a_key_is_looked_up() {
     assert_eq!(visit.see("document.querySelector('#look-result .key').textContent").await, json!(HOSTILE_KEY));
     assert_eq!(visit.see("document.querySelectorAll('#look-result :is(img, script, a)').length").await, json!(0));
 
-    // The page's own style is allowed, too.
+    // The style of the page is allowed too.
     let ground = visit.see("getComputedStyle(document.body).backgroundColor").await;
     assert_ne!(ground, json!("rgba(0, 0, 0, 0)"));
     visit.end().await;
@@ -86,7 +86,7 @@ async fn a_value_is_stored_only_with_the_secret() {
     visit.click("#store button").await;
     visit.until("text('store-result').includes('cannot store')").await;
 
-    // Whoever guesses is told how long to wait.
+    // A client that guesses secrets sees how long it must wait.
     visit.fill("store-key", "guessed").await;
     visit.fill("store-secret", "wrong").await;
     let mut guesses = 0;
@@ -175,7 +175,7 @@ async fn the_list_is_shown_only_with_the_secret() {
     visit.click("#list-rows .key").await;
     visit.until("$('look-keys').value === 'kitchen/temp' && text('look-result').includes('21.5')").await;
 
-    // The secret outlives a reload, and nothing but a reload.
+    // The secret survives a reload, but not the button `forget`.
     visit.load().await;
     visit.until("keys().length === 2").await;
     visit.click("#forget").await;
@@ -213,7 +213,7 @@ async fn changes_of_others_appear_without_reloading() {
     visit.until("!keys().includes('short-lived')").await;
     assert_eq!(visit.see("keys()").await, json!(["picture", "room"]));
 
-    // Ages go on while nothing is written.
+    // The ages grow while nothing is written.
     visit.until("/^[5-9] seconds ago$|^[0-9]{2} seconds ago$/.test(cell('room', 3))").await;
     assert_eq!(visit.see("window.stayed").await, json!(true));
     visit.end().await;
@@ -226,22 +226,22 @@ async fn the_list_survives_a_restart_and_pauses_while_hidden() {
 
     visit.endpoint.stop();
     visit.until("/cannot be reached.*next attempt in/.test(text('list-state'))").await;
-    assert_eq!(visit.see("keys()").await, json!(["kitchen/temp"]), "what was seen stays");
+    assert_eq!(visit.see("keys()").await, json!(["kitchen/temp"]), "the old list stays");
     visit.endpoint.start_again().await;
     visit.endpoint.store("hall/temp", "19").await;
     visit.until("keys().includes('hall/temp') && text('list-state') === ''").await;
 
-    let look = |hidden: bool| {
+    let set_hidden = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}}) \
              && document.dispatchEvent(new Event('visibilitychange'))"
         )
     };
-    visit.see(&look(true)).await;
+    visit.see(&set_hidden(true)).await;
     visit.endpoint.store("cellar/temp", "12").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(visit.see("keys().includes('cellar/temp')").await, json!(false));
-    visit.see(&look(false)).await;
+    visit.see(&set_hidden(false)).await;
     assert!(visit.until("keys().includes('cellar/temp')").await < SOON);
     visit.end().await;
 }
@@ -257,7 +257,7 @@ async fn stored_markup_is_shown_as_text() {
         visit.until(&format!("row({name})")).await;
         let seen = visit.see(&format!("[key(row({name})), row({name}).querySelector('.value').textContent]")).await;
         assert_eq!(seen, shown);
-        // A click looks it up, whatever its name.
+        // A click looks the key up, whatever its name is.
         visit.see(&format!("row({name}).querySelector('.key').click()")).await;
         visit.until(&format!("document.querySelector('#look-result .key').textContent === {name}")).await;
         assert_eq!(visit.see("document.querySelector('#look-result .value').textContent").await, shown[1]);
@@ -278,7 +278,7 @@ async fn the_list_is_searched_and_paged() {
     visit.fill("list-filter", "value 14").await;
     visit.until("keys().includes('key/002') && lines().length < 10").await;
 
-    // What is not loaded is found by the server.
+    // The server finds keys that are not loaded.
     visit.fill("list-filter", "key/22").await;
     visit.until("lines().length === 0").await;
     visit.click("#list-prefix").await;
@@ -305,7 +305,7 @@ async fn the_page_works_with_the_keyboard_alone() {
     visit.press(Key::Tab).await;
     assert_eq!(visit.see(stops).await, json!("look-keys"));
     let outline = visit.see("getComputedStyle(document.activeElement).outlineStyle").await;
-    assert_eq!(outline, json!("solid"), "the focus is seen");
+    assert_eq!(outline, json!("solid"), "the focus is visible");
     visit.browser.client.active_element().await.unwrap().send_keys("kitchen/temp\u{e007}").await.unwrap();
     visit.until("text('look-result').includes('21.5')").await;
 
@@ -319,7 +319,7 @@ async fn the_page_works_with_the_keyboard_alone() {
         visit.press(Key::Tab).await;
         assert_eq!(visit.see(stops).await, json!(stop));
     }
-    // Every field has a name that is read out.
+    // Every field has a name for screen readers.
     let unnamed = "[...document.querySelectorAll('input, textarea')].filter(field => !field.labels.length).length";
     assert_eq!(visit.see(unnamed).await, json!(0));
     visit.end().await;
