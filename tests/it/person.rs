@@ -1,6 +1,6 @@
-//! A person and clients at one file, in random scenarios: posts by several processes, `sed -i`, editors that save in place or by
-//! rename, an old copy that is put back as FTP clients do, mistakes and their repair, `kill -9`; through a server, through
-//! programs as `mod_fcgid` spawns them, and as CGI.
+//! A person and clients at one file, in random scenarios: posts by several processes, `sed -i`, editors that save in
+//! place or by rename, an old copy that is put back as FTP clients do, mistakes and their repair, `kill -9`; through a
+//! server, through programs as `mod_fcgid` spawns them, and as CGI.
 //!
 //! At rest the file is one document in which `PyYAML` finds what HTTP returns. Every comment of the person is there, in
 //! order. Every acknowledged value is served or set aside. Every change of a value has another `ETag`.

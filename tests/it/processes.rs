@@ -80,14 +80,14 @@ async fn increments_of_eight_processes_are_exact() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let test = "processes::increments_of_eight_processes_are_exact";
     let children: Vec<_> = (0..PROCESSES).map(|n| start(test, folder.path(), n)).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
-    let took = begun.elapsed();
+    let took = started.elapsed();
     let store = real(folder.path());
     assert_eq!(values(&store), BTreeMap::from([("counter".to_owned(), INCREMENTS.to_string())]));
     eprintln!("{INCREMENTS} increments by {PROCESSES} processes took {took:?}");

@@ -57,9 +57,9 @@ fn a_hanging_receiver_delays_a_command_for_a_limited_time() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Silence);
     let place = with_receiver(&receiver, "");
-    let begun = Instant::now();
+    let started = Instant::now();
     let run = place.run(&["set", "a", "1", "--hook-drain-timeout", "300ms"]).ok();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(run.text(), "");
     assert!(run.err.contains("not delivered before shutdown") && run.err.lines().count() == 1, "{run:?}");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "1");
@@ -74,15 +74,15 @@ fn a_server_answers_writes_while_a_receiver_hangs_and_ends_in_time() {
     receiver.usually(Reply::Silence);
     let place = with_receiver(&receiver, "hook_drain_timeout: 500ms\n");
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
-    let begun = Instant::now();
+    let started = Instant::now();
     for n in 0..20 {
         assert!(server.post(&format!("a{n}=1&auth=some-secret")).starts_with("HTTP/1.1 200"));
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     receiver.wait_for(1);
-    let begun = Instant::now();
+    let started = Instant::now();
     let log = server.stop();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(log.contains("40 purge requests not delivered before shutdown"), "{log}");
 }
 

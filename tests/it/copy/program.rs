@@ -60,10 +60,10 @@ fn rows(url: &str) -> u64 {
 /// Starts a copy and kills it when the first rows have arrived. Returns their number; `None` if the copy ended before.
 fn killed(place: &Place, url: &str) -> Option<u64> {
     let before = rows(url);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut child = place.command(&["copy", "yaml:src", url]).stderr(Stdio::null()).spawn().unwrap();
     while rows(url) == before && child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is copied");
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is copied");
     }
     child.kill().unwrap();
     let over = child.wait().unwrap().success();

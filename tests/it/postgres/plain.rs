@@ -232,7 +232,7 @@ async fn a_write_that_waited_for_a_lock_has_the_time_of_its_commit() {
         while server.psql(&holds) != "1" {
             assert!(!other.is_finished(), "it did not lock the bucket");
         }
-        let begun = SystemClock.now();
+        let started = SystemClock.now();
         let pairs = [("a", "2"), ("b", "2")];
         if many {
             client.set_many(&pairs).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_write_that_waited_for_a_lock_has_the_time_of_its_commit() {
         }
         other.await.unwrap();
         let revision = client.get_entry("a").await.unwrap().unwrap().revision;
-        let waited = revision.time().since(begun);
+        let waited = revision.time().since(started);
         assert!(waited > Duration::from_millis(300), "{waited:?}");
     }
 }

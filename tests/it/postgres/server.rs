@@ -94,9 +94,9 @@ impl Server {
         let standby = Self::made(folder(), &mut copy, "");
         self.psql("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.psql("SELECT pg_reload_conf()");
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.psql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
-            assert!(begun.elapsed() < SERVER_TIMEOUT, "the standby does not follow: {}", standby.log());
+            assert!(started.elapsed() < SERVER_TIMEOUT, "the standby does not follow: {}", standby.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         standby
@@ -137,7 +137,7 @@ impl Server {
             .spawn()
             .unwrap();
         self.supervisor = Some(supervisor);
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let ready = command(programs().join("pg_isready"))
                 .args(["-q", "-h"])
@@ -148,7 +148,7 @@ impl Server {
             if ready.success() {
                 return;
             }
-            assert!(begun.elapsed() < SERVER_TIMEOUT, "the server does not start: {}", self.log());
+            assert!(started.elapsed() < SERVER_TIMEOUT, "the server does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -159,9 +159,9 @@ impl Server {
         let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.folder.join("data/postmaster.pid").exists() {
-            assert!(begun.elapsed() < SERVER_TIMEOUT, "the server does not stop");
+            assert!(started.elapsed() < SERVER_TIMEOUT, "the server does not stop");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

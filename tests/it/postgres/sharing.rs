@@ -118,11 +118,11 @@ async fn a_write_wakes_waiters_of_another_process_at_once() {
         let waiting = tokio::spawn(async move { changed(&waiter, since).await });
         // The first time, the listener must connect.
         tokio::time::sleep(Duration::from_millis(if n == 0 { 500 } else { 50 })).await;
-        let begun = Instant::now();
+        let started = Instant::now();
         let revision = a.set("k", n.to_string()).await.unwrap();
         assert_eq!(timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap(), revision);
         // Without a notification it would take a second.
-        slow += u32::from(begun.elapsed() > Duration::from_millis(500));
+        slow += u32::from(started.elapsed() > Duration::from_millis(500));
         since = revision;
     }
     assert!(slow <= 2, "{slow} of 10 changes were found only by polling");
