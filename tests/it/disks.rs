@@ -15,7 +15,7 @@ use std::sync::Arc;
 use kvs::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
 use parking_lot::{Condvar, Mutex};
 
-/// The calls there are.
+/// The kinds of calls.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Call {
     Stat,
@@ -37,7 +37,7 @@ pub(crate) enum Call {
     Lock,
 }
 
-/// Sees every call before it is made.
+/// Gets every call before it is done.
 pub(crate) trait Probe: Send + Sync + 'static {
     /// An error fails the call.
     fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()>;

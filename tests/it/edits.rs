@@ -1,5 +1,5 @@
-//! A person appends to the data file with a shell, at the worst moment of a write. On a real file system, since the
-//! system orders the appends of two writers.
+//! A person appends to the data file with a shell, at the worst moment of a write. These tests use a real file system,
+//! because the system orders the appends of two writers.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -55,7 +55,7 @@ fn addition_by_a_person_during_an_append_is_kept() {
 
 #[test]
 fn addition_by_a_person_during_a_rewrite_is_kept() {
-    // While the new file is synced, and between the rename and the look at what it led to.
+    // While the new file is synced, and between the rename and the check of its result.
     for call in [Call::Sync, Call::SyncFolder] {
         for compacts in [true, false] {
             let folder = tempfile::tempdir().unwrap();

@@ -261,7 +261,7 @@ impl Game {
             }
             2 => {
                 self.model.clear();
-                let mut new = String::from("# written anew by hand\n");
+                let mut new = String::from("# rewritten by hand\n");
                 for n in 0..self.pick(6) {
                     new += &format!("k{n}: bare {n}\n");
                     self.model.insert(format!("k{n}"), plain(&format!("bare {n}")));

@@ -134,7 +134,7 @@ impl World {
         text.lines().filter(is_note).map(str::to_owned).collect()
     }
 
-    /// Waits until nobody has anything to tidy.
+    /// Waits until no process has anything to tidy.
     fn rest(&self) -> String {
         let end = Instant::now() + Duration::from_secs(20);
         loop {

@@ -1,4 +1,4 @@
-//! Two processes at once: each case stops one call of one process at the worst moment, and lets the other go on.
+//! Two concurrent processes: each case stops a call of one process at the worst moment, while the other continues.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +18,7 @@ fn freezing(disk: &CrashDisk) -> FreezingDisk {
     FreezingDisk::new(disk.clone(), Freezing::default())
 }
 
-fn begun() -> (CrashDisk, Values) {
+fn prepared() -> (CrashDisk, Values) {
     let disk = CrashDisk::default();
     let store = open(disk.clone());
     let mut known = Values::new();
@@ -33,7 +33,7 @@ fn begun() -> (CrashDisk, Values) {
 fn overlapping_compactions_do_not_touch_the_new_file() {
     // The second is about to open or lock the new file while the first is about to rename it.
     for call in [Call::Open, Call::Lock] {
-        let (disk, known) = begun();
+        let (disk, known) = prepared();
         let (first, second) = (freezing(&disk), freezing(&disk));
         let late = second.probe.freeze(Which(call, ".compact"));
         let second_store = open(second.clone());
@@ -43,7 +43,7 @@ fn overlapping_compactions_do_not_touch_the_new_file() {
         let first_store = open(first.clone());
         let first_thread = thread::spawn(move || upkeep(&first_store, Task::Compact).map(drop));
         renaming.reached();
-        // The second may get as far as writing its snapshot; then the first finishes.
+        // The second may write its snapshot; then the first finishes.
         let writing = second.probe.freeze(Which(Call::Write, ".compact"));
         late.open();
         thread::sleep(Duration::from_millis(50));
@@ -71,9 +71,9 @@ fn writes_during_a_large_compaction_are_kept() {
     commit(&store, many.clone());
     model(&mut known, &many);
     let writes = vec![
-        put("key 00001", "changed behind the hand"),
+        put("key 00001", "changed after it was copied"),
         delete("key 00002"),
-        put("key 04990", "changed before the hand"),
+        put("key 04990", "changed before it was copied"),
         delete("key 04991"),
         put("a first", "new"),
         put("z last", "new"),
@@ -100,14 +100,14 @@ fn writes_during_a_large_compaction_are_kept() {
 #[test]
 fn an_edit_by_hand_during_compaction_is_kept() {
     for (call, ending) in [(Call::Resemble, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
-        for written_anew in [false, true] {
-            let (disk, mut known) = begun();
+        for rewritten in [false, true] {
+            let (disk, mut known) = prepared();
             let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
             let other = disk.clone();
             compacting.probe.next(Which(call, ending), move || {
                 let text = [&other.bytes(&data()).unwrap(), &b"hand: edited\n"[..]].concat();
                 other.put(&data(), &text);
-                if written_anew {
+                if rewritten {
                     // Another process rewrites the file, appends, and records it.
                     let store = open(other);
                     commit(&store, pair(0, "meanwhile"));
@@ -115,13 +115,13 @@ fn an_edit_by_hand_during_compaction_is_kept() {
                 }
             });
             model(&mut known, &[put("hand", "edited")]);
-            if written_anew {
+            if rewritten {
                 model(&mut known, &pair(0, "meanwhile"));
                 model(&mut known, &[delete("a1"), delete("b1")]);
             }
             let store = open(compacting);
             let answer = upkeep(&store, Task::Compact);
-            let case = format!("{call:?}, written anew: {written_anew}: {answer:?}");
+            let case = format!("{call:?}, rewritten: {rewritten}: {answer:?}");
             assert!(answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy), "{case}");
             assert_eq!(values(&store), known, "{case}");
             assert_eq!(values(&open(disk.clone())), known, "{case}");
@@ -134,10 +134,10 @@ fn an_edit_by_hand_during_compaction_is_kept() {
 
 #[test]
 fn compaction_gives_up_if_another_one_finished_meanwhile() {
-    let (disk, mut known) = begun();
+    let (disk, mut known) = prepared();
     let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
     let other = disk.clone();
-    // So much is appended to the other's snapshot that the file is as long as before, or longer.
+    // The other process appends so much to its snapshot that the file is as long as before, or longer.
     compacting.probe.next(Which(Call::Open, ".compact"), move || {
         let store = open(other);
         upkeep(&store, Task::Compact).unwrap();
@@ -157,7 +157,7 @@ fn compaction_gives_up_if_another_one_finished_meanwhile() {
 
 #[test]
 fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
-    let (disk, known) = begun();
+    let (disk, known) = prepared();
     let frozen = freezing(&disk);
     let store = open(frozen.clone());
     commit(&store, pair(0, "before"));
@@ -181,7 +181,7 @@ fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
 
 #[test]
 fn many_readers_of_a_locked_bucket_time_out_together() {
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let holder = open(frozen);
@@ -199,12 +199,12 @@ fn many_readers_of_a_locked_bucket_time_out_together() {
     let took = start.elapsed();
     gate.open();
     assert!(writing.join().unwrap());
-    assert!(took < Duration::from_millis(1800), "8 readers, each willing to wait 300 ms, were told after {took:?}");
+    assert!(took < Duration::from_millis(1800), "8 readers, with a timeout of 300 ms, got an answer after {took:?}");
 }
 
 #[test]
 fn writer_of_a_locked_bucket_gets_busy_and_writes_nothing() {
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let holder = open(frozen);
@@ -222,7 +222,7 @@ fn writer_of_a_locked_bucket_gets_busy_and_writes_nothing() {
 #[test]
 fn cancelled_writer_leaves_the_store_intact() {
     // The future is dropped while its batch waits for another one. The batch is then stored or not, and nothing hangs.
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let store = open(frozen);
@@ -276,23 +276,23 @@ fn removing_all_files_of_an_open_store_leaves_one_writer() {
 #[test]
 fn requests_are_answered_while_another_runtime_is_blocked() {
     // A runtime with one thread does nothing between two calls of its owner, as in a blocking client.
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let meddling = MeddlingDisk::new(disk, Meddling::default());
     let store = open(meddling.clone());
     let (first, second) = (store.clone(), store.clone());
-    let (told, answer) = std::sync::mpsc::channel();
+    let (sender, answer) = std::sync::mpsc::channel();
     meddling.probe.next(Which(Call::Write, ".yaml"), move || {
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let outcome = runtime.block_on(second.apply(&bucket(), crate::yaml_helpers::batch(pair(1, "second"))));
-            let _ = told.send(outcome.is_ok());
+            let _ = sender.send(outcome.is_ok());
         });
         // Long enough for it to wait for the first.
         thread::sleep(Duration::from_millis(50));
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(first.apply(&bucket(), crate::yaml_helpers::batch(pair(0, "first")))).unwrap();
-    assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits for ever");
+    assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits forever");
     drop(runtime);
 }
 

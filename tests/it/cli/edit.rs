@@ -32,8 +32,8 @@ fn edit_creates_a_bucket() {
 fn edit_keeps_the_copy_if_the_user_stops_after_a_syntax_error() {
     let place = Place::new();
     place.run(&["set", "a", "old"]).ok();
-    let slip = place.editor("echo 'a: [1, 2' > \"$1\"");
-    let run = place.with(&["edit"], &[("EDITOR", &slip)], b"what?\nx\n").fails(1, "(e)dit again");
+    let breaks = place.editor("echo 'a: [1, 2' > \"$1\"");
+    let run = place.with(&["edit"], &[("EDITOR", &breaks)], b"what?\nx\n").fails(1, "(e)dit again");
     assert!(run.err.contains("line 1"), "{run:?}");
     let kept = place.leftovers().pop().unwrap();
     let file = kept.join("default.yaml");
@@ -44,9 +44,10 @@ fn edit_keeps_the_copy_if_the_user_stops_after_a_syntax_error() {
     std::fs::remove_dir_all(kept).unwrap();
 
     // A second round corrects it.
-    let mends = place.editor("if grep -q new \"$1\"; then echo 'a: mended' > \"$1\"; else echo 'a: [new' > \"$1\"; fi");
-    place.with(&["edit"], &[("EDITOR", &mends)], b"e\n").ok();
-    assert_eq!(place.run(&["get", "a"]).ok().text(), "mended");
+    let corrects =
+        place.editor("if grep -q new \"$1\"; then echo 'a: corrected' > \"$1\"; else echo 'a: [new' > \"$1\"; fi");
+    place.with(&["edit"], &[("EDITOR", &corrects)], b"e\n").ok();
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "corrected");
     assert_eq!(place.leftovers(), Vec::<PathBuf>::new());
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Each file has the bytes that everybody sees and the bytes that are durable; the difference is the changes since the
 //! last sync. The same holds for the names in the folder. [`CrashDisk::stop_before`] stops everything before a chosen
-//! call that changes something; [`CrashDisk::crashed`] is what the machine finds after a power cut,
-//! [`CrashDisk::killed`] what other processes find if only the process was killed. What always holds: after a crash a
-//! file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync of the
-//! folder, plus any of the later changes.
+//! call that changes something; [`CrashDisk::crashed`] is the state that the machine finds after a power cut, and
+//! [`CrashDisk::killed`] the state that other processes find if only the process was killed. What always holds: after a
+//! crash a file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync
+//! of the folder, plus any of the later changes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -92,8 +92,7 @@ impl CrashDisk {
         self.0.lock().changes
     }
 
-    /// What a new process finds after this one was killed: everything that was seen, and nothing more durable than it
-    /// was.
+    /// The state that a new process finds after this one was killed: all visible changes, with the same durability.
     pub(crate) fn killed(&self, seed: &mut Seed) -> Self {
         let mut state = self.0.lock().clone();
         state.stop_before = None;
@@ -108,7 +107,7 @@ impl CrashDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// What the machine finds after a power cut.
+    /// A state that the machine may find after a power cut.
     pub(crate) fn crashed(&self, seed: &mut Seed) -> Self {
         let killed = self.killed(seed);
         let mut state = killed.0.lock();
@@ -128,7 +127,7 @@ impl CrashDisk {
         killed
     }
 
-    /// Loses the changes of a file that wait for a sync, as a system does after a failed sync: everybody still sees
+    /// Loses the changes of a file that are not synced, as a system does after a failed sync: everybody still sees
     /// them, and no later sync makes them durable. For a file that was opened under another name before a rename, give
     /// both names.
     pub(crate) fn lose_unsynced(&self, path: &Path, renamed: &Path) {

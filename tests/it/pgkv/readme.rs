@@ -152,7 +152,7 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T>) {
     assert_eq!(error.to_string(), text);
 }
 
-/// Every kind of use in async code: an error, not a panic, also when the client is made and dropped there.
+/// Every kind of use in async code: an error, not a panic, also when the client is created and dropped there.
 async fn is_refused_in_async_code() {
     let store = client();
     assert_refused(store.get("key"));

@@ -64,7 +64,7 @@ async fn under_writers(client: &Client, trouble: impl AsyncFnOnce()) {
 async fn is_back(client: &Client) {
     let started = Instant::now();
     while client.set("probe", "1").await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(10), "not back");
+        assert!(started.elapsed() < Duration::from_secs(10), "not recovered");
     }
 }
 
