@@ -80,7 +80,7 @@ fn responses_of_the_scripts_are_in_openapi() {
         let mut words = request.split(' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let path = target.split('?').next().unwrap();
-        // Absolute form names a host as well.
+        // Absolute form names a host too.
         let path = path.strip_prefix("http://kvs.test").unwrap_or(path);
         assert_told(method, path, step.status);
     }

@@ -12,9 +12,9 @@ use kvs::store::{Severity, Store, Task};
 use kvs::yaml::YamlStore;
 use parking_lot::Mutex;
 
-use crate::disks::crash_disk::CrashDisk;
+use crate::disks::crash_disk::CrashFs;
 use crate::disks::seed::Seed;
-use crate::disks::{Call, Meddling, MeddlingDisk, Which};
+use crate::disks::{Call, Meddling, MeddlingFs, Which};
 use crate::yaml_helpers::{
     Values, all, apply, batch, bucket, commit, data, delete, expect, model, open, pair, put, run, upkeep, values,
 };
@@ -67,14 +67,14 @@ impl Ledger {
 /// Something that writes, from a known state.
 struct Scenario {
     name: &'static str,
-    begin: fn(&CrashDisk) -> Ledger,
-    act: fn(&CrashDisk, &mut Ledger),
+    begin: fn(&CrashFs) -> Ledger,
+    act: fn(&CrashFs, &mut Ledger),
 }
 
 impl Scenario {
     /// Runs it, with a stop before each call that changes something.
     fn explore(&self) {
-        let start = CrashDisk::default();
+        let start = CrashFs::default();
         let ledger = (self.begin)(&start);
         let mut points = 0;
         loop {
@@ -99,7 +99,7 @@ impl Scenario {
 }
 
 /// Checks the state after the stop, and continues.
-fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
+fn examine(disk: &CrashFs, ledger: &Ledger, seed: &mut Seed, case: &str) {
     let store = open(disk.clone());
     let (revision, entries) = all(&store).unwrap_or_else(|e| panic!("{case}: {e}"));
     let found = values(&store);
@@ -132,7 +132,7 @@ fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
     assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{case}: {findings:?}");
 }
 
-fn some_pairs(disk: &CrashDisk) -> Ledger {
+fn some_pairs(disk: &CrashFs) -> Ledger {
     let (store, mut ledger) = (open(disk.clone()), Ledger::default());
     for n in 0..3 {
         assert!(ledger.apply(&store, pair(n, "a value of some length, so that it spans some pages of the disk")));
@@ -142,7 +142,7 @@ fn some_pairs(disk: &CrashDisk) -> Ledger {
 
 #[test]
 fn crash_during_an_append_leaves_all_or_none_of_it() {
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, &"changed ".repeat(40)))
             && ledger.apply(&store, vec![delete("a1"), delete("b1")])
@@ -153,7 +153,7 @@ fn crash_during_an_append_leaves_all_or_none_of_it() {
 
 #[test]
 fn crash_during_the_first_write_leaves_all_or_none_of_it() {
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "first")) && ledger.apply(&store, pair(1, "second"));
     };
@@ -162,7 +162,7 @@ fn crash_during_the_first_write_leaves_all_or_none_of_it() {
 
 /// Applies batches as one group: while the first is written, the others come.
 pub(crate) fn grouped(
-    disk: &MeddlingDisk,
+    disk: &MeddlingFs,
     store: &YamlStore,
     first: Vec<Write>,
     others: Vec<Batch>,
@@ -187,8 +187,8 @@ pub(crate) fn grouped(
 
 #[test]
 fn crash_during_a_group_commit_leaves_whole_batches_in_order() {
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
-        let disk = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
+        let disk = MeddlingFs::new(disk.clone(), Meddling::default());
         let store = open(disk.clone());
         let others: Vec<_> = (0..4).map(|n| pair(n, &format!("of the group {}", "x".repeat(n * 50)))).collect();
         let outcomes = grouped(&disk, &store, pair(7, "alone"), others.iter().cloned().map(batch).collect());
@@ -201,7 +201,7 @@ fn crash_during_a_group_commit_leaves_whole_batches_in_order() {
 
 #[test]
 fn crash_while_an_edited_file_is_rewritten_loses_nothing() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let mut ledger = some_pairs(disk);
         let mut bytes = disk.bytes(&data()).unwrap();
         bytes.extend_from_slice(b"hand: written\nother: 'by hand'\n");
@@ -209,7 +209,7 @@ fn crash_while_an_edited_file_is_rewritten_loses_nothing() {
         model(&mut ledger.acknowledged, &[put("hand", "written"), put("other", "by hand")]);
         ledger
     };
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "after")) && ledger.apply(&store, pair(4, "after"));
     };
@@ -218,14 +218,14 @@ fn crash_while_an_edited_file_is_rewritten_loses_nothing() {
 
 #[test]
 fn crash_while_a_torn_tail_is_set_aside_loses_nothing() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let ledger = some_pairs(disk);
         let mut bytes = disk.bytes(&data()).unwrap();
         bytes.extend_from_slice(b"---\na0: {value: torn, updated: 2027-01-15T08:00:00Z}\nb0: {val");
         disk.put(&data(), &bytes);
         ledger
     };
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "after")) && ledger.apply(&store, pair(4, "after"));
         if ledger.open.is_empty() {
@@ -238,7 +238,7 @@ fn crash_while_a_torn_tail_is_set_aside_loses_nothing() {
 
 #[test]
 fn torn_tail_is_durable_elsewhere_before_it_is_cut_off() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     some_pairs(&disk);
     let tail = format!("---\na0: {{value: {}", "torn ".repeat(40));
     disk.put(&data(), &[&disk.bytes(&data()).unwrap(), tail.as_bytes()].concat());
@@ -261,7 +261,7 @@ fn torn_tail_is_durable_elsewhere_before_it_is_cut_off() {
 
 #[test]
 fn crash_during_compaction_leaves_the_same_state() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let mut ledger = some_pairs(disk);
         let store = open(disk.clone());
         for n in 0..12 {
@@ -270,7 +270,7 @@ fn crash_during_compaction_leaves_the_same_state() {
         assert!(ledger.apply(&store, vec![delete("a4"), delete("b4")]));
         ledger
     };
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         if upkeep(&store, Task::Compact).is_err() {
             ledger.open.push(vec![]);
@@ -283,7 +283,7 @@ fn crash_during_compaction_leaves_the_same_state() {
 
 #[test]
 fn crash_during_compaction_with_writers_loses_nothing() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let mut ledger = some_pairs(disk);
         let store = open(disk.clone());
         for n in 0..4 {
@@ -291,9 +291,9 @@ fn crash_during_compaction_with_writers_loses_nothing() {
         }
         ledger
     };
-    let act = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         // A second process writes while the first has half of its snapshot.
-        let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+        let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
         let shared = Arc::new(Mutex::new(ledger.clone()));
         let (recorded, other) = (Arc::clone(&shared), open(disk.clone()));
         compacting.probe.next(Which(Call::Sync, ".compact"), move || {
@@ -312,7 +312,7 @@ fn crash_during_compaction_with_writers_loses_nothing() {
 
 #[test]
 fn crash_keeps_the_revision_of_a_deletion() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     commit(&store, pair(0, "x"));
     let last = commit(&store, vec![delete("a0"), delete("b0")]);
@@ -329,7 +329,7 @@ fn crash_keeps_the_revision_of_a_deletion() {
 
 #[test]
 fn overwritten_entries_are_kept_wherever_the_process_is_killed() {
-    let initial = CrashDisk::default();
+    let initial = CrashFs::default();
     commit(&open(initial.clone()), pair(0, "seen"));
     let seen = initial.bytes(&data()).unwrap();
     commit(&open(initial.clone()), pair(1, "not seen"));

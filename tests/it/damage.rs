@@ -6,13 +6,13 @@ use kvs::store::{Severity, Task};
 use kvs::yaml::FileSystem as _;
 use kvs::yaml::{EditSession, EditSummary, YamlStore};
 
-use crate::disks::crash_disk::CrashDisk;
+use crate::disks::crash_disk::CrashFs;
 use crate::yaml_helpers::{
     Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values,
 };
 
-fn prepared() -> (CrashDisk, YamlStore, Values) {
-    let disk = CrashDisk::default();
+fn prepared() -> (CrashFs, YamlStore, Values) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     let mut known = Values::new();
     for n in 0..3 {
@@ -22,7 +22,7 @@ fn prepared() -> (CrashDisk, YamlStore, Values) {
     (disk, store, known)
 }
 
-fn text(disk: &CrashDisk) -> String {
+fn text(disk: &CrashFs) -> String {
     String::from_utf8(disk.bytes(&data()).unwrap()).unwrap()
 }
 
@@ -155,7 +155,7 @@ fn two_torn_tails_of_the_same_time_are_both_kept() {
 
 #[test]
 fn handwritten_documents_without_end_marks_are_all_read() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     disk.put(&data(), b"a: 1\n---\nb: 2\n");
     let store = open(disk.clone());
     let wanted = Values::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
@@ -254,6 +254,6 @@ fn bucket_without_its_file_is_served_and_refuses_writes_until_repaired() {
         assert_eq!(entries.is_empty(), by_hand != good);
         assert!(after >= before && after > Revision::ZERO);
     }
-    assert!(commit(&store, pair(0, "anew")) > before);
+    assert!(commit(&store, pair(0, "again")) > before);
     assert_eq!(values(&open(disk)).len(), 2);
 }

@@ -54,13 +54,13 @@ pub(crate) struct Probed<P> {
 }
 
 /// Fails chosen calls.
-pub(crate) type FailingDisk = Probed<Failing>;
+pub(crate) type FailingFs = Probed<Failing>;
 /// Holds chosen calls back.
-pub(crate) type FreezingDisk = Probed<Freezing>;
+pub(crate) type FreezingFs = Probed<Freezing>;
 /// Does something else within a chosen call.
-pub(crate) type MeddlingDisk = Probed<Meddling>;
+pub(crate) type MeddlingFs = Probed<Meddling>;
 /// Counts calls.
-pub(crate) type CountingDisk = Probed<Counting>;
+pub(crate) type CountingFs = Probed<Counting>;
 
 impl<P> Clone for Probed<P> {
     fn clone(&self) -> Self {

@@ -11,26 +11,26 @@ use kvs::store::Task;
 use kvs::yaml::YamlStore;
 
 use crate::crash::grouped;
-use crate::disks::crash_disk::CrashDisk;
+use crate::disks::crash_disk::CrashFs;
 use crate::disks::seed::Seed;
-use crate::disks::{Call, Failing, FailingDisk, Fault, Meddling, MeddlingDisk, Which};
+use crate::disks::{Call, Failing, FailingFs, Fault, Meddling, MeddlingFs, Which};
 use crate::yaml_helpers::{
     Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values,
 };
 
 const SEEDS: u64 = 20;
 
-fn failing(disk: &CrashDisk) -> FailingDisk {
+fn failing(disk: &CrashFs) -> FailingFs {
     let lost = disk.clone();
-    FailingDisk::new(disk.clone(), Failing::on_failed_sync(move |path| lost.lose_unsynced(path, &data())))
+    FailingFs::new(disk.clone(), Failing::on_failed_sync(move |path| lost.lose_unsynced(path, &data())))
 }
 
 fn fault(call: Call, ending: &'static str, kind: io::ErrorKind) -> Fault {
     Fault { which: Which(call, ending), after: 0, times: 1, kind, part: 0 }
 }
 
-fn prepared() -> (CrashDisk, Values) {
-    let disk = CrashDisk::default();
+fn prepared() -> (CrashFs, Values) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     let mut known = Values::new();
     for n in 0..3 {
@@ -41,7 +41,7 @@ fn prepared() -> (CrashDisk, Values) {
 }
 
 /// Checks that the served state is one of these, also in a new process, and survives any crash.
-fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
+fn lasts(disk: &CrashFs, allowed: &[&Values], case: &str) -> Values {
     let reader = open(disk.clone());
     // A reader may get an error while calls fail, but never data that is not durable.
     let served = (0..4).find_map(|_| all(&reader).ok());
@@ -229,7 +229,7 @@ fn single_failing_call_does_no_harm() {
 fn sync_failure_during_another_processes_refresh_is_remembered() {
     // A process is killed between its append and its sync, so the next reader has to sync, and cannot.
     let (disk, old) = prepared();
-    let killed = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let killed = MeddlingFs::new(disk.clone(), Meddling::default());
     let point = disk.changes();
     let store = open(killed.clone());
     let dying = disk.clone();
@@ -259,7 +259,7 @@ fn batches_after_a_failed_one_in_a_group_fail_too() {
     let absent = |name: &str| batch(vec![put(name, "mine")]).with_expectations(vec![expect(name, Condition::Absent)]);
     let (disk, old) = prepared();
     let faulty = failing(&disk);
-    let meddling = MeddlingDisk::new(faulty.clone(), Meddling::default());
+    let meddling = MeddlingFs::new(faulty.clone(), Meddling::default());
     let store = open(meddling.clone());
     // The append of the first batch succeeds, that of the next group fails.
     faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", io::ErrorKind::Other) }]);
@@ -310,7 +310,7 @@ fn sync_failure_on_an_edited_file_truncates_nothing() {
 
 #[test]
 fn failed_compaction_leaves_no_file_and_is_retried_rarely() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     let failing = failing(&disk);
     let options = kvs::yaml::YamlOptions { min_log_bytes: 2000, ..crate::yaml_helpers::options(failing.clone()) };
     let store = kvs::yaml::YamlStore::open(crate::yaml_helpers::FOLDER, options).unwrap();

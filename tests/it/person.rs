@@ -153,8 +153,8 @@ impl World {
         if self.seed.below(2) == 0 {
             self.place.file("data/default.yaml", text);
         } else {
-            let beside = self.place.file("data/.default.yaml.swp", text);
-            RealFileSystem.rename(beside.as_ref(), &self.data()).unwrap();
+            let copy = self.place.file("data/.default.yaml.swp", text);
+            RealFileSystem.rename(copy.as_ref(), &self.data()).unwrap();
         }
     }
 

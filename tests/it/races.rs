@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use kvs::model::ErrorKind;
 use kvs::store::{Store, Task};
 
-use crate::disks::crash_disk::CrashDisk;
+use crate::disks::crash_disk::CrashFs;
 use crate::disks::seed::Seed;
-use crate::disks::{Call, Freezing, FreezingDisk, Meddling, MeddlingDisk, Which};
+use crate::disks::{Call, Freezing, FreezingFs, Meddling, MeddlingFs, Which};
 use crate::yaml_helpers::{
     Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values,
 };
 
-fn freezing(disk: &CrashDisk) -> FreezingDisk {
-    FreezingDisk::new(disk.clone(), Freezing::default())
+fn freezing(disk: &CrashFs) -> FreezingFs {
+    FreezingFs::new(disk.clone(), Freezing::default())
 }
 
-fn prepared() -> (CrashDisk, Values) {
-    let disk = CrashDisk::default();
+fn prepared() -> (CrashFs, Values) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     let mut known = Values::new();
     for n in 0..20 {
@@ -63,8 +63,8 @@ fn overlapping_compactions_do_not_touch_the_new_file() {
 #[test]
 fn writes_during_a_large_compaction_are_kept() {
     // The snapshot is written in parts of some thousand entries; writes of all kinds come between two parts.
-    let disk = CrashDisk::default();
-    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let disk = CrashFs::default();
+    let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
     let store = open(compacting.clone());
     let mut known = Values::new();
     let many: Vec<_> = (0..5000).map(|n| put(&format!("key {n:05}"), "value")).collect();
@@ -102,7 +102,7 @@ fn an_edit_by_hand_during_compaction_is_kept() {
     for (call, ending) in [(Call::Resemble, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
         for rewritten in [false, true] {
             let (disk, mut known) = prepared();
-            let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+            let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
             let other = disk.clone();
             compacting.probe.next(Which(call, ending), move || {
                 let text = [&other.bytes(&data()).unwrap(), &b"hand: edited\n"[..]].concat();
@@ -135,7 +135,7 @@ fn an_edit_by_hand_during_compaction_is_kept() {
 #[test]
 fn compaction_gives_up_if_another_one_finished_meanwhile() {
     let (disk, mut known) = prepared();
-    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
     let other = disk.clone();
     // The other process appends so much to its snapshot that the file is as long as before, or longer.
     compacting.probe.next(Which(Call::Open, ".compact"), move || {
@@ -245,7 +245,7 @@ fn cancelled_writer_leaves_the_store_intact() {
 #[test]
 fn removing_all_files_of_an_open_store_leaves_one_writer() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(kvs::yaml::RealFileSystem, Freezing::default());
+    let frozen = FreezingFs::new(kvs::yaml::RealFileSystem, Freezing::default());
     let options = |disk: Arc<dyn kvs::yaml::FileSystem>| kvs::yaml::YamlOptions {
         lock_timeout: Duration::from_millis(300),
         file_system: disk,
@@ -277,7 +277,7 @@ fn removing_all_files_of_an_open_store_leaves_one_writer() {
 fn requests_are_answered_while_another_runtime_is_blocked() {
     // A runtime with one thread does nothing between two calls of its owner, as in a blocking client.
     let (disk, _) = prepared();
-    let meddling = MeddlingDisk::new(disk, Meddling::default());
+    let meddling = MeddlingFs::new(disk, Meddling::default());
     let store = open(meddling.clone());
     let (first, second) = (store.clone(), store.clone());
     let (sender, answer) = std::sync::mpsc::channel();
@@ -298,7 +298,7 @@ fn requests_are_answered_while_another_runtime_is_blocked() {
 
 #[test]
 fn reading_a_missing_bucket_creates_no_files() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     assert!(values(&store).is_empty());
     run(store.get(&bucket(), &[crate::yaml_helpers::key("a")])).unwrap();

@@ -112,7 +112,7 @@ fn edit_repairs_a_damaged_bucket() {
     text.extend_from_slice(b"---\nbad: [1, 2\n...\n");
     place.file("data/default.yaml", &text);
     place.run(&["set", "b", "1"]).fails(1, "default.yaml");
-    place.with(&["edit"], &[("EDITOR", &place.editor("sed -i 's/^bad:.*/bad: mended/' \"$1\""))], b"").ok();
+    place.with(&["edit"], &[("EDITOR", &place.editor("sed -i 's/^bad:.*/bad: corrected/' \"$1\""))], b"").ok();
     place.run(&["check"]).ok();
-    assert_eq!(place.run(&["list"]).ok().text(), "a\t1\nbad\tmended\n");
+    assert_eq!(place.run(&["list"]).ok().text(), "a\t1\nbad\tcorrected\n");
 }

@@ -1,9 +1,9 @@
 //! A file system in memory that can lose power.
 //!
 //! Each file has the bytes that everybody sees and the bytes that are durable; the difference is the changes since the
-//! last sync. The same holds for the names in the folder. [`CrashDisk::stop_before`] stops everything before a chosen
-//! call that changes something; [`CrashDisk::crashed`] is the state that the machine finds after a power cut, and
-//! [`CrashDisk::killed`] the state that other processes find if only the process was killed. What always holds: after a
+//! last sync. The same holds for the names in the folder. [`CrashFs::stop_before`] stops everything before a chosen
+//! call that changes something; [`CrashFs::crashed`] is the state that the machine finds after a power cut, and
+//! [`CrashFs::killed`] the state that other processes find if only the process was killed. What always holds: after a
 //! crash a file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync
 //! of the folder, plus any of the later changes.
 
@@ -78,9 +78,9 @@ impl State {
 
 /// The file system. Clones are the same one; [`crashed`](Self::crashed) and [`killed`](Self::killed) are new ones.
 #[derive(Clone, Default)]
-pub(crate) struct CrashDisk(Arc<Mutex<State>>);
+pub(crate) struct CrashFs(Arc<Mutex<State>>);
 
-impl CrashDisk {
+impl CrashFs {
     /// Stops everything before a call that changes something; `number` counts such calls from 0 on, starting now.
     pub(crate) fn stop_before(&self, number: u64) {
         let mut state = self.0.lock();
@@ -176,7 +176,7 @@ impl CrashDisk {
     }
 }
 
-impl FileSystem for CrashDisk {
+impl FileSystem for CrashFs {
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         let state = self.0.lock();
         state.alive()?;
@@ -258,7 +258,7 @@ impl FileSystem for CrashDisk {
 }
 
 struct OpenFile {
-    disk: CrashDisk,
+    disk: CrashFs,
     inode: u64,
     handle: u64,
 }
