@@ -43,7 +43,7 @@ fn read_is_one_stat_of_the_file() {
 }
 
 #[test]
-fn read_after_another_process_reads_only_the_append_and_syncs_nothing() {
+fn read_after_an_append_by_others_reads_only_the_append() {
     let disk = counting();
     let (writer, reader) = (open(disk.clone()), open(disk.clone()));
     commit(&writer, (0..1000).map(|n| put(&format!("key {n}"), "value ".repeat(10))).collect());

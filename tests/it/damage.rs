@@ -232,7 +232,7 @@ fn edit_is_refused_if_the_corrupt_file_was_changed_meanwhile() {
 }
 
 #[test]
-fn bucket_without_its_file_is_served_and_refuses_writes_until_repaired() {
+fn bucket_without_its_file_is_read_only_until_repaired() {
     let (disk, store, known) = prepared();
     let good = text(&disk);
     let (before, _) = all(&store).unwrap();

@@ -156,7 +156,7 @@ fn compaction_gives_up_if_another_one_finished_meanwhile() {
 }
 
 #[test]
-fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
+fn readers_neither_wait_for_a_sync_nor_see_unsynced_data() {
     let (disk, known) = prepared();
     let frozen = freezing(&disk);
     let store = open(frozen.clone());

@@ -1,5 +1,5 @@
-"""Changes the requests of schemathesis so that they reach the store: adds the secret in KVS_SECRET, and removes headers that
-are not allowed together."""
+"""Changes the requests of schemathesis so that they reach the store: adds the secret in KVS_SECRET, and removes headers
+that are not allowed together."""
 
 import os
 

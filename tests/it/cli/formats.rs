@@ -113,7 +113,7 @@ fn plain_files_of_other_programs_are_imported() {
 }
 
 #[test]
-fn a_file_name_without_a_known_ending_is_yaml_for_export_and_import() {
+fn a_file_name_without_a_known_ending_is_yaml() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     for name in ["x.txt", "plain", "archive.old"] {

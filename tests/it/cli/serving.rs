@@ -146,7 +146,7 @@ fn cgi_answers_one_request_and_never_reads_its_arguments() {
 }
 
 #[test]
-fn cgi_with_wrong_settings_answers_without_details_and_logs_the_reason() {
+fn cgi_with_wrong_settings_logs_the_reason_and_hides_details() {
     let place = Place::new();
     place.file("config.yaml", "stoer: yaml:secret-folder\n");
     let run = cgi(&place, "k=a").ok();

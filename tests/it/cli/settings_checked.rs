@@ -93,7 +93,7 @@ fn errors_are_named_with_exit_code_2() {
 }
 
 #[test]
-fn a_program_under_a_web_server_takes_policies_from_the_environment() {
+fn under_a_web_server_policies_come_from_the_environment() {
     let place = Place::new();
     let home = place.0.path().to_str().unwrap();
     place.run(&["set", "a", "1"]).ok();

@@ -198,7 +198,7 @@ async fn a_table_of_poky_is_copied_flat_or_partitioned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_key_in_two_partitions_the_newer_entry_is_copied_and_reported() {
+async fn the_newer_entry_of_a_key_in_two_partitions_is_copied() {
     let name = poky_table(true);
     psql(&format!(
         "SET timezone = 'UTC'; INSERT INTO {name} VALUES ('photos', 'a', 'old', '2013-01-01', '2013-01-01'), \

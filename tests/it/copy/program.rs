@@ -199,7 +199,7 @@ fn a_damaged_source_is_not_copied() {
 }
 
 #[test]
-fn a_hundred_thousand_keys_are_exported_from_and_imported_into_a_server() {
+fn a_hundred_thousand_keys_are_exported_and_imported() {
     let place = Place::new();
     let (one, other) = (empty(""), empty("layout=partitioned"));
     place.fill(&one, "many", 100_000);

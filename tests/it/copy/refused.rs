@@ -149,7 +149,7 @@ async fn a_dry_run_writes_nothing_and_reports_what_would_be_done() {
 }
 
 #[tokio::test]
-async fn a_value_too_large_for_the_target_is_reported_before_anything_is_written() {
+async fn a_value_too_large_for_the_target_is_an_error_without_writes() {
     let (from, to) = (memory(), memory());
     fill(&*from, "first", 3).await;
     put(&*from, "big", &"x".repeat(1001)).await;

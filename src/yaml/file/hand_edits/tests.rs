@@ -42,7 +42,7 @@ fn handwritten_revisions_depend_on_file_and_previous_state() {
 }
 
 #[test]
-fn different_values_get_different_revisions_at_the_same_change_time() {
+fn different_values_of_one_time_get_different_revisions() {
     let mut seen = std::collections::HashSet::new();
     for n in 0..200 {
         for modified in [i64::MIN, -1, 0, 1, 1_000_000_000] {
