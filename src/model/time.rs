@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_3339_round_trip() {
+    fn times_round_trip_in_rfc_3339() {
         for text in [
             "2026-11-20T12:00:00.123456789Z",
             "2026-11-20T12:01:00.5Z",

@@ -10,9 +10,9 @@ use kvs::model::{Batch, ErrorKind};
 use kvs::store::{Store, Task};
 use kvs::yaml::{RealFileSystem, YamlStore};
 
-use crate::disks::crash_disk::CrashDisk;
+use crate::disks::crash_disk::CrashFs;
 use crate::disks::seed::Seed;
-use crate::disks::{Call, Failing, FailingDisk, Fault, Probe, Probed, Which};
+use crate::disks::{Call, Failing, FailingFs, Fault, Probe, Probed, Which};
 use crate::yaml_helpers::{
     Values, all, apply, bucket, commit, data, delete, key, model, open, options, pair, put, run, upkeep, values,
 };
@@ -23,7 +23,7 @@ fn full(call: Call, ending: &'static str) -> Fault {
     Fault { which: Which(call, ending), after: 0, times: ALWAYS, kind: io::ErrorKind::StorageFull, part: 20 }
 }
 
-fn names(disk: &CrashDisk, part: &str) -> usize {
+fn names(disk: &CrashFs, part: &str) -> usize {
     disk.names().iter().filter(|name| name.to_string_lossy().contains(part)).count()
 }
 
@@ -40,12 +40,12 @@ fn a_file_that_a_person_wrote_is_appended_to_if_there_is_no_room_to_write_it_ane
             io::ErrorKind::PermissionDenied,
             io::ErrorKind::ResourceBusy,
         ] {
-            let disk = CrashDisk::default();
+            let disk = CrashFs::default();
             disk.put(&data(), text.as_bytes());
             let mut known = values(&open(disk.clone()));
             // Only the copy would know when it was written.
             let _ = kvs::yaml::FileSystem::remove(&disk, &data().with_extension("yaml.last"));
-            let faulty = FailingDisk::new(disk.clone(), Failing::default());
+            let faulty = FailingFs::new(disk.clone(), Failing::default());
             let store = open(faulty.clone());
             let call = if kind == io::ErrorKind::ResourceBusy { Call::Rename } else { Call::Write };
             faulty.probe.fail([Fault { kind, ..full(call, ".new") }]);
@@ -82,12 +82,12 @@ fn a_file_that_a_person_wrote_is_appended_to_if_there_is_no_room_to_write_it_ane
 fn an_append_to_what_a_person_wrote_is_all_or_nothing_wherever_it_ends() {
     for text in BY_HAND {
         for stop in 0.. {
-            let disk = CrashDisk::default();
+            let disk = CrashFs::default();
             disk.put(&data(), text.as_bytes());
             let old = values(&open(disk.clone()));
             let mut new = old.clone();
             model(&mut new, &pair(0, "new"));
-            let faulty = FailingDisk::new(disk.clone(), Failing::default());
+            let faulty = FailingFs::new(disk.clone(), Failing::default());
             faulty.probe.fail([full(Call::Write, ".new")]);
             disk.stop_before(stop);
             let answer = apply(&open(faulty), pair(0, "new"));
@@ -109,11 +109,11 @@ fn an_append_to_what_a_person_wrote_is_all_or_nothing_wherever_it_ends() {
 
 #[test]
 fn a_write_that_is_refused_leaves_no_file_and_no_torn_tail_behind() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     commit(&open(disk.clone()), pair(0, "old"));
     let text = disk.bytes(&data()).unwrap();
     disk.edit(&data(), &[&text[..], b"---\na0: {value: torn, upd"].concat());
-    let faulty = FailingDisk::new(disk.clone(), Failing::default());
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
     let store = open(faulty.clone());
     for call in [Call::Write, Call::Sync] {
         faulty.probe.fail([".new", ".yaml"].map(|ending| full(call, ending)).into_iter().chain([full(call, "")]));

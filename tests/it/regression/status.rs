@@ -13,7 +13,7 @@ use kvs::model::{Bucket, SystemClock};
 use kvs::store::{Limits, Store, Task};
 use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::disks::{Call, Counting, CountingDisk};
+use crate::disks::{Call, Counting, CountingFs};
 use crate::doubles::{Done, followed};
 use crate::endpoint::Endpoint;
 use crate::served::Served;
@@ -117,7 +117,7 @@ fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
 async fn a_look_at_what_has_not_changed_reads_nothing_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::default();
-    let disk = CountingDisk::new(RealFileSystem, Counting::default());
+    let disk = CountingFs::new(RealFileSystem, Counting::default());
     let store =
         YamlStore::open(folder.path(), YamlOptions { file_system: Arc::new(disk.clone()), ..YamlOptions::default() })
             .unwrap();
