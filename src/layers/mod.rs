@@ -3,6 +3,22 @@
 //! A layer keeps the contract of the store inside it, and passes the suite of `store` over every store. This floor
 //! imports `model` and `store` only: a layer knows no particular store and no other layer.
 
+#[cfg(feature = "compression")]
+mod compressed;
+#[cfg(feature = "encryption")]
+mod encrypted;
+#[cfg(feature = "encryption")]
+mod encryption_keys;
 mod hooked;
+#[cfg(any(feature = "compression", feature = "encryption"))]
+mod sealed_type;
+#[cfg(any(feature = "compression", feature = "encryption"))]
+mod transformed;
 
+#[cfg(feature = "compression")]
+pub use self::compressed::Compressed;
+#[cfg(feature = "encryption")]
+pub use self::encrypted::{ENCRYPTION_OVERHEAD_BYTES, Encrypted};
+#[cfg(feature = "encryption")]
+pub use self::encryption_keys::EncryptionKeys;
 pub use self::hooked::{ChangeListener, Hooked};

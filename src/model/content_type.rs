@@ -18,6 +18,9 @@ impl ContentType {
     /// The type of JSON.
     pub const JSON: &'static str = "application/json";
 
+    /// How the types begin that layers use as marks.
+    pub const LAYER_PREFIX: &'static str = "application/vnd.kvs.";
+
     /// The type of JSON, without parameters.
     #[must_use]
     pub fn json() -> Self {
@@ -54,6 +57,13 @@ impl ContentType {
     pub fn is_json(&self) -> bool {
         let Some(text) = &self.0 else { return false };
         text.contains("json") && (self.essence() == Self::JSON || self.essence().ends_with("+json"))
+    }
+
+    /// Whether it marks a value that a layer has stored in another form, as by compression or encryption. The same value
+    /// may have several such forms.
+    #[must_use]
+    pub fn is_of_a_layer(&self) -> bool {
+        self.0.as_ref().is_some_and(|text| text.starts_with(Self::LAYER_PREFIX))
     }
 
     /// Whether it is the default, plain text in UTF-8. Stores leave it out.

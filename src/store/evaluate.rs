@@ -225,13 +225,15 @@ fn after(write: &Write, before: Option<&Entry>, stamp: Stamp, limits: Limits) ->
 }
 
 /// Checks that `entry` may replace `before`: it must not be older, and the same revision must have the same value,
-/// because readers identify values by their revision.
+/// because readers identify values by their revision. Values that a layer has encoded cannot be compared here.
 fn check_restore(key: &Key, entry: &Entry, before: Option<&Entry>) -> Result<()> {
     let fault = if entry.revision == Revision::ZERO || entry.revision > Time::LATEST_COMMIT.into() {
         "its revision must be a time from 1970 to 2261"
     } else if before.is_some_and(|old| old.revision > entry.revision) {
         "the target has a newer entry"
-    } else if before.is_some_and(|old| old.revision == entry.revision && old.value != entry.value) {
+    } else if before.is_some_and(|old| old.revision == entry.revision && old.value != entry.value)
+        && !entry.content_type.is_of_a_layer()
+    {
         "the target has another value with the same revision"
     } else {
         return Ok(());

@@ -30,6 +30,7 @@ mod failures;
 mod formats;
 mod hooks;
 mod hostile;
+mod layers;
 mod model;
 mod open;
 mod openapi;

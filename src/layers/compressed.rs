@@ -1,0 +1,87 @@
+//! Compression of values with zstd (RFC 8878).
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::sealed_type::{read_type, write_type};
+use super::transformed::{Form, Transformed};
+use crate::model::{Bucket, Clock, ContentType, Error, ErrorKind, Key, Result};
+use crate::store::{Limits, Store};
+
+/// A store that compresses values from a size on, if that makes them smaller.
+///
+/// A compressed value has the content type `application/vnd.kvs.zstd` in the store inside. Values from before the layer,
+/// and values that it does not compress, are stored and returned unchanged. Compression costs time: choose it if storage
+/// or its bandwidth is scarce.
+///
+/// ```
+/// # kvs::example::run(async |_| {
+/// use std::sync::Arc;
+///
+/// use kvs::client::Client;
+/// use kvs::layers::Compressed;
+/// use kvs::memory::MemoryStore;
+/// use kvs::model::SystemClock;
+/// use kvs::store::Limits;
+///
+/// let inner = Arc::new(MemoryStore::default());
+/// let store = Compressed::new(inner.clone(), 1024, Arc::new(SystemClock), Limits::default());
+/// let client = Client::new(Arc::new(store));
+/// client.set("text", "a long text ".repeat(1000)).await?;
+/// assert_eq!(client.get("text").await?.map(|text| text.len()), Some(12_000));
+/// assert!(Client::new(inner).get("text").await?.expect("it was stored").len() < 100);
+/// # Ok(()) });
+/// ```
+pub type Compressed = Transformed<Zstd>;
+
+impl Compressed {
+    /// Compresses values from `from_bytes` bytes on. `limits` are those of the values before compression.
+    pub fn new(inner: Arc<dyn Store>, from_bytes: usize, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { inner, form: Zstd { from_bytes, max_bytes: limits.max_value_bytes }, clock, limits }
+    }
+}
+
+/// Values as frames of zstd.
+#[derive(Clone, Copy, Debug)]
+pub struct Zstd {
+    from_bytes: usize,
+    /// The length of the largest value, so that a small file cannot become a huge value.
+    max_bytes: usize,
+}
+
+impl Form for Zstd {
+    const MARK: &'static str = "application/vnd.kvs.zstd";
+
+    fn encode(
+        &self,
+        (_, key): (&Bucket, &Key),
+        value: Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)> {
+        if value.len() < self.from_bytes {
+            return Ok((value, content_type.clone()));
+        }
+        let cannot = |error| Error::io(format!("cannot compress the value for {key:?}"), error);
+        let compressed = zstd::bulk::compress(&value, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(cannot)?;
+        let mut stored = BytesMut::new();
+        write_type(&mut stored, content_type);
+        stored.put_slice(&compressed);
+        if stored.len() >= value.len() {
+            return Ok((value, content_type.clone()));
+        }
+        Ok((stored.freeze(), ContentType::new(Self::MARK)?))
+    }
+
+    fn decode(&self, (bucket, key): (&Bucket, &Key), value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
+        let damaged = || {
+            let text = format!(
+                "the value of {key:?} in bucket {bucket} cannot be decompressed; store it again, or restore it from a backup"
+            );
+            Error::new(ErrorKind::Corrupt, text)
+        };
+        let (content_type, compressed) = read_type(value).ok_or_else(damaged)?;
+        let value = zstd::bulk::decompress(compressed, self.max_bytes).map_err(|error| damaged().with_source(error))?;
+        Ok((value.into(), content_type))
+    }
+}

@@ -1,0 +1,173 @@
+//! Encryption of values with XChaCha20-Poly1305.
+//!
+//! Encrypted are the value and its content type. Not encrypted are the names of buckets and keys, times, revisions, and the
+//! length of a value to a few bytes. A value is bound to its bucket, its key and the id of its encryption key: moved to
+//! another place it cannot be decrypted. An older value of the same key is not noticed if somebody puts it back.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+
+use super::encryption_keys::{EncryptionKey, EncryptionKeys};
+use super::sealed_type::{read_type, write_type};
+use super::transformed::{Form, Transformed};
+use crate::model::{
+    Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
+};
+use crate::store::{Limits, Store};
+
+/// How many bytes a stored value is larger than the value, at most. The limit of the store inside must be that much higher.
+pub const ENCRYPTION_OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES + 256;
+
+const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+
+/// How many entries are encrypted anew in one step.
+const PAGE_ENTRIES: usize = 100;
+
+/// A store that encrypts values.
+///
+/// An encrypted value has the content type `application/vnd.kvs.encrypted; key=ID` in the store inside. Values from
+/// before the layer are returned unchanged; [`rekey`](Encrypted::rekey) encrypts them. A value that was changed or moved,
+/// or whose key is missing, is an error of [`ErrorKind::Corrupt`] that names the entry.
+///
+/// ```
+/// # kvs::example::run(async |_| {
+/// use std::sync::Arc;
+///
+/// use kvs::client::Client;
+/// use kvs::layers::Encrypted;
+/// use kvs::memory::MemoryStore;
+/// use kvs::model::SystemClock;
+/// use kvs::store::Limits;
+///
+/// let keys = "2026 q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=".parse()?; // read them from a file
+/// let inner = Arc::new(MemoryStore::default());
+/// let store = Encrypted::new(inner.clone(), keys, Arc::new(SystemClock), Limits::default());
+/// let client = Client::new(Arc::new(store));
+/// client.set("door", "open").await?;
+/// assert_eq!(client.get_string("door").await?.as_deref(), Some("open"));
+/// assert_ne!(Client::new(inner).get("door").await?, Some("open".into()));
+/// # Ok(()) });
+/// ```
+pub type Encrypted = Transformed<Sealed>;
+
+impl Encrypted {
+    /// Encrypts values with the first of these keys. `limits` are those of the values before encryption; those of `inner`
+    /// must be higher by [`ENCRYPTION_OVERHEAD_BYTES`].
+    pub fn new(inner: Arc<dyn Store>, keys: EncryptionKeys, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { inner, form: Sealed { keys }, clock, limits }
+    }
+
+    /// Encrypts the values of a bucket that are not encrypted with the first key, those from before the layer too.
+    /// Returns how many there were. Revisions and times stay. If it is interrupted, call it again: what is done stays
+    /// done.
+    ///
+    /// # Errors
+    /// Those of the store, and [`ErrorKind::Corrupt`] if a value cannot be decrypted.
+    pub async fn rekey(&self, bucket: &Bucket) -> Result<u64> {
+        let mut query = Scan { limit: PAGE_ENTRIES, ..Scan::default() };
+        let mut count = 0;
+        loop {
+            let page = self.inner.scan(bucket, query.clone()).await?;
+            for (key, entry) in page.entries {
+                let is_current = |entry: &Entry| key_id(&entry.content_type) == Some(self.form.keys.current_id());
+                if let Some(entry) = entry.filter(|entry| !is_current(entry)) {
+                    count += u64::from(self.rekey_entry((bucket, &key), entry).await?);
+                }
+            }
+            let Some(cursor) = page.cursor else { return Ok(count) };
+            query.after = Some(cursor.as_str().to_owned());
+        }
+    }
+
+    /// Returns whether the entry was still the same. An entry that somebody has written meanwhile has the first key.
+    async fn rekey_entry(&self, (bucket, key): (&Bucket, &Key), entry: Entry) -> Result<bool> {
+        let expectation = Expectation::unchanged(key.clone(), Some(&entry));
+        let (value, content_type) = match key_id(&entry.content_type) {
+            Some(_) => self.form.decode((bucket, key), &entry.value, &entry.content_type)?,
+            None => (entry.value.clone(), entry.content_type.clone()),
+        };
+        let (value, content_type) = self.form.encode((bucket, key), value, &content_type)?;
+        let entry = Entry { value, content_type, ..entry };
+        let batch = Batch::new(vec![Write::Restore { key: key.clone(), entry }])
+            .with_expectations(vec![expectation])
+            .returning_nothing();
+        Ok(matches!(self.inner.apply(bucket, batch).await?, Outcome::Committed { .. }))
+    }
+}
+
+/// Values sealed by an AEAD (RFC 5116).
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    keys: EncryptionKeys,
+}
+
+impl Form for Sealed {
+    const MARK: &'static str = "application/vnd.kvs.encrypted";
+
+    fn encode(&self, name: (&Bucket, &Key), value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+        let key = self.keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
+        let mut plain = BytesMut::with_capacity(value.len() + 256);
+        write_type(&mut plain, content_type);
+        plain.put_slice(&value);
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, format!("the system has no random numbers: {error}; nothing was stored"))
+        })?;
+        let bound = associated_data(name, &key.id);
+        let payload = Payload { msg: &plain, aad: &bound };
+        let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_| {
+            Error::new(ErrorKind::TooLarge, format!("the value for {:?} is too large to be encrypted", name.1))
+        })?;
+        let mark = ContentType::new(&format!("{}; key={}", Self::MARK, key.id))?;
+        Ok(([&nonce[..], &sealed].concat().into(), mark))
+    }
+
+    fn decode(&self, name: (&Bucket, &Key), value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+        let (bucket, key_name) = name;
+        let failed = |why: &str| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the value of {key_name:?} in bucket {bucket} cannot be decrypted: {why}"),
+            )
+        };
+        let id = key_id(content_type).unwrap_or_default();
+        let key = self.keys.find(id).ok_or_else(|| {
+            failed(&format!("the encryption key {id:?} is missing; add it to the file of encryption keys"))
+        })?;
+        let changed = || {
+            failed(
+                "it was changed, moved from another key or bucket, or the encryption key of that id is another one; \
+                    restore it from a backup",
+            )
+        };
+        let (nonce, sealed) = value.split_first_chunk::<NONCE_BYTES>().ok_or_else(changed)?;
+        let bound = associated_data(name, id);
+        let plain = cipher(key).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &bound });
+        let plain = Bytes::from(plain.map_err(|_| changed())?);
+        let (content_type, value) = read_type(&plain).ok_or_else(changed)?;
+        Ok((plain.slice_ref(value), content_type))
+    }
+}
+
+fn cipher(key: &EncryptionKey) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new((&*key.key).into())
+}
+
+/// The id in the mark of an encrypted value; `None` for another value.
+fn key_id(content_type: &ContentType) -> Option<&str> {
+    content_type.as_str().strip_prefix(Sealed::MARK)?.strip_prefix("; key=")
+}
+
+/// What a value is bound to. The lengths keep apart what would be the same text.
+fn associated_data((bucket, key): (&Bucket, &Key), id: &str) -> Vec<u8> {
+    let mut data = vec![];
+    for part in [bucket.as_str(), key.as_str(), id] {
+        data.put_u64(part.len() as u64);
+        data.put_slice(part.as_bytes());
+    }
+    data
+}

@@ -1,0 +1,112 @@
+//! Layers that store values in another form, over every store: each alone and all together, and what is stored inside.
+
+mod encryption;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kvs::client::Client;
+use kvs::layers::{Compressed, ENCRYPTION_OVERHEAD_BYTES, Encrypted, EncryptionKeys, Hooked};
+use kvs::memory::MemoryStore;
+use kvs::model::{Bucket, Clock, Key, SystemClock};
+use kvs::store::suite;
+use kvs::store::{Limits, Store};
+
+use crate::stores::named;
+
+const KEYS: &str = "k1 q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
+
+/// From this length on the layer of these tests compresses. Small, so that it has something to do in the suite.
+const COMPRESS_FROM_BYTES: usize = 20;
+
+fn keys() -> EncryptionKeys {
+    KEYS.parse().unwrap()
+}
+
+/// The limits of a store under an encrypted one.
+fn inner_limits(limits: Limits) -> Limits {
+    Limits { max_value_bytes: limits.max_value_bytes + ENCRYPTION_OVERHEAD_BYTES }
+}
+
+type Layer = fn(&str, Arc<dyn Clock>, Limits, &Path) -> Arc<dyn Store>;
+
+fn compressed(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let inner = named(store)(clock.clone(), limits, folder);
+    Arc::new(Compressed::new(inner, COMPRESS_FROM_BYTES, clock, limits))
+}
+
+fn encrypted(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let inner = named(store)(clock.clone(), inner_limits(limits), folder);
+    Arc::new(Encrypted::new(inner, keys(), clock, limits))
+}
+
+fn all(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let encrypted = encrypted(store, clock.clone(), limits, folder);
+    let compressed = Compressed::new(encrypted, COMPRESS_FROM_BYTES, clock, limits);
+    Arc::new(Hooked::new(Arc::new(compressed), Arc::new(|events| assert!(!events.is_empty()))))
+}
+
+async fn passes_the_suite(layer: Layer, store: &str) {
+    let folders = tempfile::tempdir().unwrap();
+    suite::run(async |setup| {
+        let folder = tempfile::tempdir_in(folders.path()).unwrap().keep();
+        layer(store, setup.clock, setup.limits, &folder)
+    })
+    .await;
+}
+
+macro_rules! suites {
+    ($($layer:ident: $($store:ident)+;)+) => {$(
+        mod $layer {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $store() {
+                super::passes_the_suite(super::$layer, stringify!($store)).await;
+            }
+        )+}
+    )+};
+}
+
+suites! {
+    compressed: memory yaml postgresql;
+    encrypted: memory yaml postgresql;
+    all: memory yaml postgresql;
+}
+
+#[tokio::test]
+async fn only_values_that_become_smaller_are_compressed() {
+    let inner: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let layer = Compressed::new(Arc::clone(&inner), 100, Arc::new(SystemClock), Limits::default());
+    let (client, inside) = (Client::new(Arc::new(layer)), Client::new(inner));
+    let text = "a long text ".repeat(1000);
+    let random: Vec<u8> = (0..100_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    client.set("text", &text).await.unwrap();
+    client.set("short", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa").await.unwrap();
+    client.set("random", &random).await.unwrap();
+    let stored = inside.get_entry("text").await.unwrap().unwrap();
+    assert!(stored.value.len() < 100 && stored.content_type.as_str() == "application/vnd.kvs.zstd");
+    assert!(inside.get_entry("short").await.unwrap().unwrap().content_type.is_default());
+    assert_eq!(client.get_string("text").await.unwrap(), Some(text.clone()));
+    assert!(client.get_entry("text").await.unwrap().unwrap().content_type.is_default());
+    assert_eq!(client.get("random").await.unwrap().unwrap(), random);
+
+    // From before the layer.
+    inside.set("old", &text).await.unwrap();
+    assert_eq!(client.get_string("old").await.unwrap(), Some(text.clone()));
+
+    let damaged = kvs::client::Options { content_type: stored.content_type, ..kvs::client::Options::default() };
+    inside.set_with("text", &stored.value[..stored.value.len() - 5], &damaged).await.unwrap();
+    let error = client.get("text").await.unwrap_err();
+    assert!(error.to_string().contains("\"text\" in bucket default"), "{error}");
+    let error = client.set_with("text", "x", &damaged).await.unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("reserved"), "{error}");
+    client.set_many(&[("text", "x")]).await.unwrap();
+    assert_eq!(client.get_string("text").await.unwrap().as_deref(), Some("x"));
+}
+
+fn bucket(name: &str) -> Bucket {
+    Bucket::new(name).unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name).unwrap()
+}
