@@ -1,0 +1,131 @@
+//! Answers take little memory while they are sent, however large and however slowly they are taken; and nobody takes for
+//! ever.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::served::{SECRET, Served};
+
+const MEGABYTE: usize = 1_000_000;
+
+/// Keys with values of a megabyte each, which take six in JSON.
+fn filled(flags: &[&str], keys: usize) -> Served {
+    let served = Served::start(flags);
+    for number in 0..keys {
+        served.put(&format!("/kv/default/k{number:02}"), &"\u{1}".repeat(MEGABYTE));
+    }
+    served
+}
+
+/// A client that asks and reads nothing.
+fn unread(served: &Served, request: &str) -> TcpStream {
+    let mut socket = served.connect();
+    socket.write_all(request.as_bytes()).unwrap();
+    socket
+}
+
+fn multi(keys: usize) -> String {
+    let rows = (0..keys).map(|number| format!("\"k{number:02}\"")).collect::<Vec<_>>().join(",");
+    format!(
+        "POST /multi/default HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n[{rows}]",
+        rows.len() + 2
+    )
+}
+
+#[test]
+fn answers_that_nobody_reads_take_little_memory() {
+    let served = filled(&[], 10);
+    let before = served.present_memory();
+    let list = format!("GET /kv/default HTTP/1.1\r\nHost: h\r\nX-KVS-Auth: {SECRET}\r\n\r\n");
+    let meta = "GET /kv/default/k00?meta HTTP/1.1\r\nHost: h\r\n\r\n";
+    let transaction = {
+        let ops = vec!["{\"op\":\"get\",\"key\":\"k00\"}"; 20].join(",");
+        let body = format!("{{\"ops\":[{ops}]}}");
+        let head = "POST /txn/default HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nX-KVS-Auth";
+        format!("{head}: {SECRET}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    for request in [multi(10), list, meta.to_owned(), transaction] {
+        let clients: Vec<TcpStream> = (0..20).map(|_| unread(&served, &request)).collect();
+        for client in &clients {
+            // The answer has begun.
+            let mut begin = [0; 15];
+            (&*client).read_exact(&mut begin).unwrap();
+            assert_eq!(&begin, b"HTTP/1.1 200 OK", "{request}");
+        }
+        let held = served.present_memory();
+        assert!(held < before + 50, "{held} MiB, and {before} before: {request}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_made_as_it_is_taken_is_whole() {
+    let served = filled(&[], 3);
+    served.put("/kv/default/bytes", "x");
+    let answer = served.ask(&multi(3));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+    let found: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(found["k02"], "\u{1}".repeat(MEGABYTE));
+    assert_eq!(found.as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn an_answer_is_bounded_by_what_it_takes_in_json() {
+    let served = filled(&[], 12);
+    let answer = served.ask(&multi(12));
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("send fewer keys"), "{answer:.300}");
+    // A page ends early instead.
+    let list = "GET /kv/default?limit=12 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth";
+    let answer = served.ask(&format!("{list}: {SECRET}\r\n\r\n"));
+    let page: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((page["entries"].as_array().unwrap().len(), page["cursor"].as_str()), (2, Some("k01")));
+}
+
+#[test]
+fn long_polls_on_one_list_share_its_memory() {
+    let served = filled(&["--reads", "listed"], 16);
+    let begin = served.get("/kv/default?wait=1");
+    let tag = begin.split("Etag: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let poll =
+        format!("GET /kv/default?wait=20 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nIf-None-Match: \"{tag}\"\r\n\r\n");
+    let clients: Vec<TcpStream> = (0..60).map(|_| unread(&served, &poll)).collect();
+    let start = Instant::now();
+    while !served.get("/metrics").contains("\nkvs_waiters 60\n") {
+        assert!(start.elapsed() < Duration::from_secs(30), "they do not wait");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let before = served.peak_memory();
+    served.put("/kv/default/k00", &"\u{2}".repeat(MEGABYTE));
+    for client in &clients {
+        let mut begin = [0; 15];
+        (&*client).read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200 OK");
+    }
+    let peak = served.peak_memory();
+    assert!(peak < before + 100, "{peak} MiB, and {before} before");
+}
+
+#[test]
+fn who_takes_an_answer_too_slowly_does_not_take_all_of_it() {
+    let served = filled(&["--response-time", "2s"], 10);
+    let mut slow = unread(&served, &multi(10));
+    let start = Instant::now();
+    let (mut taken, mut piece) = (0, vec![0; 1 << 16]);
+    // It takes a little now and then, and in the end all that is still there.
+    while start.elapsed() < Duration::from_secs(7) {
+        taken += slow.read(&mut piece[..64]).unwrap_or(0);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ended = loop {
+        match slow.read(&mut piece) {
+            Ok(0) => break true,
+            Ok(count) => taken += count,
+            Err(error) => break error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    };
+    assert!(ended && taken < 50 * MEGABYTE, "{taken} bytes were taken");
+    assert!(start.elapsed() < Duration::from_secs(30));
+    // Who hurries gets all of it.
+    assert!(served.ask(&multi(10)).len() > 60 * MEGABYTE);
+}

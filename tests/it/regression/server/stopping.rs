@@ -1,0 +1,287 @@
+//! A stop ends the server in its time, however busy its clients are.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kvs::server::{BasePath, ServerLimits};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+
+use crate::server::echo::{self, fastcgi, http, limits, patient};
+use crate::server::fastcgi_client::{PARAMS, STDIN, answer, begin, get, post, record, stream, whole};
+
+/// How long an end may take when nothing is held: far less than the drain time.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Where a program listens, and what is spoken there.
+#[derive(Clone)]
+enum At {
+    Tcp(String),
+    Unix(PathBuf),
+    FastCgi(PathBuf),
+}
+
+impl At {
+    /// One request on a connection of its own; whether it was answered.
+    fn ask(&self) -> std::io::Result<bool> {
+        const GET: &[u8] = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        match self {
+            Self::Tcp(address) => exchange(TcpStream::connect(address)?, GET, b"HTTP/1.1 200"),
+            Self::Unix(path) => exchange(unix(path)?, GET, b"HTTP/1.1 200"),
+            Self::FastCgi(path) => exchange(unix(path)?, &whole(1, false, &get("/livez"), b""), b"\x01\x06"),
+        }
+    }
+}
+
+fn unix(path: &Path) -> std::io::Result<UnixStream> {
+    let socket = UnixStream::connect(path)?;
+    // At a socket of systemd a connection waits for the next server.
+    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    Ok(socket)
+}
+
+fn exchange(mut socket: impl Read + Write, request: &[u8], begin: &[u8]) -> std::io::Result<bool> {
+    socket.write_all(request)?;
+    let mut answer = vec![];
+    socket.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(begin))
+}
+
+/// Clients that connect again for each request, until they are dropped.
+struct Clients {
+    over: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Clients {
+    fn of(at: &At) -> Self {
+        let (over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let client = || {
+            let (over, answered, at) = (over.clone(), answered.clone(), at.clone());
+            thread::spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    match at.ask() {
+                        Ok(true) => drop(answered.fetch_add(1, Ordering::SeqCst)),
+                        _ => thread::sleep(Duration::from_millis(1)),
+                    }
+                }
+            })
+        };
+        let threads = (0..3).map(|_| client()).collect();
+        Self { over, answered, threads }
+    }
+
+    /// Until they have so many more answers.
+    fn are_served(&self) {
+        let (start, before) = (Instant::now(), self.answered.load(Ordering::SeqCst));
+        while self.answered.load(Ordering::SeqCst) < before + 50 {
+            assert!(start.elapsed() < Duration::from_secs(20), "nobody is served");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.threads.drain(..).for_each(|client| client.join().unwrap());
+    }
+}
+
+struct Program {
+    folder: TempDir,
+    child: Child,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
+        command.arg("serve").args(args).stdin(Stdio::null());
+        Self::started(command, folder)
+    }
+
+    fn started(mut command: Command, folder: TempDir) -> Self {
+        command.current_dir(folder.path()).env("KVS_HOME", folder.path());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self { folder, child }
+    }
+
+    /// The line that it prints when it is ready.
+    fn line(&mut self) -> String {
+        let mut line = vec![];
+        let output = self.child.stdout.as_mut().unwrap();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            output.read_exact(&mut byte).unwrap();
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Ends soon once it is told to, while these clients go on.
+    #[track_caller]
+    fn ends_under_load(&mut self, at: &At) {
+        let clients = Clients::of(at);
+        clients.are_served();
+        let started = Instant::now();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(started.elapsed() < SOON, "it still answers: {:?}", clients.answered);
+            thread::sleep(Duration::from_millis(10));
+        };
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[test]
+fn clients_that_connect_again_do_not_hold_up_the_end_over_tcp() {
+    let mut program = Program::start(&["--http", "127.0.0.1:0"]);
+    let line = program.line();
+    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    program.ends_under_load(&At::Tcp(address));
+}
+
+#[test]
+fn clients_that_connect_again_do_not_hold_up_the_end_over_a_unix_socket() {
+    let mut program = Program::start(&["--http", "unix:s"]);
+    program.line();
+    let path = program.folder.path().join("s");
+    program.ends_under_load(&At::Unix(path.clone()));
+    assert!(!path.exists());
+}
+
+#[test]
+fn clients_that_connect_again_do_not_hold_up_the_end_over_fastcgi() {
+    let mut program = Program::start(&["--fastcgi", "unix:s"]);
+    program.line();
+    program.ends_under_load(&At::FastCgi(program.folder.path().join("s")));
+}
+
+/// A socket that stays open when the program ends, as one of systemd or of a web server does.
+fn inherited(folder: &TempDir) -> (std::os::unix::net::UnixListener, OwnedFd, PathBuf) {
+    let path = folder.path().join("s");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let given = socket.try_clone().unwrap().into();
+    (socket, given, path)
+}
+
+#[test]
+fn clients_that_connect_again_do_not_hold_up_the_end_at_a_socket_of_systemd() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, given, path) = inherited(&folder);
+    let mut command = Command::new("sh");
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http; exec \"$0\" serve 3<&0 </dev/null";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_kvs")]).stdin(given);
+    let mut program = Program::started(command, folder);
+    program.line();
+    program.ends_under_load(&At::Unix(path.clone()));
+    assert!(path.exists(), "the socket is not ours");
+    drop(socket);
+}
+
+#[test]
+fn clients_that_connect_again_do_not_hold_up_the_end_of_a_spawned_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, given, path) = inherited(&folder);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
+    command.env_clear().stdin(given);
+    let mut program = Program::started(command, folder);
+    program.ends_under_load(&At::FastCgi(path));
+    drop(socket);
+}
+
+#[tokio::test]
+async fn kept_connections_end_however_busy_they_are() {
+    let door = http(patient());
+    let mut busy = tokio::net::TcpStream::connect(door.address).await.unwrap();
+    let (stop, task) = (door.stop.clone(), door.task);
+    let client = tokio::spawn(async move {
+        let (mut read, mut write) = busy.split();
+        let asking = async { while write.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.is_ok() {} };
+        let mut nowhere = tokio::io::sink();
+        let reading = tokio::io::copy(&mut read, &mut nowhere);
+        tokio::join!(asking, reading)
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ends(stop, task).await;
+    client.await.unwrap().1.ok();
+
+    let door = fastcgi(BasePath::served(), patient());
+    let mut busy = tokio::net::TcpStream::connect(door.address).await.unwrap();
+    let (stop, task) = (door.stop.clone(), door.task);
+    let client = tokio::spawn(async move {
+        let (mut read, mut write) = busy.split();
+        let asking = async { while write.write_all(&whole(1, true, &get("/"), b"")).await.is_ok() {} };
+        let mut nowhere = tokio::io::sink();
+        let reading = tokio::io::copy(&mut read, &mut nowhere);
+        tokio::join!(asking, reading)
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ends(stop, task).await;
+    client.await.unwrap().1.ok();
+}
+
+/// Ends in much less than the drain time.
+async fn ends(stop: tokio_util::sync::CancellationToken, task: tokio::task::JoinHandle<std::io::Result<()>>) {
+    let started = Instant::now();
+    stop.cancel();
+    tokio::time::timeout(SOON, task).await.expect("it ends").unwrap().unwrap();
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn requests_that_were_arriving_at_the_stop_are_answered_on_a_kept_connection() {
+    let door = fastcgi(BasePath::served(), ServerLimits { body_timeout: Duration::from_secs(2), ..limits() });
+    let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
+    // The answer to the first takes longer than the grace after the stop; the second has begun before it.
+    let begun = [begin(2, true), stream(PARAMS, 2, &post("4"), 100), record(STDIN, 2, b"fo")].concat();
+    socket.write_all(&[begun, whole(1, true, &get("/late"), b"")].concat()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (_, (first, second)) = tokio::join!(door.end(), async {
+        let first = answer(&mut socket, 1).await;
+        socket.write_all(&stream(STDIN, 2, b"ur", 9)).await.unwrap();
+        (first, answer(&mut socket, 2).await)
+    });
+    assert!(first.text.starts_with("Status: 200 ") && second.text.ends_with("\n\nfour"), "{}", second.text);
+}
+
+#[tokio::test]
+async fn connections_in_the_backlog_are_answered_after_the_stop() {
+    let listener = echo::listener("127.0.0.1:0");
+    let address = listener.tcp_address().unwrap();
+    let (seen, stop) = (echo::Seen::default(), tokio_util::sync::CancellationToken::new());
+    let mut sockets = vec![];
+    for n in 0..20 {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        socket.write_all(format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await.unwrap();
+        sockets.push(socket);
+    }
+    stop.cancel();
+    kvs::server::http1::serve(listener, echo::app(&seen), BasePath::served(), limits(), stop).await.unwrap();
+    for (n, mut socket) in sockets.into_iter().enumerate() {
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer).await.unwrap();
+        assert!(answer.contains(&format!("GET /{n}\n")), "{answer}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What a browser could run is served as bytes to save, whatever the type calls itself.
+
+use crate::store::Make;
+use crate::support::endpoint::{Endpoint, cases};
+
+cases! {
+    xml_in_the_guise_of_sound_or_pictures_is_an_attachment,
+    what_browsers_only_show_keeps_its_type,
+}
+
+async fn xml_in_the_guise_of_sound_or_pictures_is_an_attachment(make: Make) {
+    let kvs = Endpoint::new(make);
+    for given in [
+        "audio/x+xml",
+        "video/x+xml",
+        "AUDIO/X+XML",
+        "video/vnd.x+xml; charset=utf-8",
+        "image/svg+xml",
+        "IMAGE/SVG+XML;charset=utf-8",
+        "image/x+xml",
+        "text/x+xml",
+        "model/x3d+xml",
+        "application/atom+xml",
+        "application/json+xml",
+        "text/xml",
+        "application/xml",
+        "text/xsl",
+        "application/xslt+xml",
+        "text/html; charset=utf-8",
+        "multipart/x-mixed-replace; boundary=x",
+        "multipart/related",
+        "message/rfc822",
+        "text/javascript",
+        "application/wasm",
+    ] {
+        kvs.ask("PUT", "/kv/default/a", &[("content-type", given)], "<x/>").await;
+        for uri in ["/kv/default/a", "/?k=a"] {
+            let answer = kvs.get(uri).await;
+            assert_eq!(answer.header("content-type"), "application/octet-stream", "{given}");
+            assert_eq!(answer.header("content-disposition"), "attachment", "{given}");
+            assert_eq!(answer.header("content-security-policy"), "sandbox", "{given}");
+        }
+        let old = kvs.put("/kv/default/a?return=old", "").await;
+        assert_eq!((old.header("content-disposition"), old.text()), ("attachment", "<x/>"), "{given}");
+    }
+}
+
+async fn what_browsers_only_show_keeps_its_type(make: Make) {
+    let kvs = Endpoint::new(make);
+    for given in
+        ["audio/mpeg", "video/mp4; codecs=\"avc1.42E01E\"", "audio/vnd.wave", "image/png", "application/geo+json"]
+    {
+        kvs.ask("PUT", "/kv/default/a", &[("content-type", given)], "x").await;
+        let answer = kvs.get("/kv/default/a").await;
+        assert_eq!((answer.header("content-type"), answer.header("content-disposition")), (given, ""));
+    }
+}

@@ -1,0 +1,195 @@
+//! Guessing secrets is slowed down, however it is spread, and nobody else is: not a household with an outdated device, not
+//! clients behind a proxy, not who comes while the limiter is held.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::thread::scope;
+use std::time::{Duration, Instant};
+
+use fs2::FileExt;
+use kvs::model::{Bucket, ErrorKind, Projection, Scan};
+use kvs::web::Body;
+use kvs::web::ClientAddr;
+
+use crate::regression::server::programs::{FastCgi, Place, SECRET};
+use crate::store::Make;
+use crate::support::doubles::Failing;
+use crate::support::endpoint::{Endpoint, FORM, cases, request};
+
+cases! {
+    one_ipv6_network_guesses_as_one,
+    the_same_wrong_secret_is_one_guess,
+    a_pause_holds_when_the_clock_is_set_back,
+    counts_are_bounded,
+}
+
+async fn send(kvs: &Endpoint, address: &str, secret: &str) -> u16 {
+    let mut request = request("POST", "/", &[FORM], Body::from(format!("a=1&auth={secret}")));
+    let address: IpAddr = address.parse().unwrap();
+    request.extensions_mut().insert(ClientAddr(Some(address)));
+    kvs.send(request).await.status
+}
+
+async fn one_ipv6_network_guesses_as_one(make: Make) {
+    let kvs = Endpoint::new(make);
+    for n in 0..40 {
+        let status = send(&kvs, &format!("2001:db8:0:1:{n:x}::{n:x}"), &format!("guess{n}")).await;
+        assert_eq!(status, if n < 5 { 401 } else { 429 }, "{n}");
+    }
+    assert_eq!(send(&kvs, "2001:db8:0:1::1", "s3cret").await, 429);
+    assert_eq!(send(&kvs, "2001:db8:0:2::1", "s3cret").await, 200);
+}
+
+async fn the_same_wrong_secret_is_one_guess(make: Make) {
+    let kvs = Endpoint::new(make);
+    for turn in 0..30 {
+        for device in 0..4 {
+            assert_eq!(send(&kvs, "192.0.2.7", &format!("outdated{device}")).await, 401, "{turn}");
+        }
+        assert_eq!(send(&kvs, "192.0.2.7", "s3cret").await, 200, "{turn}");
+        kvs.clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(send(&kvs, "192.0.2.7", "guess").await, 401, "the fifth");
+    assert_eq!(send(&kvs, "192.0.2.7", "outdated0").await, 429, "a pause is for all");
+}
+
+async fn a_pause_holds_when_the_clock_is_set_back(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.clock.advance(Duration::from_secs(100_000));
+    for n in 0..9 {
+        send(&kvs, "192.0.2.7", &format!("guess{n}")).await;
+        kvs.clock.advance(Duration::from_secs(16));
+    }
+    assert_eq!(send(&kvs, "192.0.2.7", "another").await, 429);
+    kvs.clock.step_back(Duration::from_secs(3600));
+    assert_eq!(send(&kvs, "192.0.2.7", "s3cret").await, 429);
+    kvs.clock.advance(Duration::from_secs(33));
+    assert_eq!(send(&kvs, "192.0.2.7", "s3cret").await, 200, "and no longer than a pause lasts");
+}
+
+async fn counts_are_bounded(make: Make) {
+    let kvs = Endpoint::new(make);
+    let bucket = Bucket::new("_kvs.throttle").unwrap();
+    let stored = async |kvs: &Endpoint| {
+        let count = Scan { projection: Projection::Count, ..Scan::default() };
+        kvs.store.scan(&bucket, count).await.unwrap().count.unwrap()
+    };
+    for n in 0..30 {
+        send(&kvs, &format!("192.0.2.{n}"), "guess").await;
+    }
+    assert!(stored(&kvs).await > 30);
+    kvs.clock.advance(Duration::from_secs(15 * 60));
+    send(&kvs, "192.0.3.1", "guess").await;
+    assert!(stored(&kvs).await < 5, "forgotten after a quarter of an hour, all of them");
+}
+
+/// Of guesses that several processes get at once no more are answered than of guesses one after another.
+#[test]
+fn guesses_at_once_over_several_processes_are_counted_first() {
+    let place = Place::new();
+    let all: Vec<FastCgi> = (0..8).map(|n| place.fastcgi(n)).collect();
+    for process in &all {
+        // All have begun, and know an address of their own.
+        assert_eq!(process.send("198.51.100.1", &format!("a=1&auth={SECRET}")), 200);
+    }
+    for round in 0..6 {
+        let (address, right) = (format!("192.0.2.{round}"), round * 7);
+        let statuses: Vec<u16> = scope(|scope| {
+            let guess = |n: usize| {
+                let secret = if n == right { SECRET.to_owned() } else { format!("guess{n}") };
+                let (process, address) = (&all[n % all.len()], &address);
+                scope.spawn(move || process.send(address, &format!("a=1&auth={secret}")))
+            };
+            let sent: Vec<_> = (0..40).map(guess).collect();
+            sent.into_iter().map(|guess| guess.join().unwrap()).collect()
+        });
+        let wrong = statuses.iter().filter(|status| **status == 401).count();
+        assert!((1..=5).contains(&wrong), "{statuses:?}");
+        assert!([200, 429, 503].contains(&statuses[right]), "{statuses:?}");
+        assert!(statuses.iter().all(|status| [200, 401, 429, 503].contains(status)), "{statuses:?}");
+        assert!(statuses.iter().filter(|status| **status == 200).count() <= 1, "{statuses:?}");
+    }
+}
+
+#[test]
+fn an_outdated_device_pauses_nobody_though_each_request_has_a_process_of_its_own() {
+    let place = Place::new();
+    for turn in 0..8 {
+        assert_eq!(place.cgi("192.0.2.1", "a=1&auth=outdated").status, 401, "{turn}");
+        assert_eq!(place.cgi("192.0.2.1", &format!("a=1&auth={SECRET}")).status, 200, "{turn}");
+    }
+}
+
+#[test]
+fn a_wrong_secret_is_logged_once_with_its_address_and_never_itself() {
+    let place = Place::new();
+    let first = place.cgi("192.0.2.1", "a=1&auth=hunter2");
+    assert!(first.log.contains("WARN") && first.log.contains("192.0.2.1"), "{}", first.log);
+    assert!(!first.log.contains("hunter2"), "{}", first.log);
+    assert_eq!(place.cgi("192.0.2.1", "a=1&auth=hunter2").log, "", "the same again is no news");
+    let right = place.cgi("192.0.2.1", &format!("a=1&auth={SECRET}"));
+    assert_eq!((right.status, right.log.as_str()), (200, ""));
+}
+
+/// Where a guess cannot be counted, no secret is judged that was not known before: right and wrong ones look the same.
+#[test]
+fn a_full_disk_opens_no_way_to_guess() {
+    let place = Place::new();
+    let known = format!("a=1&auth={SECRET}");
+    assert_eq!(place.cgi("192.0.2.1", &known).status, 200);
+    let wrong = place.cgi_without_room("192.0.2.2", "a=1&auth=wrong");
+    let right = place.cgi_without_room("192.0.2.2", &known);
+    assert!(wrong.status >= 500 && wrong.text.contains("cannot be counted"), "{}", wrong.text);
+    assert_eq!(wrong.text, right.text);
+    for n in 0..8 {
+        assert!(place.cgi_without_room("192.0.2.2", &format!("a=1&auth=guess{n}")).status >= 500);
+    }
+    let was_known = place.cgi_without_room("192.0.2.1", &known);
+    assert!(!was_known.text.contains("cannot be counted"), "its secret is known there: {}", was_known.text);
+    assert_eq!(place.cgi("192.0.2.2", &known).status, 200, "all is well again when there is room");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_count_tells_nothing_of_a_secret() {
+    for (kind, status) in [
+        (ErrorKind::Busy, 503),
+        (ErrorKind::StorageFull, 507),
+        (ErrorKind::Corrupt, 500),
+        (ErrorKind::Unavailable, 500),
+    ] {
+        for serves_reads in [true, false] {
+            let text = "/srv/kvs/_kvs.throttle.yaml is lost";
+            let store = Failing { kind, text, serves_reads, spares_reserved: false }.store();
+            let kvs = Endpoint::failing(store);
+            let mut told = vec![];
+            for secret in ["s3cret", "wrong", "wronger", "wrong", "4", "5", "6", "7"] {
+                let answer = kvs.form(&format!("a=1&auth={secret}")).await;
+                assert_eq!(answer.status, status, "{kind:?}");
+                told.push(answer.text().to_owned());
+            }
+            assert!(told.iter().all(|text| *text == told[0] && !text.contains("srv")), "{told:?}");
+            let list = kvs.plain("GET", "/kv/default", &[("x-kvs-auth", "s3cret")]).await;
+            assert_eq!(list.status, status, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_held_limiter_keeps_nobody_waiting() {
+    let place = Place::new();
+    let known = format!("a=1&auth={SECRET}");
+    let running = place.fastcgi(0);
+    assert_eq!(running.send("192.0.2.1", &known), 200);
+    let lock = File::options().write(true).open(place.path("data/_kvs.throttle.lock")).unwrap();
+    lock.lock_exclusive().unwrap();
+    for (address, form, due) in [("192.0.2.1", known.as_str(), 200), ("192.0.2.2", "a=1&auth=wrong", 503)] {
+        let begun = Instant::now();
+        assert_eq!(running.send(address, form), due);
+        assert!(begun.elapsed() < Duration::from_millis(4500), "{address}: {:?}", begun.elapsed());
+    }
+    let begun = Instant::now();
+    assert_eq!(place.cgi("192.0.2.2", &known).status, 503);
+    assert!(begun.elapsed() < Duration::from_millis(4500), "{:?}", begun.elapsed());
+    drop(lock);
+    assert_eq!(place.cgi("192.0.2.2", &known).status, 200);
+}

@@ -1,0 +1,320 @@
+//! Long polls: held until there is news, answered at once where there is none to wait for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use kvs::model::{
+    Batch, Bucket, ContentType, Entry, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot, Time,
+    Write,
+};
+use kvs::store::{Report, Store, Task};
+use kvs::web::{LongPollLimit, WaiterGate};
+use tokio::time::Instant;
+
+use crate::store::Make;
+use crate::support::doubles::{Done, followed};
+use crate::support::endpoint::{Answer, Endpoint, Headers, assert_passed, cases, request};
+
+cases! {
+    a_change_wakes_who_waits_for_it,
+    what_was_waited_for_is_not_later_than_the_request,
+    a_missing_key_can_be_waited_for,
+    a_deleted_key_is_news,
+    an_end_is_news_though_nobody_wrote,
+    all_are_answered_when_the_program_stops,
+    who_finds_no_place_is_asked_to_come_back,
+    a_place_is_given_back,
+}
+
+cases! { in paused time:
+    a_write_to_another_key_is_no_news,
+    the_wait_ends_and_is_capped,
+    what_is_news_already_is_answered_at_once,
+    a_change_between_looking_and_waiting_is_not_missed,
+}
+
+/// Long enough to be told from an answer at once, on a machine that is busy.
+const HELD: Duration = Duration::from_millis(150);
+
+/// Asks, does something a little later, and tells how long the answer took.
+async fn meanwhile(kvs: &Endpoint, uri: &str, then: impl Future<Output = ()>) -> (Answer, Duration) {
+    let start = Instant::now();
+    let late = async {
+        tokio::time::sleep(HELD).await;
+        then.await;
+    };
+    let ask = async {
+        let answer = kvs.get(uri).await;
+        (answer, start.elapsed())
+    };
+    tokio::join!(ask, late).0
+}
+
+async fn post(kvs: &Endpoint, form: &str) {
+    assert_eq!(kvs.form(form).await.status, 200);
+}
+
+async fn tag(kvs: &Endpoint, uri: &str) -> String {
+    kvs.get(uri).await.header("etag").trim_matches('"').to_owned()
+}
+
+async fn a_change_wakes_who_waits_for_it(make: Make) {
+    let kvs = Endpoint::new(make);
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let (answer, took) = meanwhile(&kvs, &uri, post(&kvs, "a=2&auth=s3cret")).await;
+    assert_eq!((answer.status, answer.text()), (200, "2"));
+    assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
+    assert!(!answer.headers.contains_key("retry-after"));
+    // Another key that takes over is news as well.
+    let uri = format!("/?k=a,b&wait=20&seen=%22{}%22", tag(&kvs, "/?k=a").await);
+    let (answer, _) = meanwhile(&kvs, &uri, post(&kvs, "b=3&auth=s3cret")).await;
+    assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "3", "b"));
+}
+
+async fn what_was_waited_for_is_not_later_than_the_request(make: Make) {
+    let kvs = Endpoint::new(make);
+    post(&kvs, "a=1&auth=s3cret").await;
+    let first = kvs.get("/?k=a").await;
+    let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let later = async {
+        kvs.clock.advance(Duration::from_secs(5));
+        post(&kvs, "a=2&auth=s3cret").await;
+    };
+    let (answer, _) = meanwhile(&kvs, &uri, later).await;
+    assert_eq!(answer.text(), "2");
+    assert_eq!(answer.header("last-modified"), first.header("last-modified"), "Apache's Date is that of the arrival");
+}
+
+async fn a_write_to_another_key_is_no_news(make: Make) {
+    let kvs = Endpoint::new(make);
+    post(&kvs, "a=1&auth=s3cret").await;
+    let seen = tag(&kvs, "/?k=a").await;
+    let start = Instant::now();
+    let others = async {
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            post(&kvs, "b=1&auth=s3cret").await;
+        }
+    };
+    let uri = format!("/?k=a&wait=3&seen={seen}");
+    let ask = async {
+        let answer = kvs.get(&uri).await;
+        assert_passed(3, start, &uri);
+        answer
+    };
+    let (answer, ()) = tokio::join!(ask, others);
+    assert_eq!(answer.status, 304);
+    assert_eq!(answer.header("etag").trim_matches('"'), seen);
+}
+
+async fn the_wait_ends_and_is_capped(make: Make) {
+    let kvs = Endpoint::waiting(make, 5, LongPollLimit::new(100));
+    post(&kvs, "a=1&auth=s3cret").await;
+    let seen = tag(&kvs, "/?k=a").await;
+    let quoted = format!("\"{seen}\"");
+    let seen_query = format!("/?k=a&seen={seen}&wait=");
+    let cases = [
+        (format!("{seen_query}1"), None, 304, 1),
+        (format!("{seen_query}99999999999999999999999"), None, 304, 5),
+        (format!("{seen_query}0"), None, 304, 0),
+        ("/?k=missing&seen=none&wait=2".to_owned(), None, 404, 2),
+        ("/?k=a".to_owned(), Some("wait=1"), 304, 1),
+        ("/?k=a&wait=4".to_owned(), Some("wait=0"), 304, 4),
+        ("/?k=a".to_owned(), Some("wait=soon"), 304, 0),
+    ];
+    let start = Instant::now();
+    let waits = cases.iter().map(async |(uri, prefer, status, seconds)| {
+        let headers = prefer.map_or(vec![], |p| vec![("prefer", p), ("if-none-match", quoted.as_str())]);
+        let answer = kvs.plain("GET", uri, &headers).await;
+        assert_eq!(answer.status, *status, "{uri} {prefer:?}");
+        assert_passed(*seconds, start, uri);
+        assert!(!answer.headers.contains_key("retry-after"));
+    });
+    join_all(waits).await;
+}
+
+async fn what_is_news_already_is_answered_at_once(make: Make) {
+    let kvs = Endpoint::new(make);
+    post(&kvs, "a=1&auth=s3cret").await;
+    let start = Instant::now();
+    let cases: [(&str, Headers<'_>, u16); 6] = [
+        ("/?k=a&wait=20", &[], 200),
+        ("/?k=a&wait=20&seen=other", &[], 200),
+        ("/?k=a&wait=20&seen=none", &[], 200),
+        ("/?k=missing&wait=20", &[], 404),
+        ("/?k=missing&wait=20&seen=other", &[], 404),
+        ("/?k=a", &[("prefer", "wait=20"), ("if-match", "\"x\""), ("if-none-match", "*")], 412),
+    ];
+    for (uri, headers, status) in cases {
+        assert_eq!(kvs.plain("GET", uri, headers).await.status, status, "{uri}");
+    }
+    assert_passed(0, start, "all of them");
+}
+
+async fn a_missing_key_can_be_waited_for(make: Make) {
+    let kvs = Endpoint::new(make);
+    let (answer, took) = meanwhile(&kvs, "/?k=a&wait=20&seen=none", post(&kvs, "a=1&auth=s3cret")).await;
+    assert_eq!((answer.status, answer.text()), (200, "1"));
+    assert!(took >= HELD, "{took:?}");
+}
+
+async fn a_deleted_key_is_news(make: Make) {
+    let kvs = Endpoint::new(make);
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let (answer, took) = meanwhile(&kvs, &uri, async { _ = kvs.delete("/kv/default/a").await }).await;
+    assert_eq!(answer.status, 404);
+    assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
+}
+
+async fn an_end_is_news_though_nobody_wrote(make: Make) {
+    let kvs = Endpoint::in_real_time(make);
+    post(&kvs, "b=2&auth=s3cret").await;
+    let form = kvs::web::Body::from("a=1&auth=s3cret");
+    assert_eq!(kvs.send(request("POST", "/?ttl=1", &[], form)).await.status, 200);
+    let start = Instant::now();
+    let answer = kvs.get(&format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
+    assert_eq!((answer.status, answer.text()), (200, "2"));
+    assert!(start.elapsed() > Duration::from_millis(700) && start.elapsed() < Duration::from_secs(10));
+}
+
+async fn all_are_answered_when_the_program_stops(make: Make) {
+    let kvs = Endpoint::new(make);
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
+    let (answer, took) = meanwhile(&kvs, &uri, async { kvs.stop.cancel() }).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (304, "1"));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let answer = kvs.get("/?k=x&wait=20&seen=none").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (404, "1"));
+}
+
+/// Lets nobody through while it is shut.
+struct ShutGate(AtomicBool);
+
+impl WaiterGate for ShutGate {
+    fn enter(&self, _: &Bucket) -> Option<Box<dyn Send>> {
+        (!self.0.load(Ordering::SeqCst)).then(|| Box::new(()) as Box<dyn Send>)
+    }
+}
+
+async fn who_finds_no_place_is_asked_to_come_back(make: Make) {
+    let shut = LongPollLimit::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
+    for waiters in [LongPollLimit::new(0), shut] {
+        let kvs = Endpoint::waiting(make, 25, waiters);
+        post(&kvs, "a=1&auth=s3cret").await;
+        let start = Instant::now();
+        let answer = kvs.get(&format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (304, "2"));
+        let answer = kvs.get("/?k=x&wait=20&seen=none").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (404, "2"));
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}
+
+async fn a_place_is_given_back(make: Make) {
+    let kvs = Endpoint::waiting(make, 25, LongPollLimit::new(1));
+    post(&kvs, "a=1&auth=s3cret").await;
+    let uri = format!("/?k=a&wait=1&seen={}", tag(&kvs, "/?k=a").await);
+    let both = || async { tokio::join!(kvs.get(&uri), kvs.get(&uri)) };
+    for _ in 0..2 {
+        let (one, other) = both().await;
+        assert_eq!((one.status, other.status), (304, 304));
+        let declined = [one, other].iter().filter(|a| a.headers.contains_key("retry-after")).count();
+        assert_eq!(declined, 1);
+    }
+    // A client that leaves gives its place back as well.
+    let left = tokio::time::timeout(Duration::from_millis(50), kvs.get(&uri)).await;
+    assert!(left.is_err());
+    assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
+}
+
+async fn a_change_between_looking_and_waiting_is_not_missed(make: Make) {
+    let kvs = Endpoint::around(make, |inner| {
+        let (written, behind) = (AtomicBool::new(false), Arc::clone(&inner));
+        // Somebody writes right behind the first read, so what that read gives is old when it arrives.
+        let follow = move |done: Done| -> BoxFuture<'static, ()> {
+            if done != Done::Get || written.swap(true, Ordering::SeqCst) {
+                return Box::pin(std::future::ready(()));
+            }
+            let batch = Batch::new(vec![Write::put(Key::new("a").unwrap(), "1")]);
+            let store = Arc::clone(&behind);
+            Box::pin(async move { _ = store.apply(&Bucket::default(), batch).await.unwrap() })
+        };
+        followed(inner, follow)
+    });
+    let start = Instant::now();
+    let answer = kvs.get("/?k=a&wait=20&seen=none").await;
+    assert_eq!((answer.status, answer.text()), (200, "1"));
+    assert_passed(0, start, "it was not missed");
+}
+
+/// Gives under every key a value of its own, and counts itself among the owners of each.
+struct LendingStore(Arc<()>);
+
+struct Lent(#[expect(dead_code, reason = "counted by being there")] Arc<()>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        b"lent"
+    }
+}
+
+#[async_trait]
+impl Store for LendingStore {
+    async fn get(&self, _: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let entry = |_: &Key| {
+            Some(Entry {
+                value: Bytes::from_owner(Lent(Arc::clone(&self.0))),
+                content_type: ContentType::default(),
+                revision: Revision::new(1),
+                created: Time::default(),
+                modified: None,
+                expires: None,
+            })
+        };
+        Ok(Snapshot { revision: Revision::new(1), entries: keys.iter().map(entry).collect() })
+    }
+
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
+    }
+
+    async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
+        Err(Error::new(ErrorKind::Unavailable, "it only lends"))
+    }
+
+    async fn scan(&self, _: &Bucket, _: Scan) -> Result<Page> {
+        Ok(Page::default())
+    }
+
+    async fn changed(&self, _: &Bucket, _: Revision) -> Result<Revision> {
+        std::future::pending().await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        Ok(vec![])
+    }
+
+    async fn maintain(&self, _: &Bucket, _: Task) -> Result<Report> {
+        Ok(Report::default())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_keeps_no_value_meanwhile() {
+    let held = Arc::new(());
+    let kvs = Endpoint::failing(Arc::new(LendingStore(Arc::clone(&held))));
+    let look = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Arc::strong_count(&held)
+    };
+    let (answer, owners) = tokio::join!(kvs.get("/?k=a&wait=2&seen=1"), look);
+    // The test and the store.
+    assert_eq!((answer.status, owners), (304, 2));
+}

@@ -1,0 +1,46 @@
+//! What is told in `src/web/handlers/assets/openapi.json`: other tests ask it whether an answer they got stands there.
+
+use std::sync::OnceLock;
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+/// Of any method on an address, and of an address that names nothing: what no operation need tell.
+const OF_NOTHING: &[u16] = &[400, 404, 405];
+
+fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT
+        .get_or_init(|| serde_json::from_str(include_str!("../../../src/web/handlers/assets/openapi.json")).unwrap())
+}
+
+/// The path of the document that stands for the path of a request.
+fn template(path: &str) -> String {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let mut segments = path.trim_start_matches('/').splitn(3, '/');
+    match (segments.next(), segments.next(), segments.next()) {
+        (Some("kv"), Some(_), Some(key)) if !key.is_empty() => "/kv/{bucket}/{key}".to_owned(),
+        (Some(first @ ("kv" | "multi" | "txn")), Some(_), _) => format!("/{first}/{{bucket}}"),
+        _ => path.into_owned(),
+    }
+}
+
+/// That the document tells of this answer.
+#[track_caller]
+pub(crate) fn assert_told(method: &str, path: &str, status: u16) {
+    let operation = &document()["paths"][template(path)][method.to_ascii_lowercase()];
+    let told = match &operation["responses"] {
+        Value::Null => OF_NOTHING.contains(&status) || (path == "*" && status == 204),
+        responses => !responses[status.to_string()].is_null(),
+    };
+    assert!(told, "{status} to {method} {path} is not told in openapi.json");
+}
+
+#[test]
+fn what_is_not_told_is_noticed() {
+    assert_told("GET", "/kv/b/a/c", 304);
+    assert_told("PATCH", "/txn/b", 405);
+    for (method, path, status) in [("GET", "/kv/b/a", 402), ("PATCH", "/txn/b", 200), ("GET", "/nothing", 200)] {
+        assert!(std::panic::catch_unwind(|| assert_told(method, path, status)).is_err(), "{method} {path} {status}");
+    }
+}

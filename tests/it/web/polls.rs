@@ -1,0 +1,117 @@
+//! Thousands of long polls on one process: all of them wake soon after a write, by whomever, and none is left behind when
+//! the program ends.
+//!
+//! One thread holds all sockets and reads them in turn: the last answer is in when the last read returns.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::served::Served;
+
+const POLLS: usize = 5_000;
+/// From the acknowledged write to the last answer.
+const SOON: Duration = Duration::from_millis(500);
+/// In MiB, with all of them waiting.
+const MEMORY: u64 = 200;
+/// Other tests run beside this one and take the processors away; one round of these must be quick enough.
+const ROUNDS: usize = 6;
+
+/// The clients, half of them at the classic address, half at the entry.
+struct Crowd(Vec<TcpStream>);
+
+impl Crowd {
+    fn gather(served: &Served) -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        let room = u64::try_from(POLLS).unwrap() + 1_000;
+        assert!(limit.maximum.is_none_or(|most| most >= room), "the test needs {room} open files: see ulimit -Hn");
+        if limit.current.is_some_and(|now| now < room) {
+            setrlimit(Resource::Nofile, Rlimit { current: Some(room), maximum: limit.maximum }).unwrap();
+        }
+        Self((0..POLLS).map(|_| served.connect()).collect())
+    }
+
+    /// Asks on every connection for another answer than this one, and returns when all wait.
+    fn wait_for_change(&mut self, tag: &str) {
+        let classic = format!("GET /?k=door&wait=25&seen={tag} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let entry =
+            format!("GET /kv/default/door HTTP/1.1\r\nHost: h\r\nPrefer: wait=25\r\nIf-None-Match: \"{tag}\"\r\n\r\n");
+        for (number, socket) in self.0.iter_mut().enumerate() {
+            let request = if number % 2 == 0 { &classic } else { &entry };
+            socket.write_all(request.as_bytes()).unwrap();
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        for socket in &self.0 {
+            socket.set_nonblocking(true).unwrap();
+            let early = socket.peek(&mut [0]).map_err(|e| e.kind());
+            assert_eq!(early, Err(io::ErrorKind::WouldBlock), "answered, or closed, before there was news");
+            socket.set_nonblocking(false).unwrap();
+        }
+    }
+
+    /// All answers; the tag that all have in common.
+    fn answers(&mut self, begin: &str, body: &str) -> String {
+        let mut buffer = [0; 2048];
+        let mut tags: Vec<String> = vec![];
+        for socket in &mut self.0 {
+            let length = socket.read(&mut buffer).unwrap();
+            let answer = String::from_utf8_lossy(&buffer[..length]);
+            assert!(answer.starts_with(begin) && answer.ends_with(&format!("\r\n\r\n{body}")), "{answer:?}");
+            let tag = answer.split("Etag: \"").nth(1).unwrap().split('"').next().unwrap();
+            if tags.last().is_none_or(|last| last != tag) {
+                tags.push(tag.to_owned());
+            }
+        }
+        assert_eq!(tags.len(), 1, "{tags:?}");
+        tags.remove(0)
+    }
+
+    /// Waits, has `write` store a value, and tells the new tag and how long after the write the last one heard of it.
+    fn round(&mut self, tag: &str, value: &str, write: impl Fn(&str)) -> (String, Duration) {
+        self.wait_for_change(tag);
+        write(value);
+        let start = Instant::now();
+        let tag = self.answers("HTTP/1.1 200 OK\r\n", value);
+        (tag, start.elapsed())
+    }
+}
+
+/// Rounds until one is quick enough.
+fn wakes_soon(crowd: &mut Crowd, mut tag: String, write: impl Fn(&str)) -> String {
+    let mut took = vec![];
+    for round in 0..ROUNDS {
+        let (next, time) = crowd.round(&tag, &format!("value {round}"), &write);
+        tag = next;
+        took.push(time);
+        if time < SOON {
+            println!("{POLLS} long polls were answered after {took:?}");
+            return tag;
+        }
+    }
+    panic!("{POLLS} long polls were answered after {took:?}, each time later than {SOON:?}");
+}
+
+#[test]
+fn five_thousand_long_polls_wake_soon_after_a_write_and_when_the_program_ends() {
+    let mut served = Served::start(&[]);
+    served.put("/kv/default/door", "shut");
+    let mut crowd = Crowd::gather(&served);
+    let tag = served.get("/?k=door").split("Etag: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+
+    // By the same process, then by another.
+    let tag = wakes_soon(&mut crowd, tag, |value| served.put("/kv/default/door", value));
+    let tag = wakes_soon(&mut crowd, tag, |value| served.command(&["set", "door", value]));
+    let memory = served.peak_memory();
+    println!("{memory} MiB at most");
+    assert!(memory < MEMORY, "{memory} MiB");
+
+    crowd.wait_for_change(&tag);
+    let start = Instant::now();
+    served.terminate();
+    assert_eq!(crowd.answers("HTTP/1.1 304 Not Modified\r\n", ""), tag);
+    println!("all were answered {:?} after the signal", start.elapsed());
+    let ended = served.ended(Duration::from_secs(10)).expect("it ends");
+    assert!(ended.success(), "{ended}");
+}

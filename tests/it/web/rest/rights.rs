@@ -1,0 +1,164 @@
+//! Who may do what over REST: secrets, rights, buckets, and who guesses.
+
+use kvs::web::Body;
+use kvs::web::{ApiSettings, SecretList};
+
+use crate::store::Make;
+use crate::support::endpoint::{Endpoint, Headers, JSON, cases};
+
+cases! {
+    what_each_secret_may,
+    who_may_not_learns_nothing_of_what_is_there,
+    a_secret_comes_in_a_header_and_never_in_an_address,
+    wrong_secrets_are_counted_over_all_resources,
+    without_a_secret_configured_nothing_is_written,
+}
+
+const NONE: &str = "";
+/// Who reads buckets that are closed but writes nothing, who writes but does not read, who may do both in `other` only.
+const WHO: [&str; 5] = [NONE, "s3cret", "reader", "writer", "elsewhere"];
+
+async fn statuses(kvs: &Endpoint, method: &str, uri: &str, body: &'static str) -> [u16; 5] {
+    let mut statuses = [0; 5];
+    for (slot, who) in statuses.iter_mut().zip(WHO) {
+        *slot = kvs.ask(method, uri, &[("x-kvs-auth", who), JSON], body).await.status;
+    }
+    statuses
+}
+
+async fn what_each_secret_may(make: Make) {
+    let kvs = Endpoint::new(make);
+    for bucket in ["default", "secret", "listed", "other"] {
+        kvs.put(&format!("/kv/{bucket}/a"), "1").await;
+    }
+    let open = [200; 5];
+    let reads = [401, 200, 200, 403, 403];
+    let writes = [401, 200, 403, 200, 403];
+    let set = r#"[{"key":"a","data":"1"}]"#;
+    let txn = r#"{"ops":[{"op":"set","key":"a","value":"1"}]}"#;
+    let look = r#"{"ops":[{"op":"get","key":"a"}]}"#;
+    for (method, uri, body, due) in [
+        ("GET", "/kv/default/a", "", open),
+        ("HEAD", "/kv/default/a?meta", "", open),
+        ("POST", "/multi/default", r#"["a"]"#, open),
+        ("GET", "/kv/default", "", reads),
+        ("GET", "/kv/default?count", "", reads),
+        ("GET", "/kv/listed", "", open),
+        ("GET", "/kv/listed/a", "", open),
+        ("GET", "/kv/secret/a", "", reads),
+        ("GET", "/kv/secret/none", "", [401, 404, 404, 403, 403]),
+        ("HEAD", "/kv/secret/a", "", reads),
+        ("GET", "/kv/secret/a?meta", "", reads),
+        ("GET", "/kv/secret?keys", "", reads),
+        ("POST", "/multi/secret", r#"["a"]"#, reads),
+        ("PUT", "/kv/default/a", "1", writes),
+        ("POST", "/kv/default/a", "1", writes),
+        ("POST", "/kv/default/a?op=incr", "", writes),
+        ("POST", "/kv/default/a?op=persist", "", writes),
+        ("PUT", "/multi/default", set, writes),
+        ("POST", "/multi/default?op=set", set, writes),
+        ("DELETE", "/multi/default", r#"["b"]"#, writes),
+        ("POST", "/multi/default?op=delete", r#"["b"]"#, writes),
+        ("POST", "/txn/default", txn, writes),
+        ("POST", "/txn/default", look, writes),
+        ("POST", "/txn/secret", txn, writes),
+        ("POST", "/txn/secret", look, [401, 200, 403, 403, 403]),
+        ("DELETE", "/kv/default?prefix=none", "", writes),
+        ("DELETE", "/kv/default/none", "", [401, 404, 403, 404, 403]),
+        ("PUT", "/kv/listed/a", "1", writes),
+        ("PUT", "/kv/other/a", "1", [401, 200, 403, 200, 200]),
+        ("GET", "/kv/other", "1", [401, 200, 200, 403, 200]),
+    ] {
+        assert_eq!(statuses(&kvs, method, uri, body).await, due, "{method} {uri} {body}");
+    }
+}
+
+async fn who_may_not_learns_nothing_of_what_is_there(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.put("/kv/secret/a", "1").await;
+    for who in [NONE, "writer", "elsewhere"] {
+        for question in ["", "?meta", "?wait=20&seen=none"] {
+            let ask = async |key: &str| {
+                let uri = format!("/kv/secret/{key}{question}");
+                let headers: Headers<'_> = &[("x-kvs-auth", who), ("if-match", "*"), ("if-none-match", "*")];
+                let answer = kvs.ask("GET", &uri, headers, "").await;
+                (answer.status, answer.body, answer.headers.contains_key("etag"))
+            };
+            assert_eq!(ask("a").await, ask("none").await, "{who} {question}");
+        }
+    }
+    assert!(kvs.ask("GET", "/kv/secret/a", &[], "").await.header("cache-control").contains("private"));
+    assert!(!kvs.get("/kv/default/a").await.header("cache-control").contains("private"));
+}
+
+async fn a_secret_comes_in_a_header_and_never_in_an_address(make: Make) {
+    let kvs = Endpoint::new(make);
+    let good: [Headers<'_>; 3] = [
+        &[("x-kvs-auth", ""), ("authorization", "Bearer s3cret")],
+        &[("x-kvs-auth", ""), ("authorization", "Basic YW55OnMzY3JldA==")],
+        &[("x-kvs-auth", "s3cret")],
+    ];
+    for headers in good {
+        assert!(matches!(kvs.ask("PUT", "/kv/default/a", headers, "1").await.status, 200 | 201), "{headers:?}");
+    }
+    for uri in
+        ["/kv/default/a?auth=s3cret", "/kv/default/a?%61uth=s3cret", "/kv/default?auth=s3cret", "/multi/default?auth=x"]
+    {
+        for method in ["GET", "PUT", "DELETE", "POST"] {
+            let answer = kvs.ask(method, uri, &[("x-kvs-auth", "s3cret"), JSON], "2").await;
+            assert_eq!(answer.status, 400, "{method} {uri}");
+            assert!(!answer.text().contains("s3cret"));
+        }
+    }
+    let two: Headers<'_> = &[("authorization", "Bearer wrong"), ("x-kvs-auth", "s3cret")];
+    assert_eq!(kvs.ask("PUT", "/kv/default/a", two, "2").await.status, 401, "all that are given must be right");
+    assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
+    assert_eq!(
+        kvs.ask("PUT", "/kv/default/a", &[("x-kvs-auth", "")], "2").await.header("www-authenticate"),
+        "Bearer realm=\"kvs\""
+    );
+}
+
+async fn wrong_secrets_are_counted_over_all_resources(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.put("/kv/default/a", "1").await;
+    let asks = [
+        ("PUT", "/kv/default/a"),
+        ("DELETE", "/kv/default/a"),
+        ("POST", "/txn/default"),
+        ("PUT", "/multi/default"),
+        ("DELETE", "/kv/default?prefix="),
+    ];
+    for (n, (method, uri)) in asks.into_iter().enumerate() {
+        let wrong = [("x-kvs-auth", &*format!("wrong{n}")), JSON];
+        assert_eq!(kvs.ask(method, uri, &wrong, "").await.status, 401, "{method} {uri}");
+    }
+    for (method, uri) in asks {
+        for headers in [&[("x-kvs-auth", "wrong"), JSON][..], &[JSON]] {
+            let answer = kvs.ask(method, uri, headers, "").await;
+            assert_eq!(answer.status, 429, "{method} {uri}");
+            assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+        }
+    }
+    assert_eq!(kvs.get("/kv/default/a").await.text(), "1", "an open read is not slowed");
+}
+
+async fn without_a_secret_configured_nothing_is_written(make: Make) {
+    let kvs = Endpoint::with(make, |s| ApiSettings { secrets: SecretList::none(), ..s });
+    for (method, uri) in [
+        ("PUT", "/kv/default/a"),
+        ("POST", "/kv/default/a?op=incr"),
+        ("DELETE", "/kv/default/a"),
+        ("DELETE", "/kv/default?prefix="),
+        ("PUT", "/multi/default"),
+        ("POST", "/txn/default"),
+        ("GET", "/kv/secret/a"),
+    ] {
+        for who in ["", "yourauthorizationhere", "x"] {
+            let answer = kvs.ask(method, uri, &[("x-kvs-auth", who), JSON], Body::empty()).await;
+            assert_eq!(answer.status, 403, "{method} {uri}");
+            assert!(answer.text().contains("auth.txt"), "{}", answer.text());
+        }
+    }
+    assert_eq!(kvs.get("/kv/default/a").await.status, 404);
+}
