@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::openapi::assert_told;
+use crate::openapi::assert_described;
 use crate::python::programs;
 use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
@@ -80,7 +80,7 @@ fn every_answer_of_the_scripts_is_told() {
         let path = target.split('?').next().unwrap();
         // Absolute form names a host as well.
         let path = path.strip_prefix("http://kvs.test").unwrap_or(path);
-        assert_told(method, path, step.status);
+        assert_described(method, path, step.status);
     }
 }
 

@@ -195,7 +195,7 @@ impl Endpoint {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let status = parts.status.as_u16();
-        crate::web::openapi::assert_told(method.as_str(), &path, status);
+        crate::web::openapi::assert_described(method.as_str(), &path, status);
         assert_eq!(parts.headers.get("x-content-type-options").unwrap(), "nosniff");
         assert!(parts.headers.contains_key("cache-control"));
         if status == 304 || status == 204 {

@@ -94,7 +94,7 @@ fn wakes_soon(crowd: &mut Crowd, mut tag: String, write: impl Fn(&str)) -> Strin
 }
 
 #[test]
-fn five_thousand_long_polls_wake_soon_after_a_write_and_when_the_program_ends() {
+fn thousands_of_long_polls_end_soon_after_a_write_and_at_shutdown() {
     let mut served = Served::start(&[]);
     served.put("/kv/default/door", "shut");
     let mut crowd = Crowd::gather(&served);

@@ -12,14 +12,14 @@ use crate::support::doubles::Failing;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    resources_answer_everybody_and_are_kept_by_nobody,
-    help_names_every_address_and_nothing_that_is_not_there,
-    a_process_that_is_to_end_lives_but_is_not_ready,
+    resources_are_open_to_all_and_not_cached,
+    help_lists_every_path_in_short_ascii_lines,
+    process_is_live_but_not_ready_at_shutdown,
     requests_are_counted_by_route_method_and_status,
-    a_held_read_is_no_slow_one,
-    wrong_secrets_and_pauses_are_counted,
-    metrics_are_closed_when_set_so,
-    every_number_tells_its_process_where_there_are_several,
+    long_polls_do_not_count_as_slow_requests,
+    auth_failures_and_pauses_are_counted,
+    metrics_are_secret_or_off_if_so_configured,
+    metrics_have_a_process_label_if_there_are_several,
 }
 
 const SECRET: (&str, &str) = ("x-kvs-auth", "s3cret");
@@ -42,7 +42,7 @@ async fn number(kvs: &Endpoint, series: &str) -> Option<f64> {
     line.map(|number| number.parse().unwrap())
 }
 
-async fn resources_answer_everybody_and_are_kept_by_nobody(make: Make) {
+async fn resources_are_open_to_all_and_not_cached(make: Make) {
     let kvs = endpoint(make, Metrics::default());
     for path in PATHS {
         let answer = kvs.get(path).await;
@@ -64,7 +64,7 @@ async fn resources_answer_everybody_and_are_kept_by_nobody(make: Make) {
     }
 }
 
-async fn help_names_every_address_and_nothing_that_is_not_there(make: Make) {
+async fn help_lists_every_path_in_short_ascii_lines(make: Make) {
     let kvs = endpoint(make, Metrics::default());
     let help = kvs.get("/help").await;
     assert_eq!(help.headers["content-type"], "text/plain; charset=utf-8");
@@ -78,7 +78,7 @@ async fn help_names_every_address_and_nothing_that_is_not_there(make: Make) {
 }
 
 #[tokio::test]
-async fn a_process_lives_when_its_store_fails_but_is_not_ready() {
+async fn process_is_live_but_not_ready_when_the_store_fails() {
     let text = "/home/someone/data/default.yaml cannot be opened";
     let kind = ErrorKind::Unavailable;
     let kvs = Endpoint::failing(Failing { kind, text, serves_reads: false, spares_reserved: false }.store());
@@ -92,7 +92,7 @@ async fn a_process_lives_when_its_store_fails_but_is_not_ready() {
     assert_eq!(number(&kvs, "kvs_store_errors_total{kind=\"failed\"}").await, Some(2.0));
 }
 
-async fn a_process_that_is_to_end_lives_but_is_not_ready(make: Make) {
+async fn process_is_live_but_not_ready_at_shutdown(make: Make) {
     let kvs = endpoint(make, Metrics::default());
     assert_eq!(kvs.get("/readyz").await.text(), "ok");
     kvs.stop.cancel();
@@ -132,7 +132,7 @@ async fn requests_are_counted_by_route_method_and_status(make: Make) {
     }
 }
 
-async fn a_held_read_is_no_slow_one(make: Make) {
+async fn long_polls_do_not_count_as_slow_requests(make: Make) {
     let kvs = endpoint(make, Metrics::default());
     let held = kvs.get("/?k=a&seen=none&wait=3");
     let second = async {
@@ -153,7 +153,7 @@ async fn a_held_read_is_no_slow_one(make: Make) {
     assert!(number(&kvs, spent).await.unwrap() < 2.9);
 }
 
-async fn wrong_secrets_and_pauses_are_counted(make: Make) {
+async fn auth_failures_and_pauses_are_counted(make: Make) {
     let kvs = endpoint(make, Metrics::default());
     for n in 0..5 {
         assert_eq!(kvs.plain("DELETE", "/kv/b/k", &[("x-kvs-auth", &format!("guess{n}"))]).await.status, 401);
@@ -163,7 +163,7 @@ async fn wrong_secrets_and_pauses_are_counted(make: Make) {
     assert_eq!(number(&kvs, "kvs_auth_throttled_total").await, Some(1.0));
 }
 
-async fn metrics_are_closed_when_set_so(make: Make) {
+async fn metrics_are_secret_or_off_if_so_configured(make: Make) {
     let kvs = showing(make, MetricsAccess::Secret);
     assert_eq!(kvs.get("/metrics").await.status, 401);
     for (secret, status) in [("s3cret", 200), ("writer", 403), ("elsewhere", 403), ("guess", 401)] {
@@ -175,7 +175,7 @@ async fn metrics_are_closed_when_set_so(make: Make) {
     }
 }
 
-async fn every_number_tells_its_process_where_there_are_several(make: Make) {
+async fn metrics_have_a_process_label_if_there_are_several(make: Make) {
     let metrics = Metrics::new(MetricsAccess::Open, Some(4711), Time::from_secs(7));
     let kvs = endpoint(make, metrics);
     kvs.get("/livez").await;

@@ -9,16 +9,16 @@ use crate::store::Make;
 use crate::support::endpoint::{Answer, Endpoint, cases};
 
 cases! {
-    shared_caches_keep_what_is_purged_when_it_changes,
-    every_address_that_is_purged_is_kept,
-    no_other_address_is_kept,
-    what_takes_a_secret_is_kept_by_nobody,
-    nothing_is_kept_beyond_its_own_end,
-    a_bucket_of_dates_tells_caches_what_its_answers_depend_on,
-    pages_of_other_origins_are_kept_out_unless_let_in,
-    every_answer_is_open_to_all_when_so_set_errors_too,
-    a_list_lets_in_its_origins_only_and_caches_know_it,
-    a_preflight_is_told_the_methods_of_its_path_and_the_headers_we_take,
+    shared_caches_may_store_purged_urls,
+    every_purged_url_is_cacheable,
+    other_urls_are_not_cacheable,
+    responses_to_secrets_are_not_cacheable,
+    responses_are_not_cacheable_after_the_expiry,
+    buckets_with_client_timestamps_send_vary,
+    other_origins_are_rejected_by_default,
+    cors_for_all_origins_includes_errors,
+    cors_for_listed_origins_sends_vary,
+    preflight_lists_methods_and_headers,
 }
 
 const KEPT: &str = "public, max-age=0, s-maxage=60, must-revalidate";
@@ -59,7 +59,7 @@ async fn cache(kvs: &Endpoint, uri: &str) -> String {
     kvs.get(uri).await.header("cache-control").to_owned()
 }
 
-async fn shared_caches_keep_what_is_purged_when_it_changes(make: Make) {
+async fn shared_caches_may_store_purged_urls(make: Make) {
     let kvs = cached(make);
     put(&kvs, &Bucket::default(), "a", None).await;
     for uri in ["/kv/default/a", "/?k=a"] {
@@ -80,7 +80,7 @@ async fn shared_caches_keep_what_is_purged_when_it_changes(make: Make) {
     }
 }
 
-async fn every_address_that_is_purged_is_kept(make: Make) {
+async fn every_purged_url_is_cacheable(make: Make) {
     let kvs = cached(make);
     for name in ["a/b", "ä %41+", "x,y", "/a//b/", "?#&=;", "a.b-c_d~"] {
         for bucket in [Bucket::default(), bucket("other")] {
@@ -93,7 +93,7 @@ async fn every_address_that_is_purged_is_kept(make: Make) {
     }
 }
 
-async fn no_other_address_is_kept(make: Make) {
+async fn other_urls_are_not_cacheable(make: Make) {
     let kvs = cached(make);
     for name in ["a", "b", "a+b", "c d"] {
         put(&kvs, &Bucket::default(), name, None).await;
@@ -129,7 +129,7 @@ async fn no_other_address_is_kept(make: Make) {
     assert_eq!((list.status, list.header("cache-control")), (200, "private, no-cache"));
 }
 
-async fn what_takes_a_secret_is_kept_by_nobody(make: Make) {
+async fn responses_to_secrets_are_not_cacheable(make: Make) {
     let kvs = cached(make);
     put(&kvs, &bucket("closed"), "a", None).await;
     let read = kvs.plain("GET", "/kv/closed/a", &[SECRET]).await;
@@ -139,7 +139,7 @@ async fn what_takes_a_secret_is_kept_by_nobody(make: Make) {
     assert_eq!((refused.status, refused.header("cache-control")), (401, "no-store"));
 }
 
-async fn nothing_is_kept_beyond_its_own_end(make: Make) {
+async fn responses_are_not_cacheable_after_the_expiry(make: Make) {
     let kvs = cached(make);
     for (millis, expected) in
         [(20_900, "public, max-age=0, s-maxage=20, must-revalidate"), (3_600_000, KEPT), (999, "no-cache")]
@@ -150,7 +150,7 @@ async fn nothing_is_kept_beyond_its_own_end(make: Make) {
     }
 }
 
-async fn a_bucket_of_dates_tells_caches_what_its_answers_depend_on(make: Make) {
+async fn buckets_with_client_timestamps_send_vary(make: Make) {
     let kvs = cached(make);
     put(&kvs, &bucket("poky"), "a", None).await;
     let there = kvs.plain("GET", "/kv/poky/a", &[]).await;
@@ -175,7 +175,7 @@ fn opened(answer: &Answer) -> bool {
     answer.headers.keys().any(|name| name.as_str().starts_with("access-control-"))
 }
 
-async fn pages_of_other_origins_are_kept_out_unless_let_in(make: Make) {
+async fn other_origins_are_rejected_by_default(make: Make) {
     let kvs = open_to(make, Cors::Off);
     let origin = ("origin", "https://app.example");
     for (method, uri) in [("GET", "/?k=a"), ("OPTIONS", "/kv/default/a"), ("POST", "/")] {
@@ -184,7 +184,7 @@ async fn pages_of_other_origins_are_kept_out_unless_let_in(make: Make) {
     }
 }
 
-async fn every_answer_is_open_to_all_when_so_set_errors_too(make: Make) {
+async fn cors_for_all_origins_includes_errors(make: Make) {
     let kvs = open_to(make, Cors::Any);
     put(&kvs, &Bucket::default(), "a", None).await;
     for (method, uri, status) in [
@@ -213,7 +213,7 @@ async fn every_answer_is_open_to_all_when_so_set_errors_too(make: Make) {
     }
 }
 
-async fn a_list_lets_in_its_origins_only_and_caches_know_it(make: Make) {
+async fn cors_for_listed_origins_sends_vary(make: Make) {
     let kvs = open_to(make, of(&["https://app.example", "http://localhost:3000"]));
     for origin in ["https://app.example", "http://localhost:3000"] {
         let answer = kvs.plain("GET", "/?k=none", &[("origin", origin)]).await;
@@ -233,7 +233,7 @@ async fn a_list_lets_in_its_origins_only_and_caches_know_it(make: Make) {
     }
 }
 
-async fn a_preflight_is_told_the_methods_of_its_path_and_the_headers_we_take(make: Make) {
+async fn preflight_lists_methods_and_headers(make: Make) {
     let kvs = open_to(make, of(&["https://app.example"]));
     for uri in ["/", "/status", "/kv/default", "/kv/default/a", "/multi/default", "/txn/default", "*"] {
         let plain = kvs.plain("OPTIONS", uri, &[]).await;

@@ -13,7 +13,7 @@ fn post(served: &Served) -> String {
 }
 
 #[test]
-fn secrets_that_cannot_be_read_are_not_called_missing() {
+fn unreadable_auth_file_is_not_reported_as_missing() {
     let served = Served::start(&[]);
     let auth = served.file("auth").parent().unwrap().parent().unwrap().join("auth.txt");
     let secrets = std::fs::read(&auth).unwrap();
@@ -41,7 +41,7 @@ fn secrets_that_cannot_be_read_are_not_called_missing() {
 const EXPOSED: &str = "every user of this machine can read the secrets in";
 
 #[test]
-fn others_who_can_read_the_secrets_are_warned_of_once() {
+fn world_readable_auth_file_is_warned_about_once() {
     let place = Place::new();
     let form = format!("a=1&auth={SECRET}");
     assert_eq!(place.cgi("192.0.2.1", &form).log, "");
@@ -54,7 +54,7 @@ fn others_who_can_read_the_secrets_are_warned_of_once() {
 }
 
 #[test]
-fn check_tells_who_can_read_the_secrets() {
+fn check_reports_who_can_read_the_auth_file() {
     let place = Place::new();
     place.cgi("192.0.2.1", &format!("a=1&auth={SECRET}"));
     let check = || place.program().arg("check").stdout(Stdio::piped()).output().unwrap();

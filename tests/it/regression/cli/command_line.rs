@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::cli::Place;
 
 #[test]
-fn spans_of_time_may_have_weeks_and_several_units_and_know_their_range() {
+fn durations_have_weeks_several_units_and_a_range() {
     let place = Place::new();
     for ttl in ["1w", "1d12h", "2h30m", "90", "36500d"] {
         place.run(&["set", "a", "1", "--ttl", ttl]).ok();
@@ -28,7 +28,7 @@ fn spans_of_time_may_have_weeks_and_several_units_and_know_their_range() {
 }
 
 #[test]
-fn a_number_that_is_none_or_out_of_range_is_named_with_the_range() {
+fn invalid_number_is_reported_with_the_range() {
     let place = Place::new();
     for (args, says) in [
         (&["incr", "a", "x"][..], "\"x\" is not a whole number from -9223372036854775808 to 9223372036854775807"),
@@ -47,7 +47,7 @@ fn a_number_that_is_none_or_out_of_range_is_named_with_the_range() {
 }
 
 #[test]
-fn a_value_that_looks_like_a_flag_is_named_whole_with_what_to_type() {
+fn value_that_looks_like_a_flag_is_reported_with_the_fix() {
     let place = Place::new();
     let run = place.run(&["set", "k", "-.5"]).fails(2, "unexpected argument '-.5'");
     assert!(run.err.contains("-- '-.5'"), "{run:?}");
@@ -60,7 +60,7 @@ fn a_value_that_looks_like_a_flag_is_named_whole_with_what_to_type() {
 }
 
 #[test]
-fn no_url_is_shown_with_what_may_be_a_secret_in_it() {
+fn urls_are_shown_without_secrets() {
     let place = Place::new();
     let args = ["--purge", "https://cache.example:8443/hunter2/?", "--purge", "http://other.example/hunter2"];
     place.run(&[&["serve", "--check-config"], &args[..]].concat()).fails(2, "--purge");
@@ -96,7 +96,7 @@ fn quiet_and_verbose_are_common_options() {
 }
 
 #[test]
-fn a_table_fits_the_terminal() {
+fn tables_fit_the_terminal() {
     let place = Place::new();
     place.run(&["set", "long", &"漢字".repeat(200)]).ok();
     place.run(&["set", "key/two", &"x".repeat(400), "--ttl", "1h"]).ok();

@@ -3,7 +3,7 @@
 use crate::cli::Place;
 
 #[test]
-fn a_csv_file_with_a_wrong_quote_is_refused_with_its_line_and_nothing_is_stored() {
+fn invalid_quote_is_rejected_with_its_line_and_nothing_stored() {
     let place = Place::new();
     for (name, text, says) in [
         ("unclosed", "key,value\na,\"one\nb,two\nc,three\n", "line 2: the quote that opens a field here is not closed"),
@@ -31,7 +31,7 @@ fn a_csv_file_with_a_wrong_quote_is_refused_with_its_line_and_nothing_is_stored(
 }
 
 #[test]
-fn right_quotes_are_taken_as_before() {
+fn valid_quotes_are_accepted() {
     let place = Place::new();
     let text = "\u{feff}\"key\",\"value\"\r\na,\"say \"\"hi\"\", twice\"\r\nb,\"two\r\nlines\"\r\n\r\nc,\r\nd,\"\"\r\n";
     let file = place.file("right.csv", text);

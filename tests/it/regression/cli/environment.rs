@@ -7,7 +7,7 @@ fn with(place: &Place, args: &[&str], name: &str, value: &str) -> crate::cli::Ru
 }
 
 #[test]
-fn a_variable_that_nothing_knows_is_refused_and_nothing_is_served_or_stored() {
+fn unknown_variable_is_rejected_and_nothing_is_stored() {
     let place = Place::new();
     for args in [&["set", "a", "1"][..], &["list"], &["serve", "--check-config"], &["serve"], &["passcode", "--write"]]
     {
@@ -23,7 +23,7 @@ fn a_variable_that_nothing_knows_is_refused_and_nothing_is_served_or_stored() {
 }
 
 #[test]
-fn variables_that_somebody_has_a_use_for_are_left_alone() {
+fn variables_of_scripts_and_containers_are_ignored() {
     let place = Place::new();
     for name in [
         "KVS_URL",
@@ -40,7 +40,7 @@ fn variables_that_somebody_has_a_use_for_are_left_alone() {
 }
 
 #[test]
-fn what_is_wrong_with_a_variable_is_said_of_the_variable() {
+fn error_in_a_variable_names_the_variable() {
     let place = Place::new();
     for (name, value, says) in [
         ("KVS_READS", "", "KVS_READS: this variable is empty"),
@@ -66,7 +66,7 @@ fn what_is_wrong_with_a_variable_is_said_of_the_variable() {
 }
 
 #[test]
-fn a_program_that_a_web_server_starts_with_an_unknown_variable_serves_nothing_and_says_why() {
+fn unknown_variable_is_logged_by_a_spawned_program() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     let home = place.0.path().to_str().unwrap().to_owned();
@@ -94,7 +94,7 @@ fn a_program_that_a_web_server_starts_with_an_unknown_variable_serves_nothing_an
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_named() {
+fn variable_that_is_not_utf_8_is_named() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let place = Place::new();

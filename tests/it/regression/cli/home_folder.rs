@@ -3,7 +3,7 @@
 use crate::cli::Place;
 
 #[test]
-fn a_tilde_is_the_home_in_every_setting_that_is_a_path() {
+fn tilde_is_expanded_in_every_path_setting() {
     let place = Place::new();
     let home = place.path("home");
     std::fs::create_dir(&home).unwrap();
@@ -37,7 +37,7 @@ fn a_tilde_is_the_home_in_every_setting_that_is_a_path() {
 }
 
 #[test]
-fn a_tilde_that_means_no_folder_is_refused() {
+fn tilde_without_a_known_home_is_rejected() {
     let place = Place::new();
     let run = |args: &[&str], env: &[(&str, &str)]| place.with(args, env, b"");
     let none = "HOME is not set";

@@ -75,7 +75,7 @@ fn append(path: &Path, text: &str) {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_costs_no_answer_and_no_server() {
+fn unwritable_log_does_not_stop_the_server() {
     for log in [Stdio::from(full()), Stdio::from(dead())] {
         let place = Place::new();
         place.file("auth.txt", "the-secret\n");
@@ -92,7 +92,7 @@ fn a_log_that_cannot_be_written_costs_no_answer_and_no_server() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_accepted_ends_no_server_whose_log_is_full() {
+fn accept_error_with_a_full_log_does_not_stop_the_server() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     let mut server = Odd::start(place.command(&["serve", "--http", "127.0.0.1:0", "-vv"]), full());
@@ -116,7 +116,7 @@ fn a_connection_that_cannot_be_accepted_ends_no_server_whose_log_is_full() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_request_and_not_the_end() {
+fn unread_log_does_not_delay_requests_or_shutdown() {
     let place = Place::new();
     place.file("auth.txt", "the-secret\n");
     let (reader, writer) = std::io::pipe().unwrap();
@@ -138,7 +138,7 @@ fn a_log_that_nobody_reads_holds_up_no_request_and_not_the_end() {
 }
 
 #[test]
-fn commands_do_their_work_whether_or_not_anybody_can_be_told_of_it() {
+fn commands_work_when_their_output_cannot_be_written() {
     let place = Place::new();
     let file = place.file("j.json", "{\"a\": \"1\"}");
     let code = |args: &[&str], out: Stdio, err: Stdio| {
@@ -181,7 +181,7 @@ fn commands_do_their_work_whether_or_not_anybody_can_be_told_of_it() {
 }
 
 #[test]
-fn each_request_leaves_a_line_at_debug_without_secret_or_value() {
+fn requests_are_logged_at_debug_without_secret_or_value() {
     let place = Place::new();
     place.file("auth.txt", "the-secret\n");
     let mut command = place.command(&["serve", "--http", "127.0.0.1:0"]);
@@ -206,7 +206,7 @@ fn each_request_leaves_a_line_at_debug_without_secret_or_value() {
 }
 
 #[test]
-fn damage_is_told_once_for_each_state_of_the_file() {
+fn damage_is_logged_once_per_state_of_the_file() {
     let place = Place::new();
     place.file("auth.txt", "the-secret\n");
     place.run(&["set", "a", "1"]).ok();
@@ -229,7 +229,7 @@ fn damage_is_told_once_for_each_state_of_the_file() {
 }
 
 #[test]
-fn an_error_of_a_command_is_told_once() {
+fn error_of_a_command_is_reported_once() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     append(&place.path("data/default.yaml"), BAD.0);

@@ -15,7 +15,7 @@ const READS: [&[&str]; 8] = [
 ];
 
 #[test]
-fn a_slip_in_the_name_of_a_folder_or_bucket_is_told_and_no_backup_is_replaced() {
+fn mistyped_folder_or_bucket_is_reported_and_no_backup_replaced() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--bucket", "shop"]).ok();
     place.run(&["set", "a", "1", "--bucket", "news"]).ok();
@@ -43,7 +43,7 @@ fn a_slip_in_the_name_of_a_folder_or_bucket_is_told_and_no_backup_is_replaced() 
 }
 
 #[test]
-fn a_bucket_that_is_there_and_empty_is_read_as_empty() {
+fn empty_bucket_is_read_as_empty() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     place.run(&["delete", "a"]).ok();
@@ -54,7 +54,7 @@ fn a_bucket_that_is_there_and_empty_is_read_as_empty() {
 }
 
 #[test]
-fn an_export_that_fails_leaves_the_old_file_and_nothing_beside_it() {
+fn failed_export_keeps_the_old_file_and_leaves_no_other() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     std::fs::create_dir(place.path("folder")).unwrap();
@@ -67,7 +67,7 @@ fn an_export_that_fails_leaves_the_old_file_and_nothing_beside_it() {
 }
 
 #[test]
-fn tables_and_buckets_that_a_server_does_not_have_are_told() {
+fn missing_tables_and_buckets_are_reported() {
     let url = crate::postgres::empty("");
     let place = Place::new();
     let with = |args: &[&str]| place.with(args, &[("KVS_STORE", &url)], b"");

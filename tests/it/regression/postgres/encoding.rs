@@ -35,7 +35,7 @@ fn tells(text: &[u8], encoding: &str) {
 }
 
 #[test]
-fn a_database_that_cannot_hold_every_key_is_refused_at_every_start() {
+fn database_with_a_limited_encoding_is_rejected_at_start() {
     for encoding in ["LATIN1", "WIN1252", "EUC_JP"] {
         let url = database(Server::shared(), encoding);
         for args in [
@@ -58,7 +58,7 @@ fn a_database_that_cannot_hold_every_key_is_refused_at_every_start() {
 }
 
 #[test]
-fn a_program_that_a_web_server_starts_refuses_it_too() {
+fn spawned_program_rejects_a_limited_encoding() {
     let url = database(Server::shared(), "LATIN2");
     for (uri, query) in [("/?k=a", "k=a"), ("/?k=%C4%80", "k=%C4%80"), ("/status", "")] {
         let env = [
@@ -80,7 +80,7 @@ fn a_program_that_a_web_server_starts_refuses_it_too() {
 }
 
 #[test]
-fn a_server_that_comes_up_later_is_looked_at_then() {
+fn encoding_is_checked_once_the_database_is_up() {
     let mut server = Server::start("fsync = off");
     let url = database(&server, "LATIN1");
     server.crash();
@@ -102,7 +102,7 @@ fn a_server_that_comes_up_later_is_looked_at_then() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_in_such_a_database() {
+async fn calls_fail_in_a_database_with_a_limited_encoding() {
     let server = Server::shared();
     let store = PostgresStore::open(&database(server, "LATIN9"), PostgresOptions::default()).unwrap();
     let error = store.get(&Bucket::default(), &[Key::new("a").unwrap()]).await.unwrap_err();
@@ -115,7 +115,7 @@ async fn nothing_is_done_in_such_a_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_database_that_keeps_any_bytes_passes_the_suite() {
+async fn sql_ascii_database_passes_the_suite() {
     let url = database(Server::shared(), "SQL_ASCII");
     suite::run(async |setup| {
         let options = PostgresOptions { clock: setup.clock, limits: setup.limits, ..PostgresOptions::default() };

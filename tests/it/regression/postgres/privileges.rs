@@ -27,7 +27,7 @@ async fn refused(store: &PostgresStore) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_without_a_privilege_is_named_with_the_grant_that_it_lacks() {
+async fn missing_privilege_is_reported_with_the_grant() {
     let server = Server::shared();
     let (table, url) = role(server);
     let guest = format!("\"{table}_Guest\"");
@@ -56,7 +56,7 @@ async fn a_role_without_a_privilege_is_named_with_the_grant_that_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_is_set_to_read_only_is_told_so_at_once_and_need_not_try_again() {
+async fn read_only_role_is_reported_at_once_without_retry() {
     let server = Server::shared();
     let (table, url) = role(server);
     made(server, &table).await;
@@ -77,7 +77,7 @@ async fn a_role_that_is_set_to_read_only_is_told_so_at_once_and_need_not_try_aga
 }
 
 #[test]
-fn a_program_that_may_not_write_to_its_tables_says_so_in_status_and_stores_nothing() {
+fn missing_write_privilege_is_shown_in_status() {
     let server = Server::shared();
     let (table, url) = role(server);
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -17,7 +17,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn clients_are_served_again_once_there_are_descriptors() {
+fn clients_are_served_again_once_descriptors_are_free() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));

@@ -39,7 +39,7 @@ async fn taken(mut socket: impl AsyncWriteExt + Unpin, question: &[u8], most: us
 }
 
 #[tokio::test]
-async fn a_peer_that_reads_no_answers_is_not_read_from_either() {
+async fn peer_that_does_not_read_is_not_read_from() {
     // What the system holds for both directions of a connection, and far below what was sent.
     let most = 64 << 20;
     for (name, question) in questions() {
@@ -64,7 +64,7 @@ async fn a_peer_that_reads_no_answers_is_not_read_from_either() {
 }
 
 #[tokio::test]
-async fn answers_that_were_held_up_are_all_given_when_the_peer_reads_again() {
+async fn delayed_responses_are_sent_when_the_peer_reads_again() {
     let door = fastcgi(BasePath::served(), limits());
     let (mut read, mut write) = TcpStream::connect(door.address).await.unwrap().into_split();
     let count = 300_000;
@@ -83,7 +83,7 @@ async fn answers_that_were_held_up_are_all_given_when_the_peer_reads_again() {
 }
 
 #[tokio::test]
-async fn records_that_are_no_part_of_a_request_win_no_time_for_it() {
+async fn other_records_do_not_extend_the_timeout_of_a_request() {
     for (name, question) in [
         ("unknown", record(77, 0, b"")),
         ("values", record(GET_VALUES, 0, &params(&[("FCGI_MAX_CONNS", b"")]))),
@@ -115,7 +115,7 @@ async fn records_that_are_no_part_of_a_request_win_no_time_for_it() {
 }
 
 #[tokio::test]
-async fn records_without_a_pause_do_not_keep_an_unfinished_request_alive() {
+async fn continuous_records_do_not_keep_an_incomplete_request_alive() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let (seen, stop) = (Seen::default(), tokio_util::sync::CancellationToken::new());
@@ -138,7 +138,7 @@ async fn records_without_a_pause_do_not_keep_an_unfinished_request_alive() {
 }
 
 #[tokio::test]
-async fn management_does_not_keep_a_connection_without_requests() {
+async fn management_records_do_not_keep_a_connection_open() {
     let door = fastcgi(BasePath::served(), ServerLimits { idle_timeout: Duration::from_millis(600), ..limits() });
     let (mut read, mut write) = TcpStream::connect(door.address).await.unwrap().into_split();
     let started = Instant::now();
@@ -154,7 +154,7 @@ async fn management_does_not_keep_a_connection_without_requests() {
 }
 
 #[tokio::test]
-async fn waiting_for_another_answer_takes_no_time_from_a_request_that_arrives() {
+async fn pending_response_does_not_shorten_the_timeout_of_a_request() {
     let door = fastcgi(BasePath::served(), limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let begun = [begin(2, true), stream(PARAMS, 2, &post("4"), 100), record(STDIN, 2, b"fo")].concat();

@@ -61,7 +61,7 @@ async fn trailers_with_bare_line_feeds_hide_no_second_length() {
 }
 
 #[tokio::test]
-async fn connection_closes_after_a_body_in_chunks() {
+async fn connection_closes_after_a_chunked_body() {
     let door = http(limits());
     let chunks = "POST /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let answer = talk(&door, format!("{chunks}GET /2 HTTP/1.1\r\nHost: h\r\n\r\n")).await;
@@ -85,7 +85,7 @@ async fn connection_closes_after_a_body_in_chunks() {
 }
 
 #[tokio::test]
-async fn every_byte_of_an_address_means_the_same_through_every_transport() {
+async fn targets_mean_the_same_over_every_transport() {
     let (plain, records) = (http(limits()), fastcgi(BasePath::served(), limits()));
     for byte in (0x21..=0x7e).chain(0x80..=0xff_u8) {
         for target in [vec![b'/', b'a', byte, b'b'], [b"/?k=", &[byte][..], b"&x=1"].concat()] {
@@ -104,7 +104,7 @@ async fn every_byte_of_an_address_means_the_same_through_every_transport() {
 }
 
 #[tokio::test]
-async fn an_address_has_one_limit_through_every_transport() {
+async fn target_length_has_one_limit_over_every_transport() {
     let (plain, records) = (http(limits()), fastcgi(BasePath::served(), limits()));
     for (length, status) in [(60_000, "200"), (65_534, "200"), (65_535, "414"), (70_000, "414"), (300_000, "414")] {
         let target = format!("/{}", "x".repeat(length - 1));
@@ -119,7 +119,7 @@ async fn an_address_has_one_limit_through_every_transport() {
 }
 
 #[tokio::test]
-async fn every_error_of_the_door_has_a_text_in_the_form_that_is_accepted() {
+async fn server_errors_have_a_body_of_the_accepted_type() {
     let door = http(limits());
     let long = "x".repeat(70_000);
     for (head, status) in [
@@ -184,7 +184,7 @@ fn is_told(answer: &str, status: u16, as_problem: bool, name: &str) {
 }
 
 #[tokio::test]
-async fn answer_arrives_though_a_refused_client_goes_on_sending() {
+async fn response_arrives_while_a_rejected_client_keeps_sending() {
     let door = http(limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     let (mut read, mut write) = socket.split();
@@ -204,7 +204,7 @@ async fn answer_arrives_though_a_refused_client_goes_on_sending() {
 }
 
 #[tokio::test]
-async fn a_head_has_its_own_time_however_long_the_connection_was_idle() {
+async fn header_timeout_does_not_include_idle_time() {
     let door = http(ServerLimits { header_timeout: Duration::from_secs(3), ..limits() });
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1700)).await;
@@ -225,7 +225,7 @@ async fn a_head_has_its_own_time_however_long_the_connection_was_idle() {
 }
 
 #[tokio::test]
-async fn transports_agree_on_what_lies_below_a_path() {
+async fn transports_agree_on_the_base_path() {
     let mount = BasePath::served().at("/kvs");
     let (plain, records) = (http_at(mount.clone(), limits()), fastcgi(mount, limits()));
     for target in [
@@ -253,7 +253,7 @@ async fn transports_agree_on_what_lies_below_a_path() {
 }
 
 #[test]
-fn errors_of_the_door_and_of_the_service_judge_accept_alike() {
+fn server_and_api_errors_parse_accept_alike() {
     let served = Served::start(&[]);
     for accept in [
         "application/json",
@@ -280,7 +280,7 @@ fn errors_of_the_door_and_of_the_service_judge_accept_alike() {
 }
 
 #[tokio::test]
-async fn errors_of_each_door_judge_accept_alike() {
+async fn errors_over_every_transport_parse_accept_alike() {
     let (plain, records) = (http(limits()), fastcgi(BasePath::served(), limits()));
     let long = format!("/{}", "x".repeat(70_000));
     for (target, accept, is_problem) in [
@@ -302,7 +302,7 @@ async fn errors_of_each_door_judge_accept_alike() {
 }
 
 #[tokio::test]
-async fn empty_lines_before_a_request_are_few_and_may_come_in_halves() {
+async fn empty_lines_before_a_request_are_limited() {
     let door = http(limits());
     let mut socket = TcpStream::connect(door.address).await.unwrap();
     socket.set_nodelay(true).unwrap();

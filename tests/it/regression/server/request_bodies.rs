@@ -37,7 +37,7 @@ fn soon(what: &str, mut holds: impl FnMut() -> Result<(), u64>) {
 }
 
 #[test]
-fn many_slow_bodies_hold_no_more_than_their_budget_and_it_is_given_back() {
+fn slow_bodies_use_at_most_the_budget_and_release_it() {
     let served = Served::start(&[]);
     served.put("/kv/default/a", "1");
     let before = served.present_memory();
@@ -76,14 +76,14 @@ fn many_slow_bodies_hold_no_more_than_their_budget_and_it_is_given_back() {
 }
 
 #[test]
-fn one_body_fits_whatever_budget_is_set() {
+fn one_body_fits_into_any_budget() {
     let served = Served::start(&["--body-memory", "1MiB", "--max-value", "8MiB"]);
     served.put("/kv/default/a", &"x".repeat(8 << 20));
     assert!(served.get("/kv/default/a").len() > 8 << 20);
 }
 
 #[test]
-fn all_doors_have_one_budget() {
+fn all_listeners_share_one_budget() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let served = Served::start(&["--body-memory", "1MiB", "--fastcgi", &format!("unix:{}", path.display())]);
@@ -105,7 +105,7 @@ fn all_doors_have_one_budget() {
 }
 
 #[test]
-fn what_the_head_decides_is_answered_before_the_body_is_read() {
+fn errors_of_the_head_are_sent_before_the_body_is_read() {
     let served = Served::start(&[]);
     served.put("/kv/default/a", "1");
     let secret = format!("X-KVS-Auth: {SECRET}\r\n");
@@ -147,7 +147,7 @@ fn what_the_head_decides_is_answered_before_the_body_is_read() {
 }
 
 #[test]
-fn who_sends_a_body_that_nobody_wants_comes_to_read_why() {
+fn client_can_read_the_error_after_an_unwanted_body() {
     let served = Served::start(&[]);
     for (body, status) in [(2_000, 404), (2_000_000, 404), (20_000_000, 413)] {
         let head = format!("POST /nope HTTP/1.1\r\nHost: h\r\nContent-Length: {body}\r\n\r\n");
@@ -158,7 +158,7 @@ fn who_sends_a_body_that_nobody_wants_comes_to_read_why() {
 }
 
 #[test]
-fn a_write_whose_body_breaks_off_is_not_done_even_if_the_body_means_nothing() {
+fn write_with_an_incomplete_body_is_not_done() {
     let served = Served::start(&["--body-timeout", "1s"]);
     served.put("/kv/default/n", "41");
     for line in ["POST /kv/default/n?op=incr", "DELETE /kv/default/n", "DELETE /kv/default?prefix="] {
@@ -190,7 +190,7 @@ fn fastcgi_answer(web: &mut UnixStream) -> String {
 }
 
 #[test]
-fn a_web_server_is_answered_before_it_has_sent_the_body() {
+fn fastcgi_error_is_sent_before_the_body_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let served = Served::start(&["--fastcgi", &format!("unix:{}", path.display())]);

@@ -34,7 +34,7 @@ fn multi(keys: usize) -> String {
 }
 
 #[test]
-fn answers_that_nobody_reads_take_little_memory() {
+fn unread_responses_use_little_memory() {
     let served = filled(&[], 10);
     let before = served.present_memory();
     let list = format!("GET /kv/default HTTP/1.1\r\nHost: h\r\nX-KVS-Auth: {SECRET}\r\n\r\n");
@@ -59,7 +59,7 @@ fn answers_that_nobody_reads_take_little_memory() {
 }
 
 #[test]
-fn an_answer_that_is_made_as_it_is_taken_is_whole() {
+fn streamed_response_is_complete() {
     let served = filled(&[], 3);
     served.put("/kv/default/bytes", "x");
     let answer = served.ask(&multi(3));
@@ -71,7 +71,7 @@ fn an_answer_that_is_made_as_it_is_taken_is_whole() {
 }
 
 #[test]
-fn an_answer_is_bounded_by_what_it_takes_in_json() {
+fn response_is_limited_by_its_size_as_json() {
     let served = filled(&[], 12);
     let answer = served.ask(&multi(12));
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("send fewer keys"), "{answer:.300}");
@@ -107,7 +107,7 @@ fn long_polls_on_one_list_share_its_memory() {
 }
 
 #[test]
-fn who_takes_an_answer_too_slowly_does_not_take_all_of_it() {
+fn slow_readers_are_disconnected() {
     let served = filled(&["--response-time", "2s"], 10);
     let mut slow = unread(&served, &multi(10));
     let start = Instant::now();

@@ -30,7 +30,7 @@ fn ask(mut stream: &TcpStream, target: &str) -> String {
 }
 
 #[test]
-fn one_address_leaves_connections_to_others() {
+fn one_address_cannot_use_all_connections() {
     let served = Served::start(&["--max-connections", "6"]);
     let first: Vec<TcpStream> = (0..3).map(|_| from(1, &served)).collect();
     for stream in &first {
@@ -52,7 +52,7 @@ fn one_address_leaves_connections_to_others() {
 }
 
 #[test]
-fn a_trusted_proxy_may_have_all_connections() {
+fn trusted_proxy_can_use_all_connections() {
     let served = Served::start(&["--max-connections", "6", "--trusted-proxies", "127.0.0.1"]);
     let all: Vec<TcpStream> = (0..6).map(|_| from(1, &served)).collect();
     for stream in &all {
@@ -61,7 +61,7 @@ fn a_trusted_proxy_may_have_all_connections() {
 }
 
 #[test]
-fn one_address_leaves_long_polls_to_others() {
+fn one_address_cannot_use_all_long_polls() {
     let served = Served::start(&["--max-waiters", "4", "--address-share", "25%"]);
     let poll = "/?k=nothing&wait=20&seen=none";
     let mut holder = from(1, &served);
@@ -124,7 +124,7 @@ fn slow_form(mut socket: TcpStream, headers: &str) -> TcpStream {
 }
 
 #[test]
-fn one_address_leaves_memory_for_the_bodies_of_others() {
+fn one_address_cannot_use_all_body_memory() {
     let served = Served::start(&["--body-memory", BODIES]);
     let held = fill(|| slow_form(from(2, &served), ""), "HTTP/1.1 503 ");
     assert_eq!(form(from(2, &served), "", 5_000), "200", "a little is kept for it too");
@@ -137,7 +137,7 @@ fn one_address_leaves_memory_for_the_bodies_of_others() {
 }
 
 #[test]
-fn clients_of_a_trusted_proxy_have_memory_for_bodies_of_their_own() {
+fn clients_of_a_trusted_proxy_have_separate_body_memory() {
     let served = Served::start(&["--body-memory", BODIES, "--trusted-proxies", "127.0.0.1"]);
     let one = "X-Forwarded-For: 198.51.100.1\r\n";
     let _held = fill(|| slow_form(from(1, &served), one), "HTTP/1.1 503 ");
@@ -147,7 +147,7 @@ fn clients_of_a_trusted_proxy_have_memory_for_bodies_of_their_own() {
 }
 
 #[test]
-fn over_fastcgi_the_client_has_the_share_and_its_network_with_it() {
+fn fastcgi_clients_of_one_network_share_body_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let _served = Served::start(&["--body-memory", BODIES, "--fastcgi", &format!("unix:{}", path.display())]);
@@ -204,7 +204,7 @@ impl Read for Records {
 }
 
 #[test]
-fn few_descriptors_are_told_at_start_and_are_enough() {
+fn low_descriptor_limit_is_reported_and_sufficient() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new("sh")
         .args(["-c", "ulimit -n 64; exec \"$0\" serve --http 127.0.0.1:0", env!("CARGO_BIN_EXE_kvs")])

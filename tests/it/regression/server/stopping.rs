@@ -155,7 +155,7 @@ impl Program {
 }
 
 #[test]
-fn clients_that_connect_again_do_not_hold_up_the_end_over_tcp() {
+fn reconnecting_clients_do_not_delay_shutdown_over_tcp() {
     let mut program = Program::start(&["--http", "127.0.0.1:0"]);
     let line = program.line();
     let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
@@ -163,7 +163,7 @@ fn clients_that_connect_again_do_not_hold_up_the_end_over_tcp() {
 }
 
 #[test]
-fn clients_that_connect_again_do_not_hold_up_the_end_over_a_unix_socket() {
+fn reconnecting_clients_do_not_delay_shutdown_over_a_unix_socket() {
     let mut program = Program::start(&["--http", "unix:s"]);
     program.line();
     let path = program.folder.path().join("s");
@@ -172,7 +172,7 @@ fn clients_that_connect_again_do_not_hold_up_the_end_over_a_unix_socket() {
 }
 
 #[test]
-fn clients_that_connect_again_do_not_hold_up_the_end_over_fastcgi() {
+fn reconnecting_clients_do_not_delay_shutdown_over_fastcgi() {
     let mut program = Program::start(&["--fastcgi", "unix:s"]);
     program.line();
     program.ends_under_load(&At::FastCgi(program.folder.path().join("s")));
@@ -187,7 +187,7 @@ fn inherited(folder: &TempDir) -> (std::os::unix::net::UnixListener, OwnedFd, Pa
 }
 
 #[test]
-fn clients_that_connect_again_do_not_hold_up_the_end_at_a_socket_of_systemd() {
+fn reconnecting_clients_do_not_delay_shutdown_on_a_systemd_socket() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, given, path) = inherited(&folder);
     let mut command = Command::new("sh");
@@ -201,7 +201,7 @@ fn clients_that_connect_again_do_not_hold_up_the_end_at_a_socket_of_systemd() {
 }
 
 #[test]
-fn clients_that_connect_again_do_not_hold_up_the_end_of_a_spawned_program() {
+fn reconnecting_clients_do_not_delay_shutdown_when_spawned() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, given, path) = inherited(&folder);
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
@@ -212,7 +212,7 @@ fn clients_that_connect_again_do_not_hold_up_the_end_of_a_spawned_program() {
 }
 
 #[tokio::test]
-async fn kept_connections_end_however_busy_they_are() {
+async fn busy_kept_connections_end_at_shutdown() {
     let door = http(patient());
     let mut busy = tokio::net::TcpStream::connect(door.address).await.unwrap();
     let (stop, task) = (door.stop.clone(), door.task);
@@ -251,7 +251,7 @@ async fn ends(stop: tokio_util::sync::CancellationToken, task: tokio::task::Join
 }
 
 #[tokio::test]
-async fn requests_that_were_arriving_at_the_stop_are_answered_on_a_kept_connection() {
+async fn requests_arriving_at_shutdown_are_answered() {
     let door = fastcgi(BasePath::served(), ServerLimits { body_timeout: Duration::from_secs(2), ..limits() });
     let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
     // The answer to the first takes longer than the grace after the stop; the second has begun before it.
@@ -267,7 +267,7 @@ async fn requests_that_were_arriving_at_the_stop_are_answered_on_a_kept_connecti
 }
 
 #[tokio::test]
-async fn connections_in_the_backlog_are_answered_after_the_stop() {
+async fn connections_in_the_backlog_are_answered_at_shutdown() {
     let listener = echo::listener("127.0.0.1:0");
     let address = listener.tcp_address().unwrap();
     let (seen, stop) = (echo::Seen::default(), tokio_util::sync::CancellationToken::new());

@@ -10,7 +10,7 @@ fn send(served: &Served, headers: &str, secret: &str) -> u16 {
 }
 
 #[test]
-fn clients_behind_a_trusted_proxy_are_told_apart() {
+fn clients_behind_a_trusted_proxy_are_distinguished() {
     let served = Served::start(&["--trusted-proxies", "192.0.2.0/24,127.0.0.1"]);
     for n in 0..6 {
         // What a client says itself stands before what the proxy adds.
@@ -30,7 +30,7 @@ fn clients_behind_a_trusted_proxy_are_told_apart() {
 }
 
 #[test]
-fn what_somebody_else_forwards_is_not_believed() {
+fn forwarded_addresses_of_other_clients_are_ignored() {
     for flags in [&[][..], &["--trusted-proxies", "192.0.2.1,unix"]] {
         let served = Served::start(flags);
         for n in 0..6 {

@@ -7,10 +7,10 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, FORM, Headers, JSON, cases, request};
 
 cases! {
-    a_form_of_another_site_is_refused_and_not_counted,
-    no_way_of_sending_a_secret_is_open_to_other_sites,
-    pages_of_one_s_own_and_plain_clients_are_not_affected,
-    sites_that_are_let_in_may_send_secrets,
+    cross_site_form_is_rejected_and_not_counted,
+    other_sites_cannot_send_a_secret_in_any_way,
+    own_pages_and_plain_clients_are_not_affected,
+    allowed_origins_can_send_secrets,
 }
 
 const HOST: (&str, &str) = ("host", "kvs.example:8080");
@@ -36,7 +36,7 @@ async fn form(kvs: &Endpoint, from: Headers<'_>, secret: &str) -> u16 {
     kvs.send(request("POST", "/", &headers, format!("a=1&auth={secret}"))).await.status
 }
 
-async fn a_form_of_another_site_is_refused_and_not_counted(make: Make) {
+async fn cross_site_form_is_rejected_and_not_counted(make: Make) {
     let kvs = Endpoint::new(make);
     for from in OTHERS {
         for n in 0..6 {
@@ -48,7 +48,7 @@ async fn a_form_of_another_site_is_refused_and_not_counted(make: Make) {
     assert_eq!(form(&kvs, &[], "s3cret").await, 200, "nothing was counted");
 }
 
-async fn no_way_of_sending_a_secret_is_open_to_other_sites(make: Make) {
+async fn other_sites_cannot_send_a_secret_in_any_way(make: Make) {
     let kvs = Endpoint::new(make);
     for (method, uri) in [
         ("POST", "/kv/default/a?op=incr"),
@@ -73,7 +73,7 @@ async fn no_way_of_sending_a_secret_is_open_to_other_sites(make: Make) {
     assert_eq!(form(&kvs, &[], "s3cret").await, 200, "nothing was counted");
 }
 
-async fn pages_of_one_s_own_and_plain_clients_are_not_affected(make: Make) {
+async fn own_pages_and_plain_clients_are_not_affected(make: Make) {
     let kvs = Endpoint::new(make);
     for from in OWN {
         assert_eq!(form(&kvs, from, "s3cret").await, 200, "{from:?}");
@@ -86,7 +86,7 @@ async fn pages_of_one_s_own_and_plain_clients_are_not_affected(make: Make) {
     }
 }
 
-async fn sites_that_are_let_in_may_send_secrets(make: Make) {
+async fn allowed_origins_can_send_secrets(make: Make) {
     let app = "https://app.example";
     let of = |cors: Cors| Endpoint::with(make, |settings| ApiSettings { cors, ..settings });
     let kvs = of(Cors::Of(vec![app.parse().unwrap()]));

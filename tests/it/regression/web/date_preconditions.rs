@@ -14,17 +14,17 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    a_date_guard_moves_no_other_key,
-    every_guarded_request_leaves_the_bucket_at_the_clock,
-    multi_finds_a_key_by_the_date_it_was_told,
-    a_guarded_change_of_a_bounded_value_is_later_too,
+    date_precondition_does_not_change_other_keys,
+    date_preconditions_do_not_move_the_bucket_into_the_future,
+    multi_accepts_the_last_modified_that_was_sent,
+    same_date_changes_a_value_in_a_limited_bucket_only_once,
 }
 
 mod at_once {
     use super::*;
 
     cases! { on threads:
-        of_two_writers_with_one_fresh_date_one_passes,
+        one_of_two_writers_with_the_same_date_passes,
     }
 }
 
@@ -45,7 +45,7 @@ impl Endpoint {
     }
 }
 
-async fn a_date_guard_moves_no_other_key(make: Make) {
+async fn date_precondition_does_not_change_other_keys(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/d/a", "1").await;
     for _ in 0..10 {
@@ -66,7 +66,7 @@ async fn a_date_guard_moves_no_other_key(make: Make) {
     }
 }
 
-async fn every_guarded_request_leaves_the_bucket_at_the_clock(make: Make) {
+async fn date_preconditions_do_not_move_the_bucket_into_the_future(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/d/a", "1").await;
     let guard = [("if-unmodified-since", FUTURE)];
@@ -87,7 +87,7 @@ async fn every_guarded_request_leaves_the_bucket_at_the_clock(make: Make) {
     }
 }
 
-async fn multi_finds_a_key_by_the_date_it_was_told(make: Make) {
+async fn multi_accepts_the_last_modified_that_was_sent(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/d/a", "0").await;
     kvs.put("/kv/d/b", "2").await;
@@ -101,7 +101,7 @@ async fn multi_finds_a_key_by_the_date_it_was_told(make: Make) {
     }
 }
 
-async fn a_guarded_change_of_a_bounded_value_is_later_too(make: Make) {
+async fn same_date_changes_a_value_in_a_limited_bucket_only_once(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/small/a", "1").await;
     let date = kvs.told("/kv/small/a").await;
@@ -112,7 +112,7 @@ async fn a_guarded_change_of_a_bounded_value_is_later_too(make: Make) {
     assert_eq!(kvs.get("/kv/small/a").await.text(), "12");
 }
 
-async fn of_two_writers_with_one_fresh_date_one_passes(make: Make) {
+async fn one_of_two_writers_with_the_same_date_passes(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/d/other", "1").await;
     for round in 0..18 {
@@ -134,7 +134,7 @@ fn without(text: &str, field: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_value_edited_by_hand_does_not_keep_the_date_of_a_guard() {
+async fn value_edited_by_hand_gets_a_new_date() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(TestClock::default());
     // Later than the times that the file system gives.

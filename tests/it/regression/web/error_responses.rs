@@ -7,12 +7,12 @@ use crate::support::doubles::Failing;
 use crate::support::endpoint::{Endpoint, JSON, NOBODY, cases};
 
 cases! {
-    a_row_that_is_not_understood_is_told_with_its_field,
-    a_transaction_that_is_not_understood_is_told_with_its_place_and_field,
-    a_refused_write_says_that_nothing_was_stored,
+    invalid_row_is_reported_with_its_field,
+    invalid_transaction_is_reported_with_place_and_field,
+    rejected_write_says_that_nothing_was_stored,
 }
 
-async fn a_row_that_is_not_understood_is_told_with_its_field(make: Make) {
+async fn invalid_row_is_reported_with_its_field(make: Make) {
     let kvs = Endpoint::new(make);
     for (row, told) in [
         (r#"{"key":"a","data":"1","data":"2"}"#, "\"data\" is given twice"),
@@ -38,7 +38,7 @@ async fn a_row_that_is_not_understood_is_told_with_its_field(make: Make) {
     assert_eq!(kvs.stored("default", "z").await, None);
 }
 
-async fn a_transaction_that_is_not_understood_is_told_with_its_place_and_field(make: Make) {
+async fn invalid_transaction_is_reported_with_place_and_field(make: Make) {
     let kvs = Endpoint::new(make);
     for (op, told) in [
         (r#"{"op":"set","key":"a","value":"1","value":"2"}"#, "\"value\" is given twice"),
@@ -82,7 +82,7 @@ async fn a_transaction_that_is_not_understood_is_told_with_its_place_and_field(m
     assert_eq!(kvs.stored("default", "z").await, None);
 }
 
-async fn a_refused_write_says_that_nothing_was_stored(make: Make) {
+async fn rejected_write_says_that_nothing_was_stored(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "x").await;
     for (method, uri, headers, body, status) in [
@@ -126,7 +126,7 @@ fn failing(kind: ErrorKind, serves_reads: bool) -> Endpoint {
 }
 
 #[tokio::test]
-async fn only_a_failed_write_has_an_open_outcome() {
+async fn only_failed_writes_have_an_unknown_outcome() {
     let open = "it may have been done: read the key before you write again";
     let kvs = failing(ErrorKind::Unavailable, true);
     for (method, uri, body) in [

@@ -6,13 +6,13 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, JSON, cases};
 
 cases! {
-    a_date_before_1970_guards,
-    a_leap_second_is_a_date,
-    a_date_after_all_others_is_a_date,
-    two_digits_of_a_year_mean_the_century_that_is_near,
-    what_is_no_date_is_ignored_by_reads_and_refused_by_writes,
-    clients_keep_dates_of_any_age,
-    rows_take_dates_of_any_age,
+    date_before_1970_is_a_precondition,
+    leap_second_is_a_valid_date,
+    latest_possible_date_is_valid,
+    two_digit_years_are_in_the_nearest_century,
+    invalid_dates_are_ignored_by_reads_and_rejected_by_writes,
+    client_timestamps_can_have_any_age,
+    rows_accept_dates_of_any_age,
 }
 
 /// Dates long before the clock of an endpoint, 20 Nov 2026.
@@ -43,7 +43,7 @@ const NO_DATES: [&str; 7] = [
     "1994-11-06T08:49:37Z",
 ];
 
-async fn a_date_before_1970_guards(make: Make) {
+async fn date_before_1970_is_a_precondition(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for date in PAST {
@@ -65,7 +65,7 @@ async fn a_date_before_1970_guards(make: Make) {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
 }
 
-async fn a_leap_second_is_a_date(make: Make) {
+async fn leap_second_is_a_valid_date(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     // The clock stands a quarter of a second after noon.
@@ -78,7 +78,7 @@ async fn a_leap_second_is_a_date(make: Make) {
     assert_eq!(kvs.ask("PUT", "/kv/default/a", &late, "2").await.status, 200);
 }
 
-async fn a_date_after_all_others_is_a_date(make: Make) {
+async fn latest_possible_date_is_valid(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for date in FUTURE {
@@ -89,7 +89,7 @@ async fn a_date_after_all_others_is_a_date(make: Make) {
     }
 }
 
-async fn two_digits_of_a_year_mean_the_century_that_is_near(make: Make) {
+async fn two_digit_years_are_in_the_nearest_century(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     // More than fifty years ahead is past (RFC 9110, section 5.6.7).
@@ -98,7 +98,7 @@ async fn two_digits_of_a_year_mean_the_century_that_is_near(make: Make) {
     }
 }
 
-async fn what_is_no_date_is_ignored_by_reads_and_refused_by_writes(make: Make) {
+async fn invalid_dates_are_ignored_by_reads_and_rejected_by_writes(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for date in NO_DATES {
@@ -114,7 +114,7 @@ async fn what_is_no_date_is_ignored_by_reads_and_refused_by_writes(make: Make) {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
 }
 
-async fn clients_keep_dates_of_any_age(make: Make) {
+async fn client_timestamps_can_have_any_age(make: Make) {
     let kvs = Endpoint::new(make);
     for date in ["Mon, 01 Jan 1900 00:00:00 GMT", "Mon Jan  1 00:00:00 1900"] {
         let uri = "/kv/poky/old";
@@ -139,7 +139,7 @@ async fn clients_keep_dates_of_any_age(make: Make) {
     assert_eq!(kvs.plain("GET", "/kv/poky/far", &[("if-match", FUTURE[0])]).await.status, 200);
 }
 
-async fn rows_take_dates_of_any_age(make: Make) {
+async fn rows_accept_dates_of_any_age(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for (date, result) in PAST.map(|date| (date, "rejected")).into_iter().chain(FUTURE.map(|date| (date, "updated"))) {

@@ -4,11 +4,11 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    xml_in_the_guise_of_sound_or_pictures_is_an_attachment,
-    what_browsers_only_show_keeps_its_type,
+    xml_with_an_image_or_audio_type_is_an_attachment,
+    types_that_browsers_only_display_are_kept,
 }
 
-async fn xml_in_the_guise_of_sound_or_pictures_is_an_attachment(make: Make) {
+async fn xml_with_an_image_or_audio_type_is_an_attachment(make: Make) {
     let kvs = Endpoint::new(make);
     for given in [
         "audio/x+xml",
@@ -45,7 +45,7 @@ async fn xml_in_the_guise_of_sound_or_pictures_is_an_attachment(make: Make) {
     }
 }
 
-async fn what_browsers_only_show_keeps_its_type(make: Make) {
+async fn types_that_browsers_only_display_are_kept(make: Make) {
     let kvs = Endpoint::new(make);
     for given in
         ["audio/mpeg", "video/mp4; codecs=\"avc1.42E01E\"", "audio/vnd.wave", "image/png", "application/geo+json"]

@@ -4,10 +4,10 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, FORM, cases, request};
 
 cases! {
-    an_end_out_of_range_is_refused_with_the_range,
-    an_end_in_milliseconds_is_told_apart,
-    a_number_in_a_query_is_refused_with_its_range,
-    a_number_in_json_is_refused_with_its_range,
+    expiry_out_of_range_is_rejected_with_the_range,
+    expiry_in_milliseconds_is_recognised,
+    invalid_number_in_a_query_is_rejected_with_the_range,
+    invalid_number_in_json_is_rejected_with_the_range,
 }
 
 const TTL: &str = "ttl must be 1 to 3153600000, got ";
@@ -30,7 +30,7 @@ const BAD: [(&str, &str); 13] = [
     ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
 ];
 
-async fn an_end_out_of_range_is_refused_with_the_range(make: Make) {
+async fn expiry_out_of_range_is_rejected_with_the_range(make: Make) {
     let kvs = Endpoint::new(make);
     for (name, range) in [("ttl", TTL), ("expires", EXPIRES)] {
         for (text, told) in BAD {
@@ -51,7 +51,7 @@ async fn an_end_out_of_range_is_refused_with_the_range(make: Make) {
     assert_eq!(kvs.stored("default", "a").await, None);
 }
 
-async fn an_end_in_milliseconds_is_told_apart(make: Make) {
+async fn expiry_in_milliseconds_is_recognised(make: Make) {
     let kvs = Endpoint::new(make);
     let answer = kvs.put("/kv/default/a?expires=1795176060000", "1").await;
     assert_eq!(answer.status, 400);
@@ -66,7 +66,7 @@ async fn an_end_in_milliseconds_is_told_apart(make: Make) {
     assert_eq!(kvs.stored("default", "a").await, None);
 }
 
-async fn a_number_in_a_query_is_refused_with_its_range(make: Make) {
+async fn invalid_number_in_a_query_is_rejected_with_the_range(make: Make) {
     let kvs = Endpoint::new(make);
     for (method, uri, name, range) in [
         ("GET", "/kv/default?", "limit", "limit must be 1 to 1000, got "),
@@ -90,7 +90,7 @@ async fn a_number_in_a_query_is_refused_with_its_range(make: Make) {
     assert_eq!(kvs.stored("default", "a").await, None);
 }
 
-async fn a_number_in_json_is_refused_with_its_range(make: Make) {
+async fn invalid_number_in_json_is_rejected_with_the_range(make: Make) {
     let kvs = Endpoint::new(make);
     for bad in ["99999999999999999999", "-1", "0", "1.5", "5.0", "1e30", "1E3", "\"60\"", "true", "[]", "{}"] {
         for (name, range) in [("ttl", TTL), ("expires", EXPIRES)] {

@@ -17,10 +17,10 @@ use crate::support::doubles::Failing;
 use crate::support::endpoint::{Endpoint, FORM, cases, request};
 
 cases! {
-    one_ipv6_network_guesses_as_one,
-    the_same_wrong_secret_is_one_guess,
-    a_pause_holds_when_the_clock_is_set_back,
-    counts_are_bounded,
+    ipv6_network_is_counted_as_one_client,
+    repeated_wrong_secret_is_one_guess,
+    pause_holds_when_the_clock_is_set_back,
+    number_of_counters_is_limited,
 }
 
 async fn send(kvs: &Endpoint, address: &str, secret: &str) -> u16 {
@@ -30,7 +30,7 @@ async fn send(kvs: &Endpoint, address: &str, secret: &str) -> u16 {
     kvs.send(request).await.status
 }
 
-async fn one_ipv6_network_guesses_as_one(make: Make) {
+async fn ipv6_network_is_counted_as_one_client(make: Make) {
     let kvs = Endpoint::new(make);
     for n in 0..40 {
         let status = send(&kvs, &format!("2001:db8:0:1:{n:x}::{n:x}"), &format!("guess{n}")).await;
@@ -40,7 +40,7 @@ async fn one_ipv6_network_guesses_as_one(make: Make) {
     assert_eq!(send(&kvs, "2001:db8:0:2::1", "s3cret").await, 200);
 }
 
-async fn the_same_wrong_secret_is_one_guess(make: Make) {
+async fn repeated_wrong_secret_is_one_guess(make: Make) {
     let kvs = Endpoint::new(make);
     for turn in 0..30 {
         for device in 0..4 {
@@ -53,7 +53,7 @@ async fn the_same_wrong_secret_is_one_guess(make: Make) {
     assert_eq!(send(&kvs, "192.0.2.7", "outdated0").await, 429, "a pause is for all");
 }
 
-async fn a_pause_holds_when_the_clock_is_set_back(make: Make) {
+async fn pause_holds_when_the_clock_is_set_back(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.clock.advance(Duration::from_secs(100_000));
     for n in 0..9 {
@@ -67,7 +67,7 @@ async fn a_pause_holds_when_the_clock_is_set_back(make: Make) {
     assert_eq!(send(&kvs, "192.0.2.7", "s3cret").await, 200, "and no longer than a pause lasts");
 }
 
-async fn counts_are_bounded(make: Make) {
+async fn number_of_counters_is_limited(make: Make) {
     let kvs = Endpoint::new(make);
     let bucket = Bucket::new("_kvs.throttle").unwrap();
     let stored = async |kvs: &Endpoint| {
@@ -85,7 +85,7 @@ async fn counts_are_bounded(make: Make) {
 
 /// Of guesses that several processes get at once no more are answered than of guesses one after another.
 #[test]
-fn guesses_at_once_over_several_processes_are_counted_first() {
+fn concurrent_guesses_across_processes_are_counted() {
     let place = Place::new();
     let all: Vec<FastCgi> = (0..8).map(|n| place.fastcgi(n)).collect();
     for process in &all {
@@ -112,7 +112,7 @@ fn guesses_at_once_over_several_processes_are_counted_first() {
 }
 
 #[test]
-fn an_outdated_device_pauses_nobody_though_each_request_has_a_process_of_its_own() {
+fn outdated_device_pauses_nobody_under_cgi() {
     let place = Place::new();
     for turn in 0..8 {
         assert_eq!(place.cgi("192.0.2.1", "a=1&auth=outdated").status, 401, "{turn}");
@@ -121,7 +121,7 @@ fn an_outdated_device_pauses_nobody_though_each_request_has_a_process_of_its_own
 }
 
 #[test]
-fn a_wrong_secret_is_logged_once_with_its_address_and_never_itself() {
+fn wrong_secret_is_logged_once_by_its_address_only() {
     let place = Place::new();
     let first = place.cgi("192.0.2.1", "a=1&auth=hunter2");
     assert!(first.log.contains("WARN") && first.log.contains("192.0.2.1"), "{}", first.log);
@@ -133,7 +133,7 @@ fn a_wrong_secret_is_logged_once_with_its_address_and_never_itself() {
 
 /// Where a guess cannot be counted, no secret is judged that was not known before: right and wrong ones look the same.
 #[test]
-fn a_full_disk_opens_no_way_to_guess() {
+fn full_disk_does_not_allow_guessing() {
     let place = Place::new();
     let known = format!("a=1&auth={SECRET}");
     assert_eq!(place.cgi("192.0.2.1", &known).status, 200);
@@ -150,7 +150,7 @@ fn a_full_disk_opens_no_way_to_guess() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_count_tells_nothing_of_a_secret() {
+async fn failing_store_reveals_nothing_about_a_secret() {
     for (kind, status) in [
         (ErrorKind::Busy, 503),
         (ErrorKind::StorageFull, 507),
@@ -175,7 +175,7 @@ async fn a_store_that_cannot_count_tells_nothing_of_a_secret() {
 }
 
 #[test]
-fn a_held_limiter_keeps_nobody_waiting() {
+fn locked_rate_limiter_delays_nobody() {
     let place = Place::new();
     let known = format!("a=1&auth={SECRET}");
     let running = place.fastcgi(0);

@@ -20,7 +20,7 @@ use crate::support::served::Served;
 use crate::yaml::fixtures::{batch, key, put};
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_looked_at_once_a_second_however_many_ask() {
+async fn store_is_checked_once_a_second_for_any_number_of_clients() {
     let looks = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&looks);
     let inner = Arc::new(MemoryStore::new(Arc::new(SystemClock), Limits::default()));
@@ -53,7 +53,7 @@ fn append(served: &Served, bucket: &str, text: &str) {
 }
 
 #[test]
-fn damage_is_found_in_buckets_that_are_used_and_in_those_that_never_were() {
+fn damage_is_found_in_used_and_unused_buckets() {
     let served = Served::start(&[]);
     served.put("/kv/used/a", "1");
     append(&served, "never", "a: fine\n...\n");
@@ -79,7 +79,7 @@ fn damage_is_found_in_buckets_that_are_used_and_in_those_that_never_were() {
 }
 
 #[test]
-fn looking_at_large_buckets_keeps_none_of_them_in_memory() {
+fn status_does_not_keep_large_buckets_in_memory() {
     let served = Served::start(&[]);
     served.put("/kv/default/a", "1");
     let line = |n: usize| format!("k{n}: {{value: {}, updated: 2026-11-20T12:00:00Z}}\n", "x".repeat(1000));
@@ -97,7 +97,7 @@ fn looking_at_large_buckets_keeps_none_of_them_in_memory() {
 }
 
 #[test]
-fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
+fn long_held_lock_is_reported_without_waiting() {
     let served = Served::start(&["--lock-timeout", "3s"]);
     served.put("/kv/held/a", "1");
     let lock = File::options().write(true).open(served.file("held").with_extension("lock")).unwrap();
@@ -114,7 +114,7 @@ fn a_lock_that_is_held_for_long_is_reported_and_waited_for_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_look_at_what_has_not_changed_reads_nothing_and_leaves_nothing() {
+async fn status_of_unchanged_buckets_reads_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::default();
     let disk = CountingDisk::new(RealFileSystem, Counting::default());

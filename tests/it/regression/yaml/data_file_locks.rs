@@ -52,7 +52,7 @@ fn count_in(folders: &[&Path], each: usize, meanwhile: impl Fn()) -> u64 {
 }
 
 #[test]
-fn a_lock_file_that_is_removed_under_load_loses_nothing_acknowledged() {
+fn removed_lock_file_loses_no_acknowledged_write() {
     let folder = tempfile::tempdir().unwrap();
     commit(&real(folder.path()), count());
     let (lock, other) = (folder.path().join("default.lock"), folder.path().join("other"));
@@ -73,7 +73,7 @@ fn a_lock_file_that_is_removed_under_load_loses_nothing_acknowledged() {
 }
 
 #[test]
-fn who_makes_a_new_lock_file_waits_for_whoever_holds_the_old_one() {
+fn new_lock_file_waits_for_the_holder_of_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
     let frozen = FreezingDisk::new(RealFileSystem, Freezing::default());
     let at = |disk: FreezingDisk| YamlStore::open(folder.path(), options(disk)).unwrap();
@@ -94,7 +94,7 @@ fn who_makes_a_new_lock_file_waits_for_whoever_holds_the_old_one() {
 }
 
 #[test]
-fn folders_that_share_a_data_file_by_a_symbolic_link_are_one_store() {
+fn folders_with_a_linked_data_file_are_one_store() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     commit(&real(one.path()), count());
     let link = two.path().join("default.yaml");
@@ -115,7 +115,7 @@ fn folders_that_share_a_data_file_by_a_symbolic_link_are_one_store() {
 }
 
 #[test]
-fn a_symbolic_link_that_is_turned_to_another_file_is_followed() {
+fn changed_symbolic_link_is_followed() {
     let (one, two, links) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     commit(&real(one.path()), pair(0, "one"));
     commit(&real(two.path()), pair(0, "two"));
@@ -136,7 +136,7 @@ fn a_symbolic_link_that_is_turned_to_another_file_is_followed() {
 }
 
 #[test]
-fn a_symbolic_link_that_leads_to_nothing_is_not_replaced() {
+fn dangling_symbolic_link_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("default.yaml");
     std::os::unix::fs::symlink(folder.path().join("missing"), &link).unwrap();
@@ -148,7 +148,7 @@ fn a_symbolic_link_that_leads_to_nothing_is_not_replaced() {
 }
 
 #[test]
-fn a_data_file_with_two_names_is_read_but_not_written_until_it_has_a_file_of_its_own() {
+fn data_file_with_two_names_is_read_but_not_written() {
     let (folder, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (data, other) = (folder.path().join("default.yaml"), backup.path().join("default.yaml"));
     let store = real(folder.path());
@@ -177,7 +177,7 @@ fn a_data_file_with_two_names_is_read_but_not_written_until_it_has_a_file_of_its
 }
 
 #[test]
-fn what_is_appended_to_a_file_that_a_person_moves_away_is_not_acknowledged() {
+fn append_to_a_moved_file_is_not_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let frozen = FreezingDisk::new(RealFileSystem, Freezing::default());
     let store = YamlStore::open(folder.path(), options(frozen.clone())).unwrap();
@@ -196,7 +196,7 @@ fn what_is_appended_to_a_file_that_a_person_moves_away_is_not_acknowledged() {
 }
 
 #[test]
-fn first_writes_of_many_to_a_new_bucket_are_all_stored() {
+fn concurrent_first_writes_to_a_bucket_are_all_stored() {
     for _ in 0..5 {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let begun = Instant::now();

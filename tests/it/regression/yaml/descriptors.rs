@@ -24,7 +24,7 @@ fn make(served: &Served, count: usize) {
 }
 
 #[test]
-fn a_process_that_may_open_64_files_serves_hundreds_of_buckets() {
+fn process_with_64_descriptors_serves_hundreds_of_buckets() {
     let served = Served::limited(64, &["--max-connections", "8"]);
     make(&served, 300);
     for n in 0..300 {
@@ -43,7 +43,7 @@ fn a_process_that_may_open_64_files_serves_hundreds_of_buckets() {
 }
 
 #[test]
-fn a_look_at_thousands_of_buckets_opens_few_files_and_takes_little_time() {
+fn status_of_thousands_of_buckets_is_fast_and_opens_few_files() {
     let served = Served::limited(64, &["--max-connections", "8"]);
     make(&served, 10_100);
     for _ in 0..3 {
@@ -59,7 +59,7 @@ fn a_look_at_thousands_of_buckets_opens_few_files_and_takes_little_time() {
 }
 
 #[test]
-fn a_process_that_can_open_no_more_files_is_not_ready() {
+fn process_without_free_descriptors_is_not_ready() {
     let served = Served::start(&[]);
     served.put("/kv/default/a", "1");
     let mut socket = served.connect();
@@ -90,7 +90,7 @@ fn limit(served: &Served) -> Rlimit {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_were_closed_are_not_read_anew() {
+async fn closed_files_are_not_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let disk = CountingDisk::new(RealFileSystem, Counting::default());
     let options = YamlOptions {
@@ -132,7 +132,7 @@ async fn files_that_were_closed_are_not_read_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_buckets_at_work_at_once_wait_for_their_turn() {
+async fn many_busy_buckets_take_turns() {
     let folder = tempfile::tempdir().unwrap();
     let options = YamlOptions { max_open_buckets: 2, min_log_bytes: 500, ..YamlOptions::default() };
     let store = Arc::new(YamlStore::open(folder.path(), options).unwrap());

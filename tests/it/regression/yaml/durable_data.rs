@@ -49,7 +49,7 @@ fn is_damage(disk: &CrashDisk, stores: &[&YamlStore], line: u64) {
 }
 
 #[test]
-fn a_byte_that_is_spoilt_in_durable_data_is_damage_and_never_moved() {
+fn corrupt_byte_in_durable_data_is_damage_and_never_moved() {
     for transaction in [6, 100, TRANSACTIONS - 1] {
         let (disk, store, mut bytes) = written();
         let known = values(&store);
@@ -71,7 +71,7 @@ fn a_byte_that_is_spoilt_in_durable_data_is_damage_and_never_moved() {
 }
 
 #[test]
-fn the_last_end_mark_is_missed() {
+fn missing_last_end_mark_is_damage() {
     for mark in ["..x\n", "..", "\n", ""] {
         let (disk, store, mut bytes) = written();
         bytes.truncate(bytes.len() - "...\n".len());
@@ -87,7 +87,7 @@ fn the_last_end_mark_is_missed() {
 }
 
 #[test]
-fn what_was_cut_off_within_a_transaction_is_missed() {
+fn truncated_transaction_is_damage() {
     let (disk, store, bytes) = written();
     let at = find(&bytes, "value 150,") + 3;
     disk.edit(&data(), &bytes[..at]);
@@ -97,7 +97,7 @@ fn what_was_cut_off_within_a_transaction_is_missed() {
 }
 
 #[test]
-fn an_append_that_a_crash_cut_off_behind_durable_data_is_still_set_aside() {
+fn torn_tail_after_durable_data_is_set_aside() {
     for tail in ["---\nnew: {value: x", "---\nn\0\0\0\0"] {
         let (disk, store, bytes) = written();
         disk.edit(&data(), &[&bytes, tail.as_bytes()].concat());
@@ -108,7 +108,7 @@ fn an_append_that_a_crash_cut_off_behind_durable_data_is_still_set_aside() {
 }
 
 #[test]
-fn a_file_that_was_emptied_or_removed_is_not_an_empty_bucket() {
+fn emptied_or_removed_file_is_not_an_empty_bucket() {
     for empty in [true, false] {
         let (disk, store, bytes) = written();
         let known = values(&store);
@@ -140,7 +140,7 @@ fn a_file_that_was_emptied_or_removed_is_not_an_empty_bucket() {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_not_made_anew() {
+fn removed_folder_is_not_recreated() {
     let folder = tempfile::tempdir().unwrap();
     let (data, aside) = (folder.path().join("data"), folder.path().join("unmounted"));
     let store = YamlStore::open(&data, crate::yaml::fixtures::options(kvs::yaml::RealFileSystem)).unwrap();

@@ -35,7 +35,7 @@ impl Probe for Modes {
 }
 
 #[test]
-fn what_is_made_beside_a_private_file_is_private_before_its_first_byte() {
+fn files_next_to_a_private_file_are_private_from_the_start() {
     for (folder_mode, file_mode) in [(0o755, 0o600), (0o700, 0o640), (0o2775, 0o660)] {
         let folder = tempfile::tempdir().unwrap();
         set_mode(folder.path(), folder_mode);
@@ -64,7 +64,7 @@ fn what_is_made_beside_a_private_file_is_private_before_its_first_byte() {
 }
 
 #[test]
-fn a_new_folder_is_its_owners_alone_and_files_follow_their_folder() {
+fn new_folder_is_private_and_files_follow_their_folder() {
     let place = tempfile::tempdir().unwrap();
     let cases =
         [(None, 0o700, 0o600), (Some(0o755), 0o755, 0o644), (Some(0o750), 0o750, 0o640), (Some(0o2770), 0o2770, 0o660)];
@@ -104,7 +104,7 @@ fn files_get_the_group_of_their_folder() {
 }
 
 #[test]
-fn what_the_system_does_not_permit_is_told_as_that_and_nothing_is_stored() {
+fn permission_errors_are_reported_and_nothing_is_stored() {
     let denied = [(io::ErrorKind::PermissionDenied, "give "), (io::ErrorKind::ReadOnlyFilesystem, "can be written")];
     for (kind, says) in denied {
         for (call, ending) in
@@ -131,7 +131,7 @@ fn what_the_system_does_not_permit_is_told_as_that_and_nothing_is_stored() {
 }
 
 #[test]
-fn a_file_that_is_mounted_by_itself_is_not_taken_for_a_failed_write() {
+fn file_mounted_by_itself_is_not_a_failed_write() {
     let folder = tempfile::tempdir().unwrap();
     let disk = FailingDisk::new(RealFileSystem, Failing::default());
     let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
@@ -156,7 +156,7 @@ fn a_file_that_is_mounted_by_itself_is_not_taken_for_a_failed_write() {
 const FOLDER: &str = "KVS_TEST_FOLDER_OF_ANOTHER";
 
 #[test]
-fn a_user_without_rights_reads_and_is_told_whom_to_give_the_folder() {
+fn user_without_rights_reads_and_the_error_names_the_owner() {
     if let Ok(folder) = std::env::var(FOLDER) {
         let store = YamlStore::open(folder, kvs::yaml::YamlOptions::default()).unwrap();
         assert_eq!(all(&store).unwrap().1["a0"].value, "x");
@@ -198,7 +198,7 @@ fn a_user_without_rights_reads_and_is_told_whom_to_give_the_folder() {
     };
     command.args([
         "--exact",
-        "regression::yaml::file_permissions::a_user_without_rights_reads_and_is_told_whom_to_give_the_folder",
+        "regression::yaml::file_permissions::user_without_rights_reads_and_the_error_names_the_owner",
     ]);
     let output = command.env(FOLDER, folder.path()).output().unwrap();
     set_mode(folder.path(), 0o755);

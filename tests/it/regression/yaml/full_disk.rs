@@ -32,7 +32,7 @@ const BY_HAND: [&str; 5] =
     ["hand: written\nother: 2\n", "hand: written", "hand: written\n...\n", "", "a0: {value: x}\n---\nhand: |\n  two\n"];
 
 #[test]
-fn a_file_that_a_person_wrote_is_appended_to_if_there_is_no_room_to_write_it_anew() {
+fn handwritten_file_is_appended_to_if_a_rewrite_does_not_fit() {
     for text in BY_HAND {
         for kind in [
             io::ErrorKind::StorageFull,
@@ -79,7 +79,7 @@ fn a_file_that_a_person_wrote_is_appended_to_if_there_is_no_room_to_write_it_ane
 }
 
 #[test]
-fn an_append_to_what_a_person_wrote_is_all_or_nothing_wherever_it_ends() {
+fn append_to_a_handwritten_file_is_all_or_nothing() {
     for text in BY_HAND {
         for stop in 0.. {
             let disk = CrashDisk::default();
@@ -108,7 +108,7 @@ fn an_append_to_what_a_person_wrote_is_all_or_nothing_wherever_it_ends() {
 }
 
 #[test]
-fn a_write_that_is_refused_leaves_no_file_and_no_torn_tail_behind() {
+fn rejected_write_leaves_no_file_and_no_torn_tail() {
     let disk = CrashDisk::default();
     commit(&open(disk.clone()), pair(0, "old"));
     let text = disk.bytes(&data()).unwrap();
@@ -182,7 +182,7 @@ fn fill(disk: &Probed<Tight>, store: &YamlStore, size: usize) -> usize {
 }
 
 #[test]
-fn a_full_disk_is_emptied_by_deleting_and_takes_writes_again() {
+fn deletions_make_a_full_disk_writable_again() {
     for one_by_one in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let (disk, store) = tight(folder.path(), u64::MAX);
@@ -210,7 +210,7 @@ fn a_full_disk_is_emptied_by_deleting_and_takes_writes_again() {
 }
 
 #[test]
-fn a_deletion_among_other_writes_is_carried_out_on_a_full_disk() {
+fn deletion_among_other_writes_works_on_a_full_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (disk, store) = tight(folder.path(), u64::MAX);
     commit(&store, vec![put("first", "x"), put("second", "x")]);
@@ -235,7 +235,7 @@ fn a_deletion_among_other_writes_is_carried_out_on_a_full_disk() {
 }
 
 #[test]
-fn a_full_disk_is_compacted_in_the_room_that_is_kept_for_it() {
+fn compaction_uses_reserved_space_on_a_full_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (disk, store) = tight(folder.path(), u64::MAX);
     for n in 0..50 {

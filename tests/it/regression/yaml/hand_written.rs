@@ -33,7 +33,7 @@ fn newest(store: &YamlStore) -> String {
 }
 
 #[test]
-fn one_state_of_a_file_is_one_answer_in_every_process() {
+fn every_process_reads_the_same_from_a_file() {
     let edits: [(&str, &str); 6] = [
         ("a: 1\nb: 2\n", "a: 9\nb: 2\n"),
         ("a: 1\nb: 2\n", "b: 2\na: 1\n"),
@@ -66,7 +66,7 @@ fn one_state_of_a_file_is_one_answer_in_every_process() {
 }
 
 #[test]
-fn another_value_has_another_revision_when_the_time_of_change_is_the_same() {
+fn changed_value_has_a_new_revision_at_the_same_mtime() {
     let times = [Duration::from_secs(1), Duration::from_secs(1_700_000_000), Duration::ZERO];
     for time in times {
         let (folder, long_running) = opened("a: 1\n");
@@ -99,7 +99,7 @@ fn another_value_has_another_revision_when_the_time_of_change_is_the_same() {
 }
 
 #[test]
-fn empty_lines_at_the_end_of_a_text_that_keeps_them_are_kept() {
+fn trailing_empty_lines_of_a_keep_block_are_kept() {
     for (text, wanted) in [
         ("a: |+\n  x\n\n\nb: one\n", "x\n\n\n"),
         ("a: >+\n  x\n\n\nb: one\n", "x\n\n\n"),
@@ -123,7 +123,7 @@ fn empty_lines_at_the_end_of_a_text_that_keeps_them_are_kept() {
 }
 
 #[test]
-fn a_key_in_quotes_is_a_key_however_it_looks() {
+fn any_text_in_quotes_can_be_a_key() {
     for key in ["<<", "~", "null", "=", "*a", "&a", "!x", "?", "-", "yes", "#"] {
         let (folder, store) = opened("");
         commit(&store, vec![put(key, "1")]);
@@ -145,7 +145,7 @@ fn a_key_in_quotes_is_a_key_however_it_looks() {
 }
 
 #[test]
-fn a_byte_order_mark_may_come_before_anything() {
+fn byte_order_mark_is_accepted_before_anything() {
     for rest in
         ["%YAML 1.2\n---\na: 1\n", "---\na: 1\n", "# comment\na: 1\n", "a: 1\n...\n", "%YAML 1.2\r\n---\r\na: 1\r\n"]
     {
@@ -160,7 +160,7 @@ fn a_byte_order_mark_may_come_before_anything() {
 }
 
 #[test]
-fn an_expiry_beyond_the_range_means_never() {
+fn expiry_out_of_range_means_never() {
     for time in ["9999-12-31T23:59:59Z", "2262-04-12T00:00:00Z", "2500-01-01T00:00:00+02:00"] {
         let (folder, store) = opened(&format!("a: {{value: 1, expires: {time}}}\nb: 2\n"));
         assert_eq!(all(&store).unwrap().1["a"].expires, None, "{time}");
@@ -175,7 +175,7 @@ fn an_expiry_beyond_the_range_means_never() {
 }
 
 #[test]
-fn a_time_of_writing_that_nothing_could_follow_is_refused_with_its_line() {
+fn latest_modified_time_is_rejected_with_its_line() {
     for time in ["2262-04-11T23:47:16.854775807Z", "2262-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
         let (_folder, store) =
             opened(&format!("b: {{value: x, updated: 2026-11-20T12:00:00Z}}\na: {{value: x, updated: {time}}}\n"));
@@ -197,7 +197,7 @@ fn a_time_of_writing_that_nothing_could_follow_is_refused_with_its_line() {
 }
 
 #[test]
-fn an_entry_from_a_time_that_nothing_could_follow_is_not_restored() {
+fn entry_with_the_latest_modified_time_is_not_restored() {
     let (_folder, store) = opened("");
     let mut entry = {
         commit(&store, vec![put("a", "1")]);

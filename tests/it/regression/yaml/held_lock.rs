@@ -85,7 +85,7 @@ fn becomes_well(served: &Served, buckets: &[String], locks: Vec<File>) {
 }
 
 #[test]
-fn six_hundred_readers_of_a_held_bucket_are_sent_away_in_time_and_disturb_nobody() {
+fn readers_of_a_locked_bucket_time_out_and_delay_nobody() {
     let buckets = ["held".to_owned()];
     let (served, locks) = held(&buckets);
     let begun = Instant::now();
@@ -98,7 +98,7 @@ fn six_hundred_readers_of_a_held_bucket_are_sent_away_in_time_and_disturb_nobody
 }
 
 #[test]
-fn writers_and_long_polls_of_a_held_bucket_are_sent_away_in_time_and_disturb_nobody() {
+fn writers_and_polls_of_a_locked_bucket_time_out_and_delay_nobody() {
     let buckets = ["held".to_owned()];
     let (served, locks) = held(&buckets);
     let begun = Instant::now();
@@ -111,7 +111,7 @@ fn writers_and_long_polls_of_a_held_bucket_are_sent_away_in_time_and_disturb_nob
 }
 
 #[test]
-fn hundreds_of_held_buckets_disturb_no_other() {
+fn hundreds_of_locked_buckets_delay_no_other() {
     let buckets: Vec<_> = (0..600).map(|n| format!("held{n}")).collect();
     let (served, locks) = held(&buckets);
     let begun = Instant::now();
@@ -129,7 +129,7 @@ fn store(folder: &Path) -> YamlStore {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn on_one_thread_others_go_on_and_readers_that_left_leave_nothing_behind() {
+async fn one_thread_serves_others_and_frees_cancelled_readers() {
     let folder = tempfile::tempdir().unwrap();
     let other = Bucket::new("other").unwrap();
     let bucket = Bucket::default();
@@ -169,7 +169,7 @@ async fn on_one_thread_others_go_on_and_readers_that_left_leave_nothing_behind()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upkeep_that_waits_for_a_lock_does_not_make_readers_wait_longer() {
+async fn waiting_maintenance_does_not_delay_readers() {
     let folder = tempfile::tempdir().unwrap();
     commit(&store(folder.path()), vec![put("a", "1")]);
     let reader = Arc::new(store(folder.path()));
@@ -190,7 +190,7 @@ async fn upkeep_that_waits_for_a_lock_does_not_make_readers_wait_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_behind_another_reader_is_sent_away_in_time_while_reads_go_on() {
+async fn writer_times_out_while_reads_continue() {
     let folder = tempfile::tempdir().unwrap();
     let other = store(folder.path());
     commit(&other, vec![put("a", "1")]);

@@ -46,7 +46,7 @@ fn check(folder: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn what_stands_in_the_place_of_a_data_file_is_an_error_of_that_bucket_alone() {
+fn invalid_data_file_is_an_error_of_its_bucket_only() {
     let says = ["a FIFO", "a folder", "too many for the memory"];
     for ((name, make), says) in
         [("FIFO", fifo as fn(&Path)), ("folder", folder), ("200 GiB", huge)].into_iter().zip(says)
@@ -71,7 +71,7 @@ fn what_stands_in_the_place_of_a_data_file_is_an_error_of_that_bucket_alone() {
 }
 
 #[test]
-fn what_stands_in_the_place_of_a_lock_file_is_an_error_of_check() {
+fn invalid_lock_file_is_an_error_of_check() {
     for (name, make) in [("FIFO", fifo as fn(&Path)), ("folder", folder)] {
         let place = tempfile::tempdir().unwrap();
         commit(&real(place.path()), pair(0, "x"));
@@ -86,7 +86,7 @@ fn what_stands_in_the_place_of_a_lock_file_is_an_error_of_check() {
 }
 
 #[test]
-fn a_request_that_stores_nothing_in_a_new_bucket_leaves_no_file_behind() {
+fn request_that_stores_nothing_creates_no_file() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     let store = real(&data);

@@ -17,7 +17,7 @@ fn bucket(n: usize) -> Bucket {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_buckets_that_are_waited_for_are_looked_at_in_turn() {
+async fn thousands_of_watched_buckets_are_checked_in_turn() {
     let folder = tempfile::tempdir().unwrap();
     let other = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
     for n in 0..BUCKETS {

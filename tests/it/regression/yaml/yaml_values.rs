@@ -16,7 +16,7 @@ fn entries(text: &str) -> std::collections::BTreeMap<String, kvs::model::Entry> 
 }
 
 #[test]
-fn a_list_or_a_mapping_in_the_data_file_is_served_as_json() {
+fn lists_and_mappings_are_served_as_json() {
     let found = entries(
         "a: [1, 2]\nb:\n  - x\n  - y: 2.50\nc: {json: {\"theme\":\"dark\"}, updated: 2026-01-01}\n\
          d:\n  e:\n    f: ~\ng: {\"h\":[{\"i\": 1}]}\n",
@@ -34,14 +34,14 @@ fn a_list_or_a_mapping_in_the_data_file_is_served_as_json() {
 }
 
 #[test]
-fn a_value_left_empty_is_the_empty_text_and_a_tilde_is_none() {
+fn empty_value_is_an_empty_text_and_null_is_no_entry() {
     let found = entries("a:\nb: # nothing\nc: {value: }\nd: ~\ne: null\n...\n---\nb: ~\nf:\n...\n");
     assert!(found.values().all(|entry| entry.value.is_empty() && entry.content_type.is_default()));
     assert_eq!(found.keys().collect::<Vec<_>>(), ["a", "c", "f"]);
 }
 
 #[test]
-fn an_end_may_be_a_date_or_any_timestamp_of_yaml() {
+fn expiry_can_be_a_date_or_a_yaml_timestamp() {
     let found = entries(
         "a: {value: 1, expires: 2130-01-01}\nb: {value: 1, expires: 2129-12-31t19:00:00-05:00}\n\
          c: {value: 1, expires: 2129-12-31 19:00:00.0 -5}\nd: {value: 1, expires: 2130-1-1 0:00:00}\n",
@@ -51,14 +51,14 @@ fn an_end_may_be_a_date_or_any_timestamp_of_yaml() {
 }
 
 #[test]
-fn tabs_and_line_ends_of_windows_are_read() {
+fn tabs_and_crlf_are_read() {
     let found = entries("\u{feff}a:\t1\t# c\r\nb: \t2\r\nc:\r\n  value:\tx\r\nd:\t[1,\t2]\r\ne: |\r\n  x\r\n  y\r\n");
     let value = |key: &str| String::from_utf8(found[key].value.to_vec()).unwrap();
     assert_eq!(["a", "b", "c", "d", "e"].map(value), ["1", "2", "x", "[1,\t2]", "x\ny\n"]);
 }
 
 #[test]
-fn an_import_takes_json_ends_and_times_to_live_as_a_person_writes_them() {
+fn import_accepts_json_expiries_and_ttls() {
     let place = Place::new();
     let file = place.file(
         "in.yaml",

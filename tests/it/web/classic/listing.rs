@@ -9,15 +9,15 @@ use crate::support::doubles::Failing;
 use crate::support::endpoint::{Answer, Endpoint, Headers, assert_passed, cases, request};
 
 cases! {
-    no_secret_no_list,
-    pages_of_a_list,
-    the_tag_of_a_list_changes_with_what_it_shows,
-    a_list_can_be_waited_for,
-    a_list_of_large_values_comes_in_parts,
+    lists_need_a_secret,
+    lists_have_pages,
+    etag_of_a_list_changes_with_its_content,
+    long_poll_waits_for_a_list,
+    pages_of_large_values_are_shorter,
 }
 
 cases! { in paused time:
-    an_end_is_news_for_a_list_though_nobody_wrote,
+    long_poll_of_a_list_returns_when_an_entry_expires,
 }
 
 const SECRET: Headers<'_> = &[("x-kvs-auth", "reader")];
@@ -33,7 +33,7 @@ async fn list(kvs: &Endpoint, query: &str) -> Answer {
     kvs.plain("GET", &format!("/kv/default?{query}"), SECRET).await
 }
 
-async fn no_secret_no_list(make: Make) {
+async fn lists_need_a_secret(make: Make) {
     let kvs = filled(make).await;
     let cases: [(Headers<'_>, u16); 6] = [
         (&[], 401),
@@ -55,7 +55,7 @@ async fn no_secret_no_list(make: Make) {
     }
 }
 
-async fn pages_of_a_list(make: Make) {
+async fn lists_have_pages(make: Make) {
     let kvs = filled(make).await;
     let cases = [
         ("keys", r#"{"keys":["a","b/x","b/y","c","ä"],"cursor":null}"#),
@@ -93,7 +93,7 @@ async fn pages_of_a_list(make: Make) {
     assert!(entries[0]["updated"].as_str().unwrap().starts_with("2026-11-20T12:00:00.25"));
 }
 
-async fn the_tag_of_a_list_changes_with_what_it_shows(make: Make) {
+async fn etag_of_a_list_changes_with_its_content(make: Make) {
     let kvs = filled(make).await;
     let tag = |answer: Answer| answer.header("etag").to_owned();
     let before = tag(list(&kvs, "prefix=b").await);
@@ -106,7 +106,7 @@ async fn the_tag_of_a_list_changes_with_what_it_shows(make: Make) {
     assert_ne!(before, tag(list(&kvs, "prefix=b").await));
 }
 
-async fn a_list_can_be_waited_for(make: Make) {
+async fn long_poll_waits_for_a_list(make: Make) {
     let kvs = filled(make).await;
     let seen = list(&kvs, "").await.header("etag").trim_matches('"').to_owned();
     let start = Instant::now();
@@ -121,7 +121,7 @@ async fn a_list_can_be_waited_for(make: Make) {
     assert!(start.elapsed() >= Duration::from_millis(150) && start.elapsed() < Duration::from_secs(10));
 }
 
-async fn an_end_is_news_for_a_list_though_nobody_wrote(make: Make) {
+async fn long_poll_of_a_list_returns_when_an_entry_expires(make: Make) {
     // Where entries are shown their ends are known; keys and numbers are looked at again and again.
     for (shape, seconds) in [("entries", 1), ("keys", 5), ("count", 5)] {
         let kvs = filled(make).await;
@@ -145,7 +145,7 @@ async fn an_end_is_news_for_a_list_though_nobody_wrote(make: Make) {
     }
 }
 
-async fn a_list_of_large_values_comes_in_parts(make: Make) {
+async fn pages_of_large_values_are_shorter(make: Make) {
     static LARGE: [u8; 1 << 20] = [b'x'; 1 << 20];
     let kvs = Endpoint::new(make);
     for key in 10..30 {
@@ -158,7 +158,7 @@ async fn a_list_of_large_values_comes_in_parts(make: Make) {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_is_told_of_without_its_folder() {
+async fn store_errors_do_not_show_the_folder() {
     let cases = [
         (ErrorKind::Corrupt, 500, 500, "default.yaml, line 12: not YAML; mend it by hand\n"),
         (ErrorKind::Unavailable, 500, 500, ""),

@@ -9,17 +9,17 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, cases};
 
 cases! {
-    a_value_comes_back_byte_for_byte,
-    of_several_keys_the_newest_wins,
-    what_is_missing_or_wrong_is_said_in_one_line,
-    reads_can_be_closed,
-    conditions_of_a_read,
-    a_time_from_the_future_is_not_told,
-    stored_types_that_could_run_are_served_as_bytes,
-    the_index_page_is_for_who_lists_html,
+    values_are_returned_byte_for_byte,
+    newest_entry_is_returned_for_several_keys,
+    errors_of_reads_are_one_line,
+    reads_of_a_secret_bucket_need_a_secret,
+    read_preconditions_are_evaluated,
+    future_last_modified_is_not_sent,
+    active_content_types_are_served_as_bytes,
+    index_page_is_sent_if_accept_lists_html,
 }
 
-async fn a_value_comes_back_byte_for_byte(make: Make) {
+async fn values_are_returned_byte_for_byte(make: Make) {
     let kvs = Endpoint::new(make);
     let answer = kvs.form("greeting=%00%ff+caf%C3%A9%0A&auth=s3cret").await;
     assert_eq!((answer.status, answer.text()), (200, "OK"));
@@ -43,7 +43,7 @@ async fn a_value_comes_back_byte_for_byte(make: Make) {
     assert_eq!((empty.status, empty.body.len(), empty.header("content-length")), (200, 0, "0"));
 }
 
-async fn of_several_keys_the_newest_wins(make: Make) {
+async fn newest_entry_is_returned_for_several_keys(make: Make) {
     let kvs = Endpoint::new(make);
     for form in ["a=1&auth=s3cret", "auth=s3cret&b%2C=2", "c+%C3%A4=3&auth=s3cret"] {
         assert_eq!(kvs.form(form).await.status, 200, "{form}");
@@ -67,7 +67,7 @@ async fn of_several_keys_the_newest_wins(make: Make) {
     assert_ne!(after.header("etag"), before);
 }
 
-async fn what_is_missing_or_wrong_is_said_in_one_line(make: Make) {
+async fn errors_of_reads_are_one_line(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.form("a=1&auth=s3cret").await;
     let cases = [
@@ -114,7 +114,7 @@ async fn what_is_missing_or_wrong_is_said_in_one_line(make: Make) {
     assert_eq!(kvs.plain("OPTIONS", "*", &[]).await.status, 204);
 }
 
-async fn reads_can_be_closed(make: Make) {
+async fn reads_of_a_secret_bucket_need_a_secret(make: Make) {
     let kvs = Endpoint::with(make, |s| ApiSettings { policies: Reads::Secret.into(), ..s });
     kvs.form("a=1&auth=s3cret").await;
     assert_eq!(kvs.get("/?k=a").await.status, 401);
@@ -124,7 +124,7 @@ async fn reads_can_be_closed(make: Make) {
     assert_eq!((answer.status, answer.text(), answer.header("cache-control")), (200, "1", "private, no-cache"));
 }
 
-async fn conditions_of_a_read(make: Make) {
+async fn read_preconditions_are_evaluated(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.form("a=1&auth=s3cret").await;
     let tag = kvs.get("/?k=a").await.header("etag").to_owned();
@@ -162,7 +162,7 @@ async fn conditions_of_a_read(make: Make) {
     assert_eq!(kvs.get("/?k=a&seen=none").await.status, 200);
 }
 
-async fn a_time_from_the_future_is_not_told(make: Make) {
+async fn future_last_modified_is_not_sent(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.form("a=1&auth=s3cret").await;
     kvs.clock.advance(Duration::from_secs(5));
@@ -171,7 +171,7 @@ async fn a_time_from_the_future_is_not_told(make: Make) {
     assert_eq!(kvs.get("/?k=a").await.header("last-modified"), "Fri, 20 Nov 2026 12:00:01 GMT");
 }
 
-async fn stored_types_that_could_run_are_served_as_bytes(make: Make) {
+async fn active_content_types_are_served_as_bytes(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/json", &[("content-type", "application/json")], "{}").await;
     kvs.ask("PUT", "/kv/default/html", &[("content-type", "text/html")], "<script>").await;
@@ -187,7 +187,7 @@ async fn stored_types_that_could_run_are_served_as_bytes(make: Make) {
     }
 }
 
-async fn the_index_page_is_for_who_lists_html(make: Make) {
+async fn index_page_is_sent_if_accept_lists_html(make: Make) {
     let kvs = Endpoint::new(make);
     let page = kvs.plain("GET", "/", &[("accept", "text/html,*/*;q=0.8")]).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));

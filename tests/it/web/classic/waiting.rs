@@ -20,21 +20,21 @@ use crate::support::doubles::{Done, followed};
 use crate::support::endpoint::{Answer, Endpoint, Headers, assert_passed, cases, request};
 
 cases! {
-    a_change_wakes_who_waits_for_it,
-    what_was_waited_for_is_not_later_than_the_request,
-    a_missing_key_can_be_waited_for,
-    a_deleted_key_is_news,
-    an_end_is_news_though_nobody_wrote,
-    all_are_answered_when_the_program_stops,
-    who_finds_no_place_is_asked_to_come_back,
-    a_place_is_given_back,
+    long_poll_returns_when_the_key_changes,
+    last_modified_is_not_later_than_the_long_poll_request,
+    long_poll_waits_for_a_missing_key,
+    long_poll_returns_when_the_key_is_deleted,
+    long_poll_returns_when_the_key_expires,
+    long_polls_are_answered_at_shutdown,
+    long_polls_over_the_limit_get_retry_after,
+    long_poll_slot_is_released,
 }
 
 cases! { in paused time:
-    a_write_to_another_key_is_no_news,
-    the_wait_ends_and_is_capped,
-    what_is_news_already_is_answered_at_once,
-    a_change_between_looking_and_waiting_is_not_missed,
+    writes_to_other_keys_do_not_end_a_long_poll,
+    wait_ends_and_is_limited,
+    long_poll_returns_at_once_if_the_key_has_changed,
+    change_between_read_and_wait_is_not_missed,
 }
 
 /// Long enough to be told from an answer at once, on a machine that is busy.
@@ -62,7 +62,7 @@ async fn tag(kvs: &Endpoint, uri: &str) -> String {
     kvs.get(uri).await.header("etag").trim_matches('"').to_owned()
 }
 
-async fn a_change_wakes_who_waits_for_it(make: Make) {
+async fn long_poll_returns_when_the_key_changes(make: Make) {
     let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a,b&wait=20&seen={}", tag(&kvs, "/?k=a").await);
@@ -76,7 +76,7 @@ async fn a_change_wakes_who_waits_for_it(make: Make) {
     assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "3", "b"));
 }
 
-async fn what_was_waited_for_is_not_later_than_the_request(make: Make) {
+async fn last_modified_is_not_later_than_the_long_poll_request(make: Make) {
     let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let first = kvs.get("/?k=a").await;
@@ -90,7 +90,7 @@ async fn what_was_waited_for_is_not_later_than_the_request(make: Make) {
     assert_eq!(answer.header("last-modified"), first.header("last-modified"), "Apache's Date is that of the arrival");
 }
 
-async fn a_write_to_another_key_is_no_news(make: Make) {
+async fn writes_to_other_keys_do_not_end_a_long_poll(make: Make) {
     let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let seen = tag(&kvs, "/?k=a").await;
@@ -112,7 +112,7 @@ async fn a_write_to_another_key_is_no_news(make: Make) {
     assert_eq!(answer.header("etag").trim_matches('"'), seen);
 }
 
-async fn the_wait_ends_and_is_capped(make: Make) {
+async fn wait_ends_and_is_limited(make: Make) {
     let kvs = Endpoint::waiting(make, 5, LongPollLimit::new(100));
     post(&kvs, "a=1&auth=s3cret").await;
     let seen = tag(&kvs, "/?k=a").await;
@@ -138,7 +138,7 @@ async fn the_wait_ends_and_is_capped(make: Make) {
     join_all(waits).await;
 }
 
-async fn what_is_news_already_is_answered_at_once(make: Make) {
+async fn long_poll_returns_at_once_if_the_key_has_changed(make: Make) {
     let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let start = Instant::now();
@@ -156,14 +156,14 @@ async fn what_is_news_already_is_answered_at_once(make: Make) {
     assert_passed(0, start, "all of them");
 }
 
-async fn a_missing_key_can_be_waited_for(make: Make) {
+async fn long_poll_waits_for_a_missing_key(make: Make) {
     let kvs = Endpoint::new(make);
     let (answer, took) = meanwhile(&kvs, "/?k=a&wait=20&seen=none", post(&kvs, "a=1&auth=s3cret")).await;
     assert_eq!((answer.status, answer.text()), (200, "1"));
     assert!(took >= HELD, "{took:?}");
 }
 
-async fn a_deleted_key_is_news(make: Make) {
+async fn long_poll_returns_when_the_key_is_deleted(make: Make) {
     let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
@@ -172,7 +172,7 @@ async fn a_deleted_key_is_news(make: Make) {
     assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
 }
 
-async fn an_end_is_news_though_nobody_wrote(make: Make) {
+async fn long_poll_returns_when_the_key_expires(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     post(&kvs, "b=2&auth=s3cret").await;
     let form = kvs::web::Body::from("a=1&auth=s3cret");
@@ -183,7 +183,7 @@ async fn an_end_is_news_though_nobody_wrote(make: Make) {
     assert!(start.elapsed() > Duration::from_millis(700) && start.elapsed() < Duration::from_secs(10));
 }
 
-async fn all_are_answered_when_the_program_stops(make: Make) {
+async fn long_polls_are_answered_at_shutdown(make: Make) {
     let kvs = Endpoint::new(make);
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=20&seen={}", tag(&kvs, "/?k=a").await);
@@ -203,7 +203,7 @@ impl WaiterGate for ShutGate {
     }
 }
 
-async fn who_finds_no_place_is_asked_to_come_back(make: Make) {
+async fn long_polls_over_the_limit_get_retry_after(make: Make) {
     let shut = LongPollLimit::shared(9, Arc::new(ShutGate(AtomicBool::new(true))));
     for waiters in [LongPollLimit::new(0), shut] {
         let kvs = Endpoint::waiting(make, 25, waiters);
@@ -217,7 +217,7 @@ async fn who_finds_no_place_is_asked_to_come_back(make: Make) {
     }
 }
 
-async fn a_place_is_given_back(make: Make) {
+async fn long_poll_slot_is_released(make: Make) {
     let kvs = Endpoint::waiting(make, 25, LongPollLimit::new(1));
     post(&kvs, "a=1&auth=s3cret").await;
     let uri = format!("/?k=a&wait=1&seen={}", tag(&kvs, "/?k=a").await);
@@ -234,7 +234,7 @@ async fn a_place_is_given_back(make: Make) {
     assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
 }
 
-async fn a_change_between_looking_and_waiting_is_not_missed(make: Make) {
+async fn change_between_read_and_wait_is_not_missed(make: Make) {
     let kvs = Endpoint::around(make, |inner| {
         let (written, behind) = (AtomicBool::new(false), Arc::clone(&inner));
         // Somebody writes right behind the first read, so what that read gives is old when it arrives.
@@ -307,7 +307,7 @@ impl Store for LendingStore {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_keeps_no_value_meanwhile() {
+async fn long_polls_hold_no_value_while_waiting() {
     let held = Arc::new(());
     let kvs = Endpoint::failing(Arc::new(LendingStore(Arc::clone(&held))));
     let look = async {

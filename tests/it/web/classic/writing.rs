@@ -11,16 +11,16 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, cases, request};
 
 cases! {
-    pairs_of_one_form_are_written_in_their_order,
-    a_form_that_is_refused_stores_nothing,
-    the_type_and_length_of_a_form_are_checked,
-    secrets_in_headers_count_as_well_and_all_must_be_right,
-    without_a_secret_configured_nothing_is_written,
-    guessing_is_slowed_down_for_that_address_only,
-    a_form_of_one_pair_is_guarded_by_its_conditions,
+    pairs_of_a_form_are_written_in_order,
+    rejected_forms_store_nothing,
+    type_and_length_of_forms_are_checked,
+    secrets_in_headers_are_accepted_and_all_must_be_valid,
+    writes_are_rejected_if_no_secret_is_configured,
+    wrong_secrets_pause_only_their_address,
+    preconditions_apply_to_forms_with_one_pair,
 }
 
-async fn pairs_of_one_form_are_written_in_their_order(make: Make) {
+async fn pairs_of_a_form_are_written_in_order(make: Make) {
     let kvs = Endpoint::new(make);
     let form = "second=2&first=1&twice=a&auth=s3cret&twice=b&named&x%3Dy=a%3Db";
     assert_eq!(kvs.form(form).await.status, 200);
@@ -30,7 +30,7 @@ async fn pairs_of_one_form_are_written_in_their_order(make: Make) {
     assert_eq!(kvs.get("/?k=x%3Dy").await.text(), "a=b");
 }
 
-async fn a_form_that_is_refused_stores_nothing(make: Make) {
+async fn rejected_forms_store_nothing(make: Make) {
     let kvs = Endpoint::with(make, |s| ApiSettings { max_value_bytes: 1000, ..s });
     let large = format!("a=1&b={}&auth=s3cret", "x".repeat(1001));
     let huge = format!("a=1&b={}&auth=s3cret", "x".repeat(3000 + (64 << 10)));
@@ -70,7 +70,7 @@ async fn a_form_that_is_refused_stores_nothing(make: Make) {
     assert_eq!(kvs.form(&fits).await.status, 200);
 }
 
-async fn the_type_and_length_of_a_form_are_checked(make: Make) {
+async fn type_and_length_of_forms_are_checked(make: Make) {
     let kvs = Endpoint::with(make, |s| ApiSettings { max_value_bytes: 1000, ..s });
     let send = |headers: Headers<'_>, uri: &str| {
         let form = Body::from("a=1&auth=s3cret");
@@ -102,7 +102,7 @@ async fn the_type_and_length_of_a_form_are_checked(make: Make) {
     assert_eq!(kvs.send(request("POST", "/", &[], crate::support::endpoint::streamed(broken))).await.status, 400);
 }
 
-async fn secrets_in_headers_count_as_well_and_all_must_be_right(make: Make) {
+async fn secrets_in_headers_are_accepted_and_all_must_be_valid(make: Make) {
     let kvs = Endpoint::new(make);
     let cases: [(Headers<'_>, &str, u16); 9] = [
         (&[("authorization", "Bearer s3cret")], "a=1", 200),
@@ -121,7 +121,7 @@ async fn secrets_in_headers_count_as_well_and_all_must_be_right(make: Make) {
     }
 }
 
-async fn without_a_secret_configured_nothing_is_written(make: Make) {
+async fn writes_are_rejected_if_no_secret_is_configured(make: Make) {
     for text in ["", "# none\n", "yourauthorizationhere\n"] {
         let kvs = Endpoint::with(make, |s| ApiSettings { secrets: SecretList::parse(text).unwrap(), ..s });
         for form in ["a=1", "a=1&auth=", "a=1&auth=yourauthorizationhere"] {
@@ -134,7 +134,7 @@ async fn without_a_secret_configured_nothing_is_written(make: Make) {
     }
 }
 
-async fn guessing_is_slowed_down_for_that_address_only(make: Make) {
+async fn wrong_secrets_pause_only_their_address(make: Make) {
     let kvs = Endpoint::new(make);
     for _ in 0..20 {
         assert_eq!(kvs.form("a=1").await.status, 401);
@@ -161,7 +161,7 @@ async fn guessing_is_slowed_down_for_that_address_only(make: Make) {
     assert_eq!(kvs.get("/?k=a").await.text(), "1");
 }
 
-async fn a_form_of_one_pair_is_guarded_by_its_conditions(make: Make) {
+async fn preconditions_apply_to_forms_with_one_pair(make: Make) {
     let kvs = Endpoint::new(make);
     let send = async |form: &str, headers: Headers<'_>| {
         let answer = kvs.send(request("POST", "/", headers, Body::from(form.to_owned()))).await;

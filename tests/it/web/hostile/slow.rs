@@ -26,7 +26,7 @@ fn slow() -> [(String, &'static [u8]); 6] {
 }
 
 #[test]
-fn slow_clients_are_cut_off_and_others_are_served_meanwhile() {
+fn slow_clients_are_disconnected_and_others_served() {
     let target = Target::new(&["--header-timeout", "2s", "--body-timeout", "2s"]);
     let kinds = slow();
     let mut clients: Vec<(TcpStream, &[u8])> = (0..CLIENTS)

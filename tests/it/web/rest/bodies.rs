@@ -6,17 +6,17 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, JSON, cases};
 
 cases! {
-    a_value_comes_back_byte_for_byte,
-    a_value_of_the_limit_is_taken_and_one_byte_more_is_not,
-    a_body_that_is_not_as_long_as_it_says_is_refused,
-    a_harmless_type_is_kept_and_any_other_is_served_as_bytes,
-    a_type_that_is_none_is_refused,
-    many_keys_and_transactions_take_json_alone,
-    a_part_or_a_coded_body_is_not_taken_for_the_value,
-    a_guard_by_its_other_name_guards,
+    values_are_returned_byte_for_byte,
+    largest_value_is_accepted_and_one_byte_more_is_not,
+    bodies_with_a_wrong_length_are_rejected,
+    unsafe_content_types_are_served_as_bytes,
+    invalid_content_types_are_rejected,
+    multi_and_txn_accept_only_json,
+    partial_and_encoded_bodies_are_rejected,
+    x_if_match_is_a_precondition,
 }
 
-async fn a_value_comes_back_byte_for_byte(make: Make) {
+async fn values_are_returned_byte_for_byte(make: Make) {
     let kvs = Endpoint::new(make);
     let all: Vec<u8> = (0..=255).collect();
     let values: [&[u8]; 8] = [b"", b"\0", b"\r\n", b"a=1&b=%41+", b"\xef\xbb\xbfx", &all, b" \n ", "ä🙂".as_bytes()];
@@ -30,7 +30,7 @@ async fn a_value_comes_back_byte_for_byte(make: Make) {
     }
 }
 
-async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not(make: Make) {
+async fn largest_value_is_accepted_and_one_byte_more_is_not(make: Make) {
     let kvs = Endpoint::new(make);
     let most = kvs::store::Limits::default().max_value_bytes;
     assert_eq!(most, 1 << 20);
@@ -58,7 +58,7 @@ async fn a_value_of_the_limit_is_taken_and_one_byte_more_is_not(make: Make) {
     assert_eq!(kvs.get("/kv/small/a").await.text(), "1234567890");
 }
 
-async fn a_body_that_is_not_as_long_as_it_says_is_refused(make: Make) {
+async fn bodies_with_a_wrong_length_are_rejected(make: Make) {
     let kvs = Endpoint::new(make);
     for (length, status) in [("4", 400), ("6", 400), ("0", 400), ("5", 201), ("99999999", 413)] {
         let answer = kvs.ask("PUT", "/kv/default/a", &[("content-length", length)], "12345").await;
@@ -74,7 +74,7 @@ async fn a_body_that_is_not_as_long_as_it_says_is_refused(make: Make) {
     }
 }
 
-async fn a_harmless_type_is_kept_and_any_other_is_served_as_bytes(make: Make) {
+async fn unsafe_content_types_are_served_as_bytes(make: Make) {
     let kvs = Endpoint::new(make);
     let text = "text/plain; charset=utf-8";
     for (given, served) in [
@@ -116,7 +116,7 @@ async fn a_harmless_type_is_kept_and_any_other_is_served_as_bytes(make: Make) {
     assert_eq!(kvs.get("/kv/default/a").await.header("content-type"), "application/octet-stream");
 }
 
-async fn a_type_that_is_none_is_refused(make: Make) {
+async fn invalid_content_types_are_rejected(make: Make) {
     let kvs = Endpoint::new(make);
     let long = format!("text/{}", "x".repeat(300));
     for bad in ["png", "text/plain;\tx=\ty", "text/plain; x=\u{e4}", long.as_str()] {
@@ -133,7 +133,7 @@ async fn a_type_that_is_none_is_refused(make: Make) {
     assert_eq!(kvs.stored("default", "a").await, None);
 }
 
-async fn many_keys_and_transactions_take_json_alone(make: Make) {
+async fn multi_and_txn_accept_only_json(make: Make) {
     let kvs = Endpoint::new(make);
     let asks = [
         ("POST", "/multi/default", "[]"),
@@ -169,7 +169,7 @@ async fn many_keys_and_transactions_take_json_alone(make: Make) {
     }
 }
 
-async fn a_part_or_a_coded_body_is_not_taken_for_the_value(make: Make) {
+async fn partial_and_encoded_bodies_are_rejected(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/a", &[], "whole").await;
     for (headers, status) in [
@@ -182,7 +182,7 @@ async fn a_part_or_a_coded_body_is_not_taken_for_the_value(make: Make) {
     }
 }
 
-async fn a_guard_by_its_other_name_guards(make: Make) {
+async fn x_if_match_is_a_precondition(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/a", &[], "1").await;
     for uri in ["/kv/default/a", "/kv/default/a?op=append"] {

@@ -4,13 +4,13 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    numbers_are_counted_exactly_or_refused,
-    bytes_are_added_at_either_end,
-    a_change_in_place_keeps_the_type,
-    a_value_that_would_grow_too_large_stays,
+    incr_is_exact_or_rejected,
+    append_and_prepend_add_bytes,
+    changes_in_place_keep_the_content_type,
+    appends_over_the_limit_change_nothing,
 }
 
-async fn numbers_are_counted_exactly_or_refused(make: Make) {
+async fn incr_is_exact_or_rejected(make: Make) {
     let kvs = Endpoint::new(make);
     let (most, least) = (i64::MAX.to_string(), i64::MIN.to_string());
     let cases: [(Option<&str>, &str, u16, &str); 20] = [
@@ -53,7 +53,7 @@ async fn numbers_are_counted_exactly_or_refused(make: Make) {
     assert_eq!(kvs.post("/kv/default/n?op=incr", "").await.status, 400);
 }
 
-async fn bytes_are_added_at_either_end(make: Make) {
+async fn append_and_prepend_add_bytes(make: Make) {
     let kvs = Endpoint::new(make);
     for (op, body, status, after) in [
         ("append", &b"b"[..], 201, &b"b"[..]),
@@ -69,7 +69,7 @@ async fn bytes_are_added_at_either_end(make: Make) {
     assert_eq!(kvs.post("/kv/default/a?op=prepend", "x").await.status, 201);
 }
 
-async fn a_change_in_place_keeps_the_type(make: Make) {
+async fn changes_in_place_keep_the_content_type(make: Make) {
     let kvs = Endpoint::new(make);
     for op in ["incr", "append", "prepend", "persist", "touch&ttl=5"] {
         kvs.ask("PUT", "/kv/default/a", &[("content-type", "application/json")], "1").await;
@@ -78,7 +78,7 @@ async fn a_change_in_place_keeps_the_type(make: Make) {
     }
 }
 
-async fn a_value_that_would_grow_too_large_stays(make: Make) {
+async fn appends_over_the_limit_change_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     let most = kvs::store::Limits::default().max_value_bytes;
     kvs.put("/kv/default/a", "x".repeat(most - 1)).await;

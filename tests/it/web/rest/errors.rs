@@ -6,12 +6,12 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
 
 cases! {
-    a_refusal_is_a_line_or_a_problem,
-    a_transaction_that_is_refused_tells_json_whatever_is_accepted,
-    what_is_odd_in_a_name_does_not_get_out_of_its_line,
+    errors_are_a_line_of_text_or_problem_json,
+    failed_transactions_return_json_whatever_is_accepted,
+    line_ends_in_names_are_not_copied_into_errors,
 }
 
-async fn a_refusal_is_a_line_or_a_problem(make: Make) {
+async fn errors_are_a_line_of_text_or_problem_json(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let large = "x".repeat((1 << 20) + 1);
@@ -58,7 +58,7 @@ async fn a_refusal_is_a_line_or_a_problem(make: Make) {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
 }
 
-async fn a_transaction_that_is_refused_tells_json_whatever_is_accepted(make: Make) {
+async fn failed_transactions_return_json_whatever_is_accepted(make: Make) {
     let kvs = Endpoint::new(make);
     let body = r#"{"checks":[{"key":"a","absent":false}],"ops":[]}"#;
     for accept in ["*/*", "text/plain", "application/json"] {
@@ -68,7 +68,7 @@ async fn a_transaction_that_is_refused_tells_json_whatever_is_accepted(make: Mak
     }
 }
 
-async fn what_is_odd_in_a_name_does_not_get_out_of_its_line(make: Make) {
+async fn line_ends_in_names_are_not_copied_into_errors(make: Make) {
     let kvs = Endpoint::new(make);
     let row = r#"[{"key":"a\r\nset-cookie: x","data":"1"}]"#;
     for (method, uri, body) in [

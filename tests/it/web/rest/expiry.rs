@@ -8,11 +8,11 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    an_entry_ends_when_it_was_said_to,
-    an_end_that_is_not_understood_is_refused_and_stores_nothing,
-    the_last_ends_there_are_are_taken,
-    a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end,
-    touch_and_persist_change_the_end_and_nothing_else,
+    entries_expire_when_requested,
+    invalid_expiries_are_rejected_and_store_nothing,
+    largest_expiries_are_accepted,
+    put_removes_the_expiry_and_changes_in_place_keep_it,
+    touch_and_persist_change_only_the_expiry,
 }
 
 /// The moment the clock of an endpoint starts at, in whole seconds.
@@ -22,7 +22,7 @@ async fn ends(kvs: &Endpoint, key: &str) -> Option<i64> {
     kvs.stored("default", key).await.unwrap().expires.map(|end| end.nanos() / 1_000_000)
 }
 
-async fn an_entry_ends_when_it_was_said_to(make: Make) {
+async fn entries_expire_when_requested(make: Make) {
     let kvs = Endpoint::new(make);
     let quarter = START * 1000 + 250;
     let at = START + 60;
@@ -67,7 +67,7 @@ async fn an_entry_ends_when_it_was_said_to(make: Make) {
     assert_eq!(kvs.post("/kv/default/b?op=persist", "").await.status, 404);
 }
 
-async fn an_end_that_is_not_understood_is_refused_and_stores_nothing(make: Make) {
+async fn invalid_expiries_are_rejected_and_store_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     let past = START.to_string();
     for question in [
@@ -119,7 +119,7 @@ async fn an_end_that_is_not_understood_is_refused_and_stores_nothing(make: Make)
     }
 }
 
-async fn the_last_ends_there_are_are_taken(make: Make) {
+async fn largest_expiries_are_accepted(make: Make) {
     let kvs = Endpoint::new(make);
     for (question, year) in [("ttl=3153600000", "2126-"), ("expires=9223372036", "2262-")] {
         assert!(matches!(kvs.put(&format!("/kv/default/a?{question}"), "1").await.status, 200 | 201), "{question}");
@@ -129,7 +129,7 @@ async fn the_last_ends_there_are_are_taken(make: Make) {
     }
 }
 
-async fn a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end(make: Make) {
+async fn put_removes_the_expiry_and_changes_in_place_keep_it(make: Make) {
     let kvs = Endpoint::new(make);
     for (method, uri, kept) in [
         ("PUT", "/kv/default/a", false),
@@ -148,7 +148,7 @@ async fn a_value_put_anew_stays_and_one_changed_in_place_keeps_its_end(make: Mak
     assert_eq!(ends(&kvs, "a").await, None);
 }
 
-async fn touch_and_persist_change_the_end_and_nothing_else(make: Make) {
+async fn touch_and_persist_change_only_the_expiry(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/old?ttl=5", "1").await;
     kvs.put("/kv/default/new", "2").await;

@@ -9,11 +9,11 @@ cases! {
     a_part_is_read_by_its_path,
     a_part_is_stored_and_the_rest_keeps_its_text,
     a_part_is_deleted,
-    paths_that_do_not_fit_change_nothing,
+    inapplicable_paths_change_nothing,
     preconditions_guard_parts_and_patches,
     type_and_expiry_are_kept,
     the_old_part_is_returned,
-    the_limit_is_that_of_the_whole_value,
+    limit_applies_to_the_whole_value,
     buckets_with_client_timestamps_have_parts_too,
     long_polls_wait_for_a_part,
     a_patch_needs_the_right_to_write,
@@ -118,7 +118,7 @@ async fn a_part_is_deleted(make: Make) {
     assert_eq!(kvs.delete("/kv/default/a?path=/a").await.status, 404);
 }
 
-async fn paths_that_do_not_fit_change_nothing(make: Make) {
+async fn inapplicable_paths_change_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", r#"{"a":[1,2],"s":"text","n":null}"#).await;
     kvs.put("/kv/default/text", "open").await;
@@ -206,7 +206,7 @@ async fn the_old_part_is_returned(make: Make) {
     assert_eq!(kvs.stored("secret", "a").await, None);
 }
 
-async fn the_limit_is_that_of_the_whole_value(make: Make) {
+async fn limit_applies_to_the_whole_value(make: Make) {
     let kvs = Endpoint::new(make);
     assert_eq!(kvs.put("/kv/small/a?path=/a", "1234").await.status, 201);
     assert_eq!(kvs.put("/kv/small/a?path=/a", "12345").await.status, 413, "{{\"a\":12345}} has 11 bytes");

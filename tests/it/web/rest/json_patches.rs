@@ -7,14 +7,14 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    the_official_json_patch_tests_pass,
-    the_appendix_of_rfc_7396_passes,
-    patches_that_do_not_fit_change_nothing,
-    the_type_of_a_patch_is_checked,
+    official_json_patch_tests_pass,
+    appendix_of_rfc_7396_passes,
+    inapplicable_patches_change_nothing,
+    content_type_of_a_patch_is_checked,
 }
 
 /// The cases of <https://github.com/json-patch/json-patch-tests>, all that are not disabled there.
-async fn the_official_json_patch_tests_pass(make: Make) {
+async fn official_json_patch_tests_pass(make: Make) {
     let kvs = Endpoint::new(make);
     let suites = [
         include_str!("../../../data/json-patch-tests/tests.json"),
@@ -38,7 +38,7 @@ async fn the_official_json_patch_tests_pass(make: Make) {
     assert_eq!(count, 108);
 }
 
-async fn the_appendix_of_rfc_7396_passes(make: Make) {
+async fn appendix_of_rfc_7396_passes(make: Make) {
     let kvs = Endpoint::new(make);
     for (document, patch, result) in [
         (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
@@ -69,7 +69,7 @@ async fn the_appendix_of_rfc_7396_passes(make: Make) {
     assert_eq!(found.header("content-type"), "application/json");
 }
 
-async fn patches_that_do_not_fit_change_nothing(make: Make) {
+async fn inapplicable_patches_change_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", r#"{"a":[1,2]}"#).await;
     kvs.put("/kv/default/text", "open").await;
@@ -99,7 +99,7 @@ async fn patches_that_do_not_fit_change_nothing(make: Make) {
     assert_eq!(kvs.get("/kv/default/text").await.text(), "open");
 }
 
-async fn the_type_of_a_patch_is_checked(make: Make) {
+async fn content_type_of_a_patch_is_checked(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "{}").await;
     for kind in ["", "application/json", "text/plain", "application/x-www-form-urlencoded"] {

@@ -4,14 +4,14 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, JSON, cases};
 
 cases! {
-    a_key_is_all_that_follows_decoded_once,
-    the_question_carries_keys_that_a_path_cannot,
-    what_is_no_key_is_refused_by_every_verb,
-    buckets_that_kvs_keeps_for_itself_are_not_there,
-    names_of_buckets_and_of_nothing,
+    key_is_the_rest_of_the_path_decoded_once,
+    query_carries_keys_that_a_path_cannot,
+    invalid_keys_are_rejected_by_every_method,
+    reserved_buckets_are_hidden,
+    bucket_names_and_other_paths_are_checked,
 }
 
-async fn a_key_is_all_that_follows_decoded_once(make: Make) {
+async fn key_is_the_rest_of_the_path_decoded_once(make: Make) {
     let kvs = Endpoint::new(make);
     let long = "k".repeat(1024);
     for (path, key) in [
@@ -45,7 +45,7 @@ async fn a_key_is_all_that_follows_decoded_once(make: Make) {
     }
 }
 
-async fn the_question_carries_keys_that_a_path_cannot(make: Make) {
+async fn query_carries_keys_that_a_path_cannot(make: Make) {
     let kvs = Endpoint::new(make);
     let long = "k".repeat(1024);
     for (question, key) in [
@@ -77,7 +77,7 @@ async fn the_question_carries_keys_that_a_path_cannot(make: Make) {
     }
 }
 
-async fn what_is_no_key_is_refused_by_every_verb(make: Make) {
+async fn invalid_keys_are_rejected_by_every_method(make: Make) {
     let kvs = Endpoint::new(make);
     let long = "k".repeat(1025);
     let path = [
@@ -127,7 +127,7 @@ async fn what_is_no_key_is_refused_by_every_verb(make: Make) {
     assert_eq!(kvs.ask("GET", "/kv/default?count", &[], "").await.json()["count"], 0);
 }
 
-async fn buckets_that_kvs_keeps_for_itself_are_not_there(make: Make) {
+async fn reserved_buckets_are_hidden(make: Make) {
     let kvs = Endpoint::new(make);
     let json = [JSON];
     for bucket in ["_kvs.throttle", "_kvs", "_kvsx", "%5Fkvs.throttle"] {
@@ -150,7 +150,7 @@ async fn buckets_that_kvs_keeps_for_itself_are_not_there(make: Make) {
     assert!(kvs.store.buckets().await.unwrap().is_empty());
 }
 
-async fn names_of_buckets_and_of_nothing(make: Make) {
+async fn bucket_names_and_other_paths_are_checked(make: Make) {
     let kvs = Endpoint::new(make);
     for (uri, status) in [
         ("/kv/A.b-c_9/k", 201),

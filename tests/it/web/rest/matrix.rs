@@ -11,10 +11,10 @@ use crate::store::{Make, named};
 use crate::support::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
 
 cases! {
-    a_condition_in_several_lines_is_one_list_and_two_dates_are_none,
-    operations_and_forms_honour_the_same_conditions,
-    a_condition_on_many_keys_is_refused,
-    a_date_that_is_told_is_not_later_than_the_request,
+    repeated_etag_headers_are_one_list_and_repeated_dates_invalid,
+    operations_and_forms_obey_preconditions,
+    preconditions_on_many_keys_are_rejected,
+    last_modified_is_not_later_than_the_request,
 }
 
 /// What a field with tags comes to.
@@ -195,7 +195,7 @@ fn distinct() -> Vec<Cell> {
     by_meaning.into_values().map(|cells| cells[dice.below(cells.len())]).collect()
 }
 
-async fn every_condition_with_every_other(make: Make, cells: Vec<Cell>) {
+async fn combined_preconditions_match_the_oracle(make: Make, cells: Vec<Cell>) {
     let kvs = Endpoint::new(make);
     for (number, (fields, given)) in cells.into_iter().enumerate() {
         for (method, present) in [("PUT", true), ("PUT", false), ("DELETE", true), ("DELETE", false)] {
@@ -216,23 +216,23 @@ async fn every_condition_with_every_other(make: Make, cells: Vec<Cell>) {
 }
 
 #[tokio::test]
-async fn every_condition_with_every_other_over_memory() {
-    every_condition_with_every_other(named("memory"), all()).await;
+async fn combined_preconditions_match_the_oracle_on_memory() {
+    combined_preconditions_match_the_oracle(named("memory"), all()).await;
 }
 
 #[tokio::test]
-async fn every_condition_with_every_other_over_yaml() {
-    every_condition_with_every_other(named("yaml"), all()).await;
+async fn combined_preconditions_match_the_oracle_on_yaml() {
+    combined_preconditions_match_the_oracle(named("yaml"), all()).await;
 }
 
 /// A server is asked over a socket, which 56,000 times takes minutes.
 #[tokio::test]
-async fn every_condition_with_every_other_over_postgresql() {
-    every_condition_with_every_other(named("postgresql"), distinct()).await;
+async fn combined_preconditions_match_the_oracle_on_postgresql() {
+    combined_preconditions_match_the_oracle(named("postgresql"), distinct()).await;
 }
 
 #[test]
-fn the_cells_are_all_and_the_distinct_ones_leave_out_no_spelling() {
+fn distinct_cells_cover_every_spelling() {
     assert_eq!(all().len(), 14 * 6 * 14 * 6);
     let distinct = distinct();
     assert_eq!(distinct.len(), 6 * 4 * 6 * 4);
@@ -240,7 +240,7 @@ fn the_cells_are_all_and_the_distinct_ones_leave_out_no_spelling() {
     assert_eq!([0, 1, 2, 3].map(spelled), [14, 6, 14, 6]);
 }
 
-async fn a_condition_in_several_lines_is_one_list_and_two_dates_are_none(make: Make) {
+async fn repeated_etag_headers_are_one_list_and_repeated_dates_invalid(make: Make) {
     let kvs = Endpoint::new(make);
     let tag = kvs.put("/kv/default/a", "1").await.tag().to_owned();
     let now = date(kvs.stored("default", "a").await.unwrap().last_modified());
@@ -259,7 +259,7 @@ async fn a_condition_in_several_lines_is_one_list_and_two_dates_are_none(make: M
     assert_eq!(put(&[("if-match", "\"x\""), ("if-match", &tag)]).await, 200);
 }
 
-async fn operations_and_forms_honour_the_same_conditions(make: Make) {
+async fn operations_and_forms_obey_preconditions(make: Make) {
     let kvs = Endpoint::new(make);
     for uri in ["incr", "append", "prepend", "touch&ttl=60", "persist", ""] {
         let key = format!("/kv/default/{}", if uri.is_empty() { "plain" } else { &uri[..4] });
@@ -288,7 +288,7 @@ async fn operations_and_forms_honour_the_same_conditions(make: Make) {
     }
 }
 
-async fn a_condition_on_many_keys_is_refused(make: Make) {
+async fn preconditions_on_many_keys_are_rejected(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     kvs.put("/kv/poky/a", "1").await;
@@ -319,7 +319,7 @@ async fn a_condition_on_many_keys_is_refused(make: Make) {
     }
 }
 
-async fn a_date_that_is_told_is_not_later_than_the_request(make: Make) {
+async fn last_modified_is_not_later_than_the_request(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let told = async || kvs.get("/kv/default/a").await.header("last-modified").to_owned();

@@ -8,13 +8,13 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, NOBODY, cases};
 
 cases! {
-    an_entry_is_told_in_full,
-    times_are_told_as_rfc_3339,
-    a_value_that_is_no_text_is_told_in_base64,
-    the_type_of_an_answer_does_not_hang_on_accept,
+    meta_shows_the_whole_entry,
+    times_are_in_rfc_3339,
+    binary_values_are_in_base64,
+    content_type_does_not_depend_on_accept,
 }
 
-async fn an_entry_is_told_in_full(make: Make) {
+async fn meta_shows_the_whole_entry(make: Make) {
     let kvs = Endpoint::new(make);
     let put = kvs.ask("PUT", "/kv/default/a/%C3%A4", &[("content-type", "application/json")], "{\"x\":\"é\"}").await;
     for question in ["meta", "meta=1", "meta=true", "meta="] {
@@ -34,7 +34,7 @@ async fn an_entry_is_told_in_full(make: Make) {
     assert_eq!(kvs.get("/kv/default/none?meta").await.status, 404);
 }
 
-async fn times_are_told_as_rfc_3339(make: Make) {
+async fn times_are_in_rfc_3339(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     kvs.clock.advance(Duration::from_millis(1500));
@@ -52,7 +52,7 @@ async fn times_are_told_as_rfc_3339(make: Make) {
     assert_eq!(answer.tag(), "\"Fri, 20 Nov 2020 12:00:00 GMT\"");
 }
 
-async fn a_value_that_is_no_text_is_told_in_base64(make: Make) {
+async fn binary_values_are_in_base64(make: Make) {
     let kvs = Endpoint::new(make);
     for (value, name, told) in [
         (&b"\xff\0"[..], "base64", "/wA="),
@@ -71,7 +71,7 @@ async fn a_value_that_is_no_text_is_told_in_base64(make: Make) {
     }
 }
 
-async fn the_type_of_an_answer_does_not_hang_on_accept(make: Make) {
+async fn content_type_does_not_depend_on_accept(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for accept in ["application/json", "application/json, text/plain, */*", "text/html", "image/png", "nonsense"] {

@@ -9,14 +9,14 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    many_are_set_got_and_deleted,
-    a_row_may_say_type_and_end_and_what_it_replaces,
-    a_get_may_ask_for_a_date,
-    a_guarded_row_passes_if_what_it_replaces_is_not_later,
-    the_same_date_passes_once_also_within_one_request,
-    one_commit_for_all_rows,
-    a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named,
-    so_many_rows_and_bytes_and_no_more,
+    many_keys_are_set_read_and_deleted,
+    rows_have_type_expiry_and_preconditions,
+    rows_of_a_get_accept_a_date,
+    row_with_a_date_passes_if_the_entry_is_not_later,
+    same_date_passes_once_even_within_a_request,
+    all_rows_are_one_commit,
+    one_invalid_row_rejects_the_request_and_is_named,
+    number_and_size_of_rows_are_limited,
 }
 
 const THEN: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
@@ -29,7 +29,7 @@ impl Endpoint {
     }
 }
 
-async fn many_are_set_got_and_deleted(make: Make) {
+async fn many_keys_are_set_read_and_deleted(make: Make) {
     for (set, get, delete) in [
         (("PUT", ""), ("POST", ""), ("DELETE", "")),
         (("POST", "?op=set"), ("POST", "?op=get"), ("POST", "?op=delete")),
@@ -53,7 +53,7 @@ async fn many_are_set_got_and_deleted(make: Make) {
     }
 }
 
-async fn a_row_may_say_type_and_end_and_what_it_replaces(make: Make) {
+async fn rows_have_type_expiry_and_preconditions(make: Make) {
     let kvs = Endpoint::new(make);
     let rows = json!([{"key": "a", "data": "{}", "content_type": "application/json", "ttl": 60, "modified_at": null}]);
     assert_eq!(kvs.multi("PUT", "", rows).await.0, 200);
@@ -64,7 +64,7 @@ async fn a_row_may_say_type_and_end_and_what_it_replaces(make: Make) {
     assert_eq!(kvs.multi("POST", "", json!(["bytes"])).await.1, json!({"bytes": {"base64": "/w=="}}));
 }
 
-async fn a_get_may_ask_for_a_date(make: Make) {
+async fn rows_of_a_get_accept_a_date(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for (at, found) in
@@ -74,7 +74,7 @@ async fn a_get_may_ask_for_a_date(make: Make) {
     }
 }
 
-async fn a_guarded_row_passes_if_what_it_replaces_is_not_later(make: Make) {
+async fn row_with_a_date_passes_if_the_entry_is_not_later(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
     kvs.clock.advance(Duration::from_secs(10));
@@ -92,7 +92,7 @@ async fn a_guarded_row_passes_if_what_it_replaces_is_not_later(make: Make) {
     assert!(after.last_modified() > before.last_modified(), "a whole second later");
 }
 
-async fn the_same_date_passes_once_also_within_one_request(make: Make) {
+async fn same_date_passes_once_even_within_a_request(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
     // The clock stands still: what replaces the entry ends up in the next second.
@@ -108,7 +108,7 @@ async fn the_same_date_passes_once_also_within_one_request(make: Make) {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "3");
 }
 
-async fn one_commit_for_all_rows(make: Make) {
+async fn all_rows_are_one_commit(make: Make) {
     let kvs = Endpoint::new(make);
     let rows = json!([{"key": "a", "data": "1"}, {"key": "b", "data": "2"}, {"key": "a", "data": "3"}]);
     let results = json!([{"result": "inserted"}, {"result": "inserted"}, {"result": "updated"}]);
@@ -117,7 +117,7 @@ async fn one_commit_for_all_rows(make: Make) {
     assert!(kvs.stored("default", "a").await.unwrap().revision > kvs.stored("default", "b").await.unwrap().revision);
 }
 
-async fn a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named(make: Make) {
+async fn one_invalid_row_rejects_the_request_and_is_named(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
     let bad_sets = [
@@ -171,7 +171,7 @@ async fn a_row_that_is_not_understood_makes_all_of_it_wrong_and_is_named(make: M
     assert_eq!(kvs.ask("GET", "/kv/default?count", &[], "").await.json()["count"], 1);
 }
 
-async fn so_many_rows_and_bytes_and_no_more(make: Make) {
+async fn number_and_size_of_rows_are_limited(make: Make) {
     let kvs = Endpoint::new(make);
     let rows = |n: usize| json!((0..n).map(|n| json!({"key": format!("{n}"), "data": ""})).collect::<Vec<_>>());
     assert_eq!(kvs.multi("PUT", "", rows(10_001)).await.0, 413);

@@ -4,13 +4,13 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, JSON, cases};
 
 cases! {
-    every_write_tells_what_it_replaced,
-    an_old_value_is_as_harmless_as_one_that_is_read,
-    a_write_that_is_refused_tells_nothing_and_does_nothing,
-    who_may_not_read_gets_nothing,
+    each_write_returns_the_old_value,
+    old_values_have_safe_content_types,
+    rejected_writes_return_no_old_value,
+    old_values_need_the_right_to_read,
 }
 
-async fn every_write_tells_what_it_replaced(make: Make) {
+async fn each_write_returns_the_old_value(make: Make) {
     let kvs = Endpoint::new(make);
     for (method, op, body, missing, after) in [
         ("PUT", "", "2", 204, Some("2")),
@@ -37,7 +37,7 @@ async fn every_write_tells_what_it_replaced(make: Make) {
     }
 }
 
-async fn an_old_value_is_as_harmless_as_one_that_is_read(make: Make) {
+async fn old_values_have_safe_content_types(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.ask("PUT", "/kv/default/a", &[("content-type", "text/html")], "<script>").await;
     let answer = kvs.ask("DELETE", "/kv/default/a?return=old", &[], "").await;
@@ -48,7 +48,7 @@ async fn an_old_value_is_as_harmless_as_one_that_is_read(make: Make) {
     assert_eq!(kvs.put("/kv/default/a?return=old", "x").await.body, &b"\0\xff"[..]);
 }
 
-async fn a_write_that_is_refused_tells_nothing_and_does_nothing(make: Make) {
+async fn rejected_writes_return_no_old_value(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     for (question, name, value, status) in [
@@ -69,7 +69,7 @@ async fn a_write_that_is_refused_tells_nothing_and_does_nothing(make: Make) {
     }
 }
 
-async fn who_may_not_read_gets_nothing(make: Make) {
+async fn old_values_need_the_right_to_read(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/secret/a", "hidden").await;
     let writer = [("x-kvs-auth", "writer")];

@@ -8,16 +8,16 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
 
 cases! {
-    a_missing_key_has_no_body_and_fails_every_demand_for_presence,
-    a_read_takes_if_match_as_a_date_quoted_or_bare,
-    a_write_is_accepted_if_it_is_not_older,
-    posts_bytes_and_deletions,
-    guards_beside_the_date,
-    a_write_without_a_date_leaves_it_whatever_the_write,
-    results_of_many_are_those_of_one_by_one,
-    bodies_of_the_shape_of_poky_s_examples_load,
-    a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date,
-    a_check_that_fails_goes_before_an_operation_that_cannot_be_done,
+    missing_key_has_no_body_and_fails_if_match,
+    reads_accept_a_date_in_if_match,
+    writes_are_accepted_if_not_older,
+    posts_and_deletions_work_without_a_date,
+    preconditions_apply_in_addition_to_the_date,
+    writes_without_a_date_keep_the_stored_date,
+    multi_has_the_results_of_single_requests,
+    example_bodies_of_poky_are_accepted,
+    key_recreated_in_a_transaction_has_a_new_date,
+    failed_check_is_reported_before_a_failed_operation,
 }
 
 const KEY: &str = "/kv/poky/set-me";
@@ -35,7 +35,7 @@ fn quoted(date: &str) -> String {
     format!("\"{date}\"")
 }
 
-async fn a_missing_key_has_no_body_and_fails_every_demand_for_presence(make: Make) {
+async fn missing_key_has_no_body_and_fails_if_match(make: Make) {
     let kvs = Endpoint::new(make);
     let cases: [(&str, Headers<'_>, u16); 7] = [
         ("GET", &[NOBODY], 404),
@@ -53,7 +53,7 @@ async fn a_missing_key_has_no_body_and_fails_every_demand_for_presence(make: Mak
     assert_eq!(kvs.stored("poky", "set-me").await, None);
 }
 
-async fn a_read_takes_if_match_as_a_date_quoted_or_bare(make: Make) {
+async fn reads_accept_a_date_in_if_match(make: Make) {
     let kvs = Endpoint::new(make);
     assert_eq!(kvs.put_at(KEY, TUESDAY, "with-a-value").await, 200);
     let answer = kvs.get(KEY).await;
@@ -97,7 +97,7 @@ async fn a_read_takes_if_match_as_a_date_quoted_or_bare(make: Make) {
     }
 }
 
-async fn a_write_is_accepted_if_it_is_not_older(make: Make) {
+async fn writes_are_accepted_if_not_older(make: Make) {
     let kvs = Endpoint::new(make);
     for (date, value, status, stands, at) in [
         (Some(TUESDAY), "1", 200, "1", TUESDAY),
@@ -124,7 +124,7 @@ async fn a_write_is_accepted_if_it_is_not_older(make: Make) {
     }
 }
 
-async fn posts_bytes_and_deletions(make: Make) {
+async fn posts_and_deletions_work_without_a_date(make: Make) {
     let kvs = Endpoint::new(make);
     for value in ["with-a-value", "點心與茶", ""] {
         for method in ["PUT", "POST"] {
@@ -149,7 +149,7 @@ async fn posts_bytes_and_deletions(make: Make) {
     }
 }
 
-async fn guards_beside_the_date(make: Make) {
+async fn preconditions_apply_in_addition_to_the_date(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put_at(KEY, TUESDAY, "1").await;
     let cases: [(&str, Headers<'_>, u16); 14] = [
@@ -179,7 +179,7 @@ async fn guards_beside_the_date(make: Make) {
     assert_eq!(kvs.ask("DELETE", KEY, &[("if-unmodified-since", TUESDAY)], "").await.status, 200);
 }
 
-async fn a_write_without_a_date_leaves_it_whatever_the_write(make: Make) {
+async fn writes_without_a_date_keep_the_stored_date(make: Make) {
     let kvs = Endpoint::new(make);
     for (method, uri, body) in [
         ("POST", "/kv/poky/a?op=incr", ""),
@@ -207,7 +207,7 @@ async fn a_write_without_a_date_leaves_it_whatever_the_write(make: Make) {
     assert_eq!(kvs.get("/kv/poky/a").await.tag(), quoted(TOMORROW), "the guard is the new date");
 }
 
-async fn results_of_many_are_those_of_one_by_one(make: Make) {
+async fn multi_has_the_results_of_single_requests(make: Make) {
     let kvs = Endpoint::new(make);
     let set = async |rows: serde_json::Value| kvs.json("PUT", "/multi/poky", rows).await.json();
     let row = |value: &str| json!([{"key": "key", "data": value}]);
@@ -232,7 +232,7 @@ async fn results_of_many_are_those_of_one_by_one(make: Make) {
     }
 }
 
-async fn bodies_of_the_shape_of_poky_s_examples_load(make: Make) {
+async fn example_bodies_of_poky_are_accepted(make: Make) {
     let kvs = Endpoint::new(make);
     let body = |name: &str| std::fs::read_to_string(format!("tests/data/poky/{name}.json")).unwrap();
     let answer = kvs.json("PUT", "/multi/poky", body("set")).await;
@@ -257,7 +257,7 @@ async fn bodies_of_the_shape_of_poky_s_examples_load(make: Make) {
     assert_eq!(found, json!({"7.2041.card": "7.2041.card", "7.2043.card": "7.2043.card"}));
 }
 
-async fn a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date(make: Make) {
+async fn key_recreated_in_a_transaction_has_a_new_date(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put_at("/kv/poky/a", MONDAY, "1").await;
     let ops = json!([{"op": "delete", "key": "a"}, {"op": "set", "key": "a", "value": "2"}]);
@@ -265,7 +265,7 @@ async fn a_key_deleted_and_made_anew_in_one_transaction_has_a_new_date(make: Mak
     assert_eq!(kvs.get("/kv/poky/a").await.header("last-modified"), "Fri, 20 Nov 2026 12:00:00 GMT");
 }
 
-async fn a_check_that_fails_goes_before_an_operation_that_cannot_be_done(make: Make) {
+async fn failed_check_is_reported_before_a_failed_operation(make: Make) {
     let kvs = Endpoint::new(make);
     for bucket in ["poky", "small"] {
         kvs.put(&format!("/kv/{bucket}/a"), "text").await;

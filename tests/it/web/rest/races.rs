@@ -12,12 +12,12 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! { on threads:
-    a_hundred_clients_count_exactly,
-    only_one_creates,
-    the_same_date_never_passes_twice,
-    of_guarded_rows_one_of_each_key_passes,
-    the_latest_of_the_clients_dates_stays,
-    writes_without_a_date_lose_nothing_to_each_other,
+    increments_of_100_clients_are_exact,
+    only_one_client_creates_the_key,
+    same_date_never_passes_twice,
+    one_row_per_key_passes_its_precondition,
+    latest_client_timestamp_wins,
+    increments_without_a_date_are_exact,
 }
 
 /// Runs this for each number at once and gathers what comes of it.
@@ -39,7 +39,7 @@ async fn patient(kvs: &Endpoint, uri: &str) -> String {
     }
 }
 
-async fn a_hundred_clients_count_exactly(make: Make) {
+async fn increments_of_100_clients_are_exact(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     let numbers = at_once(100, |_| {
         let kvs = kvs.clone();
@@ -76,7 +76,7 @@ async fn a_hundred_clients_count_exactly(make: Make) {
     assert_eq!(kvs.get("/kv/default/m").await.text(), "200");
 }
 
-async fn only_one_creates(make: Make) {
+async fn only_one_client_creates_the_key(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     for round in 0..12 {
         let statuses = at_once(12, |n| {
@@ -95,7 +95,7 @@ async fn only_one_creates(make: Make) {
     }
 }
 
-async fn the_same_date_never_passes_twice(make: Make) {
+async fn same_date_never_passes_twice(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/default/a", "first").await;
     let mut passed: HashMap<String, usize> = HashMap::new();
@@ -119,7 +119,7 @@ async fn the_same_date_never_passes_twice(make: Make) {
     assert!(passed.values().any(|times| *times == 1), "{passed:?}");
 }
 
-async fn of_guarded_rows_one_of_each_key_passes(make: Make) {
+async fn one_row_per_key_passes_its_precondition(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     for key in ["a", "b", "c"] {
         kvs.put(&format!("/kv/default/{key}"), "first").await;
@@ -147,7 +147,7 @@ async fn of_guarded_rows_one_of_each_key_passes(make: Make) {
     assert!(results.iter().all(|r| r[2] == "updated"), "{results:?}");
 }
 
-async fn the_latest_of_the_clients_dates_stays(make: Make) {
+async fn latest_client_timestamp_wins(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     let statuses = at_once(40, |n| {
         let kvs = kvs.clone();
@@ -167,7 +167,7 @@ async fn the_latest_of_the_clients_dates_stays(make: Make) {
     assert_eq!((found.text(), found.header("last-modified")), (last.as_str(), last.as_str()));
 }
 
-async fn writes_without_a_date_lose_nothing_to_each_other(make: Make) {
+async fn increments_without_a_date_are_exact(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     let at = date(Time::from_secs(1_700_000_000));
     kvs.ask("PUT", "/kv/poky/n", &[("if-unmodified-since", at.as_str())], "0").await;

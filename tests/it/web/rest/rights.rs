@@ -7,11 +7,11 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, JSON, cases};
 
 cases! {
-    what_each_secret_may,
-    who_may_not_learns_nothing_of_what_is_there,
-    a_secret_comes_in_a_header_and_never_in_an_address,
-    wrong_secrets_are_counted_over_all_resources,
-    without_a_secret_configured_nothing_is_written,
+    each_secret_has_only_its_rights,
+    status_without_rights_does_not_reveal_keys,
+    secrets_are_accepted_in_headers_but_not_in_urls,
+    wrong_secrets_are_counted_across_resources,
+    writes_are_rejected_if_no_secret_is_configured,
 }
 
 const NONE: &str = "";
@@ -26,7 +26,7 @@ async fn statuses(kvs: &Endpoint, method: &str, uri: &str, body: &'static str) -
     statuses
 }
 
-async fn what_each_secret_may(make: Make) {
+async fn each_secret_has_only_its_rights(make: Make) {
     let kvs = Endpoint::new(make);
     for bucket in ["default", "secret", "listed", "other"] {
         kvs.put(&format!("/kv/{bucket}/a"), "1").await;
@@ -73,7 +73,7 @@ async fn what_each_secret_may(make: Make) {
     }
 }
 
-async fn who_may_not_learns_nothing_of_what_is_there(make: Make) {
+async fn status_without_rights_does_not_reveal_keys(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/secret/a", "1").await;
     for who in [NONE, "writer", "elsewhere"] {
@@ -91,7 +91,7 @@ async fn who_may_not_learns_nothing_of_what_is_there(make: Make) {
     assert!(!kvs.get("/kv/default/a").await.header("cache-control").contains("private"));
 }
 
-async fn a_secret_comes_in_a_header_and_never_in_an_address(make: Make) {
+async fn secrets_are_accepted_in_headers_but_not_in_urls(make: Make) {
     let kvs = Endpoint::new(make);
     let good: [Headers<'_>; 3] = [
         &[("x-kvs-auth", ""), ("authorization", "Bearer s3cret")],
@@ -119,7 +119,7 @@ async fn a_secret_comes_in_a_header_and_never_in_an_address(make: Make) {
     );
 }
 
-async fn wrong_secrets_are_counted_over_all_resources(make: Make) {
+async fn wrong_secrets_are_counted_across_resources(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let asks = [
@@ -143,7 +143,7 @@ async fn wrong_secrets_are_counted_over_all_resources(make: Make) {
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1", "an open read is not slowed");
 }
 
-async fn without_a_secret_configured_nothing_is_written(make: Make) {
+async fn writes_are_rejected_if_no_secret_is_configured(make: Make) {
     let kvs = Endpoint::with(make, |s| ApiSettings { secrets: SecretList::none(), ..s });
     for (method, uri) in [
         ("PUT", "/kv/default/a"),

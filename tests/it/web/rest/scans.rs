@@ -10,17 +10,17 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, NOBODY, cases};
 
 cases! {
-    every_part_of_a_bucket_is_what_a_model_says,
-    flags_limits_and_formats,
-    a_page_holds_a_hundred_unless_more_are_asked_for,
-    a_page_that_is_the_same_is_not_sent_again,
-    a_prefix_is_deleted_as_a_whole,
-    a_prefix_of_many_pages_is_deleted_to_its_end,
+    scans_match_a_model,
+    flags_limits_and_formats_of_scans_are_checked,
+    pages_have_100_keys_by_default,
+    unchanged_pages_are_304,
+    delete_by_prefix_deletes_only_that_prefix,
+    delete_by_prefix_covers_many_pages,
 }
 
 cases! { on threads:
-    who_walks_a_bucket_that_others_write_sees_each_key_that_stays_once,
-    each_key_is_counted_by_one_of_those_who_delete_it,
+    scans_see_unchanged_keys_once_during_writes,
+    concurrent_deletions_count_each_key_once,
 }
 
 /// In the order of their bytes: capital before small, one byte before two, these before three and four.
@@ -105,7 +105,7 @@ impl Asked {
     }
 }
 
-async fn every_part_of_a_bucket_is_what_a_model_says(make: Make) {
+async fn scans_match_a_model(make: Make) {
     let kvs = filled(make).await;
     let mut dice = Dice(7);
     for _ in 0..1500 {
@@ -129,7 +129,7 @@ async fn every_part_of_a_bucket_is_what_a_model_says(make: Make) {
     }
 }
 
-async fn flags_limits_and_formats(make: Make) {
+async fn flags_limits_and_formats_of_scans_are_checked(make: Make) {
     let kvs = filled(make).await;
     for (question, status) in [
         ("limit=1000", 200),
@@ -172,7 +172,7 @@ async fn flags_limits_and_formats(make: Make) {
     assert_eq!((empty.status, empty.json()), (200, json!({"entries": [], "cursor": null})));
 }
 
-async fn a_page_holds_a_hundred_unless_more_are_asked_for(make: Make) {
+async fn pages_have_100_keys_by_default(make: Make) {
     let kvs = Endpoint::new(make);
     let rows: Vec<_> = (0..1001).map(|n| json!({"key": format!("{n:04}"), "data": ""})).collect();
     kvs.json("PUT", "/multi/listed", json!(rows)).await;
@@ -183,7 +183,7 @@ async fn a_page_holds_a_hundred_unless_more_are_asked_for(make: Make) {
     assert_eq!(kvs.get("/kv/listed?count").await.json(), json!({"count": 1001}));
 }
 
-async fn a_page_that_is_the_same_is_not_sent_again(make: Make) {
+async fn unchanged_pages_are_304(make: Make) {
     let kvs = filled(make).await;
     for question in ["", "?keys", "?count", "?format=text", "?prefix=a"] {
         let uri = format!("/kv/listed{question}");
@@ -197,7 +197,7 @@ async fn a_page_that_is_the_same_is_not_sent_again(make: Make) {
     }
 }
 
-async fn who_walks_a_bucket_that_others_write_sees_each_key_that_stays_once(make: Make) {
+async fn scans_see_unchanged_keys_once_during_writes(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     let stay: BTreeSet<String> = (0..120).map(|n| format!("{n:03}.stays")).collect();
     let rows: Vec<_> = stay.iter().map(|key| json!({"key": key, "data": "1"})).collect();
@@ -232,7 +232,7 @@ async fn who_walks_a_bucket_that_others_write_sees_each_key_that_stays_once(make
     }
 }
 
-async fn a_prefix_is_deleted_as_a_whole(make: Make) {
+async fn delete_by_prefix_deletes_only_that_prefix(make: Make) {
     let kvs = filled(make).await;
     let uri = "/kv/listed";
     assert_eq!(kvs.delete(uri).await.status, 400);
@@ -249,7 +249,7 @@ async fn a_prefix_is_deleted_as_a_whole(make: Make) {
     assert_eq!(kvs.get("/kv/other/a").await.status, 200, "another bucket is left alone");
 }
 
-async fn each_key_is_counted_by_one_of_those_who_delete_it(make: Make) {
+async fn concurrent_deletions_count_each_key_once(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     let rows: Vec<_> = (0..500).map(|n| json!({"key": format!("p/{n}"), "data": "1"})).collect();
     kvs.json("PUT", "/multi/default", json!(rows)).await;
@@ -260,7 +260,7 @@ async fn each_key_is_counted_by_one_of_those_who_delete_it(make: Make) {
     assert_eq!(counts.await.into_iter().sum::<u64>(), 500);
 }
 
-async fn a_prefix_of_many_pages_is_deleted_to_its_end(make: Make) {
+async fn delete_by_prefix_covers_many_pages(make: Make) {
     let kvs = Endpoint::new(make);
     for part in 0..3 {
         let rows: Vec<_> = (0..7000).map(|n| json!({"key": format!("p{part}{n}"), "data": ""})).collect();

@@ -11,7 +11,7 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! { on threads:
-    transfers_keep_the_total_and_nobody_sees_half,
+    transfers_keep_the_total_for_every_reader,
 }
 
 const ACCOUNTS: usize = 5;
@@ -55,7 +55,7 @@ async fn transfer(kvs: &Endpoint, (from, to): (usize, usize), by_check: bool) ->
     answer.status == 200
 }
 
-async fn transfers_keep_the_total_and_nobody_sees_half(make: Make) {
+async fn transfers_keep_the_total_for_every_reader(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     for n in 0..ACCOUNTS {
         kvs.put(&format!("/kv/default/account{n}"), EACH.to_string()).await;

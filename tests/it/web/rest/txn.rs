@@ -6,13 +6,13 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
 
 cases! {
-    every_operation_tells_what_it_did,
-    the_first_check_that_fails_is_told_with_what_stood_there,
-    an_operation_that_cannot_be_done_undoes_the_others,
-    what_is_not_understood_is_named_and_nothing_is_done,
-    a_thousand_operations_and_no_more,
-    a_thousand_checks_and_no_more,
-    what_a_transaction_gets_is_bounded,
+    each_operation_returns_its_result,
+    first_failed_check_is_returned_with_the_current_entry,
+    failed_operation_undoes_the_others,
+    invalid_checks_and_operations_are_named_and_change_nothing,
+    at_most_1000_operations_are_accepted,
+    at_most_1000_checks_are_accepted,
+    size_of_values_read_is_limited,
 }
 
 impl Endpoint {
@@ -26,7 +26,7 @@ impl Endpoint {
     }
 }
 
-async fn every_operation_tells_what_it_did(make: Make) {
+async fn each_operation_returns_its_result(make: Make) {
     let kvs = Endpoint::new(make);
     let ops = json!([
         {"op": "get", "key": "a"},
@@ -68,7 +68,7 @@ async fn every_operation_tells_what_it_did(make: Make) {
     assert_eq!((status, &told["results"]), (200, &json!([])));
 }
 
-async fn the_first_check_that_fails_is_told_with_what_stood_there(make: Make) {
+async fn first_failed_check_is_returned_with_the_current_entry(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let revision = kvs.revision("a").await;
@@ -103,7 +103,7 @@ async fn the_first_check_that_fails_is_told_with_what_stood_there(make: Make) {
     assert_eq!(status, 200);
 }
 
-async fn an_operation_that_cannot_be_done_undoes_the_others(make: Make) {
+async fn failed_operation_undoes_the_others(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/text", "abc").await;
     kvs.put("/kv/default/most", i64::MAX.to_string()).await;
@@ -148,7 +148,7 @@ const BAD_OPS: [&str; 23] = [
     r#"{"op":"delete","op":"get","key":"a"}"#,
 ];
 
-async fn what_is_not_understood_is_named_and_nothing_is_done(make: Make) {
+async fn invalid_checks_and_operations_are_named_and_change_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     for bad in BAD_OPS {
         let ops = format!(r#"{{"ops":[{{"op":"set","key":"b","value":"1"}},{bad}]}}"#);
@@ -185,7 +185,7 @@ async fn what_is_not_understood_is_named_and_nothing_is_done(make: Make) {
     assert_eq!(kvs.stored("default", "b").await, None);
 }
 
-async fn a_thousand_operations_and_no_more(make: Make) {
+async fn at_most_1000_operations_are_accepted(make: Make) {
     let kvs = Endpoint::new(make);
     let many = |n: usize| json!(vec![json!({"op": "incr", "key": "n"}); n]);
     assert!(matches!(kvs.txn(json!([]), many(1001)).await.0, 400 | 413));
@@ -194,14 +194,14 @@ async fn a_thousand_operations_and_no_more(make: Make) {
     assert_eq!(kvs.get("/kv/default/n").await.text(), "1000");
 }
 
-async fn a_thousand_checks_and_no_more(make: Make) {
+async fn at_most_1000_checks_are_accepted(make: Make) {
     let kvs = Endpoint::new(make);
     let many = |n: usize| json!(vec![json!({"key": "n", "absent": true}); n]);
     assert!(matches!(kvs.txn(many(1001), json!([])).await.0, 400 | 413));
     assert_eq!(kvs.txn(many(1000), json!([])).await.0, 200);
 }
 
-async fn what_a_transaction_gets_is_bounded(make: Make) {
+async fn size_of_values_read_is_limited(make: Make) {
     let kvs = Endpoint::new(make);
     assert_eq!(kvs.ask("PUT", "/kv/default/big", &[], vec![b'x'; 1 << 20]).await.status, 201);
     for (count, status) in [(64, 200), (65, 413)] {

@@ -9,16 +9,16 @@ use crate::store::Make;
 use crate::support::endpoint::{Answer, Endpoint, Headers, JSON, NOBODY, assert_passed, cases};
 
 cases! {
-    news_of_an_entry_ends_the_wait,
-    the_end_of_an_entry_ends_the_wait,
-    every_way_to_write_wakes_who_waits,
-    news_of_a_list_ends_the_wait,
-    a_bucket_by_dates_waits_for_its_tags_as_well,
-    who_finds_no_room_to_wait_is_told_when_to_come_again,
+    change_of_an_entry_ends_the_wait,
+    expiry_of_an_entry_ends_the_wait,
+    each_kind_of_write_ends_the_wait,
+    change_of_a_list_ends_the_wait,
+    long_polls_work_in_buckets_with_client_timestamps,
+    long_polls_over_the_limit_get_retry_after,
 }
 
 cases! { in paused time:
-    the_wait_ends_and_what_is_no_news_does_not_end_it,
+    wait_times_out_and_other_writes_do_not_end_it,
 }
 
 /// Long enough to be told from an answer at once, on a machine that is busy.
@@ -51,7 +51,7 @@ async fn told(kvs: &Endpoint, uri: &str) -> String {
     kvs.ask("GET", uri, &[], "").await.tag().trim_matches('"').to_owned()
 }
 
-async fn news_of_an_entry_ends_the_wait(make: Make) {
+async fn change_of_an_entry_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     for (uri, question) in [("/kv/default/a", ""), ("/kv/default/a?meta", "&"), ("/kv/default?key=a//b", "&")] {
         kvs.put(uri, "1").await;
@@ -77,7 +77,7 @@ async fn news_of_an_entry_ends_the_wait(make: Make) {
     }
 }
 
-async fn the_end_of_an_entry_ends_the_wait(make: Make) {
+async fn expiry_of_an_entry_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/default/a", "1").await;
     let waiting = format!("/kv/default/a?wait=20&seen={}", told(&kvs, "/kv/default/a").await);
@@ -87,7 +87,7 @@ async fn the_end_of_an_entry_ends_the_wait(make: Make) {
     assert!(answer.status == 404 && took > Duration::from_secs(1) && took < SOON, "{} {took:?}", answer.status);
 }
 
-async fn every_way_to_write_wakes_who_waits(make: Make) {
+async fn each_kind_of_write_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     for (method, uri, body) in [
         ("PUT", "/kv/default/a", "1"),
@@ -112,7 +112,7 @@ async fn every_way_to_write_wakes_who_waits(make: Make) {
     }
 }
 
-async fn news_of_a_list_ends_the_wait(make: Make) {
+async fn change_of_a_list_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/listed/p1", "1").await;
     for uri in ["/kv/listed?prefix=p", "/kv/listed?keys&prefix=p", "/kv/listed?count", "/kv/listed?format=text"] {
@@ -129,7 +129,7 @@ async fn news_of_a_list_ends_the_wait(make: Make) {
     assert!(answer.status == 200 && took < SOON, "an end that moved is news of a list: {}", answer.status);
 }
 
-async fn the_wait_ends_and_what_is_no_news_does_not_end_it(make: Make) {
+async fn wait_times_out_and_other_writes_do_not_end_it(make: Make) {
     let kvs = Endpoint::waiting(make, 5, LongPollLimit::new(100));
     kvs.put("/kv/default/a", "1").await;
     kvs.put("/kv/listed/a", "1").await;
@@ -164,7 +164,7 @@ async fn the_wait_ends_and_what_is_no_news_does_not_end_it(make: Make) {
     tokio::join!(join_all(waits), others);
 }
 
-async fn a_bucket_by_dates_waits_for_its_tags_as_well(make: Make) {
+async fn long_polls_work_in_buckets_with_client_timestamps(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     let (monday, tuesday) = ("Mon, 16 Nov 2026 08:00:00 GMT", "Tue, 17 Nov 2026 08:00:00 GMT");
     let put = async |at: &str| kvs.ask("PUT", "/kv/poky/a", &[("if-unmodified-since", at)], "1").await.status;
@@ -178,7 +178,7 @@ async fn a_bucket_by_dates_waits_for_its_tags_as_well(make: Make) {
     assert_eq!(answer.status, 200);
 }
 
-async fn who_finds_no_room_to_wait_is_told_when_to_come_again(make: Make) {
+async fn long_polls_over_the_limit_get_retry_after(make: Make) {
     let kvs = Endpoint::waiting(make, 25, LongPollLimit::new(0));
     for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/listed?keys"] {
         kvs.put("/kv/default/a", "1").await;

@@ -4,16 +4,16 @@ use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
 
 cases! {
-    a_write_tells_whether_it_made_the_key,
-    head_is_get_without_the_bytes,
-    each_address_knows_its_methods_and_says_so,
-    a_post_may_stand_for_another_method_and_nothing_else_may,
-    what_is_not_known_yet_is_refused_and_changes_nothing,
-    an_operation_goes_with_post_and_is_not_passed_over,
-    what_a_cache_adds_to_an_address_is_passed_over,
+    status_shows_whether_the_key_was_created,
+    head_is_get_without_the_body,
+    allow_lists_the_methods_of_each_path,
+    only_post_can_override_the_method,
+    unsupported_requests_are_rejected_and_change_nothing,
+    op_is_rejected_without_post,
+    parameters_added_by_caches_are_ignored,
 }
 
-async fn a_write_tells_whether_it_made_the_key(make: Make) {
+async fn status_shows_whether_the_key_was_created(make: Make) {
     let kvs = Endpoint::new(make);
     for method in ["PUT", "POST"] {
         let uri = format!("/kv/default/{method}");
@@ -34,7 +34,7 @@ async fn a_write_tells_whether_it_made_the_key(make: Make) {
     }
 }
 
-async fn head_is_get_without_the_bytes(make: Make) {
+async fn head_is_get_without_the_body(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "12345").await;
     for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/default/none", "/kv/default", "/kv/default?count"] {
@@ -46,7 +46,7 @@ async fn head_is_get_without_the_bytes(make: Make) {
     }
 }
 
-async fn each_address_knows_its_methods_and_says_so(make: Make) {
+async fn allow_lists_the_methods_of_each_path(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let known: [(&str, &[&str]); 5] = [
@@ -69,7 +69,7 @@ async fn each_address_knows_its_methods_and_says_so(make: Make) {
     }
 }
 
-async fn a_post_may_stand_for_another_method_and_nothing_else_may(make: Make) {
+async fn only_post_can_override_the_method(make: Make) {
     let kvs = Endpoint::new(make);
     let name = "x-http-method-override";
     let cases: [(&str, &str, u16, Option<&str>); 12] = [
@@ -102,7 +102,7 @@ async fn a_post_may_stand_for_another_method_and_nothing_else_may(make: Make) {
     assert_eq!(kvs.ask("POST", "/kv/default?prefix=", &[(name, "DELETE")], "").await.json()["deleted"], 1);
 }
 
-async fn what_is_not_known_yet_is_refused_and_changes_nothing(make: Make) {
+async fn unsupported_requests_are_rejected_and_change_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", r#"{"a":[{"b":1}]}"#).await;
     let before = kvs.stored("default", "a").await;
@@ -123,7 +123,7 @@ async fn what_is_not_known_yet_is_refused_and_changes_nothing(make: Make) {
     }
 }
 
-async fn an_operation_goes_with_post_and_is_not_passed_over(make: Make) {
+async fn op_is_rejected_without_post(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/n", "41").await;
     let json = JSON;
@@ -151,7 +151,7 @@ async fn an_operation_goes_with_post_and_is_not_passed_over(make: Make) {
     }
 }
 
-async fn what_a_cache_adds_to_an_address_is_passed_over(make: Make) {
+async fn parameters_added_by_caches_are_ignored(make: Make) {
     let kvs = Endpoint::new(make);
     assert_eq!(kvs.put("/kv/default/a?_=123&x", "1").await.status, 201);
     assert_eq!(kvs.get("/kv/default/a?_=124").await.text(), "1");
