@@ -36,11 +36,11 @@ impl Handler for Routed {
     }
 }
 
-/// What the handler has seen.
+/// Counters of the handler.
 #[derive(Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) calls: Arc<AtomicUsize>,
-    pub(crate) given_up: Arc<AtomicUsize>,
+    pub(crate) dropped: Arc<AtomicUsize>,
 }
 
 /// Counts requests that are dropped before their response.
@@ -70,7 +70,7 @@ async fn panics() -> &'static str {
 /// The handler: `/panic`, `/large` (3,000,000 bytes), `/late` (after 300 ms), `/never`, `/broken` (a body that fails
 /// half-way), `/thread` (the name of the thread that calls it), and the echo everywhere else.
 pub(crate) fn app(seen: &Seen) -> Routed {
-    let (calls, given_up) = (seen.calls.clone(), seen.given_up.clone());
+    let (calls, dropped) = (seen.calls.clone(), seen.dropped.clone());
     // A request is counted when its whole body has arrived.
     let count = move |request: Request, next: axum::middleware::Next| {
         let calls = calls.clone();
@@ -82,7 +82,7 @@ pub(crate) fn app(seen: &Seen) -> Routed {
         }
     };
     let never = move || {
-        let guard = Guard(given_up.clone());
+        let guard = Guard(dropped.clone());
         async move {
             std::future::pending::<()>().await;
             drop(guard);

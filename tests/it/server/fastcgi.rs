@@ -15,8 +15,8 @@ use super::fastcgi_client::{
     ABORT, BEGIN, PARAMS, STDIN, answer, begin, get, params, post, read_record, record, stream, whole,
 };
 
-async fn ask(door: &Running, bytes: &[u8]) -> String {
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+async fn ask(server: &Running, bytes: &[u8]) -> String {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(bytes).await.unwrap();
     let answer = answer(&mut socket, 1).await;
     assert_eq!(answer.status, Some(0), "{}", answer.text);
@@ -25,9 +25,9 @@ async fn ask(door: &Running, bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn target_is_passed_on_raw_in_every_form() {
-    let door = fastcgi(BasePath::served(), limits());
+    let server = fastcgi(BasePath::served(), limits());
     for (raw, uri) in [("/a%2Cb?k=%2541,+", "/a%2Cb?k=%2541,+"), ("http://h/x?y", "/x?y"), ("//x", "//x")] {
-        let text = ask(&door, &whole(1, false, &get(raw), b"")).await;
+        let text = ask(&server, &whole(1, false, &get(raw), b"")).await;
         assert!(text.starts_with("Status: 200 OK\r\nContent-Type: text/plain"), "{text}");
         assert!(text.contains(&format!("\r\n\r\nGET {uri}\ncaller: Some(192.0.2.7)\n")), "{text}");
     }
@@ -37,32 +37,32 @@ async fn target_is_passed_on_raw_in_every_form() {
         ("HTTP_X_BAD", b"a\r\nb"),
         ("REQUEST_URI", b"/last"),
     ]);
-    let text = ask(&door, &whole(1, false, &list, b"")).await;
+    let text = ask(&server, &whole(1, false, &list, b"")).await;
     assert!(text.contains("GET /last\n") && text.contains("x-bytes: \\xff\n") && !text.contains("x-bad"), "{text}");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn base_path_is_that_of_the_script_when_spawned() {
-    let door = fastcgi(BasePath::spawned(), limits());
+    let server = fastcgi(BasePath::spawned(), limits());
     let names: &[(&str, &[u8])] = &[
         ("REQUEST_METHOD", b"GET"),
         ("REQUEST_URI", b"/kv/kvs.fcgi/a%20b?c"),
         ("SCRIPT_NAME", b"/kv/kvs.fcgi"),
         ("SCRIPT_FILENAME", b"/var/www/kv/kvs.fcgi"),
     ];
-    let text = ask(&door, &whole(1, false, &params(names), b"")).await;
+    let text = ask(&server, &whole(1, false, &params(names), b"")).await;
     assert!(text.contains("GET /a%20b?c\n"), "{text}");
     let with_base = [names, &[("KVS_BASE_PATH", b"/kv")]].concat();
-    let text = ask(&door, &whole(1, false, &params(&with_base), b"")).await;
+    let text = ask(&server, &whole(1, false, &params(&with_base), b"")).await;
     assert!(text.contains("GET /kvs.fcgi/a%20b?c\n"), "{text}");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn connection_is_kept_when_the_web_server_asks_for_it() {
-    let door = fastcgi(BasePath::served(), limits());
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = fastcgi(BasePath::served(), limits());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     for round in 0..3 {
         socket.write_all(&whole(1, true, &get(&format!("/{round}")), b"")).await.unwrap();
         assert!(answer(&mut socket, 1).await.text.contains(&format!("GET /{round}\n")));
@@ -79,28 +79,28 @@ async fn connection_is_kept_when_the_web_server_asks_for_it() {
     socket.write_all(&whole(1, false, &get("/last"), b"")).await.unwrap();
     assert_eq!(answer(&mut socket, 1).await.status, Some(0));
     assert!(read_record(&mut socket).await.is_none(), "closed, as asked");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn response_is_complete_when_large_or_to_head() {
-    let door = fastcgi(BasePath::served(), limits());
-    let text = ask(&door, &whole(1, false, &get("/large"), b"")).await;
+    let server = fastcgi(BasePath::served(), limits());
+    let text = ask(&server, &whole(1, false, &get("/large"), b"")).await;
     assert!(text.contains("\r\nContent-Length: 3000000\r\n"));
     assert_eq!(text.split_once("\r\n\r\n").unwrap().1.len(), 3_000_000);
     let head = params(&[("REQUEST_METHOD", b"HEAD"), ("REQUEST_URI", b"/large")]);
-    let text = ask(&door, &whole(1, false, &head, b"")).await;
+    let text = ask(&server, &whole(1, false, &head, b"")).await;
     assert!(text.contains("\r\nContent-Length: 3000000\r\n") && text.ends_with("\r\n\r\n"), "{text}");
     // An incomplete response has no end.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(&whole(1, true, &get("/broken"), b"")).await.unwrap();
     assert_eq!(answer(&mut socket, 1).await.status, None);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn handler_is_not_called_when_the_body_is_incomplete() {
-    let door = fastcgi(BasePath::served(), limits());
+    let server = fastcgi(BasePath::served(), limits());
     let with = |name: &str, value: &[u8]| [post("4"), params(&[(name, value)])].concat();
     for (list, body, status) in [
         (post("4"), &b"five!"[..], 400),
@@ -115,46 +115,46 @@ async fn handler_is_not_called_when_the_body_is_incomplete() {
         ([post(""), params(&[("HTTP_TRANSFER_ENCODING", b"chunked")])].concat(), b"", 411),
         (params(&[]), b"", 400),
     ] {
-        let text = ask(&door, &whole(1, false, &list, body)).await;
+        let text = ask(&server, &whole(1, false, &list, body)).await;
         assert!(text.starts_with(&format!("Status: {status} ")), "{status}: {text}");
     }
     // A body above the limit is read to its end and answered, and the connection stays open.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     for length in ["3000000", ""] {
         socket.write_all(&whole(1, true, &post(length), &vec![b'x'; 3_000_000])).await.unwrap();
         let text = answer(&mut socket, 1).await.text;
         assert!(text.starts_with("Status: 413 "), "{length}: {text}");
     }
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
     socket.write_all(&whole(1, true, &post("4"), b"four")).await.unwrap();
     assert!(answer(&mut socket, 1).await.text.ends_with("\n\nfour"));
     drop(socket);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn long_parameter_lists_are_accepted_or_rejected() {
-    let door = fastcgi(BasePath::served(), limits());
+    let server = fastcgi(BasePath::served(), limits());
     let value = vec![b'v'; 128 << 10];
     let list = [get("/long"), params(&[("HTTP_X_LONG", &value), ("HTTP_X_LAST", b"here")])].concat();
     for size in [60_000, 1_000] {
         let bytes = [begin(1, false), stream(PARAMS, 1, &list, size), stream(STDIN, 1, b"", 1)].concat();
-        let text = ask(&door, &bytes).await;
+        let text = ask(&server, &bytes).await;
         assert!(text.contains("GET /long\n") && text.contains("x-last: here\n"));
     }
     let names: Vec<String> = (0..12_000).map(|n| format!("HTTP_X_{n}")).collect();
     let pairs: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"value"[..])).collect();
-    let text = ask(&door, &whole(1, false, &[get("/many"), params(&pairs)].concat(), b"")).await;
+    let text = ask(&server, &whole(1, false, &[get("/many"), params(&pairs)].concat(), b"")).await;
     assert!(text.contains("GET /many\n") && text.contains("x-11999: value\n"), "{}", text.len());
     let list = [get("/long"), params(&[("HTTP_X_LONG", &vec![b'v'; 500_000])])].concat();
-    assert!(ask(&door, &whole(1, false, &list, b"")).await.starts_with("Status: 431 "));
-    door.end().await;
+    assert!(ask(&server, &whole(1, false, &list, b"")).await.starts_with("Status: 431 "));
+    server.end().await;
 }
 
 #[tokio::test]
 async fn others_are_served_after_a_panic_or_a_disconnect() {
-    let door = fastcgi(BasePath::served(), limits());
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = fastcgi(BasePath::served(), limits());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(&whole(1, true, &get("/panic"), b"")).await.unwrap();
     assert!(answer(&mut socket, 1).await.text.starts_with("Status: 500 "));
     socket.write_all(&whole(1, true, &get("/well"), b"")).await.unwrap();
@@ -164,28 +164,28 @@ async fn others_are_served_after_a_panic_or_a_disconnect() {
     socket.write_all(&whole(1, true, &get("/never"), b"")).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     drop(socket);
-    let mut aborting = TcpStream::connect(door.address).await.unwrap();
+    let mut aborting = TcpStream::connect(server.address).await.unwrap();
     aborting.write_all(&whole(3, true, &get("/never"), b"")).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     aborting.write_all(&record(ABORT, 3, b"")).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(3);
-    while door.seen.given_up.load(Ordering::SeqCst) < 2 {
-        assert!(Instant::now() < deadline, "{} given up", door.seen.given_up.load(Ordering::SeqCst));
+    while server.seen.dropped.load(Ordering::SeqCst) < 2 {
+        assert!(Instant::now() < deadline, "{} dropped", server.seen.dropped.load(Ordering::SeqCst));
         sleep(Duration::from_millis(10)).await;
     }
     // An abort of an incomplete request is answered only with its end.
-    let mut early = TcpStream::connect(door.address).await.unwrap();
+    let mut early = TcpStream::connect(server.address).await.unwrap();
     early.write_all(&[begin(1, true), record(ABORT, 1, b"")].concat()).await.unwrap();
     let ended = answer(&mut early, 1).await;
     assert_eq!((ended.text.as_str(), ended.status), ("", Some(0)));
     drop(early);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn request_that_arrives_too_slowly_is_dropped() {
-    let door = fastcgi(BasePath::served(), ServerLimits { idle_timeout: Duration::from_secs(2), ..limits() });
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = fastcgi(BasePath::served(), ServerLimits { idle_timeout: Duration::from_secs(2), ..limits() });
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     let started = Instant::now();
     socket
@@ -197,29 +197,29 @@ async fn request_that_arrives_too_slowly_is_dropped() {
     assert!(took > Duration::from_millis(350) && took < Duration::from_millis(1700), "{took:?}");
     // A connection without a request is closed later.
     let started = Instant::now();
-    let mut idle = TcpStream::connect(door.address).await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
     assert!(read_record(&mut idle).await.is_none());
     assert!(started.elapsed() > Duration::from_millis(1900));
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
-    door.end().await;
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
+    server.end().await;
 }
 
 #[tokio::test]
 async fn requests_that_have_begun_are_answered_at_shutdown() {
-    let door = fastcgi(BasePath::served(), patient());
-    let mut late = TcpStream::connect(door.address).await.unwrap();
+    let server = fastcgi(BasePath::served(), patient());
+    let mut late = TcpStream::connect(server.address).await.unwrap();
     late.write_all(&whole(1, true, &get("/late"), b"")).await.unwrap();
-    let mut sending = TcpStream::connect(door.address).await.unwrap();
+    let mut sending = TcpStream::connect(server.address).await.unwrap();
     sending
         .write_all(&[begin(1, true), stream(PARAMS, 1, &post("4"), 100), record(STDIN, 1, b"fo")].concat())
         .await
         .unwrap();
-    let mut idle = TcpStream::connect(door.address).await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(&whole(1, true, &get("/"), b"")).await.unwrap();
     answer(&mut idle, 1).await;
     sleep(Duration::from_millis(30)).await;
     let started = Instant::now();
-    let (ended, (late, sent)) = tokio::join!(door.end(), async {
+    let (ended, (late, sent)) = tokio::join!(server.end(), async {
         sleep(Duration::from_millis(200)).await;
         sending.write_all(&stream(STDIN, 1, b"ur", 9)).await.unwrap();
         assert!(read_record(&mut idle).await.is_none());
@@ -233,8 +233,8 @@ async fn requests_that_have_begun_are_answered_at_shutdown() {
 
 #[tokio::test]
 async fn management_records_are_answered() {
-    let door = fastcgi(BasePath::served(), limits());
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = fastcgi(BasePath::served(), limits());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     let names = params(&[("FCGI_MAX_CONNS", b""), ("FCGI_MPXS_CONNS", b""), ("OTHER", b"")]);
     socket.write_all(&record(9, 0, &names)).await.unwrap();
     let (kind, id, content) = read_record(&mut socket).await.unwrap();
@@ -247,12 +247,12 @@ async fn management_records_are_answered() {
     socket.write_all(&[authorizer, stream(PARAMS, 1, &get("/"), 100)].concat()).await.unwrap();
     assert_eq!(answer(&mut socket, 1).await.status, Some(3), "an unknown role");
     drop(socket);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn malformed_records_do_not_stop_the_server() {
-    let door = fastcgi(BasePath::served(), limits());
+    let server = fastcgi(BasePath::served(), limits());
     let mut state = 0x2545_f491_4f6c_dd1d;
     for round in 0..300 {
         let mut bytes = Vec::new();
@@ -265,13 +265,13 @@ async fn malformed_records_do_not_stop_the_server() {
         if round % 3 == 0 {
             bytes.extend((0..random(&mut state) % 300).map(|_| random(&mut state).to_le_bytes()[5]));
         }
-        let mut socket = TcpStream::connect(door.address).await.unwrap();
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
         let _ = socket.write_all(&bytes).await;
         let _ = socket.shutdown().await;
         let _ = timeout(Duration::from_secs(5), socket.read_to_end(&mut Vec::new())).await.expect("it closes");
     }
-    assert!(ask(&door, &whole(1, false, &get("/well"), b"")).await.contains("GET /well\n"));
-    door.end().await;
+    assert!(ask(&server, &whole(1, false, &get("/well"), b"")).await.contains("GET /well\n"));
+    server.end().await;
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use super::echo::{self, Running, Seen, http, limits, listener, patient, random};
 
 /// Everything that the server sends on one connection until it closes.
-async fn talk(door: &Running, text: impl AsRef<[u8]>) -> String {
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+async fn talk(server: &Running, text: impl AsRef<[u8]>) -> String {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     // The server may have closed the connection already; its response can still be read.
     let _ = socket.write_all(text.as_ref()).await;
     everything(&mut socket).await
@@ -47,7 +47,7 @@ fn status(answer: &str) -> &str {
 
 #[tokio::test]
 async fn target_is_passed_on_raw_in_every_form() {
-    let door = http(limits());
+    let server = http(limits());
     for (target, uri) in [
         ("/a%2Cb%zz?k=%2541,+", "/a%2Cb%zz?k=%2541,+"),
         ("http://host:80/x?y", "/x?y"),
@@ -57,26 +57,26 @@ async fn target_is_passed_on_raw_in_every_form() {
     ] {
         let method = if target == "*" { "OPTIONS" } else { "GET" };
         let text = format!("{method} {target} HTTP/1.1\r\nHost: h\r\nX-Bytes: \u{fc}\r\nConnection: close\r\n\r\n");
-        let answer = talk(&door, text).await;
+        let answer = talk(&server, text).await;
         assert!(answer.contains(&format!("\r\n\r\n{method} {uri}\ncaller: Some(127.0.0.1)\n")), "{answer}");
         assert!(answer.contains("x-bytes: \\xc3\\xbc\n"), "{answer}");
     }
     for headers in ["X: y", "Host: h\r\nHost: h"] {
-        let answer = talk(&door, format!("GET / HTTP/1.1\r\n{headers}\r\n\r\n")).await;
+        let answer = talk(&server, format!("GET / HTTP/1.1\r\n{headers}\r\n\r\n")).await;
         assert_eq!(status(&answer), "400", "{answer}");
     }
-    let answer = talk(&door, "CONNECT host:80 HTTP/1.1\r\nHost: host\r\n\r\n").await;
+    let answer = talk(&server, "CONNECT host:80 HTTP/1.1\r\nHost: host\r\n\r\n").await;
     assert_eq!(status(&answer), "400", "{answer}");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn connection_is_closed_or_kept_as_the_client_asks() {
-    let door = http(limits());
-    let answer = talk(&door, "GET /a HTTP/1.0\r\n\r\n").await;
+    let server = http(limits());
+    let answer = talk(&server, "GET /a HTTP/1.0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.0 200 OK") && answer.contains("GET /a\n"), "{answer}");
     // Two requests at once, then one more, which asks to close.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     let pair = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\noneGET /2 HTTP/1.1\r\nHost: h\r\n\r\n";
     socket.write_all(pair.as_bytes()).await.unwrap();
     assert!(one_answer(&mut socket).await.ends_with("\n\none"));
@@ -84,32 +84,32 @@ async fn connection_is_closed_or_kept_as_the_client_asks() {
     socket.write_all(b"GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     assert!(everything(&mut socket).await.contains("GET /3\n"));
     // An HTTP/1.0 client that asks for keep-alive.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     for _ in 0..2 {
         socket.write_all(b"GET /4 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
         assert!(one_answer(&mut socket).await.to_ascii_lowercase().contains("connection: keep-alive"));
     }
     // A client that closes its sending side first.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     socket.shutdown().await.unwrap();
     assert_eq!(status(&everything(&mut socket).await), "200");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn head_has_the_length_and_no_body() {
-    let door = http(limits());
-    let answer = talk(&door, "HEAD /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    let server = http(limits());
+    let answer = talk(&server, "HEAD /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert!(answer.contains("Content-Length: 3000000\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
-    let answer = talk(&door, "GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    let answer = talk(&server, "GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert!(answer.len() > 3_000_000);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn message_is_rejected_when_its_length_is_ambiguous() {
-    let door = http(limits());
+    let server = http(limits());
     for headers in [
         "Content-Length: 3\r\nContent-Length: 3",
         "Content-Length: 3\r\nContent-Length: 4",
@@ -127,11 +127,11 @@ async fn message_is_rejected_when_its_length_is_ambiguous() {
     ] {
         let smuggled = "abcGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
         let text = format!("POST / HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{smuggled}");
-        let answer = talk(&door, &text).await;
+        let answer = talk(&server, &text).await;
         assert_eq!(status(&answer), "400", "{headers}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{headers}: {answer}");
         // The same, one byte at a time.
-        let mut socket = TcpStream::connect(door.address).await.unwrap();
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         for byte in text.as_bytes() {
             if socket.write_all(&[*byte]).await.is_err() {
@@ -144,60 +144,60 @@ async fn message_is_rejected_when_its_length_is_ambiguous() {
         let _ = timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await.expect("it closes");
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{headers}");
     }
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
-    door.end().await;
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
+    server.end().await;
 }
 
 #[tokio::test]
 async fn transfer_encoding_other_than_chunked_is_rejected() {
-    let door = http(limits());
+    let server = http(limits());
     for (coding, expected) in [("gzip, chunked", "501"), ("Chunked ", "200")] {
         let text = format!("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n");
-        let answer = talk(&door, text + "3\r\nabc\r\n0\r\n\r\n").await;
+        let answer = talk(&server, text + "3\r\nabc\r\n0\r\n\r\n").await;
         assert_eq!(status(&answer), expected, "{coding}: {answer}");
     }
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 1);
-    door.end().await;
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 1);
+    server.end().await;
 }
 
 #[tokio::test]
 async fn handler_is_not_called_when_the_body_is_incomplete() {
-    let door = http(limits());
+    let server = http(limits());
     let post = |headers: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{body}");
     let started = Instant::now();
-    let answer = talk(&door, post("Content-Length: 5", "four")).await;
+    let answer = talk(&server, post("Content-Length: 5", "four")).await;
     assert_eq!(status(&answer), "408", "{answer}");
     assert!(started.elapsed() >= Duration::from_millis(400) && started.elapsed() < Duration::from_secs(3));
     for (headers, body) in
         [("Transfer-Encoding: chunked", "4\r\nfour\r\nx\r\n"), ("Transfer-Encoding: chunked", "g\r\n")]
     {
-        assert_eq!(status(&talk(&door, post(headers, body)).await), "400", "{headers} {body}");
+        assert_eq!(status(&talk(&server, post(headers, body)).await), "400", "{headers} {body}");
     }
     // The client closes the connection within the body.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(post("Content-Length: 5", "four").as_bytes()).await.unwrap();
     socket.shutdown().await.unwrap();
     let answer = everything(&mut socket).await;
     assert!(answer.is_empty() || status(&answer) == "400", "{answer}");
     sleep(Duration::from_millis(50)).await;
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
 
-    let answer = talk(&door, post("Transfer-Encoding: chunked\r\nConnection: close", "4\r\nfour\r\n0\r\n\r\n")).await;
+    let answer = talk(&server, post("Transfer-Encoding: chunked\r\nConnection: close", "4\r\nfour\r\n0\r\n\r\n")).await;
     assert!(answer.ends_with("\n\nfour"), "{answer}");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn body_is_rejected_when_larger_than_the_limit() {
-    let door = http(patient());
+    let server = http(patient());
     let large = "x".repeat(300_000);
     let announced = format!("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{large}", large.len());
-    assert_eq!(status(&talk(&door, announced).await), "413");
+    assert_eq!(status(&talk(&server, announced).await), "413");
     let chunk = "y".repeat(0x8000);
     let chunks = format!("8000\r\n{chunk}\r\n").repeat(9);
     let chunked = format!("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
-    assert_eq!(status(&talk(&door, chunked).await), "413");
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
+    assert_eq!(status(&talk(&server, chunked).await), "413");
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
 
     // A client that sends Expect gets the error at once, and no 100 Continue.
     let asking = |length: usize| {
@@ -206,82 +206,82 @@ async fn body_is_rejected_when_larger_than_the_limit() {
         )
     };
     let started = Instant::now();
-    let answer = talk(&door, asking(100_001)).await;
+    let answer = talk(&server, asking(100_001)).await;
     assert_eq!(status(&answer), "413", "{answer}");
     assert!(started.elapsed() < Duration::from_secs(4));
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(asking(3).as_bytes()).await.unwrap();
     let mut go_on = [0; 25];
     socket.read_exact(&mut go_on).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     socket.write_all(b"abc").await.unwrap();
     assert!(everything(&mut socket).await.ends_with("\n\nabc"));
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn head_is_rejected_when_too_long_or_too_slow() {
-    let door = http(ServerLimits { head: 10_000, ..limits() });
+    let server = http(ServerLimits { head: 10_000, ..limits() });
     let long = "x".repeat(20_000);
-    let answer = talk(&door, format!("GET / HTTP/1.1\r\nHost: h\r\nX: {long}\r\n\r\n")).await;
+    let answer = talk(&server, format!("GET / HTTP/1.1\r\nHost: h\r\nX: {long}\r\n\r\n")).await;
     assert_eq!(status(&answer), "431", "{answer}");
     let many = "X: y\r\n".repeat(200);
-    assert_eq!(status(&talk(&door, format!("GET / HTTP/1.1\r\n{many}\r\n")).await), "431");
+    assert_eq!(status(&talk(&server, format!("GET / HTTP/1.1\r\n{many}\r\n")).await), "431");
     let started = Instant::now();
-    let answer = talk(&door, "GET / HTTP/1.1\r\nHost:").await;
+    let answer = talk(&server, "GET / HTTP/1.1\r\nHost:").await;
     assert!(answer.is_empty() || status(&answer) == "408", "{answer}");
     // A silent connection is closed too.
-    assert_eq!(talk(&door, "").await, "");
+    assert_eq!(talk(&server, "").await, "");
     assert!(started.elapsed() < Duration::from_secs(4));
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
-    door.end().await;
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
+    server.end().await;
 }
 
 #[tokio::test]
 async fn others_are_served_after_a_panic_or_a_disconnect() {
-    let door = http(limits());
-    let answer = talk(&door, "GET /panic HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    let server = http(limits());
+    let answer = talk(&server, "GET /panic HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert_eq!(status(&answer), "500", "{answer}");
-    let mut leaving = TcpStream::connect(door.address).await.unwrap();
+    let mut leaving = TcpStream::connect(server.address).await.unwrap();
     leaving.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     drop(leaving);
-    let answer = talk(&door, "GET /well HTTP/1.0\r\n\r\n").await;
+    let answer = talk(&server, "GET /well HTTP/1.0\r\n\r\n").await;
     assert!(answer.contains("GET /well\n"), "{answer}");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn connection_waits_when_the_limit_is_reached() {
-    let door = http(ServerLimits { connections: 2, ..limits() });
-    let mut first = TcpStream::connect(door.address).await.unwrap();
-    let mut second = TcpStream::connect(door.address).await.unwrap();
+    let server = http(ServerLimits { connections: 2, ..limits() });
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
     for socket in [&mut first, &mut second] {
         socket.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
         one_answer(socket).await;
     }
-    let mut third = TcpStream::connect(door.address).await.unwrap();
+    let mut third = TcpStream::connect(server.address).await.unwrap();
     third.write_all(b"GET /third HTTP/1.0\r\n\r\n").await.unwrap();
     let early = timeout(Duration::from_millis(100), third.read_u8()).await;
     assert!(early.is_err(), "answered beyond the limit");
     drop(first);
     assert!(everything(&mut third).await.contains("GET /third\n"));
     drop(second);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn requests_that_have_begun_are_answered_at_shutdown() {
-    let door = http(patient());
-    let mut idle = TcpStream::connect(door.address).await.unwrap();
+    let server = http(patient());
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     one_answer(&mut idle).await;
-    let mut busy = TcpStream::connect(door.address).await.unwrap();
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
     busy.write_all(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    let mut sending = TcpStream::connect(door.address).await.unwrap();
+    let mut sending = TcpStream::connect(server.address).await.unwrap();
     sending.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nfo").await.unwrap();
     sleep(Duration::from_millis(50)).await;
-    let address = door.address;
-    let (ended, (late, sent, silent)) = tokio::join!(door.end(), async {
+    let address = server.address;
+    let (ended, (late, sent, silent)) = tokio::join!(server.end(), async {
         sleep(Duration::from_millis(150)).await;
         sending.write_all(b"ur").await.unwrap();
         (everything(&mut busy).await, everything(&mut sending).await, everything(&mut idle).await)
@@ -294,14 +294,14 @@ async fn requests_that_have_begun_are_answered_at_shutdown() {
 
 #[tokio::test]
 async fn endless_request_is_dropped_after_the_drain_timeout() {
-    let door = http(ServerLimits { drain_timeout: Duration::from_millis(300), ..limits() });
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = http(ServerLimits { drain_timeout: Duration::from_millis(300), ..limits() });
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(b"GET /never HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     sleep(Duration::from_millis(50)).await;
-    let (seen, started) = (door.seen.clone(), Instant::now());
-    door.end().await;
+    let (seen, started) = (server.seen.clone(), Instant::now());
+    server.end().await;
     assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < Duration::from_secs(5));
-    assert_eq!(seen.given_up.load(Ordering::SeqCst), 1);
+    assert_eq!(seen.dropped.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -322,7 +322,7 @@ async fn unix_socket_works_and_is_removed_at_shutdown() {
 
 #[tokio::test]
 async fn malformed_requests_do_not_stop_the_server() {
-    let door = http(limits());
+    let server = http(limits());
     let mut state = 0x9e37_79b9_7f4a_7c15;
     for round in 0..200 {
         let mut bytes =
@@ -330,13 +330,13 @@ async fn malformed_requests_do_not_stop_the_server() {
         for _ in 0..random(&mut state) % 600 {
             bytes.push(random(&mut state).to_le_bytes()[3]);
         }
-        let mut socket = TcpStream::connect(door.address).await.unwrap();
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
         let _ = socket.write_all(&bytes).await;
         let _ = socket.shutdown().await;
         let mut answer = Vec::new();
         let _ = timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await.expect("it closes");
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", answer.escape_ascii());
     }
-    assert!(talk(&door, "GET /well HTTP/1.0\r\n\r\n").await.contains("GET /well\n"));
-    door.end().await;
+    assert!(talk(&server, "GET /well HTTP/1.0\r\n\r\n").await.contains("GET /well\n"));
+    server.end().await;
 }

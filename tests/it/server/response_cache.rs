@@ -86,7 +86,7 @@ impl Endpoint {
     }
 
     /// The response of the server.
-    async fn door(&self, (method, uri): (&str, &str), headers: Headers<'_>) -> String {
+    async fn server_response(&self, (method, uri): (&str, &str), headers: Headers<'_>) -> String {
         let named: Vec<_> = headers.iter().map(|(n, v)| (variable(n), v.as_bytes())).collect();
         let mut list = vec![("REMOTE_ADDR", b"192.0.2.1".as_slice())];
         list.extend(named.iter().map(|(n, v)| (n.as_str(), *v)));
@@ -112,7 +112,7 @@ impl Endpoint {
     /// The response of the server, which must be that of the API, and whether the API was called for it.
     async fn ask(&self, request: (&str, &str), headers: Headers<'_>) -> (String, bool) {
         let before = self.calls.load(Ordering::SeqCst);
-        let text = self.door(request, headers).await;
+        let text = self.server_response(request, headers).await;
         let called = self.calls.load(Ordering::SeqCst) - before;
         assert!(called <= 1);
         let mut plain = String::new();
@@ -129,17 +129,17 @@ impl Endpoint {
     }
 
     /// The response of the server to the usual read, for which it must have called the API.
-    async fn news(&self) -> String {
+    async fn fresh_response(&self) -> String {
         let (text, called) = self.ask(("GET", "/?k=a"), &[]).await;
         assert!(called, "{text}");
         text
     }
 
-    /// Waits until the usual read is answered from the cache. A hand edit may be stamped a little ahead of the clock, and
-    /// what lies ahead is not reused.
+    /// Waits until the usual read is answered from the cache. The time of a hand edit may be a little after the clock,
+    /// and a response from the future is not reused.
     async fn settled(&self) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        self.door(("GET", "/?k=a"), &[]).await;
+        self.server_response(("GET", "/?k=a"), &[]).await;
         while self.ask(("GET", "/?k=a"), &[]).await.1 {
             assert!(tokio::time::Instant::now() < deadline, "the response is never reused");
             sleep(Duration::from_millis(10)).await;
@@ -165,11 +165,11 @@ async fn apply(store: &YamlStore, bucket: &str, write: Write) {
     store.apply(&Bucket::new(bucket).unwrap(), Batch::new(vec![write])).await.unwrap();
 }
 
-fn with_end(value: &'static str, end: Time) -> Write {
+fn with_expiry(value: &'static str, expiry: Time) -> Write {
     let Write::Put { key, value, content_type, modified, .. } = Write::put(Key::new("a").unwrap(), value) else {
         panic!()
     };
-    Write::Put { key, value, content_type, expires: Some(end), modified }
+    Write::Put { key, value, content_type, expires: Some(expiry), modified }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,14 +177,14 @@ async fn repeated_request_is_answered_from_the_cache_for_one_second() {
     for mount in [BasePath::spawned(), BasePath::served()] {
         let endpoint = Endpoint::new(mount);
         endpoint.put("default", "a", "1").await;
-        let first = endpoint.news().await;
+        let first = endpoint.fresh_response().await;
         assert!(first.ends_with("\r\n\r\n1"), "{first}");
         for _ in 0..3 {
             let (again, called) = endpoint.ask(("GET", "/?k=a"), &[]).await;
             assert_eq!((again.as_str(), called), (first.as_str(), false));
         }
         sleep(LONG).await;
-        assert_eq!(endpoint.news().await, first);
+        assert_eq!(endpoint.fresh_response().await, first);
         endpoint.settled().await;
     }
 }
@@ -255,38 +255,38 @@ async fn every_change_is_visible_at_once_whoever_made_it() {
         let endpoint = Endpoint::new(mount);
         let file = endpoint.folder.path().join("data/default.yaml");
         endpoint.settled().await;
-        assert!(endpoint.door(("GET", "/?k=a"), &[]).await.starts_with("Status: 404 "));
+        assert!(endpoint.server_response(("GET", "/?k=a"), &[]).await.starts_with("Status: 404 "));
         endpoint.put("default", "a", "1").await;
-        assert!(endpoint.news().await.ends_with("\r\n\r\n1"));
+        assert!(endpoint.fresh_response().await.ends_with("\r\n\r\n1"));
         endpoint.settled().await;
         // By another process.
         apply(&open(endpoint.folder.path()), "default", Write::put(Key::new("a").unwrap(), "2")).await;
-        assert!(endpoint.news().await.ends_with("\r\n\r\n2"));
+        assert!(endpoint.fresh_response().await.ends_with("\r\n\r\n2"));
         endpoint.settled().await;
         // A person changes the value but not its time, removes the line, and restores it.
         let text = std::fs::read_to_string(&file).unwrap();
         let edit = |text: String| File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
         edit(text.replace("value: \"2\"", "value: \"3\""));
-        assert!(endpoint.news().await.ends_with("\r\n\r\n3"));
+        assert!(endpoint.fresh_response().await.ends_with("\r\n\r\n3"));
         endpoint.settled().await;
         edit("b: 1\n...\n".to_owned());
-        assert!(endpoint.news().await.starts_with("Status: 404 "));
+        assert!(endpoint.fresh_response().await.starts_with("Status: 404 "));
         endpoint.settled().await;
         edit(text.clone());
-        assert!(endpoint.news().await.ends_with("\r\n\r\n2"));
+        assert!(endpoint.fresh_response().await.ends_with("\r\n\r\n2"));
         endpoint.settled().await;
         // A missing file is not an empty one.
         std::fs::remove_file(&file).unwrap();
         assert!(endpoint.ask(("GET", "/?k=a"), &[]).await.0.ends_with("\r\n\r\n2"));
         edit("---\n".to_owned());
-        assert!(endpoint.news().await.starts_with("Status: 404 "));
+        assert!(endpoint.fresh_response().await.starts_with("Status: 404 "));
         endpoint.settled().await;
         edit(text);
-        assert!(endpoint.news().await.ends_with("\r\n\r\n2"));
+        assert!(endpoint.fresh_response().await.ends_with("\r\n\r\n2"));
         endpoint.settled().await;
         let key = Key::new("a").unwrap();
         apply(&endpoint.store, "default", Write::Delete { key }).await;
-        assert!(endpoint.news().await.starts_with("Status: 404 "));
+        assert!(endpoint.fresh_response().await.starts_with("Status: 404 "));
     }
 }
 
@@ -296,15 +296,15 @@ async fn entries_expire_in_time() {
     endpoint.put("default", "a", "1").await;
     endpoint.settled().await;
     let now = || kvs::model::Clock::now(&SystemClock);
-    let end = now().plus(Duration::from_millis(400));
-    apply(&endpoint.store, "default", Write::Touch { key: Key::new("a").unwrap(), expires: Some(end) }).await;
-    endpoint.news().await;
-    endpoint.news().await;
+    let expiry = now().plus(Duration::from_millis(400));
+    apply(&endpoint.store, "default", Write::Touch { key: Key::new("a").unwrap(), expires: Some(expiry) }).await;
+    endpoint.fresh_response().await;
+    endpoint.fresh_response().await;
     sleep(Duration::from_millis(450)).await;
-    assert!(endpoint.news().await.starts_with("Status: 404 "));
+    assert!(endpoint.fresh_response().await.starts_with("Status: 404 "));
     // An older entry becomes visible when the newer one expires.
     endpoint.put("default", "b", "behind").await;
-    apply(&endpoint.store, "default", with_end("before", now().plus(Duration::from_millis(1900)))).await;
+    apply(&endpoint.store, "default", with_expiry("before", now().plus(Duration::from_millis(1900)))).await;
     let newest = async || endpoint.ask(("GET", "/?k=a,b"), &[]).await.0;
     assert!(newest().await.ends_with("before") && newest().await.ends_with("before"));
     sleep(Duration::from_secs(2)).await;
@@ -327,7 +327,7 @@ async fn secrets_and_long_polls_go_to_the_api_each_time() {
     ] {
         for _ in 0..2 {
             let before = endpoint.calls.load(Ordering::SeqCst);
-            let text = endpoint.door(("GET", uri), headers).await;
+            let text = endpoint.server_response(("GET", uri), headers).await;
             assert!(text.starts_with(&format!("Status: {status} ")), "{uri}: {text}");
             assert_eq!(endpoint.calls.load(Ordering::SeqCst) - before, 1, "{uri}");
         }
@@ -339,10 +339,10 @@ async fn every_response_is_counted() {
     let endpoint = Endpoint::new(BasePath::spawned());
     endpoint.put("default", "a", "four").await;
     for _ in 0..10 {
-        endpoint.door(("GET", "/?k=a"), &[]).await;
+        endpoint.server_response(("GET", "/?k=a"), &[]).await;
     }
     assert_eq!(endpoint.calls.load(Ordering::SeqCst), 1);
-    let text = endpoint.door(("GET", "/metrics"), &[]).await;
+    let text = endpoint.server_response(("GET", "/metrics"), &[]).await;
     let number = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().rsplit(' ').next().unwrap();
     assert_eq!(number("kvs_requests_total{route=\"root\",method=\"GET\",status=\"200\"}"), "10", "{text}");
     assert_eq!(number("kvs_response_body_bytes_total"), "40", "{text}");

@@ -1,5 +1,5 @@
 //! The FastCGI server of a program that a web server has started: its one thread answers usual requests at once, and
-//! everything else is answered too while the thread continues.
+//! the runtime answers all others while the thread continues.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use super::fastcgi_client::{
 /// The name of the thread that answers at once.
 const SPOT: &str = "\r\n\r\nkvs serial";
 
-struct Door {
+struct SpawnedServer {
     _folder: TempDir,
     path: PathBuf,
     seen: Seen,
@@ -30,7 +30,7 @@ struct Door {
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
-impl Door {
+impl SpawnedServer {
     fn open(limits: ServerLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
@@ -61,7 +61,7 @@ impl Door {
         answered.text
     }
 
-    async fn is_well(&self) {
+    async fn assert_serving(&self) {
         let text = self.ask(&whole(1, false, &get("/thread"), b"")).await;
         assert!(text.ends_with(SPOT), "{text}");
     }
@@ -77,64 +77,64 @@ impl Door {
 
 #[tokio::test]
 async fn usual_requests_are_answered_by_the_thread() {
-    let door = Door::open(limits());
-    door.is_well().await;
-    let text = door.ask(&whole(1, false, &get("/a?k=b"), b"")).await;
+    let server = SpawnedServer::open(limits());
+    server.assert_serving().await;
+    let text = server.ask(&whole(1, false, &get("/a?k=b"), b"")).await;
     assert!(text.starts_with("Status: 200 OK\r\n") && text.contains("GET /a?k=b\ncaller: Some(192.0.2.7)\n"), "{text}");
-    assert!(door.ask(&whole(1, false, &post("4"), b"four")).await.ends_with("\n\nfour"));
-    assert!(door.ask(&whole(1, false, &post("5"), b"four")).await.starts_with("Status: 400 "));
-    assert!(door.ask(&whole(1, false, &get("/panic"), b"")).await.starts_with("Status: 500 "));
+    assert!(server.ask(&whole(1, false, &post("4"), b"four")).await.ends_with("\n\nfour"));
+    assert!(server.ask(&whole(1, false, &post("5"), b"four")).await.starts_with("Status: 400 "));
+    assert!(server.ask(&whole(1, false, &get("/panic"), b"")).await.starts_with("Status: 500 "));
     let head = params(&[("REQUEST_METHOD", b"HEAD"), ("REQUEST_URI", b"/large")]);
-    assert!(door.ask(&whole(1, false, &head, b"")).await.ends_with("\r\nContent-Length: 3000000\r\n\r\n"));
-    door.is_well().await;
-    assert!(door.end().await < Duration::from_millis(1900), "idle, it ends at once");
+    assert!(server.ask(&whole(1, false, &head, b"")).await.ends_with("\r\nContent-Length: 3000000\r\n\r\n"));
+    server.assert_serving().await;
+    assert!(server.end().await < Duration::from_millis(1900), "idle, it ends at once");
 }
 
 #[tokio::test]
 async fn all_queued_connections_are_answered() {
-    let door = Door::open(limits());
+    let server = SpawnedServer::open(limits());
     let mut sockets = Vec::new();
     for n in 0..100 {
-        sockets.push(door.sent(&whole(1, n % 3 == 0, &get(&format!("/{n}")), b"")).await);
+        sockets.push(server.sent(&whole(1, n % 3 == 0, &get(&format!("/{n}")), b"")).await);
     }
     for (n, socket) in sockets.iter_mut().enumerate().rev() {
         assert!(answer(socket, 1).await.text.contains(&format!("GET /{n}\n")));
     }
     drop(sockets);
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn others_are_served_while_a_response_is_pending() {
-    let door = Door::open(limits());
-    let mut late = door.sent(&whole(1, false, &get("/late"), b"")).await;
-    let never = door.sent(&whole(1, false, &get("/never"), b"")).await;
-    let mut aborting = door.sent(&whole(3, false, &get("/never"), b"")).await;
-    door.is_well().await;
+    let server = SpawnedServer::open(limits());
+    let mut late = server.sent(&whole(1, false, &get("/late"), b"")).await;
+    let never = server.sent(&whole(1, false, &get("/never"), b"")).await;
+    let mut aborting = server.sent(&whole(3, false, &get("/never"), b"")).await;
+    server.assert_serving().await;
     let answered = answer(&mut late, 1).await;
     assert!(answered.text.starts_with("Status: 200 ") && answered.status == Some(0));
     assert!(read_record(&mut late).await.is_none());
-    // Reads that nobody waits for are dropped.
-    assert_eq!(door.seen.given_up.load(Ordering::SeqCst), 0);
+    // Reads without a client are dropped.
+    assert_eq!(server.seen.dropped.load(Ordering::SeqCst), 0);
     drop(never);
     aborting.write_all(&record(ABORT, 3, b"")).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(3);
-    while door.seen.given_up.load(Ordering::SeqCst) < 2 {
+    while server.seen.dropped.load(Ordering::SeqCst) < 2 {
         assert!(Instant::now() < deadline);
         sleep(Duration::from_millis(10)).await;
     }
-    door.is_well().await;
-    door.end().await;
+    server.assert_serving().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn request_is_complete_however_it_is_split() {
-    let door = Door::open(limits());
+    let server = SpawnedServer::open(limits());
     let list = [post("10"), params(&[("HTTP_X_LONG", &[b'x'; 300])])].concat();
     let bytes = [begin(1, false), stream(PARAMS, 1, &list, 50), stream(STDIN, 1, b"0123456789", 3)].concat();
     // Fewer pieces than the thread waits for, and more of them.
     for (size, pause) in [(200, 1), (7, 0), (20, 1), (200, 70)] {
-        let mut socket = door.connect().await;
+        let mut socket = server.connect().await;
         for piece in bytes.chunks(size) {
             socket.write_all(piece).await.unwrap();
             sleep(Duration::from_millis(pause)).await;
@@ -145,34 +145,34 @@ async fn request_is_complete_however_it_is_split() {
     }
     // Other clients do not wait for the rest of it.
     let (first, rest) = bytes.split_at(100);
-    let mut cut = door.sent(first).await;
+    let mut cut = server.sent(first).await;
     for _ in 0..3 {
-        door.is_well().await;
+        server.assert_serving().await;
     }
     cut.write_all(rest).await.unwrap();
     assert!(answer(&mut cut, 1).await.text.ends_with("\n\n0123456789"));
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn long_bodies_are_accepted_or_rejected() {
-    let door = Door::open(limits());
+    let server = SpawnedServer::open(limits());
     let body = vec![b'b'; 90_000];
-    assert!(door.ask(&whole(1, false, &post("90000"), &body)).await.contains("\n\nbbbb"));
-    let text = door.ask(&whole(1, false, &post("3000000"), &vec![b'x'; 3_000_000])).await;
+    assert!(server.ask(&whole(1, false, &post("90000"), &body)).await.contains("\n\nbbbb"));
+    let text = server.ask(&whole(1, false, &post("3000000"), &vec![b'x'; 3_000_000])).await;
     assert!(text.starts_with("Status: 413 "), "{text}");
-    door.is_well().await;
-    door.end().await;
+    server.assert_serving().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn connection_continues_when_the_web_server_keeps_it() {
-    let door = Door::open(limits());
-    let mut socket = door.connect().await;
+    let server = SpawnedServer::open(limits());
+    let mut socket = server.connect().await;
     for round in 0..3 {
         socket.write_all(&whole(1, true, &get(&format!("/{round}")), b"")).await.unwrap();
         assert!(answer(&mut socket, 1).await.text.contains(&format!("GET /{round}\n")));
-        door.is_well().await;
+        server.assert_serving().await;
     }
     // Two at once, the second of which ends the connection.
     socket.write_all(&[whole(1, true, &get("/a"), b""), whole(2, false, &get("/b"), b"")].concat()).await.unwrap();
@@ -181,65 +181,65 @@ async fn connection_continues_when_the_web_server_keeps_it() {
     assert!(read_record(&mut socket).await.is_none());
     // A management record before the request, and another role.
     let asked = [record(9, 0, &params(&[("FCGI_MPXS_CONNS", b"")])), whole(1, false, &get("/thread"), b"")].concat();
-    let mut socket = door.sent(&asked).await;
+    let mut socket = server.sent(&asked).await;
     assert_eq!(read_record(&mut socket).await.unwrap(), (10, 0, params(&[("FCGI_MPXS_CONNS", b"1")])));
     assert!(!answer(&mut socket, 1).await.text.ends_with(SPOT));
-    let mut socket = door.sent(&[record(1, 1, &[0, 2, 0, 0, 0, 0, 0, 0]), record(PARAMS, 1, b"")].concat()).await;
+    let mut socket = server.sent(&[record(1, 1, &[0, 2, 0, 0, 0, 0, 0, 0]), record(PARAMS, 1, b"")].concat()).await;
     assert_eq!(answer(&mut socket, 1).await.status, Some(3));
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn response_is_complete_when_the_client_reads_slowly() {
-    let door = Door::open(limits());
-    let mut slow = door.sent(&whole(1, false, &get("/large"), b"")).await;
+    let server = SpawnedServer::open(limits());
+    let mut slow = server.sent(&whole(1, false, &get("/large"), b"")).await;
     sleep(Duration::from_millis(50)).await;
-    door.is_well().await;
+    server.assert_serving().await;
     let answered = answer(&mut slow, 1).await;
     assert_eq!(answered.text.split_once("\r\n\r\n").unwrap().1.len(), 3_000_000);
     assert_eq!(answered.status, Some(0));
-    let mut broken = door.sent(&whole(1, false, &get("/broken"), b"")).await;
+    let mut broken = server.sent(&whole(1, false, &get("/broken"), b"")).await;
     assert_eq!(answer(&mut broken, 1).await.status, None, "half an answer has no end");
     // A response that the thread sends itself, longer than the socket takes at once, while nobody reads.
     let body = vec![b'b'; 99_000];
     let echo = whole(1, false, &post("99000"), &body);
     let mut sockets = Vec::new();
     for _ in 0..10 {
-        sockets.push(door.sent(&echo).await);
+        sockets.push(server.sent(&echo).await);
     }
     for socket in &mut sockets {
         assert_eq!(answer(socket, 1).await.text.split_once("\n\n").unwrap().1.len(), 99_000);
     }
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn slow_and_silent_clients_are_closed_in_time() {
-    let door = Door::open(ServerLimits { idle_timeout: Duration::from_secs(2), ..limits() });
+    let server = SpawnedServer::open(ServerLimits { idle_timeout: Duration::from_secs(2), ..limits() });
     let started = Instant::now();
-    let mut slow = door.sent(&[begin(1, false), stream(PARAMS, 1, &post("4"), 100)].concat()).await;
-    let mut idle = door.connect().await;
+    let mut slow = server.sent(&[begin(1, false), stream(PARAMS, 1, &post("4"), 100)].concat()).await;
+    let mut idle = server.connect().await;
     assert!(read_record(&mut slow).await.is_none());
     let took = started.elapsed();
     assert!(took > Duration::from_millis(350) && took < Duration::from_millis(1800), "{took:?}");
     assert!(read_record(&mut idle).await.is_none());
     assert!(started.elapsed() > Duration::from_millis(1900));
-    let mut junk = door.sent(b"GET / HTTP/1.1\r\n\r\n").await;
+    let mut junk = server.sent(b"GET / HTTP/1.1\r\n\r\n").await;
     assert!(read_record(&mut junk).await.is_none());
-    drop(door.connect().await);
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
-    door.is_well().await;
-    door.end().await;
+    drop(server.connect().await);
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
+    server.assert_serving().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn requests_that_have_begun_are_answered_at_shutdown() {
-    let door = Door::open(patient());
-    let mut late = door.sent(&whole(1, false, &get("/late"), b"")).await;
-    let mut sending = door.sent(&[begin(1, false), stream(PARAMS, 1, &post("4"), 100)].concat()).await;
-    let mut idle = door.connect().await;
+    let server = SpawnedServer::open(patient());
+    let mut late = server.sent(&whole(1, false, &get("/late"), b"")).await;
+    let mut sending = server.sent(&[begin(1, false), stream(PARAMS, 1, &post("4"), 100)].concat()).await;
+    let mut idle = server.connect().await;
     sleep(Duration::from_millis(20)).await;
-    let (took, (late, sent)) = tokio::join!(door.end(), async {
+    let (took, (late, sent)) = tokio::join!(server.end(), async {
         sleep(Duration::from_millis(150)).await;
         sending.write_all(&stream(STDIN, 1, b"four", 9)).await.unwrap();
         assert!(read_record(&mut idle).await.is_none());

@@ -1,11 +1,11 @@
-//! What is told in `src/web/handlers/assets/openapi.json`: other tests ask it whether an answer they got stands there.
+//! Checks for other tests that `src/web/handlers/assets/openapi.json` describes a response.
 
 use std::sync::OnceLock;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// Of any method on an address, and of an address that names nothing: what no operation need tell.
+/// Statuses that no operation has to describe: of unknown paths and methods.
 const OF_NOTHING: &[u16] = &[400, 404, 405];
 
 fn document() -> &'static Value {
@@ -14,7 +14,7 @@ fn document() -> &'static Value {
         .get_or_init(|| serde_json::from_str(include_str!("../../../src/web/handlers/assets/openapi.json")).unwrap())
 }
 
-/// The path of the document that stands for the path of a request.
+/// The path in the document that matches the path of a request.
 fn template(path: &str) -> String {
     let path = percent_decode_str(path).decode_utf8_lossy();
     let mut segments = path.trim_start_matches('/').splitn(3, '/');
@@ -25,15 +25,15 @@ fn template(path: &str) -> String {
     }
 }
 
-/// That the document tells of this answer.
+/// Fails if the document does not describe this response.
 #[track_caller]
 pub(crate) fn assert_described(method: &str, path: &str, status: u16) {
     let operation = &document()["paths"][template(path)][method.to_ascii_lowercase()];
-    let told = match &operation["responses"] {
+    let described = match &operation["responses"] {
         Value::Null => OF_NOTHING.contains(&status) || (path == "*" && status == 204),
         responses => !responses[status.to_string()].is_null(),
     };
-    assert!(told, "{status} to {method} {path} is not told in openapi.json");
+    assert!(described, "{status} to {method} {path} is not described in openapi.json");
 }
 
 #[test]

@@ -1,7 +1,6 @@
-//! Thousands of long polls on one process: all of them wake soon after a write, by whomever, and none is left behind when
-//! the program ends.
+//! Thousands of long polls on one process: all get a response soon after a write by any process, and at shutdown.
 //!
-//! One thread holds all sockets and reads them in turn: the last answer is in when the last read returns.
+//! One thread reads all sockets in turn, so the last response has arrived when the last read returns.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,28 +11,28 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::support::served::Served;
 
 const POLLS: usize = 5_000;
-/// From the acknowledged write to the last answer.
+/// From the acknowledged write to the last response.
 const SOON: Duration = Duration::from_millis(500);
 /// In MiB, with all of them waiting.
 const MEMORY: u64 = 200;
-/// Other tests run beside this one and take the processors away; one round of these must be quick enough.
+/// Other tests use the processors at the same time, so one fast round of these is enough.
 const ROUNDS: usize = 6;
 
-/// The clients, half of them at the classic address, half at the entry.
+/// The clients, half of them on the classic path, half on the entry.
 struct Crowd(Vec<TcpStream>);
 
 impl Crowd {
     fn gather(served: &Served) -> Self {
         let limit = getrlimit(Resource::Nofile);
         let room = u64::try_from(POLLS).unwrap() + 1_000;
-        assert!(limit.maximum.is_none_or(|most| most >= room), "the test needs {room} open files: see ulimit -Hn");
+        assert!(limit.maximum.is_none_or(|limit| limit >= room), "the test needs {room} open files: see ulimit -Hn");
         if limit.current.is_some_and(|now| now < room) {
             setrlimit(Resource::Nofile, Rlimit { current: Some(room), maximum: limit.maximum }).unwrap();
         }
         Self((0..POLLS).map(|_| served.connect()).collect())
     }
 
-    /// Asks on every connection for another answer than this one, and returns when all wait.
+    /// Sends a long poll for a change of this tag on every connection, and returns when all wait.
     fn wait_for_change(&mut self, tag: &str) {
         let classic = format!("GET /?k=door&wait=25&seen={tag} HTTP/1.1\r\nHost: h\r\n\r\n");
         let entry =
@@ -46,12 +45,12 @@ impl Crowd {
         for socket in &self.0 {
             socket.set_nonblocking(true).unwrap();
             let early = socket.peek(&mut [0]).map_err(|e| e.kind());
-            assert_eq!(early, Err(io::ErrorKind::WouldBlock), "answered, or closed, before there was news");
+            assert_eq!(early, Err(io::ErrorKind::WouldBlock), "answered or closed before the change");
             socket.set_nonblocking(false).unwrap();
         }
     }
 
-    /// All answers; the tag that all have in common.
+    /// Reads all responses and returns their common tag.
     fn answers(&mut self, begin: &str, body: &str) -> String {
         let mut buffer = [0; 2048];
         let mut tags: Vec<String> = vec![];
@@ -68,7 +67,7 @@ impl Crowd {
         tags.remove(0)
     }
 
-    /// Waits, has `write` store a value, and tells the new tag and how long after the write the last one heard of it.
+    /// Returns the new tag, and how long after the write the last long poll got it.
     fn round(&mut self, tag: &str, value: &str, write: impl Fn(&str)) -> (String, Duration) {
         self.wait_for_change(tag);
         write(value);
@@ -78,7 +77,7 @@ impl Crowd {
     }
 }
 
-/// Rounds until one is quick enough.
+/// Repeats rounds until one is fast enough.
 fn wakes_soon(crowd: &mut Crowd, mut tag: String, write: impl Fn(&str)) -> String {
     let mut took = vec![];
     for round in 0..ROUNDS {

@@ -1,5 +1,4 @@
-//! `/help`, `/livez`, `/readyz`, `/metrics` and `/openapi.json` through the router: open to all, cheap, and silent about
-//! what is nobody's business.
+//! `/help`, `/livez`, `/readyz`, `/metrics` and `/openapi.json`: open to all, cheap, and without private data.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ cases! {
 const SECRET: (&str, &str) = ("x-kvs-auth", "s3cret");
 const PATHS: [&str; 6] = ["/status", "/help", "/livez", "/readyz", "/metrics", "/openapi.json"];
 
-/// One read may wait; whoever asks for `/metrics` sees that of these.
+/// At most one long poll.
 fn endpoint(make: Make, metrics: Metrics) -> Endpoint {
     let long_polls = LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(1) };
     Endpoint::with(make, |settings| ApiSettings { long_polls, metrics: Arc::new(metrics), ..settings })
@@ -35,7 +34,7 @@ fn showing(make: Make, exposure: MetricsAccess) -> Endpoint {
     endpoint(make, Metrics::new(exposure, None, Time::from_secs(7)))
 }
 
-/// The number behind that name and those labels; none if it is not told.
+/// The value of the metric with this name and these labels, if there is one.
 async fn number(kvs: &Endpoint, series: &str) -> Option<f64> {
     let metrics = kvs.get("/metrics").await;
     let line = metrics.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -83,7 +82,7 @@ async fn process_is_live_but_not_ready_when_the_store_fails() {
     let kind = ErrorKind::Unavailable;
     let kvs = Endpoint::failing(Failing { kind, text, serves_reads: false, spares_reserved: false }.store());
     assert_eq!(kvs.get("/livez").await.text(), "ok");
-    assert_eq!(number(&kvs, "kvs_store_reads_total").await, Some(0.0), "it was asked");
+    assert_eq!(number(&kvs, "kvs_store_reads_total").await, Some(0.0), "the store was called");
     let ready = kvs.get("/readyz").await;
     assert_eq!((ready.status, &ready.headers["retry-after"]), (503, &"1".parse().unwrap()));
     assert!(!ready.text().contains("home"), "{}", ready.text());
@@ -136,9 +135,9 @@ async fn long_polls_do_not_count_as_slow_requests(make: Make) {
     let kvs = endpoint(make, Metrics::default());
     let held = kvs.get("/?k=a&seen=none&wait=3");
     let second = async {
-        let begun = Instant::now();
+        let start = Instant::now();
         while number(&kvs, "kvs_waiters").await != Some(1.0) {
-            assert!(begun.elapsed() < Duration::from_secs(2), "it does not wait");
+            assert!(start.elapsed() < Duration::from_secs(2), "it does not wait");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(kvs.get("/?k=a&seen=none&wait=3").await.headers["retry-after"], "2");

@@ -1,4 +1,4 @@
-//! What settings change in answers: how long shared caches may keep them, and whose pages may read them.
+//! Settings that change responses: how long shared caches may keep them, and which origins may read them.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn bucket(name: &str) -> Bucket {
     Bucket::new(name).unwrap()
 }
 
-/// Caches may keep what stands in any bucket for a minute.
+/// Shared caches may keep the entries of any bucket for a minute.
 fn cached(make: Make) -> Endpoint {
     let default = Policy { max_age: Some(Duration::from_secs(60)), ..Policy::default() };
     let by_bucket = [
@@ -198,7 +198,7 @@ async fn cors_for_all_origins_includes_errors(make: Make) {
         ("TRACE", "/", 405),
         ("OPTIONS", "/", 204),
     ] {
-        // Also without an origin, so that a cache may give the answer to a page.
+        // Also without an origin, so that a cache can send the response to a page.
         for headers in [&[][..], &[("origin", "null")]] {
             let answer = kvs.plain(method, uri, headers).await;
             assert_eq!(answer.status, status, "{method} {uri}");

@@ -1,4 +1,4 @@
-//! A file of secrets that cannot be read, or that everybody can read, is told of as what it is.
+//! An auth file that cannot be read, or that everybody can read, is reported as such.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -20,7 +20,7 @@ fn unreadable_auth_file_is_not_reported_as_missing() {
     assert!(post(&served).starts_with("HTTP/1.1 200"));
     std::fs::remove_file(&auth).unwrap();
     assert!(post(&served).contains("no secret is set"), "there is none");
-    // Nobody can open these, not even root.
+    // Not even root can open these.
     std::fs::create_dir(&auth).unwrap();
     for _ in 0..3 {
         let answer = post(&served);

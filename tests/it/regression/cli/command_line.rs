@@ -1,4 +1,4 @@
-//! What the command line says of a value that is wrong, and of what it shows: in words for whoever typed it.
+//! Errors of the command line about invalid values, and its output.
 
 use std::process::Command;
 
@@ -115,7 +115,7 @@ fn tables_fit_the_terminal() {
         let widest = table.lines().map(cells).max().unwrap();
         assert!(widest <= columns && widest > columns - 5, "{columns} columns, {widest} cells:\n{table}");
     }
-    // To a pipe all of it goes, whatever the terminal.
+    // A pipe gets all of it, whatever the terminal.
     let piped = place.with(&["list"], &[("COLUMNS", "40")], b"").ok();
     assert_eq!(piped.text().lines().map(|line| line.chars().count()).max(), Some("key/two\t".len() + 400));
 }

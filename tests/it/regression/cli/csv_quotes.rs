@@ -1,4 +1,4 @@
-//! A CSV file whose quotes are not right is refused with the line, and nothing of it is stored.
+//! A CSV file with invalid quotes is rejected with the line, and nothing of it is stored.
 
 use crate::cli::Place;
 

@@ -1,4 +1,4 @@
-//! Variables of the environment: unknown ones are refused, and what is wrong with one is said of the variable.
+//! Environment variables: unknown ones are rejected, and errors name the variable.
 
 use crate::cli::Place;
 
@@ -59,7 +59,7 @@ fn error_in_a_variable_names_the_variable() {
         let run = with(&place, &["serve", "--check-config"], name, value).fails(2, says);
         assert!(!run.err.contains("--"), "{run:?}");
     }
-    // A flag is above its variable, and is to blame for itself.
+    // A flag overrides its variable, and errors name the flag.
     with(&place, &["serve", "--check-config", "--reads", "open"], "KVS_READS", "").ok();
     let run = with(&place, &["serve", "--check-config", "--reads", "no"], "KVS_READS", "closed").fails(2, "--reads");
     assert!(!run.err.contains("KVS_READS"), "{run:?}");
@@ -77,7 +77,7 @@ fn unknown_variable_is_logged_by_a_spawned_program() {
             ("REQUEST_URI", "/?k=a"),
             ("QUERY_STRING", "k=a"),
             ("SERVER_PROTOCOL", "HTTP/1.1"),
-            // A header of the client's, which the server passes on.
+            // A header of the client, which the web server passes on.
             ("HTTP_KVS_READ", "x"),
             ("KVS_HOME", home.as_str()),
             (name, value),
@@ -101,15 +101,15 @@ fn variable_that_is_not_utf_8_is_named() {
     let bytes = std::ffi::OsStr::from_bytes(b"op\xffen");
     for name in ["KVS_READS", "KVS_STORE", "KVS_PURGE", "KVS_MAX_WAIT", "KVS_BUCKET"] {
         let output = place.command(&["serve", "--check-config"]).env(name, bytes).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains(&format!("{name}: ")) && told.contains("not UTF-8") && !told.contains("--"), "{told}");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{log}");
+        assert!(log.contains(&format!("{name}: ")) && log.contains("not UTF-8") && !log.contains("--"), "{log}");
     }
-    // The log is no setting: without it the work is done all the same.
+    // The log level is not a setting: commands work without it.
     let output = place.command(&["set", "a", "1"]).env("KVS_LOG", bytes).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && told.contains("KVS_LOG is ignored: ") && told.contains("not UTF-8"), "{told}");
-    // A path may be any bytes, and a name of ours is known in letters only.
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && log.contains("KVS_LOG is ignored: ") && log.contains("not UTF-8"), "{log}");
+    // A path may have any bytes, and the names of our variables are ASCII.
     let output = place.command(&["set", "a", "1"]).env("KVS_AUTH", bytes).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let output = place.command(&["set", "a", "1"]).env(std::ffi::OsStr::from_bytes(b"KVS_\xff"), "x").output().unwrap();

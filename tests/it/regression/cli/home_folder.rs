@@ -1,4 +1,4 @@
-//! `~/` in front of a path is the home of whoever runs kvs, wherever the path is written, and never a folder called `~`.
+//! `~/` at the start of a path is the home of the user who runs kvs, in every setting, and never a folder named `~`.
 
 use crate::cli::Place;
 

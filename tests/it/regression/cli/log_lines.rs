@@ -1,5 +1,5 @@
-//! The log: a line that cannot be written is lost and nothing else happens; each request leaves a line at `debug`, and
-//! damage leaves one for each state of the file.
+//! The log: a line that cannot be written is lost and nothing else happens. Each request has a line at `debug`, and
+//! damage has one for each state of the file.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,10 +13,10 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use crate::cli::Place;
 use crate::cli::serving::Server;
 
-/// The line that damages a file, and the word by which its damage is known.
+/// A line that damages a file, and a word of the report.
 const BAD: (&str, &str) = ("b: &c 1\n", "anchors");
 
-/// A server with another standard error.
+/// A server with this standard error.
 struct Odd {
     child: Child,
     address: String,
@@ -65,7 +65,7 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// The writing end of a pipe that nobody reads any more.
+/// The write end of a pipe whose read end is closed.
 fn dead() -> std::io::PipeWriter {
     std::io::pipe().unwrap().1
 }
@@ -97,9 +97,9 @@ fn accept_error_with_a_full_log_does_not_stop_the_server() {
     place.run(&["set", "a", "1"]).ok();
     let mut server = Odd::start(place.command(&["serve", "--http", "127.0.0.1:0", "-vv"]), full());
     let id = Pid::from_child(&server.child);
-    // It has opened by then what it needs to start.
+    // By then it has opened what it needs to start.
     assert!(server.get("/?k=a").unwrap().ends_with("\r\n\r\n1"));
-    // The hard limit is the one that it has from us.
+    // It has inherited the hard limit of this process.
     let maximum = getrlimit(Resource::Nofile).maximum;
     let allow = |current| prlimit(Some(id), Resource::Nofile, Rlimit { current, maximum }).unwrap();
     let before = allow(Some(3)).current;
@@ -121,7 +121,7 @@ fn unread_log_does_not_delay_requests_or_shutdown() {
     place.file("auth.txt", "the-secret\n");
     let (reader, writer) = std::io::pipe().unwrap();
     let mut server = Odd::start(place.command(&["serve", "--http", "127.0.0.1:0", "-vv"]), writer);
-    // Far more than a pipe holds.
+    // Much more than a pipe can hold.
     let long = "k".repeat(8000);
     for n in 0..50 {
         assert!(server.get(&format!("/kv/default/{n}{long}")).unwrap().starts_with("HTTP/1.1 4"));
@@ -168,7 +168,7 @@ fn commands_work_when_their_output_cannot_be_written() {
             assert_eq!(code(args, Stdio::null(), err), Some(expected), "{args:?}");
         }
     }
-    // What was asked for and cannot be written is a failure. A reader that has gone is none.
+    // It is a failure if the output cannot be written. A closed pipe is not a failure.
     for args in [&["get", "a"][..], &["list"], &["list", "--json"], &["export"], &["--help"], &["--version"], &["man"]]
     {
         assert_eq!(code(args, full().into(), full().into()), Some(1), "{args:?}");
@@ -187,7 +187,7 @@ fn requests_are_logged_at_debug_without_secret_or_value() {
     let mut command = place.command(&["serve", "--http", "127.0.0.1:0"]);
     command.env("KVS_LOG", "trace");
     let (mut reader, writer) = std::io::pipe().unwrap();
-    // It drops the command, and with it our copy of the writing end.
+    // This drops the command, and with it our copy of the write end.
     let server = Odd::start(command, writer);
     server.post("a=the-value&auth=the-secret").unwrap();
     server.get("/?k=a&auth=the-secret").unwrap();
@@ -220,7 +220,7 @@ fn damage_is_logged_once_per_state_of_the_file() {
             server.get("/status");
             server.get("/readyz");
         }
-        // Mended, and damaged in another way.
+        // Repaired, and damaged in another way.
         place.file("data/default.yaml", [whole.clone(), "# more\n".repeat(n).into_bytes()].concat());
         assert!(server.get("/?k=a").ends_with("\r\n\r\n1"));
     }
@@ -245,8 +245,8 @@ fn error_of_a_command_is_reported_once() {
             (&["list"], 0),
         ] {
             let run = place.run(&[command, quiet].concat());
-            let told = run.err.matches(BAD.1).count() + run.text().matches(BAD.1).count();
-            assert_eq!((run.code, told), (code, 1), "{run:?}");
+            let reports = run.err.matches(BAD.1).count() + run.text().matches(BAD.1).count();
+            assert_eq!((run.code, reports), (code, 1), "{run:?}");
         }
     }
     let wrong = place.with(&["get", "a"], &[("KVS_LOG", "debgu")], b"").ok();

@@ -1,4 +1,4 @@
-//! A folder, a bucket or tables that are not there are told, with what is there; they are not read as empty.
+//! Missing folders, buckets and tables are errors that list the existing ones; they are not read as empty.
 
 use crate::cli::Place;
 
@@ -10,7 +10,7 @@ const READS: [&[&str]; 8] = [
     &["export"],
     &["export", "backup.csv"],
     &["check"],
-    // It makes nothing, either.
+    // It does not create anything either.
     &["delete", "a"],
 ];
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL database whose encoding cannot hold every key worked for some keys and failed for others.
+//! PostgreSQL databases whose encoding cannot store every key are rejected.
 
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use kvs::store::{Store as _, suite};
 use crate::postgres::{Server, table};
 use crate::support::served::Served;
 
-/// The URL of a new database with that encoding.
+/// The URL of a new database with this encoding.
 fn database(server: &Server, encoding: &str) -> String {
     let name = format!("of_{}", encoding.to_lowercase());
     let locale = "TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
@@ -19,7 +19,7 @@ fn database(server: &Server, encoding: &str) -> String {
     server.url("").replace("///postgres?", &format!("///{name}?"))
 }
 
-/// Runs the program, which ends by itself; if not, it is ended.
+/// Runs the program, and stops it if it does not end.
 fn run(url: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("timeout");
@@ -29,7 +29,7 @@ fn run(url: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
 }
 
 #[track_caller]
-fn tells(text: &[u8], encoding: &str) {
+fn assert_names_encoding(text: &[u8], encoding: &str) {
     let text = String::from_utf8_lossy(text);
     assert!(text.contains(encoding) && text.contains("createdb") && text.contains("--encoding=UTF8"), "{text}");
 }
@@ -51,7 +51,7 @@ fn database_with_a_limited_encoding_is_rejected_at_start() {
         ] {
             let output = run(&url, args, &[]);
             assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
-            tells(&output.stderr, encoding);
+            assert_names_encoding(&output.stderr, encoding);
             assert!(output.stdout.is_empty(), "{output:?}");
         }
     }
@@ -72,9 +72,9 @@ fn spawned_program_rejects_a_limited_encoding() {
         ];
         let output = run(&url, &[], &env);
         assert!(output.stdout.starts_with(b"Status: 500"), "{output:?}");
-        tells(&output.stderr, "LATIN2");
+        assert_names_encoding(&output.stderr, "LATIN2");
         if uri == "/status" {
-            tells(&output.stdout, "LATIN2");
+            assert_names_encoding(&output.stdout, "LATIN2");
         }
     }
 }
@@ -87,17 +87,17 @@ fn encoding_is_checked_once_the_database_is_up() {
     let kvs = Served::start(&["--store", &url]);
     assert!(kvs.get("/?k=a").starts_with("HTTP/1.1 503"), "it starts although no server answers");
     server.restart();
-    let begun = Instant::now();
+    let start = Instant::now();
     let answer = loop {
         let answer = kvs.get("/status");
         if !answer.starts_with("HTTP/1.1 503") {
             break answer;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "{answer}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{answer}");
         std::thread::sleep(Duration::from_millis(50));
     };
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
-    tells(answer.as_bytes(), "LATIN1");
+    assert_names_encoding(answer.as_bytes(), "LATIN1");
     assert!(kvs.get("/?k=a").starts_with("HTTP/1.1 500"), "also for a key that it could hold");
 }
 
@@ -110,8 +110,8 @@ async fn calls_fail_in_a_database_with_a_limited_encoding() {
     assert!(!error.is_outcome_unknown());
     assert_eq!(store.init(false).await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(store.check_encoding().await.unwrap_err().kind(), ErrorKind::Corrupt);
-    let nobody = PostgresStore::open("postgresql:///none?host=/nowhere", PostgresOptions::default()).unwrap();
-    nobody.check_encoding().await.unwrap();
+    let unreachable = PostgresStore::open("postgresql:///none?host=/nowhere", PostgresOptions::default()).unwrap();
+    unreachable.check_encoding().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,4 +1,4 @@
-//! A role of PostgreSQL that may not write: nothing is stored, and who may help is told how.
+//! A PostgreSQL role without write privileges: nothing is stored, and the error says what to grant.
 
 use kvs::model::{Bucket, Error, ErrorKind};
 use kvs::postgres::{PostgresOptions, PostgresStore};
@@ -8,7 +8,7 @@ use crate::postgres::{Server, table};
 use crate::support::served::{SECRET, Served};
 use crate::yaml::fixtures::{batch, put};
 
-/// A new role, and the URL of tables that another has made, for it.
+/// A new role, and its URL for tables that another role has created.
 fn role(server: &Server) -> (String, String) {
     let table = table();
     let role = format!("{table}_Guest");
@@ -34,7 +34,7 @@ async fn missing_privilege_is_reported_with_the_grant() {
     let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
     let both = format!("\"{table}\", \"{table}_buckets\"");
     let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {both} TO {guest}");
-    // It may not make tables either.
+    // It may not create tables either.
     assert_eq!(refused(&store).await.kind(), ErrorKind::PermissionDenied);
     made(server, &table).await;
     for granted in ["", "SELECT", "SELECT, INSERT", "SELECT, UPDATE, DELETE"] {
@@ -49,7 +49,7 @@ async fn missing_privilege_is_reported_with_the_grant() {
         }
         assert_eq!(server.psql(&format!("SELECT count(*) FROM \"{table}\"")), "0", "{granted}");
     }
-    // What is told helps.
+    // The advice of the error works.
     server.psql(&grant);
     store.maintain(&Bucket::default(), Task::Status).await.unwrap();
     store.apply(&Bucket::default(), batch(vec![put("a", "1")])).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that can accept nobody for a while goes on afterwards.
+//! A server that cannot accept connections for a while continues afterwards.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -47,5 +47,5 @@ fn clients_are_served_again_once_descriptors_are_free() {
     prlimit(Some(pid), Resource::Nofile, before).unwrap();
     assert!(ask(Duration::from_secs(10)).unwrap().starts_with("HTTP/1.1 200"));
     let log = std::fs::read_to_string(&log).unwrap();
-    assert_eq!(log.matches("cannot accept").count(), 1, "told once in a while: {log}");
+    assert_eq!(log.matches("cannot accept").count(), 1, "logged once in a while: {log}");
 }

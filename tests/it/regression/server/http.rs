@@ -1,4 +1,4 @@
-//! Plain HTTP: each head is judged once, an address means the same through every transport, and every error has a text.
+//! Plain HTTP: each head is parsed once, a target means the same over every transport, and every error has a body.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use crate::server::echo::{Running, fastcgi, http, http_at, limits};
 use crate::server::fastcgi_client::{answer, params, whole};
 use crate::support::served::Served;
 
-/// All that comes until the server closes.
-async fn talk(door: &Running, text: impl AsRef<[u8]>) -> String {
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
-    // A server that refuses may stop reading.
+/// Everything that the server sends until it closes the connection.
+async fn talk(server: &Running, text: impl AsRef<[u8]>) -> String {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    // A server that rejects a request may stop reading.
     let _ = socket.write_all(text.as_ref()).await;
     let mut answer = Vec::new();
     timeout(Duration::from_secs(10), socket.read_to_end(&mut answer)).await.expect("it closes").unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The status and the body that FastCGI gives for this target, with these further variables.
-async fn through_fastcgi(door: &Running, target: &[u8], besides: &[(&str, &[u8])]) -> (String, String) {
-    let list = params(&[&[("REQUEST_METHOD", &b"GET"[..]), ("REQUEST_URI", target)], besides].concat());
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+/// The status and the body over FastCGI for this target, with these additional variables.
+async fn through_fastcgi(server: &Running, target: &[u8], extra: &[(&str, &[u8])]) -> (String, String) {
+    let list = params(&[&[("REQUEST_METHOD", &b"GET"[..]), ("REQUEST_URI", target)], extra].concat());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(&whole(1, false, &list, b"")).await.unwrap();
     let text = answer(&mut socket, 1).await.text;
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -33,55 +33,55 @@ async fn through_fastcgi(door: &Running, target: &[u8], besides: &[(&str, &[u8])
 }
 
 /// The same over HTTP.
-async fn through_http(door: &Running, target: &[u8], headers: &str) -> (String, String) {
+async fn through_http(server: &Running, target: &[u8], headers: &str) -> (String, String) {
     let head = format!(" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
-    let text = talk(door, [b"GET ", target, head.as_bytes()].concat()).await;
+    let text = talk(server, [b"GET ", target, head.as_bytes()].concat()).await;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
     (head.get(9..12).unwrap().to_owned(), body.to_owned())
 }
 
-/// What was asked, of an echo.
-fn asked(answer: &(String, String)) -> String {
+/// The status and the first line of an echo.
+fn echoed(answer: &(String, String)) -> String {
     format!("{} {}", answer.0, answer.1.lines().next().unwrap_or(""))
 }
 
 #[tokio::test]
 async fn trailers_with_bare_line_feeds_hide_no_second_length() {
     for trailers in ["X: y\n\r\n", "X: y\r\nZ: a\n\n", "\n", "X: y\r\n\r\n", "\r\n", ""] {
-        let door = http(limits());
+        let server = http(limits());
         let first =
             format!("POST /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{trailers}");
         let second = "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n";
         let third = "0\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-        let answer = talk(&door, format!("{first}{second}{third}")).await;
+        let answer = talk(&server, format!("{first}{second}{third}")).await;
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{trailers:?}: {answer}");
         assert!(!answer.contains("POST /2\n") && !answer.contains("GET /3\n"), "{trailers:?}: {answer}");
-        door.end().await;
+        server.end().await;
     }
 }
 
 #[tokio::test]
 async fn connection_closes_after_a_chunked_body() {
-    let door = http(limits());
+    let server = http(limits());
     let chunks = "POST /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-    let answer = talk(&door, format!("{chunks}GET /2 HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+    let answer = talk(&server, format!("{chunks}GET /2 HTTP/1.1\r\nHost: h\r\n\r\n")).await;
     assert!(answer.contains("\r\nConnection: close\r\n") && answer.ends_with("\n\nabc"), "{answer}");
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 1);
-    // A number may begin with zeros. Whatever another server makes of them, nothing behind this is taken for a request.
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 1);
+    // A number may begin with zeros. Nothing after such a body is taken for a request.
     let zeros = "0".repeat(1 << 20);
     let head = "POST /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     let body = format!("{zeros}3\r\nabc\r\n0\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
-    let answer = talk(&door, format!("{head}{body}")).await;
+    let answer = talk(&server, format!("{head}{body}")).await;
     assert!(answer.matches("HTTP/1.1 ").count() == 1 && answer.ends_with("\n\nabc"), "{answer}");
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 2);
-    // One with a length keeps it, and the next head is found behind the body.
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 2);
+    // With a length the connection stays open, and the next head begins after the body.
     let length =
         "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 42\r\n\r\nGET /no HTTP/1.1\r\nContent-Length: 1\r\n\r\nxyz";
     let twice = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx";
-    let answer = talk(&door, format!("{length}\r\n\r\n{length}{twice}")).await;
+    let answer = talk(&server, format!("{length}\r\n\r\n{length}{twice}")).await;
     assert_eq!((answer.matches("HTTP/1.1 200").count(), answer.matches("HTTP/1.1 400").count()), (2, 1), "{answer}");
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 4);
-    door.end().await;
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 4);
+    server.end().await;
 }
 
 #[tokio::test]
@@ -90,14 +90,14 @@ async fn targets_mean_the_same_over_every_transport() {
     for byte in (0x21..=0x7e).chain(0x80..=0xff_u8) {
         for target in [vec![b'/', b'a', byte, b'b'], [b"/?k=", &[byte][..], b"&x=1"].concat()] {
             let (one, other) = (through_http(&plain, &target, "").await, through_fastcgi(&records, &target, &[]).await);
-            assert_eq!(asked(&one), asked(&other), "{}", target.escape_ascii());
+            assert_eq!(echoed(&one), echoed(&other), "{}", target.escape_ascii());
             let expected = if byte == b'#' { "400" } else { "200" };
             assert!(one.0 == expected && !one.1.is_empty(), "{}: {one:?}", target.escape_ascii());
         }
     }
     for target in [&b"http://h:80/x?\"<\""[..], b"//x", b"/%zz%2541"] {
         let (one, other) = (through_http(&plain, target, "").await, through_fastcgi(&records, target, &[]).await);
-        assert_eq!(asked(&one), asked(&other), "{}", target.escape_ascii());
+        assert_eq!(echoed(&one), echoed(&other), "{}", target.escape_ascii());
     }
     plain.end().await;
     records.end().await;
@@ -120,7 +120,7 @@ async fn target_length_has_one_limit_over_every_transport() {
 
 #[tokio::test]
 async fn server_errors_have_a_body_of_the_accepted_type() {
-    let door = http(limits());
+    let server = http(limits());
     let long = "x".repeat(70_000);
     for (head, status) in [
         ("GET /a#b HTTP/1.1\r\nHost: h\r\n".to_owned(), 400),
@@ -147,8 +147,8 @@ async fn server_errors_have_a_body_of_the_accepted_type() {
         for accept in ["", "Accept: application/json\r\n"] {
             let line = head.split_inclusive('\n').next().unwrap();
             let rest = head.strip_prefix(line).unwrap();
-            let answer = talk(&door, format!("{line}{accept}{rest}\r\n")).await;
-            is_told(&answer, status, line.ends_with('\n') && !accept.is_empty(), &head);
+            let answer = talk(&server, format!("{line}{accept}{rest}\r\n")).await;
+            assert_error(&answer, status, line.ends_with('\n') && !accept.is_empty(), &head);
         }
     }
     for (name, text, status) in [
@@ -160,21 +160,21 @@ async fn server_errors_have_a_body_of_the_accepted_type() {
         ("a slow body", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nfou".to_owned(), 408),
         ("bad chunks", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\ng\r\n".to_owned(), 400),
     ] {
-        is_told(&talk(&door, text).await, status, false, name);
+        assert_error(&talk(&server, text).await, status, false, name);
     }
-    // Who leaves within a head, and still reads.
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    // A client that closes its sending side within a head, and still reads.
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nHost").await.unwrap();
     socket.shutdown().await.unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
-    is_told(&answer, 400, false, "cut");
-    assert_eq!(door.seen.calls.load(Ordering::SeqCst), 0);
-    door.end().await;
+    assert_error(&answer, 400, false, "cut");
+    assert_eq!(server.seen.calls.load(Ordering::SeqCst), 0);
+    server.end().await;
 }
 
 #[track_caller]
-fn is_told(answer: &str, status: u16, as_problem: bool, name: &str) {
+fn assert_error(answer: &str, status: u16, as_problem: bool, name: &str) {
     assert!(answer.starts_with("HTTP/1.") && answer.get(9..12) == Some(&status.to_string()), "{name}: {answer}");
     assert!(answer.contains("\r\nConnection: close\r\n"), "{name}: {answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -185,8 +185,8 @@ fn is_told(answer: &str, status: u16, as_problem: bool, name: &str) {
 
 #[tokio::test]
 async fn response_arrives_while_a_rejected_client_keeps_sending() {
-    let door = http(limits());
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = http(limits());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     let (mut read, mut write) = socket.split();
     let sending = async {
         let _ = write.write_all(b"PUT /a#b HTTP/1.1\r\nHost: h\r\nContent-Length: 8000000\r\n\r\n").await;
@@ -200,13 +200,13 @@ async fn response_arrives_while_a_rejected_client_keeps_sending() {
     };
     tokio::join!(sending, reading);
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", answer.escape_ascii());
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
 async fn header_timeout_does_not_include_idle_time() {
-    let door = http(ServerLimits { header_timeout: Duration::from_secs(3), ..limits() });
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = http(ServerLimits { header_timeout: Duration::from_secs(3), ..limits() });
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1700)).await;
     socket.write_all(b"GET /slow HTTP/1.1\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(1700)).await;
@@ -214,14 +214,14 @@ async fn header_timeout_does_not_include_idle_time() {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("GET /slow\n"), "{answer}");
-    // Empty lines win no time.
+    // Empty lines do not extend the timeout.
     let started = Instant::now();
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     while started.elapsed() < Duration::from_secs(12) && socket.write_all(b"\r\n").await.is_ok() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(started.elapsed() < Duration::from_secs(10), "it stays");
-    door.end().await;
+    server.end().await;
 }
 
 #[tokio::test]
@@ -245,9 +245,9 @@ async fn transports_agree_on_the_base_path() {
     ] {
         let target = target.as_bytes();
         let (one, other) = (through_http(&plain, target, "").await, through_fastcgi(&records, target, &[]).await);
-        assert_eq!(asked(&one), asked(&other), "{}", target.escape_ascii());
+        assert_eq!(echoed(&one), echoed(&other), "{}", target.escape_ascii());
     }
-    assert_eq!(asked(&through_http(&plain, b"//kvs/a", "").await), "200 GET /a");
+    assert_eq!(echoed(&through_http(&plain, b"//kvs/a", "").await), "200 GET /a");
     plain.end().await;
     records.end().await;
 }
@@ -295,16 +295,16 @@ async fn errors_over_every_transport_parse_accept_alike() {
         assert_eq!(one, other, "{target} {accept}");
         assert_eq!(one.1.starts_with('{'), is_problem, "{target} {accept}: {one:?}");
     }
-    let told = through_fastcgi(&records, long.as_bytes(), &[("HTTP_ACCEPT", b"application/json")]).await;
-    assert!(told.0 == "414" && told.1.starts_with('{'), "{told:?}");
+    let response = through_fastcgi(&records, long.as_bytes(), &[("HTTP_ACCEPT", b"application/json")]).await;
+    assert!(response.0 == "414" && response.1.starts_with('{'), "{response:?}");
     plain.end().await;
     records.end().await;
 }
 
 #[tokio::test]
 async fn empty_lines_before_a_request_are_limited() {
-    let door = http(limits());
-    let mut socket = TcpStream::connect(door.address).await.unwrap();
+    let server = http(limits());
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
     socket.set_nodelay(true).unwrap();
     for part in ["\r", "\n\r", "\nGET /after HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"] {
         socket.write_all(part.as_bytes()).await.unwrap();
@@ -313,8 +313,8 @@ async fn empty_lines_before_a_request_are_limited() {
     let mut answer = String::new();
     timeout(Duration::from_secs(10), socket.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // Who sends nothing else, as fast as can be, is refused at once.
-    let answer = talk(&door, "\r\n".repeat(100_000)).await;
+    // A client that sends only empty lines is rejected at once.
+    let answer = talk(&server, "\r\n".repeat(100_000)).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    door.end().await;
+    server.end().await;
 }

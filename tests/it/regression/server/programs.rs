@@ -1,4 +1,4 @@
-//! Programs over one folder, as a web server starts them: a CGI process for each request, or several FastCGI processes.
+//! Programs on one folder, as a web server starts them: a CGI process for each request, or several FastCGI processes.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::server::fastcgi_client::{params, whole};
 
 pub(crate) const SECRET: &str = "the-secret";
 
-/// A folder with a file of secrets, which only its owner can read.
+/// A folder with an auth file that only its owner can read.
 pub(crate) struct Place(TempDir);
 
 pub(crate) struct Answer {
@@ -45,7 +45,7 @@ impl Place {
         this
     }
 
-    /// Writes the file of secrets.
+    /// Writes the auth file.
     pub(crate) fn auth(&self, text: &str, mode: u32) {
         let path = self.path("auth.txt");
         File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
@@ -62,16 +62,16 @@ impl Place {
         command
     }
 
-    /// A form from that address, answered by a process of its own.
+    /// A form from this address, answered by a new process.
     pub(crate) fn cgi(&self, address: &str, form: &str) -> Answer {
         answered(self.program(), address, form)
     }
 
-    /// The same where no file can be written to: what is written anywhere fails, as on a full disk.
+    /// The same, while every write to a file fails, as on a full disk.
     pub(crate) fn cgi_without_room(&self, address: &str, form: &str) -> Answer {
         let mut command = Command::new("sh");
         let program = env!("CARGO_BIN_EXE_kvs");
-        // Ignored, so that the write fails rather than the program.
+        // The signal is ignored, so that the write fails and the program continues.
         command.args(["-c", &format!("trap '' XFSZ; ulimit -f 0; exec {program}")]);
         command.current_dir(self.0.path()).env("KVS_HOME", self.0.path());
         answered(command, address, form)
@@ -109,7 +109,7 @@ fn answered(mut command: Command, address: &str, form: &str) -> Answer {
 }
 
 impl FastCgi {
-    /// A form from that address.
+    /// A form from this address.
     pub(crate) fn send(&self, address: &str, form: &str) -> u16 {
         let length = form.len().to_string();
         let list = params(&[

@@ -1,5 +1,4 @@
-//! The bodies of requests share one budget, which is given back; and what the head of a request decides is said before
-//! its body is read.
+//! The bodies of requests share one memory budget and release it. Errors of the head are sent before the body is read.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,25 +8,25 @@ use std::time::{Duration, Instant};
 use crate::server::fastcgi_client::{begin, params, record, stream};
 use crate::support::served::{SECRET, Served};
 
-/// FastCGI's kinds of records.
+/// FastCGI record types.
 const PARAMS: u8 = 4;
 const STDIN: u8 = 5;
 
-/// A form that is announced, as far as its body.
+/// The head of a form, without the body.
 fn announced(length: usize) -> Vec<u8> {
     format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
-/// A client that has sent the begin of a form and then waits.
+/// A client that sends the start of a form and then waits.
 fn slow(served: &Served, length: usize, sent: usize) -> TcpStream {
     let mut socket = served.connect();
     socket.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
-    // It may be refused within.
+    // The server may reject it meanwhile.
     let _ = socket.write_all(&[announced(length), vec![b'a'; sent]].concat());
     socket
 }
 
-/// Waits until it holds, which a number of MiB tells on failure.
+/// Waits until the condition holds. On failure it is `Err` with a number of MiB.
 fn soon(what: &str, mut holds: impl FnMut() -> Result<(), u64>) {
     let start = Instant::now();
     while let Err(number) = holds() {
@@ -41,11 +40,11 @@ fn slow_bodies_use_at_most_the_budget_and_release_it() {
     let served = Served::start(&[]);
     served.put("/kv/default/a", "1");
     let before = served.present_memory();
-    // Half a gigabyte, without a secret.
+    // 500 MB, without a secret.
     let clients: Vec<TcpStream> = (0..200).map(|_| slow(&served, 3_000_000, 2_500_000)).collect();
     let held = served.present_memory();
     assert!(held < before + 64 + 60, "{held} MiB, and {before} before");
-    // Who sends little is served meanwhile.
+    // Small requests are served meanwhile.
     served.put("/kv/default/a", "2");
     let mut refused = std::collections::BTreeSet::new();
     soon("somebody must have been refused", || {
@@ -66,7 +65,7 @@ fn slow_bodies_use_at_most_the_budget_and_release_it() {
         let now = served.present_memory();
         if now < before + 40 { Ok(()) } else { Err(now) }
     });
-    // There is room again.
+    // The budget is free again.
     let form = format!("auth={SECRET}&b={}", "x".repeat(1_000_000));
     let answer = served.ask(&format!(
         "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{form}",
@@ -87,7 +86,7 @@ fn all_listeners_share_one_budget() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let served = Served::start(&["--body-memory", "1MiB", "--fastcgi", &format!("unix:{}", path.display())]);
-    // Some fit, and then there is no room for another. Whoever comes at the wrong moment is refused, and leaves its room.
+    // Some fit, and then the budget is used up. A client that is rejected releases its part.
     let mut clients = vec![];
     let start = Instant::now();
     loop {
@@ -124,14 +123,14 @@ fn errors_of_the_head_are_sent_before_the_body_is_read() {
         ("POST /", "Content-Type: text/plain\r\n", 415),
         ("GET /kv/default/a?auth=x", "", 400),
         ("POST /?auth=x", "", 400),
-        // The address has guessed too often.
+        // The address has sent too many wrong secrets.
         ("PUT /kv/default/a", "X-KVS-Auth: wrong-6\r\n", 401),
         ("POST /", "X-KVS-Auth: wrong-7\r\n", 429),
         ("PUT /kv/default/a", "X-KVS-Auth: wrong-8\r\n", 429),
     ];
     for (line, headers, status) in cases {
         for waits in [false, true] {
-            // Guesses are counted, so each is made once.
+            // Wrong secrets are counted, so each is sent once.
             if waits && headers.contains("wrong") {
                 continue;
             }
@@ -169,7 +168,7 @@ fn write_with_an_incomplete_body_is_not_done() {
     }
 }
 
-/// The begin of a FastCGI request, as far as its body.
+/// The start of a FastCGI request, without the body.
 fn request(method: &str, uri: &str, length: usize) -> Vec<u8> {
     let list = params(&[
         ("REQUEST_METHOD", method.as_bytes()),
@@ -180,7 +179,7 @@ fn request(method: &str, uri: &str, length: usize) -> Vec<u8> {
     [begin(1, false), stream(PARAMS, 1, &list, 60_000)].concat()
 }
 
-/// All that comes, as text.
+/// Everything that the server sends, as text.
 fn fastcgi_answer(web: &mut UnixStream) -> String {
     let mut all = vec![];
     match web.read_to_end(&mut all) {
@@ -203,7 +202,7 @@ fn fastcgi_error_is_sent_before_the_body_is_read() {
         let answer = fastcgi_answer(&mut web);
         assert!(answer.contains(&format!("Status: {status} ")), "{uri}: {answer}");
     }
-    // A body that comes late is waited for, once it is wanted.
+    // The server waits for a late body if it needs it.
     let mut web = UnixStream::connect(&path).unwrap();
     web.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let form = format!("late=yes&auth={SECRET}");

@@ -1,5 +1,5 @@
-//! Answers take little memory while they are sent, however large and however slowly they are taken; and nobody takes for
-//! ever.
+//! Responses use little memory while they are sent, however large they are and however slow the client is; and no
+//! client can read for ever.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::support::served::{SECRET, Served};
 
 const MEGABYTE: usize = 1_000_000;
 
-/// Keys with values of a megabyte each, which take six in JSON.
+/// Keys with values of 1 MB each, which have 6 MB in JSON.
 fn filled(flags: &[&str], keys: usize) -> Served {
     let served = Served::start(flags);
     for number in 0..keys {
@@ -18,7 +18,7 @@ fn filled(flags: &[&str], keys: usize) -> Served {
     served
 }
 
-/// A client that asks and reads nothing.
+/// A client that sends a request and does not read.
 fn unread(served: &Served, request: &str) -> TcpStream {
     let mut socket = served.connect();
     socket.write_all(request.as_bytes()).unwrap();
@@ -28,7 +28,8 @@ fn unread(served: &Served, request: &str) -> TcpStream {
 fn multi(keys: usize) -> String {
     let rows = (0..keys).map(|number| format!("\"k{number:02}\"")).collect::<Vec<_>>().join(",");
     format!(
-        "POST /multi/default HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n[{rows}]",
+        "POST /multi/default HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n[{rows}]",
         rows.len() + 2
     )
 }
@@ -48,7 +49,7 @@ fn unread_responses_use_little_memory() {
     for request in [multi(10), list, meta.to_owned(), transaction] {
         let clients: Vec<TcpStream> = (0..20).map(|_| unread(&served, &request)).collect();
         for client in &clients {
-            // The answer has begun.
+            // The response has begun.
             let mut begin = [0; 15];
             (&*client).read_exact(&mut begin).unwrap();
             assert_eq!(&begin, b"HTTP/1.1 200 OK", "{request}");
@@ -75,7 +76,7 @@ fn response_is_limited_by_its_size_as_json() {
     let served = filled(&[], 12);
     let answer = served.ask(&multi(12));
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("send fewer keys"), "{answer:.300}");
-    // A page ends early instead.
+    // A page is shorter instead.
     let list = "GET /kv/default?limit=12 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth";
     let answer = served.ask(&format!("{list}: {SECRET}\r\n\r\n"));
     let page: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -112,7 +113,7 @@ fn slow_readers_are_disconnected() {
     let mut slow = unread(&served, &multi(10));
     let start = Instant::now();
     let (mut taken, mut piece) = (0, vec![0; 1 << 16]);
-    // It takes a little now and then, and in the end all that is still there.
+    // It reads a little now and then, and at the end everything that is left.
     while start.elapsed() < Duration::from_secs(7) {
         taken += slow.read(&mut piece[..64]).unwrap_or(0);
         std::thread::sleep(Duration::from_millis(100));
@@ -126,6 +127,6 @@ fn slow_readers_are_disconnected() {
     };
     assert!(ended && taken < 50 * MEGABYTE, "{taken} bytes were taken");
     assert!(start.elapsed() < Duration::from_secs(30));
-    // Who hurries gets all of it.
+    // A fast client gets all of it.
     assert!(served.ask(&multi(10)).len() > 60 * MEGABYTE);
 }

@@ -1,5 +1,5 @@
-//! One address cannot take all connections, all long polls or all memory for bodies; and few descriptors mean few
-//! connections, not none.
+//! One address cannot use all connections, all long polls or all memory for bodies. With few descriptors the server
+//! accepts few connections, but some.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use crate::server::fastcgi_client::{begin, params, record, stream};
 use crate::support::served::{SECRET, Served};
 
-/// A connection from that address of this machine.
+/// A connection from this address of this machine.
 fn from(last: u8, served: &Served) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0)).unwrap();
@@ -44,7 +44,7 @@ fn one_address_cannot_use_all_connections() {
     }
     drop(others);
     drop(first);
-    // What was held is given back.
+    // The memory is released.
     let start = Instant::now();
     while !ask(&from(1, &served), "/livez").starts_with("HTTP/1.1 200 ") {
         assert!(start.elapsed() < Duration::from_secs(20));
@@ -79,18 +79,18 @@ fn one_address_cannot_use_all_long_polls() {
     }
 }
 
-/// The bound of all bodies.
+/// The limit of all bodies together.
 const BODIES: &str = "24MiB";
-/// A body that comes slowly.
+/// A body that arrives slowly.
 const SLOW: usize = 2_500_000;
 
-/// Clients of that kind, until the second was refused; they hold what they have sent. Each sends the begin of a form.
+/// Opens clients of this kind until the second one is rejected. Each sends the start of a form, which stays in memory.
 fn fill<S: Read + Write>(mut client: impl FnMut() -> S, refused: &str) -> Vec<S> {
     let (mut held, mut refusals, start) = (vec![], 0, Instant::now());
     while refusals < 2 {
-        assert!(held.len() < 15 && start.elapsed() < Duration::from_secs(60), "nobody is refused");
+        assert!(held.len() < 15 && start.elapsed() < Duration::from_secs(60), "no client is rejected");
         let mut socket = client();
-        // Refused within, if at all.
+        // A rejection comes within this time.
         let _ = socket.write_all(&vec![b'a'; SLOW]);
         let mut answer = [0; 512];
         match socket.read(&mut answer) {
@@ -106,7 +106,7 @@ fn fill<S: Read + Write>(mut client: impl FnMut() -> S, refused: &str) -> Vec<S>
     held
 }
 
-/// A form of so many bytes that comes as a whole; its status.
+/// Sends a complete form of this size and returns the status.
 fn form(mut socket: TcpStream, headers: &str, length: usize) -> String {
     let form = format!("auth={SECRET}&b={}", "x".repeat(length));
     let head = format!("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}Content-Length: {}", form.len());
@@ -116,7 +116,7 @@ fn form(mut socket: TcpStream, headers: &str, length: usize) -> String {
     answer.get(9..12).unwrap_or_default().to_owned()
 }
 
-/// The begin of a form from that address.
+/// The start of a form from this address.
 fn slow_form(mut socket: TcpStream, headers: &str) -> TcpStream {
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     write!(socket, "POST / HTTP/1.1\r\nHost: h\r\n{headers}Content-Length: 3000000\r\n\r\n").unwrap();
@@ -132,7 +132,7 @@ fn one_address_cannot_use_all_body_memory() {
     drop(held);
     let start = Instant::now();
     while form(from(2, &served), "", 1_000_000) != "200" {
-        assert!(start.elapsed() < Duration::from_secs(20), "it is not given back");
+        assert!(start.elapsed() < Duration::from_secs(20), "it is not released");
     }
 }
 
@@ -142,7 +142,7 @@ fn clients_of_a_trusted_proxy_have_separate_body_memory() {
     let one = "X-Forwarded-For: 198.51.100.1\r\n";
     let _held = fill(|| slow_form(from(1, &served), one), "HTTP/1.1 503 ");
     assert_eq!(form(from(1, &served), "Forwarded: for=198.51.100.2\r\n", 1_000_000), "200");
-    // From anybody else it is no address.
+    // The header of any other client is ignored.
     assert_eq!(form(from(2, &served), one, 1_000_000), "200");
 }
 
@@ -151,7 +151,7 @@ fn fastcgi_clients_of_one_network_share_body_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
     let _served = Served::start(&["--body-memory", BODIES, "--fastcgi", &format!("unix:{}", path.display())]);
-    let begun = |address: &str, length: &str, body: &[u8]| {
+    let started_request = |address: &str, length: &str, body: &[u8]| {
         let list = params(&[
             ("REQUEST_METHOD", b"POST"),
             ("REQUEST_URI", b"/"),
@@ -169,12 +169,12 @@ fn fastcgi_clients_of_one_network_share_body_memory() {
     let mut n = 0;
     let slow = || {
         n += 1;
-        Records(begun(&format!("2001:db8::{n}"), "3000000", b""))
+        Records(started_request(&format!("2001:db8::{n}"), "3000000", b""))
     };
-    // Each has another address of one network.
+    // Each has another address of the same network.
     let _held = fill(slow, "Status: 503 ");
     let body = format!("auth={SECRET}&b={}", "x".repeat(1_000_000));
-    let mut web = begun("2001:db8:0:1::1", &body.len().to_string(), body.as_bytes());
+    let mut web = started_request("2001:db8:0:1::1", &body.len().to_string(), body.as_bytes());
     web.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut answer = vec![];
     let _ = web.read_to_end(&mut answer);
@@ -182,7 +182,7 @@ fn fastcgi_clients_of_one_network_share_body_memory() {
     assert!(answer.contains("Status: 200 "), "{answer}");
 }
 
-/// Sends all as records of a body that has no end.
+/// Sends everything as records of an endless body.
 struct Records(UnixStream);
 
 impl Write for Records {
@@ -218,26 +218,26 @@ fn low_descriptor_limit_is_reported_and_sufficient() {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
-    // More than there is room for: the last ones wait for the first.
+    // More than the limit: the last ones wait for the first.
     let clients: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(&address).unwrap()).collect();
     for client in &clients[..10] {
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert!(ask(client, "/livez").starts_with("HTTP/1.1 200 "));
     }
     drop(clients);
-    // The share of this address is given back as its connections end.
+    // The connections of this address are released as they end.
     let start = Instant::now();
-    let is_well = || {
+    let is_served = || {
         let client = TcpStream::connect(&address).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         ask(&client, "/status").starts_with("HTTP/1.1 200 ")
     };
-    while !is_well() {
+    while !is_served() {
         assert!(start.elapsed() < Duration::from_secs(20));
     }
     child.kill().unwrap();
-    let mut told = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     child.wait().unwrap();
-    assert!(told.contains("max_connections is 12000") && told.contains("32"), "{told}");
+    assert!(log.contains("max_connections is 12000") && log.contains("32"), "{log}");
 }

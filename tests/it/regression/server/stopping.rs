@@ -1,4 +1,4 @@
-//! A stop ends the server in its time, however busy its clients are.
+//! The server shuts down in time, however busy its clients are.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,10 +19,10 @@ use tokio::io::AsyncWriteExt;
 use crate::server::echo::{self, fastcgi, http, limits, patient};
 use crate::server::fastcgi_client::{PARAMS, STDIN, answer, begin, get, post, record, stream, whole};
 
-/// How long an end may take when nothing is held: far less than the drain time.
+/// How long a shutdown may take without pending requests: much less than the drain timeout.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Where a program listens, and what is spoken there.
+/// Where a program listens, and its protocol.
 #[derive(Clone)]
 enum At {
     Tcp(String),
@@ -31,7 +31,7 @@ enum At {
 }
 
 impl At {
-    /// One request on a connection of its own; whether it was answered.
+    /// Sends one request on a new connection. Returns whether it was answered.
     fn ask(&self) -> std::io::Result<bool> {
         const GET: &[u8] = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
         match self {
@@ -44,7 +44,7 @@ impl At {
 
 fn unix(path: &Path) -> std::io::Result<UnixStream> {
     let socket = UnixStream::connect(path)?;
-    // At a socket of systemd a connection waits for the next server.
+    // On a systemd socket, a connection waits for the next server.
     socket.set_read_timeout(Some(Duration::from_millis(300)))?;
     Ok(socket)
 }
@@ -56,7 +56,7 @@ fn exchange(mut socket: impl Read + Write, request: &[u8], begin: &[u8]) -> std:
     Ok(answer.starts_with(begin))
 }
 
-/// Clients that connect again for each request, until they are dropped.
+/// Clients that open a new connection for each request, until they are dropped.
 struct Clients {
     over: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -81,11 +81,11 @@ impl Clients {
         Self { over, answered, threads }
     }
 
-    /// Until they have so many more answers.
+    /// Waits until they have this many more responses.
     fn are_served(&self) {
         let (start, before) = (Instant::now(), self.answered.load(Ordering::SeqCst));
         while self.answered.load(Ordering::SeqCst) < before + 50 {
-            assert!(start.elapsed() < Duration::from_secs(20), "nobody is served");
+            assert!(start.elapsed() < Duration::from_secs(20), "no client is served");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -124,7 +124,7 @@ impl Program {
         Self { folder, child }
     }
 
-    /// The line that it prints when it is ready.
+    /// The line that the program prints when it is ready.
     fn line(&mut self) -> String {
         let mut line = vec![];
         let output = self.child.stdout.as_mut().unwrap();
@@ -136,7 +136,7 @@ impl Program {
         String::from_utf8(line).unwrap()
     }
 
-    /// Ends soon once it is told to, while these clients go on.
+    /// Stops the program while these clients continue, and checks that it ends soon.
     #[track_caller]
     fn ends_under_load(&mut self, at: &At) {
         let clients = Clients::of(at);
@@ -178,21 +178,21 @@ fn reconnecting_clients_do_not_delay_shutdown_over_fastcgi() {
     program.ends_under_load(&At::FastCgi(program.folder.path().join("s")));
 }
 
-/// A socket that stays open when the program ends, as one of systemd or of a web server does.
+/// A socket that stays open when the program ends, like that of systemd or a web server.
 fn inherited(folder: &TempDir) -> (std::os::unix::net::UnixListener, OwnedFd, PathBuf) {
     let path = folder.path().join("s");
     let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let given = socket.try_clone().unwrap().into();
-    (socket, given, path)
+    let inherited_socket = socket.try_clone().unwrap().into();
+    (socket, inherited_socket, path)
 }
 
 #[test]
 fn reconnecting_clients_do_not_delay_shutdown_on_a_systemd_socket() {
     let folder = tempfile::tempdir().unwrap();
-    let (socket, given, path) = inherited(&folder);
+    let (socket, inherited_socket, path) = inherited(&folder);
     let mut command = Command::new("sh");
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http; exec \"$0\" serve 3<&0 </dev/null";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_kvs")]).stdin(given);
+    command.args(["-c", script, env!("CARGO_BIN_EXE_kvs")]).stdin(inherited_socket);
     let mut program = Program::started(command, folder);
     program.line();
     program.ends_under_load(&At::Unix(path.clone()));
@@ -203,9 +203,9 @@ fn reconnecting_clients_do_not_delay_shutdown_on_a_systemd_socket() {
 #[test]
 fn reconnecting_clients_do_not_delay_shutdown_when_spawned() {
     let folder = tempfile::tempdir().unwrap();
-    let (socket, given, path) = inherited(&folder);
+    let (socket, inherited_socket, path) = inherited(&folder);
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvs"));
-    command.env_clear().stdin(given);
+    command.env_clear().stdin(inherited_socket);
     let mut program = Program::started(command, folder);
     program.ends_under_load(&At::FastCgi(path));
     drop(socket);
@@ -213,9 +213,9 @@ fn reconnecting_clients_do_not_delay_shutdown_when_spawned() {
 
 #[tokio::test]
 async fn busy_kept_connections_end_at_shutdown() {
-    let door = http(patient());
-    let mut busy = tokio::net::TcpStream::connect(door.address).await.unwrap();
-    let (stop, task) = (door.stop.clone(), door.task);
+    let server = http(patient());
+    let mut busy = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (stop, task) = (server.stop.clone(), server.task);
     let client = tokio::spawn(async move {
         let (mut read, mut write) = busy.split();
         let asking = async { while write.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.is_ok() {} };
@@ -227,9 +227,9 @@ async fn busy_kept_connections_end_at_shutdown() {
     ends(stop, task).await;
     client.await.unwrap().1.ok();
 
-    let door = fastcgi(BasePath::served(), patient());
-    let mut busy = tokio::net::TcpStream::connect(door.address).await.unwrap();
-    let (stop, task) = (door.stop.clone(), door.task);
+    let server = fastcgi(BasePath::served(), patient());
+    let mut busy = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (stop, task) = (server.stop.clone(), server.task);
     let client = tokio::spawn(async move {
         let (mut read, mut write) = busy.split();
         let asking = async { while write.write_all(&whole(1, true, &get("/"), b"")).await.is_ok() {} };
@@ -242,7 +242,7 @@ async fn busy_kept_connections_end_at_shutdown() {
     client.await.unwrap().1.ok();
 }
 
-/// Ends in much less than the drain time.
+/// The server ends in much less than the drain timeout.
 async fn ends(stop: tokio_util::sync::CancellationToken, task: tokio::task::JoinHandle<std::io::Result<()>>) {
     let started = Instant::now();
     stop.cancel();
@@ -252,13 +252,13 @@ async fn ends(stop: tokio_util::sync::CancellationToken, task: tokio::task::Join
 
 #[tokio::test]
 async fn requests_arriving_at_shutdown_are_answered() {
-    let door = fastcgi(BasePath::served(), ServerLimits { body_timeout: Duration::from_secs(2), ..limits() });
-    let mut socket = tokio::net::TcpStream::connect(door.address).await.unwrap();
-    // The answer to the first takes longer than the grace after the stop; the second has begun before it.
-    let begun = [begin(2, true), stream(PARAMS, 2, &post("4"), 100), record(STDIN, 2, b"fo")].concat();
-    socket.write_all(&[begun, whole(1, true, &get("/late"), b"")].concat()).await.unwrap();
+    let server = fastcgi(BasePath::served(), ServerLimits { body_timeout: Duration::from_secs(2), ..limits() });
+    let mut socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    // The first response takes longer than the grace period after the stop; the second request began before it.
+    let incomplete = [begin(2, true), stream(PARAMS, 2, &post("4"), 100), record(STDIN, 2, b"fo")].concat();
+    socket.write_all(&[incomplete, whole(1, true, &get("/late"), b"")].concat()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let (_, (first, second)) = tokio::join!(door.end(), async {
+    let (_, (first, second)) = tokio::join!(server.end(), async {
         let first = answer(&mut socket, 1).await;
         socket.write_all(&stream(STDIN, 2, b"ur", 9)).await.unwrap();
         (first, answer(&mut socket, 2).await)

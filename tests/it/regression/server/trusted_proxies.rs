@@ -1,4 +1,4 @@
-//! Over plain HTTP a trusted proxy tells the client's address, and nobody else does.
+//! Over plain HTTP, only a trusted proxy can set the address of the client.
 
 use crate::support::served::{SECRET, Served};
 
@@ -13,7 +13,7 @@ fn send(served: &Served, headers: &str, secret: &str) -> u16 {
 fn clients_behind_a_trusted_proxy_are_distinguished() {
     let served = Served::start(&["--trusted-proxies", "192.0.2.0/24,127.0.0.1"]);
     for n in 0..6 {
-        // What a client says itself stands before what the proxy adds.
+        // The client's own entry comes before the one that the proxy adds.
         let headers = format!("X-Forwarded-For: 203.0.113.{n}, 198.51.100.1, 192.0.2.9\r\n");
         assert_eq!(send(&served, &headers, &format!("guess{n}")), if n < 5 { 401 } else { 429 }, "{n}");
     }
@@ -21,7 +21,7 @@ fn clients_behind_a_trusted_proxy_are_distinguished() {
     assert_eq!(send(&served, "X-Forwarded-For: 198.51.100.2\r\n", SECRET), 200);
     assert_eq!(send(&served, "Forwarded: for=\"[2001:db8::1]\"\r\n", SECRET), 200);
     assert_eq!(send(&served, "", SECRET), 200, "the proxy itself");
-    // Two headers that differ, and what is no address, count as the proxy's own address.
+    // Two different headers, or an invalid address, count as the address of the proxy.
     for n in 0..6 {
         let headers = ["X-Forwarded-For: unknown\r\n", "Forwarded: for=1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\n"][n % 2];
         assert_eq!(send(&served, headers, &format!("more{n}")), if n < 5 { 401 } else { 429 }, "{n}");

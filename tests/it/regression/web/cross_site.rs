@@ -1,5 +1,5 @@
-//! A page of another site sends no secret for its visitor: neither a wrong one, for which the visitor would be paused, nor a
-//! right one.
+//! A page of another site cannot send a secret for its visitor: neither a wrong one, for which the visitor would be
+//! paused, nor a right one.
 
 use kvs::web::{ApiSettings, Cors};
 
@@ -62,7 +62,7 @@ async fn other_sites_cannot_send_a_secret_in_any_way(make: Make) {
         ("GET", "/kv/secret/a"),
     ] {
         for n in 0..6 {
-            // A browser may know a name and password for the site, and sends them with whatever a page asks for.
+            // A browser that has a name and password for the site sends them with every request of a page.
             let secret = format!("Bearer {}", if n == 0 { "s3cret".to_owned() } else { format!("guess{n}") });
             let headers = [OTHERS[0], &[JSON, ("authorization", secret.as_str())]].concat();
             let status = kvs.send(request(method, uri, &headers, "1")).await.status;

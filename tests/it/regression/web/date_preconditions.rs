@@ -1,4 +1,4 @@
-//! What was wrong with date preconditions: they moved the whole bucket into the future.
+//! Date preconditions do not move a bucket into the future.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ mod at_once {
 const FUTURE: &str = "Fri, 01 Jan 2038 00:00:00 GMT";
 
 impl Endpoint {
-    async fn told(&self, uri: &str) -> String {
+    async fn last_modified(&self, uri: &str) -> String {
         self.get(uri).await.header("last-modified").to_owned()
     }
 
@@ -39,7 +39,7 @@ impl Endpoint {
         self.ask("PUT", uri, &[("if-unmodified-since", date)], "1").await.status
     }
 
-    /// How far the time of the last write of a key is ahead of the clock.
+    /// How far the time of the last write of a key is after the clock.
     async fn ahead(&self, key: &str) -> Duration {
         self.stored("d", key).await.unwrap().updated().since(self.clock.now())
     }
@@ -55,12 +55,12 @@ async fn date_precondition_does_not_change_other_keys(make: Make) {
     for key in ["a", "b"] {
         assert!(kvs.ahead(key).await < Duration::from_micros(1), "{key}");
     }
-    let date = kvs.told("/kv/d/b").await;
+    let date = kvs.last_modified("/kv/d/b").await;
     assert_eq!(kvs.put_since("/kv/d/b", &date).await, 200);
     assert_eq!(kvs.put_since("/kv/d/b", &date).await, 412);
     kvs.clock.advance(Duration::from_secs(1));
     for key in ["/kv/d/a", "/kv/d/b"] {
-        let date = kvs.told(key).await;
+        let date = kvs.last_modified(key).await;
         assert_eq!(kvs.put_since(key, &date).await, 200, "{key}: the second has passed");
         assert_eq!(kvs.put_since(key, &date).await, 412, "{key}");
     }
@@ -69,7 +69,7 @@ async fn date_precondition_does_not_change_other_keys(make: Make) {
 async fn date_preconditions_do_not_move_the_bucket_into_the_future(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/d/a", "1").await;
-    let guard = [("if-unmodified-since", FUTURE)];
+    let precondition = [("if-unmodified-since", FUTURE)];
     for (method, uri) in [
         ("PUT", "/kv/d/a"),
         ("POST", "/kv/d/a?op=incr"),
@@ -78,7 +78,7 @@ async fn date_preconditions_do_not_move_the_bucket_into_the_future(make: Make) {
         ("DELETE", "/kv/d/a"),
         ("PUT", "/kv/d/a"),
     ] {
-        let answer = kvs.ask(method, uri, &guard, "1").await;
+        let answer = kvs.ask(method, uri, &precondition, "1").await;
         assert!(matches!(answer.status, 200 | 201), "{method} {uri}: {}", answer.text());
         let rows = json!([{"key": "a", "data": "1", "modified_at": FUTURE}]);
         assert_eq!(kvs.json("PUT", "/multi/d", rows).await.status, 200);
@@ -91,10 +91,10 @@ async fn multi_accepts_the_last_modified_that_was_sent(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/d/a", "0").await;
     kvs.put("/kv/d/b", "2").await;
-    assert_eq!(kvs.put_since("/kv/d/a", &kvs.told("/kv/d/a").await).await, 200);
+    assert_eq!(kvs.put_since("/kv/d/a", &kvs.last_modified("/kv/d/a").await).await, 200);
     for _ in 0..2 {
-        let rows = json!([{"key": "a", "modified_at": kvs.told("/kv/d/a").await},
-                          {"key": "b", "modified_at": kvs.told("/kv/d/b").await}]);
+        let rows = json!([{"key": "a", "modified_at": kvs.last_modified("/kv/d/a").await},
+                          {"key": "b", "modified_at": kvs.last_modified("/kv/d/b").await}]);
         let answer = kvs.json("POST", "/multi/d", rows).await;
         assert_eq!(answer.json(), json!({"a": "1", "b": "2"}));
         kvs.clock.advance(Duration::from_secs(1));
@@ -104,10 +104,10 @@ async fn multi_accepts_the_last_modified_that_was_sent(make: Make) {
 async fn same_date_changes_a_value_in_a_limited_bucket_only_once(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/small/a", "1").await;
-    let date = kvs.told("/kv/small/a").await;
-    let guard = [("if-unmodified-since", date.as_str())];
+    let date = kvs.last_modified("/kv/small/a").await;
+    let precondition = [("if-unmodified-since", date.as_str())];
     for status in [200, 412] {
-        assert_eq!(kvs.ask("POST", "/kv/small/a?op=append", &guard, "2").await.status, status);
+        assert_eq!(kvs.ask("POST", "/kv/small/a?op=append", &precondition, "2").await.status, status);
     }
     assert_eq!(kvs.get("/kv/small/a").await.text(), "12");
 }
@@ -119,7 +119,7 @@ async fn one_of_two_writers_with_the_same_date_passes(make: Make) {
         let uri = format!("/kv/d/fresh{round}");
         assert_eq!(kvs.put_since("/kv/d/other", FUTURE).await, 200);
         kvs.put(&uri, "1").await;
-        let date = kvs.told(&uri).await;
+        let date = kvs.last_modified(&uri).await;
         let (one, other) = tokio::join!(kvs.put_since(&uri, &date), kvs.put_since(&uri, &date));
         let mut statuses = [one, other];
         statuses.sort_unstable();
@@ -137,14 +137,14 @@ fn without(text: &str, field: &str) -> String {
 async fn value_edited_by_hand_gets_a_new_date() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(TestClock::default());
-    // Later than the times that the file system gives.
+    // Later than the times of the file system.
     clock.advance(Duration::from_secs(20 * 365 * 24 * 3600));
     let options = YamlOptions { clock: clock.clone(), limits: Limits::default(), ..YamlOptions::default() };
     let store = YamlStore::open(folder.path(), options).unwrap();
     let (bucket, path) = (Bucket::default(), folder.path().join("default.yaml"));
     let key = || Key::new("a").unwrap();
     let entry = async || store.get(&bucket, &[key()]).await.unwrap().entries.remove(0).unwrap();
-    let guarded = async |value: &'static str| {
+    let put_with_date = async |value: &'static str| {
         let condition = Condition::NotModifiedSince(clock.now());
         let batch =
             Batch::new(vec![Write::put(key(), value)]).with_expectations(vec![Expectation { key: key(), condition }]);
@@ -153,16 +153,16 @@ async fn value_edited_by_hand_gets_a_new_date() {
         clock.advance(Duration::from_secs(3600));
     };
 
-    guarded("old").await;
+    put_with_date("old").await;
     let draft = store.begin_edit(&bucket).unwrap();
     store.save_edit(&bucket, &draft, &draft.text.replace("old", "edited")).await.unwrap();
     let edited = entry().await;
     assert_eq!((&*edited.value, edited.last_modified()), (&b"edited"[..], clock.now().floor_to_second()));
 
-    // In the file itself, without and with what the person should take out.
+    // In the file itself, without and with the fields that the person should remove.
     for thorough in [false, true] {
         clock.advance(Duration::from_secs(3600));
-        guarded("old").await;
+        put_with_date("old").await;
         let text = std::fs::read_to_string(&path).unwrap();
         let (rest, line) = text.rsplit_once("a: ").unwrap();
         assert!(line.contains("modified: "), "{line}");

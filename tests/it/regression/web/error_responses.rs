@@ -1,4 +1,4 @@
-//! A refused request says what was wrong, where, and what became of what it would have stored.
+//! Errors say what was wrong, where, and whether anything was stored.
 
 use kvs::model::ErrorKind;
 
@@ -14,7 +14,7 @@ cases! {
 
 async fn invalid_row_is_reported_with_its_field(make: Make) {
     let kvs = Endpoint::new(make);
-    for (row, told) in [
+    for (row, expected) in [
         (r#"{"key":"a","data":"1","data":"2"}"#, "\"data\" is given twice"),
         (r#"{"key":"a","\u0064ata":"1","data":"2"}"#, "\"data\" is given twice"),
         (r#"{"key":"a","data":"1","dta":"2"}"#, "unknown field \"dta\" in a row; known fields: key, data, "),
@@ -33,14 +33,14 @@ async fn invalid_row_is_reported_with_its_field(make: Make) {
     ] {
         let answer = kvs.json("PUT", "/multi/default", format!(r#"[{{"key":"z","data":"1"}},{row}]"#)).await;
         assert_eq!(answer.status, 400, "{row}");
-        assert!(answer.text().starts_with("row 2 ") && answer.text().contains(told), "{row}: {}", answer.text());
+        assert!(answer.text().starts_with("row 2 ") && answer.text().contains(expected), "{row}: {}", answer.text());
     }
     assert_eq!(kvs.stored("default", "z").await, None);
 }
 
 async fn invalid_transaction_is_reported_with_place_and_field(make: Make) {
     let kvs = Endpoint::new(make);
-    for (op, told) in [
+    for (op, expected) in [
         (r#"{"op":"set","key":"a","value":"1","value":"2"}"#, "\"value\" is given twice"),
         (r#"{"op":"set","key":"a","value":1}"#, "value must be a string, got 1"),
         (r#"{"op":"set","key":"a","value":"1","tll":5}"#, "unknown field \"tll\" in an operation; "),
@@ -56,9 +56,13 @@ async fn invalid_transaction_is_reported_with_place_and_field(make: Make) {
         let body = format!(r#"{{"ops":[{{"op":"set","key":"z","value":"1"}},{op}]}}"#);
         let answer = kvs.json("POST", "/txn/default", body).await;
         assert_eq!(answer.status, 400, "{op}");
-        assert!(answer.text().starts_with("operation 1 ") && answer.text().contains(told), "{op}: {}", answer.text());
+        assert!(
+            answer.text().starts_with("operation 1 ") && answer.text().contains(expected),
+            "{op}: {}",
+            answer.text()
+        );
     }
-    for (check, told) in [
+    for (check, expected) in [
         (r#"{"key":"a","absent":1}"#, "absent must be true or false, got 1"),
         (r#"{"key":"a","absent":true,"absent":false}"#, "\"absent\" is given twice"),
         (r#"{"key":"a","revision":5}"#, "revision must be a string, got 5"),
@@ -66,9 +70,13 @@ async fn invalid_transaction_is_reported_with_place_and_field(make: Make) {
     ] {
         let answer = kvs.json("POST", "/txn/default", format!(r#"{{"checks":[{check}],"ops":[]}}"#)).await;
         assert_eq!(answer.status, 400, "{check}");
-        assert!(answer.text().starts_with("check 0 ") && answer.text().contains(told), "{check}: {}", answer.text());
+        assert!(
+            answer.text().starts_with("check 0 ") && answer.text().contains(expected),
+            "{check}: {}",
+            answer.text()
+        );
     }
-    for (body, told) in [
+    for (body, expected) in [
         (r#"{"ops":{}}"#, "ops must be an array, got {}"),
         (r#"{"checks":null,"ops":[]}"#, "checks must be an array, got null"),
         (r#"{"ops":[],"ops":[]}"#, "\"ops\" is given twice"),
@@ -77,7 +85,7 @@ async fn invalid_transaction_is_reported_with_place_and_field(make: Make) {
     ] {
         let answer = kvs.json("POST", "/txn/default", body).await;
         assert_eq!(answer.status, 400, "{body}");
-        assert!(answer.text().contains(told), "{body}: {}", answer.text());
+        assert!(answer.text().contains(expected), "{body}: {}", answer.text());
     }
     assert_eq!(kvs.stored("default", "z").await, None);
 }
@@ -140,7 +148,7 @@ async fn only_failed_writes_have_an_unknown_outcome() {
         assert_eq!(answer.status, 500, "{method} {uri}");
         assert!(answer.text().contains(open) && !answer.text().contains("nothing was"), "{}", answer.text());
     }
-    // What could not be read was not written yet.
+    // If the read failed, nothing was written yet.
     let kvs = failing(ErrorKind::Unavailable, false);
     for (method, uri, body) in [
         ("PUT", "/kv/poky/a", "1"),

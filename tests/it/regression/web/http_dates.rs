@@ -1,4 +1,4 @@
-//! HTTP dates of any age and in all three forms are dates, in each header and row that takes one.
+//! HTTP dates of any age and in all three forms are valid, in each header and row that accepts one.
 
 use serde_json::json;
 
@@ -68,7 +68,7 @@ async fn date_before_1970_is_a_precondition(make: Make) {
 async fn leap_second_is_a_valid_date(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
-    // The clock stands a quarter of a second after noon.
+    // The clock shows a quarter of a second after noon.
     for (date, status) in [("Fri, 20 Nov 2026 11:59:60 GMT", 200), ("Fri, 20 Nov 2026 11:58:60 GMT", 412)] {
         assert_eq!(kvs.plain("GET", "/kv/default/a", &[("if-unmodified-since", date)]).await.status, status, "{date}");
         let status = if status == 200 { 304 } else { 200 };
@@ -92,7 +92,7 @@ async fn latest_possible_date_is_valid(make: Make) {
 async fn two_digit_years_are_in_the_nearest_century(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
-    // More than fifty years ahead is past (RFC 9110, section 5.6.7).
+    // A date more than 50 years in the future is in the past (RFC 9110, section 5.6.7).
     for (date, status) in [("Friday, 20-Nov-76 11:00:00 GMT", 200), ("Saturday, 21-Nov-76 12:00:00 GMT", 412)] {
         assert_eq!(kvs.plain("GET", "/kv/default/a", &[("if-unmodified-since", date)]).await.status, status, "{date}");
     }

@@ -1,4 +1,4 @@
-//! What a browser could run is served as bytes to save, whatever the type calls itself.
+//! Content that a browser could run is served as an attachment, whatever its type.
 
 use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
@@ -10,7 +10,7 @@ cases! {
 
 async fn xml_with_an_image_or_audio_type_is_an_attachment(make: Make) {
     let kvs = Endpoint::new(make);
-    for given in [
+    for content_type in [
         "audio/x+xml",
         "video/x+xml",
         "AUDIO/X+XML",
@@ -33,25 +33,25 @@ async fn xml_with_an_image_or_audio_type_is_an_attachment(make: Make) {
         "text/javascript",
         "application/wasm",
     ] {
-        kvs.ask("PUT", "/kv/default/a", &[("content-type", given)], "<x/>").await;
+        kvs.ask("PUT", "/kv/default/a", &[("content-type", content_type)], "<x/>").await;
         for uri in ["/kv/default/a", "/?k=a"] {
             let answer = kvs.get(uri).await;
-            assert_eq!(answer.header("content-type"), "application/octet-stream", "{given}");
-            assert_eq!(answer.header("content-disposition"), "attachment", "{given}");
-            assert_eq!(answer.header("content-security-policy"), "sandbox", "{given}");
+            assert_eq!(answer.header("content-type"), "application/octet-stream", "{content_type}");
+            assert_eq!(answer.header("content-disposition"), "attachment", "{content_type}");
+            assert_eq!(answer.header("content-security-policy"), "sandbox", "{content_type}");
         }
         let old = kvs.put("/kv/default/a?return=old", "").await;
-        assert_eq!((old.header("content-disposition"), old.text()), ("attachment", "<x/>"), "{given}");
+        assert_eq!((old.header("content-disposition"), old.text()), ("attachment", "<x/>"), "{content_type}");
     }
 }
 
 async fn types_that_browsers_only_display_are_kept(make: Make) {
     let kvs = Endpoint::new(make);
-    for given in
+    for content_type in
         ["audio/mpeg", "video/mp4; codecs=\"avc1.42E01E\"", "audio/vnd.wave", "image/png", "application/geo+json"]
     {
-        kvs.ask("PUT", "/kv/default/a", &[("content-type", given)], "x").await;
+        kvs.ask("PUT", "/kv/default/a", &[("content-type", content_type)], "x").await;
         let answer = kvs.get("/kv/default/a").await;
-        assert_eq!((answer.header("content-type"), answer.header("content-disposition")), (given, ""));
+        assert_eq!((answer.header("content-type"), answer.header("content-disposition")), (content_type, ""));
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers that clients send: out of range, or no number, is an error that states the range. Nothing is clamped.
+//! Numbers from clients: an invalid number, or one out of range, is an error with the range. Nothing is clamped.
 
 use crate::store::Make;
 use crate::support::endpoint::{Endpoint, FORM, cases, request};
@@ -13,7 +13,7 @@ cases! {
 const TTL: &str = "ttl must be 1 to 3153600000, got ";
 const EXPIRES: &str = "expires must be 1 to 9223372036, got ";
 
-/// As they stand in an address, and as they are told.
+/// The number in the query, and the end of the error text.
 const BAD: [(&str, &str); 13] = [
     ("99999999999999999999", "99999999999999999999"),
     ("99999999999", "99999999999"),
@@ -33,17 +33,17 @@ const BAD: [(&str, &str); 13] = [
 async fn expiry_out_of_range_is_rejected_with_the_range(make: Make) {
     let kvs = Endpoint::new(make);
     for (name, range) in [("ttl", TTL), ("expires", EXPIRES)] {
-        for (text, told) in BAD {
-            let question = format!("{name}={text}");
-            let form = request("POST", &format!("/?{question}"), &[FORM], "a=1&auth=s3cret");
+        for (text, expected) in BAD {
+            let query = format!("{name}={text}");
+            let form = request("POST", &format!("/?{query}"), &[FORM], "a=1&auth=s3cret");
             for answer in [
-                kvs.put(&format!("/kv/default/a?{question}"), "1").await,
-                kvs.post(&format!("/kv/default/a?op=touch&{question}"), "").await,
-                kvs.post(&format!("/kv/default/a?op=incr&{question}"), "").await,
+                kvs.put(&format!("/kv/default/a?{query}"), "1").await,
+                kvs.post(&format!("/kv/default/a?op=touch&{query}"), "").await,
+                kvs.post(&format!("/kv/default/a?op=incr&{query}"), "").await,
                 kvs.send(form).await,
             ] {
-                assert_eq!(answer.status, 400, "{question}");
-                assert!(answer.text().starts_with(&format!("{range}{told}")), "{}", answer.text());
+                assert_eq!(answer.status, 400, "{query}");
+                assert!(answer.text().starts_with(&format!("{range}{expected}")), "{}", answer.text());
                 assert!(answer.text().ends_with("; nothing was stored\n"), "{}", answer.text());
             }
         }
@@ -74,8 +74,8 @@ async fn invalid_number_in_a_query_is_rejected_with_the_range(make: Make) {
         ("GET", "/?k=a&", "wait", "wait must be 0 or more seconds, got "),
         ("POST", "/kv/default/a?op=incr&", "by", "by must be -9223372036854775808 to 9223372036854775807, got "),
     ] {
-        for (text, told) in BAD {
-            // What is in the range, and a wait that is longer than anybody is held.
+        for (text, expected) in BAD {
+            // Numbers in the range, and a wait that is longer than the maximum.
             if matches!((name, text), ("wait" | "by", "0") | ("by", "-0" | "-1" | "99999999999")) {
                 continue;
             }
@@ -84,7 +84,7 @@ async fn invalid_number_in_a_query_is_rejected_with_the_range(make: Make) {
             }
             let answer = kvs.ask(method, &format!("{uri}{name}={text}"), &[], "").await;
             assert_eq!(answer.status, 400, "{uri}{name}={text}");
-            assert!(answer.text().starts_with(&format!("{range}{told}")), "{}", answer.text());
+            assert!(answer.text().starts_with(&format!("{range}{expected}")), "{}", answer.text());
         }
     }
     assert_eq!(kvs.stored("default", "a").await, None);

@@ -1,5 +1,5 @@
-//! Guessing secrets is slowed down, however it is spread, and nobody else is: not a household with an outdated device, not
-//! clients behind a proxy, not who comes while the limiter is held.
+//! Guessing secrets is slowed down, however it is distributed. Others are not slowed down: a household with an outdated
+//! device, clients behind a proxy, or requests while the rate limiter is locked.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -83,13 +83,13 @@ async fn number_of_counters_is_limited(make: Make) {
     assert!(stored(&kvs).await < 5, "forgotten after a quarter of an hour, all of them");
 }
 
-/// Of guesses that several processes get at once no more are answered than of guesses one after another.
+/// Concurrent guesses at several processes get no more responses than sequential guesses.
 #[test]
 fn concurrent_guesses_across_processes_are_counted() {
     let place = Place::new();
     let all: Vec<FastCgi> = (0..8).map(|n| place.fastcgi(n)).collect();
     for process in &all {
-        // All have begun, and know an address of their own.
+        // All have started, and remember their own address.
         assert_eq!(process.send("198.51.100.1", &format!("a=1&auth={SECRET}")), 200);
     }
     for round in 0..6 {
@@ -126,12 +126,12 @@ fn wrong_secret_is_logged_once_by_its_address_only() {
     let first = place.cgi("192.0.2.1", "a=1&auth=hunter2");
     assert!(first.log.contains("WARN") && first.log.contains("192.0.2.1"), "{}", first.log);
     assert!(!first.log.contains("hunter2"), "{}", first.log);
-    assert_eq!(place.cgi("192.0.2.1", "a=1&auth=hunter2").log, "", "the same again is no news");
+    assert_eq!(place.cgi("192.0.2.1", "a=1&auth=hunter2").log, "", "a repeated secret is not logged again");
     let right = place.cgi("192.0.2.1", &format!("a=1&auth={SECRET}"));
     assert_eq!((right.status, right.log.as_str()), (200, ""));
 }
 
-/// Where a guess cannot be counted, no secret is judged that was not known before: right and wrong ones look the same.
+/// If a guess cannot be counted, only secrets that were used before are checked: right and wrong ones look the same.
 #[test]
 fn full_disk_does_not_allow_guessing() {
     let place = Place::new();
@@ -146,7 +146,7 @@ fn full_disk_does_not_allow_guessing() {
     }
     let was_known = place.cgi_without_room("192.0.2.1", &known);
     assert!(!was_known.text.contains("cannot be counted"), "its secret is known there: {}", was_known.text);
-    assert_eq!(place.cgi("192.0.2.2", &known).status, 200, "all is well again when there is room");
+    assert_eq!(place.cgi("192.0.2.2", &known).status, 200, "it works again once there is space");
 }
 
 #[tokio::test]
@@ -161,13 +161,13 @@ async fn failing_store_reveals_nothing_about_a_secret() {
             let text = "/srv/kvs/_kvs.throttle.yaml is lost";
             let store = Failing { kind, text, serves_reads, spares_reserved: false }.store();
             let kvs = Endpoint::failing(store);
-            let mut told = vec![];
+            let mut texts = vec![];
             for secret in ["s3cret", "wrong", "wronger", "wrong", "4", "5", "6", "7"] {
                 let answer = kvs.form(&format!("a=1&auth={secret}")).await;
                 assert_eq!(answer.status, status, "{kind:?}");
-                told.push(answer.text().to_owned());
+                texts.push(answer.text().to_owned());
             }
-            assert!(told.iter().all(|text| *text == told[0] && !text.contains("srv")), "{told:?}");
+            assert!(texts.iter().all(|text| *text == texts[0] && !text.contains("srv")), "{texts:?}");
             let list = kvs.plain("GET", "/kv/default", &[("x-kvs-auth", "s3cret")]).await;
             assert_eq!(list.status, status, "{kind:?}");
         }
@@ -182,14 +182,14 @@ fn locked_rate_limiter_delays_nobody() {
     assert_eq!(running.send("192.0.2.1", &known), 200);
     let lock = File::options().write(true).open(place.path("data/_kvs.throttle.lock")).unwrap();
     lock.lock_exclusive().unwrap();
-    for (address, form, due) in [("192.0.2.1", known.as_str(), 200), ("192.0.2.2", "a=1&auth=wrong", 503)] {
-        let begun = Instant::now();
-        assert_eq!(running.send(address, form), due);
-        assert!(begun.elapsed() < Duration::from_millis(4500), "{address}: {:?}", begun.elapsed());
+    for (address, form, expected) in [("192.0.2.1", known.as_str(), 200), ("192.0.2.2", "a=1&auth=wrong", 503)] {
+        let start = Instant::now();
+        assert_eq!(running.send(address, form), expected);
+        assert!(start.elapsed() < Duration::from_millis(4500), "{address}: {:?}", start.elapsed());
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     assert_eq!(place.cgi("192.0.2.2", &known).status, 503);
-    assert!(begun.elapsed() < Duration::from_millis(4500), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(4500), "{:?}", start.elapsed());
     drop(lock);
     assert_eq!(place.cgi("192.0.2.2", &known).status, 200);
 }

@@ -1,4 +1,4 @@
-//! `/status` may be asked by anybody as often as they like: it costs little, and still finds what a person must mend.
+//! Anyone may request `/status` as often as they like: it costs little, and still finds what a person must repair.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,8 +21,8 @@ use crate::yaml::fixtures::{batch, key, put};
 
 #[tokio::test(start_paused = true)]
 async fn store_is_checked_once_a_second_for_any_number_of_clients() {
-    let looks = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&looks);
+    let checks = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&checks);
     let inner = Arc::new(MemoryStore::new(Arc::new(SystemClock), Limits::default()));
     for name in ["default", "other"] {
         inner.apply(&Bucket::new(name).unwrap(), batch(vec![put("a", "1")])).await.unwrap();
@@ -36,12 +36,12 @@ async fn store_is_checked_once_a_second_for_any_number_of_clients() {
         let answers = join_all((0..100).map(|_| kvs.get("/status"))).await;
         assert!(answers.iter().all(|answer| answer.text() == "ok"));
         assert_eq!(kvs.get("/status").await.text(), "ok");
-        assert_eq!(looks.load(Ordering::SeqCst), 2 * second, "looks at two buckets");
+        assert_eq!(checks.load(Ordering::SeqCst), 2 * second, "checks of two buckets");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// What `/status` says, after as long as an answer holds.
+/// The response of `/status`, after the time for which a response is cached.
 fn status(served: &Served) -> String {
     std::thread::sleep(Duration::from_millis(1100));
     served.get("/status")
@@ -66,14 +66,14 @@ fn damage_is_found_in_used_and_unused_buckets() {
     for _ in 0..2 {
         let answer = status(&served);
         assert!(answer.contains("never.yaml, line 4: ") && answer.contains("used.yaml, line "), "{answer}");
-        // Also once it has been read.
+        // Also after it has been read.
         assert!(served.get("/kv/used/a").ends_with("\r\n\r\n1"));
         assert!(served.get("/readyz").starts_with("HTTP/1.1 200 "));
     }
     for bucket in ["never", "used"] {
-        File::create(served.file(bucket)).unwrap().write_all(b"a: mended\n...\n").unwrap();
+        File::create(served.file(bucket)).unwrap().write_all(b"a: repaired\n...\n").unwrap();
     }
-    // That what kvs had stored was overwritten is a note.
+    // It is a note that stored entries were overwritten.
     let answer = status(&served);
     assert!(answer.contains("\r\n\r\nok\nnote: used.yaml.overwritten-"), "{answer}");
 }
@@ -89,11 +89,11 @@ fn status_does_not_keep_large_buckets_in_memory() {
     }
     let before = served.present_memory();
     assert!(status(&served).ends_with("\r\n\r\nok"));
-    let begun = Instant::now();
+    let start = Instant::now();
     assert!(status(&served).ends_with("\r\n\r\nok"));
-    assert!(begun.elapsed() < Duration::from_secs(4), "what is unchanged is read again");
+    assert!(start.elapsed() < Duration::from_secs(4), "unchanged buckets are read again");
     let grown = served.present_memory().saturating_sub(before);
-    assert!(grown < 40, "{grown} MiB more, of 100 MiB looked at");
+    assert!(grown < 40, "{grown} MiB more, for 100 MiB checked");
 }
 
 #[test]
@@ -105,10 +105,10 @@ fn long_held_lock_is_reported_without_waiting() {
     append(&served, "held", "---\nb: by hand\n...\n");
     assert!(served.get("/kv/held/a").starts_with("HTTP/1.1 503 "));
     std::thread::sleep(Duration::from_millis(1100));
-    let begun = Instant::now();
+    let start = Instant::now();
     let answer = served.get("/status");
     assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("held.yaml: others have held its lock"), "{answer}");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     lock.unlock().unwrap();
     assert!(status(&served).ends_with("\r\n\r\nok"));
 }
@@ -132,7 +132,7 @@ async fn status_of_unchanged_buckets_reads_nothing() {
     }
     assert_eq!(reads, [1, 0, 0]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    // A bucket that is used is known by what is in memory.
+    // For a bucket in use, the state in memory is enough.
     store.get(&bucket, &[key("a")]).await.unwrap();
     disk.probe.take();
     store.maintain(&bucket, Task::Status).await.unwrap();

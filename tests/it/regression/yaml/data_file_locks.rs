@@ -1,4 +1,4 @@
-//! A lock file that is removed, and data files with two names: whatever is acknowledged is stored, once, and seen by all.
+//! Removed lock files, and data files with two names: each acknowledged write is stored once and visible to all.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::disks::{Call, Freezing, FreezingDisk, Which};
 use crate::yaml::fixtures::{all, apply, commit, key, options, pair, put, upkeep, values};
 
 fn real(folder: &Path) -> YamlStore {
-    // Compaction comes often, so that the data file is replaced often.
+    // Frequent compaction, so that the data file is replaced often.
     let options = YamlOptions { min_log_bytes: 1000, lock_timeout: Duration::from_secs(10), ..YamlOptions::default() };
     YamlStore::open(folder, options).unwrap()
 }
@@ -24,7 +24,7 @@ fn count() -> Vec<Write> {
     vec![Write::Increment { key: key("n"), by: 1 }]
 }
 
-/// Counts in these folders, from several threads each with a store of its own. Returns how often that was acknowledged.
+/// Increments in these folders, from several threads, each with its own store. Returns the number of acknowledgements.
 fn count_in(folders: &[&Path], each: usize, meanwhile: impl Fn()) -> u64 {
     let acknowledged = AtomicU64::new(0);
     let left = AtomicU64::new(folders.len() as u64);
@@ -61,7 +61,7 @@ fn removed_lock_file_loses_no_acknowledged_write() {
         if turn.fetch_xor(true, Ordering::SeqCst) {
             let _ = std::fs::remove_file(&lock);
         } else {
-            // Or replaced, as by a backup that is put back.
+            // Or replaced, as when a backup is restored.
             std::fs::File::create(&other).unwrap();
             std::fs::hard_link(&other, folder.path().join("default.lock")).unwrap_or_default();
             std::fs::remove_file(&other).unwrap();
@@ -84,7 +84,7 @@ fn new_lock_file_waits_for_the_holder_of_the_old_one() {
     gate.reached();
     std::fs::remove_file(folder.path().join("default.lock")).unwrap();
     assert_eq!(apply(&second, pair(2, "second")).unwrap_err().kind(), ErrorKind::Busy);
-    // Nor is read what is not durable.
+    // Data that is not durable is not read.
     assert_eq!(all(&second).unwrap_err().kind(), ErrorKind::Busy);
     gate.open();
     assert!(writing.join().unwrap());
@@ -111,7 +111,7 @@ fn folders_with_a_linked_data_file_are_one_store() {
         assert_eq!((values(store)["n"].as_str(), values(store)["by"].as_str()), ("401", "the link"));
     }
     let names: Vec<_> = std::fs::read_dir(two.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["default.yaml"], "lock and leftovers belong beside the file itself");
+    assert_eq!(names, ["default.yaml"], "lock and leftovers belong next to the file itself");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn data_file_with_two_names_is_read_but_not_written() {
         assert!(found.iter().any(|finding| finding.text.contains("hard links")), "{found:?}");
     }
     assert_eq!(std::fs::read(&other).unwrap(), before);
-    // A person who asks for it gets a file of one's own.
+    // Compaction, which a person starts, gives the bucket a separate file.
     upkeep(&store, Task::Compact).unwrap();
     commit(&store, pair(0, "after"));
     assert_eq!((values(&store)["a0"].as_str(), std::fs::read(&other).unwrap()), ("after", before));
@@ -199,7 +199,7 @@ fn append_to_a_moved_file_is_not_acknowledged() {
 fn concurrent_first_writes_to_a_bucket_are_all_stored() {
     for _ in 0..5 {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let begun = Instant::now();
+        let start = Instant::now();
         let threads: Vec<_> = (0..6)
             .map(|n| {
                 let folder = Arc::clone(&folder);
@@ -209,6 +209,6 @@ fn concurrent_first_writes_to_a_bucket_are_all_stored() {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(values(&real(folder.path())).len(), 12, "after {:?}", begun.elapsed());
+        assert_eq!(values(&real(folder.path())).len(), 12, "after {:?}", start.elapsed());
     }
 }

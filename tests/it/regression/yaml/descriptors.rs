@@ -1,4 +1,4 @@
-//! Any number of buckets with few open files: those that are idle close theirs, and what is known of them stays known.
+//! Any number of buckets with few open files: idle buckets close their files and keep their data in memory.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::support::disks::{Call, Counting, CountingDisk};
 use crate::support::served::{SECRET, Served};
 use crate::yaml::fixtures::{batch, key, put};
 
-/// Makes buckets of one entry, as a person would.
+/// Writes the files of buckets with one entry, as a person would.
 fn make(served: &Served, count: usize) {
     std::fs::create_dir_all(served.file("x").parent().unwrap()).unwrap();
     for n in 0..count {
@@ -47,10 +47,10 @@ fn status_of_thousands_of_buckets_is_fast_and_opens_few_files() {
     let served = Served::limited(64, &["--max-connections", "8"]);
     make(&served, 10_100);
     for _ in 0..3 {
-        let begun = Instant::now();
+        let start = Instant::now();
         assert!(served.get("/status").ends_with("\r\n\r\nok"), "{}", served.get("/status"));
-        println!("/status took {:?}", begun.elapsed());
-        assert!(begun.elapsed() < Duration::from_secs(12), "/status took {:?}", begun.elapsed());
+        println!("/status took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(12), "/status took {:?}", start.elapsed());
         assert!(served.open_files() < 32, "{} files are open", served.open_files());
         std::thread::sleep(Duration::from_millis(1100));
     }
@@ -81,7 +81,7 @@ fn process_without_free_descriptors_is_not_ready() {
     assert!(ask("/readyz").starts_with("HTTP/1.1 200 "));
 }
 
-/// The limit as it is.
+/// The current limit of open files.
 fn limit(served: &Served) -> Rlimit {
     let text = std::fs::read_to_string(format!("/proc/{}/limits", served.id().as_raw_nonzero())).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -123,7 +123,7 @@ async fn closed_files_are_not_read_again() {
     }
     let counts = disk.probe.take();
     let count = |call: Call, ending: &str| counts.get(&(call, ending.to_owned())).map_or(0, |(count, _)| *count);
-    // What the other added, and nothing more.
+    // Only what the other process added.
     assert_eq!(count(Call::Read, "yaml"), 6, "{counts:?}");
     assert!(count(Call::Open, "yaml") >= 12, "{counts:?}");
     for bucket in &buckets {

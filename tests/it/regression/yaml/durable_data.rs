@@ -1,4 +1,4 @@
-//! What was stored durably is never taken for the rest of an interrupted write, and a file that is gone not for an empty one.
+//! Durable data is never taken for the rest of an interrupted write, and a missing file is not taken for an empty one.
 
 use kvs::model::ErrorKind;
 use kvs::store::{Severity, Task};
@@ -28,7 +28,7 @@ fn find(bytes: &[u8], part: &str) -> usize {
     bytes.windows(part.len()).position(|window| window == part.as_bytes()).unwrap()
 }
 
-/// The file is not changed and not moved, its fault is located, and nothing is acknowledged.
+/// The file is not changed or moved, the error has its line, and no write is acknowledged.
 fn is_damage(disk: &CrashDisk, stores: &[&YamlStore], line: u64) {
     let bytes = disk.bytes(&data()).unwrap();
     for store in stores {
@@ -36,10 +36,10 @@ fn is_damage(disk: &CrashDisk, stores: &[&YamlStore], line: u64) {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         let place =
             error.to_string().split("default.yaml, line ").nth(1).unwrap().split(':').next().unwrap().to_owned();
-        let told: u64 = place.parse().unwrap();
-        assert!(told.abs_diff(line) <= 1, "{error}; wanted line {line}");
+        let reported: u64 = place.parse().unwrap();
+        assert!(reported.abs_diff(line) <= 1, "{error}; wanted line {line}");
         let findings = upkeep(store, Task::Check).unwrap().findings;
-        assert!(findings.iter().any(|f| f.severity == Severity::Damage && f.line == Some(told)), "{findings:?}");
+        assert!(findings.iter().any(|f| f.severity == Severity::Damage && f.line == Some(reported)), "{findings:?}");
         assert_eq!(upkeep(store, Task::Compact).unwrap_err().kind(), ErrorKind::Corrupt);
         let _ = upkeep(store, Task::RemoveLeftovers);
         let _ = all(store);
@@ -130,7 +130,7 @@ fn emptied_or_removed_file_is_not_an_empty_bucket() {
         disk.put(&data(), &bytes);
         assert_eq!(values(&store), known);
         commit(&store, vec![put("after", "x")]);
-        // A person who means it says so.
+        // A person can confirm it.
         lose();
         disk.put(&data(), b"---\n");
         assert_eq!(values(&store), Values::new());

@@ -1,4 +1,4 @@
-//! Who may read and write the files, and what is said where the system does not permit it.
+//! Permissions of the files, and the errors if the system denies access.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,7 +21,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Looks at the mode of every file just before something is written to it.
+/// Checks the mode of every file just before a write to it.
 #[derive(Default)]
 struct Modes(Mutex<Vec<(String, u32)>>);
 
@@ -45,7 +45,7 @@ fn files_next_to_a_private_file_are_private_from_the_start() {
         let data = folder.path().join("default.yaml");
         set_mode(&data, file_mode);
         disk.probe.0.lock().clear();
-        // An edit has the file written anew; a torn tail is set aside; then it is compacted.
+        // After an edit the file is rewritten; a torn tail is set aside; then the file is compacted.
         let draft = store.begin_edit(&bucket()).unwrap();
         run(store.save_edit(&bucket(), &draft, &format!("{}# mine\n", draft.text))).unwrap();
         commit(&store, pair(1, "x"));
@@ -86,7 +86,7 @@ fn new_folder_is_private_and_files_follow_their_folder() {
 
 #[test]
 fn files_get_the_group_of_their_folder() {
-    // Of the groups of this process any will do; root may take one that it is not in.
+    // Any group of this process works; root may use one that it is not in.
     let own = rustix::process::getegid().as_raw();
     let groups = rustix::process::getgroups().unwrap();
     let other = groups.iter().map(|group| group.as_raw()).find(|group| *group != own);
@@ -114,7 +114,7 @@ fn permission_errors_are_reported_and_nothing_is_stored() {
             let disk = FailingDisk::new(RealFileSystem, Failing::default());
             let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
             commit(&YamlStore::open(folder.path(), options(RealFileSystem)).unwrap(), pair(0, "old"));
-            // What may not be opened to write may still be read: the second opening succeeds.
+            // A file that cannot be opened for writing can still be read: the second open succeeds.
             let times = if ending == ".yaml" && call == Call::Open { 1 } else { usize::MAX };
             disk.probe.fail((0..3).map(|_| Fault { which: Which(call, ending), after: 0, times, kind, part: 0 }));
             let before = std::fs::read(folder.path().join("default.yaml")).unwrap();
@@ -146,13 +146,13 @@ fn file_mounted_by_itself_is_not_a_failed_write() {
     disk.probe.fail([busy]);
     let error = upkeep(&store, Task::Compact).unwrap_err();
     assert!(error.kind() == ErrorKind::PermissionDenied && error.to_string().contains("mount its folder"), "{error}");
-    // Writing goes on, and who asks is told what is to be mended.
+    // Writes continue, and a check reports what to repair.
     commit(&store, pair(0, "new"));
     assert_eq!(run(store.apply(&bucket(), Batch::default())).unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert!(!folder.path().join("default.yaml.compact").exists());
 }
 
-/// What another process, of a user without rights, is to do; empty in the tests themselves.
+/// The task of another process, of a user without rights; not set in the tests themselves.
 const FOLDER: &str = "KVS_TEST_FOLDER_OF_ANOTHER";
 
 #[test]
@@ -171,7 +171,7 @@ fn user_without_rights_reads_and_the_error_names_the_owner() {
             assert!(error.to_string().contains(&user), "{error}");
         }
         assert_eq!(upkeep(&store, Task::Status).unwrap_err().kind(), ErrorKind::PermissionDenied);
-        // Nor where there is nothing yet.
+        // Also if there is no file yet.
         let other = kvs::model::Bucket::new("other").unwrap();
         for batch in [Batch::default(), Batch::new(pair(0, "new"))] {
             assert_eq!(run(store.apply(&other, batch)).unwrap_err().kind(), ErrorKind::PermissionDenied);
@@ -184,7 +184,7 @@ fn user_without_rights_reads_and_the_error_names_the_owner() {
         set_mode(&entry.unwrap().path(), 0o444);
     }
     set_mode(folder.path(), 0o555);
-    // Root may do everything, so it becomes somebody else; the program must be where that one can reach it.
+    // Root may do everything, so the process becomes another user; the program must be where that user can run it.
     let reachable = tempfile::tempdir().unwrap();
     set_mode(reachable.path(), 0o755);
     let program = reachable.path().join("it");

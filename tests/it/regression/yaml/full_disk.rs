@@ -1,5 +1,5 @@
-//! A disk without room: nothing is left behind that takes up more, what a person wrote is still appended to, and deletions
-//! and compaction make room again.
+//! A full disk: no leftovers use more space, handwritten files can still be appended to, and deletions and compaction
+//! free space.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn names(disk: &CrashDisk, part: &str) -> usize {
     disk.names().iter().filter(|name| name.to_string_lossy().contains(part)).count()
 }
 
-/// What a person may have saved: none of it is in the form of kvs.
+/// Texts that a person may have saved. None is in the format of kvs.
 const BY_HAND: [&str; 5] =
     ["hand: written\nother: 2\n", "hand: written", "hand: written\n...\n", "", "a0: {value: x}\n---\nhand: |\n  two\n"];
 
@@ -43,7 +43,7 @@ fn handwritten_file_is_appended_to_if_a_rewrite_does_not_fit() {
             let disk = CrashDisk::default();
             disk.put(&data(), text.as_bytes());
             let mut known = values(&open(disk.clone()));
-            // Only the copy would know when it was written.
+            // Only the copy would have the time of the write.
             let _ = kvs::yaml::FileSystem::remove(&disk, &data().with_extension("yaml.last"));
             let faulty = FailingDisk::new(disk.clone(), Failing::default());
             let store = open(faulty.clone());
@@ -59,10 +59,10 @@ fn handwritten_file_is_appended_to_if_a_rewrite_does_not_fit() {
                 assert!(disk.bytes(&data()).unwrap().starts_with(text.as_bytes()), "{case}: what is there stays");
             }
             assert!(upkeep(&open(disk.clone()), Task::Check).unwrap().findings.is_empty(), "{text:?}");
-            // Who asks whether a write could be done is told what is amiss, until it is over.
-            let asked = run(store.apply(&bucket(), Batch::default()));
+            // An empty batch, which asks whether writes work, reports the problem until it is solved.
+            let outcome = run(store.apply(&bucket(), Batch::default()));
             assert!(
-                asked.is_err_and(|e| [ErrorKind::StorageFull, ErrorKind::PermissionDenied].contains(&e.kind())),
+                outcome.is_err_and(|e| [ErrorKind::StorageFull, ErrorKind::PermissionDenied].contains(&e.kind())),
                 "{text:?}, {kind:?}"
             );
             match upkeep(&store, Task::Status) {
@@ -127,7 +127,7 @@ fn rejected_write_leaves_no_file_and_no_torn_tail() {
     assert_eq!(names(&disk, "torn"), 1);
 }
 
-/// A folder in which files take up so many bytes at most, whoever makes them.
+/// A folder whose files have at most this many bytes together.
 struct Tight {
     folder: PathBuf,
     room: AtomicU64,
@@ -144,7 +144,7 @@ impl Tight {
 
 impl Probe for Tight {
     fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()> {
-        // The record of a lock file is written over itself.
+        // The record of a lock file is overwritten.
         let grows = match call {
             Call::Write if path.extension().is_none_or(|ending| ending != "lock") => len as u64,
             Call::Reserve if std::fs::metadata(path).map_or(0, |meta| meta.len()) == 0 => 1 << 20,
@@ -158,7 +158,7 @@ impl Probe for Tight {
 }
 
 fn tight(folder: &Path, min_log_bytes: u64) -> (Probed<Tight>, YamlStore) {
-    // Without copies, whose room would be found again.
+    // Without copies of handwritten files: their removal would free space.
     let probe = Tight { folder: folder.to_owned(), room: AtomicU64::new(u64::MAX) };
     let disk = Probed::new(RealFileSystem, probe);
     let store =
@@ -167,7 +167,7 @@ fn tight(folder: &Path, min_log_bytes: u64) -> (Probed<Tight>, YamlStore) {
     (disk, store)
 }
 
-/// Fills the disk with values until there is no room for one more. Returns how many there are.
+/// Fills the disk with values until no other fits. Returns how many there are.
 fn fill(disk: &Probed<Tight>, store: &YamlStore, size: usize) -> usize {
     disk.probe.room.store(disk.probe.used() + 300_000, Ordering::SeqCst);
     for n in 0.. {
@@ -197,7 +197,7 @@ fn deletions_make_a_full_disk_writable_again() {
         } else {
             commit(&store, names.iter().map(|name| delete(name)).collect());
         }
-        // Compaction follows by itself.
+        // Compaction follows automatically.
         let end = Instant::now() + Duration::from_secs(20);
         while apply(&store, vec![put("again", "x".repeat(20_000))]).is_err() {
             assert!(Instant::now() < end, "one by one: {one_by_one}: no room, {} bytes used", disk.probe.used());
@@ -225,7 +225,7 @@ fn deletion_among_other_writes_works_on_a_full_disk() {
         })
         .collect();
     for (n, writer) in writers.into_iter().enumerate() {
-        // In the room that the deletion gave up, others may have found a place.
+        // Other writes may have used the space that the deletion freed.
         match writer.join().unwrap() {
             Ok(_) if n == 3 => assert!(!values(&store).contains_key("first")),
             Ok(_) => assert!(values(&store).contains_key(&format!("n{n}"))),
@@ -245,7 +245,7 @@ fn compaction_uses_reserved_space_on_a_full_disk() {
     let report = upkeep(&store, Task::Compact).unwrap();
     assert!(report.bytes_after < 2000 && report.bytes_before > 50_000, "{report:?}");
     assert!(run(store.get(&bucket(), &[key("a")])).unwrap().entries[0].is_some());
-    // The room is kept again.
+    // The space is reserved again.
     commit(&store, vec![put("b", "x")]);
     assert!(std::fs::metadata(folder.path().join("_kvs.reserve")).unwrap().len() > 0);
 }

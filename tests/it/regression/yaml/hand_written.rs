@@ -1,4 +1,4 @@
-//! What a person writes: every process finds the same in it, and other YAML readers too.
+//! Handwritten files: every process and other YAML readers read the same from them.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn every_process_reads_the_same_from_a_file() {
             assert_eq!(all(&fresh).unwrap().1, after, "{second:?}");
             assert_eq!(newest(&fresh), newest(&long_running), "{second:?}");
         }
-        // A write through either makes no difference to what the person wrote.
+        // A write through either does not change the handwritten entries.
         for store in [&long_running, &open(folder.path())] {
             commit(store, vec![put("other", "x")]);
             for store in [&long_running, &open(folder.path())] {
@@ -80,10 +80,10 @@ fn changed_value_has_a_new_revision_at_the_same_mtime() {
             for by_rename in [false, true] {
                 let text = format!("a: {n}{}\nb: same\n", if by_rename { " renamed" } else { "" });
                 if by_rename {
-                    let beside = folder.path().join("beside");
-                    std::fs::File::create(&beside).unwrap().write_all(text.as_bytes()).unwrap();
-                    touch(&beside);
-                    kvs::yaml::FileSystem::rename(&kvs::yaml::RealFileSystem, &beside, &path).unwrap();
+                    let sibling = folder.path().join("sibling");
+                    std::fs::File::create(&sibling).unwrap().write_all(text.as_bytes()).unwrap();
+                    touch(&sibling);
+                    kvs::yaml::FileSystem::rename(&kvs::yaml::RealFileSystem, &sibling, &path).unwrap();
                 } else {
                     save(folder.path(), &text);
                     touch(&path);
@@ -183,7 +183,7 @@ fn latest_modified_time_is_rejected_with_its_line() {
         let text = error.to_string();
         assert!(error.kind() == ErrorKind::Corrupt && text.contains("line 2") && text.contains("too late"), "{text}");
     }
-    // In a comment of ours such a time is worth nothing, and does no harm.
+    // In a comment of kvs such a time is ignored.
     let late = "2262-04-11T23:47:16.854775807Z";
     for text in [
         format!("# kvs bucket: default\n# revision: {late}\na: 1\n...\n"),

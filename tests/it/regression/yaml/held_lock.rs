@@ -1,5 +1,5 @@
-//! A bucket whose lock another program holds and does not give back: only its own readers and writers wait, each as long
-//! as was set, and all is well again once the lock is free.
+//! A bucket whose lock another program holds: only its own readers and writers wait, each until the configured timeout,
+//! and everything works again once the lock is free.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,11 +16,11 @@ use kvs::yaml::{YamlOptions, YamlStore};
 use crate::support::served::{SECRET, Served};
 use crate::yaml::fixtures::{batch, commit, key, put};
 
-/// What the program was told to wait for a lock.
+/// The lock timeout of the program.
 const WAIT: Duration = Duration::from_secs(5);
-/// From then on an answer came too late.
+/// A later response is too late.
 const LATE: Duration = Duration::from_secs(9);
-/// What others have to be answered within, on a machine that does other things as well.
+/// The limit for responses to others, on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(2500);
 
 fn hold(lock: &Path) -> File {
@@ -29,7 +29,7 @@ fn hold(lock: &Path) -> File {
     file
 }
 
-/// A program with these buckets, of each of which its image is out of date, and the locks of all but `other`, held.
+/// A program with these buckets, each out of date in its memory, and the held locks of all but `other`.
 fn held(buckets: &[String]) -> (Served, Vec<File>) {
     let served = Served::start(&["--lock-timeout", "5s", "--tidy-after", "0s"]);
     served.put("/kv/other/a", "1");
@@ -49,33 +49,33 @@ fn send(served: &Served, method: &str, target: &str) -> TcpStream {
     socket
 }
 
-/// Others are answered at once, until so long after the beginning.
-fn others_are_well(served: &Served, begun: Instant, until: Duration) {
-    while begun.elapsed() < until {
+/// Others are answered at once, until this long after the start.
+fn assert_others_are_served(served: &Served, start: Instant, until: Duration) {
+    while start.elapsed() < until {
         for target in ["/livez", "/kv/other/a"] {
-            let asked = Instant::now();
+            let start_of_request = Instant::now();
             assert!(served.get(target).starts_with("HTTP/1.1 200 "), "{target}");
-            assert!(asked.elapsed() < AT_ONCE, "{target} took {:?}", asked.elapsed());
+            assert!(start_of_request.elapsed() < AT_ONCE, "{target} took {:?}", start_of_request.elapsed());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let asked = Instant::now();
+    let start_of_request = Instant::now();
     served.put("/kv/other/b", "2");
-    assert!(asked.elapsed() < AT_ONCE, "a write took {:?}", asked.elapsed());
+    assert!(start_of_request.elapsed() < AT_ONCE, "a write took {:?}", start_of_request.elapsed());
 }
 
-/// All are told that the bucket is busy, after the time that was set and not much later.
-fn all_are_sent_away(sockets: Vec<TcpStream>, begun: Instant) {
+/// All get the error that the bucket is busy, after the timeout and not much later.
+fn assert_all_time_out(sockets: Vec<TcpStream>, start: Instant) {
     for mut socket in sockets {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: "), "{answer}");
-        let took = begun.elapsed();
+        let took = start.elapsed();
         assert!(took >= WAIT && took < LATE, "answered after {took:?}");
     }
 }
 
-fn becomes_well(served: &Served, buckets: &[String], locks: Vec<File>) {
+fn assert_recovers(served: &Served, buckets: &[String], locks: Vec<File>) {
     drop(locks);
     for bucket in buckets {
         assert!(served.get(&format!("/kv/{bucket}/b")).ends_with("\r\n\r\nby hand"));
@@ -88,40 +88,40 @@ fn becomes_well(served: &Served, buckets: &[String], locks: Vec<File>) {
 fn readers_of_a_locked_bucket_time_out_and_delay_nobody() {
     let buckets = ["held".to_owned()];
     let (served, locks) = held(&buckets);
-    let begun = Instant::now();
+    let start = Instant::now();
     let sockets: Vec<_> = (0..600).map(|_| send(&served, "GET", "/kv/held/a")).collect();
-    let sent = begun.elapsed();
-    others_are_well(&served, begun, WAIT * 3 / 4);
+    let sent = start.elapsed();
+    assert_others_are_served(&served, start, WAIT * 3 / 4);
     println!("all were sent after {sent:?}");
-    all_are_sent_away(sockets, begun);
-    becomes_well(&served, &buckets, locks);
+    assert_all_time_out(sockets, start);
+    assert_recovers(&served, &buckets, locks);
 }
 
 #[test]
 fn writers_and_polls_of_a_locked_bucket_time_out_and_delay_nobody() {
     let buckets = ["held".to_owned()];
     let (served, locks) = held(&buckets);
-    let begun = Instant::now();
+    let start = Instant::now();
     let targets =
         [("PUT", "/kv/held/a"), ("GET", "/kv/held/a"), ("GET", "/kv/held/a?wait=9&seen=none"), ("GET", "/kv/held")];
     let sockets: Vec<_> = (0..200).map(|n| send(&served, targets[n % 4].0, targets[n % 4].1)).collect();
-    others_are_well(&served, begun, WAIT * 3 / 4);
-    all_are_sent_away(sockets, begun);
-    becomes_well(&served, &buckets, locks);
+    assert_others_are_served(&served, start, WAIT * 3 / 4);
+    assert_all_time_out(sockets, start);
+    assert_recovers(&served, &buckets, locks);
 }
 
 #[test]
 fn hundreds_of_locked_buckets_delay_no_other() {
     let buckets: Vec<_> = (0..600).map(|n| format!("held{n}")).collect();
     let (served, locks) = held(&buckets);
-    let begun = Instant::now();
+    let start = Instant::now();
     let sockets: Vec<_> = buckets.iter().map(|bucket| send(&served, "GET", &format!("/kv/{bucket}/a"))).collect();
-    others_are_well(&served, begun, WAIT * 3 / 4);
-    all_are_sent_away(sockets, begun);
-    becomes_well(&served, &buckets[..20], locks);
+    assert_others_are_served(&served, start, WAIT * 3 / 4);
+    assert_all_time_out(sockets, start);
+    assert_recovers(&served, &buckets[..20], locks);
 }
 
-/// How long a store of this process waits for a lock.
+/// The lock timeout of a store in this process.
 const STORE_WAIT: Duration = Duration::from_secs(2);
 
 fn store(folder: &Path) -> YamlStore {
@@ -138,7 +138,7 @@ async fn one_thread_serves_others_and_frees_cancelled_readers() {
     writer.apply(&other, batch(vec![put("a", "1")])).await.unwrap();
     let reader = Arc::new(store(folder.path()));
     let lock = hold(&folder.path().join("default.lock"));
-    let begun = Instant::now();
+    let start = Instant::now();
     let waiting: Vec<_> = (0..100)
         .map(|_| {
             let (reader, bucket) = (Arc::clone(&reader), bucket.clone());
@@ -147,11 +147,11 @@ async fn one_thread_serves_others_and_frees_cancelled_readers() {
         .collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
     reader.get(&other, &[key("a")]).await.unwrap();
-    assert!(begun.elapsed() < STORE_WAIT * 3 / 4, "{:?}", begun.elapsed());
+    assert!(start.elapsed() < STORE_WAIT * 3 / 4, "{:?}", start.elapsed());
     let (left, stayed) = waiting.split_at(50);
     left.iter().for_each(tokio::task::JoinHandle::abort);
     while !stayed.iter().all(tokio::task::JoinHandle::is_finished) {
-        assert!(begun.elapsed() < STORE_WAIT * 5 / 2, "not sent away in time");
+        assert!(start.elapsed() < STORE_WAIT * 5 / 2, "no timeout in time");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for task in waiting.into_iter().skip(50) {
@@ -160,10 +160,10 @@ async fn one_thread_serves_others_and_frees_cancelled_readers() {
     lock.unlock().unwrap();
     assert!(reader.get(&bucket, &[key("a")]).await.unwrap().entries[0].is_some());
     reader.maintain(&bucket, Task::Compact).await.unwrap();
-    // Nobody is left who holds the store: a thread that went on for those who left would.
+    // Nothing holds the store any more: a thread that continued for cancelled readers would.
     let ended = Instant::now();
     while Arc::strong_count(&reader) > 1 {
-        assert!(ended.elapsed() < Duration::from_secs(5), "somebody still waits");
+        assert!(ended.elapsed() < Duration::from_secs(5), "a reader still waits");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -174,7 +174,7 @@ async fn waiting_maintenance_does_not_delay_readers() {
     commit(&store(folder.path()), vec![put("a", "1")]);
     let reader = Arc::new(store(folder.path()));
     let _lock = hold(&folder.path().join("default.lock"));
-    let begun = Instant::now();
+    let start = Instant::now();
     let bucket = Bucket::default();
     let upkeep = [Task::Compact, Task::Check, Task::RemoveExpired].map(|task| {
         let (reader, bucket) = (Arc::clone(&reader), bucket.clone());
@@ -182,11 +182,11 @@ async fn waiting_maintenance_does_not_delay_readers() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(reader.get(&bucket, &[]).await.unwrap_err().kind(), ErrorKind::Busy);
-    assert!(begun.elapsed() < STORE_WAIT * 2, "{:?}", begun.elapsed());
+    assert!(start.elapsed() < STORE_WAIT * 2, "{:?}", start.elapsed());
     for task in upkeep {
         assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Busy);
     }
-    assert!(begun.elapsed() < STORE_WAIT * 5 / 2, "{:?}", begun.elapsed());
+    assert!(start.elapsed() < STORE_WAIT * 5 / 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,16 +198,16 @@ async fn writer_times_out_while_reads_continue() {
     let bucket = Bucket::default();
     let lock = File::open(folder.path().join("default.lock")).unwrap();
     FileExt::lock_shared(&lock).unwrap();
-    let begun = Instant::now();
+    let start = Instant::now();
     let writing = {
         let (store, bucket) = (Arc::clone(&store), bucket.clone());
         tokio::spawn(async move { store.apply(&bucket, batch(vec![put("a", "2")])).await })
     };
-    // Each finds the file changed, so that each catches up under the shared lock.
+    // Each finds the file changed, so each reads it again under the shared lock.
     let mut file = File::options().append(true).open(folder.path().join("default.yaml")).unwrap();
     let mut reads = 0;
     while !writing.is_finished() {
-        assert!(begun.elapsed() < STORE_WAIT * 5 / 2, "not sent away in time");
+        assert!(start.elapsed() < STORE_WAIT * 5 / 2, "no timeout in time");
         file.write_all(b"# a remark\n").unwrap();
         store.get(&bucket, &[key("a")]).await.unwrap();
         reads += 1;

@@ -1,5 +1,5 @@
-//! What is no file that can be read, in the place of one: it is an error at once, for that bucket alone, and nothing of it is
-//! changed. And nothing is left behind by what stores nothing.
+//! Something else in the place of a data file, such as a folder: an error at once, for that bucket only, and it is not
+//! changed. Requests that store nothing create no file.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,7 +27,7 @@ fn huge(path: &Path) {
     std::fs::File::create(path).unwrap().set_len(200 << 30).unwrap();
 }
 
-/// `kvs check` of the default bucket: its exit code and all it says.
+/// The exit code and all output of `kvs check` of the default bucket.
 fn check(folder: &Path) -> (Option<i32>, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kvs"));
     child.args(["check", "--bucket", "default", "--store"]).arg(format!("yaml:{}", folder.display())).env_clear();

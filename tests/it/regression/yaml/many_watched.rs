@@ -1,4 +1,4 @@
-//! Waiting for thousands of buckets costs little: all looks together stay as many, and no file is kept open for them.
+//! Long polls on thousands of buckets cost little: the total number of checks is constant, and no file stays open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,13 +44,13 @@ async fn thousands_of_watched_buckets_are_checked_in_turn() {
             tokio::spawn(async move { store.changed(&bucket(n), since).await.unwrap() })
         })
         .collect();
-    // All have begun to wait, and each has been looked at once as if it were the only one.
+    // All wait, and each has been checked once as if it were the only one.
     tokio::time::sleep(Duration::from_secs(2)).await;
     disk.probe.take();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let counts = disk.probe.take();
-    let looks: u64 = counts.iter().filter(|((call, _), _)| *call == Call::Stat).map(|(_, (count, _))| *count).sum();
-    assert!(looks > 500 && looks < 8_000, "{looks} looks in a second");
+    let checks: u64 = counts.iter().filter(|((call, _), _)| *call == Call::Stat).map(|(_, (count, _))| *count).sum();
+    assert!(checks > 500 && checks < 8_000, "{checks} checks in a second");
     assert_eq!(counts.keys().filter(|(call, _)| *call != Call::Stat).count(), 0, "{counts:?}");
     other.apply(&bucket(7), batch(vec![put("a", "2")])).await.unwrap();
     let [mut woken] = <[_; 1]>::try_from(waiting.into_iter().skip(7).take(1).collect::<Vec<_>>()).unwrap();

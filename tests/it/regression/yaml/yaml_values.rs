@@ -1,4 +1,4 @@
-//! What a person may write as a value: lists and mappings, nothing, ends and times in any form of YAML.
+//! Handwritten values: lists, mappings, empty values, and times in any form of YAML.
 
 use std::io::Write as _;
 
@@ -76,7 +76,7 @@ fn import_accepts_json_expiries_and_ttls() {
         let time = |name: &str| entry(key)[name].as_str().unwrap().parse::<kvs::model::Time>().unwrap();
         time("expires").since(time("updated")).as_secs_f64()
     };
-    // The import looks at the clock before the write.
+    // The import reads the clock before the write.
     assert!((129_000.0..129_601.0).contains(&lives("session")), "{}", lives("session"));
     assert!((1.0..601.0).contains(&lives("old")), "counted from the import: {}", lives("old"));
     for (text, says) in [

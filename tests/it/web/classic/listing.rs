@@ -50,7 +50,7 @@ async fn lists_need_a_secret(make: Make) {
             assert_eq!(answer.status, status, "{uri} {headers:?}");
             assert_eq!(status == 200, answer.text().contains("b/x"), "{uri} {headers:?}");
         }
-        // A guess a case is enough; the next is not to be paused.
+        // One wrong secret per case, so that the next case is not paused.
         kvs.clock.advance(Duration::from_secs(16 * 60));
     }
 }
@@ -122,7 +122,7 @@ async fn long_poll_waits_for_a_list(make: Make) {
 }
 
 async fn long_poll_of_a_list_returns_when_an_entry_expires(make: Make) {
-    // Where entries are shown their ends are known; keys and numbers are looked at again and again.
+    // If the list shows entries, the expiry is known; keys and counts are checked again and again.
     for (shape, seconds) in [("entries", 1), ("keys", 5), ("count", 5)] {
         let kvs = filled(make).await;
         let form = kvs::web::Body::from("ends=1&auth=s3cret");

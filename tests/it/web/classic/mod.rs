@@ -1,4 +1,4 @@
-//! The classic contract through the router, over every kind of store: every row of it, and what surrounds it.
+//! The classic contract, on every kind of store.
 
 mod listing;
 mod reading;

@@ -1,4 +1,4 @@
-//! Reads: bytes, winners, conditions, types, and what is said of what is missing.
+//! Reads: values, several keys, preconditions, content types, and errors.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Long polls: held until there is news, answered at once where there is none to wait for.
+//! Long polls: held until a change, answered at once if there is one already.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,10 +37,10 @@ cases! { in paused time:
     change_between_read_and_wait_is_not_missed,
 }
 
-/// Long enough to be told from an answer at once, on a machine that is busy.
+/// Longer than an immediate response takes on a busy machine.
 const HELD: Duration = Duration::from_millis(150);
 
-/// Asks, does something a little later, and tells how long the answer took.
+/// Sends a read, does something a little later, and returns the response and how long it took.
 async fn meanwhile(kvs: &Endpoint, uri: &str, then: impl Future<Output = ()>) -> (Answer, Duration) {
     let start = Instant::now();
     let late = async {
@@ -70,7 +70,7 @@ async fn long_poll_returns_when_the_key_changes(make: Make) {
     assert_eq!((answer.status, answer.text()), (200, "2"));
     assert!(took >= HELD && took < Duration::from_secs(10), "{took:?}");
     assert!(!answer.headers.contains_key("retry-after"));
-    // Another key that takes over is news as well.
+    // It is also a change if another key becomes the newest.
     let uri = format!("/?k=a,b&wait=20&seen=%22{}%22", tag(&kvs, "/?k=a").await);
     let (answer, _) = meanwhile(&kvs, &uri, post(&kvs, "b=3&auth=s3cret")).await;
     assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "3", "b"));
@@ -194,7 +194,7 @@ async fn long_polls_are_answered_at_shutdown(make: Make) {
     assert_eq!((answer.status, answer.header("retry-after")), (404, "1"));
 }
 
-/// Lets nobody through while it is shut.
+/// Admits nobody while it is shut.
 struct ShutGate(AtomicBool);
 
 impl WaiterGate for ShutGate {
@@ -228,7 +228,7 @@ async fn long_poll_slot_is_released(make: Make) {
         let declined = [one, other].iter().filter(|a| a.headers.contains_key("retry-after")).count();
         assert_eq!(declined, 1);
     }
-    // A client that leaves gives its place back as well.
+    // A client that disconnects releases its slot too.
     let left = tokio::time::timeout(Duration::from_millis(50), kvs.get(&uri)).await;
     assert!(left.is_err());
     assert!(!kvs.get(&uri).await.headers.contains_key("retry-after"));
@@ -236,14 +236,14 @@ async fn long_poll_slot_is_released(make: Make) {
 
 async fn change_between_read_and_wait_is_not_missed(make: Make) {
     let kvs = Endpoint::around(make, |inner| {
-        let (written, behind) = (AtomicBool::new(false), Arc::clone(&inner));
-        // Somebody writes right behind the first read, so what that read gives is old when it arrives.
+        let (written, shared) = (AtomicBool::new(false), Arc::clone(&inner));
+        // A write right after the first read, so that the result of the read is out of date when it arrives.
         let follow = move |done: Done| -> BoxFuture<'static, ()> {
             if done != Done::Get || written.swap(true, Ordering::SeqCst) {
                 return Box::pin(std::future::ready(()));
             }
             let batch = Batch::new(vec![Write::put(Key::new("a").unwrap(), "1")]);
-            let store = Arc::clone(&behind);
+            let store = Arc::clone(&shared);
             Box::pin(async move { _ = store.apply(&Bucket::default(), batch).await.unwrap() })
         };
         followed(inner, follow)
@@ -254,10 +254,10 @@ async fn change_between_read_and_wait_is_not_missed(make: Make) {
     assert_passed(0, start, "it was not missed");
 }
 
-/// Gives under every key a value of its own, and counts itself among the owners of each.
+/// Has a value under every key, and counts the owners of its values.
 struct LendingStore(Arc<()>);
 
-struct Lent(#[expect(dead_code, reason = "counted by being there")] Arc<()>);
+struct Lent(#[expect(dead_code, reason = "counted by its existence")] Arc<()>);
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
@@ -286,7 +286,7 @@ impl Store for LendingStore {
     }
 
     async fn apply(&self, _: &Bucket, _: Batch) -> Result<Outcome> {
-        Err(Error::new(ErrorKind::Unavailable, "it only lends"))
+        Err(Error::new(ErrorKind::Unavailable, "this store is read-only"))
     }
 
     async fn scan(&self, _: &Bucket, _: Scan) -> Result<Page> {
@@ -310,11 +310,11 @@ impl Store for LendingStore {
 async fn long_polls_hold_no_value_while_waiting() {
     let held = Arc::new(());
     let kvs = Endpoint::failing(Arc::new(LendingStore(Arc::clone(&held))));
-    let look = async {
+    let owners_while_waiting = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Arc::strong_count(&held)
     };
-    let (answer, owners) = tokio::join!(kvs.get("/?k=a&wait=2&seen=1"), look);
+    let (answer, owners) = tokio::join!(kvs.get("/?k=a&wait=2&seen=1"), owners_while_waiting);
     // The test and the store.
     assert_eq!((answer.status, owners), (304, 2));
 }

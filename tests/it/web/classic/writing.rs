@@ -1,4 +1,4 @@
-//! Forms: what they store, what they may not, and who may send them.
+//! Forms: what they store, what is rejected, and who may send them.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -53,7 +53,7 @@ async fn rejected_forms_store_nothing(make: Make) {
         (&long_key, 400),
         (&large, 413),
         (&huge, 413),
-        // Who may not write learns nothing of what is wrong with the rest.
+        // A client that may not write does not learn what is wrong with the rest.
         ("a=1&..=2&auth=wrong", 401),
         ("a=1&..=2", 401),
     ];

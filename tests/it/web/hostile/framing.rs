@@ -1,5 +1,5 @@
-//! Requests whose end can be seen in two ways, so that a second request may hide in the first (RFC 9112 sections 6 and
-//! 11.2). Each carries one that would store a value, if it were ever taken for a request.
+//! Requests of ambiguous length, so that a second request may hide in the first (RFC 9112 sections 6 and 11.2). Each
+//! contains one that would store a value if the server took it for a request.
 
 use super::{Case, SECRET, message};
 
@@ -7,12 +7,12 @@ pub(crate) fn cases() -> Vec<Case> {
     [lengths(), codings(), chunks(), lines()].concat()
 }
 
-/// What must never be done.
+/// The hidden request, which must never be done.
 fn smuggled() -> String {
     format!("PUT /kv/default/smuggled HTTP/1.1\r\nHost: h\r\nX-KVS-Auth: {SECRET}\r\nContent-Length: 3\r\n\r\nbad")
 }
 
-/// A PUT with these headers about its length, then this body, and then what is smuggled.
+/// A PUT with these headers about its length, this body, and then the hidden request.
 fn put(name: &str, headers: &str, body: &str) -> Case {
     (
         format!("{name}: {headers:?}"),
@@ -136,7 +136,7 @@ fn chunks() -> Vec<Case> {
     cases
 }
 
-/// Line ends that some servers take for one and others do not.
+/// Line ends that only some servers accept.
 fn lines() -> Vec<Case> {
     let smuggled = smuggled();
     let raw = |name: &str, text: String| (format!("lines {name}"), text.into_bytes());
@@ -154,7 +154,7 @@ fn lines() -> Vec<Case> {
         ),
         raw("header with a line of Unicode", "GET / HTTP/1.1\r\nHost: h\u{2028}X: y\r\nX\u{a0}Y: z\r\n\r\n".to_owned()),
         raw(
-            "a request behind one that is refused",
+            "a request after a rejected one",
             format!("BAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 1x\r\n\r\n{smuggled}"),
         ),
     ]

@@ -1,4 +1,4 @@
-//! JSON that should fill the memory or the stack, or be read in two ways.
+//! JSON that tries to fill the memory or the stack, or that is ambiguous.
 
 use super::{Case, message};
 
@@ -12,7 +12,7 @@ fn json(name: &str, line: &str, body: impl AsRef<[u8]>) -> Case {
     (format!("{line} {name}"), message(line, &headers, body))
 }
 
-/// The same for each place that takes JSON.
+/// The same for each path that accepts JSON.
 fn bombs() -> Vec<Case> {
     let deep = |open: &str, close: &str, n: usize| format!("{}{}", open.repeat(n), close.repeat(n));
     let million = 1 << 20;

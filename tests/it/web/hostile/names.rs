@@ -1,5 +1,5 @@
-//! Names that should lead elsewhere: paths out of the folder, bytes that are no text, control characters, methods, hosts,
-//! types, secrets where they do not belong, and numbers beyond all measure.
+//! Hostile names and values: paths out of the folder, invalid UTF-8, control characters, methods, hosts, types, secrets
+//! in wrong places, and huge numbers.
 
 use super::{Case, SECRET, message};
 
@@ -15,7 +15,7 @@ fn each(kind: &str, method: &str, targets: &[String]) -> Vec<Case> {
     targets.iter().map(case).collect()
 }
 
-/// Ways out of a folder, each of them a 400 or 404 for every method that could read or write there.
+/// Paths out of a folder. Each is a 400 or 404 for every method that could read or write there.
 fn paths() -> Vec<Case> {
     let ways = [
         "/../auth.txt",
@@ -73,7 +73,7 @@ fn paths() -> Vec<Case> {
     [each("path", "GET", &ways), each("path", "PUT", &ways), each("path", "DELETE", &ways)].concat()
 }
 
-/// Keys that are none, in the path and asked for.
+/// Invalid keys, in the path and in the query.
 fn keys() -> Vec<Case> {
     let pieces = [
         "%0a",
@@ -93,13 +93,13 @@ fn keys() -> Vec<Case> {
     let long = ["k".repeat(1025), "%41".repeat(1025), "k".repeat(30_000)];
     let pieces: Vec<String> = pieces.iter().map(|&p| p.to_owned()).chain(long).collect();
     let at = |begin: &str| pieces.iter().map(|piece| format!("{begin}{piece}")).collect::<Vec<_>>();
-    let mut asked = at("/kv/default?key=");
-    asked.extend(
+    let mut query = at("/kv/default?key=");
+    query.extend(
         ["/kv/default?key=", "/kv/default?key=.", "/kv/default?key=..", "/kv/default/a?key=a"].map(str::to_owned),
     );
     let mut classic = at("/?k=");
     classic.extend(["/?k=".to_owned(), "/?k=,,,".to_owned(), format!("/?k={}", "a,".repeat(1001))]);
-    [each("key", "PUT", &at("/kv/default/")), each("key", "PUT", &asked), each("key", "GET", &classic)].concat()
+    [each("key", "PUT", &at("/kv/default/")), each("key", "PUT", &query), each("key", "GET", &classic)].concat()
 }
 
 fn queries() -> Vec<Case> {
@@ -164,7 +164,7 @@ fn heads() -> Vec<Case> {
         raw("of HTTP/0.9", "GET /"),
         raw("of no protocol", "GET / JUNK/1.1"),
         raw("in small letters", "GET / http/1.1\r\nHost: h"),
-        raw("with a word too many", "GET / / HTTP/1.1\r\nHost: h"),
+        raw("with four words", "GET / / HTTP/1.1\r\nHost: h"),
         raw("with two blanks", "GET  / HTTP/1.1\r\nHost: h"),
         raw("with a blank in front", " GET / HTTP/1.1\r\nHost: h"),
         raw("with a tab", "GET\t/ HTTP/1.1\r\nHost: h"),
@@ -201,17 +201,17 @@ fn heads() -> Vec<Case> {
             message(&format!("{method} /kv/default/a"), "Destination: /b\r\n", ""),
         ));
     }
-    for given in ["GET", "HEAD", "TRACE", "CONNECT", "", "PUT\t", "PUT, PUT", "DELETE;x", "\u{e9}"] {
-        let header = format!("X-HTTP-Method-Override: {given}\r\nContent-Length: 0\r\n");
-        // An unknown byte behind PUT is cut off with the blanks, as of every header.
-        if given.trim() != "PUT" {
-            cases.push((format!("override {given:?}"), message("POST /kv/default?key=", &header, "")));
+    for method in ["GET", "HEAD", "TRACE", "CONNECT", "", "PUT\t", "PUT, PUT", "DELETE;x", "\u{e9}"] {
+        let header = format!("X-HTTP-Method-Override: {method}\r\nContent-Length: 0\r\n");
+        // White space after PUT is trimmed, as in every header.
+        if method.trim() != "PUT" {
+            cases.push((format!("override {method:?}"), message("POST /kv/default?key=", &header, "")));
         }
     }
     cases
 }
 
-/// Types that should become headers of their own, and guards that are none.
+/// Content types that contain headers, and invalid preconditions.
 fn types() -> Vec<Case> {
     let put = |name: &str, header: &str| {
         let headers = format!("{header}\r\nContent-Length: 1\r\n");
@@ -238,7 +238,7 @@ fn types() -> Vec<Case> {
     cases
 }
 
-/// Bodies that are larger than a value or a form may be, or no form at all.
+/// Bodies that are larger than a value or a form may be, or that are not a form.
 fn values() -> Vec<Case> {
     let body = |name: &str, line: &str, kind: &str, body: Vec<u8>| {
         let headers = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());

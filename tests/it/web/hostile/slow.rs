@@ -1,5 +1,5 @@
-//! Clients that take their time: heads and bodies that come a byte at a time, or stop; connections that say nothing. They
-//! are told off or cut off in time, and others are served meanwhile.
+//! Slow clients: heads and bodies that arrive byte by byte or stop, and silent connections. They get an error or are
+//! disconnected in time, and others are served meanwhile.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::{SECRET, Target};
 
 const CLIENTS: usize = 200;
-/// What the program is told to allow for a head, and for a body.
+/// The timeout for a head and for a body.
 const ALLOWED: Duration = Duration::from_secs(2);
 
-/// How a slow client begins, and what it then sends, byte by byte.
+/// The start of a slow request, and the bytes that follow one by one.
 fn slow() -> [(String, &'static [u8]); 6] {
     let put = format!("PUT /kv/default/a HTTP/1.1\r\nHost: h\r\nX-KVS-Auth: {SECRET}\r\n");
     [
@@ -39,7 +39,7 @@ fn slow_clients_are_disconnected_and_others_served() {
         .collect();
     let start = Instant::now();
     let mut turn = 0;
-    // They go on sending for longer than they are allowed to.
+    // They send for longer than the timeout.
     while start.elapsed() < ALLOWED + Duration::from_secs(1) {
         for (socket, rest) in &mut clients {
             if !rest.is_empty() {
@@ -48,9 +48,9 @@ fn slow_clients_are_disconnected_and_others_served() {
             }
         }
         turn += 1;
-        let asked = Instant::now();
+        let request_start = Instant::now();
         assert!(target.served.get("/kv/default/a").ends_with("\r\n\r\n1"));
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        assert!(request_start.elapsed() < Duration::from_secs(2), "{:?}", request_start.elapsed());
         thread::sleep(Duration::from_millis(200));
     }
     for (number, (mut socket, _)) in clients.into_iter().enumerate() {
@@ -61,5 +61,5 @@ fn slow_clients_are_disconnected_and_others_served() {
         assert!(!waited, "client {} is still connected: {answer:?}", number % kinds.len());
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
     }
-    target.is_well();
+    target.assert_unharmed();
 }

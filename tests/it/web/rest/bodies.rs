@@ -1,4 +1,4 @@
-//! Bodies: every byte as it was sent, up to the limit; their types kept, and served so that no browser runs them.
+//! Bodies: all bytes up to the limit, and content types, served so that no browser runs them.
 
 use bytes::Bytes;
 
@@ -38,8 +38,9 @@ async fn largest_value_is_accepted_and_one_byte_more_is_not(make: Make) {
         for uri in ["/kv/default/a", "/kv/default/b?op=append"] {
             let answer = kvs.post(uri, vec![b'x'; length]).await;
             assert_eq!(answer.status, status, "{uri}");
-            let told = length.to_string();
-            let answer = kvs.ask("PUT", "/kv/default/told", &[("content-length", &told)], vec![b'x'; length]).await;
+            let declared = length.to_string();
+            let answer =
+                kvs.ask("PUT", "/kv/default/declared", &[("content-length", &declared)], vec![b'x'; length]).await;
             assert!(answer.status == status || answer.status == 200, "{}", answer.status);
             let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; length]))]);
             let answer = kvs.ask("PUT", "/kv/default/chunked", &[], crate::support::endpoint::streamed(pieces)).await;
@@ -77,7 +78,7 @@ async fn bodies_with_a_wrong_length_are_rejected(make: Make) {
 async fn unsafe_content_types_are_served_as_bytes(make: Make) {
     let kvs = Endpoint::new(make);
     let text = "text/plain; charset=utf-8";
-    for (given, served) in [
+    for (sent, served) in [
         ("application/json", Some("application/json")),
         ("application/json; charset=utf-8", Some("application/json; charset=utf-8")),
         ("text/csv", Some("text/csv")),
@@ -100,16 +101,16 @@ async fn unsafe_content_types_are_served_as_bytes(make: Make) {
         ("text/plain, text/html", None),
         ("multipart/form-data; boundary=x", None),
     ] {
-        kvs.ask("PUT", "/kv/default/a", &[("content-type", given)], "<b>").await;
-        let kept = if given.is_empty() || given.to_ascii_lowercase().contains("urlencoded") { text } else { given };
-        assert_eq!(kvs.get("/kv/default/a?meta").await.json()["type"], kept, "{given}");
+        kvs.ask("PUT", "/kv/default/a", &[("content-type", sent)], "<b>").await;
+        let kept = if sent.is_empty() || sent.to_ascii_lowercase().contains("urlencoded") { text } else { sent };
+        assert_eq!(kvs.get("/kv/default/a?meta").await.json()["type"], kept, "{sent}");
         for uri in ["/kv/default/a", "/?k=a"] {
             let answer = kvs.get(uri).await;
             assert_eq!(answer.text(), "<b>");
-            assert_eq!(answer.header("content-type"), served.unwrap_or("application/octet-stream"), "{given}");
+            assert_eq!(answer.header("content-type"), served.unwrap_or("application/octet-stream"), "{sent}");
             let (disposition, policy) = if served.is_none() { ("attachment", "sandbox") } else { ("", "") };
-            assert_eq!(answer.header("content-disposition"), disposition, "{given}");
-            assert_eq!(answer.header("content-security-policy"), policy, "{given}");
+            assert_eq!(answer.header("content-disposition"), disposition, "{sent}");
+            assert_eq!(answer.header("content-security-policy"), policy, "{sent}");
         }
     }
     kvs.ask("PUT", "/kv/default/a", &[], vec![0xff]).await;

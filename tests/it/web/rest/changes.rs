@@ -1,4 +1,4 @@
-//! `?op=incr`, `append` and `prepend`: changes of a value by who need not know it.
+//! `?op=incr`, `append` and `prepend`: changes of a value without reading it.
 
 use crate::store::Make;
 use crate::support::endpoint::{Endpoint, cases};
@@ -35,18 +35,18 @@ async fn incr_is_exact_or_rejected(make: Make) {
         (Some("1"), "&by=1e3", 400, "1"),
         (Some("1"), "&by=%zz", 400, "1"),
     ];
-    for (before, question, status, after) in cases {
+    for (before, query, status, after) in cases {
         kvs.delete("/kv/default/n").await;
         if let Some(before) = before {
             kvs.put("/kv/default/n", before.to_owned()).await;
         }
         let revision = kvs.stored("default", "n").await.map(|entry| entry.revision);
-        let answer = kvs.post(&format!("/kv/default/n?op=incr{question}"), "").await;
-        assert_eq!(answer.status, status, "{before:?} {question}: {}", answer.text());
+        let answer = kvs.post(&format!("/kv/default/n?op=incr{query}"), "").await;
+        assert_eq!(answer.status, status, "{before:?} {query}: {}", answer.text());
         let stored = kvs.stored("default", "n").await;
-        assert_eq!(stored.as_ref().map(|entry| entry.value.clone()), Some(after.to_owned().into()), "{question}");
-        assert_eq!(stored.as_ref().map(|entry| entry.revision) == revision, status == 400, "{before:?} {question}");
-        assert!(status == 400 || answer.text() == after, "{before:?} {question}");
+        assert_eq!(stored.as_ref().map(|entry| entry.value.clone()), Some(after.to_owned().into()), "{query}");
+        assert_eq!(stored.as_ref().map(|entry| entry.revision) == revision, status == 400, "{before:?} {query}");
+        assert!(status == 400 || answer.text() == after, "{before:?} {query}");
         assert!(status == 400 || answer.tag() == format!("\"{}\"", stored.unwrap().revision));
     }
     kvs.ask("PUT", "/kv/default/n", &[], vec![0xff]).await;
@@ -87,7 +87,7 @@ async fn appends_over_the_limit_change_nothing(make: Make) {
         assert_eq!(kvs.post(&format!("/kv/default/a?op={op}"), "2").await.status, 413, "{op}");
     }
     assert_eq!(kvs.get("/kv/default/a").await.body.len(), most);
-    // The bound of a bucket is kept as well, whoever adds.
+    // The limit of the bucket applies too.
     kvs.put("/kv/small/a", "123456789").await;
     kvs.json("PUT", "/multi/small", r#"[{"key":"b","data":"123456789"}]"#).await;
     for (uri, body) in

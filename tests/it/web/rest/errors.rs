@@ -1,4 +1,4 @@
-//! What is refused is told in one line of text, or as a problem in JSON (RFC 9457), and never with 200.
+//! Errors are one line of text or problem details in JSON (RFC 9457), and never have status 200.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn errors_are_a_line_of_text_or_problem_json(make: Make) {
         ("POST", "/txn/default", &[JSON], "{", 400),
     ];
     for (method, uri, headers, body, status) in cases {
-        // What was guessed wrongly is forgotten by then.
+        // By then, the wrong secrets are forgotten.
         kvs.clock.advance(Duration::from_secs(3600));
         let answer = kvs.ask(method, uri, headers, body.to_owned()).await;
         assert_eq!(answer.status, status, "{method} {uri}");
@@ -46,10 +46,10 @@ async fn errors_are_a_line_of_text_or_problem_json(make: Make) {
             let problem = kvs.ask(method, uri, &headers, body.to_owned()).await;
             assert_eq!(problem.status, status, "{method} {uri}");
             assert_eq!(problem.header("content-type"), "application/problem+json");
-            let told = problem.json();
-            assert_eq!(told["status"], status);
-            assert_eq!(told["detail"], answer.text().trim_end());
-            assert!(told["title"].is_string() && told["type"].is_string());
+            let problem_body = problem.json();
+            assert_eq!(problem_body["status"], status);
+            assert_eq!(problem_body["detail"], answer.text().trim_end());
+            assert!(problem_body["title"].is_string() && problem_body["type"].is_string());
         }
         let accepts_none: Vec<_> = headers.iter().copied().chain([("accept", "application/json;q=0, */*")]).collect();
         let answer = kvs.ask(method, uri, &accepts_none, body.to_owned()).await;

@@ -1,4 +1,4 @@
-//! How long entries stay: every way to say it, every way to say it wrongly, and what keeps or ends it.
+//! Expiry: valid and invalid forms, and which writes keep or change it.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ cases! {
     touch_and_persist_change_only_the_expiry,
 }
 
-/// The moment the clock of an endpoint starts at, in whole seconds.
+/// The initial time of the clock of an endpoint, in whole seconds.
 const START: i64 = 1_795_176_000;
 
-async fn ends(kvs: &Endpoint, key: &str) -> Option<i64> {
-    kvs.stored("default", key).await.unwrap().expires.map(|end| end.nanos() / 1_000_000)
+async fn expiry_of(kvs: &Endpoint, key: &str) -> Option<i64> {
+    kvs.stored("default", key).await.unwrap().expires.map(|expiry| expiry.nanos() / 1_000_000)
 }
 
 async fn entries_expire_when_requested(make: Make) {
@@ -37,7 +37,7 @@ async fn entries_expire_when_requested(make: Make) {
     kvs.post("/kv/default/i?op=incr&ttl=60", "").await;
     kvs.post("/kv/default/a?op=append&ttl=60", "1").await;
     kvs.post(&format!("/kv/default/b?op=prepend&expires={at}"), "1").await;
-    for (key, end) in [
+    for (key, expiry) in [
         ("m", quarter + 60_000),
         ("e", at * 1000),
         ("t", quarter + 60_000),
@@ -49,7 +49,7 @@ async fn entries_expire_when_requested(make: Make) {
         ("a", quarter + 60_000),
         ("b", at * 1000),
     ] {
-        assert_eq!(ends(&kvs, key).await, Some(end), "{key}");
+        assert_eq!(expiry_of(&kvs, key).await, Some(expiry), "{key}");
         assert_eq!(kvs.get(&format!("/kv/default/{key}")).await.text(), "1", "{key}");
     }
     kvs.clock.advance(Duration::from_millis(59_999));
@@ -70,7 +70,7 @@ async fn entries_expire_when_requested(make: Make) {
 async fn invalid_expiries_are_rejected_and_store_nothing(make: Make) {
     let kvs = Endpoint::new(make);
     let past = START.to_string();
-    for question in [
+    for query in [
         "ttl=0",
         "ttl=-1",
         "ttl=1.5",
@@ -91,12 +91,12 @@ async fn invalid_expiries_are_rejected_and_store_nothing(make: Make) {
     ] {
         for op in ["", "&op=incr", "&op=append", "&op=touch", "&op=persist"] {
             let method = if op.is_empty() { "PUT" } else { "POST" };
-            let answer = kvs.ask(method, &format!("/kv/default/a?{question}{op}"), &[], "1").await;
-            assert_eq!(answer.status, 400, "{question}{op}");
-            assert_eq!(kvs.stored("default", "a").await, None, "{question}{op}");
+            let answer = kvs.ask(method, &format!("/kv/default/a?{query}{op}"), &[], "1").await;
+            assert_eq!(answer.status, 400, "{query}{op}");
+            assert_eq!(kvs.stored("default", "a").await, None, "{query}{op}");
         }
     }
-    for end in [
+    for expiry in [
         json!({"ttl": 0}),
         json!({"ttl": -1}),
         json!({"ttl": 1.5}),
@@ -106,23 +106,23 @@ async fn invalid_expiries_are_rejected_and_store_nothing(make: Make) {
         json!({"ttl": 5, "expires": START + 9}),
     ] {
         let with = |mut row: serde_json::Value| {
-            row.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
+            row.as_object_mut().unwrap().extend(expiry.as_object().unwrap().clone());
             row
         };
         let rows = json!([{"key": "b", "data": "1"}, with(json!({"key": "a", "data": "1"}))]);
-        assert_eq!(kvs.json("PUT", "/multi/default", rows).await.status, 400, "{end}");
+        assert_eq!(kvs.json("PUT", "/multi/default", rows).await.status, 400, "{expiry}");
         for op in [json!({"op": "set", "key": "a", "value": "1"}), json!({"op": "touch", "key": "a"})] {
             let ops = json!({"ops": [{"op": "set", "key": "b", "value": "1"}, with(op)]});
-            assert_eq!(kvs.json("POST", "/txn/default", ops).await.status, 400, "{end}");
+            assert_eq!(kvs.json("POST", "/txn/default", ops).await.status, 400, "{expiry}");
         }
-        assert_eq!(kvs.stored("default", "b").await, None, "{end}");
+        assert_eq!(kvs.stored("default", "b").await, None, "{expiry}");
     }
 }
 
 async fn largest_expiries_are_accepted(make: Make) {
     let kvs = Endpoint::new(make);
-    for (question, year) in [("ttl=3153600000", "2126-"), ("expires=9223372036", "2262-")] {
-        assert!(matches!(kvs.put(&format!("/kv/default/a?{question}"), "1").await.status, 200 | 201), "{question}");
+    for (query, year) in [("ttl=3153600000", "2126-"), ("expires=9223372036", "2262-")] {
+        assert!(matches!(kvs.put(&format!("/kv/default/a?{query}"), "1").await.status, 200 | 201), "{query}");
         kvs.clock.advance(Duration::from_secs(3600));
         assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
         assert!(kvs.get("/kv/default/a?meta").await.json()["expires"].as_str().unwrap().starts_with(year));
@@ -141,11 +141,11 @@ async fn put_removes_the_expiry_and_changes_in_place_keep_it(make: Make) {
     ] {
         kvs.put("/kv/default/a?ttl=60", "1").await;
         assert_eq!(kvs.ask(method, uri, &[], "1").await.status, 200, "{uri}");
-        assert_eq!(ends(&kvs, "a").await.is_some(), kept, "{method} {uri}");
+        assert_eq!(expiry_of(&kvs, "a").await.is_some(), kept, "{method} {uri}");
     }
     kvs.put("/kv/default/a?ttl=60", "1").await;
     kvs.json("PUT", "/multi/default", json!([{"key": "a", "data": "1"}])).await;
-    assert_eq!(ends(&kvs, "a").await, None);
+    assert_eq!(expiry_of(&kvs, "a").await, None);
 }
 
 async fn touch_and_persist_change_only_the_expiry(make: Make) {
@@ -160,12 +160,12 @@ async fn touch_and_persist_change_only_the_expiry(make: Make) {
         ("/kv/default/old?op=persist", None),
         ("/kv/default/old?op=touch&expires=1795177000", Some(1_795_177_000_000)),
     ];
-    for (uri, end) in touches {
+    for (uri, expiry) in touches {
         let answer = kvs.post(uri, "").await;
         assert_eq!((answer.status, answer.text()), (200, "OK"), "{uri}");
         assert_eq!(answer.tag(), format!("\"{}\"", before.revision), "{uri}");
         let after = kvs.stored("default", "old").await.unwrap();
-        assert_eq!(ends(&kvs, "old").await, end, "{uri}");
+        assert_eq!(expiry_of(&kvs, "old").await, expiry, "{uri}");
         assert_eq!(kvs::model::Entry { expires: before.expires, ..after }, before, "{uri}: the end alone");
         let newest = kvs.get("/?k=old,new").await;
         assert_eq!((newest.text(), newest.header("kvs-key")), ("2", "new"), "{uri}");

@@ -1,4 +1,4 @@
-//! Parts of JSON values by path (RFC 6901), and what holds for patches too.
+//! Parts of JSON values by path (RFC 6901); some rules hold for patches too.
 
 use std::time::Duration;
 

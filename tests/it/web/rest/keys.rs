@@ -1,4 +1,4 @@
-//! Names: what a path can carry, what only `?key=` can, what neither may, and buckets that are not for clients.
+//! Names: keys in a path, keys that only `?key=` can carry, invalid keys, and reserved buckets.
 
 use crate::store::Make;
 use crate::support::endpoint::{Endpoint, JSON, cases};
@@ -48,7 +48,7 @@ async fn key_is_the_rest_of_the_path_decoded_once(make: Make) {
 async fn query_carries_keys_that_a_path_cannot(make: Make) {
     let kvs = Endpoint::new(make);
     let long = "k".repeat(1024);
-    for (question, key) in [
+    for (query, key) in [
         ("a//b", "a//b"),
         ("a%2F%2Fb", "a//b"),
         ("/", "/"),
@@ -67,7 +67,7 @@ async fn query_carries_keys_that_a_path_cannot(make: Make) {
         (&long, &long),
     ] {
         for base in ["/kv/default", "/kv/default/"] {
-            let uri = format!("{base}?key={question}");
+            let uri = format!("{base}?key={query}");
             assert_eq!(kvs.put(&uri, "1").await.status, 201, "{uri}");
             assert_eq!(kvs.stored("default", key).await.unwrap().value, "1", "{uri}");
             assert_eq!(kvs.post(&format!("{uri}&op=incr"), "").await.text(), "2", "{uri}");
@@ -113,11 +113,11 @@ async fn invalid_keys_are_rejected_by_every_method(make: Make) {
         "%C2%9f",
         &long,
     ];
-    let question = ["", ".", "..", "%2e%2e", "%zz", "%", "%ff", "%ED%A0%80", "%00", "a%0Ab", "%7f", "%C2%85", &long];
+    let query = ["", ".", "..", "%2e%2e", "%zz", "%", "%ff", "%ED%A0%80", "%00", "a%0Ab", "%7f", "%C2%85", &long];
     let paths = path.iter().map(|key| format!("/kv/default/{key}"));
-    let questions = question.iter().map(|key| format!("/kv/default?key={key}"));
+    let queries = query.iter().map(|key| format!("/kv/default?key={key}"));
     let both = ["/kv/default/a?key=a".to_owned(), "/kv/default/a?key=b".to_owned()];
-    for uri in paths.chain(questions).chain(both) {
+    for uri in paths.chain(queries).chain(both) {
         for method in ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"] {
             let answer = kvs.ask(method, &uri, &[], "1").await;
             assert_eq!(answer.status, 400, "{method} {uri}");

@@ -1,4 +1,4 @@
-//! Conditions, all with all: RFC 9110 section 13.2.2 and what the contract adds, against an oracle written from these two.
+//! Combinations of all preconditions, against an oracle written from RFC 9110 section 13.2.2 and the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,31 +17,31 @@ cases! {
     last_modified_is_not_later_than_the_request,
 }
 
-/// What a field with tags comes to.
+/// The meaning of a header with entity tags.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Tags {
     Absent,
     Any,
-    /// Names the tag of what is there, and not as a weak one.
+    /// Contains the current tag as a strong one.
     Strong,
-    /// Names it as a weak one only.
+    /// Contains it only as a weak one.
     Weak,
     Other,
     Malformed,
 }
 
-/// What a field with a date comes to.
+/// The meaning of a header with a date.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Date {
     Absent,
-    /// Before what is there was modified.
+    /// Before the modification of the entry.
     Earlier,
-    /// Then, or afterwards.
+    /// At that time or later.
     Since,
     Malformed,
 }
 
-/// `TAG` stands for the tag of what is there.
+/// `TAG` stands for the current tag.
 const TAGS: [(&str, Tags); 14] = [
     ("", Tags::Absent),
     ("\"TAG\"", Tags::Strong),
@@ -59,7 +59,7 @@ const TAGS: [(&str, Tags); 14] = [
     ("*, \"TAG\"", Tags::Malformed),
 ];
 
-/// `SAME`, `BEFORE` and `AFTER` stand for dates beside that of what is there.
+/// `SAME`, `BEFORE` and `AFTER` stand for dates relative to the modification of the entry.
 const DATES: [(&str, Date); 6] = [
     ("", Date::Absent),
     ("SAME", Date::Since),
@@ -70,33 +70,33 @@ const DATES: [(&str, Date); 6] = [
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Given {
+struct Conditions {
     matches: Tags,
     unmodified_since: Date,
     none_matches: Tags,
     modified_since: Date,
 }
 
-/// The status that is due, from the text of the RFC and of the contract.
-fn due(method: &str, present: bool, given: Given) -> u16 {
+/// The status that the RFC and the contract require.
+fn expected(method: &str, present: bool, conditions: Conditions) -> u16 {
     let is_read = method == "GET" || method == "HEAD";
     if is_read && !present {
         return 404;
     }
-    let (mut im, mut inm) = (given.matches, given.none_matches);
+    let (mut im, mut inm) = (conditions.matches, conditions.none_matches);
     if is_read {
-        // Ignored is as good as absent.
+        // A malformed header is ignored.
         let ignored = |tags: Tags| if tags == Tags::Malformed { Tags::Absent } else { tags };
         (im, inm) = (ignored(im), ignored(inm));
     } else {
-        let broken_date = given.unmodified_since == Date::Malformed && im == Tags::Absent;
+        let broken_date = conditions.unmodified_since == Date::Malformed && im == Tags::Absent;
         if im == Tags::Malformed || inm == Tags::Malformed || broken_date {
             return 400;
         }
     }
     // Steps 1 and 2.
     let first = match im {
-        Tags::Absent => !present || given.unmodified_since != Date::Earlier,
+        Tags::Absent => !present || conditions.unmodified_since != Date::Earlier,
         Tags::Any | Tags::Strong => present,
         Tags::Weak | Tags::Other | Tags::Malformed => false,
     };
@@ -105,7 +105,7 @@ fn due(method: &str, present: bool, given: Given) -> u16 {
     }
     // Steps 3 and 4.
     let passes = match inm {
-        Tags::Absent => !(is_read && given.modified_since == Date::Since),
+        Tags::Absent => !(is_read && conditions.modified_since == Date::Since),
         Tags::Any | Tags::Strong | Tags::Weak => !present,
         Tags::Other | Tags::Malformed => true,
     };
@@ -129,7 +129,12 @@ async fn prepare(kvs: &Endpoint, key: &str, present: bool) -> Option<Entry> {
     kvs.stored("default", key).await
 }
 
-async fn case(kvs: &Endpoint, method: &str, before: Option<&Entry>, (key, fields, given): (&str, [&str; 4], Given)) {
+async fn case(
+    kvs: &Endpoint,
+    method: &str,
+    before: Option<&Entry>,
+    (key, fields, conditions): (&str, [&str; 4], Conditions),
+) {
     let tag = before.map_or("k2".to_owned(), |entry| entry.revision.to_string());
     let modified = before.map_or("2026-11-20T12:00:00Z".parse().unwrap(), Entry::last_modified);
     let before_it = kvs::model::Time::from_secs(modified.secs() - 1);
@@ -142,40 +147,40 @@ async fn case(kvs: &Endpoint, method: &str, before: Option<&Entry>, (key, fields
     let mut headers = vec![];
     headers.extend(names.into_iter().zip(&filled).filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n, v.as_str())));
     let answer = kvs.ask(method, &format!("/kv/default/{key}"), &headers, "after").await;
-    let told = format!("{method}, there: {}, {headers:?}", before.is_some());
-    assert_eq!(answer.status, due(method, before.is_some(), given), "{told}");
+    let context = format!("{method}, there: {}, {headers:?}", before.is_some());
+    assert_eq!(answer.status, expected(method, before.is_some(), conditions), "{context}");
     let quoted = format!("\"{tag}\"");
     match (method, answer.status) {
-        ("GET", 200) => assert_eq!((answer.tag(), answer.text()), (quoted.as_str(), "before"), "{told}"),
-        ("HEAD", 200) | (_, 304) => assert_eq!((answer.tag(), answer.text()), (quoted.as_str(), ""), "{told}"),
+        ("GET", 200) => assert_eq!((answer.tag(), answer.text()), (quoted.as_str(), "before"), "{context}"),
+        ("HEAD", 200) | (_, 304) => assert_eq!((answer.tag(), answer.text()), (quoted.as_str(), ""), "{context}"),
         _ => {}
     }
     let after = kvs.stored("default", key).await;
     match (method, answer.status) {
         ("PUT", 200 | 201) => {
             let after = after.unwrap();
-            assert_eq!(after.value, "after", "{told}");
-            assert_eq!(answer.tag(), format!("\"{}\"", after.revision), "{told}");
-            let by_date = given.matches == Tags::Absent && given.unmodified_since == Date::Since;
-            assert!(!by_date || before.is_none_or(|b| b.last_modified() < after.last_modified()), "{told}");
+            assert_eq!(after.value, "after", "{context}");
+            assert_eq!(answer.tag(), format!("\"{}\"", after.revision), "{context}");
+            let by_date = conditions.matches == Tags::Absent && conditions.unmodified_since == Date::Since;
+            assert!(!by_date || before.is_none_or(|b| b.last_modified() < after.last_modified()), "{context}");
         }
-        ("DELETE", 200) => assert_eq!(after, None, "{told}"),
-        _ => assert_eq!(after.as_ref(), before, "{told}: nothing may have changed"),
+        ("DELETE", 200) => assert_eq!(after, None, "{context}"),
+        _ => assert_eq!(after.as_ref(), before, "{context}: nothing may have changed"),
     }
 }
 
-/// The fields of a request, and what they come to.
-type Cell = ([&'static str; 4], Given);
+/// The headers of a request, and their meaning.
+type Cell = ([&'static str; 4], Conditions);
 
-/// Every field with every other, however it is written.
+/// Every combination of all spellings.
 fn all() -> Vec<Cell> {
     let mut cells = vec![];
     for (im, matches) in TAGS {
         for (ius, unmodified_since) in DATES {
             for (inm, none_matches) in TAGS {
                 let cell = |(ims, modified_since)| {
-                    let given = Given { matches, unmodified_since, none_matches, modified_since };
-                    ([im, ius, inm, ims], given)
+                    let conditions = Conditions { matches, unmodified_since, none_matches, modified_since };
+                    ([im, ius, inm, ims], conditions)
                 };
                 cells.extend(DATES.map(cell));
             }
@@ -184,10 +189,9 @@ fn all() -> Vec<Cell> {
     cells
 }
 
-/// What fields can come to with what the others come to, each once, written now this way and now that: the
-/// same in every run.
+/// Every combination of all meanings, each in a pseudorandom spelling.
 fn distinct() -> Vec<Cell> {
-    let mut by_meaning = BTreeMap::<Given, Vec<Cell>>::new();
+    let mut by_meaning = BTreeMap::<Conditions, Vec<Cell>>::new();
     for cell in all() {
         by_meaning.entry(cell.1).or_default().push(cell);
     }
@@ -197,11 +201,11 @@ fn distinct() -> Vec<Cell> {
 
 async fn combined_preconditions_match_the_oracle(make: Make, cells: Vec<Cell>) {
     let kvs = Endpoint::new(make);
-    for (number, (fields, given)) in cells.into_iter().enumerate() {
+    for (number, (fields, conditions)) in cells.into_iter().enumerate() {
         for (method, present) in [("PUT", true), ("PUT", false), ("DELETE", true), ("DELETE", false)] {
             let key = format!("{method}{present}{number}");
             let before = prepare(&kvs, &key, present).await;
-            case(&kvs, method, before.as_ref(), (&key, fields, given)).await;
+            case(&kvs, method, before.as_ref(), (&key, fields, conditions)).await;
         }
         for (key, present) in [("there", true), ("missing", false)] {
             let before = match kvs.stored("default", key).await {
@@ -209,7 +213,7 @@ async fn combined_preconditions_match_the_oracle(make: Make, cells: Vec<Cell>) {
                 found => found,
             };
             for method in ["GET", "HEAD"] {
-                case(&kvs, method, before.as_ref(), (key, fields, given)).await;
+                case(&kvs, method, before.as_ref(), (key, fields, conditions)).await;
             }
         }
     }
@@ -225,7 +229,7 @@ async fn combined_preconditions_match_the_oracle_on_yaml() {
     combined_preconditions_match_the_oracle(named("yaml"), all()).await;
 }
 
-/// A server is asked over a socket, which 56,000 times takes minutes.
+/// Only the distinct ones: 56,000 requests over a socket take minutes.
 #[tokio::test]
 async fn combined_preconditions_match_the_oracle_on_postgresql() {
     combined_preconditions_match_the_oracle(named("postgresql"), distinct()).await;
@@ -322,14 +326,14 @@ async fn preconditions_on_many_keys_are_rejected(make: Make) {
 async fn last_modified_is_not_later_than_the_request(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
-    let told = async || kvs.get("/kv/default/a").await.header("last-modified").to_owned();
-    let first = told().await;
+    let last_modified = async || kvs.get("/kv/default/a").await.header("last-modified").to_owned();
+    let first = last_modified().await;
     for (value, status) in [("2", 200), ("3", 412), ("4", 412)] {
-        let guard = [("if-unmodified-since", first.as_str())];
-        assert_eq!(kvs.ask("PUT", "/kv/default/a", &guard, value).await.status, status);
-        assert_eq!(told().await, first, "what replaced it lies in the next second, which has not come");
+        let precondition = [("if-unmodified-since", first.as_str())];
+        assert_eq!(kvs.ask("PUT", "/kv/default/a", &precondition, value).await.status, status);
+        assert_eq!(last_modified().await, first, "the new entry is from the next second, which has not begun");
     }
     kvs.clock.advance(Duration::from_secs(1));
-    assert_ne!(told().await, first);
+    assert_ne!(last_modified().await, first);
     assert_eq!(kvs.get("/kv/default/a").await.text(), "2");
 }

@@ -1,4 +1,4 @@
-//! `?meta`: an entry as JSON, with all that is known of it.
+//! `?meta`: an entry as JSON, with all its metadata.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ cases! {
 async fn meta_shows_the_whole_entry(make: Make) {
     let kvs = Endpoint::new(make);
     let put = kvs.ask("PUT", "/kv/default/a/%C3%A4", &[("content-type", "application/json")], "{\"x\":\"é\"}").await;
-    for question in ["meta", "meta=1", "meta=true", "meta="] {
-        let answer = kvs.get(&format!("/kv/default/a/%C3%A4?{question}")).await;
+    for query in ["meta", "meta=1", "meta=true", "meta="] {
+        let answer = kvs.get(&format!("/kv/default/a/%C3%A4?{query}")).await;
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.tag(), put.tag());
         let revision = put.tag().trim_matches('"');
-        let due = json!({"bucket": "default", "key": "a/ä", "value": "{\"x\":\"é\"}", "type": "application/json",
+        let expected = json!({"bucket": "default", "key": "a/ä", "value": "{\"x\":\"é\"}", "type": "application/json",
             "revision": revision, "updated": "2026-11-20T12:00:00.25Z", "created": "2026-11-20T12:00:00.25Z",
             "modified": null, "expires": null});
-        assert_eq!(answer.json(), due, "{question}");
+        assert_eq!(answer.json(), expected, "{query}");
         assert!(revision.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()), "{revision}");
     }
-    for question in ["meta=0", "meta=false", ""] {
-        assert_eq!(kvs.get(&format!("/kv/default/a/%C3%A4?{question}")).await.text(), "{\"x\":\"é\"}");
+    for query in ["meta=0", "meta=false", ""] {
+        assert_eq!(kvs.get(&format!("/kv/default/a/%C3%A4?{query}")).await.text(), "{\"x\":\"é\"}");
     }
     assert_eq!(kvs.get("/kv/default/none?meta").await.status, 404);
 }
@@ -54,7 +54,7 @@ async fn times_are_in_rfc_3339(make: Make) {
 
 async fn binary_values_are_in_base64(make: Make) {
     let kvs = Endpoint::new(make);
-    for (value, name, told) in [
+    for (value, name, text) in [
         (&b"\xff\0"[..], "base64", "/wA="),
         (b"\0", "value", "\0"),
         (b"", "value", ""),
@@ -63,11 +63,11 @@ async fn binary_values_are_in_base64(make: Make) {
     ] {
         kvs.ask("PUT", "/kv/default/a", &[], value.to_vec()).await;
         let meta = kvs.get("/kv/default/a?meta").await.json();
-        assert_eq!(meta[name], told, "{value:?}");
+        assert_eq!(meta[name], text, "{value:?}");
         let other = if name == "value" { "base64" } else { "value" };
         assert!(meta.get(other).is_none(), "{value:?}");
         let listed = kvs.ask("GET", "/kv/default", &[], "").await.json();
-        assert_eq!(listed["entries"], Value::Array(vec![meta]), "a list tells the same");
+        assert_eq!(listed["entries"], Value::Array(vec![meta]), "a list has the same");
     }
 }
 

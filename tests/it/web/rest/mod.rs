@@ -1,4 +1,4 @@
-//! The REST contract through the router, over every kind of store: every row of it, and races.
+//! The REST contract, on every kind of store, and races.
 
 mod bodies;
 mod changes;
@@ -22,7 +22,7 @@ mod writes;
 
 use kvs::model::Time;
 
-/// A moment as HTTP writes it.
+/// A time as an HTTP date.
 fn date(time: Time) -> String {
     httpdate::fmt_http_date(time.into())
 }

@@ -1,4 +1,4 @@
-//! `/multi/{bucket}`: many keys in one request, each row by itself, all in one commit, or nothing if one is not understood.
+//! `/multi/{bucket}`: many keys in one request and one commit. Each row has its own result; an invalid row rejects all.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ const THEN: &str = "Fri, 20 Nov 2026 12:00:00 GMT";
 const EARLIER: &str = "Fri, 20 Nov 2026 11:59:59 GMT";
 
 impl Endpoint {
-    async fn multi(&self, method: &str, question: &str, rows: impl ToString) -> (u16, Value) {
-        let answer = self.json(method, &format!("/multi/default{question}"), rows).await;
+    async fn multi(&self, method: &str, query: &str, rows: impl ToString) -> (u16, Value) {
+        let answer = self.json(method, &format!("/multi/default{query}"), rows).await;
         (answer.status, if answer.status == 200 { answer.json() } else { answer.text().into() })
     }
 }
@@ -46,8 +46,8 @@ async fn many_keys_are_set_read_and_deleted(make: Make) {
         let results: Vec<_> = ["deleted", "deleted", "missing", "missing"].map(|r| json!({"result": r})).into();
         assert_eq!(kvs.multi(delete.0, delete.1, &rows).await, (200, json!(results)));
         assert_eq!(kvs.multi(get.0, get.1, json!(["a", "ä"])).await.1, json!({"ä": "\u{0}é"}));
-        for (method, question) in [set, delete] {
-            assert_eq!(kvs.multi(method, question, "[]").await, (200, json!([])));
+        for (method, query) in [set, delete] {
+            assert_eq!(kvs.multi(method, query, "[]").await, (200, json!([])));
         }
         assert_eq!(kvs.multi(get.0, get.1, "[]").await, (200, json!({})));
     }
@@ -95,12 +95,12 @@ async fn row_with_a_date_passes_if_the_entry_is_not_later(make: Make) {
 async fn same_date_passes_once_even_within_a_request(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "0").await;
-    // The clock stands still: what replaces the entry ends up in the next second.
+    // The clock does not move, so the new entry is from the next second.
     let row = |value: &str| json!({"key": "a", "data": value, "modified_at": THEN});
     let results = json!([{"result": "updated"}, {"result": "rejected"}]);
     assert_eq!(kvs.multi("PUT", "", json!([row("1"), row("2")])).await.1, results);
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
-    // Nor does a row without a guard open the way for one with it.
+    // A row without a precondition does not help one with a precondition.
     kvs.clock.advance(Duration::from_secs(10));
     let since = date(kvs.stored("default", "a").await.unwrap().last_modified());
     let rows = json!([{"key": "a", "data": "3"}, {"key": "a", "data": "4", "modified_at": since}]);

@@ -1,4 +1,4 @@
-//! `?return=old`: what a write replaced, for who may read it.
+//! `?return=old`: the replaced value, if the secret may read it.
 
 use crate::store::Make;
 use crate::support::endpoint::{Endpoint, JSON, cases};
@@ -33,7 +33,7 @@ async fn each_write_returns_the_old_value(make: Make) {
         let stored = kvs.stored("default", "a").await;
         assert_eq!(stored.as_ref().map(|entry| entry.value.clone()), after.map(Into::into), "{method} {op}");
         let tag = stored.map_or(String::new(), |entry| format!("\"{}\"", entry.revision));
-        assert_eq!(answer.tag(), tag, "{method} {op}: the tag is that of what stands there now");
+        assert_eq!(answer.tag(), tag, "{method} {op}: the tag is that of the new entry");
     }
 }
 
@@ -51,7 +51,7 @@ async fn old_values_have_safe_content_types(make: Make) {
 async fn rejected_writes_return_no_old_value(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
-    for (question, name, value, status) in [
+    for (query, name, value, status) in [
         ("return=old", "if-match", "\"zzz\"", 412),
         ("return=old", "if-match", "zzz", 400),
         ("return=new", "x", "y", 400),
@@ -59,12 +59,12 @@ async fn rejected_writes_return_no_old_value(make: Make) {
         ("return=old&ttl=0", "x", "y", 400),
     ] {
         for method in ["PUT", "POST", "DELETE"] {
-            if method == "DELETE" && question.contains("ttl") {
+            if method == "DELETE" && query.contains("ttl") {
                 continue;
             }
-            let answer = kvs.ask(method, &format!("/kv/default/a?{question}"), &[(name, value)], "2").await;
-            assert_eq!(answer.status, status, "{method} {question}");
-            assert_eq!(kvs.get("/kv/default/a").await.text(), "1", "{method} {question}");
+            let answer = kvs.ask(method, &format!("/kv/default/a?{query}"), &[(name, value)], "2").await;
+            assert_eq!(answer.status, status, "{method} {query}");
+            assert_eq!(kvs.get("/kv/default/a").await.text(), "1", "{method} {query}");
         }
     }
 }
@@ -73,7 +73,7 @@ async fn old_values_need_the_right_to_read(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/secret/a", "hidden").await;
     let writer = [("x-kvs-auth", "writer")];
-    for (method, question) in [
+    for (method, query) in [
         ("PUT", ""),
         ("POST", ""),
         ("POST", "&op=incr"),
@@ -83,10 +83,10 @@ async fn old_values_need_the_right_to_read(make: Make) {
         ("POST", "&op=persist"),
         ("DELETE", ""),
     ] {
-        let answer = kvs.ask(method, &format!("/kv/secret/a?return=old{question}"), &writer, "2").await;
-        assert_eq!(answer.status, 403, "{method} {question}");
+        let answer = kvs.ask(method, &format!("/kv/secret/a?return=old{query}"), &writer, "2").await;
+        assert_eq!(answer.status, 403, "{method} {query}");
         assert!(!answer.text().contains("hidden"));
-        assert_eq!(kvs.stored("secret", "a").await.unwrap().value, "hidden", "{method} {question}: nothing was done");
+        assert_eq!(kvs.stored("secret", "a").await.unwrap().value, "hidden", "{method} {query}: nothing was done");
     }
     for body in [
         r#"{"ops":[{"op":"get","key":"a"}]}"#,

@@ -1,4 +1,4 @@
-//! A bucket whose clients give the times: what clients of Poky rely on, one key and many.
+//! Buckets with client timestamps: the behaviour that clients of Poky rely on, for one key and many.
 
 use std::time::Duration;
 
@@ -99,10 +99,10 @@ async fn reads_accept_a_date_in_if_match(make: Make) {
 
 async fn writes_are_accepted_if_not_older(make: Make) {
     let kvs = Endpoint::new(make);
-    for (date, value, status, stands, at) in [
+    for (date, value, status, stored, at) in [
         (Some(TUESDAY), "1", 200, "1", TUESDAY),
         (Some(MONDAY), "2", 412, "1", TUESDAY),
-        // Cut short, though as long as a date.
+        // Not a date, but as long as one.
         (Some("Tue, 04 Jun 2013 03:01:31 000"), "3", 400, "1", TUESDAY),
         (Some("bogus"), "3", 400, "1", TUESDAY),
         (Some(TUESDAY), "4", 200, "4", TUESDAY),
@@ -118,7 +118,7 @@ async fn writes_are_accepted_if_not_older(make: Make) {
         assert_eq!(answer.status, status, "{value}");
         assert_eq!(answer.text().is_empty(), status != 400, "{value}");
         let found = kvs.get(KEY).await;
-        assert_eq!((found.text(), found.header("last-modified"), found.tag()), (stands, at, quoted(at).as_str()));
+        assert_eq!((found.text(), found.header("last-modified"), found.tag()), (stored, at, quoted(at).as_str()));
         let after = kvs.stored("poky", "set-me").await.map(|entry| entry.revision);
         assert_eq!(after > before, status == 200, "{value}: the revision moves on with each write that is done");
     }
@@ -200,11 +200,11 @@ async fn writes_without_a_date_keep_the_stored_date(make: Make) {
         assert_eq!(answer.status, 200, "{uri} {body} {:?}", answer.body);
         assert_eq!(kvs.get("/kv/poky/a").await.header("last-modified"), TOMORROW, "{uri} {body}");
     }
-    let guarded = [("if-unmodified-since", TOMORROW)];
+    let conditional = [("if-unmodified-since", TOMORROW)];
     kvs.delete("/kv/poky/a").await;
     kvs.put_at("/kv/poky/a", MONDAY, "1").await;
-    assert_eq!(kvs.ask("POST", "/kv/poky/a?op=incr", &guarded, "").await.text(), "2");
-    assert_eq!(kvs.get("/kv/poky/a").await.tag(), quoted(TOMORROW), "the guard is the new date");
+    assert_eq!(kvs.ask("POST", "/kv/poky/a?op=incr", &conditional, "").await.text(), "2");
+    assert_eq!(kvs.get("/kv/poky/a").await.tag(), quoted(TOMORROW), "the precondition is the new date");
 }
 
 async fn multi_has_the_results_of_single_requests(make: Make) {
@@ -216,7 +216,7 @@ async fn multi_has_the_results_of_single_requests(make: Make) {
     let old = json!([{"key": "key", "data": "3", "modified_at": MONDAY}]);
     assert_eq!(set(old).await, json!([{"result": "rejected"}]));
     assert_eq!(kvs.get("/kv/poky/key").await.text(), "2");
-    // Of two for one key the second is judged by what the first left behind.
+    // If two rows have the same key, the second sees the result of the first.
     for (first, second, results) in [
         (Some(MONDAY), Some(TUESDAY), ["inserted", "updated"]),
         (Some(TUESDAY), Some(MONDAY), ["inserted", "rejected"]),

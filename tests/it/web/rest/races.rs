@@ -1,4 +1,4 @@
-//! Many clients at once, on threads of their own, over every store: what the conditions of writes are for.
+//! Concurrent clients on several threads, on every store: preconditions of writes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ cases! { on threads:
     increments_without_a_date_are_exact,
 }
 
-/// Runs this for each number at once and gathers what comes of it.
+/// Runs this for each number at once and returns the results.
 pub(super) async fn at_once<F: Future<Output: Send + 'static> + Send + 'static>(
     number: usize,
     go: impl Fn(usize) -> F,
@@ -28,7 +28,7 @@ pub(super) async fn at_once<F: Future<Output: Send + 'static> + Send + 'static>(
     (0..number).map(go).collect::<JoinSet<_>>().join_all().await
 }
 
-/// A write that is told to come again comes again.
+/// A write that is repeated while the response asks for it.
 async fn patient(kvs: &Endpoint, uri: &str) -> String {
     loop {
         let answer = kvs.post(uri, "").await;
@@ -62,8 +62,8 @@ async fn increments_of_100_clients_are_exact(make: Make) {
                 loop {
                     let found = kvs.get("/kv/default/m").await;
                     let next = found.text().parse::<u64>().unwrap() + 1;
-                    let guard = [("if-match", found.tag())];
-                    let answer = kvs.ask("PUT", "/kv/default/m", &guard, next.to_string()).await;
+                    let precondition = [("if-match", found.tag())];
+                    let answer = kvs.ask("PUT", "/kv/default/m", &precondition, next.to_string()).await;
                     match answer.status {
                         200 => break,
                         status => assert!(matches!(status, 412 | 503), "{}", answer.text()),
@@ -100,11 +100,11 @@ async fn same_date_never_passes_twice(make: Make) {
     kvs.put("/kv/default/a", "first").await;
     let mut passed: HashMap<String, usize> = HashMap::new();
     for _ in 0..12 {
-        let told = kvs.get("/kv/default/a").await.header("last-modified").to_owned();
+        let date = kvs.get("/kv/default/a").await.header("last-modified").to_owned();
         let won = at_once(8, |n| {
-            let (kvs, told) = (kvs.clone(), told.clone());
+            let (kvs, date) = (kvs.clone(), date.clone());
             async move {
-                let headers = [("if-unmodified-since", told.as_str())];
+                let headers = [("if-unmodified-since", date.as_str())];
                 let (method, uri) =
                     if n % 2 == 0 { ("PUT", "/kv/default/a") } else { ("POST", "/kv/default/a?op=append") };
                 let status = kvs.ask(method, uri, &headers, n.to_string()).await.status;
@@ -112,7 +112,7 @@ async fn same_date_never_passes_twice(make: Make) {
                 usize::from(status == 200)
             }
         });
-        *passed.entry(told).or_default() += won.await.into_iter().sum::<usize>();
+        *passed.entry(date).or_default() += won.await.into_iter().sum::<usize>();
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
     assert!(passed.values().all(|times| *times <= 1), "{passed:?}");

@@ -1,4 +1,4 @@
-//! Who may do what over REST: secrets, rights, buckets, and who guesses.
+//! Access over REST: secrets, rights, buckets, and guessing.
 
 use kvs::web::Body;
 use kvs::web::{ApiSettings, SecretList};
@@ -15,7 +15,7 @@ cases! {
 }
 
 const NONE: &str = "";
-/// Who reads buckets that are closed but writes nothing, who writes but does not read, who may do both in `other` only.
+/// No secret, one with all rights, one that may only read, one that may only write, and one for `other` only.
 const WHO: [&str; 5] = [NONE, "s3cret", "reader", "writer", "elsewhere"];
 
 async fn statuses(kvs: &Endpoint, method: &str, uri: &str, body: &'static str) -> [u16; 5] {
@@ -37,7 +37,7 @@ async fn each_secret_has_only_its_rights(make: Make) {
     let set = r#"[{"key":"a","data":"1"}]"#;
     let txn = r#"{"ops":[{"op":"set","key":"a","value":"1"}]}"#;
     let look = r#"{"ops":[{"op":"get","key":"a"}]}"#;
-    for (method, uri, body, due) in [
+    for (method, uri, body, expected) in [
         ("GET", "/kv/default/a", "", open),
         ("HEAD", "/kv/default/a?meta", "", open),
         ("POST", "/multi/default", r#"["a"]"#, open),
@@ -69,7 +69,7 @@ async fn each_secret_has_only_its_rights(make: Make) {
         ("PUT", "/kv/other/a", "1", [401, 200, 403, 200, 200]),
         ("GET", "/kv/other", "1", [401, 200, 200, 403, 200]),
     ] {
-        assert_eq!(statuses(&kvs, method, uri, body).await, due, "{method} {uri} {body}");
+        assert_eq!(statuses(&kvs, method, uri, body).await, expected, "{method} {uri} {body}");
     }
 }
 
@@ -77,14 +77,14 @@ async fn status_without_rights_does_not_reveal_keys(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/secret/a", "1").await;
     for who in [NONE, "writer", "elsewhere"] {
-        for question in ["", "?meta", "?wait=20&seen=none"] {
+        for query in ["", "?meta", "?wait=20&seen=none"] {
             let ask = async |key: &str| {
-                let uri = format!("/kv/secret/{key}{question}");
+                let uri = format!("/kv/secret/{key}{query}");
                 let headers: Headers<'_> = &[("x-kvs-auth", who), ("if-match", "*"), ("if-none-match", "*")];
                 let answer = kvs.ask("GET", &uri, headers, "").await;
                 (answer.status, answer.body, answer.headers.contains_key("etag"))
             };
-            assert_eq!(ask("a").await, ask("none").await, "{who} {question}");
+            assert_eq!(ask("a").await, ask("none").await, "{who} {query}");
         }
     }
     assert!(kvs.ask("GET", "/kv/secret/a", &[], "").await.header("cache-control").contains("private"));

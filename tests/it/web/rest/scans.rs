@@ -23,7 +23,7 @@ cases! { on threads:
     concurrent_deletions_count_each_key_once,
 }
 
-/// In the order of their bytes: capital before small, one byte before two, these before three and four.
+/// In the order of their bytes: upper case before lower case, one byte before two, three and four.
 const KEYS: [&str; 14] = [" ", "A", "a", "a b", "a,b", "a/", "a/b", "a//c", "ab", "b", "ä", "ä\u{10ffff}", "€", "🙂"];
 
 fn encoded(text: &str) -> String {
@@ -41,7 +41,7 @@ fn texts(keys: &serde_json::Value) -> Vec<String> {
     keys.as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect()
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudorandom numbers, the same in each run.
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
@@ -56,7 +56,7 @@ impl Dice {
 }
 
 #[derive(Debug)]
-struct Asked {
+struct ScanRequest {
     prefix: Option<&'static str>,
     start: Option<&'static str>,
     end: Option<&'static str>,
@@ -65,8 +65,8 @@ struct Asked {
     reverse: bool,
 }
 
-impl Asked {
-    fn thrown(dice: &mut Dice) -> Self {
+impl ScanRequest {
+    fn random(dice: &mut Dice) -> Self {
         let bounds = [&KEYS[..], &["", "0", "aa", "z", "\u{10ffff}", "nothing"]].concat();
         let prefixes = ["", "a", "a/", "a//", "ä", "\u{10ffff}", "zz", "🙂"];
         Self {
@@ -79,7 +79,7 @@ impl Asked {
         }
     }
 
-    fn question(&self) -> String {
+    fn query(&self) -> String {
         let texts = [("prefix", self.prefix), ("start", self.start), ("end", self.end), ("after", self.after)];
         let mut parts: Vec<_> = texts.iter().filter_map(|(n, v)| Some(format!("{n}={}", encoded((*v)?)))).collect();
         parts.extend(self.limit.map(|limit| format!("limit={limit}")));
@@ -87,8 +87,8 @@ impl Asked {
         parts.join("&")
     }
 
-    /// What is due: the keys of the page, whether more follow, and how many lie in the range.
-    fn due(&self) -> (Vec<String>, bool, usize) {
+    /// The expected keys of the page, whether more follow, and how many are in the range.
+    fn expected(&self) -> (Vec<String>, bool, usize) {
         let mut keys: Vec<&str> = KEYS.to_vec();
         keys.sort_unstable_by_key(|key| key.as_bytes());
         keys.retain(|key| {
@@ -100,8 +100,8 @@ impl Asked {
         if self.reverse {
             keys.reverse();
         }
-        let (all, most) = (keys.len(), self.limit.unwrap_or(100));
-        (keys.into_iter().take(most).map(ToOwned::to_owned).collect(), all > most, all)
+        let (all, limit) = (keys.len(), self.limit.unwrap_or(100));
+        (keys.into_iter().take(limit).map(ToOwned::to_owned).collect(), all > limit, all)
     }
 }
 
@@ -109,29 +109,29 @@ async fn scans_match_a_model(make: Make) {
     let kvs = filled(make).await;
     let mut dice = Dice(7);
     for _ in 0..1500 {
-        let asked = Asked::thrown(&mut dice);
-        let (keys, more, count) = asked.due();
-        let uri = format!("/kv/listed?{}", asked.question());
+        let request = ScanRequest::random(&mut dice);
+        let (keys, more, count) = request.expected();
+        let uri = format!("/kv/listed?{}", request.query());
         let page = kvs.get(&format!("{uri}&keys")).await.json();
-        assert_eq!(texts(&page["keys"]), keys, "{asked:?}");
+        assert_eq!(texts(&page["keys"]), keys, "{request:?}");
         let cursor = more.then(|| keys.last().unwrap().clone());
-        assert_eq!(page["cursor"], json!(cursor), "{asked:?}");
+        assert_eq!(page["cursor"], json!(cursor), "{request:?}");
         let page = kvs.get(&uri).await.json();
         let entries: Vec<_> = page["entries"].as_array().unwrap().iter().collect();
         let found: Vec<_> = entries.iter().map(|entry| entry["key"].as_str().unwrap().to_owned()).collect();
-        assert_eq!((found, &page["cursor"]), (keys.clone(), &json!(cursor)), "{asked:?}");
+        assert_eq!((found, &page["cursor"]), (keys.clone(), &json!(cursor)), "{request:?}");
         assert!(entries.iter().all(|e| e["value"] == format!("of {}", e["key"].as_str().unwrap())));
-        assert_eq!(kvs.get(&format!("{uri}&count")).await.json(), json!({ "count": count }), "{asked:?}");
+        assert_eq!(kvs.get(&format!("{uri}&count")).await.json(), json!({ "count": count }), "{request:?}");
         let lines = kvs.get(&format!("{uri}&format=text")).await;
-        let due: String = keys.iter().map(|key| format!("{key}\n")).collect();
-        assert_eq!(lines.text(), due, "{asked:?}");
+        let expected: String = keys.iter().map(|key| format!("{key}\n")).collect();
+        assert_eq!(lines.text(), expected, "{request:?}");
         assert_eq!(lines.header("kvs-cursor"), cursor.as_deref().map(encoded).unwrap_or_default());
     }
 }
 
 async fn flags_limits_and_formats_of_scans_are_checked(make: Make) {
     let kvs = filled(make).await;
-    for (question, status) in [
+    for (query, status) in [
         ("limit=1000", 200),
         ("limit=1001", 400),
         ("limit=0", 400),
@@ -144,9 +144,9 @@ async fn flags_limits_and_formats_of_scans_are_checked(make: Make) {
         ("start=%zz", 400),
         ("after=%zz", 400),
     ] {
-        assert_eq!(kvs.get(&format!("/kv/listed?{question}")).await.status, status, "{question}");
+        assert_eq!(kvs.get(&format!("/kv/listed?{query}")).await.status, status, "{query}");
     }
-    for (question, member) in [
+    for (query, member) in [
         ("", "entries"),
         ("keys=0&count=false", "entries"),
         ("keys=false", "entries"),
@@ -158,12 +158,12 @@ async fn flags_limits_and_formats_of_scans_are_checked(make: Make) {
         ("count&keys", "count"),
         ("count&keys&limit=1", "count"),
     ] {
-        let page = kvs.get(&format!("/kv/listed?{question}")).await.json();
-        assert!(page.get(member).is_some(), "{question}: {page}");
-        assert_eq!(page.as_object().unwrap().len(), if member == "count" { 1 } else { 2 }, "{question}");
+        let page = kvs.get(&format!("/kv/listed?{query}")).await.json();
+        assert!(page.get(member).is_some(), "{query}: {page}");
+        assert_eq!(page.as_object().unwrap().len(), if member == "count" { 1 } else { 2 }, "{query}");
     }
-    for (question, first) in [("reverse=0", " "), ("reverse=false", " "), ("reverse", "🙂"), ("reverse=1", "🙂")] {
-        assert_eq!(kvs.get(&format!("/kv/listed?keys&{question}")).await.json()["keys"][0], first, "{question}");
+    for (query, first) in [("reverse=0", " "), ("reverse=false", " "), ("reverse", "🙂"), ("reverse=1", "🙂")] {
+        assert_eq!(kvs.get(&format!("/kv/listed?keys&{query}")).await.json()["keys"][0], first, "{query}");
     }
     let lines = kvs.get("/kv/listed/?format=text&limit=2").await;
     assert_eq!((lines.text(), lines.header("content-type")), (" \nA\n", "text/plain; charset=utf-8"));
@@ -176,8 +176,8 @@ async fn pages_have_100_keys_by_default(make: Make) {
     let kvs = Endpoint::new(make);
     let rows: Vec<_> = (0..1001).map(|n| json!({"key": format!("{n:04}"), "data": ""})).collect();
     kvs.json("PUT", "/multi/listed", json!(rows)).await;
-    for (question, length, cursor) in [("", 100, "0099"), ("&limit=1000", 1000, "0999"), ("&reverse", 100, "0901")] {
-        let page = kvs.get(&format!("/kv/listed?keys{question}")).await.json();
+    for (query, length, cursor) in [("", 100, "0099"), ("&limit=1000", 1000, "0999"), ("&reverse", 100, "0901")] {
+        let page = kvs.get(&format!("/kv/listed?keys{query}")).await.json();
         assert_eq!((page["keys"].as_array().unwrap().len(), &page["cursor"]), (length, &json!(cursor)));
     }
     assert_eq!(kvs.get("/kv/listed?count").await.json(), json!({"count": 1001}));
@@ -185,8 +185,8 @@ async fn pages_have_100_keys_by_default(make: Make) {
 
 async fn unchanged_pages_are_304(make: Make) {
     let kvs = filled(make).await;
-    for question in ["", "?keys", "?count", "?format=text", "?prefix=a"] {
-        let uri = format!("/kv/listed{question}");
+    for query in ["", "?keys", "?count", "?format=text", "?prefix=a"] {
+        let uri = format!("/kv/listed{query}");
         let tag = kvs.get(&uri).await.tag().to_owned();
         let same = [NOBODY, ("if-none-match", tag.as_str())];
         let answer = kvs.ask("GET", &uri, &same, "").await;

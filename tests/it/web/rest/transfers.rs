@@ -1,4 +1,4 @@
-//! Money moved between accounts by transactions, and readers that add it up meanwhile.
+//! Transfers between accounts by transactions, and concurrent readers that add up all accounts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ fn total(balances: impl Iterator<Item = String>) -> i64 {
     balances.map(|text| text.parse::<i64>().unwrap()).sum()
 }
 
-/// What all accounts hold, in one transaction of reads or as many keys in one read.
+/// The total of all accounts, read in one transaction or as several keys in one read.
 async fn added_up(kvs: &Endpoint, by_txn: bool) -> i64 {
     let names = (0..ACCOUNTS).map(|n| format!("account{n}"));
     if by_txn {
@@ -36,7 +36,7 @@ async fn added_up(kvs: &Endpoint, by_txn: bool) -> i64 {
     total(found.as_object().unwrap().values().map(|value| value.as_str().unwrap().to_owned()))
 }
 
-/// Moves one from one account to another, by the values read or by steps; whether it was done.
+/// Moves 1 from one account to another, by checked values or by increments. Returns whether it was done.
 async fn transfer(kvs: &Endpoint, (from, to): (usize, usize), by_check: bool) -> bool {
     let (from, to) = (format!("account{from}"), format!("account{to}"));
     let ops = if by_check {
@@ -60,7 +60,7 @@ async fn transfers_keep_the_total_for_every_reader(make: Make) {
     for n in 0..ACCOUNTS {
         kvs.put(&format!("/kv/default/account{n}"), EACH.to_string()).await;
     }
-    let due = EACH * i64::try_from(ACCOUNTS).unwrap();
+    let expected = EACH * i64::try_from(ACCOUNTS).unwrap();
     let done = Arc::new(AtomicBool::new(false));
     let start = Arc::new(Barrier::new(4 + 8));
     let readers = (0..4).map(|n| {
@@ -68,8 +68,8 @@ async fn transfers_keep_the_total_for_every_reader(make: Make) {
         tokio::spawn(async move {
             start.wait().await;
             while !done.load(Ordering::SeqCst) {
-                assert_eq!(added_up(&kvs, n % 2 == 0).await, due);
-                // A store in memory never waits, and would leave no thread to those who write.
+                assert_eq!(added_up(&kvs, n % 2 == 0).await, expected);
+                // A store in memory never waits, so without this the writers would get no thread.
                 tokio::task::yield_now().await;
             }
         })
@@ -94,5 +94,5 @@ async fn transfers_keep_the_total_for_every_reader(make: Make) {
         reader.await.unwrap();
     }
     assert!(moved >= 4 * 25, "{moved}");
-    assert_eq!(added_up(&kvs, true).await, due);
+    assert_eq!(added_up(&kvs, true).await, expected);
 }

@@ -45,9 +45,9 @@ async fn each_operation_returns_its_result(make: Make) {
         {"op": "delete", "key": "b"},
         {"op": "get", "key": "b"},
     ]);
-    let (status, told) = kvs.txn(json!([]), ops).await;
-    assert_eq!(status, 200, "{told}");
-    let results = told["results"].as_array().unwrap();
+    let (status, body) = kvs.txn(json!([]), ops).await;
+    assert_eq!(status, 200, "{body}");
+    let results = body["results"].as_array().unwrap();
     assert_eq!(results.len(), 15);
     assert_eq!(results[0], Value::Null);
     assert_eq!(results[1], json!({"revision": kvs.revision("a").await}));
@@ -60,19 +60,20 @@ async fn each_operation_returns_its_result(make: Make) {
         assert_eq!(results[at], json!({ name: value }), "operation {at}");
     }
     assert_eq!(results[14], Value::Null);
-    assert!(told["revision"].is_string(), "{told}");
+    assert!(body["revision"].is_string(), "{body}");
     let found = kvs.get("/kv/default/a").await;
     assert_eq!((found.text(), found.header("content-type")), ("1", "application/json"));
     assert_eq!(kvs.get("/kv/default/t?meta").await.json()["expires"], Value::Null);
-    let (status, told) = kvs.txn(json!([]), json!([])).await;
-    assert_eq!((status, &told["results"]), (200, &json!([])));
+    let (status, body) = kvs.txn(json!([]), json!([])).await;
+    assert_eq!((status, &body["results"]), (200, &json!([])));
 }
 
 async fn first_failed_check_is_returned_with_the_current_entry(make: Make) {
     let kvs = Endpoint::new(make);
     kvs.put("/kv/default/a", "1").await;
     let revision = kvs.revision("a").await;
-    let good = json!([{"key": "a", "revision": revision}, {"key": "a", "revision": kvs.get("/kv/default/a").await.tag()},
+    let tag = kvs.get("/kv/default/a").await.tag().to_owned();
+    let good = json!([{"key": "a", "revision": revision}, {"key": "a", "revision": tag},
         {"key": "none", "absent": true}, {"key": "a", "absent": false}, {"key": "a", "value": "1"},
         {"key": "a", "base64": "MQ=="}]);
     let ops = json!([{"op": "delete", "key": "a"}, {"op": "set", "key": "b", "value": "2"}]);
@@ -88,15 +89,15 @@ async fn first_failed_check_is_returned_with_the_current_entry(make: Make) {
     ] {
         let mut checks = good.as_array().unwrap().clone();
         checks.extend([bad.clone(), json!({"key": "a", "absent": true})]);
-        let (status, told) = kvs.txn(json!(checks), ops.clone()).await;
-        assert_eq!((status, &told["check"], &told["status"]), (409, &json!(6), &json!(409)), "{bad}");
+        let (status, body) = kvs.txn(json!(checks), ops.clone()).await;
+        assert_eq!((status, &body["check"], &body["status"]), (409, &json!(6), &json!(409)), "{bad}");
         let found = if bad["key"] == "a" { kvs.get("/kv/default/a?meta").await.json() } else { Value::Null };
-        assert_eq!(told["found"], found, "{bad}");
+        assert_eq!(body["found"], found, "{bad}");
         assert_eq!((kvs.revision("a").await, kvs.stored("default", "b").await), (revision.clone(), None), "{bad}");
     }
-    // Checks are judged on what stood before the first operation.
-    let (status, told) = kvs.txn(good, ops).await;
-    assert_eq!(status, 200, "{told}");
+    // Checks apply to the state before the first operation.
+    let (status, body) = kvs.txn(good, ops).await;
+    assert_eq!(status, 200, "{body}");
     assert_eq!(kvs.stored("default", "a").await, None);
     let (status, _) =
         kvs.txn(json!([{"key": "c", "absent": true}]), json!([{"op": "set", "key": "c", "value": "1"}])).await;
@@ -108,20 +109,20 @@ async fn failed_operation_undoes_the_others(make: Make) {
     kvs.put("/kv/default/text", "abc").await;
     kvs.put("/kv/default/most", i64::MAX.to_string()).await;
     let large = "x".repeat(kvs::store::Limits::default().max_value_bytes);
-    for (op, due) in [
+    for (op, expected) in [
         (json!({"op": "incr", "key": "text"}), 400),
         (json!({"op": "incr", "key": "most"}), 400),
         (json!({"op": "append", "key": "text", "value": large}), 413),
         (json!({"op": "set", "key": "text", "value": format!("{large}1")}), 413),
     ] {
-        let (status, told) = kvs.txn(json!([]), json!([{"op": "set", "key": "first", "value": "1"}, op])).await;
-        assert_eq!(status, due, "{told}");
+        let (status, body) = kvs.txn(json!([]), json!([{"op": "set", "key": "first", "value": "1"}, op])).await;
+        assert_eq!(status, expected, "{body}");
         assert_eq!(kvs.stored("default", "first").await, None);
     }
     assert_eq!(kvs.get("/kv/default/text").await.text(), "abc");
 }
 
-/// Operations that say too little, too much, or nothing that is known.
+/// Operations with missing, superfluous or unknown fields.
 const BAD_OPS: [&str; 23] = [
     "1",
     "null",

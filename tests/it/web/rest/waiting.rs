@@ -1,4 +1,4 @@
-//! Waiting reads of `/kv`: held until their tag would differ, answered at the end of their time.
+//! Long polls of `/kv`: held until the tag changes, answered at the latest when the wait ends.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,11 @@ cases! { in paused time:
     wait_times_out_and_other_writes_do_not_end_it,
 }
 
-/// Long enough to be told from an answer at once, on a machine that is busy.
+/// Longer than an immediate response takes on a busy machine.
 const HELD: Duration = Duration::from_millis(150);
 const SOON: Duration = Duration::from_secs(10);
 
-/// Asks, does something a little later, and tells how long the answer took.
+/// Sends a read, does something a little later, and returns the response and how long it took.
 async fn meanwhile(
     kvs: &Endpoint,
     uri: &str,
@@ -47,27 +47,27 @@ async fn meanwhile(
     (answer, took)
 }
 
-async fn told(kvs: &Endpoint, uri: &str) -> String {
+async fn etag(kvs: &Endpoint, uri: &str) -> String {
     kvs.ask("GET", uri, &[], "").await.tag().trim_matches('"').to_owned()
 }
 
 async fn change_of_an_entry_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
-    for (uri, question) in [("/kv/default/a", ""), ("/kv/default/a?meta", "&"), ("/kv/default?key=a//b", "&")] {
+    for (uri, query) in [("/kv/default/a", ""), ("/kv/default/a?meta", "&"), ("/kv/default?key=a//b", "&")] {
         kvs.put(uri, "1").await;
-        let tag = told(&kvs, uri).await;
-        let mark = if question.is_empty() { "?" } else { "&" };
+        let tag = etag(&kvs, uri).await;
+        let mark = if query.is_empty() { "?" } else { "&" };
         let quoted = format!("\"{tag}\"");
         let put = async |value: &'static str| kvs.put(uri, value).await.status;
         let prefers = [("prefer", "wait=20"), ("if-none-match", quoted.as_str())];
         let (answer, took) = meanwhile(&kvs, uri, &prefers, put("2")).await;
         assert!(answer.status == 200 && answer.tag() != quoted && took < SOON, "{uri}: {} {took:?}", answer.status);
         for quote in ["", "%22"] {
-            let waiting = format!("{uri}{mark}wait=20&seen={quote}{}{quote}", told(&kvs, uri).await);
+            let waiting = format!("{uri}{mark}wait=20&seen={quote}{}{quote}", etag(&kvs, uri).await);
             let (answer, took) = meanwhile(&kvs, &waiting, &[NOBODY], put("3")).await;
             assert!(answer.status == 200 && answer.text().contains('3') && took < SOON, "{waiting}");
         }
-        let waiting = format!("{uri}{mark}wait=20&seen={}", told(&kvs, uri).await);
+        let waiting = format!("{uri}{mark}wait=20&seen={}", etag(&kvs, uri).await);
         let delete = async { kvs.delete(uri).await.status };
         let (answer, took) = meanwhile(&kvs, &waiting, &[NOBODY], delete).await;
         assert!(answer.status == 404 && took < SOON, "{waiting}: {}", answer.status);
@@ -80,8 +80,8 @@ async fn change_of_an_entry_ends_the_wait(make: Make) {
 async fn expiry_of_an_entry_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/default/a", "1").await;
-    let waiting = format!("/kv/default/a?wait=20&seen={}", told(&kvs, "/kv/default/a").await);
-    // A touch alone is no news of the entry, but who waits learns of the new end.
+    let waiting = format!("/kv/default/a?wait=20&seen={}", etag(&kvs, "/kv/default/a").await);
+    // A touch alone does not change the entry, but the long poll learns the new expiry.
     let touch = async { kvs.post("/kv/default/a?op=touch&ttl=1", "").await.status };
     let (answer, took) = meanwhile(&kvs, &waiting, &[NOBODY], touch).await;
     assert!(answer.status == 404 && took > Duration::from_secs(1) && took < SOON, "{} {took:?}", answer.status);
@@ -100,15 +100,15 @@ async fn each_kind_of_write_ends_the_wait(make: Make) {
         ("DELETE", "/kv/default?prefix=a", ""),
     ] {
         let seen =
-            if kvs.stored("default", "a").await.is_some() { told(&kvs, "/kv/default/a").await } else { "none".into() };
+            if kvs.stored("default", "a").await.is_some() { etag(&kvs, "/kv/default/a").await } else { "none".into() };
         let waiting = format!("/kv/default/a?wait=20&seen={seen}");
         let change = async {
             let headers: Headers<'_> = if uri.starts_with("/kv") { &[] } else { &[JSON] };
             kvs.ask(method, uri, headers, body).await.status
         };
         let (answer, took) = meanwhile(&kvs, &waiting, &[NOBODY], change).await;
-        let due = if method == "DELETE" { 404 } else { 200 };
-        assert!(answer.status == due && took < SOON, "{method} {uri}: {} {took:?}", answer.status);
+        let expected = if method == "DELETE" { 404 } else { 200 };
+        assert!(answer.status == expected && took < SOON, "{method} {uri}: {} {took:?}", answer.status);
     }
 }
 
@@ -116,7 +116,7 @@ async fn change_of_a_list_ends_the_wait(make: Make) {
     let kvs = Endpoint::in_real_time(make);
     kvs.put("/kv/listed/p1", "1").await;
     for uri in ["/kv/listed?prefix=p", "/kv/listed?keys&prefix=p", "/kv/listed?count", "/kv/listed?format=text"] {
-        let waiting = format!("{uri}&wait=20&seen={}", told(&kvs, uri).await);
+        let waiting = format!("{uri}&wait=20&seen={}", etag(&kvs, uri).await);
         let (answer, took) =
             meanwhile(&kvs, &waiting, &[NOBODY], async { kvs.put("/kv/listed/p2", "1").await.status }).await;
         assert!(answer.status == 200 && took < SOON, "{uri}: {}", answer.status);
@@ -125,16 +125,16 @@ async fn change_of_a_list_ends_the_wait(make: Make) {
     let uri = "/kv/listed?prefix=p";
     let touch = async { kvs.post("/kv/listed/p1?op=touch&ttl=60", "").await.status };
     let (answer, took) =
-        meanwhile(&kvs, &format!("{uri}&wait=20&seen={}", told(&kvs, uri).await), &[NOBODY], touch).await;
-    assert!(answer.status == 200 && took < SOON, "an end that moved is news of a list: {}", answer.status);
+        meanwhile(&kvs, &format!("{uri}&wait=20&seen={}", etag(&kvs, uri).await), &[NOBODY], touch).await;
+    assert!(answer.status == 200 && took < SOON, "a changed expiry changes a list: {}", answer.status);
 }
 
 async fn wait_times_out_and_other_writes_do_not_end_it(make: Make) {
     let kvs = Endpoint::waiting(make, 5, LongPollLimit::new(100));
     kvs.put("/kv/default/a", "1").await;
     kvs.put("/kv/listed/a", "1").await;
-    let tag = told(&kvs, "/kv/default/a").await;
-    let list = told(&kvs, "/kv/listed?prefix=a").await;
+    let tag = etag(&kvs, "/kv/default/a").await;
+    let list = etag(&kvs, "/kv/listed?prefix=a").await;
     let cases = [
         (format!("/kv/default/a?wait=1&seen={tag}"), 304, 1),
         (format!("/kv/default/a?meta&wait=1&seen={tag}"), 304, 1),
@@ -183,7 +183,7 @@ async fn long_polls_over_the_limit_get_retry_after(make: Make) {
     for uri in ["/kv/default/a", "/kv/default/a?meta", "/kv/listed?keys"] {
         kvs.put("/kv/default/a", "1").await;
         let mark = if uri.contains('?') { '&' } else { '?' };
-        let answer = kvs.get(&format!("{uri}{mark}wait=20&seen={}", told(&kvs, uri).await)).await;
+        let answer = kvs.get(&format!("{uri}{mark}wait=20&seen={}", etag(&kvs, uri).await)).await;
         assert_eq!(answer.status, 304, "{uri}");
         assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0, "{uri}");
     }

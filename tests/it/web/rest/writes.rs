@@ -1,4 +1,4 @@
-//! PUT, POST and DELETE of one key, the method that a POST stands for, and what is refused rather than passed over.
+//! PUT, POST and DELETE of one key, method overrides, and requests that are rejected rather than ignored.
 
 use crate::store::Make;
 use crate::support::endpoint::{Endpoint, Headers, JSON, NOBODY, cases};
