@@ -250,7 +250,7 @@ async fn headers_of_the_request_are_respected_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_change_is_visible_at_once_whoever_made_it() {
+async fn every_change_is_visible_at_once() {
     for mount in [BasePath::spawned(), BasePath::served()] {
         let endpoint = Endpoint::new(mount);
         let file = endpoint.folder.path().join("data/default.yaml");

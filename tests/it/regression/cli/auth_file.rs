@@ -19,7 +19,7 @@ fn unreadable_auth_file_is_not_reported_as_missing() {
     let secrets = std::fs::read(&auth).unwrap();
     assert!(post(&served).starts_with("HTTP/1.1 200"));
     std::fs::remove_file(&auth).unwrap();
-    assert!(post(&served).contains("no secret is set"), "there is none");
+    assert!(post(&served).contains("no secret is set"), "there is no auth file");
     // Not even root can open these.
     std::fs::create_dir(&auth).unwrap();
     for _ in 0..3 {
@@ -35,7 +35,7 @@ fn unreadable_auth_file_is_not_reported_as_missing() {
         assert!(post(&served).contains("cannot be read"));
     }
     std::io::Write::write_all(&mut std::fs::File::create(&auth).unwrap(), &secrets).unwrap();
-    assert!(post(&served).starts_with("HTTP/1.1 200"), "it is taken up again");
+    assert!(post(&served).starts_with("HTTP/1.1 200"), "it is read again");
 }
 
 const EXPOSED: &str = "every user of this machine can read the secrets in";
@@ -48,7 +48,7 @@ fn world_readable_auth_file_is_warned_about_once() {
     place.auth(SECRET, 0o644);
     let first = place.cgi("192.0.2.1", &form);
     assert!(first.status == 200 && first.log.contains(EXPOSED) && first.log.contains("chmod 600"), "{}", first.log);
-    assert_eq!(place.cgi("192.0.2.1", &form).log, "", "though it is another process");
+    assert_eq!(place.cgi("192.0.2.1", &form).log, "", "even by another process");
     place.auth(SECRET, 0o640);
     assert_eq!(place.cgi("192.0.2.1", &form).log, "", "a group may be meant to read it");
 }
@@ -62,7 +62,7 @@ fn check_reports_who_can_read_the_auth_file() {
     assert!(output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("auth.txt"));
     std::fs::set_permissions(place.path("auth.txt"), PermissionsExt::from_mode(0o666)).unwrap();
     let output = check();
-    assert!(output.status.success(), "it is no damage");
+    assert!(output.status.success(), "it is not damage");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("every user of this machine can read and change the secrets in"), "{text}");
 }

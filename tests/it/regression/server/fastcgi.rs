@@ -148,7 +148,7 @@ async fn management_records_do_not_keep_a_connection_open() {
         }
     });
     let closed = timeout(Duration::from_secs(3), async { while read_record(&mut read).await.is_some() {} }).await;
-    assert!(closed.is_ok(), "it stays");
+    assert!(closed.is_ok(), "the connection stays open");
     sending.abort();
     server.end().await;
 }

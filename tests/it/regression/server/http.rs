@@ -220,7 +220,7 @@ async fn header_timeout_does_not_include_idle_time() {
     while started.elapsed() < Duration::from_secs(12) && socket.write_all(b"\r\n").await.is_ok() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(started.elapsed() < Duration::from_secs(10), "it stays");
+    assert!(started.elapsed() < Duration::from_secs(10), "the connection stays open");
     server.end().await;
 }
 

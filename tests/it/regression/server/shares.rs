@@ -127,7 +127,7 @@ fn slow_form(mut socket: TcpStream, headers: &str) -> TcpStream {
 fn one_address_cannot_use_all_body_memory() {
     let served = Served::start(&["--body-memory", BODIES]);
     let held = fill(|| slow_form(from(2, &served), ""), "HTTP/1.1 503 ");
-    assert_eq!(form(from(2, &served), "", 5_000), "200", "a little is kept for it too");
+    assert_eq!(form(from(2, &served), "", 5_000), "200", "a part is reserved for it too");
     assert_eq!(form(from(3, &served), "", 1_000_000), "200");
     drop(held);
     let start = Instant::now();

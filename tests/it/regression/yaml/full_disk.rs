@@ -56,7 +56,7 @@ fn handwritten_file_is_appended_to_if_a_rewrite_does_not_fit() {
                 assert_eq!(values(&store), known, "{case}");
                 assert_eq!(all(&store).unwrap(), all(&open(disk.clone())).unwrap(), "{case}: another process");
                 assert_eq!(names(&disk, ".new"), 0, "{case}");
-                assert!(disk.bytes(&data()).unwrap().starts_with(text.as_bytes()), "{case}: what is there stays");
+                assert!(disk.bytes(&data()).unwrap().starts_with(text.as_bytes()), "{case}: the old text stays");
             }
             assert!(upkeep(&open(disk.clone()), Task::Check).unwrap().findings.is_empty(), "{text:?}");
             // An empty batch, which asks whether writes work, reports the problem until it is solved.

@@ -169,7 +169,7 @@ fn expiry_out_of_range_means_never() {
         assert_eq!(values(&open(folder.path())).len(), 3, "{time}");
     }
     let (_folder, store) = opened("a: {value: 1, expires: 1500-01-01T00:00:00Z}\nb: 2\n");
-    assert_eq!(values(&store).len(), 1, "what ended long ago is not there");
+    assert_eq!(values(&store).len(), 1, "an entry that expired long ago is missing");
     let (_folder, store) = opened("a: {value: 1, created: 1500-01-01T00:00:00Z, modified: 9999-01-01T00:00:00Z}\n");
     assert_eq!(all(&store).unwrap().1["a"].created, Time::from_nanos(i64::MIN));
 }

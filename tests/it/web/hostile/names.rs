@@ -227,8 +227,8 @@ fn types() -> Vec<Case> {
         put("type of great length", &format!("Content-Type: text/{}", "x".repeat(5_000))),
     ];
     for broken in ["k2", "\"", "\"k2", "k2\"", "W/k2", "W/", "\"a\" \"b\"", "*, \"a\"", ",", "\"a\";", "w/\"a\""] {
-        cases.push(put("guard", &format!("If-Match: {broken}")));
-        cases.push(put("guard", &format!("If-None-Match: {broken}")));
+        cases.push(put("precondition", &format!("If-Match: {broken}")));
+        cases.push(put("precondition", &format!("If-None-Match: {broken}")));
     }
     for broken in
         ["", "0", "yesterday", "Fri, 31 Feb 2026 12:00:00 GMT", "Fri, 20 Nov 2026 25:00:00 GMT", "2026-11-20T12:00:00Z"]

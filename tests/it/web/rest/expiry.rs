@@ -60,7 +60,7 @@ async fn entries_expire_when_requested(make: Make) {
         assert_eq!(kvs.get(&format!("/kv/default/{key}")).await.status, 404, "{key}");
     }
     assert_eq!(kvs.ask("GET", "/kv/default?count", &[], "").await.json(), json!({"count": 0}));
-    assert_eq!(kvs.put("/kv/default/p", "2").await.status, 201, "what has ended is made anew");
+    assert_eq!(kvs.put("/kv/default/p", "2").await.status, 201, "an expired key is created again");
     assert_eq!(kvs.delete("/kv/default/x").await.status, 404);
     assert_eq!(kvs.ask("PUT", "/kv/default/i", &[("if-none-match", "*")], "2").await.status, 201);
     assert_eq!(kvs.post("/kv/default/a?op=incr", "").await.text(), "1", "and counted anew");

@@ -101,6 +101,10 @@ async fn old_values_need_the_right_to_read(make: Make) {
     let answer = kvs.ask("POST", "/kv/secret/a?op=incr", &writer, "").await;
     assert!(answer.status == 400 && !answer.text().contains("hidden"), "{}", answer.text());
     assert_eq!(kvs.ask("PUT", "/kv/secret/a", &writer, "2").await.status, 200);
-    assert_eq!(kvs.ask("PUT", "/kv/secret/a?return=old", &[], "3").await.text(), "2", "who may do both");
-    assert_eq!(kvs.ask("PUT", "/kv/default/a?return=old", &writer, "3").await.status, 204, "everybody may read there");
+    assert_eq!(kvs.ask("PUT", "/kv/secret/a?return=old", &[], "3").await.text(), "2", "a secret with both rights");
+    assert_eq!(
+        kvs.ask("PUT", "/kv/default/a?return=old", &writer, "3").await.status,
+        204,
+        "everybody may read that bucket"
+    );
 }

@@ -111,7 +111,7 @@ async fn secrets_are_accepted_in_headers_but_not_in_urls(make: Make) {
         }
     }
     let two: Headers<'_> = &[("authorization", "Bearer wrong"), ("x-kvs-auth", "s3cret")];
-    assert_eq!(kvs.ask("PUT", "/kv/default/a", two, "2").await.status, 401, "all that are given must be right");
+    assert_eq!(kvs.ask("PUT", "/kv/default/a", two, "2").await.status, 401, "all secrets must be valid");
     assert_eq!(kvs.get("/kv/default/a").await.text(), "1");
     assert_eq!(
         kvs.ask("PUT", "/kv/default/a", &[("x-kvs-auth", "")], "2").await.header("www-authenticate"),

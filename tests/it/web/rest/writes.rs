@@ -30,7 +30,7 @@ async fn status_shows_whether_the_key_was_created(make: Make) {
         assert_eq!((answer.status, answer.text()), (200, "OK"));
         assert_eq!(kvs.delete(&uri).await.status, 404);
         assert_eq!(kvs.get(&uri).await.status, 404);
-        assert_eq!(kvs.ask(method, &uri, &[], "3").await.status, 201, "what was deleted is made anew");
+        assert_eq!(kvs.ask(method, &uri, &[], "3").await.status, 201, "a deleted key is created again");
     }
 }
 
