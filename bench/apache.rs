@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::servers::{Servers, open_to_all, until};
 
-/// So many processes or threads each of the two may have, which is as many as there are connections.
-pub(crate) const CROWD: usize = 16;
+/// The number of connections, and the most processes or threads of each program.
+pub(crate) const CONNECTIONS: usize = 16;
 
 impl Servers {
     /// Apache with `mod_fcgid`: kvs below `/ours/`, the peer below `/peer/`.
@@ -22,34 +22,34 @@ impl Servers {
             fs::copy(program, place.join("kvs.fcgi")).unwrap();
             open_to_all(&place.join("kvs.fcgi"));
         }
-        this.apache("mod_fcgid", &[format!("FcgidMaxProcessesPerClass {CROWD}")]);
+        this.apache("mod_fcgid", &[format!("FcgidMaxProcessesPerClass {CONNECTIONS}")]);
         this.wait();
         this
     }
 
-    /// Apache with `mod_proxy_fcgi`, likewise. Both serve on a Unix socket, the peer with a thread for each connection.
-    /// No connection is used again: libfcgi now and then ends one that Apache means to use, which is a 503.
+    /// The same with `mod_proxy_fcgi`. Both serve on a Unix socket, the peer with a thread for each connection.
+    /// Connections are not reused: sometimes libfcgi closes one that Apache is about to use, and Apache returns 503.
     pub(crate) fn mod_proxy_fcgi() -> Self {
         let mut this = Self::new();
         let (ours, theirs) = (this.path("run/kvs.sock"), this.path("run/peer.sock"));
         this.serve(&["--fastcgi", &format!("unix:{}", ours.display()), "--base-path", "/ours"]);
         let mut peer = Command::new(compile_peer(&this.path("run")));
-        peer.arg(&theirs).arg(CROWD.to_string());
+        peer.arg(&theirs).arg(CONNECTIONS.to_string());
         this.spawn(peer);
         for socket in [&ours, &theirs] {
             until("a socket", || socket.exists());
             fs::set_permissions(socket, fs::Permissions::from_mode(0o777)).unwrap();
         }
         let to = |place: &str, socket: &Path| {
-            let behind = format!("ProxyPass \"unix:{}|fcgi://{place}/{place}/\" timeout=60", socket.display());
-            [format!("<Location \"/{place}/\">"), behind, "</Location>".into()]
+            let pass = format!("ProxyPass \"unix:{}|fcgi://{place}/{place}/\" timeout=60", socket.display());
+            [format!("<Location \"/{place}/\">"), pass, "</Location>".into()]
         };
         this.apache("mod_proxy_fcgi", &[to("ours", &ours), to("peer", &theirs)].concat());
         this.wait();
         this
     }
 
-    /// The Apache of `deploy/apache/private.conf`, with further lines behind.
+    /// Starts the Apache of `deploy/apache/private.conf` with additional lines.
     fn apache(&mut self, module: &str, lines: &[String]) {
         let deploy = top().join("deploy/apache");
         let user = if rustix::process::geteuid().is_root() { "www-data".to_owned() } else { own_user() };
@@ -67,7 +67,7 @@ impl Servers {
         for (name, value) in defines {
             command.arg("-C").arg(format!("Define {name} \"{value}\""));
         }
-        // A connection lives as long as the measurement.
+        // A connection stays open during the whole measurement.
         for line in ["MaxKeepAliveRequests 0"].into_iter().chain(lines.iter().map(String::as_str)) {
             command.arg("-c").arg(line);
         }
@@ -83,7 +83,7 @@ fn own_user() -> String {
     format!("#{}", rustix::process::geteuid().as_raw())
 }
 
-/// The program of `peer.c`, made in this folder.
+/// Compiles `peer.c` into this folder.
 pub(crate) fn compile_peer(folder: &Path) -> PathBuf {
     let program = folder.join("peer");
     let mut gcc = Command::new("gcc");

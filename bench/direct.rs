@@ -1,5 +1,5 @@
-//! FastCGI programs without a web server: started as `mod_fcgid` starts them, asked as it asks, a connection for each
-//! request. What is left is the program itself.
+//! FastCGI programs without a web server: started as `mod_fcgid` starts them, with the same requests and a connection
+//! for each request. So only the program itself is measured.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::duel::rate;
+use crate::comparison::rate;
 
 /// A program that listens on its standard input.
 pub(crate) struct Spawned {
@@ -19,7 +19,7 @@ pub(crate) struct Spawned {
 }
 
 impl Spawned {
-    /// Starts `program`, its socket and its working folder being `folder`.
+    /// Starts `program` with its socket in `folder`, which is also its working folder.
     pub(crate) fn start(program: &Path, folder: &Path) -> Self {
         let socket = folder.join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -28,7 +28,7 @@ impl Spawned {
         Self { child: command.spawn().unwrap(), socket }
     }
 
-    /// Answers a second to GET requests for this query, for `time`.
+    /// Sends GET requests with this query for `time`. Returns the responses per second.
     pub(crate) fn load(&self, query: &str, time: Duration) -> f64 {
         let request = request(query);
         let (start, mut count) = (Instant::now(), 0);

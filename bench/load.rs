@@ -1,7 +1,7 @@
-//! A generator of HTTP load: so many keep-alive connections, each sending its next request when the answer is whole.
+//! A generator of HTTP load: keep-alive connections, each of which sends a request after each complete response.
 //!
-//! One thread, so that it takes as little as can be from the servers it measures. An answer that is not 200, or that does
-//! not say how long it is, ends the measurement.
+//! It uses one thread, to take little time from the measured servers. A response other than 200, or without a length,
+//! ends the measurement.
 
 use std::cell::Cell;
 use std::net::Ipv4Addr;
@@ -11,9 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-use crate::duel::rate;
+use crate::comparison::rate;
 
-/// Answers a second from `port` of 127.0.0.1 over so many `connections`, for `time`. `request` writes the n-th request.
+/// Sends requests to `port` of 127.0.0.1 over `connections` for `time`. Returns the responses per second. `request`
+/// creates the n-th request.
 pub(crate) fn load(
     port: u16,
     connections: usize,
@@ -43,7 +44,7 @@ pub(crate) fn load(
     })
 }
 
-/// The answer to one request, head and body, on a connection of its own.
+/// Sends one request on its own connection. Returns the response, head and body.
 pub(crate) fn answer(port: u16, request: &[u8]) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
@@ -66,16 +67,16 @@ impl Client {
         Self { port, stream, buffer: Vec::with_capacity(4096) }
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the complete response.
     async fn ask(&mut self, request: &[u8]) {
-        // Apache ends connections between two requests when it gives up a process that it does not need.
+        // Apache closes connections between two requests when it stops a process that it does not need.
         while !self.try_ask(request).await {
             *self = Self::connect(self.port).await;
         }
         assert!(self.buffer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&self.buffer));
     }
 
-    /// Whether there was an answer: a connection that ended before its first byte gives none.
+    /// Returns false if the connection was closed before the first byte of the response.
     async fn try_ask(&mut self, request: &[u8]) -> bool {
         self.buffer.clear();
         let mut whole = None;
@@ -87,14 +88,14 @@ impl Client {
             if read == 0 && self.buffer.is_empty() {
                 return false;
             }
-            assert!(read > 0, "half an answer: {}", String::from_utf8_lossy(&self.buffer));
+            assert!(read > 0, "incomplete response: {}", String::from_utf8_lossy(&self.buffer));
             whole = whole.or_else(|| length(&self.buffer));
         }
         true
     }
 }
 
-/// The length of head and body, once the head is there.
+/// The length of head and body, if the head is complete.
 fn length(answer: &[u8]) -> Option<usize> {
     let head = memchr::memmem::find(answer, b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&answer[..head]).unwrap();

@@ -1,11 +1,11 @@
-//! The store on PostgreSQL against the crate pgkv 0.1, on one server, by the groups of pgkv's own benchmarks. `bench/README.md`
-//! explains each line.
+//! The store on PostgreSQL against the crate pgkv 0.1, on one server, by the groups of pgkv's own benchmarks.
+//! `bench/README.md` explains each line.
 //!
-//! What always holds: both sides are clients of one thread and one connection unless a line says otherwise, over the same Unix
-//! socket, on tables of their own that are of one kind (both logged or both not) and filled with the same.
+//! What always holds: both sides are clients of one thread and one connection unless a line says otherwise. Both use
+//! the same Unix socket, and tables of the same kind (logged or unlogged) with the same entries.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends at the first fault")]
 
-mod duel;
+mod comparison;
 #[path = "../tests/it/postgres/server.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod server;
@@ -21,23 +21,23 @@ use kvs::model::Scan;
 use kvs::postgres::{PostgresOptions, PostgresStore};
 use pgkv::{Config, ScanOptions, TableType, TtlCleanupStrategy};
 
-use duel::{duel, heading, rate};
+use comparison::{compare, heading, rate};
 use server::Server;
 
-/// Many and short ones, so that what else the machine does strikes both sides alike.
+/// Many short turns, so that other load on the machine affects both sides equally.
 const ROUNDS: usize = 161;
-/// How long each side works in a round, if a call does not take longer.
+/// The time of each side in a round, if a call does not take longer.
 const TURN: Duration = Duration::from_millis(5);
-/// So many keys are there to be read, as in pgkv's benchmarks.
+/// The number of keys to read, as in the benchmarks of pgkv.
 const KEYS: usize = 1000;
-/// Never slower.
+/// kvs must not be slower.
 const GOAL: Option<f64> = Some(1.0);
 
 fn main() {
-    if !duel::wanted() {
+    if !comparison::is_benchmark() {
         return;
     }
-    // As the server comes: it syncs, and answers after that.
+    // The default settings of the server: it syncs, and responds after that.
     let server = Rc::new(Server::start(""));
     for (mode, kind) in [("unlogged", TableType::Unlogged), ("regular", TableType::Regular)] {
         let bench = Bench { server: Rc::clone(&server), mode, kind };
@@ -54,16 +54,16 @@ fn main() {
             ("set_many", Bench::set_many),
             ("together", Bench::together),
         ];
-        heading(&format!("calls a second of kvs / of pgkv 0.1, both on {mode} tables"));
+        heading(&format!("calls per second of kvs / of pgkv 0.1, both on {mode} tables"));
         for (name, group) in groups {
-            if duel::asked(&format!("{name} {mode}")) {
+            if comparison::is_selected(&format!("{name} {mode}")) {
                 group(&bench);
             }
         }
     }
 }
 
-/// One of pgkv's groups.
+/// A group of the benchmarks of pgkv.
 type Group = fn(&Bench);
 
 /// A server, and the kind of the tables.
@@ -73,7 +73,7 @@ struct Bench {
     kind: TableType,
 }
 
-/// Both sides, each on a table of its own.
+/// Both sides, each with its own table.
 struct Pair {
     ours: kvs::blocking::Client,
     peer: pgkv::Store,
@@ -167,7 +167,7 @@ impl Bench {
 
     fn delete(&self) {
         let Pair { ours, peer } = self.empty();
-        // What is to be deleted is stored outside of the time that is taken.
+        // The deleted keys are stored before the measured time.
         let items = items("key_", 0..200);
         let of_ours = || {
             ours.set_many(&items).unwrap();
@@ -329,12 +329,12 @@ impl Bench {
     }
 }
 
-/// Both in turns.
+/// Compares both sides in turns.
 fn race(name: &str, goal: Option<f64>, ours: impl FnMut() -> f64, peer: impl FnMut() -> f64) {
-    duel(name, goal, ROUNDS, ours, peer);
+    compare(name, goal, ROUNDS, ours, peer);
 }
 
-/// A side that does this for the time of a turn, each time with the next number.
+/// A side that repeats `act` for the time of a turn, each time with the next number. Returns calls per second.
 fn turns<T>(mut act: impl FnMut(usize) -> T) -> impl FnMut() -> f64 {
     let mut next = 0;
     let mut turn = move |time: Duration| {
@@ -345,7 +345,7 @@ fn turns<T>(mut act: impl FnMut(usize) -> T) -> impl FnMut() -> f64 {
         }
         rate(next - first, start)
     };
-    // What is made or prepared at the first call is not measured.
+    // The first call, which connects and prepares, is not measured.
     turn(20 * TURN);
     move || turn(TURN)
 }
@@ -358,7 +358,7 @@ fn missing(n: usize) -> String {
     format!("missing_{n}")
 }
 
-/// Bytes that cannot be packed more tightly.
+/// Bytes that cannot be compressed.
 fn value(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {

@@ -1,10 +1,11 @@
-//! How fast is a read: from the store, from a file of a million entries, and over HTTP. `bench/README.md` explains each line.
+//! The speed of reads: from the store, from a file of a million entries, and over HTTP. `bench/README.md` explains each
+//! line.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends at the first fault")]
 #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "no part of the program")]
 
 mod apache;
+mod comparison;
 mod direct;
-mod duel;
 mod load;
 mod servers;
 
@@ -16,40 +17,40 @@ use kvs::model::{Bucket, Entry, Key, Revision};
 use kvs::store::Store;
 use kvs::yaml::{ParsedEntry, YamlStore, read_text, write_text};
 
-use apache::CROWD;
+use apache::CONNECTIONS;
+use comparison::{compare, heading, rate};
 use direct::Spawned;
-use duel::{duel, heading, rate};
 use servers::Servers;
 
 const ROUNDS: usize = 7;
-/// How long one side is measured over HTTP in a round.
+/// The time of one side in a round over HTTP.
 const TURN: Duration = Duration::from_millis(1500);
 
 fn main() {
-    if !duel::wanted() {
+    if !comparison::is_benchmark() {
         return;
     }
-    if duel::asked("get") {
+    if comparison::is_selected("get") {
         get();
     }
-    if duel::asked("file") {
+    if comparison::is_selected("file") {
         file();
     }
-    if duel::asked("direct") {
+    if comparison::is_selected("direct") {
         direct();
     }
-    if duel::asked("fcgid") {
+    if comparison::is_selected("fcgid") {
         through("mod_fcgid", Servers::mod_fcgid);
     }
-    if duel::asked("proxy") {
+    if comparison::is_selected("proxy") {
         through("mod_proxy_fcgi", Servers::mod_proxy_fcgi);
     }
-    if duel::asked("http") {
+    if comparison::is_selected("http") {
         http();
     }
 }
 
-/// Entries as a house full of sensors would have them.
+/// Entries like those of a house with many sensors.
 fn entries(count: u64) -> BTreeMap<Key, Entry> {
     let entry = |n: u64| {
         let value = if n.is_multiple_of(3) { format!("Living Room {n}") } else { format!("{}.{}", n % 40, n % 10) };
@@ -69,7 +70,7 @@ fn get() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let bucket = Bucket::default();
 
-    heading(&format!("get: reads a second of one of {COUNT} keys"));
+    heading(&format!("get: reads per second of one of {COUNT} keys"));
     let through = |at_once: usize| {
         let start = Instant::now();
         runtime.block_on(async {
@@ -86,16 +87,16 @@ fn get() {
         }
         rate(keys.len(), start)
     };
-    duel("YamlStore::get, a key / BTreeMap", None, ROUNDS, || through(1), bare);
-    duel("YamlStore::get, 100 keys / BTreeMap", None, ROUNDS, || through(100), bare);
-    let looks = || {
+    compare("YamlStore::get, a key / BTreeMap", None, ROUNDS, || through(1), bare);
+    compare("YamlStore::get, 100 keys / BTreeMap", None, ROUNDS, || through(100), bare);
+    let stats = || {
         let start = Instant::now();
         for _ in &keys {
             black_box(std::fs::metadata(folder.path().join("default.yaml")).unwrap());
         }
         rate(keys.len(), start)
     };
-    duel("YamlStore::get, a key / one look at the file", None, ROUNDS, || through(1), looks);
+    compare("YamlStore::get, a key / one stat of the file", None, ROUNDS, || through(1), stats);
 }
 
 fn file() {
@@ -137,12 +138,12 @@ fn file() {
         black_box(entries);
         rate
     };
-    duel("opened, ready for reads / line splitter", None, 5, open, split);
-    duel("opened, ready for reads / serde_yaml", None, 3, open, serde);
-    duel("read_text / serde_yaml", None, 3, read, serde);
+    compare("opened, ready for reads / line splitter", None, 5, open, split);
+    compare("opened, ready for reads / serde_yaml", None, 3, open, serde);
+    compare("read_text / serde_yaml", None, 3, read, serde);
 }
 
-/// The keys and values of a file as the simplest program would take them: no escapes, no times, nothing judged.
+/// Splits a file into keys and values in the simplest way: without escapes, times or checks.
 fn split(text: &str) -> Vec<(String, String)> {
     let line = |line: &str| {
         let (key, rest) = line.split_once(": {value: ")?;
@@ -152,7 +153,7 @@ fn split(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(line).collect()
 }
 
-/// The two programs behind Apache, without Apache.
+/// Measures the two programs that run behind Apache, but without Apache.
 fn direct() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut value = BTreeMap::new();
@@ -168,23 +169,23 @@ fn direct() {
     let peer = Spawned::start(&apache::compile_peer(theirs.path()), theirs.path());
     let ours = Spawned::start(&program, ours.path());
 
-    heading("direct: GETs a second by one FastCGI process, a connection for each");
+    heading("direct: GETs per second by one FastCGI process, a connection for each");
     let ask = |program: &Spawned| program.load("k=kitchen/temp", TURN);
-    duel("kvs / C on libfcgi", None, ROUNDS, || ask(&ours), || ask(&peer));
+    compare("kvs / C on libfcgi", None, ROUNDS, || ask(&ours), || ask(&peer));
 }
 
 fn ask(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: kvs.test\r\nUser-Agent: bench\r\n\r\n").into_bytes()
 }
 
-/// Stores the value that all ask for. `base` is where kvs stands on that port.
+/// Stores the value that all clients read. `base` is the base path of kvs on this port.
 fn store_value(port: u16, base: &str) {
     let form = format!("auth={}&kitchen/temp=21.5", servers::SECRET);
     let head = format!("POST {base}/ HTTP/1.1\r\nHost: kvs.test\r\nContent-Type: application/x-www-form-urlencoded");
     load::answer(port, format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()).as_bytes());
 }
 
-/// The names of the headers of an answer, and its body.
+/// The names of the headers of a response, and its body.
 fn shape(answer: &str) -> (Vec<String>, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let name = |line: &str| line.split(':').next().unwrap_or("").to_ascii_lowercase();
@@ -201,25 +202,25 @@ fn through(module: &str, start: fn() -> Servers) {
     let peer = || ask("/peer/?k=kitchen/temp");
     assert_eq!(shape(&load::answer(port, &ours())), shape(&load::answer(port, &peer())), "not the same job");
 
-    heading(&format!("{module}: GETs a second through Apache, {CROWD} connections"));
-    let through_ours = |time| load::load(port, CROWD, time, move |_| ours());
-    let through_peer = |time| load::load(port, CROWD, time, move |_| peer());
-    // mod_fcgid starts a process a second; until all are there, some connections wait.
+    heading(&format!("{module}: GETs per second through Apache, {CONNECTIONS} connections"));
+    let through_ours = |time| load::load(port, CONNECTIONS, time, move |_| ours());
+    let through_peer = |time| load::load(port, CONNECTIONS, time, move |_| peer());
+    // mod_fcgid starts one process per second. Until all run, some connections wait.
     for _ in 0..4 {
         through_ours(Duration::from_secs(2));
         through_peer(Duration::from_secs(2));
     }
     let name = format!("kvs / C on libfcgi, by {module}");
-    duel(&name, Some(1.0), ROUNDS, || through_ours(TURN), || through_peer(TURN));
+    compare(&name, Some(1.0), ROUNDS, || through_ours(TURN), || through_peer(TURN));
 }
 
 fn http() {
     let servers = Servers::http();
     let port = servers.port;
     store_value(port, "");
-    let turn = || load::load(port, CROWD, TURN, |_| ask("/?k=kitchen/temp"));
+    let turn = || load::load(port, CONNECTIONS, TURN, |_| ask("/?k=kitchen/temp"));
     turn();
-    println!("\nhttp: kvs serve --http alone, {CROWD} connections: {:.0} GETs a second", {
-        duel::median((0..ROUNDS).map(|_| turn()).collect())
+    println!("\nhttp: kvs serve --http alone, {CONNECTIONS} connections: {:.0} GETs per second", {
+        comparison::median((0..ROUNDS).map(|_| turn()).collect())
     });
 }

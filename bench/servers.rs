@@ -1,7 +1,7 @@
-//! The servers that are measured, each started on a free port of 127.0.0.1 and stopped again.
+//! Starts and stops the measured servers, each on a free port of 127.0.0.1.
 //!
-//! kvs is the program of the same build. Those behind Apache stand in `apache.rs`.
-//! What always holds: when a [`Servers`] is dropped, its processes and its folder are gone.
+//! kvs is the program of the same build. `apache.rs` has the servers behind Apache. What always holds: when a
+//! [`Servers`] is dropped, its processes are stopped and its folder is removed.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,17 +16,17 @@ use tempfile::TempDir;
 /// The secret of `auth.txt`.
 pub(crate) const SECRET: &str = "Secret-of-the-benchmark-4Tz8";
 
-/// A folder, and what runs in it.
+/// A folder, and the servers that run in it.
 pub(crate) struct Servers {
     folder: TempDir,
-    /// The one in front first.
+    /// The web server first.
     children: Vec<Child>,
     pub(crate) port: u16,
 }
 
 impl Servers {
     pub(crate) fn new() -> Self {
-        // Not below the home of whoever measures: the web server is another user.
+        // Not below the home of the user, because the web server runs as another user.
         let folder = tempfile::Builder::new().prefix("kvs-bench-").tempdir_in("/tmp").unwrap();
         open_to_all(folder.path());
         let this = Self { folder, children: vec![], port: free_port() };
@@ -90,7 +90,7 @@ impl Drop for Servers {
 pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
+        assert!(start.elapsed() < Duration::from_secs(30), "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -99,7 +99,7 @@ pub(crate) fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Started by root, Apache runs as `www-data`, who must own what it writes.
+/// Makes `www-data` the owner of a file: if root starts Apache, it runs as this user and must be able to write.
 fn give_to_server(path: &Path) {
     if rustix::process::geteuid().is_root() {
         let users = fs::read_to_string("/etc/passwd").unwrap();

@@ -1,10 +1,10 @@
-//! How fast is a durable write, against a bare loop that appends the same bytes and syncs them. `bench/README.md` explains
-//! each line.
+//! The speed of durable writes, compared with a loop that only appends the same bytes and syncs them. `bench/README.md`
+//! explains each line.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends at the first fault")]
 #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "no part of the program")]
 
 mod bare;
-mod duel;
+mod comparison;
 mod load;
 mod servers;
 
@@ -21,33 +21,33 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use bare::Bare;
-use duel::{duel, heading, line, median, rate};
+use comparison::{compare, heading, line, median, rate};
 use servers::Servers;
 
 const ROUNDS: usize = 5;
-/// Fewer than fill the 64 KiB of log from which on a small bucket is compacted.
+/// Too few writes to reach 64 KiB of log, at which a small bucket is compacted.
 const WITHOUT_COMPACTION: usize = 400;
 const WITH_COMPACTION: usize = 1500;
 
 fn main() {
-    if !duel::wanted() {
+    if !comparison::is_benchmark() {
         return;
     }
-    if duel::asked("alone") {
+    if comparison::is_selected("alone") {
         alone();
     }
-    if duel::asked("together") {
+    if comparison::is_selected("together") {
         together();
     }
-    if duel::asked("flat") {
+    if comparison::is_selected("flat") {
         flat();
     }
-    if duel::asked("http") {
+    if comparison::is_selected("http") {
         http();
     }
 }
 
-/// Below the target folder: on the disk of the project, which `/tmp` may not be.
+/// A folder below the target folder: it is on the disk of the project, and `/tmp` may be on another one.
 fn folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
@@ -69,20 +69,20 @@ async fn write(store: &YamlStore, n: usize) {
     assert!(matches!(outcome, Outcome::Committed { .. }));
 }
 
-/// One thread, as in a process that Apache starts.
+/// A runtime with one thread, as in a process that Apache starts.
 fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// As many threads as processors, as in `kvs serve`.
+/// A runtime with as many threads as processors, as in `kvs serve`.
 fn threads() -> Runtime {
     Builder::new_multi_thread().enable_all().build().unwrap()
 }
 
-/// Writes a second by one writer to a bucket of its own.
+/// The writes per second of one writer to its own bucket.
 fn lone(runtime: &Runtime, count: usize) -> f64 {
     let folder = folder();
-    // Tidying compacts a log from 4 KiB on.
+    // Tidying compacts a log of 4 KiB or more.
     let tidy_after = if count == WITHOUT_COMPACTION { Duration::ZERO } else { YamlOptions::default().tidy_after };
     let store = YamlStore::open(folder.path(), YamlOptions { tidy_after, ..YamlOptions::default() }).unwrap();
     runtime.block_on(async {
@@ -96,11 +96,11 @@ fn lone(runtime: &Runtime, count: usize) -> f64 {
 }
 
 fn alone() {
-    heading("alone: durable writes a second by one writer / bare loop of append and fdatasync");
+    heading("alone: durable writes per second by one writer / bare loop of append and fdatasync");
     let bare = |count| move || Bare::new(folder()).run(count);
     for (how, runtime) in [("one thread", one_thread()), ("threads", threads())] {
         for (what, count) in [("no compaction", WITHOUT_COMPACTION), ("with compaction", WITH_COMPACTION)] {
-            duel(&format!("{how}, {what}"), Some(0.8), ROUNDS, || lone(&runtime, count), bare(count));
+            compare(&format!("{how}, {what}"), Some(0.8), ROUNDS, || lone(&runtime, count), bare(count));
         }
     }
 }
@@ -108,7 +108,7 @@ fn alone() {
 fn together() {
     const TASKS: usize = 64;
     const EACH: usize = 150;
-    heading(&format!("together: durable writes a second by {TASKS} tasks / bare loop"));
+    heading(&format!("together: durable writes per second by {TASKS} tasks / bare loop"));
     let runtime = threads();
     let crowd = || {
         let folder = folder();
@@ -130,10 +130,10 @@ fn together() {
             rate(TASKS * EACH, start)
         })
     };
-    duel("64 tasks, with compaction", None, ROUNDS, crowd, || Bare::new(folder()).run(WITHOUT_COMPACTION));
+    compare("64 tasks, with compaction", None, ROUNDS, crowd, || Bare::new(folder()).run(WITHOUT_COMPACTION));
 }
 
-/// A store of so many keys to which so many writes have been made.
+/// A store with `keys` keys after `writes` writes.
 fn filled(runtime: &Runtime, keys: usize, writes: usize) -> (TempDir, YamlStore) {
     let folder = folder();
     let revision = |n: usize| Revision::new(1_795_000_000_000_000_000 + n as u64 * 1_000_003);
@@ -142,7 +142,7 @@ fn filled(runtime: &Runtime, keys: usize, writes: usize) -> (TempDir, YamlStore)
     std::fs::write(folder.path().join("default.yaml"), write_text(entries.iter())).unwrap();
     let store = open(folder.path());
     runtime.block_on(async {
-        // Many at once: the same documents in the file, with fewer syncs on the way.
+        // Many concurrent writes: the file has the same documents, with fewer syncs.
         for from in (0..writes).step_by(500) {
             let write = |n: usize| {
                 let store = store.clone();
@@ -154,7 +154,7 @@ fn filled(runtime: &Runtime, keys: usize, writes: usize) -> (TempDir, YamlStore)
     (folder, store)
 }
 
-/// Folds the log, once a compaction that began by itself is over.
+/// Compacts the log, after a compaction that may be running.
 async fn compact(store: &YamlStore) {
     while let Err(busy) = store.maintain(&Bucket::default(), Task::Compact).await {
         assert_eq!(busy.kind(), ErrorKind::Busy);
@@ -162,7 +162,7 @@ async fn compact(store: &YamlStore) {
     }
 }
 
-/// Seconds that one write takes.
+/// The seconds that one write takes.
 fn one(runtime: &Runtime, store: &YamlStore, n: usize) -> f64 {
     let start = Instant::now();
     runtime.block_on(write(store, n));
@@ -174,9 +174,9 @@ fn flat() {
     let large = filled(&runtime, 1_000_000, 99_750);
     let small = filled(&runtime, 1000, 750);
     let mut bare = Bare::new(folder());
-    // Folds the small log, so that the measured writes do not fill it; the large one is far from full.
+    // Compacts the small log, so that the measured writes do not fill it. The large one is far from full.
     runtime.block_on(compact(&small.1));
-    heading("flat: writes a second, by the median of 500 / bare loop; compaction kept out");
+    heading("flat: writes per second, median of 500 / bare loop; without compaction");
     let (mut of_large, mut of_small, mut of_bare) = (vec![], vec![], vec![]);
     for n in 0..25 {
         of_large.extend((0..20).map(|i| one(&runtime, &large.1, n * 20 + i)));
@@ -188,7 +188,7 @@ fn flat() {
     line("the 1,000th to 1,000 keys", None, vec![(medians[1], medians[2])]);
     line("the former / the latter", Some(1.0), vec![(medians[0], medians[1])]);
 
-    heading("flat: the same while the bucket is being compacted without a pause");
+    heading("flat: the same while the bucket is compacted without a pause");
     for (name, (_folder, store)) in [("1,000,000 keys", &large), ("1,000 keys", &small)] {
         let (times, bare) = while_compacting(&runtime, store, &mut bare);
         let longest = times.iter().copied().fold(0.0, f64::max);
@@ -197,7 +197,7 @@ fn flat() {
     }
 }
 
-/// Seconds of single writes, to the store and to the bare file in turns, while another task compacts the store.
+/// The seconds of single writes to the store and of bare appends, in turns, while another task compacts the store.
 fn while_compacting(runtime: &Runtime, store: &YamlStore, bare: &mut Bare) -> (Vec<f64>, Vec<f64>) {
     let stop = Arc::new(AtomicBool::new(false));
     let compacting = runtime.spawn({
@@ -218,7 +218,7 @@ fn http() {
     const CONNECTIONS: usize = 64;
     let servers = Servers::http();
     let port = servers.port;
-    heading(&format!("http: forms a second posted to kvs serve --http, {CONNECTIONS} connections / bare loop"));
+    heading(&format!("http: forms per second posted to kvs serve --http, {CONNECTIONS} connections / bare loop"));
     let post = |n: usize| {
         let form = format!("auth={}&house/sensor-{}={}.{}", servers::SECRET, n % 100, n % 40, n % 10);
         let head = "POST / HTTP/1.1\r\nHost: kvs.test\r\nContent-Type: application/x-www-form-urlencoded";
@@ -227,7 +227,7 @@ fn http() {
     assert!(load::answer(port, &post(0)).ends_with("\r\n\r\nOK"));
     let ours = || load::load(port, CONNECTIONS, Duration::from_millis(1500), post);
     ours();
-    duel("64 connections, with compaction", None, ROUNDS, ours, || Bare::new(folder()).run(WITHOUT_COMPACTION));
+    compare("64 connections, with compaction", None, ROUNDS, ours, || Bare::new(folder()).run(WITHOUT_COMPACTION));
     let lone = || load::load(port, 1, Duration::from_millis(1500), post);
-    duel("one connection, with compaction", None, ROUNDS, lone, || Bare::new(folder()).run(WITHOUT_COMPACTION));
+    compare("one connection, with compaction", None, ROUNDS, lone, || Bare::new(folder()).run(WITHOUT_COMPACTION));
 }

@@ -224,7 +224,7 @@ if taken; then
 fi
 program=${PROGRAM:-}
 if [ -n "$program" ]; then
-  [ -x "$program" ] || fail "PROGRAM=$program is no program"
+  [ -x "$program" ] || fail "PROGRAM=$program is not an executable file"
 else
   command -v cargo >/dev/null || fail "the Rust toolchain is missing: see https://rustup.rs"
   say "Building kvs ..."

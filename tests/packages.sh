@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks. Does nothing, and asks nobody, when all is there.
+# Installs the missing packages that the tests need. If none is missing, it does nothing and asks nothing.
 #
-# None of these packages may start a service here: the tests start private servers of their own, and port 80 may
-# belong to somebody. nginx and postgresql would; a policy-rc.d forbids it while apt-get runs, if the machine has no such policy.
+# These packages must not start a service: the tests start private servers, and another program may use port 80. nginx
+# and postgresql would start one; a policy-rc.d prevents it while apt-get runs, if the machine has no such policy.
 set -euo pipefail
 
-# A file that shows that a package is there (of some versions, with a *), and the package.
+# A file that shows that a package is installed (with a * for any version), and the package.
 wanted='
 /usr/sbin/apache2                                apache2-bin
 /usr/lib/apache2/modules/mod_fcgid.so            libapache2-mod-fcgid
@@ -38,11 +38,11 @@ give_up() {
   printf 'Install them and start again.\n' >&2
   exit 1
 }
-command -v apt-get >/dev/null || give_up "there is no apt-get to install them with"
+command -v apt-get >/dev/null || give_up "apt-get is missing"
 
 sudo=()
 if [ "$(id -u)" != 0 ]; then
-  command -v sudo >/dev/null || give_up "neither root nor sudo is at hand"
+  command -v sudo >/dev/null || give_up "this needs root or sudo"
   sudo=(sudo)
   [ -t 0 ] || sudo=(sudo -n)
   "${sudo[@]}" true || give_up "sudo refused"
@@ -58,7 +58,7 @@ fi
 
 install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
 echo "Installing ${missing[*]} ..."
-# The list of packages is brought up to date only if it turns out to be old or absent.
+# The list of packages is updated only if it is old or missing.
 "${install[@]}" </dev/null >/dev/null 2>&1 ||
   { "${sudo[@]}" apt-get update -q </dev/null >/dev/null && "${install[@]}" </dev/null >/dev/null; } ||
   give_up "apt-get could not install them"

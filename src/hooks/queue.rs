@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn items_are_taken_in_the_order_in_which_they_were_put() {
+    async fn items_are_taken_in_the_order_of_their_puts() {
         let queue = DeliveryQueue::new(10);
         for n in [3, 1, 2] {
             assert_eq!(queue.put(n), PutResult::Queued);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_item_equal_to_a_waiting_one_is_not_added_but_one_equal_to_a_taken_one_is() {
+    async fn an_item_is_not_added_while_an_equal_one_waits() {
         let queue = DeliveryQueue::new(2);
         for item in ["a", "a", "b", "a"] {
             assert_eq!(queue.put(item), PutResult::Queued);

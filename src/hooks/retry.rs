@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_temporary_failures_are_tried_again() {
+    fn only_temporary_failures_are_retried() {
         let result = |status| DeliveryResult::from_error_status(status, None);
         for status in [408, 425, 429, 500, 502, 503, 504, 599] {
             assert!(matches!(result(status), DeliveryResult::RetryLater { .. }), "{status}");

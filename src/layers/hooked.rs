@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reported_revisions_grow_and_a_set_has_the_revision_of_its_entry() {
+    async fn reported_revisions_grow_and_sets_have_that_of_their_entry() {
         let (store, reported) = hooked();
         let bucket = Bucket::default();
         for writes in [

@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(secs("Wed, 31 Dec 1969 23:59:59 GMT"), Some(-1));
         assert_eq!(secs("Sat, 31 Dec 2016 23:59:60 GMT"), Some(1_483_228_800));
         assert_eq!(secs("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
-        // Outside the range of a Time: its ends.
+        // Dates outside the range of `Time` become its first or last value.
         assert_eq!(Time::from_http_date("Fri, 31 Dec 9999 23:59:60 GMT", NOW), Some(Time::from_secs(i64::MAX)));
         assert_eq!(Time::from_http_date("Mon, 01 Jan 0001 00:00:00 GMT", NOW), Some(Time::from_secs(i64::MIN)));
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_dates_are_none() {
+    fn invalid_dates_are_rejected() {
         for bad in [
             "",
             "yesterday",

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base_36_round_trip() {
+    fn revisions_round_trip_in_base_36() {
         for n in [0, 1, 35, 36, 1_795_000_000_123_456_789, u64::MAX] {
             let text = Revision::new(n).to_string();
             assert_eq!(text.parse::<Revision>().unwrap().number(), n, "{text}");

@@ -82,6 +82,12 @@ impl Time {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The time this much earlier, limited to the range.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
     /// The time this much later, limited to the range.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
@@ -234,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_3339_round_trip() {
+    fn times_round_trip_in_rfc_3339() {
         for text in [
             "2026-11-20T12:00:00.123456789Z",
             "2026-11-20T12:01:00.5Z",

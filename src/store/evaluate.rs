@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_date_passes_once_and_a_future_date_moves_a_key_one_second() {
+    fn a_date_passes_once_and_a_future_one_adds_one_second() {
         let second = 1_000_000_000;
         let found = |modified: i64| {
             let modified = (modified > 100).then(|| Time::from_secs(modified));

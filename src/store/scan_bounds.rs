@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_successor_of_a_prefix() {
+    fn the_successor_of_a_prefix_follows_all_its_keys() {
         assert_eq!(after_prefix(""), None);
         assert_eq!(after_prefix("ab").as_deref(), Some("ac"));
         assert_eq!(after_prefix("a\u{10ffff}").as_deref(), Some("b"));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrower_bound_wins_and_empty_ranges_are_none() {
+    fn the_narrower_bound_wins_and_empty_ranges_have_no_bounds() {
         let query = |prefix: &str, start: Option<&str>, end: Option<&str>| Scan {
             prefix: prefix.into(),
             start: start.map(Into::into),

@@ -1,4 +1,4 @@
-//! A body that did not arrive as the client sent it is refused, and nothing of it is stored.
+//! A body that did not arrive as the client sent it is rejected, and no part of it is stored.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -12,7 +12,7 @@ fn read(server: &Server, key: &str) -> Answer {
     server.send(format!("GET /?k={key} HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
-/// The form in chunks of so many bytes.
+/// A form in chunks of `size` bytes.
 fn chunked(pairs: &str, size: usize) -> Vec<u8> {
     let mut request = b"POST / HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\
         Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -26,7 +26,7 @@ fn chunked(pairs: &str, size: usize) -> Vec<u8> {
     request
 }
 
-/// A site whose host has set a limit on bodies, as many do.
+/// A site on a host that limits the size of bodies, as many hosts do.
 fn site_with_limit() -> Site {
     let site = Site::new();
     let mut file = OpenOptions::new().append(true).open(site.root().join(".htaccess")).unwrap();
@@ -49,12 +49,12 @@ fn body_that_apache_emptied_is_refused() {
 fn chunked_body_that_apache_may_have_cut_is_refused() {
     for way in [Way::ModFcgid, Way::ModCgid] {
         let server = Server::start_in(site_with_limit(), way);
-        // The secret comes first, so that what is left of a body cut by Apache would be a good form.
+        // The secret comes first, so that the rest of a body that Apache cut would be a valid form.
         for (length, size) in [(20_000, 100), (20_000, 5_000), (20_000, 20_000), (9_000, 1_000), (5, 5)] {
             let answer = try_send(server.port, &chunked(&format!("auth={SECRET}&long={}", "x".repeat(length)), size));
             let status = answer.map(|answer| answer.status);
-            // mod_cgid may find a body too long itself; and when the program refuses a body before it has read it, the
-            // rest of the body that still arrives may close the connection over the answer.
+            // mod_cgid may reject a long body itself. If the program rejects a body before it has read it, the rest of
+            // the body that still arrives may close the connection before the response is read.
             let good = status == Some(411) || (way == Way::ModCgid && matches!(status, None | Some(413)));
             assert!(good, "{way:?}, {length} in chunks of {size}: {status:?}\n{}", server.site.logs());
             assert_eq!(read(&server, "long").status, 404, "{way:?}, {length} in chunks of {size}");
@@ -63,7 +63,7 @@ fn chunked_body_that_apache_may_have_cut_is_refused() {
 }
 
 #[test]
-fn chunked_body_is_taken_whole_where_nothing_cuts_it() {
+fn chunked_body_is_stored_whole_if_the_server_does_not_cut_it() {
     for way in [Way::Http, Way::ModProxyFcgi, Way::NginxFastcgi, Way::NginxProxy] {
         let server = Server::start(way);
         for size in [1_000, 70_000] {
@@ -79,7 +79,7 @@ fn chunked_body_is_taken_whole_where_nothing_cuts_it() {
 fn body_that_ends_early_is_not_stored() {
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::NginxProxy] {
         let server = Server::start(way);
-        // What arrives is a good form; it is only shorter than announced.
+        // The part that arrives is a valid form, only shorter than announced.
         let pairs = format!("auth={SECRET}&half=abc");
         let head = "POST / HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\
                     Content-Type: application/x-www-form-urlencoded\r\n";

@@ -1,6 +1,6 @@
-//! One script of classic requests gives equal answers in every way kvs can be reached.
+//! One script of classic requests gets equal responses through every server.
 //!
-//! `kvs serve --http` is what the others are measured by; the script itself says what that must answer.
+//! The responses of `kvs serve --http` are the reference; the script says what they must be.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,8 +11,8 @@ use crate::script::{Step, form, steps};
 use crate::servers::{Server, Way};
 use crate::site::{READER, SECRET, WRONG};
 
-/// Headers that say something of the answer rather than of the connection or the server. Of those behind `=` only
-/// whether they are there: tags and dates differ from store to store.
+/// Headers that describe the response, not the connection or the server. For a name after `=` only its presence is
+/// compared: tags and dates differ from store to store.
 const HEADERS: &[&str] = &[
     "content-type",
     "kvs-key",
@@ -27,7 +27,7 @@ const HEADERS: &[&str] = &[
     "=last-modified",
     "=retry-after",
 ];
-/// Those that a web server leaves on an answer without a body.
+/// Headers that a web server keeps in a response without a body.
 const HEADERS_OF_304: &[&str] = &["=etag"];
 
 #[test]
@@ -61,7 +61,7 @@ fn cgi_fcgi_is_answered_like_plain_http() {
 }
 
 #[test]
-fn waiting_reads_are_woken_in_every_way() {
+fn long_polls_are_answered_through_every_server() {
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::CgiFcgi] {
         let server = Server::start(way);
         let answer = thread::scope(|scope| {
@@ -81,13 +81,13 @@ fn waiting_reads_are_woken_in_every_way() {
     }
 }
 
-/// Takes a server through the steps, and plain HTTP beside it.
+/// Sends the steps to a server and to `kvs serve --http`, and compares the responses.
 pub(crate) fn equal_answers(steps: Vec<Step>, way: Way) {
     let (mut reference, mut server) = (Play::new(Way::Http), Play::new(way));
     let mut wrong = vec![];
     for step in steps {
         if step.wire && way == Way::CgiFcgi {
-            // The reference must store what later steps find.
+            // The reference must store the values that later steps read.
             reference.answer(&step);
             continue;
         }
@@ -111,7 +111,7 @@ pub(crate) fn equal_answers(steps: Vec<Step>, way: Way) {
     }
 }
 
-/// A server that is taken through the script, with what it last gave for `{tag}` and `{date}`.
+/// A server that gets the script, with its last values for `{tag}` and `{date}`.
 struct Play {
     server: Server,
     tag: String,
@@ -131,11 +131,11 @@ impl Play {
         let answer = self.server.send(&request);
         let took = start.elapsed();
         assert!(answer.whole, "{:?}, {}: cut: {}", self.server.way, step.name, printable(&answer.body));
-        let in_vain = step.name.starts_with("waits in vain");
-        assert!(!in_vain || took > Duration::from_millis(900), "{:?}, {}: {took:?}", self.server.way, step.name);
-        assert!(in_vain || took < Duration::from_secs(10), "{:?}, {}: {took:?}", self.server.way, step.name);
+        let timed_out = step.name.starts_with("wait times out");
+        assert!(!timed_out || took > Duration::from_millis(900), "{:?}, {}: {took:?}", self.server.way, step.name);
+        assert!(timed_out || took < Duration::from_secs(10), "{:?}, {}: {took:?}", self.server.way, step.name);
         for secret in [SECRET, READER, WRONG] {
-            assert!(!answer.text().contains(secret), "{:?}, {}: a secret in the answer", self.server.way, step.name);
+            assert!(!answer.text().contains(secret), "{:?}, {}: a secret in the response", self.server.way, step.name);
         }
         if let Some(tag) = answer.header("etag") {
             tag.trim_matches('"').clone_into(&mut self.tag);
@@ -147,7 +147,7 @@ impl Play {
     }
 }
 
-/// What is wrong with the answer of the reference.
+/// The errors in the response of the reference.
 fn faults(step: &Step, answer: &Answer) -> impl Iterator<Item = String> {
     let status = (step.status != 0 && answer.status != step.status)
         .then(|| format!("{} instead of {}: {}", answer.status, step.status, printable(&answer.body)));
@@ -166,14 +166,14 @@ type Comparable = (u16, BTreeMap<&'static str, String>, Vec<u8>);
 fn comparable(answer: &Answer) -> Comparable {
     let names = if answer.status == 304 { HEADERS_OF_304 } else { HEADERS };
     let header = |name: &&'static str| match name.strip_prefix('=') {
-        Some(bare) => answer.header(bare).map(|_| (*name, "there".to_owned())),
+        Some(bare) => answer.header(bare).map(|_| (*name, "present".to_owned())),
         None => answer.header(name).map(|value| (*name, value.to_owned())),
     };
     let headers = names.iter().filter_map(header).collect();
     (answer.status, headers, masked(&answer.body))
 }
 
-/// JSON without the revisions and times in it, which differ from store to store; anything else as it is.
+/// JSON without its revisions and times, which differ from store to store; other bodies unchanged.
 fn masked(body: &[u8]) -> Vec<u8> {
     let mut body = body.to_vec();
     if !matches!(body.first(), Some(b'{' | b'[')) {

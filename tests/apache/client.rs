@@ -1,20 +1,20 @@
-//! A client that sends exactly the bytes it is given and takes the answer apart. It follows nothing and repairs nothing.
+//! A client that sends exactly the given bytes and parses the response. It follows no redirects and corrects nothing.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
-/// The longest silence of a server that is still taken for thinking.
+/// The timeout of reads and writes.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// In the order sent; names in lower case.
+    /// In the order in which they were sent; names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether the whole body came: as long as announced, or with the last chunk.
+    /// Whether the body is complete: as long as announced, or with the last chunk.
     pub(crate) whole: bool,
 }
 
@@ -29,7 +29,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Takes apart what a gateway program printed: headers with `Status:` among them, then the body.
+    /// Parses the output of a CGI program: headers, with `Status:` among them, then the body.
     pub(crate) fn from_gateway(bytes: &[u8]) -> Self {
         let (head, body) = split_head(bytes).unwrap_or_else(|| panic!("no headers: {}", printable(bytes)));
         let headers = headers(&head);
@@ -37,7 +37,7 @@ impl Answer {
         Self { status: status.parse().unwrap(), headers, body: body.to_vec(), whole: true }
     }
 
-    /// Takes apart the last answer of a connection, interim answers (1xx) left aside.
+    /// Parses the last response of a connection, and skips interim responses (1xx).
     fn from_wire(mut bytes: &[u8], to_head: bool) -> Option<Self> {
         loop {
             let (head, rest) = split_head(bytes)?;
@@ -62,23 +62,23 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads until the server closes, so the request must ask for that.
+/// Sends a request and reads until the server closes the connection, so the request must ask for that.
 pub(crate) fn send(port: u16, request: &[u8]) -> Answer {
     let (answer, received) = exchange(port, request);
     answer.unwrap_or_else(|| {
-        panic!("no answer to {}\nreceived: {}", printable(request), String::from_utf8_lossy(&received))
+        panic!("no response to {}\nreceived: {}", printable(request), String::from_utf8_lossy(&received))
     })
 }
 
-/// The same for a server that may not answer at all.
+/// The same for a server that may not respond at all.
 pub(crate) fn try_send(port: u16, request: &[u8]) -> Option<Answer> {
     exchange(port, request).0
 }
 
-/// Sends what may never come to an end, closes this end, and returns what the server says to that, if anything.
+/// Sends bytes that may be an incomplete request, closes the sending side, and returns the response, if any.
 pub(crate) fn send_and_close(port: u16, bytes: &[u8]) -> Option<Answer> {
     let mut stream = connect(port).ok()?;
-    // A server that refuses it may stop reading.
+    // A server that rejects the request may stop reading.
     _ = stream.write_all(bytes);
     _ = stream.shutdown(Shutdown::Write);
     let mut received = vec![];
@@ -86,20 +86,20 @@ pub(crate) fn send_and_close(port: u16, bytes: &[u8]) -> Option<Answer> {
     Answer::from_wire(&received, bytes.starts_with(b"HEAD "))
 }
 
-/// Sends a part of a request, then closes this end.
+/// Sends a part of a request, then closes the sending side.
 pub(crate) fn send_part(port: u16, bytes: &[u8]) {
     let mut stream = connect(port).expect("the server listens");
     stream.write_all(bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut sink = vec![];
-    // Whether and what the server answers to half a request is its own affair.
+    // The server may respond to half a request or not.
     _ = stream.read_to_end(&mut sink);
 }
 
 fn exchange(port: u16, request: &[u8]) -> (Option<Answer>, Vec<u8>) {
     let mut received = vec![];
     let Ok(mut stream) = connect(port) else { return (None, received) };
-    // A server that refuses a long body may stop reading; its answer is there all the same.
+    // A server that rejects a long body may stop reading, and responds nevertheless.
     _ = stream.write_all(request);
     _ = stream.read_to_end(&mut received);
     (Answer::from_wire(&received, request.starts_with(b"HEAD ")), received)
@@ -122,7 +122,7 @@ fn headers(head: &str) -> Vec<(String, String)> {
     head.split("\r\n").filter(|line| !line.starts_with("HTTP/")).filter_map(pair).collect()
 }
 
-/// The body that stands in chunks, and whether the last one came.
+/// The body from its chunks, and whether the last chunk was there.
 fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut body = vec![];
     loop {

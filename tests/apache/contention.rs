@@ -1,7 +1,7 @@
-//! Many processes at once on one bucket: programs that Apache starts, a server of its own, the command line, and
-//! programs that use the library. Nothing that was acknowledged is missing, and nothing is counted twice.
+//! Many concurrent processes on one bucket: programs that Apache starts, a separate server, the command line, and
+//! programs that use the library. No acknowledged write is missing, and none is counted twice.
 //!
-//! The workers are this very binary run again, with the name of the test as the filter and the folder in the environment.
+//! The workers are this binary, run again with the name of the test as the filter and the folder in the environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,18 +20,18 @@ use crate::client::{Answer, try_send};
 use crate::script::form;
 use crate::servers::{Server, Way};
 
-/// Where a worker finds the data.
+/// The variable with the folder of the data, for workers.
 const FOLDER: &str = "KVS_TEST_FOLDER";
-const TEST: &str = "contention::increments_and_posts_of_many_processes_all_count";
+const TEST: &str = "contention::concurrent_processes_lose_no_increments_and_no_posts";
 
 const WORKERS: usize = 4;
 const INCREMENTS: usize = 50_000;
 const _: () = assert!(INCREMENTS.is_multiple_of(WORKERS));
 
-/// Clients of Apache, and of the server beside it.
+/// The number of clients of Apache, and of the server next to it.
 const POSTERS: usize = 3;
 
-/// Numbers that look drawn by lot and are the same in every run with the same seed.
+/// A deterministic random number generator.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -51,7 +51,7 @@ pub(crate) fn open(folder: &Path) -> YamlStore {
     YamlStore::open(folder, YamlOptions::default()).unwrap()
 }
 
-/// Everything in the bucket, as text.
+/// All entries of the bucket, as text.
 pub(crate) async fn everything(store: &YamlStore) -> BTreeMap<String, String> {
     let page = store.scan(&Bucket::default(), Scan { limit: usize::MAX, ..Scan::default() }).await.unwrap();
     let entries = page.entries;
@@ -59,7 +59,7 @@ pub(crate) async fn everything(store: &YamlStore) -> BTreeMap<String, String> {
     entries.into_iter().map(|(key, entry)| (key.to_string(), text(entry))).collect()
 }
 
-/// Adds one to the counter so many times, each time by compare-and-swap.
+/// Adds one to the counter `times` times, each time by compare-and-swap.
 async fn count(folder: &Path, times: usize) {
     let client = Client::new(Arc::new(open(folder)));
     let mut seen: Option<String> = client.get_string("counter").await.unwrap();
@@ -68,7 +68,7 @@ async fn count(folder: &Path, times: usize) {
         let next = seen.as_deref().map_or(0, |text| text.parse::<u64>().unwrap()) + 1;
         let swapped = client.compare_and_swap("counter", seen.as_deref().map(str::as_bytes), next.to_string()).await;
         if swapped.as_ref().is_err_and(kvs::model::Error::is_retryable) {
-            // Nothing was done; on a machine with too much to do others may hold the bucket for long.
+            // Nothing was done. On a busy machine others may hold the bucket for long.
             continue;
         }
         match swapped.unwrap() {
@@ -87,7 +87,7 @@ fn worker(folder: &Path) -> Child {
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Stores one new pair after another until told to stop; the keys whose storing was acknowledged.
+/// Stores one new pair after another until `stop` is set. Returns the acknowledged keys.
 fn post(port: u16, name: &str, stop: &AtomicBool) -> Vec<String> {
     let mut stored = vec![];
     for turn in 0.. {
@@ -97,7 +97,7 @@ fn post(port: u16, name: &str, stop: &AtomicBool) -> Vec<String> {
         let key = format!("{name}/{turn}");
         match try_send(port, &form(&format!("{key}={name}&shared={key}"))) {
             Some(Answer { status: 200, whole: true, .. }) => stored.push(key),
-            // To be told to come back is no fault; never to get through is, and is seen by the count.
+            // 503 asks the client to try again. If no request succeeds, the count at the end shows it.
             Some(answer) if answer.status == 503 => {}
             answer => panic!("{name}: {answer:?}"),
         }
@@ -105,7 +105,7 @@ fn post(port: u16, name: &str, stop: &AtomicBool) -> Vec<String> {
     stored
 }
 
-/// The same by `kvs set`, a process each.
+/// The same by `kvs set`, with a process for each write.
 fn set(folder: &Path, stop: &AtomicBool) -> Vec<String> {
     let mut stored = vec![];
     for turn in 0.. {
@@ -124,31 +124,31 @@ fn set(folder: &Path, stop: &AtomicBool) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn increments_and_posts_of_many_processes_all_count() {
+async fn concurrent_processes_lose_no_increments_and_no_posts() {
     if let Ok(folder) = std::env::var(FOLDER) {
         return count(Path::new(&folder), INCREMENTS / WORKERS).await;
     }
     let apache = Server::start(Way::ModFcgid);
-    let (beside, mut alone) = apache.serve_beside();
-    // Made by the server's user, so that the folder is theirs.
+    let (second_port, mut second_server) = apache.serve_second();
+    // The first write creates the folder, so that it belongs to the user of the web server.
     assert_eq!(apache.send(&form("first=1")).status, 200);
     let folder = apache.site.root().join("data");
 
-    let (stop, begun) = (AtomicBool::new(false), Instant::now());
+    let (stop, start) = (AtomicBool::new(false), Instant::now());
     let mut programs = 0;
     let stored: Vec<(&str, Vec<String>)> = thread::scope(|scope| {
         let (stop, folder) = (&stop, &folder);
         let mut workers: Vec<_> = (0..WORKERS).map(|_| worker(folder)).collect();
         let mut posters = vec![("command line", scope.spawn(|| set(folder, stop)))];
         for n in 0..POSTERS {
-            let (first, second) = (apache.port, beside);
+            let (first, second) = (apache.port, second_port);
             posters.push(("Apache", scope.spawn(move || post(first, &format!("apache{n}"), stop))));
-            posters.push(("server beside it", scope.spawn(move || post(second, &format!("http{n}"), stop))));
+            posters.push(("second server", scope.spawn(move || post(second, &format!("http{n}"), stop))));
         }
         while workers.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
             programs = programs.max(apache.site.programs().len());
             thread::sleep(Duration::from_millis(100));
-            if begun.elapsed() > Duration::from_secs(240) {
+            if start.elapsed() > Duration::from_secs(240) {
                 for child in &mut workers {
                     _ = child.kill();
                 }
@@ -161,11 +161,11 @@ async fn increments_and_posts_of_many_processes_all_count() {
         }
         posters.into_iter().map(|(who, poster)| (who, poster.join().unwrap())).collect()
     });
-    let took = begun.elapsed();
-    alone.kill().unwrap();
-    alone.wait().unwrap();
+    let took = start.elapsed();
+    second_server.kill().unwrap();
+    second_server.wait().unwrap();
 
-    // Apache's programs and the server beside it; with the workers and the command line they are eight or more.
+    // Apache's programs and the second server. With the workers and the command line there are eight or more.
     assert!(programs >= 3, "only {programs} programs of the site ran at once");
     let store = open(&folder);
     let found = everything(&store).await;
@@ -179,6 +179,6 @@ async fn increments_and_posts_of_many_processes_all_count() {
     let findings = store.maintain(&Bucket::default(), Task::Check).await.unwrap().findings;
     assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{findings:?}");
     let counts: Vec<_> = stored.iter().map(|(who, keys)| format!("{} by {who}", keys.len())).collect();
-    eprintln!("{INCREMENTS} increments beside {} posts took {took:?}, {programs} programs", counts.join(", "));
+    eprintln!("{INCREMENTS} increments and {} posts took {took:?}, {programs} programs", counts.join(", "));
     assert!(took < Duration::from_secs(120), "{took:?}");
 }

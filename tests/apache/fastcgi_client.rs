@@ -1,4 +1,4 @@
-//! `cgi-fcgi` of libfcgi, a client that is not ours. It takes a request from its environment and standard input.
+//! `cgi-fcgi` of libfcgi, a client of another project. It takes a request from its environment and standard input.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::client::Answer;
 
-/// Sends the request of those bytes as a web server would hand it on.
+/// Sends a request as a web server passes it on.
 pub(crate) fn send(socket: &Path, request: &[u8]) -> Answer {
     let end = request.windows(4).position(|w| w == b"\r\n\r\n").expect("the end of the headers");
     let (head, body) = (&request[..end], &request[end + 4..]);
@@ -23,11 +23,11 @@ pub(crate) fn send(socket: &Path, request: &[u8]) -> Answer {
         set_variable(&mut command, header);
     }
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // It stops reading when the answer has come.
+    // It stops reading after the response.
     _ = child.stdin.take().unwrap().write_all(body);
     let output = child.wait_with_output().unwrap();
     if output.stdout.is_empty() {
-        // Nobody listens yet.
+        // No program listens yet.
         return Answer::default();
     }
     Answer::from_gateway(&output.stdout)

@@ -1,4 +1,4 @@
-//! Nothing but the program's answers is ever served: no secret, no settings, no data, no backup. No secret is logged.
+//! Only the responses of the program are served: no secret, no settings, no data, no backup. No secret is logged.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::site::{MARK, SECRET, WRONG};
 
 const WAYS: &[Way] = &[Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::NginxProxy, Way::Http];
 
-/// Files of a site, by the path from its folder. Those that kvs makes itself are not among them.
+/// Files of a site, by their path in its folder, without those that kvs creates itself.
 const FILES: &[&str] = &[
     "auth.txt~",
     "auth.txt.bak",
@@ -36,7 +36,7 @@ const FILES: &[&str] = &[
     "sub/auth.txt",
 ];
 
-/// A server that has stored something, in whose folder files lie about.
+/// A server with a stored value and with many files in its folder.
 fn server_among_files(way: Way) -> Server {
     let server = Server::start(way);
     let stored = server.send(&form(&format!("hidden={MARK}")));
@@ -53,9 +53,9 @@ fn server_among_files(way: Way) -> Server {
     server
 }
 
-/// Ways to write the path of a file that a server might take for the same.
+/// Spellings of the path of a file that a server might resolve to this file.
 fn spellings(path: &str) -> Vec<String> {
-    // Bare, it would end the path.
+    // Unescaped, it would end the path.
     let path = &path.replace('#', "%23");
     let dots = path.replace('.', "%2e");
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -84,12 +84,12 @@ fn spellings(path: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_file_is_served_in_any_way() {
+fn no_file_is_served() {
     for &way in WAYS {
         let server = server_among_files(way);
-        let made =
+        let created =
             ["auth.txt", "auth_sample.txt", "config.yaml", ".htaccess", "data/default.yaml", "data/default.lock"];
-        for path in FILES.iter().copied().chain(made) {
+        for path in FILES.iter().copied().chain(created) {
             for spelling in spellings(path) {
                 for method in ["GET", "POST"] {
                     let answer = ask(&server, method, &spelling);
@@ -102,7 +102,7 @@ fn no_file_is_served_in_any_way() {
 }
 
 #[test]
-fn no_folder_is_listed_in_any_way() {
+fn no_folder_is_listed() {
     for &way in WAYS {
         let server = server_among_files(way);
         for path in ["/data", "/data/", "/data/blobs", "/data/blobs/", "/.git/", "/sub/", "/sub", "//data//", "/DATA/"]
@@ -110,14 +110,14 @@ fn no_folder_is_listed_in_any_way() {
             let answer = ask(&server, "GET", path);
             assert!(fault(&answer).is_none(), "{way:?}: {path}: {answer:?}");
             for name in ["default.yaml", "0a1b2c", "HEAD", "auth.txt", "Index of"] {
-                assert!(!answer.text().contains(name), "{way:?}: {path} tells of {name}: {}", answer.text());
+                assert!(!answer.text().contains(name), "{way:?}: {path} shows {name}: {}", answer.text());
             }
         }
     }
 }
 
 #[test]
-fn no_secret_is_logged_in_any_way() {
+fn no_secret_is_logged() {
     let basic = STANDARD.encode(format!("anybody:{SECRET}"));
     for &way in WAYS {
         let mut server = Server::start(way);
@@ -156,15 +156,15 @@ fn ask(server: &Server, method: &str, path: &str) -> Answer {
     client::send(server.port, request.as_bytes())
 }
 
-/// Why an answer tells more than it may.
+/// What a response shows that it must not show.
 fn fault(answer: &Answer) -> Option<&'static str> {
     let text = answer.text();
     if text.contains(MARK) || text.contains(SECRET) {
-        return Some("what must be hidden");
+        return Some("hidden content");
     }
     if text.contains("RewriteRule") || text.contains("A good secret is long") {
         return Some("a file of the site");
     }
-    // Only the pages of kvs itself are there, and none of the paths names one.
+    // Only the pages of kvs may be served, and none of the paths is one of them.
     (answer.status == 200).then_some("a page")
 }

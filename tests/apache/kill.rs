@@ -1,5 +1,5 @@
-//! kvs killed at random moments under form posts of two keys each: nothing acknowledged is lost, no pair is torn, and
-//! the service answers again without help.
+//! kvs is killed at random moments while clients post forms with two keys each: no acknowledged write is lost, no pair
+//! is torn, and the service works again without help.
 
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -15,15 +15,15 @@ use crate::script::form;
 use crate::servers::{Server, Way};
 
 const ROUNDS: usize = 40;
-/// Clients of Apache, and as many of the server beside it.
+/// Clients of Apache, and as many of the second server.
 const CLIENTS: usize = 3;
 /// Pairs that a client writes in turn.
 const SLOTS: usize = 5;
 
-/// The number of a pair that a client was last told is stored.
+/// The last acknowledged number of each pair.
 type Acknowledged = BTreeMap<String, u64>;
 
-/// Writes pairs until told to stop, numbers rising.
+/// Writes pairs with growing numbers until `stop` is set.
 fn post(port: u16, client: &str, from: u64, stop: &AtomicBool) -> Acknowledged {
     let mut acknowledged = Acknowledged::new();
     for number in from.. {
@@ -37,7 +37,7 @@ fn post(port: u16, client: &str, from: u64, stop: &AtomicBool) -> Acknowledged {
             Some(Answer { status: 200, whole: true, body, .. }) if body == b"OK" => {
                 acknowledged.insert(pair, number);
             }
-            // Killed in the middle of it (Apache says 500 or 503), or nobody listens yet.
+            // kvs was killed during the request (Apache returns 500 or 503), or no program listens yet.
             Some(answer) => {
                 assert!(answer.status >= 500 || !answer.whole, "{client}: {} {}", answer.status, answer.text());
             }
@@ -47,7 +47,7 @@ fn post(port: u16, client: &str, from: u64, stop: &AtomicBool) -> Acknowledged {
     acknowledged
 }
 
-/// Kills every program of the site, which are those of Apache and the one beside it.
+/// Kills all programs of the site: those of Apache and the second server.
 fn kill_all(server: &Server, dice: &mut Dice) -> usize {
     let mut killed = 0;
     for (id, _) in server.site.programs() {
@@ -58,14 +58,14 @@ fn kill_all(server: &Server, dice: &mut Dice) -> usize {
     killed
 }
 
-/// How long until a post is stored again.
+/// The time until a post is stored again.
 fn recovery(port: u16) -> Duration {
-    let begun = Instant::now();
+    let start = Instant::now();
     while try_send(port, &form("alive=1")).is_none_or(|answer| answer.status != 200) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "no answer any more");
+        assert!(start.elapsed() < Duration::from_secs(10), "no post is stored any more");
         thread::sleep(Duration::from_millis(10));
     }
-    begun.elapsed()
+    start.elapsed()
 }
 
 fn assert_intact(found: &BTreeMap<String, String>, acknowledged: &Acknowledged, round: usize) {
@@ -82,36 +82,36 @@ fn assert_intact(found: &BTreeMap<String, String>, acknowledged: &Acknowledged, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_posts_outlive_the_kill_of_every_program() {
+async fn acknowledged_posts_survive_the_kill_of_every_process() {
     let apache = Server::start(Way::ModFcgid);
     assert_eq!(apache.send(&form("first=1")).status, 200);
     let mut dice = Dice::new(std::process::id().into());
     let (mut acknowledged, mut known, mut killed, mut slowest) = (0, Acknowledged::new(), 0, Duration::ZERO);
     for round in 1..=ROUNDS {
-        let (beside, mut alone): (u16, Child) = apache.serve_beside();
+        let (second_port, mut second_server): (u16, Child) = apache.serve_second();
         let stop = AtomicBool::new(false);
-        let told: Vec<Acknowledged> = thread::scope(|scope| {
+        let results: Vec<Acknowledged> = thread::scope(|scope| {
             let (stop, from) = (&stop, round as u64 * 1_000_000);
             let client = |port, name: String| scope.spawn(move || post(port, &name, from, stop));
             let clients: Vec<_> = (0..CLIENTS)
-                .flat_map(|n| [client(apache.port, format!("apache{n}")), client(beside, format!("http{n}"))])
+                .flat_map(|n| [client(apache.port, format!("apache{n}")), client(second_port, format!("http{n}"))])
                 .collect();
             thread::sleep(Duration::from_millis(100 + dice.below(250) as u64));
             killed += kill_all(&apache, &mut dice);
-            // Apache starts new ones for who comes next; only the server beside it stays dead.
+            // Apache starts new ones for the next requests. The second server is not started again.
             thread::sleep(Duration::from_millis(dice.below(60) as u64));
             stop.store(true, Ordering::Relaxed);
             clients.into_iter().map(|client| client.join().unwrap()).collect()
         });
-        _ = alone.kill();
-        alone.wait().unwrap();
+        _ = second_server.kill();
+        second_server.wait().unwrap();
         slowest = slowest.max(recovery(apache.port));
-        for (pair, number) in told.into_iter().flatten() {
+        for (pair, number) in results.into_iter().flatten() {
             acknowledged += 1;
             known.insert(pair, number);
         }
         assert_intact(&everything(&open(&apache.site.root().join("data"))).await, &known, round);
     }
-    eprintln!("{killed} programs killed, {acknowledged} last pairs of rounds seen, answering again within {slowest:?}");
+    eprintln!("{killed} programs killed, {acknowledged} last pairs of rounds checked, recovered within {slowest:?}");
     assert!(killed > ROUNDS * 2 && acknowledged > ROUNDS * 4, "{killed} killed, {acknowledged} acknowledged");
 }

@@ -1,9 +1,10 @@
-//! kvs behind real web servers, each private to a test: own folder, own port on 127.0.0.1, stopped when the test ends.
+//! kvs behind real web servers. Each test has its own, with its own folder and port on 127.0.0.1, stopped at the end.
 //!
-//! `servers` starts them, `client` speaks to them in raw bytes, `script` is one list of requests, and the other files
-//! say what must hold; `browser` drives the index page, `schemathesis` all that `openapi.json` tells. `tests/packages.sh` installs the servers; a missing one is a failure, not a skipped test.
+//! `servers` starts them, `client` sends raw bytes to them, `script` is a list of requests, and the other files are
+//! tests; `browser` tests the index page, `schemathesis` all of `openapi.json`. `tests/packages.sh` installs the
+//! servers. If one is missing, its tests fail; they are not skipped.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
-#![expect(clippy::disallowed_methods, reason = "tests lay out folders without the store's disk seam")]
+#![expect(clippy::disallowed_methods, reason = "tests create folders without the `FileSystem` of the store")]
 
 mod bodies;
 mod browser;

@@ -1,7 +1,7 @@
-//! The main job on real input: some hundred keys of channels, players and sensors, loaded by `kvs import` and by curl,
-//! polled as a Roku, an ESP32 and curl do.
+//! The main use of kvs with real input: hundreds of keys of channels, players and sensors, loaded by `kvs import` and
+//! by curl, and polled as a Roku, an ESP32 and curl do.
 //!
-//! What the file holds is told by `PyYAML`, not by our own reader.
+//! `PyYAML` reads the expected values from the file, not our own reader.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::contention::Dice;
 use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
 
-/// Keys, values, and whether the file gives the key an end (that of some lies in the past).
+/// Prints the keys, the values and the expiries in the file (some expiries are in the past).
 const SCRIPT: &str = r#"
 import json, sys, yaml
 rows = yaml.load(open(sys.argv[1], encoding="utf-8"), yaml.BaseLoader)
@@ -31,8 +31,8 @@ struct Row {
 }
 
 impl Row {
-    fn is_over(&self) -> bool {
-        self.expires.as_ref().is_some_and(|end| end.starts_with("2020"))
+    fn has_expired(&self) -> bool {
+        self.expires.as_ref().is_some_and(|expiry| expiry.starts_with("2020"))
     }
 }
 
@@ -44,7 +44,7 @@ fn rows() -> Vec<Row> {
     let output = Command::new("/usr/bin/python3").args(["-c", SCRIPT]).arg(file()).output().unwrap();
     let rows: Vec<(String, String, Option<String>)> = serde_json::from_slice(&done(&output).stdout).unwrap();
     let rows: Vec<Row> = rows.into_iter().map(|(key, value, expires)| Row { key, value, expires }).collect();
-    assert!(rows.len() > 250 && rows.iter().filter(|row| row.is_over()).count() > 3, "the file has changed");
+    assert!(rows.len() > 250 && rows.iter().filter(|row| row.has_expired()).count() > 3, "the file has changed");
     rows
 }
 
@@ -57,17 +57,17 @@ fn escaped(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// What the program of an ESP32 escapes: only what it must.
+/// The characters that the program of an ESP32 escapes: only those that it must escape.
 const NEEDED: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'%').add(b'&').add(b'+').add(b'"');
 
-/// Who polls.
+/// A device that polls.
 #[derive(Clone, Copy, Debug)]
 enum Device {
-    /// `roUrlTransfer`: everything escaped, and a number against caches on the way.
+    /// `roUrlTransfer`: everything is escaped, and a number in the query prevents caching.
     Roku,
     /// `HTTPClient` with `useHTTP10`.
     Esp32,
-    /// `HTTPClient` as it is.
+    /// `HTTPClient` with its defaults.
     Esp32Eleven,
 }
 
@@ -93,19 +93,19 @@ fn poll(port: u16, device: Device, keys: &str, turn: u32) -> Answer {
     send(port, request.as_bytes())
 }
 
-/// Every row, as each device reads it; in turn, so that each reads every third.
+/// Checks that each device reads every row.
 fn assert_all_readable(server: &Server, rows: &[Row]) {
     for (turn, row) in (0..).zip(rows) {
         for device in [Device::Roku, Device::Esp32, Device::Esp32Eleven] {
             let answer = poll(server.port, device, &row.key, turn);
             let place = format!("{:?} {device:?}: {:?}: {}", server.way, row.key, printable(&answer.body));
-            if row.is_over() {
+            if row.has_expired() {
                 assert_eq!(answer.status, 404, "{place}");
                 continue;
             }
             assert_eq!((answer.status, answer.whole), (200, true), "{place}");
             assert_eq!(answer.body, row.value.as_bytes(), "{place}");
-            // A device without a decoder for chunks must be able to take the body as it comes.
+            // This device cannot decode chunks.
             if matches!(device, Device::Esp32) {
                 assert_eq!(answer.header("transfer-encoding"), None, "{place}");
             }
@@ -113,7 +113,7 @@ fn assert_all_readable(server: &Server, rows: &[Row]) {
     }
 }
 
-/// One curl that reads all rows over one connection, and what it printed for each.
+/// Reads all rows with one curl over one connection. Returns its output for each.
 fn read_by_curl(server: &Server, rows: &[Row]) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("curl");
@@ -126,13 +126,13 @@ fn read_by_curl(server: &Server, rows: &[Row]) -> Vec<Vec<u8>> {
         command.arg("-o").arg(folder.path().join(n.to_string())).arg(format!("http://127.0.0.1:{}/", server.port));
     }
     done(&command.output().unwrap());
-    // curl makes no file for an empty body.
+    // curl creates no file for an empty body.
     (0..rows.len()).map(|n| std::fs::read(folder.path().join(n.to_string())).unwrap_or_default()).collect()
 }
 
 fn assert_curl_reads(server: &Server, rows: &[Row]) {
-    let lasting: Vec<Row> = rows.iter().filter(|row| !row.is_over()).map(Row::copy).collect();
-    for (row, body) in lasting.iter().zip(read_by_curl(server, &lasting)) {
+    let valid: Vec<Row> = rows.iter().filter(|row| !row.has_expired()).map(Row::copy).collect();
+    for (row, body) in valid.iter().zip(read_by_curl(server, &valid)) {
         assert_eq!(body, row.value.as_bytes(), "{:?}: {:?}", server.way, row.key);
     }
 }
@@ -143,7 +143,7 @@ impl Row {
     }
 }
 
-/// Stores by curl as its manual says: `--data-urlencode` escapes the value; the name is given as the form has it.
+/// Stores with curl as its manual says: `--data-urlencode` escapes the value, but not the name.
 fn post_by_curl(port: u16, pairs: &[(&str, &str)]) {
     let mut command = Command::new("curl");
     command.args(["-sS", "--fail-with-body"]);
@@ -158,7 +158,7 @@ fn post_by_curl(port: u16, pairs: &[(&str, &str)]) {
     assert_eq!(String::from_utf8_lossy(&done(&output).stdout), "OK", "{pairs:?}");
 }
 
-/// A hundred updates of keys out of the file; after each, of four keys the one that was updated last wins.
+/// Does a hundred updates of keys of the file. After each, a list of four keys returns the one that was updated last.
 fn assert_latest_wins(server: &Server, rows: &[Row]) {
     // A key with a comma can be stored, but in a list of keys it would be two.
     let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).filter(|key| !key.contains(',')).collect();
@@ -175,18 +175,18 @@ fn assert_latest_wins(server: &Server, rows: &[Row]) {
             post_by_curl(server.port, &[(one, &format!("turn {turn}, alone"))]);
             latest.insert(one, turn * 2);
         }
-        let asked = [some(40), "no such key", one, some(40)];
-        let winner = asked.into_iter().max_by_key(|key| latest.get(key)).unwrap();
+        let requested = [some(40), "no such key", one, some(40)];
+        let winner = requested.into_iter().max_by_key(|key| latest.get(key)).unwrap();
         let device = [Device::Roku, Device::Esp32, Device::Esp32Eleven][turn as usize % 3];
-        let answer = poll(server.port, device, &asked.join(","), turn);
+        let answer = poll(server.port, device, &requested.join(","), turn);
         let named = answer.header("kvs-key").map(|name| percent_encoding::percent_decode_str(name).decode_utf8_lossy());
-        assert_eq!(named.as_deref(), Some(winner), "{:?} {device:?}: {asked:?}", server.way);
+        assert_eq!(named.as_deref(), Some(winner), "{:?} {device:?}: {requested:?}", server.way);
         let turn_of = latest[winner] / 2;
-        assert!(answer.text().starts_with(&format!("turn {turn_of}, ")), "{asked:?}: {}", answer.text());
+        assert!(answer.text().starts_with(&format!("turn {turn_of}, ")), "{requested:?}: {}", answer.text());
     }
 }
 
-/// Imports the file as the user who prepares the site, before any server runs.
+/// A site into which the file was imported before a server runs.
 fn imported() -> Site {
     let site = Site::new();
     let output = Command::new(env!("CARGO_BIN_EXE_kvs"))
@@ -196,11 +196,12 @@ fn imported() -> Site {
         .arg(format!("yaml:{}", site.root().join("data").display()))
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&done(&output).stderr).into_owned();
-    let (all, over) = (rows().len(), rows().iter().filter(|row| row.is_over()).count());
+    let output = String::from_utf8_lossy(&done(&output).stderr).into_owned();
+    let (all, expired) = (rows().len(), rows().iter().filter(|row| row.has_expired()).count());
     assert!(
-        told.contains(&format!("{} keys stored", all - over)) && told.contains(&format!("{over} expired skipped")),
-        "{told}"
+        output.contains(&format!("{} keys stored", all - expired))
+            && output.contains(&format!("{expired} expired skipped")),
+        "{output}"
     );
     site
 }
@@ -218,20 +219,20 @@ fn imported_keys_are_read_by_every_device() {
 
 #[test]
 fn keys_posted_by_curl_are_read_by_every_device() {
-    let rows: Vec<Row> = rows().into_iter().filter(|row| !row.is_over()).collect();
+    let rows: Vec<Row> = rows().into_iter().filter(|row| !row.has_expired()).collect();
     let server = Server::start(Way::ModFcgid);
     let pairs: Vec<(&str, &str)> = rows.iter().map(|row| (row.key.as_str(), row.value.as_str())).collect();
-    // As people do it: one at a time, and several in one form.
-    let (alone, together) = pairs.split_at(60);
-    for pair in alone {
+    // One at a time, and several in one form.
+    let (single, grouped) = pairs.split_at(60);
+    for pair in single {
         post_by_curl(server.port, &[*pair]);
     }
-    for pairs in together.chunks(25) {
+    for pairs in grouped.chunks(25) {
         post_by_curl(server.port, pairs);
     }
     assert_all_readable(&server, &rows);
     assert_curl_reads(&server, &rows);
-    // The last of the file was stored last.
+    // The last row of the file was stored last.
     let all: Vec<&str> = rows.iter().map(|row| row.key.as_str()).filter(|key| !key.contains(',')).collect();
     let answer = poll(server.port, Device::Roku, &all[all.len() - 100..].join(","), 1);
     assert_eq!(answer.text(), rows.last().unwrap().value);

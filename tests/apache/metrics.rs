@@ -1,5 +1,5 @@
-//! `/metrics` as a monitoring system meets it: text that another's parser reads, and under `mod_fcgid`, where each
-//! request may meet another process, numbers that say whose they are.
+//! `/metrics` as a monitoring system reads it: the parser of Prometheus accepts it, and under `mod_fcgid`, where each
+//! request may reach another process, each metric has a label with the process.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use crate::servers::{Server, Way};
 
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
 
-/// Prints each sample that it reads as its name and its labels.
+/// Prints the type, name and labels of each sample.
 const READER: &str = "
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -29,7 +29,7 @@ fn read(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn another_parser_reads_them() {
+fn the_prometheus_parser_reads_the_metrics() {
     let server = Server::start(Way::Http);
     let answer = server.send(METRICS);
     assert_eq!(answer.status, 200);
@@ -46,13 +46,13 @@ fn another_parser_reads_them() {
 }
 
 #[test]
-fn numbers_say_whose_they_are_when_the_web_server_starts_processes() {
+fn metrics_have_a_process_label_under_mod_fcgid() {
     let server = Server::start(Way::ModFcgid);
     let samples = read(&server.send(METRICS).text());
     let programs = server.site.programs();
     for sample in &samples {
-        let is_of = |(id, _): &(i32, String)| sample.contains(&format!("('process', '{id}')"));
-        assert!(programs.iter().any(is_of), "{sample}: {programs:?}");
+        let has_label = |(id, _): &(i32, String)| sample.contains(&format!("('process', '{id}')"));
+        assert!(programs.iter().any(has_label), "{sample}: {programs:?}");
     }
     assert!(samples.len() > 50);
 }

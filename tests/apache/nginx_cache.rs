@@ -1,5 +1,5 @@
-//! kvs behind the cache of a stock nginx (`deploy/nginx/cache.conf`): what is kept is old at most by the `max_age` of its
-//! bucket, and nothing that a cache must not judge is answered from it.
+//! kvs behind the cache of a standard nginx (`deploy/nginx/cache.conf`): a cached response is at most as old as the
+//! `max_age` of its bucket, and requests that a cache must not answer reach kvs.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -31,18 +31,18 @@ fn cache(answer: &Answer) -> (u16, &str) {
 }
 
 #[test]
-fn an_answer_is_kept_for_the_age_that_the_bucket_allows() {
+fn responses_are_cached_for_the_max_age_of_the_bucket() {
     let server = start();
     assert_eq!(put(&server, A, "", "1"), 201);
     assert_eq!(put(&server, "/kv/fresh/a", "", "1"), 201);
     assert_eq!(cache(&ask(&server, &format!("GET {A}"), "", "")), (200, "MISS"));
-    let kept = Instant::now();
+    let cached = Instant::now();
     let answer = ask(&server, &format!("GET {A}"), "", "");
     assert_eq!((cache(&answer), answer.text().as_str()), ((200, "HIT"), "1"));
     assert_eq!(put(&server, A, "", "2"), 200);
-    // It was not told, so the old value is seen for a while, and no longer.
+    // nginx does not know of the change, so it returns the old value, but only for a limited time.
     while ask(&server, &format!("GET {A}"), "", "").text() != "2" {
-        assert!(kept.elapsed() < Duration::from_secs(6), "the old value is kept on");
+        assert!(cached.elapsed() < Duration::from_secs(6), "the old value is still cached");
         std::thread::sleep(Duration::from_millis(50));
     }
     for _ in 0..2 {
@@ -52,7 +52,7 @@ fn an_answer_is_kept_for_the_age_that_the_bucket_allows() {
 }
 
 #[test]
-fn conditions_secrets_and_waits_go_to_kvs() {
+fn conditions_secrets_and_long_polls_bypass_the_cache() {
     let server = start();
     assert_eq!(put(&server, A, "", "1"), 201);
     let tag = ask(&server, &format!("GET {A}"), "", "").header("etag").unwrap().to_owned();
@@ -69,10 +69,10 @@ fn conditions_secrets_and_waits_go_to_kvs() {
         let answer = ask(&server, &format!("GET {A}"), &headers, "");
         assert_eq!(cache(&answer), expected, "{headers}");
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     let waited = ask(&server, &format!("GET {A}?wait=1&seen={}", tag.trim_matches('"')), "", "");
     assert_eq!(cache(&waited), (304, "BYPASS"));
-    assert!(begun.elapsed() >= Duration::from_secs(1), "it waits");
+    assert!(start.elapsed() >= Duration::from_secs(1), "it did not wait");
     let answer = ask(&server, &format!("GET {A}"), &format!("If-None-Match: {tag}\r\n"), "");
     assert_eq!(answer.status, 304);
 }

@@ -1,12 +1,12 @@
-//! Python programs from the package index, in an environment of their own below `target/`: fetched once, then used
-//! without the network.
+//! Python programs from the package index, in a virtual environment below `target/`. They are downloaded once; later
+//! runs do not need the network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// What is installed, each package with its version.
+/// The installed packages, each with its version.
 const REQUIREMENTS: &str = include_str!("../schemathesis/requirements.txt");
 
 /// The folder of the programs.
@@ -14,7 +14,7 @@ pub(crate) fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-        // Is there only once all is, so that what broke off is begun anew.
+        // Written last, so that an interrupted installation starts again.
         let done = place.join("installed.txt");
         if fs::read_to_string(&done).is_ok_and(|text| text == REQUIREMENTS) {
             return place.join("bin");

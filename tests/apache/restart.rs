@@ -1,5 +1,5 @@
-//! Stopping, restarting and replacing kvs under load: what has begun is answered, what was acknowledged is stored,
-//! nothing is left running.
+//! Stopping, restarting and replacing kvs under load: started requests are answered, acknowledged writes are stored,
+//! and no process is left.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,21 +16,21 @@ use crate::site::open_to_all;
 
 const READ: &[u8] = b"GET /?k=steady HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
 
-const CLOSED: &str = "connection closed without an answer";
+const CLOSED: &str = "connection closed without a response";
 
-/// What one client saw.
+/// The responses that a client got.
 #[derive(Default)]
 struct Seen {
     good: u32,
-    /// 503: not begun, and said so.
-    put_off: u32,
-    /// Neither, with a word on what it was.
+    /// Responses with 503: the request was not started.
+    busy: u32,
+    /// Descriptions of all other responses.
     bad: Vec<String>,
-    /// Keys whose storing was acknowledged.
+    /// The keys of acknowledged writes.
     stored: Vec<String>,
 }
 
-/// Reads and stores in turn until told to stop.
+/// Reads and writes in turn until `stop` is set.
 fn load(port: u16, client: usize, stop: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     for turn in 0.. {
@@ -47,7 +47,7 @@ fn load(port: u16, client: usize, stop: &AtomicBool) -> Seen {
                     seen.stored.push(key);
                 }
             }
-            Some(answer) if answer.status == 503 && answer.whole => seen.put_off += 1,
+            Some(answer) if answer.status == 503 && answer.whole => seen.busy += 1,
             Some(answer) => seen.bad.push(format!("{} whole={}: {}", answer.status, answer.whole, answer.text())),
             None => seen.bad.push(CLOSED.into()),
         }
@@ -55,7 +55,7 @@ fn load(port: u16, client: usize, stop: &AtomicBool) -> Seen {
     seen
 }
 
-/// Four clients go on while `act` does something to the server.
+/// Runs four clients while `act` changes the server.
 fn under_load(server: &mut Server, act: impl FnOnce(&mut Server)) -> Seen {
     let (stop, port) = (AtomicBool::new(false), server.port);
     let all = thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn under_load(server: &mut Server, act: impl FnOnce(&mut Server)) -> Seen {
     let mut sum = Seen::default();
     for seen in all {
         sum.good += seen.good;
-        sum.put_off += seen.put_off;
+        sum.busy += seen.busy;
         sum.bad.extend(seen.bad);
         sum.stored.extend(seen.stored);
     }
@@ -79,12 +79,12 @@ fn under_load(server: &mut Server, act: impl FnOnce(&mut Server)) -> Seen {
 fn assert_stored(server: &Server, keys: &[String]) {
     for key in keys {
         let request = format!("GET /?k={key} HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n");
-        assert_eq!(send(server.port, request.as_bytes()).status, 200, "{key} was acknowledged and is not there");
+        assert_eq!(send(server.port, request.as_bytes()).status, 200, "{key} was acknowledged and is missing");
     }
 }
 
 #[test]
-fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
+fn graceful_restart_of_apache_loses_no_started_response() {
     for way in [Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi] {
         let mut server = Server::start(way);
         assert_eq!(server.send(&form("steady=1")).status, 200);
@@ -94,16 +94,17 @@ fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
                 thread::sleep(Duration::from_secs(3));
             }
         });
-        // At a restart mod_fcgid 2.3.9 ends an Apache process that was about to ask for a new kvs, with all that this process
-        // had taken on, and says so in the log: "server is restarted, pid N must exit". kvs never saw those requests. Nor did
-        // a kvs that it ended while the system was still loading the program; this is rare, and Apache then answers 500.
+        // At a restart mod_fcgid 2.3.9 ends an Apache process that was about to request a new kvs, with all requests of
+        // this process, and logs "server is restarted, pid N must exit". These requests never reach kvs. A request does
+        // not reach kvs either if mod_fcgid ends it while the system still loads the program. This is rare; Apache then
+        // returns 500.
         let ended = way == Way::ModFcgid && server.site.logs().contains("server is restarted");
         let too_early = |what: &String| ended && what.starts_with("500") && what.contains("DOCTYPE HTML");
         let lost = |what: &&String| !(too_early(what) || ended && what.as_str() == CLOSED);
         let bad: Vec<_> = seen.bad.iter().filter(lost).collect();
         let early = seen.bad.iter().filter(|what| too_early(what)).count();
         assert!(bad.is_empty() && early <= 1 && seen.bad.len() < 10, "{way:?}: {:?}\n{}", seen.bad, server.site.logs());
-        assert!(seen.good > 20 * seen.put_off, "{way:?}: {} answered, {} put off", seen.good, seen.put_off);
+        assert!(seen.good > 20 * seen.busy, "{way:?}: {} answered, {} busy", seen.good, seen.busy);
         assert!(!seen.stored.is_empty(), "{way:?}: no load");
         assert_stored(&server, &seen.stored);
         assert_eq!(server.stop(), [], "{way:?}: still running");
@@ -111,7 +112,7 @@ fn graceful_restart_of_apache_loses_no_answer_that_had_begun() {
 }
 
 #[test]
-fn program_replaced_by_rename_is_used_from_then_on() {
+fn program_replaced_by_rename_takes_over() {
     for (way, name) in [(Way::ModFcgid, "kvs.fcgi"), (Way::ModCgid, "kvs.cgi")] {
         let mut server = Server::start(way);
         assert_eq!(server.send(&form("steady=1")).status, 200);
@@ -124,7 +125,7 @@ fn program_replaced_by_rename_is_used_from_then_on() {
             thread::sleep(Duration::from_secs(2));
         });
         assert_ne!(fs::metadata(&program).unwrap().ino(), before, "it was not replaced");
-        assert!(seen.bad.is_empty() && seen.put_off == 0, "{way:?}: {:?}, {} put off", seen.bad, seen.put_off);
+        assert!(seen.bad.is_empty() && seen.busy == 0, "{way:?}: {:?}, {} busy", seen.bad, seen.busy);
         assert_stored(&server, &seen.stored);
         if way == Way::ModFcgid {
             let new_ones = server.site.programs().into_iter().filter(|(_, exe)| !exe.ends_with(" (deleted)")).count();
@@ -135,7 +136,7 @@ fn program_replaced_by_rename_is_used_from_then_on() {
 }
 
 #[test]
-fn waiting_reads_are_answered_when_kvs_is_told_to_end() {
+fn long_polls_are_answered_when_kvs_is_stopped() {
     for way in [Way::Http, Way::CgiFcgi] {
         for signal in [Signal::TERM, Signal::USR1, Signal::HUP] {
             let mut server = Server::start(way);
@@ -162,7 +163,7 @@ fn waiting_reads_are_answered_when_kvs_is_told_to_end() {
 }
 
 #[test]
-fn program_that_is_told_to_end_under_load_cuts_no_answer() {
+fn no_response_is_cut_when_kvs_is_stopped_under_load() {
     let mut server = Server::start(Way::Http);
     assert_eq!(server.send(&form("steady=1")).status, 200);
     let seen = under_load(&mut server, |server| {
@@ -170,7 +171,7 @@ fn program_that_is_told_to_end_under_load_cuts_no_answer() {
         let status = server.front().wait().unwrap();
         assert!(status.success(), "{status}");
     });
-    // Once nobody listens, connections are refused; what is never seen is half an answer or an error.
+    // When kvs no longer listens, connections are refused. A partial response or an error must not occur.
     let cut: Vec<_> = seen.bad.iter().filter(|what| what.as_str() != CLOSED).collect();
     assert!(cut.is_empty(), "{cut:?}");
     assert!(!seen.stored.is_empty(), "no load");
@@ -181,7 +182,7 @@ fn program_that_is_told_to_end_under_load_cuts_no_answer() {
 }
 
 #[test]
-fn nothing_is_left_running_when_apache_stops() {
+fn no_process_is_left_when_apache_stops() {
     for way in [Way::ModFcgid, Way::ModCgid] {
         let mut server = Server::start(way);
         let port = server.port;
@@ -189,7 +190,7 @@ fn nothing_is_left_running_when_apache_stops() {
             try_send(port, b"GET /?k=later&wait=20&seen=none HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n")
         });
         thread::sleep(Duration::from_millis(700));
-        assert!(!server.site.programs().is_empty(), "{way:?}: nobody waits");
+        assert!(!server.site.programs().is_empty(), "{way:?}: no request waits");
         assert_eq!(server.stop(), [], "{way:?}: still running");
         _ = waiting.join().unwrap();
     }

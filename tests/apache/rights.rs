@@ -1,5 +1,5 @@
-//! Data that the web server's user may read and not write, as after a copy by root: reads are answered, writes are refused
-//! with the reason in the log, and once the rights are mended writing goes on without a restart.
+//! Data that the user of the web server may read but not write, as after a copy by root: reads work, writes fail with
+//! the reason in the log, and when the permissions are restored writes work again without a restart.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,7 +11,7 @@ use crate::site::{am_root, give_to_server};
 
 const NAMES: [&str; 3] = ["", "default.yaml", "default.lock"];
 
-fn take_away(data: &Path) {
+fn deny_writes(data: &Path) {
     for name in NAMES {
         if am_root() {
             chown(data.join(name), Some(0), Some(0)).unwrap();
@@ -20,7 +20,7 @@ fn take_away(data: &Path) {
     }
 }
 
-fn give_back(data: &Path) {
+fn allow_writes(data: &Path) {
     for name in NAMES {
         set_permissions(data.join(name), Permissions::from_mode(if name.is_empty() { 0o755 } else { 0o644 })).unwrap();
         give_to_server(&data.join(name));
@@ -28,12 +28,12 @@ fn give_back(data: &Path) {
 }
 
 #[test]
-fn writing_goes_on_without_a_restart_when_rights_are_mended() {
+fn writes_work_again_once_the_permissions_are_restored() {
     let server = Server::start(Way::ModFcgid);
     assert_eq!(server.send(&form("a=1")).status, 200);
     let data = server.site.root().join("data");
-    take_away(&data);
-    // A new program, which has never been able to write.
+    deny_writes(&data);
+    // The next process has never been able to write.
     for (id, _) in server.site.programs() {
         let id = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
@@ -47,7 +47,7 @@ fn writing_goes_on_without_a_restart_when_rights_are_mended() {
     }
     let logs = server.site.logs();
     assert!(logs.contains("Permission denied") && !logs.contains("Bad file descriptor"), "{logs}");
-    give_back(&data);
+    allow_writes(&data);
     for n in 3..6 {
         assert_eq!(server.send(&form(&format!("a={n}"))).status, 200, "{}", server.site.logs());
         assert_eq!(read().text(), n.to_string());

@@ -1,4 +1,5 @@
-//! `make run` as a newcomer types it, in a copy of the tree: what it prints can be pasted, Ctrl-C leaves nothing behind.
+//! `make run` in a copy of the source tree: the printed commands can be pasted, and Ctrl-C leaves no process and no
+//! file.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -14,10 +15,10 @@ use tempfile::TempDir;
 use crate::servers::{Server, Way, free_port};
 use crate::site::{am_root, open_to_all};
 
-/// What is printed last.
+/// The last line of the output.
 const LAST: &str = "Ctrl-C stops it";
 
-/// A copy of the tree, and an empty folder for what the script makes.
+/// A copy of the source tree, and an empty folder for the files of the script.
 struct Tree {
     folder: TempDir,
 }
@@ -43,7 +44,7 @@ impl Tree {
         self.folder.path().join("the tree")
     }
 
-    /// Built already, so that the test does not build it once more with other settings.
+    /// A built program, so that the script does not build it again with other settings.
     fn program(&self) -> PathBuf {
         self.root().join("kvs")
     }
@@ -62,16 +63,16 @@ impl Tree {
         command
     }
 
-    /// Processes that run a program of this tree or of its scratch folder, or were given a path in there.
+    /// Processes that run a program of this tree or of its scratch folder, or have a path in it among their arguments.
     fn processes(&self) -> Vec<String> {
         let inside = self.folder.path().display().to_string();
-        let about = |process: fs::DirEntry| {
+        let describe = |process: fs::DirEntry| {
             let id = process.file_name().into_string().ok().filter(|name| name.parse::<u32>().is_ok())?;
             let exe = fs::read_link(process.path().join("exe")).unwrap_or_default().display().to_string();
             let line = String::from_utf8_lossy(&fs::read(process.path().join("cmdline")).ok()?).replace('\0', " ");
             (exe.contains(&inside) || line.contains(&inside)).then(|| format!("{id}: {exe}: {line}"))
         };
-        fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter_map(about).collect()
+        fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter_map(describe).collect()
     }
 
     fn assert_left_nothing(&self) {
@@ -85,7 +86,7 @@ impl Tree {
     }
 }
 
-/// `make run` that has come up.
+/// A running `make run`.
 struct Running {
     child: Child,
     printed: String,
@@ -106,7 +107,7 @@ impl Running {
         this
     }
 
-    /// The line to paste below a comment: nothing but the command stands on it.
+    /// The line after a comment, which contains only a command.
     fn line(&self, label: &str) -> &str {
         let mut lines = self.printed.lines().skip_while(|line| *line != format!("# {label}"));
         lines.nth(1).unwrap_or_else(|| panic!("no line {label:?} in {}", self.printed))
@@ -118,7 +119,7 @@ impl Running {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What the terminal does on Ctrl-C (INT) and when it is closed (HUP).
+    /// Sends a signal as a terminal does: INT on Ctrl-C, HUP when it is closed. Returns the time until the end.
     fn signal(&mut self, signal: Signal) -> Duration {
         let start = Instant::now();
         kill_process_group(Pid::from_child(&self.child), signal).unwrap();
@@ -136,7 +137,7 @@ impl Drop for Running {
     }
 }
 
-/// Every printed line with a command, in its order, does what its label says.
+/// Checks that every printed command, in order, does what its label says.
 fn assert_lines_work(running: &Running) {
     assert_eq!(running.paste("Store a value"), "OK");
     assert_eq!(running.paste("Read it"), "21.5");
@@ -151,18 +152,18 @@ fn assert_lines_work(running: &Running) {
     let list = running.paste("List all keys");
     assert!(["kitchen/temp", "hall", "attic", "door"].iter().all(|key| list.contains(key)), "{list}");
     let commands: Vec<_> = running.printed.lines().filter(|line| line.contains("curl")).collect();
-    assert_eq!(commands.len(), 7, "a line is not tried: {}", running.printed);
+    assert_eq!(commands.len(), 7, "a line is not tested: {}", running.printed);
     for line in commands {
         assert!(line.starts_with("curl ") || line.starts_with("(sleep 3; curl "), "more than a command: {line}");
     }
-    // All of it can be pasted at once: what is no command is a comment.
+    // All lines can be pasted at once: each is a command or a comment.
     let from = running.printed.find("# Store a value").unwrap();
     let block = running.printed.get(from..).and_then(|rest| rest.split("\n\n").next()).unwrap();
     assert!(block.lines().all(|line| line.starts_with("# ") || line.contains("curl ")), "{block}");
 }
 
 #[test]
-fn printed_lines_work_and_ctrl_c_leaves_nothing() {
+fn printed_commands_work_and_ctrl_c_removes_everything() {
     let tree = Tree::new();
     let mut running = Running::start(tree.make_run(free_port()));
     assert!(running.printed.contains("(Apache and mod_fcgid)"), "{}", running.printed);
@@ -173,7 +174,7 @@ fn printed_lines_work_and_ctrl_c_leaves_nothing() {
 }
 
 #[test]
-fn closed_terminal_leaves_nothing() {
+fn closing_the_terminal_removes_everything() {
     let tree = Tree::new();
     let mut running = Running::start(tree.make_run(free_port()));
     running.signal(Signal::HUP);
@@ -181,7 +182,7 @@ fn closed_terminal_leaves_nothing() {
 }
 
 #[test]
-fn ordinary_user_beside_another_apache_has_it_too() {
+fn it_runs_as_an_ordinary_user_next_to_another_apache() {
     let other = Server::start(Way::ModFcgid);
     let tree = Tree::new();
     let mut command = tree.make_run(free_port());
@@ -197,7 +198,7 @@ fn ordinary_user_beside_another_apache_has_it_too() {
 }
 
 #[test]
-fn data_are_kept_in_the_folder_that_was_named() {
+fn data_is_kept_in_the_given_folder() {
     let tree = Tree::new();
     let (kept, port) = (tree.folder.path().join("my-site"), free_port());
     let start = || {
@@ -222,19 +223,19 @@ fn data_are_kept_in_the_folder_that_was_named() {
 }
 
 #[test]
-fn folder_that_mod_fcgid_cannot_use_is_refused() {
+fn a_folder_with_a_space_in_its_name_is_refused() {
     let tree = Tree::new();
     let output = tree.make_run(free_port()).env("SITE", tree.folder.path().join("my site")).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && told.contains("a folder with a space in its name"), "{told}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && errors.contains("a folder with a space in its name"), "{errors}");
     tree.assert_left_nothing();
 }
 
-/// A machine where Apache lies nowhere and nothing can be installed.
+/// A command on a machine without Apache where nothing can be installed.
 fn without_apache(tree: &Tree, port: u16) -> Command {
     let script = tree.root().join("deploy/run.sh");
     let text = fs::read_to_string(&script).unwrap();
-    assert!(text.contains("/usr/lib/apache2/modules"), "the script looks elsewhere");
+    assert!(text.contains("/usr/lib/apache2/modules"), "the script looks in another folder");
     fs::write(&script, text.replace("/usr/lib/apache2/modules", "/usr/lib/no-such-folder")).unwrap();
     let tools = tree.folder.path().join("tools");
     fs::create_dir(&tools).unwrap();
@@ -253,7 +254,7 @@ fn without_apache(tree: &Tree, port: u16) -> Command {
 }
 
 #[test]
-fn without_apache_kvs_answers_itself_and_says_so() {
+fn without_apache_kvs_serves_http_itself() {
     let tree = Tree::new();
     let mut running = Running::start(without_apache(&tree, free_port()));
     assert!(running.printed.contains("Apache with mod_fcgid is missing"), "{}", running.printed);
@@ -265,12 +266,12 @@ fn without_apache_kvs_answers_itself_and_says_so() {
 }
 
 #[test]
-fn port_that_is_taken_is_named_with_another_to_try() {
+fn a_port_in_use_is_reported_with_a_suggestion() {
     let other = Server::start(Way::Http);
     let tree = Tree::new();
     let output = tree.make_run(other.port).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(told.contains(&format!("port {} is taken; choose another: make run PORT=", other.port)), "{told}");
+    assert!(errors.contains(&format!("port {} is taken; choose another: make run PORT=", other.port)), "{errors}");
     tree.assert_left_nothing();
 }

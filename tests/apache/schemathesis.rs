@@ -1,7 +1,9 @@
-//! schemathesis reads `openapi.json` from a private server and tries all that it tells of: what fits, what nearly fits, and
-//! what does not. Nothing may come back that is not told there, in status, type or shape, and no 500.
+//! schemathesis reads `openapi.json` from a private server and tests everything that it describes, with valid, nearly
+//! valid and invalid requests. Each response must have a status, type and shape that is described there, and must not
+//! be 500.
 //!
-//! What is tried is the same each time; `tests/schemathesis/` has the settings and says what is left out and why.
+//! The requests are the same each time. `tests/schemathesis/` contains the settings, and says what is not tested and
+//! why.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,46 +14,46 @@ use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
 use crate::{rest, script};
 
-/// Runs it with these arguments, and with that secret.
-fn conforms(server: &Server, secret: &str, arguments: &[&str]) {
+/// Runs schemathesis with these arguments and this secret, and checks that it reports no failure.
+fn assert_conforms(server: &Server, secret: &str, arguments: &[&str]) {
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemathesis");
     let mut command = Command::new(programs().join("schemathesis"));
     command.arg("--config-file").arg(settings.join("schemathesis.toml")).arg("run");
     let origin = format!("http://127.0.0.1:{}", server.port);
     command.arg(format!("{origin}/openapi.json")).args(["--url", &origin]);
-    // One worker: several would stumble over each other in the parser of Python 3.11.
+    // One worker: several cause errors in the parser of Python 3.11.
     command.args(["--no-color", "--request-timeout", "30", "--continue-on-failure", "--workers", "1"]).args(arguments);
-    // Where it keeps its notes.
+    // The folder for its own files.
     command.current_dir(server.site.run()).env("PYTHONDONTWRITEBYTECODE", "1");
     command.env("PYTHONPATH", &settings).env("SCHEMATHESIS_HOOKS", "hooks").env("KVS_SECRET", secret);
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    // A request it made may be very long.
+    let finished = command.output().unwrap();
+    let text = String::from_utf8_lossy(&finished.stdout);
+    // A request may be very long.
     let lines = text.lines().map(|line| line.chars().take(300).collect::<String>() + "\n");
-    let told = lines.collect::<String>() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}\n{}", server.site.logs());
-    assert!(told.contains("Tested: ") && !told.contains("Tested: 0"), "{told}");
+    let output = lines.collect::<String>() + &String::from_utf8_lossy(&finished.stderr);
+    assert!(finished.status.success(), "{output}\n{}", server.site.logs());
+    assert!(output.contains("Tested: ") && !output.contains("Tested: 0"), "{output}");
 }
 
 fn server() -> Server {
     let site = Site::new();
-    // Long waits are tried elsewhere.
+    // Other tests cover long waits.
     std::fs::write(site.root().join("config.yaml"), "max_wait: 100ms\n").unwrap();
     Server::start_in(site, Way::Http)
 }
 
-/// Answers of that status to requests of that method to that route.
-fn answers(server: &Server, route: &str, method: &str, status: u16) -> u64 {
+/// The number of responses with this status to requests of this method and route.
+fn response_count(server: &Server, route: &str, method: &str, status: u16) -> u64 {
     let text = server.send(b"GET /metrics HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n").text();
     let series = format!("kvs_requests_total{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}} ");
     text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |number| number.parse().unwrap())
 }
 
 #[test]
-fn everything_answered_is_told_when_the_secret_is_given() {
+fn responses_with_the_secret_conform_to_openapi() {
     let server = server();
-    conforms(&server, SECRET, &["--phases", "examples,coverage,fuzzing", "--max-examples", "40"]);
-    // That it came as far as the store, and was not turned away at the door.
+    assert_conforms(&server, SECRET, &["--phases", "examples,coverage,fuzzing", "--max-examples", "40"]);
+    // Requests reached the store; they were not rejected before.
     for (route, method, status) in [
         ("root", "POST", 200),
         ("root", "GET", 200),
@@ -65,12 +67,12 @@ fn everything_answered_is_told_when_the_secret_is_given() {
         ("txn", "POST", 200),
         ("txn", "POST", 409),
     ] {
-        assert!(answers(&server, route, method, status) > 0, "no {status} to {method} of {route}");
+        assert!(response_count(&server, route, method, status) > 0, "no {status} to {method} of {route}");
     }
 }
 
 #[test]
-fn every_answer_of_the_scripts_is_told() {
+fn responses_of_the_scripts_are_in_openapi() {
     let steps = || script::steps().into_iter().chain(rest::steps());
     assert!(steps().count() > 100);
     for step in steps().filter(|step| step.status != 0 && !step.wire) {
@@ -78,20 +80,24 @@ fn every_answer_of_the_scripts_is_told() {
         let mut words = request.split(' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let path = target.split('?').next().unwrap();
-        // Absolute form names a host as well.
+        // Absolute form names a host too.
         let path = path.strip_prefix("http://kvs.test").unwrap_or(path);
         assert_described(method, path, step.status);
     }
 }
 
 #[test]
-fn everything_answered_is_told_when_no_secret_is_given() {
+fn responses_without_a_secret_conform_to_openapi() {
     let server = server();
-    conforms(&server, "", &["--phases", "examples,fuzzing", "--max-examples", "10"]);
+    assert_conforms(&server, "", &["--phases", "examples,fuzzing", "--max-examples", "10"]);
     for (route, method) in [("entry", "PUT"), ("entry", "DELETE"), ("txn", "POST"), ("bucket", "GET")] {
-        assert!(answers(&server, route, method, 401) > 0, "{method} of {route}");
+        assert!(response_count(&server, route, method, 401) > 0, "{method} of {route}");
     }
     for (route, method, status) in [("entry", "PUT", 201), ("root", "POST", 200), ("bucket", "DELETE", 200)] {
-        assert_eq!(answers(&server, route, method, status), 0, "{status} to {method} of {route} without a secret");
+        assert_eq!(
+            response_count(&server, route, method, status),
+            0,
+            "{status} to {method} of {route} without a secret"
+        );
     }
 }

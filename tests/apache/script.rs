@@ -1,8 +1,8 @@
-//! The classic requests, one after another: what is sent, and what must come back in whichever way kvs is reached.
+//! The classic requests in order, and the response that each must get through every server.
 //!
-//! A step may name what an earlier answer of the same server gave: `{tag}` stands for the last `ETag` without its
-//! quotes, `{date}` for the last `Last-Modified`, `{length}` for the length of the body. Wrong secrets stand at the very
-//! end: they slow all later writes.
+//! A request may contain values of earlier responses of the same server: `{tag}` is the last `ETag` without its quotes,
+//! `{date}` the last `Last-Modified`. `{length}` is the length of the body. Wrong secrets come last, because they delay
+//! all later writes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,15 +14,15 @@ use crate::site::{READER, SECRET, WRONG};
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) request: Vec<u8>,
-    /// The status it must have; 0: the one it has by plain HTTP.
+    /// The expected status; 0: that of plain HTTP.
     pub(crate) status: u16,
-    /// The body it must have; of JSON without revisions and times.
+    /// The expected body; JSON without revisions and times.
     pub(crate) body: Option<Vec<u8>>,
-    /// A header that it must have.
+    /// An expected header.
     pub(crate) header: Option<(&'static str, &'static str)>,
-    /// Whether it is about the bytes on the wire, which `cgi-fcgi` has nothing to do with.
+    /// Whether the step tests the bytes of HTTP, which `cgi-fcgi` does not send.
     pub(crate) wire: bool,
-    /// The status in ways where it is another one, since the web server answers itself or cannot pass the request on.
+    /// The status where it differs, because the web server responds itself or cannot pass the request on.
     pub(crate) elsewhere: fn(Way) -> Option<u16>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn get(name: &'static str, target: &str) -> Step {
     ask(name, &format!("GET {target}"), "")
 }
 
-/// A form, with headers beside those of a form.
+/// A form with additional headers.
 pub(crate) fn form_with(headers: &str, pairs: &str) -> Vec<u8> {
     let head = "POST / HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\
                 Content-Type: application/x-www-form-urlencoded\r\n";
@@ -101,7 +101,7 @@ fn storing() -> Vec<Step> {
         store("two pairs", "b=2&c=3"),
         raw("secret first", form_with("", &format!("auth={SECRET}&d=4"))).body("OK"),
         raw("secret between", form_with("", &format!("e=5&auth={SECRET}&f=6"))).body("OK"),
-        get("pair behind the secret", "/?k=f").body("6"),
+        get("pair after the secret", "/?k=f").body("6"),
         store("plus and escapes", "room+name=Living+Room%21+%C3%A4%26%3D%2B"),
         get("decoded", "/?k=room%20name").body("Living Room! ä&=+"),
         store("value with an equals sign", "eq=a=b"),
@@ -127,7 +127,7 @@ fn storing() -> Vec<Step> {
 fn reading() -> Vec<Step> {
     vec![
         get("the most recent of two", "/?k=a,b").body("2"),
-        get("in whichever order", "/?k=c,a,b").body("3"),
+        get("in any order", "/?k=c,a,b").body("3"),
         get("comma escaped, as a Roku does", "/?k=a%2Cc%2Cb").body("3"),
         get("missing ones left out", "/?k=nothing,a,nowhere").body("1"),
         get("none of them", "/?k=nothing,nowhere").status(404),
@@ -152,7 +152,7 @@ fn conditions() -> Vec<Step> {
         unless("tag in a list", "\"x\", \"{tag}\"").status(304),
         unless("any tag", "*").status(304),
         unless("other tag", "\"x\"").body("1"),
-        unless("no tag at all", "nonsense").body("1"),
+        unless("invalid tag", "nonsense").body("1"),
         ask("HEAD, same tag", "HEAD /?k=a", "If-None-Match: \"{tag}\"\r\n").status(304),
         ask("missing key, any tag", "GET /?k=nothing", "If-None-Match: *\r\n").status(404),
         ask("unchanged since", "GET /?k=a", "If-Modified-Since: {date}\r\n").status(304),
@@ -168,14 +168,14 @@ fn conditions() -> Vec<Step> {
 fn waiting() -> Vec<Step> {
     vec![
         get("for the tag it waits on", "/?k=a").body("1"),
-        get("waits in vain", "/?k=a&wait=1&seen={tag}").status(304),
-        ask("waits in vain by header", "GET /?k=a", "Prefer: wait=1\r\nIf-None-Match: \"{tag}\"\r\n").status(304),
+        get("wait times out", "/?k=a&wait=1&seen={tag}").status(304),
+        ask("wait times out by header", "GET /?k=a", "Prefer: wait=1\r\nIf-None-Match: \"{tag}\"\r\n").status(304),
         get("does not wait for what is already there", "/?k=a&wait=20&seen=none").body("1"),
-        get("waits in vain for a key", "/?k=nothing&wait=1&seen=none").status(404),
+        get("wait times out for a key", "/?k=nothing&wait=1&seen=none").status(404),
     ]
 }
 
-/// As the clients out there write their requests.
+/// Requests as real clients write them.
 fn clients() -> Vec<Step> {
     let esp32 = format!("k=v&auth={SECRET}");
     let chunk = format!("chunked=1&auth={SECRET}");
@@ -204,15 +204,15 @@ fn clients() -> Vec<Step> {
         .body("1"),
         ask("as a Roku", "GET /?k=a%2Cb", "User-Agent: Roku/DVP-12.0 (12.0.0.4182-88)\r\nAccept: */*\r\n").body("2"),
         raw("Expect: 100-continue", expecting).body("OK").wire(),
-        get("stored behind it", "/?k=expect").body("1").wire(),
-        // A program that Apache starts cannot tell a body that came in chunks from one that Apache cut.
+        get("stored by this request", "/?k=expect").body("1").wire(),
+        // A program that Apache starts cannot distinguish a chunked body from one that Apache cut.
         raw("chunked", chunked).body("OK").wire().elsewhere(|way| way.is_spawned().then_some(411)),
-        get("as many servers pass an escape in a query", "/?k=%61").body("1"),
+        get("escaped letter in a query", "/?k=%61").body("1"),
     ]
 }
 
 fn paths() -> Vec<Step> {
-    /// Web servers that look at the path and refuse it themselves.
+    /// The status of web servers that check the path and reject it themselves.
     fn in_front(way: Way) -> Option<u16> {
         (way != Way::Http && way != Way::CgiFcgi).then_some(400)
     }
@@ -251,7 +251,7 @@ fn refusals() -> Vec<Step> {
         post("with an empty secret", "no=1&auth=").status(401),
         post("with two secrets", &format!("no=1&auth={SECRET}&auth={SECRET}")).status(400),
         post("with a secret that may not write", &format!("no=1&auth={READER}")).status(403),
-        post("with a key that is none", &format!("no=1&bad%00=2&auth={SECRET}")).status(400),
+        post("with an invalid key", &format!("no=1&bad%00=2&auth={SECRET}")).status(400),
         post("with a key that is too long", &format!("no=1&{}=2&auth={SECRET}", "k".repeat(1025))).status(400),
         json.status(415),
         ask("other method", "PUT /", "Content-Length: 0\r\n").status(405),

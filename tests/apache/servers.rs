@@ -1,6 +1,7 @@
-//! Starts kvs in each of the ways it can be reached, on a free port of 127.0.0.1, and stops it again.
+//! Starts kvs, directly or behind a web server, on a free port of 127.0.0.1, and stops it again.
 //!
-//! What always holds: when a [`Server`] is dropped, also by a panic, its processes and its folder are gone.
+//! What always holds: when a [`Server`] is dropped, also during a panic, its processes are stopped and its folder is
+//! removed.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,20 +17,20 @@ use crate::client::{self, Answer};
 use crate::fastcgi_client;
 use crate::site::{Site, am_root, server_names};
 
-/// Is answered as soon as anything is.
+/// A request that shows whether the server responds.
 const STATUS: &[u8] = b"GET /status HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
 
 /// A way to reach kvs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
-    /// `kvs serve --http`: what all others are measured by.
+    /// `kvs serve --http`: the reference for all others.
     Http,
     ModFcgid,
     ModCgid,
     ModProxyFcgi,
     NginxFastcgi,
     NginxProxy,
-    /// nginx that keeps answers, before `kvs serve --http`.
+    /// nginx with a cache, in front of `kvs serve --http`.
     NginxCache,
     /// `cgi-fcgi` of libfcgi as the client of `kvs serve --fastcgi`.
     CgiFcgi,
@@ -41,28 +42,28 @@ impl Way {
         matches!(self, Self::ModFcgid | Self::ModCgid | Self::ModProxyFcgi)
     }
 
-    /// Whether the web server finds the program in the folder of the site and starts it.
+    /// Whether the web server starts the program in the folder of the site.
     pub(crate) fn is_spawned(self) -> bool {
         matches!(self, Self::ModFcgid | Self::ModCgid)
     }
 }
 
-/// A running kvs and whatever stands in front of it.
+/// A running kvs and the web server in front of it.
 pub(crate) struct Server {
     pub(crate) way: Way,
     pub(crate) port: u16,
     pub(crate) site: Site,
-    /// In the order in which they are to be stopped: the one in front first.
+    /// In the order in which they are stopped: the web server first.
     children: Vec<Child>,
 }
 
 impl Server {
-    /// Starts it and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub(crate) fn start(way: Way) -> Self {
         Self::start_in(Site::new(), way)
     }
 
-    /// The same in a folder that was prepared.
+    /// The same in an existing folder.
     pub(crate) fn start_in(site: Site, way: Way) -> Self {
         let mut this = Self { way, port: free_port(), site, children: vec![] };
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");
@@ -80,22 +81,22 @@ impl Server {
                 this.start_nginx("kvs-fastcgi.conf", "/run/kvs/kvs.sock", &socket);
             }
             Way::NginxProxy => {
-                let behind = format!("127.0.0.1:{}", free_port());
-                this.start_kvs(&["--http", &behind]);
-                this.start_nginx("kvs-proxy.conf", "127.0.0.1:8080;", &format!("{behind};"));
+                let upstream = format!("127.0.0.1:{}", free_port());
+                this.start_kvs(&["--http", &upstream]);
+                this.start_nginx("kvs-proxy.conf", "127.0.0.1:8080;", &format!("{upstream};"));
             }
             Way::NginxCache => {
-                let behind = format!("127.0.0.1:{}", free_port());
-                this.start_kvs(&["--http", &behind]);
-                this.start_nginx("cache.conf", "127.0.0.1:8080;", &format!("{behind};"));
+                let upstream = format!("127.0.0.1:{}", free_port());
+                this.start_kvs(&["--http", &upstream]);
+                this.start_nginx("cache.conf", "127.0.0.1:8080;", &format!("{upstream};"));
             }
             Way::CgiFcgi => this.start_kvs_on_socket(),
         }
-        this.wait_until_it_answers();
+        this.wait_until_it_responds();
         this
     }
 
-    /// Starts Apache as a shared host has it, whose configuration knows nothing of kvs: there is `.htaccess`, and no more.
+    /// Starts Apache as on a shared host, whose configuration does not mention kvs: there is only `.htaccess`.
     pub(crate) fn start_as_shared_host(way: Way) -> Self {
         let site = Site::new();
         let mut this = Self { way, port: free_port(), site, children: vec![] };
@@ -110,28 +111,28 @@ impl Server {
             fs::write(copy.join(file), bare).unwrap();
         }
         this.start_apache(&copy, module);
-        this.wait_until_it_answers();
+        this.wait_until_it_responds();
         this
     }
 
-    /// Starts `kvs serve --http` on the same data, and gives its port once it answers. It ends with this server at the
-    /// latest.
-    pub(crate) fn serve_beside(&self) -> (u16, Child) {
+    /// Starts `kvs serve --http` on the same data, waits until it responds, and returns its port. It is stopped with
+    /// this server at the latest.
+    pub(crate) fn serve_second(&self) -> (u16, Child) {
         let (root, port) = (self.site.root(), free_port());
-        let log = File::create(self.site.run().join("beside-stderr.log")).unwrap();
+        let log = File::create(self.site.run().join("second-stderr.log")).unwrap();
         let mut command = Command::new(root.join("kvs.fcgi"));
         command.args(["serve", "--http", &format!("127.0.0.1:{port}")]).stdin(Stdio::null()).stdout(Stdio::null());
-        // The program looks beside itself for auth.txt and data.
+        // The program looks for auth.txt and data in its own folder.
         let child = command.env_remove("KVS_HOME").stderr(log).spawn().unwrap();
         let start = Instant::now();
         while client::try_send(port, STATUS).is_none_or(|answer| answer.status != 200) {
-            assert!(start.elapsed() < Duration::from_secs(30), "no answer\n{}", self.site.logs());
+            assert!(start.elapsed() < Duration::from_secs(30), "no response\n{}", self.site.logs());
             sleep(Duration::from_millis(10));
         }
         (port, child)
     }
 
-    /// Sends a request (which asks to close the connection) and returns the answer.
+    /// Sends a request, which must ask to close the connection, and returns the response.
     pub(crate) fn send(&self, request: &[u8]) -> Answer {
         match self.way {
             Way::CgiFcgi => fastcgi_client::send(&self.socket(), request),
@@ -144,16 +145,16 @@ impl Server {
         &mut self.children[0]
     }
 
-    /// The process number of what is in front.
+    /// Sends a signal to the process in front.
     pub(crate) fn signal(&mut self, signal: Signal) {
         let id = Pid::from_child(self.front());
         kill_process(id, signal).unwrap();
     }
 
-    /// Stops everything as an administrator would, and says what was still running of it half a minute later.
+    /// Stops all processes as an administrator does. Returns the programs that still run after half a minute.
     pub(crate) fn stop(&mut self) -> Vec<(i32, String)> {
         for mut child in self.children.drain(..) {
-            end(&mut child);
+            stop(&mut child);
         }
         let start = Instant::now();
         loop {
@@ -180,7 +181,7 @@ impl Server {
 
     fn start_kvs_on_socket(&mut self) {
         let socket = self.socket();
-        // The web server is another user.
+        // The web server runs as another user.
         self.start_kvs(&["--fastcgi", &format!("unix:{}", socket.display()), "--socket-mode", "777"]);
         self.wait_for("its socket", || socket.exists());
     }
@@ -199,7 +200,7 @@ impl Server {
         let mut command = Command::new("/usr/sbin/apache2");
         command.arg("-f").arg(deploy.join("private.conf")).args(["-D", module, "-D", "FOREGROUND"]);
         if module == "mod_fcgid" {
-            // Left to itself it starts three programs a second at most once some were killed; a test kills many.
+            // By default it starts at most three programs a second after some were killed, and a test kills many.
             command.args(["-c", "FcgidSpawnScoreUpLimit 1000"]);
         }
         for (name, value) in defines {
@@ -208,7 +209,7 @@ impl Server {
         self.spawn(command, "apache");
     }
 
-    /// nginx with the server block of `deploy/nginx/`, `from` in it replaced by `to`.
+    /// Starts nginx with a file of `deploy/nginx/` in which `from` is replaced by `to`.
     fn start_nginx(&mut self, file: &str, from: &str, to: &str) {
         let block = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx").join(file);
         let block = fs::read_to_string(block).unwrap();
@@ -240,9 +241,9 @@ impl Server {
         self.children.insert(0, child);
     }
 
-    fn wait_until_it_answers(&mut self) {
+    fn wait_until_it_responds(&mut self) {
         let (way, port, socket) = (self.way, self.port, self.socket());
-        self.wait_for("an answer to /status", || match way {
+        self.wait_for("a response to /status", || match way {
             Way::CgiFcgi => fastcgi_client::send(&socket, STATUS).status == 200,
             _ => client::try_send(port, STATUS).is_some_and(|answer| answer.status == 200),
         });
@@ -253,7 +254,7 @@ impl Server {
         while !happened() {
             let dead = self.children.iter_mut().any(|child| child.try_wait().unwrap().is_some());
             let late = start.elapsed() > Duration::from_secs(30);
-            assert!(!dead && !late, "{:?}: waited in vain for {what}\n{}", self.way, self.site.logs());
+            assert!(!dead && !late, "{:?}: timed out waiting for {what}\n{}", self.way, self.site.logs());
             sleep(Duration::from_millis(30));
         }
     }
@@ -262,7 +263,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         for mut child in self.children.drain(..) {
-            end(&mut child);
+            stop(&mut child);
         }
         for (id, _) in self.site.programs() {
             if let Some(id) = Pid::from_raw(id) {
@@ -272,8 +273,8 @@ impl Drop for Server {
     }
 }
 
-/// Asks a process to end; insists after fifteen seconds.
-fn end(child: &mut Child) {
+/// Stops a process, and kills it after fifteen seconds.
+fn stop(child: &mut Child) {
     if child.try_wait().ok().flatten().is_none() {
         _ = kill_process(Pid::from_child(child), Signal::TERM);
     }
@@ -288,8 +289,8 @@ fn end(child: &mut Child) {
     }
 }
 
-/// A port that nobody listens on. Below those that the system gives to outgoing connections, and a range of its own
-/// for each run, so that nothing takes it before the server does.
+/// A port that is not in use. It is below the ports of outgoing connections, and each run has a range of its own, so
+/// that no other program takes it before the server does.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let range = 20_000 + u16::try_from(std::process::id() % 150).unwrap() * 80;

@@ -1,4 +1,4 @@
-//! The folder of a site as a newcomer lays it out, and the processes that run its program.
+//! The folder of a site as the documentation describes it, and the processes that run its program.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// May do everything.
+/// A secret with all rights.
 pub(crate) const SECRET: &str = "Secret-that-may-do-all-7Qx2";
-/// May read only.
+/// A secret that allows only reading.
 pub(crate) const READER: &str = "Secret-that-may-read-9Kd4";
-/// In no file.
+/// A wrong secret, which is in no file.
 pub(crate) const WRONG: &str = "Secret-of-nobody-3Vb8";
-/// Stands in files that must not be served.
+/// Content of files that must not be served.
 pub(crate) const MARK: &str = "Text-that-must-not-be-served-5Jw1";
 
 /// A folder with `site/` and `run/` in it, removed at the end.
@@ -21,9 +21,9 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// `.htaccess`, `auth.txt` and the program under both its names.
+    /// A folder with `.htaccess`, `auth.txt` and the program under both its names.
     pub(crate) fn new() -> Self {
-        // Not below the home of whoever runs the tests: the web server is another user.
+        // Not below the home of the user who runs the tests, because the web server runs as another user.
         let folder = tempfile::Builder::new().prefix("kvs-test-").tempdir_in("/tmp").unwrap();
         open_to_all(folder.path());
         let this = Self { folder };
@@ -44,7 +44,7 @@ impl Site {
         this
     }
 
-    /// The folder that is served.
+    /// The served folder.
     pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("site")
     }
@@ -54,7 +54,7 @@ impl Site {
         self.folder.path().join("run")
     }
 
-    /// All that the servers logged or printed.
+    /// All logs and output of the servers.
     pub(crate) fn logs(&self) -> String {
         let mut parts = vec![];
         for entry in fs::read_dir(self.run()).unwrap() {
@@ -67,7 +67,7 @@ impl Site {
         parts.concat()
     }
 
-    /// The processes that run a program of this folder, each with what it runs.
+    /// The processes that run a program of this folder: their ids and programs.
     pub(crate) fn programs(&self) -> Vec<(i32, String)> {
         let root = self.root().display().to_string();
         let program = |process: fs::DirEntry| {
@@ -79,12 +79,13 @@ impl Site {
     }
 }
 
-/// Readable and executable by everyone.
+/// Makes a file readable and executable for everyone.
 pub(crate) fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Started by root, the web servers run as `www-data`, who must own what it writes.
+/// Makes `www-data` the owner of a file: if root starts the web servers, they run as this user and must be able to
+/// write.
 pub(crate) fn give_to_server(path: &Path) {
     if am_root() {
         let (user, group) = server_ids();
@@ -97,12 +98,12 @@ pub(crate) fn am_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Names of the user and group as whom Apache is to run.
+/// The names of the user and the group of Apache.
 pub(crate) fn server_names() -> (String, String) {
     if am_root() {
         return ("www-data".into(), "www-data".into());
     }
-    // Started by anyone else, Apache stays who it is and only wants to see that the names exist.
+    // If another user starts Apache, it keeps this user and only checks that the names exist.
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     (format!("#{user}"), format!("#{group}"))
 }

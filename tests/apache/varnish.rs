@@ -1,4 +1,4 @@
-//! kvs behind a real Varnish with `deploy/varnish/default.vcl`: kept is what may be kept, until kvs says that it changed.
+//! kvs behind a real Varnish with `deploy/varnish/default.vcl`: allowed responses are cached until kvs purges them.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -23,7 +23,7 @@ struct Varnish {
 
 impl Drop for Varnish {
     fn drop(&mut self) {
-        // The manager takes its worker with it.
+        // The manager stops its worker.
         _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
         _ = self.child.wait();
     }
@@ -56,7 +56,7 @@ impl Varnish {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}; see tests/packages.sh"));
         let this = Self { child, port, server };
-        this.until("an answer through Varnish", || {
+        this.until("a response through Varnish", || {
             let request = b"GET /status HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n\r\n";
             client::try_send(port, request).is_some_and(|answer| answer.status == 200)
         });
@@ -68,7 +68,7 @@ impl Varnish {
         while !happened() {
             assert!(
                 start.elapsed() < Duration::from_secs(30),
-                "waited in vain for {what}\n{}",
+                "timed out waiting for {what}\n{}",
                 self.server.site.logs()
             );
             sleep(Duration::from_millis(5));
@@ -83,16 +83,16 @@ impl Varnish {
         self.ask(&format!("GET {address}"), headers)
     }
 
-    /// The next answer to a read, which must be so.
+    /// Checks the next response to a read.
     fn expect(&self, (address, headers): (&str, &str), (status, cache, body): (u16, &str, &str)) {
         let answer = self.get(address, headers);
         let found = (answer.status, answer.header("x-cache").unwrap_or(""), answer.text());
         assert_eq!(found, (status, cache, body.to_owned()), "{address} {headers:?}\n{}", self.server.site.logs());
     }
 
-    /// A miss, then hits: it was fetched once and kept. The purge for a write just before may come in between, and then it
-    /// is fetched once more.
-    fn kept(&self, (address, headers): (&str, &str), body: &str) {
+    /// Checks that a response is cached: a miss, then hits. The purge of an earlier write may arrive in between; then
+    /// there is a second miss.
+    fn assert_cached(&self, (address, headers): (&str, &str), body: &str) {
         self.expect((address, headers), (200, "MISS", body));
         let (mut hits, mut misses) = (0, 1);
         while hits < 5 {
@@ -104,13 +104,13 @@ impl Varnish {
             } else {
                 (hits, misses) = (0, misses + 1);
             }
-            assert!(misses <= 2, "{address} {headers:?} is not kept\n{}", self.server.site.logs());
+            assert!(misses <= 2, "{address} {headers:?} is not cached\n{}", self.server.site.logs());
         }
     }
 
-    /// After a write: the old answer as long as the purge, which comes behind the answer to the write, is on its way; then
-    /// the new one, fetched once.
-    fn renewed(&self, (address, headers): (&str, &str), old: &str, new: (u16, &str)) {
+    /// Checks the cache after a write: the old response until the purge, which follows the response to the write,
+    /// arrives; then the new response, fetched once.
+    fn assert_purged(&self, (address, headers): (&str, &str), old: &str, new: (u16, &str)) {
         self.until("a purge", || {
             let answer = self.get(address, headers);
             let body = answer.text();
@@ -138,10 +138,10 @@ const CLASSIC: &str = "/?k=a";
 const POKY: &str = "/kv/poky/a";
 
 #[test]
-fn a_write_through_any_door_renews_what_is_kept() {
+fn every_write_purges_the_cached_responses() {
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid] {
         let varnish = Varnish::start(way);
-        // What is not there is kept as well, so the first write must purge too.
+        // 404 is cached too, so the first write must purge.
         assert_eq!(varnish.get(A, "").status, 404);
         assert_eq!(varnish.write(&format!("PUT {A}"), "", "1").status, 201);
         varnish.until("the first value", || varnish.get(A, "").status == 200);
@@ -151,23 +151,23 @@ fn a_write_through_any_door_renews_what_is_kept() {
         }
         assert_eq!(client::send(varnish.port, &form("a=2&b=x")).status, 200);
         for read in [A, CLASSIC] {
-            varnish.renewed((read, ""), "1", (200, "2"));
+            varnish.assert_purged((read, ""), "1", (200, "2"));
         }
-        // Not through Varnish, and by another program.
+        // Writes that do not pass through Varnish, the second by another program.
         assert_eq!(client::send(varnish.server.port, &form("a=3")).status, 200);
         for read in [A, CLASSIC] {
-            varnish.renewed((read, ""), "2", (200, "3"));
+            varnish.assert_purged((read, ""), "2", (200, "3"));
         }
         let program = varnish.server.site.root().join("kvs.fcgi");
         let status = Command::new(program).args(["set", "a", "4"]).env_remove("KVS_HOME").status().unwrap();
         assert!(status.success(), "{way:?}");
-        // It stays until it has told.
+        // The command ends only after its purges.
         for read in [A, CLASSIC] {
             varnish.expect((read, ""), (200, "MISS", "4"));
         }
         assert_eq!(varnish.write(&format!("DELETE {A}"), "", "").status, 200);
         for read in [A, CLASSIC] {
-            varnish.renewed(
+            varnish.assert_purged(
                 (read, ""),
                 "4",
                 (404, &varnish.server.send(&request(&format!("GET {read}"), "", "")).text()),
@@ -177,34 +177,34 @@ fn a_write_through_any_door_renews_what_is_kept() {
 }
 
 #[test]
-fn a_condition_is_judged_by_kvs_and_a_failed_one_is_not_kept() {
+fn conditions_are_evaluated_by_kvs_and_failures_not_cached() {
     let varnish = Varnish::start(Way::Http);
     assert_eq!(varnish.write(&format!("PUT {A}"), "", "1").status, 201);
-    varnish.kept((A, ""), "1");
+    varnish.assert_cached((A, ""), "1");
     let tag = varnish.get(A, "").header("etag").unwrap().to_owned();
     let (good, bad) = (format!("If-Match: {tag}\r\n"), "If-Match: \"x\"\r\n");
-    varnish.kept((A, &good), "1");
+    varnish.assert_cached((A, &good), "1");
     for _ in 0..2 {
         let answer = varnish.get(A, bad);
         assert_eq!((answer.status, answer.header("x-cache")), (412, Some("MISS")));
     }
     varnish.expect((A, ""), (200, "HIT", "1"));
     varnish.expect((A, &good), (200, "HIT", "1"));
-    // A list over several lines is one list.
+    // A list in several header lines is one list.
     varnish.expect((A, &format!("{bad}{good}")), (200, "MISS", "1"));
     let unmodified = |date: &str| varnish.get(A, &format!("If-Unmodified-Since: {date}\r\n")).status;
     assert_eq!((unmodified("Thu, 01 Jan 2099 00:00:00 GMT"), unmodified("Thu, 01 Jan 2004 00:00:00 GMT")), (200, 412));
     assert_eq!(varnish.get(A, &format!("If-None-Match: {tag}\r\n")).status, 304);
 
     assert_eq!(varnish.write(&format!("PUT {A}"), "", "2").status, 200);
-    varnish.renewed((A, ""), "1", (200, "2"));
-    // The old tag no longer holds, in no copy.
+    varnish.assert_purged((A, ""), "1", (200, "2"));
+    // The old tag no longer matches, in any copy.
     varnish.until("the other copy to be purged", || varnish.get(A, &good).status == 412);
     assert_eq!(varnish.get(A, &format!("If-None-Match: {tag}\r\n")).status, 200);
 }
 
 #[test]
-fn a_bucket_with_the_times_of_its_clients_is_kept_with_and_without_if_match() {
+fn client_timestamps_are_cached_with_and_without_if_match() {
     let varnish = Varnish::start(Way::Http);
     let matched = format!("If-Match: {DATE}\r\n");
     let matched_later = format!("If-Match: {LATER}\r\n");
@@ -217,16 +217,16 @@ fn a_bucket_with_the_times_of_its_clients_is_kept_with_and_without_if_match() {
         write(DATE, "old");
         varnish.until("the first value", || varnish.get(POKY, "").status == 200);
         varnish.expect((POKY, ""), (200, "HIT", "old"));
-        varnish.kept((POKY, &matched), "old");
+        varnish.assert_cached((POKY, &matched), "old");
         assert_eq!(varnish.get(POKY, &matched_later).status, 412);
         write(LATER, "new");
-        varnish.renewed((POKY, ""), "old", (200, "new"));
-        varnish.kept((POKY, &matched_later), "new");
+        varnish.assert_purged((POKY, ""), "old", (200, "new"));
+        varnish.assert_cached((POKY, &matched_later), "new");
         varnish.until("the copy for the old date to be purged", || varnish.get(POKY, &matched).status == 412);
         varnish.expect((POKY, ""), (200, "HIT", "new"));
 
         assert_eq!(varnish.write(&format!("DELETE {POKY}"), "", "").status, 200);
-        varnish.renewed((POKY, ""), "new", (404, ""));
+        varnish.assert_purged((POKY, ""), "new", (404, ""));
         varnish.until("the copy for the date to be purged", || varnish.get(POKY, &matched_later).status == 404);
         for headers in [&matched, &matched_later] {
             assert_eq!(varnish.get(POKY, headers).status, 404);
@@ -235,7 +235,7 @@ fn a_bucket_with_the_times_of_its_clients_is_kept_with_and_without_if_match() {
 }
 
 #[test]
-fn only_what_kvs_allows_is_kept_and_nobody_behind_keeps_it() {
+fn only_allowed_responses_are_cached_and_only_by_varnish() {
     let varnish = Varnish::start(Way::Http);
     for (address, ttl) in [(A, ""), ("/kv/fresh/a", ""), ("/kv/default/short", "?ttl=2")] {
         assert_eq!(varnish.write(&format!("PUT {address}{ttl}"), "", "1").status, 201);
@@ -248,20 +248,20 @@ fn only_what_kvs_allows_is_kept_and_nobody_behind_keeps_it() {
         }
     }
     let secret = format!("X-KVS-Auth: {SECRET}\r\n");
-    varnish.kept((A, ""), "1");
+    varnish.assert_cached((A, ""), "1");
     varnish.expect((A, &secret), (200, "MISS", "1"));
     let answer = varnish.get(A, "Cookie: visitor=1\r\n");
     let found = (answer.header("x-cache"), answer.header("cache-control"), answer.header("age"));
     assert_eq!(found, (Some("HIT"), Some("no-cache"), None));
-    // It ends by itself, so no copy may outlive it.
-    varnish.until("the end of an entry", || varnish.get("/kv/default/short", "").status == 404);
+    // The entry expires, so no cached copy may live longer.
+    varnish.until("the expiry of an entry", || varnish.get("/kv/default/short", "").status == 404);
 }
 
 #[test]
-fn who_is_not_on_the_list_cannot_purge() {
+fn only_listed_addresses_can_purge() {
     let varnish = Varnish::start(Way::Http);
     assert_eq!(varnish.write(&format!("PUT {A}"), "", "1").status, 201);
-    varnish.kept((A, ""), "1");
+    varnish.assert_cached((A, ""), "1");
     let purge = |from: &str| {
         let mut curl = Command::new("curl");
         curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PURGE", "--interface", from]);

@@ -1,5 +1,5 @@
-//! The documents against the program: every command, flag and setting there is stands in them, and none that is not;
-//! every link leads somewhere; and they speak of the project only.
+//! Compares the documentation with the program: it mentions exactly the commands, flags and settings that exist, its
+//! links have targets, and it is about the project only.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::Command;
 
 /// Flags of other programs that the documents show.
 const OF_OTHERS: &[&str] = &[
+    "--example",
     "--bench",
     "--data-binary",
     "--data-urlencode",
@@ -19,7 +20,7 @@ const OF_OTHERS: &[&str] = &[
     "--test",
 ];
 
-/// Words of a workshop, which a reader has no use for.
+/// Words that must not be in the documentation.
 const FORBIDDEN: &[&str] = &["/work/", "session", "prompt", "/tmp/"];
 
 type Names = BTreeSet<String>;
@@ -32,7 +33,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The pages, by name.
+/// The paths of the pages.
 fn pages() -> Vec<PathBuf> {
     let in_folder = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let all = in_folder(root()).chain(in_folder(&root().join("docs")));
@@ -54,12 +55,12 @@ fn commands() -> Names {
     lines.map(|line| line.split_whitespace().next().unwrap().to_owned()).filter(|name| name != "help").collect()
 }
 
-/// What begins with that mark and goes on with such characters.
-fn words(text: &str, mark: &str, goes_on: fn(char) -> bool) -> Names {
-    let ends = |rest: &str| rest.find(|c| !goes_on(c)).unwrap_or(rest.len());
-    let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_');
-    let found = text.match_indices(mark).filter(|(at, _)| begins(*at));
-    let found = found.map(|(at, _)| &text[at..at + mark.len() + ends(&text[at + mark.len()..])]);
+/// The words that begin with `mark`, followed by characters for which `is_part` is true.
+fn words(text: &str, mark: &str, is_part: fn(char) -> bool) -> Names {
+    let end_of = |rest: &str| rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+    let is_start = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_');
+    let found = text.match_indices(mark).filter(|(at, _)| is_start(*at));
+    let found = found.map(|(at, _)| &text[at..at + mark.len() + end_of(&text[at + mark.len()..])]);
     found.map(|word| word.trim_end_matches('-')).filter(|word| word.len() > mark.len()).map(str::to_owned).collect()
 }
 
@@ -71,56 +72,59 @@ fn variables(text: &str) -> Names {
     words(text, "KVS_", |c| c.is_ascii_uppercase() || c == '_')
 }
 
-/// What the help of a command says of its own flags, without examples.
+/// The flags in the help of a command, without the examples.
 fn options(help: &str) -> String {
     let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
     lines.map(|line| line.split("  ").find(|part| !part.is_empty()).unwrap().to_owned() + "\n").collect()
 }
 
 #[track_caller]
-fn same(what: &str, there: &Names, told: &Names) {
-    let missing: Vec<_> = there.difference(told).collect();
-    let stale: Vec<_> = told.difference(there).collect();
-    assert!(missing.is_empty() && stale.is_empty(), "{what}: not told {missing:?}; told, but not there {stale:?}");
+fn assert_same(what: &str, existing: &Names, documented: &Names) {
+    let missing: Vec<_> = existing.difference(documented).collect();
+    let stale: Vec<_> = documented.difference(existing).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "{what}: not documented {missing:?}; documented, but not existing {stale:?}"
+    );
 }
 
 #[test]
-fn every_command_is_told() {
+fn every_command_is_documented() {
     let readme = read("README.md");
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `kvs "));
-    let told = rows.map(|row| row.split([' ', '`']).next().unwrap().to_owned()).collect();
-    same("the table of commands in README.md", &commands(), &told);
+    let documented = rows.map(|row| row.split([' ', '`']).next().unwrap().to_owned()).collect();
+    assert_same("the table of commands in README.md", &commands(), &documented);
 }
 
 #[test]
-fn every_command_shown_is_there() {
-    let mut there = commands();
-    // Not commands, but what stands where one could: a placeholder, and the global flags.
-    there.extend(["COMMAND", "--version", "--store"].map(str::to_owned));
+fn every_documented_command_exists() {
+    let mut existing = commands();
+    // Not commands, but a placeholder and global flags in the same position.
+    existing.extend(["COMMAND", "--version", "--store"].map(str::to_owned));
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         let shown = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2).chain(line.strip_prefix("    ")));
         let shown = shown.filter_map(|code| code.strip_prefix("kvs ")?.split_whitespace().next());
         for name in shown {
-            assert!(there.contains(name), "{}: kvs {name}", page.display());
+            assert!(existing.contains(name), "{}: kvs {name}", page.display());
         }
     }
 }
 
 #[test]
-fn every_flag_is_told() {
-    let mut there = flags(&options(&help(&["--help"])));
+fn every_flag_is_documented() {
+    let mut existing = flags(&options(&help(&["--help"])));
     for command in commands() {
-        there.extend(flags(&options(&help(&[&command, "--help"]))));
+        existing.extend(flags(&options(&help(&[&command, "--help"]))));
     }
-    let mut told = Names::new();
+    let mut documented = Names::new();
     for page in pages() {
-        told.extend(flags(&std::fs::read_to_string(page).unwrap()));
+        documented.extend(flags(&std::fs::read_to_string(page).unwrap()));
     }
     for flag in OF_OTHERS {
-        assert!(told.remove(*flag), "{flag} is not shown any more");
+        assert!(documented.remove(*flag), "{flag} is not shown any more");
     }
-    same("the flags", &there, &told);
+    assert_same("the flags", &existing, &documented);
 }
 
 /// Every setting that the program knows, and its default.
@@ -140,12 +144,12 @@ fn settings() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_setting_is_told() {
+fn every_setting_is_documented() {
     let page = read("docs/settings.md");
     let cell = |row: &str, n: usize| row.split('|').nth(n).unwrap().trim().trim_matches('`').to_owned();
     let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `") && cell(line, 2).starts_with("--")).collect();
     let settings = settings();
-    same(
+    assert_same(
         "the settings in docs/settings.md",
         &settings.iter().map(|(name, _)| name.clone()).collect(),
         &rows.iter().map(|row| cell(row, 1)).collect(),
@@ -156,29 +160,30 @@ fn every_setting_is_told() {
         let word = if name == "buckets" { "policy" } else { &name };
         assert_eq!(flag, format!("--{}", word.replace('_', "-")), "{row}");
         assert_eq!(variable, format!("KVS_{}", word.to_uppercase()), "{row}");
-        assert!(settings.contains(&(name, cell(row, 4))), "another default: {row}");
+        assert!(settings.contains(&(name, cell(row, 4))), "different default: {row}");
         assert!(flags(&help).contains(&flag) && variables(&help).contains(&variable), "not in the help: {row}");
     }
 }
 
 #[test]
-fn every_flag_of_a_server_is_told_with_the_settings() {
-    let mut there = flags(&options(&help(&["serve", "--help"])));
-    // The page also has the one flag of the other commands.
-    there.insert("--bucket".to_owned());
-    let mut told = flags(&read("docs/settings.md"));
-    // That every program has.
-    told.insert("--help".to_owned());
-    same("the flags in docs/settings.md", &there, &told);
+fn the_settings_page_has_every_flag_of_serve() {
+    let mut existing = flags(&options(&help(&["serve", "--help"])));
+    // The page also has a flag of the other commands.
+    existing.insert("--bucket".to_owned());
+    let mut documented = flags(&read("docs/settings.md"));
+    // Every program has this flag.
+    documented.insert("--help".to_owned());
+    assert_same("the flags in docs/settings.md", &existing, &documented);
 }
 
 #[test]
-fn every_variable_is_told() {
-    let mut there = Names::new();
+fn every_environment_variable_is_documented() {
+    let mut existing = Names::new();
     for command in commands() {
-        there.extend(variables(&help(&[&command, "--help"])));
+        existing.extend(variables(&help(&[&command, "--help"])));
     }
-    // What no flag stands for: where things are, the log, and what a web server says of each request.
+    // The variables without a flag: the home folder, the log, and the variables that a web server sets for each
+    // request.
     for (file, name) in [
         ("src/cli/config/home.rs", "KVS_HOME"),
         ("src/cli/log.rs", "KVS_LOG"),
@@ -186,13 +191,13 @@ fn every_variable_is_told() {
         ("src/server/cgi/body_length.rs", "KVS_CLIENT_CHUNKED"),
     ] {
         assert!(read(file).contains(&format!("\"{name}\"")), "{name} is not in {file}");
-        there.insert(name.to_owned());
+        existing.insert(name.to_owned());
     }
-    let told = [read("docs/settings.md"), read("docs/deploy.md")].concat();
-    same("the variables in docs/settings.md and docs/deploy.md", &there, &variables(&told));
+    let text = [read("docs/settings.md"), read("docs/deploy.md")].concat();
+    assert_same("the variables in docs/settings.md and docs/deploy.md", &existing, &variables(&text));
 }
 
-/// What a heading is called in a link, as GitHub has it.
+/// The anchor of a heading, as on GitHub.
 fn anchor(heading: &str) -> String {
     let kept =
         heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-').collect::<String>();
@@ -200,7 +205,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -223,9 +228,9 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_pages_speak_of_the_project_only() {
+fn the_pages_are_about_the_project_only() {
     for page in pages() {
-        // The name of a parameter of PostgreSQL is what it is.
+        // The name of a parameter of PostgreSQL contains a forbidden word.
         let text = std::fs::read_to_string(&page).unwrap().to_lowercase().replace("target_session_attrs", "");
         for word in FORBIDDEN {
             assert!(!text.contains(word), "{}: {word:?}", page.display());
@@ -234,7 +239,7 @@ fn the_pages_speak_of_the_project_only() {
 }
 
 #[test]
-fn every_file_of_the_tour_is_there() {
+fn every_file_named_in_architecture_md_exists() {
     let text = read("ARCHITECTURE.md");
     let names =
         text.split('`').skip(1).step_by(2).filter(|code| Path::new(code).extension().is_some_and(|e| e == "rs"));
@@ -265,7 +270,7 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn the_file_in_the_readme_is_one_that_the_program_writes() {
+fn the_file_in_the_readme_is_as_kvs_writes_it() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let shown = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let place = crate::cli::Place::new();

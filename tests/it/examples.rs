@@ -1,6 +1,6 @@
-//! What README.md and examples/ tell people to paste and to run, run against the program.
+//! Runs the code of README.md and examples/ against the program.
 //!
-//! Those for boxes and boards are not, but for the one in `MicroPython`, which Python runs; Node stands in for a browser.
+//! Examples for devices are not run, except the one in `MicroPython`, which Python can run. Node replaces a browser.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Endpoint {
         Self { server, url, folder }
     }
 
-    /// A program with what the examples take from the environment.
+    /// A command with the environment of the examples.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.folder.path());
@@ -60,7 +60,7 @@ impl Endpoint {
         self.run(example("client.sh"), &["set", key, value]);
     }
 
-    /// The block of README.md in that language below that heading, with this endpoint in it.
+    /// The code block of README.md in this language below this heading, with the URL and secret of this endpoint.
     fn recipe(&self, heading: &str, language: &str) -> String {
         let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
         let (_, below) = readme.split_once(&format!("\n### {heading}\n")).unwrap();
@@ -68,7 +68,7 @@ impl Endpoint {
         let (block, _) = block.split_once("\n```\n").unwrap();
         assert!(block.contains("http://127.0.0.1:8080/") && block.contains("SECRET"));
         let block = block.replace("http://127.0.0.1:8080/", &self.url);
-        // The name of a variable stays, its value does not.
+        // Replaces values, but not names of variables.
         block
             .replace("=SECRET", &format!("={SECRET}"))
             .replace(": SECRET'", &format!(": {SECRET}'"))
@@ -76,7 +76,7 @@ impl Endpoint {
     }
 }
 
-/// A program that prints a line for each change it sees; ended at the end.
+/// A program that prints a line for each change; killed on drop.
 struct Watching {
     program: Child,
     lines: Receiver<String>,
@@ -164,7 +164,7 @@ fn the_javascript_example_stores_and_watches() {
     watches(&endpoint, endpoint.command("node", &[&poll, &endpoint.url, "w"]), "w");
 }
 
-/// The three clients of the REST surface, which take the same words.
+/// The three REST clients, which take the same arguments.
 fn rest_clients(endpoint: &Endpoint) -> [Vec<String>; 3] {
     let path = |name| example(name).display().to_string();
     [
@@ -174,7 +174,7 @@ fn rest_clients(endpoint: &Endpoint) -> [Vec<String>; 3] {
     ]
 }
 
-fn words<'a>(client: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+fn arguments<'a>(client: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     client[1..].iter().map(String::as_str).chain(more.iter().copied()).collect()
 }
 
@@ -182,9 +182,9 @@ fn words<'a>(client: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
 fn the_rest_examples_store_count_and_move() {
     let endpoint = Endpoint::start();
     for client in rest_clients(&endpoint) {
-        let run = |args: &[&str]| endpoint.run(&client[0], &words(&client, args)).trim_end().to_owned();
+        let run = |args: &[&str]| endpoint.run(&client[0], &arguments(&client, args)).trim_end().to_owned();
         let fails =
-            |args: &[&str]| !endpoint.command(&client[0], &words(&client, args)).output().unwrap().status.success();
+            |args: &[&str]| !endpoint.command(&client[0], &arguments(&client, args)).output().unwrap().status.success();
         let odd = "a//b \u{e4}?&#\"'\\%";
         run(&["put", odd, "50% & +"]);
         assert_eq!(run(&["get", odd]), "50% & +");
@@ -197,7 +197,7 @@ fn the_rest_examples_store_count_and_move() {
         assert_eq!((run(&["incr", "n"]), run(&["incr", "n", "41"])), ("1".to_owned(), "42".to_owned()));
         run(&["move", "n", "m", "12"]);
         assert_eq!(run(&["many", "m", "n", "nothing"]), r#"{"m":"12","n":"30"}"#);
-        assert!(fails(&["move", "n", "m", "31"]), "{client:?} moved what is not there");
+        assert!(fails(&["move", "n", "m", "31"]), "{client:?} moved more than the value");
         for key in ["n", "m", odd] {
             run(&["delete", key]);
             assert!(fails(&["get", key]) && fails(&["delete", key]), "{client:?}: {key} is still there");
@@ -218,7 +218,7 @@ fn the_rest_examples_change_one_value_together() {
                 let shell = ["update", "sum", "sh", add.as_str()];
                 let args = if client[0] == "sh" { &shell[..] } else { &["add", "sum", "1"] };
                 for _ in 0..8 {
-                    endpoint.run(&client[0], &words(&client, args));
+                    endpoint.run(&client[0], &arguments(&client, args));
                 }
             });
         }
@@ -231,7 +231,7 @@ fn the_rest_examples_watch() {
     let endpoint = Endpoint::start();
     for client in rest_clients(&endpoint) {
         let key = format!("w {}", client[0]);
-        let watching = Watching::start(endpoint.command(&client[0], &words(&client, &["watch", &key])));
+        let watching = Watching::start(endpoint.command(&client[0], &arguments(&client, &["watch", &key])));
         for value in ["one", "two", "three"] {
             endpoint.run(example("rest.sh"), &["put", &key, value]);
             watching.sees(value);
@@ -239,9 +239,9 @@ fn the_rest_examples_watch() {
     }
 }
 
-/// No Roku is at hand; what opens must at least be closed, and every address be one of the contract.
+/// Tests have no Roku, so this only checks that blocks are closed and that the addresses are those of the API.
 #[test]
-fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
+fn the_roku_example_has_closed_blocks_and_valid_addresses() {
     let text = std::fs::read_to_string(example("roku.brs")).unwrap();
     let mut open = vec![];
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with('\'')) {
@@ -249,7 +249,7 @@ fn the_roku_example_closes_what_it_opens_and_asks_for_what_there_is() {
         match first {
             "end" => assert_eq!(open.pop(), line.split_whitespace().nth(1), "{line}"),
             "function" | "sub" | "while" | "for" => open.push(first),
-            // On one line it needs no end.
+            // An `if` on one line has no end.
             "if" if line.ends_with("then") => open.push(first),
             _ => {}
         }
@@ -307,8 +307,8 @@ fn the_recipes_for_curl_work_when_pasted() {
     ] {
         assert!(out.to_lowercase().contains(&expected.to_lowercase()), "{expected:?} is not in {out}");
     }
-    let asked = recipe.matches("\ncurl").count() + recipe.matches("$(curl").count();
-    assert!(asked >= 16, "{asked} requests found");
+    let requests = recipe.matches("\ncurl").count() + recipe.matches("$(curl").count();
+    assert!(requests >= 16, "{requests} requests found");
 }
 
 #[test]

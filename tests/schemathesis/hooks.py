@@ -1,5 +1,5 @@
-"""Makes of what schemathesis thought out requests that come as far as the store: with the secret in KVS_SECRET, where they
-would carry a random one or none, and without what never goes together."""
+"""Changes the requests of schemathesis so that they reach the store: adds the secret in KVS_SECRET, and removes headers
+that are not allowed together."""
 
 import os
 
@@ -11,7 +11,7 @@ SECRET = os.environ.get("KVS_SECRET", "")
 @schemathesis.hook
 def before_call(context, case, kwargs):
     if case.method == "DELETE" and case.path == "/kv/{bucket}" and "key" not in (case.query or {}):
-        # A condition goes with one key, so that with a prefix nothing would ever be deleted.
+        # Conditions are not allowed with a prefix, so nothing would ever be deleted.
         for name in list(case.headers or {}):
             if name.lower().startswith("if-"):
                 del case.headers[name]

@@ -1,4 +1,4 @@
-//! Names, times, revisions and types: whatever is read prints, and what was printed reads back as the same.
+//! Names, times, revisions and types: each parsed value can be printed and parsed again, with the same result.
 #![no_main]
 
 use std::fmt::{Debug, Display};

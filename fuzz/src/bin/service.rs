@@ -1,4 +1,4 @@
-//! Requests of any kind: an answer with a status that the contract knows, and nothing stored without the secret.
+//! Requests of any kind: the response is not a server error, and nothing is stored without the secret.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

@@ -1,13 +1,14 @@
-//! Texts in the file format: no text makes the reader fail, and what it reads is read the same once kvs has written it.
+//! Texts in the file format: no text makes the reader panic, and entries that it reads are equal after kvs has written
+//! them and reads them again.
 #![no_main]
 
 use kvs::model::{Entry, Key, Revision};
 use kvs::yaml::{ParsedEntry, read_text, write_text};
 use libfuzzer_sys::fuzz_target;
 
-fn entry((key, given): (Key, ParsedEntry)) -> (Key, Entry) {
-    let revision = given.updated.map_or(Revision::new(1), Revision::from);
-    (key, given.at(revision))
+fn entry((key, parsed): (Key, ParsedEntry)) -> (Key, Entry) {
+    let revision = parsed.updated.map_or(Revision::new(1), Revision::from);
+    (key, parsed.at(revision))
 }
 
 fuzz_target!(|text: &str| {

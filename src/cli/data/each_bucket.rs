@@ -2,6 +2,8 @@
 //!
 //! If the work fails on one bucket, it goes on with the others.
 
+use std::sync::Arc;
+
 use super::existing;
 use crate::cli::config::settings::CliSettings;
 use crate::cli::exit::{CliResult, Failure};
@@ -17,13 +19,13 @@ use crate::store::Store;
 pub(crate) async fn each(
     settings: &CliSettings,
     doing: &'static str,
-    mut work: impl AsyncFnMut(&dyn Store, &Bucket) -> CliResult<Option<String>>,
+    mut work: impl AsyncFnMut(&Arc<dyn Store>, &Bucket) -> CliResult<Option<String>>,
 ) -> CliResult {
     let (opened, buckets) = existing::buckets(settings).await?;
     let bar = progress(buckets.len(), doing, settings.quiet);
     let mut outcome = Ok(());
     for bucket in &buckets {
-        match work(&*opened.store, bucket).await {
+        match work(&opened.store, bucket).await {
             Ok(Some(text)) => bar.suspend(|| settings.note(&format!("{bucket}: {text}"))),
             Ok(None) => {}
             Err(Failure::BrokenPipe) => {

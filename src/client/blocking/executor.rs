@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_outside_of_a_runtime_and_next_to_an_entered_one() {
+    fn it_waits_outside_of_a_runtime_and_in_an_entered_one() {
         let executor = Executor::new().unwrap();
         assert_eq!(wait(&executor).unwrap(), 7);
         let runtime = Runtime::new().unwrap();
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(wait(&Executor::Shared(runtime.handle().clone())).unwrap(), 7);
     }
 
-    async fn is_refused_in_a_task_and_not_in_spawn_blocking() {
+    async fn assert_refused_in_a_task_and_not_in_spawn_blocking() {
         let executor = Executor::new().unwrap();
         assert_refused(&executor);
         assert_refused(&executor);
@@ -117,15 +117,15 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn is_refused_on_a_runtime_with_threads() {
-        is_refused_in_a_task_and_not_in_spawn_blocking().await;
+    async fn it_is_refused_on_a_multi_thread_runtime() {
+        assert_refused_in_a_task_and_not_in_spawn_blocking().await;
         let executor = Executor::new().unwrap();
         let worker = tokio::spawn(async move { tokio::task::block_in_place(|| wait(&executor)) });
         assert_eq!(worker.await.unwrap().unwrap(), 7);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn is_refused_on_a_runtime_of_one_thread() {
-        is_refused_in_a_task_and_not_in_spawn_blocking().await;
+    async fn it_is_refused_on_a_current_thread_runtime() {
+        assert_refused_in_a_task_and_not_in_spawn_blocking().await;
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod executor;
 mod json_parts;
 mod read;
+mod sweep_old;
 mod transaction;
 mod typed;
 mod write;

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_parameters_are_taken_out_and_the_rest_goes_to_the_client_library() {
+    fn own_parameters_are_removed_and_the_rest_is_passed_on() {
         let text = "postgres://me:p%40ss@a:5433,b/db?table=t&target_session_attrs=read-write&schema=s&pool_size=3\
                     &statement_timeout=2s&mode=unlogged&layout=partitioned&expired=never&application_name=web";
         let url = Url::parse(text).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn no_parameter_of_the_client_library_is_taken_for_a_misspelling() {
+    fn parameters_of_the_client_library_are_not_misspellings() {
         for name in
             ["application_name", "dbname", "hostaddr", "keepalives", "options", "port", "sslnegotiation", "user"]
         {

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_batch_that_waits_too_long_is_withdrawn_and_the_error_names_the_limit() {
+    async fn a_batch_that_waits_too_long_fails_and_names_the_limit() {
         let queue = Arc::new(WriteQueue::new(Duration::from_secs(5), |_, mut group| {
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_secs(60)).await;
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interrupted_commit_leaves_the_outcome_open_and_the_queue_usable() {
+    async fn an_interrupted_commit_leaves_the_queue_usable() {
         let commits = AtomicU64::new(0);
         let queue = Arc::new(WriteQueue::new(Duration::from_secs(5), move |_, mut group| {
             let is_first = commits.fetch_add(1, Ordering::Relaxed) == 0;

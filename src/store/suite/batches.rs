@@ -14,7 +14,7 @@ cases![
     revisions_grow_when_the_clock_steps_back,
     revisions_grow_before_1970,
     deletes_and_touches_take_a_revision,
-    a_later_write_sees_the_earlier,
+    a_later_write_sees_the_earlier_ones,
     a_read_sees_the_writes_before_it,
     a_key_deleted_and_put_in_one_batch_is_created_again,
     a_batch_that_returns_nothing_does_the_same,
@@ -51,7 +51,7 @@ async fn each_write_gets_its_own_revision(bench: TestBench) {
 }
 
 async fn each_change_has_the_entry_before_it(bench: TestBench) {
-    let stood = bench.put("other", "x").await;
+    let existing = bench.put("other", "x").await;
     let mut before = [None, None];
     for value in ["1", "2", "3"] {
         let (_, changes) = bench.commit(vec![Write::put(key("a"), value), Write::put(key("b"), value)]).await;
@@ -64,11 +64,11 @@ async fn each_change_has_the_entry_before_it(bench: TestBench) {
     }
     let (_, changes) = bench.commit(vec![Write::put(key("a"), "4"), Write::Delete { key: key("b") }]).await;
     assert_eq!([changes[0].before.clone(), changes[1].before.clone()], before);
-    assert_eq!(bench.entry("other").await, Some(stood));
+    assert_eq!(bench.entry("other").await, Some(existing));
 }
 
 /// Writes three times without moving the clock. Returns the last revision.
-async fn thrice(bench: &TestBench, after: Revision) -> Revision {
+async fn write_three_times(bench: &TestBench, after: Revision) -> Revision {
     let mut last = after;
     for name in ["x", "y", "x"] {
         let (revision, changes) = bench.commit(puts(&[name, "z"])).await;
@@ -80,22 +80,22 @@ async fn thrice(bench: &TestBench, after: Revision) -> Revision {
 }
 
 async fn revisions_grow_while_the_clock_stands_still(bench: TestBench) {
-    let last = thrice(&bench, Revision::ZERO).await;
+    let last = write_three_times(&bench, Revision::ZERO).await;
     assert!(last.time().since(bench.now()) < Duration::from_micros(1), "and stay near the time");
 }
 
 async fn revisions_grow_when_the_clock_steps_back(bench: TestBench) {
-    let last = thrice(&bench, Revision::ZERO).await;
+    let last = write_three_times(&bench, Revision::ZERO).await;
     bench.clock.step_back(Duration::from_secs(3600));
-    let last = thrice(&bench, last).await;
+    let last = write_three_times(&bench, last).await;
     bench.clock.advance(Duration::from_secs(7200));
-    thrice(&bench, last).await;
+    write_three_times(&bench, last).await;
     assert_eq!(bench.entry("x").await.unwrap().updated().floor_to_second(), bench.now().floor_to_second());
 }
 
 async fn revisions_grow_before_1970(bench: TestBench) {
     bench.clock.set(Time::from_secs(-5));
-    thrice(&bench, Revision::ZERO).await;
+    write_three_times(&bench, Revision::ZERO).await;
     assert_eq!(bench.value("x").await.unwrap(), "x");
 }
 
@@ -113,7 +113,7 @@ async fn deletes_and_touches_take_a_revision(bench: TestBench) {
     assert_eq!(bench.revision().await, last);
 }
 
-async fn a_later_write_sees_the_earlier(bench: TestBench) {
+async fn a_later_write_sees_the_earlier_ones(bench: TestBench) {
     let name = key("a");
     let end = bench.secs_ahead(9);
     let (_, changes) = bench

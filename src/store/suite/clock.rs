@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_stands_still_until_it_is_moved() {
+    fn the_clock_moves_only_when_a_test_moves_it() {
         let clock = TestClock::default();
         assert_eq!(clock.now().to_string(), "2026-11-20T12:00:00.25Z");
         clock.advance(Duration::from_secs(2));

@@ -124,10 +124,10 @@ async fn only_one_of_many_creates(bench: TestBench) {
         let outcomes = tasks.join_all().await;
         let won: Vec<_> =
             outcomes.iter().filter(|(_, o)| matches!(o, Outcome::Committed { .. })).map(|o| o.0).collect();
-        let stands = bench.entry(&name).await;
+        let stored = bench.entry(&name).await;
         assert_eq!(won.len(), 1, "created by {won:?}");
-        assert_eq!(number(stands.as_ref()), won[0]);
-        let lost = |outcome: &Outcome| matches!(outcome, Outcome::PreconditionFailed { found, .. } if *found == stands);
+        assert_eq!(number(stored.as_ref()), won[0]);
+        let lost = |outcome: &Outcome| matches!(outcome, Outcome::PreconditionFailed { found, .. } if *found == stored);
         assert_eq!(outcomes.iter().filter(|(_, o)| lost(o)).count(), 15, "the others get the winning entry");
     }
 }

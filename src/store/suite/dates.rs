@@ -72,7 +72,7 @@ async fn the_same_date_never_passes_twice(bench: TestBench) {
         }
         bench.advance(1);
         date = shown(&bench, &new);
-        assert_eq!(date, new.last_modified(), "a second later nobody is held up");
+        assert_eq!(date, new.last_modified(), "a second later the date is not in the future");
     }
 }
 
@@ -106,7 +106,7 @@ async fn a_future_date_moves_its_key_by_at_most_a_second(bench: TestBench) {
     ten_times(&bench).await;
     let entry = bench.entry("a").await.unwrap();
     assert_eq!(entry.last_modified().secs(), bench.now().secs() + 1);
-    assert_eq!(guarded(&bench, shown(&bench, &entry), put("2")).await, None, "somebody may hold it from before");
+    assert_eq!(guarded(&bench, shown(&bench, &entry), put("2")).await, None, "a client may have got this date before");
     bench.advance(1);
     assert_eq!(shown(&bench, &entry), entry.last_modified());
     assert!(guarded(&bench, entry.last_modified(), put("2")).await.is_some());

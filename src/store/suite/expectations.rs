@@ -7,16 +7,16 @@ use super::store_under_test::{TestBench, expect, key, put_all};
 use crate::model::{Bucket, Condition, Entry, Key, Outcome, Revision, Time, Write};
 
 cases![
-    absent,
-    present,
-    revision_in,
-    revision_not_in,
-    value_is,
-    not_modified_since,
+    absent_holds_for_missing_entries,
+    present_holds_for_existing_entries,
+    revision_in_holds_for_a_listed_revision,
+    revision_not_in_holds_for_an_unlisted_revision,
+    value_is_holds_for_the_same_bytes,
+    not_modified_since_holds_for_the_same_or_a_later_second,
     not_modified_since_uses_the_clients_time,
     the_first_failed_expectation_is_named,
-    all_are_checked_before_the_first_write,
-    several_of_one_key_must_all_hold,
+    all_expectations_are_checked_before_the_first_write,
+    several_expectations_of_one_key_must_all_hold,
     a_batch_without_writes_changes_nothing,
     checking_a_missing_bucket_does_not_create_it,
 ];
@@ -30,7 +30,7 @@ async fn three(bench: &TestBench) -> Entry {
 /// Whether the condition holds. It checks that a write is done accordingly.
 async fn holds(bench: &TestBench, name: &str, condition: Condition) -> bool {
     let before = bench.seen().await;
-    let stands = bench.entry(name).await;
+    let stored = bench.entry(name).await;
     match bench.apply(vec![expect(name, condition)], vec![Write::put(key("mark"), "set")]).await {
         Outcome::Committed { revision, changes } => {
             assert!(revision > before.revision && changes.len() == 1);
@@ -39,7 +39,7 @@ async fn holds(bench: &TestBench, name: &str, condition: Condition) -> bool {
             true
         }
         Outcome::PreconditionFailed { index, found } => {
-            assert_eq!((index, found), (0, stands), "the found entry is returned");
+            assert_eq!((index, found), (0, stored), "the found entry is returned");
             assert_eq!(bench.seen().await, before, "a refused batch does nothing");
             false
         }
@@ -53,17 +53,17 @@ async fn of_three(bench: &TestBench, condition: Condition) -> [bool; 3] {
     [there, gone, holds(bench, "never", condition).await]
 }
 
-async fn absent(bench: TestBench) {
+async fn absent_holds_for_missing_entries(bench: TestBench) {
     three(&bench).await;
     assert_eq!(of_three(&bench, Condition::Absent).await, [false, true, true]);
 }
 
-async fn present(bench: TestBench) {
+async fn present_holds_for_existing_entries(bench: TestBench) {
     three(&bench).await;
     assert_eq!(of_three(&bench, Condition::Present).await, [true, false, false]);
 }
 
-async fn revision_in(bench: TestBench) {
+async fn revision_in_holds_for_a_listed_revision(bench: TestBench) {
     let is = three(&bench).await.revision;
     let other = Revision::new(is.number() + 1);
     for (these, there) in [(vec![is], true), (vec![other, is], true), (vec![other], false), (vec![], false)] {
@@ -74,7 +74,7 @@ async fn revision_in(bench: TestBench) {
     assert!(!holds(&bench, "never", Condition::RevisionIn(vec![Revision::ZERO])).await);
 }
 
-async fn revision_not_in(bench: TestBench) {
+async fn revision_not_in_holds_for_an_unlisted_revision(bench: TestBench) {
     let is = three(&bench).await.revision;
     let other = Revision::new(is.number() + 1);
     for (these, there) in [(vec![is], false), (vec![other, is], false), (vec![other], true), (vec![], true)] {
@@ -83,7 +83,7 @@ async fn revision_not_in(bench: TestBench) {
     }
 }
 
-async fn value_is(bench: TestBench) {
+async fn value_is_holds_for_the_same_bytes(bench: TestBench) {
     three(&bench).await;
     for (value, there) in [("v", true), ("V", false), ("", false), ("v ", false), ("v\0", false)] {
         assert_eq!(of_three(&bench, Condition::ValueIs(value.into())).await, [there, false, false], "{value:?}");
@@ -92,7 +92,7 @@ async fn value_is(bench: TestBench) {
     assert_eq!(of_three(&bench, Condition::ValueIs("".into())).await, [true, false, false], "the empty value");
 }
 
-async fn not_modified_since(bench: TestBench) {
+async fn not_modified_since_holds_for_the_same_or_a_later_second(bench: TestBench) {
     let second = three(&bench).await.updated().floor_to_second();
     let nearly = second.plus(Duration::from_nanos(999_999_999));
     for (date, there) in [
@@ -132,7 +132,7 @@ async fn the_first_failed_expectation_is_named(bench: TestBench) {
     assert_eq!(bench.value("x").await, None);
 }
 
-async fn all_are_checked_before_the_first_write(bench: TestBench) {
+async fn all_expectations_are_checked_before_the_first_write(bench: TestBench) {
     let writes = vec![Write::put(key("a"), "1"), Write::put(key("a"), "2")];
     let both = vec![expect("a", Condition::Absent), expect("a", Condition::Absent)];
     assert!(matches!(bench.apply(both, writes.clone()).await, Outcome::Committed { .. }));
@@ -140,7 +140,7 @@ async fn all_are_checked_before_the_first_write(bench: TestBench) {
     assert_eq!(outcome, Outcome::PreconditionFailed { index: 0, found: None }, "the batch's own write does not count");
 }
 
-async fn several_of_one_key_must_all_hold(bench: TestBench) {
+async fn several_expectations_of_one_key_must_all_hold(bench: TestBench) {
     let entry = bench.put("a", "1").await;
     let is = expect("a", Condition::RevisionIn(vec![entry.revision]));
     let good = vec![is.clone(), expect("a", Condition::Present), expect("a", Condition::ValueIs("1".into()))];

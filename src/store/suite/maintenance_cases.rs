@@ -11,7 +11,7 @@ cases![
     tasks_count_the_entries,
     removing_again_removes_nothing,
     revisions_survive_a_task,
-    writes_go_on_during_a_task,
+    writes_work_during_a_task,
     a_missing_bucket_needs_no_maintenance,
 ];
 
@@ -92,7 +92,7 @@ async fn revisions_survive_a_task(bench: TestBench) {
     assert_eq!(bench.store.buckets().await.unwrap().as_slice(), [bench.bucket]);
 }
 
-async fn writes_go_on_during_a_task(bench: TestBench) {
+async fn writes_work_during_a_task(bench: TestBench) {
     mixed(&bench).await;
     let writer = {
         let bench = bench.clone();

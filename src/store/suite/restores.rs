@@ -10,7 +10,7 @@ cases![
     an_entry_is_restored_with_all_its_times,
     the_bucket_gets_the_revision_or_the_next_one,
     later_writes_get_later_revisions,
-    an_older_entry_is_replaced_and_a_newer_one_is_not,
+    only_an_older_entry_is_replaced,
     the_same_revision_must_have_the_same_value,
     restoring_an_equal_entry_changes_nothing,
     a_deleted_entry_can_be_restored,
@@ -72,7 +72,7 @@ async fn later_writes_get_later_revisions(bench: TestBench) {
     assert_eq!((later.revision.number(), later.created), (ahead.number() + 2, entry.created));
 }
 
-async fn an_older_entry_is_replaced_and_a_newer_one_is_not(bench: TestBench) {
+async fn only_an_older_entry_is_replaced(bench: TestBench) {
     let current = bench.put("a", "native").await;
     let earlier = entry("earlier", current.revision.number() - 1);
     let error = bench.fails(vec![restore("other", &entry("x", 5)), restore("a", &earlier)]).await;

@@ -14,7 +14,7 @@ cases![
     a_count_ignores_the_limit,
     expired_entries_are_not_in_pages,
     a_page_has_the_revision_of_the_bucket,
-    entries_are_those_of_get,
+    scan_returns_the_same_entries_as_get,
     cursors_stay_valid_while_others_write,
     the_key_of_a_cursor_can_be_deleted,
     a_missing_bucket_is_an_empty_page,
@@ -214,7 +214,7 @@ async fn a_page_has_the_revision_of_the_bucket(bench: TestBench) {
     }
 }
 
-async fn entries_are_those_of_get(bench: TestBench) {
+async fn scan_returns_the_same_entries_as_get(bench: TestBench) {
     fill(&bench).await;
     bench.write(put_until("a", "{}", bench.secs_ahead(60))).await;
     for (name, entry) in bench.seen().await.entries {

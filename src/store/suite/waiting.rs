@@ -10,11 +10,11 @@ use super::store_under_test::{TestBench, expect, key};
 use crate::model::{Bucket, Condition, End, Outcome, Revision, Write};
 
 cases![
-    every_change_wakes,
-    nothing_else_wakes,
+    every_change_wakes_a_waiter,
+    nothing_but_a_change_wakes_a_waiter,
     a_past_revision_returns_at_once,
     the_first_write_wakes_waiters_of_a_missing_bucket,
-    a_future_revision_is_waited_for,
+    a_waiter_for_a_future_revision_sleeps_until_it,
     expiry_alone_wakes_nobody,
     all_waiters_are_woken,
     no_change_is_missed_between_two_waits,
@@ -42,7 +42,7 @@ async fn sleeps(bench: &TestBench, since: Revision) {
     }
 }
 
-async fn every_change_wakes(bench: TestBench) {
+async fn every_change_wakes_a_waiter(bench: TestBench) {
     bench.put("a", "1").await;
     let name = || key("a");
     for write in [
@@ -64,7 +64,7 @@ async fn every_change_wakes(bench: TestBench) {
     }
 }
 
-async fn nothing_else_wakes(bench: TestBench) {
+async fn nothing_but_a_change_wakes_a_waiter(bench: TestBench) {
     let since = bench.put("a", "1").await.revision;
     let waiter = {
         let bench = bench.clone();
@@ -106,7 +106,7 @@ async fn the_first_write_wakes_waiters_of_a_missing_bucket(bench: TestBench) {
     assert_eq!(waiter.await.unwrap(), revision);
 }
 
-async fn a_future_revision_is_waited_for(bench: TestBench) {
+async fn a_waiter_for_a_future_revision_sleeps_until_it(bench: TestBench) {
     let first = bench.put("a", "1").await.revision;
     let since = Revision::new(first.number() + 2);
     for _ in 0..2 {

@@ -12,18 +12,18 @@ cases![
     put_over_an_expired_entry_creates_a_new_one,
     an_expired_put_stores_nothing,
     an_entry_expires_at_its_expiry,
-    delete_removes,
+    delete_removes_the_entry,
     deleting_a_missing_entry_is_not_an_error,
     touch_changes_only_the_expiry,
     touch_raises_the_revision_of_the_bucket,
     a_touch_without_effect_keeps_the_revision,
     touching_a_missing_entry_leaves_it_missing,
     a_past_expiry_removes_the_entry,
-    increment_adds,
+    increment_adds_to_the_number,
     increment_keeps_content_type_and_expiry,
     incrementing_text_is_invalid,
     increment_beyond_64_bits_is_invalid,
-    append_adds_at_both_ends,
+    append_and_prepend_add_at_the_ends,
     append_keeps_content_type_and_expiry,
     append_accepts_any_bytes,
     a_missing_entry_counts_as_0_or_empty,
@@ -99,7 +99,7 @@ async fn an_entry_expires_at_its_expiry(bench: TestBench) {
     assert_eq!(bench.seen().await.entries, []);
 }
 
-async fn delete_removes(bench: TestBench) {
+async fn delete_removes_the_entry(bench: TestBench) {
     let entry = bench.put("a", "1").await;
     let before = bench.revision().await;
     let (revision, changes) = bench.commit(vec![delete("a")]).await;
@@ -171,7 +171,7 @@ async fn a_past_expiry_removes_the_entry(bench: TestBench) {
     assert_eq!(bench.entry("a").await, None);
 }
 
-async fn increment_adds(bench: TestBench) {
+async fn increment_adds_to_the_number(bench: TestBench) {
     for (by, sum) in [(5, "5"), (-7, "-2"), (0, "-2"), (i64::MAX, "9223372036854775805"), (2, "9223372036854775807")] {
         let before = bench.revision().await;
         let after = bench.write(increment("n", by)).await.after.unwrap();
@@ -212,7 +212,7 @@ async fn increment_beyond_64_bits_is_invalid(bench: TestBench) {
     }
 }
 
-async fn append_adds_at_both_ends(bench: TestBench) {
+async fn append_and_prepend_add_at_the_ends(bench: TestBench) {
     bench.put("a", "m").await;
     for (value, end, whole) in [("z", End::Append, "mz"), ("a", End::Prepend, "amz"), ("", End::Append, "amz")] {
         let after = bench.write(append("a", value, end)).await.after.unwrap();

@@ -230,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_fail(
+        fn no_bytes_make_the_readers_fail(
             bytes in any::<Vec<u8>>(),
             text in "[-.#?:{}~\"'a-c \n\0]{0,60}",
             whole in any::<bool>(),

@@ -1,6 +1,6 @@
-//! Debian's Chromium, headless, driven by its own chromedriver on a free port, with a profile in a temporary folder.
+//! Debian's Chromium, headless, controlled by chromedriver on a free port, with a profile in a temporary folder.
 //!
-//! Both end with the value, also when a test panics. Nothing here knows the page.
+//! Both stop when the value is dropped, also when a test panics. This file does not know the page.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -44,12 +44,12 @@ impl Chromium {
         Self { client, _driver: driver }
     }
 
-    /// Runs this script in every page before the page's own. It is not subject to the page's policy.
+    /// Runs this script in every page before the scripts of the page. The policy of the page does not apply to it.
     pub(super) async fn before_each_page(&self, script: &str) {
         self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": script})).await;
     }
 
-    /// Makes the page believe in a screen of this size, narrower than a window can be.
+    /// Emulates a screen of this size, which may be narrower than a window can be.
     pub(super) async fn screen(&self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
@@ -74,9 +74,10 @@ struct Driver {
 }
 
 impl Driver {
-    /// It takes a free port of IPv4 and then wants the same of IPv6, which may belong to somebody; it ends then.
+    /// chromedriver takes a free port of IPv4, then the same port of IPv6. It exits if that one is in use; then another
+    /// attempt is made.
     fn start() -> Self {
-        (0..5).find_map(|_| Self::try_start()).expect("chromedriver tells its port")
+        (0..5).find_map(|_| Self::try_start()).expect("chromedriver prints its port")
     }
 
     fn try_start() -> Option<Self> {
@@ -86,15 +87,15 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
-            // Without these, settings of the user who tests would reach the browser.
+            // So that the settings of the user do not affect the browser.
             .env("HOME", profile.path())
             .env("XDG_CONFIG_HOME", profile.path())
             .env("XDG_CACHE_HOME", profile.path())
             .spawn()
             .unwrap_or_else(|e| panic!("{DRIVER}: {e}; install the packages chromium and chromium-driver"));
-        let told = BufReader::new(process.stdout.take().expect("a pipe"));
+        let output = BufReader::new(process.stdout.take().expect("a pipe"));
         let mut driver = Self { process, port: 0, profile };
-        driver.port = told
+        driver.port = output
             .lines()
             .map_while(Result::ok)
             .find_map(|line| line.strip_suffix('.')?.rsplit_once("successfully on port ")?.1.parse().ok())?;

@@ -1,4 +1,4 @@
-//! The program under test, serving plain HTTP from a YAML store in a temporary folder; and the other clients of it.
+//! The program under test, which serves plain HTTP from a YAML store in a temporary folder, and its other clients.
 
 use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};
@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kvs");
 
-/// The one secret of the endpoint. Not only ASCII: it must survive a header.
+/// The only secret of the endpoint. It is not ASCII, to test that a header can carry it.
 pub(super) const SECRET: &str = "open sesame, pässword";
 
-/// A running `kvs serve`. It ends with the value.
+/// A running `kvs serve`. It is stopped on drop.
 pub(super) struct Endpoint {
     process: Child,
     address: SocketAddr,
@@ -38,13 +38,13 @@ impl Endpoint {
         endpoint
     }
 
-    /// Ends the program without warning. Its folder and address are kept.
+    /// Kills the program. Its folder and address are kept.
     pub(super) fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Starts the program again where it was.
+    /// Starts the program again in the same folder, at the same address.
     pub(super) async fn start_again(&mut self) {
         self.process = serve(&self.folder, self.address, self.flags);
         self.ready().await;
@@ -67,7 +67,7 @@ impl Endpoint {
         format!("http://{}/", self.address)
     }
 
-    /// Another client: posts a form and returns the status of the answer.
+    /// Another client: posts a form and returns the status of the response.
     pub(super) async fn post(&self, pairs: &[(&str, &str)]) -> u16 {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let request = format!(
@@ -77,11 +77,11 @@ impl Endpoint {
             form.len(),
         );
         let mut stream = TcpStream::connect(self.address).await.expect("a connection");
-        stream.write_all(request.as_bytes()).await.expect("the request is taken");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("an answer");
-        let status = answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        status.unwrap_or_else(|| panic!("no status in {:?}", String::from_utf8_lossy(&answer)))
+        stream.write_all(request.as_bytes()).await.expect("the request is sent");
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await.expect("a response");
+        let status = response.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        status.unwrap_or_else(|| panic!("no status in {:?}", String::from_utf8_lossy(&response)))
     }
 
     /// Another client that knows the secret: stores one value.
@@ -117,7 +117,7 @@ fn serve(folder: &TempDir, address: SocketAddr, flags: &[&str]) -> Child {
         .expect("the program starts")
 }
 
-/// The program in its folder, on its store, free of settings of whoever tests.
+/// The program in its folder, on its store, without the settings of the user who runs the tests.
 fn program(folder: &TempDir) -> Command {
     let mut command = Command::new(PROGRAM);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KVS_")) {
@@ -137,7 +137,7 @@ fn sha256(text: &str) -> String {
     format!("{:x}", sha2::Sha256::digest(text))
 }
 
-#[expect(clippy::disallowed_methods, reason = "written before the program that is tested runs")]
+#[expect(clippy::disallowed_methods, reason = "written before the tested program runs")]
 fn put_file(path: PathBuf, text: &str) {
     std::fs::write(path, text).expect("a file can be written");
 }

@@ -1,6 +1,6 @@
-//! The index page, driven in Debian's Chromium against the program itself, while other clients and processes write.
+//! The index page in Debian's Chromium, against the real program, while other clients and processes write.
 //!
-//! Every visit ends with the same check: no policy was violated, no script threw, and nothing stored was ever run.
+//! Every visit ends with the same check: no policy was violated, no script threw, and no stored script was run.
 
 #![expect(clippy::expect_used, reason = "in tests a panic is the report")]
 
@@ -19,21 +19,21 @@ use serde_json::json;
 use endpoint::SECRET;
 use visit::{PATIENCE, Visit};
 
-/// How soon another's write must be on the page.
+/// The longest time until the page shows a write of another client.
 const SOON: Duration = Duration::from_secs(2);
 
 const HOSTILE_KEY: &str = "<img src=x onerror=window.pwned=1>";
 const HOSTILE_VALUE: &str =
     "<script>window.pwned=1</script><img src=x onerror=\"window.pwned=1\">\n</textarea></td>javascript:pwned=1";
 
-/// A line of the store's file, written so many seconds ago.
+/// A line of the data file, written `age` seconds ago.
 fn line(key: &str, value: &str, age: i64) -> String {
     let updated = Time::from_secs(SystemClock.now().secs() - age);
     format!("{}: {{value: {}, updated: {updated}}}\n", json!(key), json!(value))
 }
 
 #[tokio::test]
-async fn a_key_is_looked_up_in_a_browser() {
+async fn a_key_is_looked_up() {
     let lines =
         line("hall/temp", "19", 7300) + &line("kitchen/temp", "21.5", 305) + &line(HOSTILE_KEY, HOSTILE_VALUE, 9);
     let visit = Visit::new(&lines).await;
@@ -55,14 +55,14 @@ async fn a_key_is_looked_up_in_a_browser() {
     assert_eq!(visit.see("document.querySelector('#look-result .key').textContent").await, json!(HOSTILE_KEY));
     assert_eq!(visit.see("document.querySelectorAll('#look-result :is(img, script, a)').length").await, json!(0));
 
-    // The page's own style is allowed, too.
+    // The style of the page is allowed too.
     let ground = visit.see("getComputedStyle(document.body).backgroundColor").await;
     assert_ne!(ground, json!("rgba(0, 0, 0, 0)"));
     visit.end().await;
 }
 
 #[tokio::test]
-async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
+async fn a_value_is_stored_only_with_the_secret() {
     let visit = Visit::new("").await;
     let value = "two\nlines & 100 % + é 🙂";
 
@@ -86,7 +86,7 @@ async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
     visit.click("#store button").await;
     visit.until("text('store-result').includes('cannot store')").await;
 
-    // Whoever guesses is told how long to wait.
+    // A client that guesses secrets sees how long it must wait.
     visit.fill("store-key", "guessed").await;
     visit.fill("store-secret", "wrong").await;
     let mut guesses = 0;
@@ -109,7 +109,7 @@ async fn a_value_is_stored_in_a_browser_with_the_secret_only() {
 }
 
 #[tokio::test]
-async fn keys_that_are_only_loaded_now_are_not_marked_as_changed() {
+async fn newly_loaded_keys_are_not_marked_as_changed() {
     let lines: String = (0..230).map(|n| line(&format!("key/{n:03}"), "v", 600 - n)).collect();
     let visit = Visit::new(&lines).await;
     visit.open_list().await;
@@ -133,7 +133,7 @@ async fn keys_that_are_only_loaded_now_are_not_marked_as_changed() {
 }
 
 #[tokio::test]
-async fn keys_that_everybody_may_list_are_shown_without_a_secret() {
+async fn a_public_list_is_shown_without_a_secret() {
     let visit = Visit::with(&line("kitchen/temp", "21.5", 60), &["--reads", "listed"]).await;
     visit.until("$('list').checkVisibility() && cell('kitchen/temp', 1) === '21.5'").await;
     assert_eq!(visit.see("$('open').checkVisibility() || $('forget').checkVisibility()").await, json!(false));
@@ -149,7 +149,7 @@ async fn keys_that_everybody_may_list_are_shown_without_a_secret() {
 }
 
 #[tokio::test]
-async fn the_list_is_shown_for_the_secret_only() {
+async fn the_list_is_shown_only_with_the_secret() {
     let lines = line("kitchen/temp", "21.5", 305) + &line("long", &"long ".repeat(100), 90_000);
     let visit = Visit::new(&lines).await;
     assert_eq!(visit.see("$('list').checkVisibility() || lines().length > 0").await, json!(false));
@@ -175,7 +175,7 @@ async fn the_list_is_shown_for_the_secret_only() {
     visit.click("#list-rows .key").await;
     visit.until("$('look-keys').value === 'kitchen/temp' && text('look-result').includes('21.5')").await;
 
-    // The secret outlives a reload, and nothing but a reload.
+    // The secret survives a reload, but not the button `forget`.
     visit.load().await;
     visit.until("keys().length === 2").await;
     visit.click("#forget").await;
@@ -186,7 +186,7 @@ async fn the_list_is_shown_for_the_secret_only() {
 }
 
 #[tokio::test]
-async fn what_others_do_appears_in_the_list_without_reloading() {
+async fn changes_of_others_appear_without_reloading() {
     let visit = Visit::new("").await;
     visit.open_list().await;
     visit.until("text('list-empty').includes('Nothing is stored yet')").await;
@@ -213,41 +213,41 @@ async fn what_others_do_appears_in_the_list_without_reloading() {
     visit.until("!keys().includes('short-lived')").await;
     assert_eq!(visit.see("keys()").await, json!(["picture", "room"]));
 
-    // Ages go on while nothing is written.
+    // The ages grow while nothing is written.
     visit.until("/^[5-9] seconds ago$|^[0-9]{2} seconds ago$/.test(cell('room', 3))").await;
     assert_eq!(visit.see("window.stayed").await, json!(true));
     visit.end().await;
 }
 
 #[tokio::test]
-async fn the_list_survives_a_restart_and_rests_while_nobody_looks() {
+async fn the_list_survives_a_restart_and_pauses_while_hidden() {
     let mut visit = Visit::new(&line("kitchen/temp", "21.5", 60)).await;
     visit.open_list().await;
 
     visit.endpoint.stop();
     visit.until("/cannot be reached.*next attempt in/.test(text('list-state'))").await;
-    assert_eq!(visit.see("keys()").await, json!(["kitchen/temp"]), "what was seen stays");
+    assert_eq!(visit.see("keys()").await, json!(["kitchen/temp"]), "the old list stays");
     visit.endpoint.start_again().await;
     visit.endpoint.store("hall/temp", "19").await;
     visit.until("keys().includes('hall/temp') && text('list-state') === ''").await;
 
-    let look = |hidden: bool| {
+    let set_hidden = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}}) \
              && document.dispatchEvent(new Event('visibilitychange'))"
         )
     };
-    visit.see(&look(true)).await;
+    visit.see(&set_hidden(true)).await;
     visit.endpoint.store("cellar/temp", "12").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(visit.see("keys().includes('cellar/temp')").await, json!(false));
-    visit.see(&look(false)).await;
+    visit.see(&set_hidden(false)).await;
     assert!(visit.until("keys().includes('cellar/temp')").await < SOON);
     visit.end().await;
 }
 
 #[tokio::test]
-async fn what_is_stored_is_text_and_never_markup() {
+async fn stored_markup_is_shown_as_text() {
     let visit = Visit::new("").await;
     visit.open_list().await;
     for key in [HOSTILE_KEY, "__proto__", "</script><script>window.pwned=1</script>", "\"' onfocus=pwned=1 x=", "a,b"] {
@@ -257,7 +257,7 @@ async fn what_is_stored_is_text_and_never_markup() {
         visit.until(&format!("row({name})")).await;
         let seen = visit.see(&format!("[key(row({name})), row({name}).querySelector('.value').textContent]")).await;
         assert_eq!(seen, shown);
-        // A click looks it up, whatever its name.
+        // A click looks the key up, whatever its name is.
         visit.see(&format!("row({name}).querySelector('.key').click()")).await;
         visit.until(&format!("document.querySelector('#look-result .key').textContent === {name}")).await;
         assert_eq!(visit.see("document.querySelector('#look-result .value').textContent").await, shown[1]);
@@ -278,7 +278,7 @@ async fn the_list_is_searched_and_paged() {
     visit.fill("list-filter", "value 14").await;
     visit.until("keys().includes('key/002') && lines().length < 10").await;
 
-    // What is not loaded is found by the server.
+    // The server finds keys that are not loaded.
     visit.fill("list-filter", "key/22").await;
     visit.until("lines().length === 0").await;
     visit.click("#list-prefix").await;
@@ -297,7 +297,7 @@ async fn the_list_is_searched_and_paged() {
 }
 
 #[tokio::test]
-async fn the_page_is_used_by_keyboard_alone() {
+async fn the_page_works_with_the_keyboard_alone() {
     use fantoccini::key::Key;
     let visit = Visit::new(&line("kitchen/temp", "21.5", 60)).await;
     let stops = "(document.activeElement.id || document.activeElement.textContent)";
@@ -305,7 +305,7 @@ async fn the_page_is_used_by_keyboard_alone() {
     visit.press(Key::Tab).await;
     assert_eq!(visit.see(stops).await, json!("look-keys"));
     let outline = visit.see("getComputedStyle(document.activeElement).outlineStyle").await;
-    assert_eq!(outline, json!("solid"), "the focus is seen");
+    assert_eq!(outline, json!("solid"), "the focus is visible");
     visit.browser.client.active_element().await.unwrap().send_keys("kitchen/temp\u{e007}").await.unwrap();
     visit.until("text('look-result').includes('21.5')").await;
 
@@ -319,14 +319,14 @@ async fn the_page_is_used_by_keyboard_alone() {
         visit.press(Key::Tab).await;
         assert_eq!(visit.see(stops).await, json!(stop));
     }
-    // Every field has a name that is read out.
+    // Every field has a name for screen readers.
     let unnamed = "[...document.querySelectorAll('input, textarea')].filter(field => !field.labels.length).length";
     assert_eq!(visit.see(unnamed).await, json!(0));
     visit.end().await;
 }
 
 #[tokio::test]
-async fn the_page_fits_a_phone_and_the_dark() {
+async fn the_page_fits_a_phone_and_has_a_dark_mode() {
     let lines = line(&"k".repeat(300), &"v".repeat(3000), 60) + &line("kitchen/temp", "21.5", 60);
     let visit = Visit::new(&lines).await;
     for width in [360, 320] {

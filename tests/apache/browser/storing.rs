@@ -1,4 +1,4 @@
-//! Storing under a key that is there: what it keeps, and what is not stored over.
+//! Storing under an existing key: what the entry keeps, and when the page does not overwrite it.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::line;
 use super::visit::Visit;
 
 #[tokio::test]
-async fn what_is_stored_again_keeps_its_type_and_its_expiry() {
+async fn storing_again_keeps_type_and_expiry() {
     let visit = Visit::new("").await;
     visit.open_list().await;
     visit.endpoint.run(&["set", "a/b c,d", "{}", "--type", "application/json", "--ttl", "2h"]);
@@ -22,7 +22,7 @@ async fn what_is_stored_again_keeps_its_type_and_its_expiry() {
     visit.until("cell('a/b c,d', 1) === '{\"lux\": 300}'").await;
     assert_eq!(visit.see("cell('a/b c,d', 2)").await, json!("application/json"));
     let moved = visit.see("Date.parse(row('a/b c,d').cells[4].firstChild.dateTime) - Date.parse(end)").await;
-    assert!((0.0..1000.0).contains(&moved.as_f64().unwrap()), "an address has whole seconds: {moved}");
+    assert!((0.0..1000.0).contains(&moved.as_f64().unwrap()), "a query has whole seconds: {moved}");
 
     visit.fill("store-key", "plain").await;
     visit.click("#store button").await;
@@ -34,7 +34,7 @@ async fn what_is_stored_again_keeps_its_type_and_its_expiry() {
 }
 
 #[tokio::test]
-async fn what_others_have_changed_since_it_was_shown_is_not_stored_over() {
+async fn a_value_that_others_changed_is_not_overwritten() {
     let visit = Visit::new(&line("door", "shut", 60)).await;
     visit.fill("store-secret", SECRET).await;
     visit.look_up("door").await;
@@ -51,7 +51,7 @@ async fn what_others_have_changed_since_it_was_shown_is_not_stored_over() {
     visit.look_up("door").await;
     visit.until("text('look-result').includes('open')").await;
 
-    // What has gone meanwhile is told as well, and what the page has stored itself is no news to it.
+    // A deletion by others is reported too. The page's own writes do not count as changes of others.
     visit.fill("store-value", "wide open").await;
     visit.click("#store button").await;
     visit.until("text('store-result').startsWith('Stored')").await;

@@ -1,6 +1,6 @@
-//! A visit: a browser on the index page of an endpoint, with what a person does there and sees.
+//! A visit: a browser on the index page of an endpoint, and what a person does and sees there.
 //!
-//! What a script sees is what a person sees: text as it is rendered, rows that are not hidden.
+//! The scripts see what a person sees: rendered text, and rows that are not hidden.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use super::chromium::Chromium;
 use super::endpoint::{Endpoint, SECRET};
 
-/// Longer than anything takes that is not itself measured.
+/// The timeout of every step that is not measured.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Runs before the page's own script: keeps what went wrong.
+/// Runs before the script of the page and collects its errors.
 const WITNESS: &str = "
     window.faults = [];
     addEventListener('securitypolicyviolation', e => faults.push(`${e.violatedDirective}: ${e.blockedURI} ${e.sample}`));
     addEventListener('error', e => faults.push(`error: ${e.message}`));
     addEventListener('unhandledrejection', e => faults.push(`rejected: ${e.reason}`));";
 
-/// What the scripts below speak with. Text is taken as a person sees it.
+/// Functions for the scripts of the tests. They read text as a person sees it.
 const WORDS: &str = "
     const $ = id => document.getElementById(id);
     const text = id => $(id).innerText;
@@ -32,9 +32,9 @@ const WORDS: &str = "
 
 /// A browser on the index page of an endpoint.
 pub(super) struct Visit {
-    /// What is visited.
+    /// The visited endpoint.
     pub(super) endpoint: Endpoint,
-    /// What it is visited with.
+    /// The browser of the visit.
     pub(super) browser: Chromium,
 }
 
@@ -44,7 +44,7 @@ impl Visit {
         Self::with(lines, &[]).await
     }
 
-    /// The same where the program was started with these flags.
+    /// The same for a program with these flags.
     pub(super) async fn with(lines: &str, flags: &'static [&'static str]) -> Self {
         let visit = Self { endpoint: Endpoint::start(lines, flags).await, browser: Chromium::start().await };
         visit.browser.before_each_page(WITNESS).await;
@@ -65,21 +65,21 @@ impl Visit {
 
     /// Waits until an expression is true.
     pub(super) async fn until(&self, expression: &str) -> Duration {
-        let begun = Instant::now();
+        let start = Instant::now();
         while self.see(&format!("(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()")).await
             != json!(true)
         {
             assert!(
-                begun.elapsed() <= PATIENCE,
+                start.elapsed() <= PATIENCE,
                 "not within {PATIENCE:?}: {expression}\nthe page:\n{}",
                 self.see("document.body.innerText").await
             );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        begun.elapsed()
+        start.elapsed()
     }
 
-    /// Types into a field as a person does, replacing what stands there.
+    /// Types into a field as a person does, replacing its text.
     pub(super) async fn fill(&self, id: &str, text: &str) {
         let field = self.browser.client.find(Locator::Id(id)).await.expect(id);
         field.clear().await.expect(id);
@@ -91,10 +91,10 @@ impl Visit {
         button.click().await.expect(selector);
     }
 
-    /// Presses a key wherever the focus is.
+    /// Presses a key in the element that has the focus.
     pub(super) async fn press(&self, key: fantoccini::key::Key) {
         let focused = self.browser.client.active_element().await.expect("something has the focus");
-        focused.send_keys(&key.to_string()).await.expect("the key is taken");
+        focused.send_keys(&key.to_string()).await.expect("the key is pressed");
     }
 
     pub(super) async fn open_list(&self) {
@@ -108,7 +108,7 @@ impl Visit {
         self.click("#look button").await;
     }
 
-    /// Ends the visit. Nothing may have gone wrong in the page without having been seen.
+    /// Ends the visit, and checks that there were no errors in the page.
     pub(super) async fn end(self) {
         assert_eq!(self.see("faults").await, json!([]));
         assert_eq!(self.see("typeof window.pwned").await, json!("undefined"));

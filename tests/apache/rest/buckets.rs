@@ -23,21 +23,21 @@ fn scans() -> Vec<Step> {
     let rows = r#"[{"key":"b/1","data":"1"},{"key":"a","data":"2"},{"key":"b/2","data":"3"},{"key":"c","data":"4"}]"#;
     let inserted = format!("[{}]", [r#"{"result":"inserted"}"#; 4].join(","));
     vec![
-        scan("bucket of nothing", "").body(r#"{"entries":[],"cursor":null}"#),
-        scan("count of nothing", "?count").body(r#"{"count":0}"#),
+        scan("empty bucket", "").body(r#"{"entries":[],"cursor":null}"#),
+        scan("count of an empty bucket", "?count").body(r#"{"count":0}"#),
         json("four to scan", "PUT /multi/scan", rows).body(inserted),
         scan("two", "?limit=2").body(format!(
             "{{\"entries\":[{},{}],\"cursor\":\"b/1\"}}",
             entry("a", "2"),
             entry("b/1", "1")
         )),
-        scan("behind them", "?limit=2&after=b%2F1").body(format!(
+        scan("the next two", "?limit=2&after=b%2F1").body(format!(
             "{{\"entries\":[{},{}],\"cursor\":null}}",
             entry("b/2", "3"),
             entry("c", "4")
         )),
         scan("keys", "?keys").body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
-        scan("keys, with a slash behind the bucket", "/?keys").body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
+        scan("keys, with a slash after the bucket", "/?keys").body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
         scan("keys of a prefix", "?keys&prefix=b/").body(r#"{"keys":["b/1","b/2"],"cursor":null}"#),
         scan("keys from and to", "?keys&start=b/1&end=c").body(r#"{"keys":["b/1","b/2"],"cursor":null}"#),
         scan("keys from the end", "?keys&reverse=1&limit=3").body(r#"{"keys":["c","b/2","b/1"],"cursor":"b/1"}"#),
@@ -47,20 +47,20 @@ fn scans() -> Vec<Step> {
         scan("text", "?format=text").body("a\nb/1\nb/2\nc\n"),
         scan("text, a page of it", "?format=text&limit=2").body("a\nb/1\n").header("kvs-cursor", "b%2F1"),
         scan("count as text", "?format=text&count").body("4\n"),
-        scan("raised flags", "?keys=true&count=0&reverse=false")
+        scan("flags with values", "?keys=true&count=0&reverse=false")
             .body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
         ask("HEAD", "HEAD /kv/scan", &format!("X-KVS-Auth: {READER}\r\n")).body(""),
     ]
 }
 
 fn pages() -> Vec<Step> {
-    let held = |name, headers: &str| ask(name, "GET /kv/scan?keys", &format!("X-KVS-Auth: {SECRET}\r\n{headers}\r\n"));
+    let page = |name, headers: &str| ask(name, "GET /kv/scan?keys", &format!("X-KVS-Auth: {SECRET}\r\n{headers}\r\n"));
     vec![
-        held("a page has a tag", "").body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
-        held("page of that tag", "If-None-Match: \"{tag}\"\r\n").status(304),
-        held("waits in vain for a page", "If-None-Match: \"{tag}\"\r\nPrefer: wait=1\r\n").status(304),
-        held("page of another tag", "If-None-Match: \"x\"\r\n").status(200),
-        held("page wanted of another tag", "If-Match: \"x\"\r\n").status(412),
+        page("a page has a tag", "").body(r#"{"keys":["a","b/1","b/2","c"],"cursor":null}"#),
+        page("page of that tag", "If-None-Match: \"{tag}\"\r\n").status(304),
+        page("wait times out for a page", "If-None-Match: \"{tag}\"\r\nPrefer: wait=1\r\n").status(304),
+        page("page of another tag", "If-None-Match: \"x\"\r\n").status(200),
+        page("page wanted of another tag", "If-Match: \"x\"\r\n").status(412),
     ]
 }
 
@@ -68,10 +68,10 @@ fn refused() -> Vec<Step> {
     vec![
         ask("list without a secret", "GET /kv/scan", "").status(401),
         scan("too many", "?limit=1001").status(400),
-        scan("none", "?limit=0").status(400),
+        scan("limit of zero", "?limit=0").status(400),
         scan("as many as there may be", "?keys&limit=1000").status(200),
         scan("half an escape", "?prefix=%zz").status(400),
-        scan("bytes that are no text", "?start=%ff").status(400),
+        scan("bytes that are not UTF-8", "?start=%ff").status(400),
         scan("another form", "?format=xml").status(400),
         write("PUT of a bucket", "PUT /kv/scan", "", "x").status(405).header("allow", "GET, HEAD, DELETE, OPTIONS"),
         write("POST to a bucket", "POST /kv/scan", "", "x").status(405),
@@ -81,7 +81,7 @@ fn refused() -> Vec<Step> {
 fn clearing() -> Vec<Step> {
     let delete = |name, target: &str| write(name, &format!("DELETE {target}"), "", "");
     vec![
-        delete("DELETE of a bucket, of what is not said", "/kv/scan").status(400),
+        delete("DELETE of a bucket without a prefix", "/kv/scan").status(400),
         ask("DELETE without a secret", "DELETE /kv/scan?prefix=", "").status(401),
         ask("DELETE by a reader", "DELETE /kv/scan?prefix=", &format!("X-KVS-Auth: {READER}\r\n")).status(403),
         scan("all are still there", "?count").body(r#"{"count":4}"#),
@@ -93,6 +93,6 @@ fn clearing() -> Vec<Step> {
         scan("one is left", "?keys").body(r#"{"keys":["a"],"cursor":null}"#),
         delete("DELETE of all", "/kv/scan?prefix=").body(r#"{"deleted":1}"#),
         scan("none is left", "?count").body(r#"{"count":0}"#),
-        delete("DELETE of all of nothing", "/kv/never?prefix=").body(r#"{"deleted":0}"#),
+        delete("DELETE of all in a missing bucket", "/kv/never?prefix=").body(r#"{"deleted":0}"#),
     ]
 }

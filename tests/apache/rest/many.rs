@@ -56,9 +56,9 @@ fn guards() -> Vec<Step> {
         {"key":"new","data":"1","modified_at":"Thu, 01 Jan 1970 00:00:01 GMT"},
         {"key":"g","data":"2","modified_at":"Fri, 01 Jan 2100 00:00:00 GMT"}]"#;
     vec![
-        json("each row by its guard", "PUT /multi/many", rows)
+        json("each row by its condition", "PUT /multi/many", rows)
             .body(r#"[{"result":"rejected"},{"result":"inserted"},{"result":"inserted"}]"#),
-        get("what its guard kept", "/kv/many/a/b").body("1"),
+        get("the row whose condition failed is unchanged", "/kv/many/a/b").body("1"),
         post("get of that date", "POST /multi/many", r#"[{"key":"a/b","modified_at":"{date}"}]"#)
             .body(r#"{"a/b":"1"}"#),
         post(
@@ -84,24 +84,24 @@ fn multi_refused() -> Vec<Step> {
             ),
         )
         .status(403),
-        write("no JSON by its type", "PUT /multi/many", "Content-Type: text/plain\r\n", "[]").status(415),
+        write("another type", "PUT /multi/many", "Content-Type: text/plain\r\n", "[]").status(415),
         write("no type", "PUT /multi/many", "", "[]").status(415),
-        put("no JSON", "["),
+        put("invalid JSON", "["),
         put("no rows", "{}"),
-        put("nothing", ""),
+        put("empty body", ""),
         put("row of another kind", r#"[{"key":"x","data":"1"},5]"#),
-        put("row of no value", r#"[{"key":"x","data":"1"},{"key":"y"}]"#),
-        put("row of a key that is none", r#"[{"key":"x","data":"1"},{"key":".."}]"#),
-        put("row of no date", r#"[{"key":"x","data":"1","modified_at":"soon"}]"#),
-        put("row of more than is known", r#"[{"key":"x","data":"1","date":"2"}]"#),
+        put("row without a value", r#"[{"key":"x","data":"1"},{"key":"y"}]"#),
+        put("row with an invalid key", r#"[{"key":"x","data":"1"},{"key":".."}]"#),
+        put("row with an invalid date", r#"[{"key":"x","data":"1","modified_at":"soon"}]"#),
+        put("row with an unknown field", r#"[{"key":"x","data":"1","date":"2"}]"#),
         put("row of one key twice", r#"[{"key":"x","key":"y","data":"1"}]"#),
-        post("row of no key", "POST /multi/many", "[[]]").status(400),
+        post("row without a key", "POST /multi/many", "[[]]").status(400),
         post("another op", "POST /multi/many?op=drop", "[]").status(400),
         write("on a condition", "PUT /multi/many", "Content-Type: application/json\r\nIf-Match: *\r\n", "[]")
             .status(400),
         get("GET of many", "/multi/many").status(405),
-        get("many of nothing", "/multi").status(404),
-        get("nothing of it was stored", "/kv/many/x").status(404),
+        get("multi without a bucket", "/multi").status(404),
+        get("none of them was stored", "/kv/many/x").status(404),
     ]
 }
 
@@ -115,8 +115,8 @@ fn txn() -> Vec<Step> {
     let looked = r#"{"revision":"?","results":[{"bucket":"txn","key":"n","value":"-2","type":"text/plain; charset=utf-8","revision":"?","updated":"?","created":"?","modified":null,"expires":null}]}"#;
     vec![
         json("every operation", "POST /txn/txn", all).status(200).body(results),
-        get("what it came to", "/kv/txn/a").body("012"),
-        json("a look", "POST /txn/txn", look).body(looked),
+        get("the result", "/kv/txn/a").body("012"),
+        json("a transaction of reads", "POST /txn/txn", look).body(looked),
         json("nothing to do", "POST /txn/txn", r#"{"ops":[]}"#).body(r#"{"revision":"?","results":[]}"#),
         get("for the tag to check", "/kv/txn/n").body("-2"),
     ]
@@ -129,15 +129,15 @@ fn checks() -> Vec<Step> {
     };
     let passed = r#"{"revision":"?","results":[{"revision":"?"}]}"#;
     vec![
-        check("that it is there", r#"{"key":"done","absent":false}"#).status(409),
+        check("that it exists", r#"{"key":"done","absent":false}"#).status(409),
         check("the revision", r#"{"key":"n","revision":"{tag}"}"#).body(passed),
         get("again for the tag", "/kv/txn/n").body("-2"),
         check("the revision as a tag", r#"{"key":"n","revision":"\"{tag}\""}"#).body(passed),
         check("another revision", r#"{"key":"n","revision":"k2"}"#)
             .status(409)
             .header("content-type", "application/problem+json"),
-        check("that it is not there", r#"{"key":"no","absent":true}"#).body(passed),
-        check("that what is there is not", r#"{"key":"n","absent":true}"#).status(409),
+        check("that it does not exist", r#"{"key":"no","absent":true}"#).body(passed),
+        check("that an existing key does not exist", r#"{"key":"n","absent":true}"#).status(409),
         check("the value", r#"{"key":"n","value":"-2"}"#).body(passed),
         check("the value as bytes", r#"{"key":"n","base64":"LTI="}"#).body(passed),
         check("another value", r#"{"key":"n","value":"-3"}"#).status(409),
@@ -161,15 +161,12 @@ fn txn_refused() -> Vec<Step> {
         .status(415),
         bad("no operation", "{}"),
         bad("an unknown one", r#"{"op":"drop","key":"a"}"#),
-        bad("of no key", r#"{"op":"delete"}"#),
-        bad("of a key that is none", r#"{"op":"delete","key":"\u0000"}"#),
-        bad("with more than is known", r#"{"op":"delete","key":"a","force":true}"#),
-        bad(
-            "incr of what is no number",
-            r#"{"op":"incr","key":"a/"},{"op":"set","key":"a","value":"x"},{"op":"incr","key":"a"}"#,
-        ),
+        bad("without a key", r#"{"op":"delete"}"#),
+        bad("of an invalid key", r#"{"op":"delete","key":"\u0000"}"#),
+        bad("with an unknown field", r#"{"op":"delete","key":"a","force":true}"#),
+        bad("incr of a text", r#"{"op":"incr","key":"a/"},{"op":"set","key":"a","value":"x"},{"op":"incr","key":"a"}"#),
         bad("incr by half", r#"{"op":"incr","key":"n","by":0.5}"#),
-        bad("bytes that are none", r#"{"op":"set","key":"a","base64":"!"}"#),
+        bad("invalid bytes", r#"{"op":"set","key":"a","base64":"!"}"#),
         json("no ops", "POST /txn/txn", "{}").status(400),
         json("rows", "POST /txn/txn", "[]").status(400),
         write(
@@ -180,7 +177,7 @@ fn txn_refused() -> Vec<Step> {
         )
         .status(400),
         get("GET of a transaction", "/txn/txn").status(405),
-        get("nothing of it was done", "/kv/txn/x").status(404),
+        get("none of them was done", "/kv/txn/x").status(404),
         get("nor the increment before it", "/kv/txn/a/").status(400),
     ]
 }

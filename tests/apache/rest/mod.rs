@@ -1,8 +1,8 @@
-//! One script of REST requests gives equal answers in every way kvs can be reached: each row of the contract, with what it
-//! must answer, walked through plain HTTP and through the web servers side by side.
+//! One script of REST requests gets equal responses through every server: each row of the contract, with the expected
+//! response, over plain HTTP and through the web servers.
 //!
-//! `entries`, `buckets`, `many` and `refusals` hold the rows; this file runs them, and looks at what one script cannot:
-//! waiting reads, compressing servers, and paths that a web server keeps to itself unless told.
+//! `entries`, `conditions`, `buckets`, `many` and `refusals` contain the rows. This file runs them, and tests what one
+//! script cannot: long polls, compressing servers, and paths that a web server rejects unless it is configured.
 
 mod buckets;
 mod conditions;
@@ -34,7 +34,7 @@ pub(crate) fn steps() -> Vec<Step> {
     parts.into_iter().flatten().collect()
 }
 
-/// A request with that body, whose length it tells.
+/// A request with a body and its length.
 fn request(line: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let head = format!("{line} HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\n");
     [format!("{head}Content-Length: {{length}}\r\n{headers}\r\n").as_bytes(), body.as_ref()].concat()
@@ -45,7 +45,7 @@ fn write(name: &'static str, line: &str, headers: &str, body: impl AsRef<[u8]>) 
     raw(name, request(line, &format!("X-KVS-Auth: {SECRET}\r\n{headers}"), body))
 }
 
-/// The same with a body that says that it is JSON.
+/// The same with a JSON body.
 fn json(name: &'static str, line: &str, body: &str) -> Step {
     write(name, line, "Content-Type: application/json\r\n", body)
 }
@@ -80,7 +80,7 @@ fn cgi_fcgi_is_answered_rest_like_plain_http() {
     equal_answers(steps(), Way::CgiFcgi);
 }
 
-/// Sends a request made by [`request`], and fails if the answer has another status.
+/// Sends a request built by [`request`]. Panics if the response has another status.
 #[track_caller]
 fn ask(server: &Server, line: &str, headers: &str, (status, body): (u16, &[u8])) -> Answer {
     let whole = String::from_utf8(request(line, headers, body)).unwrap();
@@ -90,12 +90,12 @@ fn ask(server: &Server, line: &str, headers: &str, (status, body): (u16, &[u8]))
 }
 
 #[test]
-fn a_waiting_entry_is_answered_when_another_client_writes_in_every_way() {
+fn rest_long_polls_are_answered_through_every_server() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::Http, Way::ModFcgid, Way::ModCgid, Way::ModProxyFcgi, Way::NginxFastcgi, Way::CgiFcgi] {
         let server = Server::start(way);
         let tag = ask(&server, "PUT /kv/doors/front", &auth, (201, b"shut")).header("etag").unwrap().to_owned();
-        // What wakes it, and how it is then answered: a new value, then none.
+        // The write that ends the wait, and the status of the response: a new value, then a deletion.
         for (write, status) in [("PUT /kv/doors/front", 200), ("DELETE /kv/doors/front", 404)] {
             let seen = if status == 200 {
                 tag.clone()
@@ -109,7 +109,7 @@ fn a_waiting_entry_is_answered_when_another_client_writes_in_every_way() {
                     (ask(&server, "GET /kv/doors/front", &headers, (status, b"")), start.elapsed())
                 });
                 thread::sleep(Duration::from_millis(700));
-                // Elsewhere in the bucket: no news.
+                // Another key of the bucket: the wait does not end.
                 ask(&server, "POST /kv/doors/back?op=incr", &auth, (200, b""));
                 ask(&server, write, &auth, (200, b"open"));
                 waiting.join().unwrap()
@@ -122,7 +122,7 @@ fn a_waiting_entry_is_answered_when_another_client_writes_in_every_way() {
 }
 
 #[test]
-fn tags_of_a_compressing_apache_are_taken_for_ours() {
+fn etags_with_the_gzip_suffix_of_apache_are_accepted() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::ModFcgid, Way::ModCgid] {
         let site = Site::new();
@@ -133,7 +133,7 @@ fn tags_of_a_compressing_apache_are_taken_for_ours() {
         let server = Server::start_in(site, way);
         ask(&server, "PUT /kv/default/a", &auth, (201, "text ".repeat(100).as_bytes()));
         let packed = ask(&server, "GET /kv/default/a", "Accept-Encoding: gzip\r\n", (200, b""));
-        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{way:?}: the test does not test");
+        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{way:?}: not compressed, so nothing is tested");
         let tag = packed.header("etag").unwrap();
         assert!(tag.ends_with("-gzip\""), "{way:?}: {tag}");
         let same = format!("Accept-Encoding: gzip\r\nIf-None-Match: {tag}\r\n");
@@ -144,10 +144,10 @@ fn tags_of_a_compressing_apache_are_taken_for_ours() {
 }
 
 #[test]
-fn a_slash_in_a_key_arrives_as_a_question_where_apache_refuses_it_in_a_path() {
+fn keys_with_slashes_work_in_the_query_on_a_shared_host() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::ModFcgid, Way::ModCgid] {
-        // A shared host: nothing but .htaccess, which cannot allow such paths.
+        // A shared host has only .htaccess, which cannot allow such paths.
         let server = Server::start_as_shared_host(way);
         ask(&server, "PUT /kv/default/a%2Fb", &auth, (404, b"1"));
         ask(&server, "PUT /kv/default?key=a%2F%2Fb", &auth, (201, b"2"));

@@ -1,4 +1,5 @@
-//! What is refused: without a right, with a secret where it does not belong, at the wrong place, and what is to come.
+//! Rejected requests: without a right, with a secret in the query, at a wrong path, and for features that do not exist
+//! yet.
 
 use super::{request, write};
 use crate::script::{Step, ask, get, raw};
@@ -21,8 +22,11 @@ fn rights() -> Vec<Step> {
         put("without a secret", "").status(401),
         put("with an empty one", "X-KVS-Auth: \r\n").status(401),
         put("with one that may only read", &format!("X-KVS-Auth: {READER}\r\n")).status(403),
-        put("with two, of which one may not", &format!("X-KVS-Auth: {SECRET}\r\nAuthorization: Bearer {READER}\r\n"))
-            .status(403),
+        put(
+            "with two, one of them without the right",
+            &format!("X-KVS-Auth: {SECRET}\r\nAuthorization: Bearer {READER}\r\n"),
+        )
+        .status(403),
         raw(
             "by a form, whose secret is part of the value",
             request(
@@ -36,12 +40,12 @@ fn rights() -> Vec<Step> {
         raw("incr without a secret", request("POST /kv/default/a?op=incr", "", "")).status(401),
         raw("DELETE by POST without a secret", request("POST /kv/default/a", "X-HTTP-Method-Override: DELETE\r\n", ""))
             .status(401),
-        auth("secret in the address of a GET", "GET"),
-        auth("secret in the address of a PUT", "PUT"),
-        auth("secret in the address of a DELETE", "DELETE"),
-        auth("secret in the address of an OPTIONS", "OPTIONS"),
-        get("secret in the address of nothing", "/nope?auth=of-an-address").status(400),
-        get("secret in disguise in the address", "/kv/default/a?%61uth=of-an-address").status(400),
+        auth("secret in the query of a GET", "GET"),
+        auth("secret in the query of a PUT", "PUT"),
+        auth("secret in the query of a DELETE", "DELETE"),
+        auth("secret in the query of an OPTIONS", "OPTIONS"),
+        get("secret in the query of a missing page", "/nope?auth=of-an-address").status(400),
+        get("escaped secret in the query", "/kv/default/a?%61uth=of-an-address").status(400),
         ask("our own bucket, with the secret", "GET /kv/_kvs.throttle", &format!("X-KVS-Auth: {SECRET}\r\n"))
             .status(404),
         write("PUT into our own bucket", "PUT /kv/_kvs.throttle/a", "", "x").status(404),
@@ -52,10 +56,10 @@ fn rights() -> Vec<Step> {
 
 fn places() -> Vec<Step> {
     vec![
-        get("kv of nothing", "/kv").status(404),
-        get("kv/ of nothing", "/kv/").status(404),
+        get("kv without a bucket", "/kv").status(404),
+        get("kv/ without a bucket", "/kv/").status(404),
         get("in capitals", "/KV/default/a").status(404),
-        get("status of something", "/status/a").status(404),
+        get("status of a key", "/status/a").status(404),
         write("PUT of the status", "PUT /status", "", "x").status(405),
         write("PUT of the page", "PUT /", "", "x").status(405),
         write("an unknown method", "BREW /kv/default/a", "", "x").status(405),
@@ -63,13 +67,14 @@ fn places() -> Vec<Step> {
     ]
 }
 
-/// Rows of the contract that are not built yet say so, and do nothing.
+/// Features of the contract that are not implemented yet are rejected, and change nothing.
 fn to_come() -> Vec<Step> {
     vec![
-        write("for the rest", "PUT /kv/default/json", "Content-Type: application/json\r\n", "{\"a\":1}").status(201),
+        write("for the next steps", "PUT /kv/default/json", "Content-Type: application/json\r\n", "{\"a\":1}")
+            .status(201),
         get("a log", "/log/default/a").status(404),
         write("POST to a log", "POST /log/default/a", "", "x").status(404),
-        get("is as it was", "/kv/default/json").body("{\"a\":1}"),
+        get("is unchanged", "/kv/default/json").body("{\"a\":1}"),
     ]
 }
 
@@ -87,7 +92,7 @@ fn wrong_secrets() -> Vec<Step> {
         guess("fifth").status(401),
         guess("sixth").status(429),
         write("the right secret, too soon", "PUT /kv/default/refused", "", "no").status(429),
-        get("reading goes on", "/kv/default/json").body("{\"a\":1}"),
+        get("reads still work", "/kv/default/json").body("{\"a\":1}"),
         get("nothing was stored by any of them", "/kv/default/refused").status(404),
     ]
 }

@@ -29,11 +29,11 @@ fn edit_creates_a_bucket() {
 }
 
 #[test]
-fn edit_asks_after_a_syntax_error_and_keeps_the_copy_if_the_user_stops() {
+fn edit_keeps_the_copy_if_the_user_stops_after_a_syntax_error() {
     let place = Place::new();
     place.run(&["set", "a", "old"]).ok();
-    let slip = place.editor("echo 'a: [1, 2' > \"$1\"");
-    let run = place.with(&["edit"], &[("EDITOR", &slip)], b"what?\nx\n").fails(1, "(e)dit again");
+    let breaks = place.editor("echo 'a: [1, 2' > \"$1\"");
+    let run = place.with(&["edit"], &[("EDITOR", &breaks)], b"what?\nx\n").fails(1, "(e)dit again");
     assert!(run.err.contains("line 1"), "{run:?}");
     let kept = place.leftovers().pop().unwrap();
     let file = kept.join("default.yaml");
@@ -44,9 +44,10 @@ fn edit_asks_after_a_syntax_error_and_keeps_the_copy_if_the_user_stops() {
     std::fs::remove_dir_all(kept).unwrap();
 
     // A second round corrects it.
-    let mends = place.editor("if grep -q new \"$1\"; then echo 'a: mended' > \"$1\"; else echo 'a: [new' > \"$1\"; fi");
-    place.with(&["edit"], &[("EDITOR", &mends)], b"e\n").ok();
-    assert_eq!(place.run(&["get", "a"]).ok().text(), "mended");
+    let corrects =
+        place.editor("if grep -q new \"$1\"; then echo 'a: corrected' > \"$1\"; else echo 'a: [new' > \"$1\"; fi");
+    place.with(&["edit"], &[("EDITOR", &corrects)], b"e\n").ok();
+    assert_eq!(place.run(&["get", "a"]).ok().text(), "corrected");
     assert_eq!(place.leftovers(), Vec::<PathBuf>::new());
 }
 
@@ -111,7 +112,7 @@ fn edit_repairs_a_damaged_bucket() {
     text.extend_from_slice(b"---\nbad: [1, 2\n...\n");
     place.file("data/default.yaml", &text);
     place.run(&["set", "b", "1"]).fails(1, "default.yaml");
-    place.with(&["edit"], &[("EDITOR", &place.editor("sed -i 's/^bad:.*/bad: mended/' \"$1\""))], b"").ok();
+    place.with(&["edit"], &[("EDITOR", &place.editor("sed -i 's/^bad:.*/bad: corrected/' \"$1\""))], b"").ok();
     place.run(&["check"]).ok();
-    assert_eq!(place.run(&["list"]).ok().text(), "a\t1\nbad\tmended\n");
+    assert_eq!(place.run(&["list"]).ok().text(), "a\t1\nbad\tcorrected\n");
 }

@@ -113,7 +113,7 @@ fn plain_files_of_other_programs_are_imported() {
 }
 
 #[test]
-fn a_file_name_without_a_known_ending_is_yaml_for_export_and_import() {
+fn a_file_name_without_a_known_ending_is_yaml() {
     let place = Place::new();
     place.run(&["set", "a", "1"]).ok();
     for name in ["x.txt", "plain", "archive.old"] {
@@ -133,14 +133,14 @@ fn a_file_name_without_a_known_ending_is_yaml_for_export_and_import() {
 fn an_import_with_an_error_in_any_file_writes_nothing() {
     let place = Place::new();
     let good = place.file("good.yaml", "a: 1\n");
-    for (name, content, says) in [
+    for (name, content, expected) in [
         ("bad.yaml", "b: 1\nc: *b\n", "bad.yaml: line 2: "),
         ("bad.json", "{\"b\": 1,\n\"c\": null}", "bad.json: line 2: null is not a value"),
         ("bad.csv", "key,value\nb,1\n,2\n", "bad.csv: line 3: bad key"),
         ("missing.csv", "", "missing.csv: line 1: "),
     ] {
         let bad = place.file(name, content);
-        place.run(&["import", &good, &bad]).fails(1, says).fails(1, "nothing was written");
+        place.run(&["import", &good, &bad]).fails(1, expected).fails(1, "nothing was written");
     }
     place.run(&["import", &good, "nowhere.csv"]).fails(1, "nowhere.csv");
     assert!(!place.path("data").exists());

@@ -53,13 +53,13 @@ fn every_command_that_writes_sends_its_hooks_before_it_ends() {
 }
 
 #[test]
-fn a_receiver_that_hangs_delays_a_command_for_a_limited_time_with_a_warning() {
+fn a_hanging_receiver_delays_a_command_for_a_limited_time() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Silence);
     let place = with_receiver(&receiver, "");
-    let begun = Instant::now();
+    let started = Instant::now();
     let run = place.run(&["set", "a", "1", "--hook-drain-timeout", "300ms"]).ok();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(run.text(), "");
     assert!(run.err.contains("not delivered before shutdown") && run.err.lines().count() == 1, "{run:?}");
     assert_eq!(place.run(&["get", "a"]).ok().text(), "1");
@@ -74,22 +74,22 @@ fn a_server_answers_writes_while_a_receiver_hangs_and_ends_in_time() {
     receiver.usually(Reply::Silence);
     let place = with_receiver(&receiver, "hook_drain_timeout: 500ms\n");
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
-    let begun = Instant::now();
+    let started = Instant::now();
     for n in 0..20 {
         assert!(server.post(&format!("a{n}=1&auth=some-secret")).starts_with("HTTP/1.1 200"));
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     receiver.wait_for(1);
-    let begun = Instant::now();
+    let started = Instant::now();
     let log = server.stop();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(log.contains("40 purge requests not delivered before shutdown"), "{log}");
 }
 
 #[test]
 fn a_server_that_stops_delivers_the_remaining_events() {
     let receiver = Receiver::start();
-    // The server retries until it has been asked to stop.
+    // The server retries until it is stopped.
     receiver.usually(Reply::Status(503, ""));
     let place =
         with_receiver(&receiver, &format!("webhook: {}/hook\n{SECRET}hook_drain_timeout: 20s\n", receiver.url()));
@@ -126,8 +126,8 @@ fn a_fastcgi_program_that_stops_delivers_the_remaining_events() {
     std::thread::sleep(Duration::from_millis(500));
     receiver.usually(Reply::Status(200, ""));
     assert_eq!(ended(child), "");
-    let told = lines(&receiver);
-    assert_eq!(told.last().map(String::as_str), Some("PURGE /?k=a"), "{told:?}");
+    let requests = lines(&receiver);
+    assert_eq!(requests.last().map(String::as_str), Some("PURGE /?k=a"), "{requests:?}");
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn a_cgi_program_ends_its_answer_before_it_sends_hooks() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(answered.elapsed() < Duration::from_secs(4));
-    let told = ["PURGE /kv/default/a", "PURGE /kv/default/a", "PURGE /?k=a"];
-    assert_eq!(lines(&receiver), told, "{}", String::from_utf8_lossy(&output.stderr));
+    let requests = ["PURGE /kv/default/a", "PURGE /kv/default/a", "PURGE /?k=a"];
+    assert_eq!(lines(&receiver), requests, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A server in Python that speaks TLS with a certificate of its own and prints its port, then each path.
+/// A server in Python that uses TLS with a self-signed certificate and prints its port, then each path.
 const TLS: &str = "
 import http.server, ssl, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -213,7 +213,7 @@ fn a_webhook_over_tls_needs_a_certificate_that_is_trusted() {
 fn invalid_hook_settings_are_errors_that_show_no_secret() {
     let place = Place::new();
     place.file("secret.txt", "hunter2\n");
-    for (args, says) in [
+    for (args, expected) in [
         (&["--webhook", "https://h/"][..], "--webhook: webhook_secret must be set"),
         (
             &["--webhook", "https://h/", "--webhook-secret", "hunter2"],
@@ -227,7 +227,7 @@ fn invalid_hook_settings_are_errors_that_show_no_secret() {
         (&["--hook-queue", "0"], "--hook-queue: must be greater than 0"),
         (&["--hook-max-attempts", "0"], "--hook-max-attempts: must be greater than 0"),
     ] {
-        let run = place.run(&[&["set", "a", "1"], args].concat()).fails(2, says);
+        let run = place.run(&[&["set", "a", "1"], args].concat()).fails(2, expected);
         assert!(!run.err.contains("hunter2"), "{run:?}");
     }
     // The path is relative to the folder of config.yaml.

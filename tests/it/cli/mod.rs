@@ -8,6 +8,7 @@ mod once;
 pub(super) mod serving;
 mod settings;
 mod settings_checked;
+mod sweeping;
 mod values;
 
 use std::io::Write;
@@ -40,9 +41,9 @@ impl Run {
     }
 
     #[track_caller]
-    pub(super) fn fails(self, code: i32, says: &str) -> Self {
+    pub(super) fn fails(self, code: i32, expected: &str) -> Self {
         assert_eq!(self.code, code, "{self:?}");
-        assert!(self.err.contains(says), "{says:?} is not in {self:?}");
+        assert!(self.err.contains(expected), "{expected:?} is not in {self:?}");
         self
     }
 }

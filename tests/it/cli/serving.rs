@@ -109,8 +109,8 @@ fn http_is_served_under_the_base_path() {
 fn serve_reports_why_it_cannot_start() {
     let place = Place::new();
     let server = Server::start(&place, &["--http", "127.0.0.1:0"]);
-    let taken = server.line.split("http://").nth(1).unwrap().split('/').next().unwrap();
-    place.run(&["serve", "--http", taken]).fails(1, taken);
+    let in_use = server.line.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    place.run(&["serve", "--http", in_use]).fails(1, in_use);
     place.run(&["serve", "--http", "nonsense"]).fails(2, "nonsense");
     place.run(&["serve", "--auth", "missing.txt", "--http", "127.0.0.1:0"]).fails(1, "missing.txt");
     place.file("auth.txt", "hidden-secret fly\n");
@@ -146,7 +146,7 @@ fn cgi_answers_one_request_and_never_reads_its_arguments() {
 }
 
 #[test]
-fn cgi_with_wrong_settings_answers_without_details_and_logs_the_reason() {
+fn cgi_with_wrong_settings_logs_the_reason_and_hides_details() {
     let place = Place::new();
     place.file("config.yaml", "stoer: yaml:secret-folder\n");
     let run = cgi(&place, "k=a").ok();

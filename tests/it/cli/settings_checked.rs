@@ -65,7 +65,7 @@ fn the_output_is_valid_in_the_file() {
 #[test]
 fn errors_are_named_with_exit_code_2() {
     let place = Place::new();
-    for (config, says) in [
+    for (config, expected) in [
         ("max_vaule: 1\n", "config.yaml: line 1: there is no setting `max_vaule`; did you mean `max_value`?"),
         ("\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: must be at most 100 MiB"),
         (
@@ -78,8 +78,8 @@ fn errors_are_named_with_exit_code_2() {
         ("reads: open\nreads: secret\n", "config.yaml: line 2: `reads` is given twice"),
     ] {
         place.file("config.yaml", config);
-        checked(&place, &[], &[]).fails(2, says);
-        place.run(&["get", "a"]).fails(2, says);
+        checked(&place, &[], &[]).fails(2, expected);
+        place.run(&["get", "a"]).fails(2, expected);
     }
     place.file("config.yaml", "");
     place.file("auth.txt", "a-secret\nhidden-secret fly\n");
@@ -93,7 +93,7 @@ fn errors_are_named_with_exit_code_2() {
 }
 
 #[test]
-fn a_program_under_a_web_server_takes_policies_from_the_environment() {
+fn under_a_web_server_policies_come_from_the_environment() {
     let place = Place::new();
     let home = place.0.path().to_str().unwrap();
     place.run(&["set", "a", "1"]).ok();

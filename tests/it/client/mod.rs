@@ -3,6 +3,7 @@
 mod counting;
 mod documents;
 mod pgkv;
+mod sweeping;
 mod transactions;
 mod typed;
 
@@ -353,6 +354,6 @@ fn the_blocking_client_works_on_a_running_runtime() {
     let store = STORES[0].1(Arc::new(SystemClock), Limits::default(), folder.path());
     let client = kvs::blocking::Client::on(runtime.handle().clone(), Client::new(store));
     client.set("a", "1").unwrap();
-    let asked = runtime.block_on(client.inner().get("a")).unwrap();
-    assert_eq!(asked, client.get("a").unwrap());
+    let found = runtime.block_on(client.inner().get("a")).unwrap();
+    assert_eq!(found, client.get("a").unwrap());
 }

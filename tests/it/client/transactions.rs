@@ -42,7 +42,7 @@ async fn writes_are_done_at_the_end_and_not_before() {
             t.set_with("b", "3", &Options::ttl(Duration::from_secs(60)))?;
             t.delete("old")?;
             t.expire("a", Duration::from_secs(60))?;
-            assert_eq!(client.get_many(&["a", "b"]).await?, [Some("1".into()), None], "nobody sees it yet");
+            assert_eq!(client.get_many(&["a", "b"]).await?, [Some("1".into()), None], "others do not see it yet");
             Ok("done")
         });
         assert_eq!(work.await.unwrap(), "done");
@@ -67,7 +67,7 @@ async fn an_error_rolls_back() {
             .await;
         assert_eq!(work.unwrap_err().to_string(), "given up");
         assert_eq!(client.buckets().await.unwrap(), [], "nothing was written");
-        // A batch that the store refuses is rolled back as well.
+        // A batch that the store refuses is rolled back too.
         let large = &vec![0; 200_001];
         let work = client.transaction(|mut t| async move {
             t.set("a", "1")?;
@@ -192,7 +192,7 @@ async fn reads_are_of_one_moment() {
                 client.set_many(&[("a", "2"), ("b", "2")]).await?;
             }
             let b = t.get("b").await.inspect_err(|error| assert!(run == 1 && error.is_retryable()))?;
-            assert_eq!(a, b, "a state that never was");
+            assert_eq!(a, b, "a state that did not exist");
             Ok(a)
         });
         assert_eq!(work.await.unwrap(), Some("2".into()));
@@ -286,7 +286,7 @@ async fn sixteen_tasks_move_money_and_none_is_lost() {
             });
         }
         tasks.join_all().await;
-        assert_eq!(torn.load(Ordering::SeqCst), 0, "sums that never were");
+        assert_eq!(torn.load(Ordering::SeqCst), 0, "sums that did not exist");
         let end = client.typed::<i64>().get_many(&names).await.unwrap();
         let end: Vec<i64> = end.into_iter().flatten().collect();
         assert_eq!((end.len(), end.iter().sum::<i64>()), (4, 400));

@@ -75,11 +75,12 @@ async fn a_table_of_pgkv_is_copied_with_its_times() {
     let to = memory();
     let refused = take(pgkv(&url), &to, settings()).await;
     assert!(to.buckets().await.unwrap().is_empty());
-    let unfit: Vec<String> = refused.rejected.iter().map(ToString::to_string).collect();
-    assert_eq!(unfit.len(), 4, "{unfit:?}");
-    for (unfit, says) in unfit.iter().zip(["must not be empty", "outside of the years", "U+000A", "at most 1024 bytes"])
+    let invalid: Vec<String> = refused.rejected.iter().map(ToString::to_string).collect();
+    assert_eq!(invalid.len(), 4, "{invalid:?}");
+    for (invalid, expected) in
+        invalid.iter().zip(["must not be empty", "outside of the years", "U+000A", "at most 1024 bytes"])
     {
-        assert!(unfit.starts_with("bucket \"app\", key ") && unfit.contains(says), "{unfit}");
+        assert!(invalid.starts_with("bucket \"app\", key ") && invalid.contains(expected), "{invalid}");
     }
     let skip = || CopySettings { skip_incompatible: true, ..settings() };
     let report = take(pgkv(&url), &to, skip()).await;
@@ -182,7 +183,7 @@ async fn a_table_of_poky_is_copied_flat_or_partitioned() {
         let before = everything(&*to).await;
         let report = take(open(&url, Layout::Poky), &to, settings()).await;
         let reported: Vec<String> = report.rejected.iter().map(ToString::to_string).collect();
-        let has = |says: &str| reported.iter().any(|reported| reported.contains(says));
+        let has = |expected: &str| reported.iter().any(|reported| reported.contains(expected));
         assert_eq!(reported.len(), 4, "{reported:?}");
         assert!(
             has("bucket \"no bucket!\", 2 rows: bad bucket name") && has("key \"tab\\t\": bad key"),
@@ -197,7 +198,7 @@ async fn a_table_of_poky_is_copied_flat_or_partitioned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_key_in_two_partitions_the_newer_entry_is_copied_and_reported() {
+async fn the_newer_entry_of_a_key_in_two_partitions_is_copied() {
     let name = poky_table(true);
     psql(&format!(
         "SET timezone = 'UTC'; INSERT INTO {name} VALUES ('photos', 'a', 'old', '2013-01-01', '2013-01-01'), \
@@ -219,7 +220,7 @@ async fn a_missing_or_different_table_is_an_error() {
     let server = Server::shared();
     let (other, poky) = (table(), poky_table(false));
     psql(&format!("CREATE TABLE {other} (key text, value text)"));
-    for (parameters, layout, says) in [
+    for (parameters, layout, expected) in [
         ("table=nowhere".to_owned(), Layout::Poky, "there is no table \"nowhere\" in this database"),
         ("schema=nowhere".to_owned(), Layout::Poky, "there is no table \"nowhere.poky\""),
         (format!("table={other}"), Layout::Poky, "is not a table of Poky: expected the columns bucket, key, data"),
@@ -228,7 +229,7 @@ async fn a_missing_or_different_table_is_an_error() {
     ] {
         let copying = CopyJob::from_source(open(&server.url(&parameters), layout), memory(), settings());
         let error = copying.run().await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(says), "{error}");
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains(expected), "{error}");
     }
     for bad in ["table=", "schema=%ff", "tabel=x"] {
         let url = server.tcp_url("hunter2", bad);

@@ -101,7 +101,7 @@ async fn an_interrupted_copy_can_be_continued() {
 }
 
 #[tokio::test]
-async fn entries_deleted_from_the_source_after_an_interruption_are_deleted() {
+async fn entries_deleted_after_an_interruption_are_deleted() {
     for at in 2..8 {
         let (from, to) = (memory(), memory());
         fill(&*from, "default", 3500).await;

@@ -50,8 +50,8 @@ impl Place {
 /// The number of rows of clients in the table of a URL of the shared server.
 fn rows(url: &str) -> u64 {
     let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
-    let made = Server::shared().psql(&format!("SELECT to_regclass('{table}') IS NOT NULL"));
-    if made == "f" {
+    let exists = Server::shared().psql(&format!("SELECT to_regclass('{table}') IS NOT NULL"));
+    if exists == "f" {
         return 0;
     }
     Server::shared().psql(&format!("SELECT count(*) FROM {table} WHERE bucket NOT LIKE '\\_kvs%'")).parse().unwrap()
@@ -60,10 +60,10 @@ fn rows(url: &str) -> u64 {
 /// Starts a copy and kills it when the first rows have arrived. Returns their number; `None` if the copy ended before.
 fn killed(place: &Place, url: &str) -> Option<u64> {
     let before = rows(url);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut child = place.command(&["copy", "yaml:src", url]).stderr(Stdio::null()).spawn().unwrap();
     while rows(url) == before && child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is copied");
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing was copied");
     }
     child.kill().unwrap();
     let over = child.wait().unwrap().success();
@@ -90,9 +90,9 @@ fn a_killed_copy_continues_where_it_was() {
         Some((killed(&place, &url).unwrap_or(there), url))
     });
     let (there, url) = found.expect("a copy that is killed half-way");
-    let told = place.run(&["copy", "yaml:src", &url], 0);
-    let copied: u64 = told.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(there > 0 && copied <= COUNT - there, "{there} were there: {told}");
+    let output = place.run(&["copy", "yaml:src", &url], 0);
+    let copied: u64 = output.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(there > 0 && copied <= COUNT - there, "{there} were copied before: {output}");
     assert_eq!(rows(&url), COUNT);
     place.run(&["copy", "yaml:src", &url, "--verify"], 0);
 
@@ -114,7 +114,7 @@ fn mistakes_are_reported_before_anything_is_done() {
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     let url = empty("");
     let other = empty("");
-    for (args, code, says) in [
+    for (args, code, expected) in [
         (&["copy", "yaml:src"][..], 2, "expected two stores"),
         (&["copy", "yaml:src", "yaml:a", "postgresql://me:hunter2@h/db"], 2, "expected two stores"),
         (&["copy"], 2, "STORE"),
@@ -143,8 +143,8 @@ fn mistakes_are_reported_before_anything_is_done() {
         (&["copy", "yaml:src", "yaml:new", "--bucket", "none"], 1, "the source has no bucket none"),
         (&["copy", "yaml:src", "yaml:new", "--dry-run", "--verify"], 2, "--verify"),
     ] {
-        let told = place.run(args, code);
-        assert!(told.contains(says) && !told.contains("hunter2"), "{args:?}: {told}");
+        let output = place.run(args, code);
+        assert!(output.contains(expected) && !output.contains("hunter2"), "{args:?}: {output}");
     }
     assert!(!place.path("new").exists() && rows(&url) == 0 && rows(&other) == 0);
 }
@@ -154,12 +154,12 @@ fn a_dry_run_and_a_verification_create_nothing() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     let url = empty("");
-    let told = place.run(&["copy", "yaml:src", &url, "--dry-run"], 0);
-    assert!(told.contains("1 entry in 1 bucket to copy, 0 entries to delete, 0 entries equal already"), "{told}");
-    let told = place.run(&["copy", "yaml:src", &url, "--verify"], 1);
+    let output = place.run(&["copy", "yaml:src", &url, "--dry-run"], 0);
+    assert!(output.contains("1 entry in 1 bucket to copy, 0 entries to delete, 0 entries equal already"), "{output}");
+    let output = place.run(&["copy", "yaml:src", &url, "--verify"], 1);
     assert!(
-        told.contains("bucket default, key \"a\": only in the source") && told.contains("1 entry differs"),
-        "{told}"
+        output.contains("bucket default, key \"a\": only in the source") && output.contains("1 entry differs"),
+        "{output}"
     );
     let table = url.split("table=").nth(1).unwrap().split('&').next().unwrap();
     assert_eq!(Server::shared().psql(&format!("SELECT to_regclass('{table}') IS NULL")), "t");
@@ -172,14 +172,14 @@ fn conflicts_are_listed_and_replaced_on_request() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     place.run(&["set", "own", "1", "--store", "yaml:new"], 0);
-    let told = place.run(&["copy", "yaml:src", "yaml:new"], 1);
-    assert!(told.contains("bucket default: the target has 1 key that the source does not have"), "{told}");
-    assert!(told.contains("nothing was written") && told.contains("--replace"), "{told}");
-    let told = place.run(&["copy", "yaml:src", "yaml:new", "--replace"], 0);
-    assert!(told.contains("1 entry in 1 bucket: 1 copied, 1 deleted; both stores are equal"), "{told}");
+    let output = place.run(&["copy", "yaml:src", "yaml:new"], 1);
+    assert!(output.contains("bucket default: the target has 1 key that the source does not have"), "{output}");
+    assert!(output.contains("nothing was written") && output.contains("--replace"), "{output}");
+    let output = place.run(&["copy", "yaml:src", "yaml:new", "--replace"], 0);
+    assert!(output.contains("1 entry in 1 bucket: 1 copied, 1 deleted; both stores are equal"), "{output}");
     assert_eq!(place.run(&["copy", "yaml:src", "yaml:new", "--replace", "--quiet"], 0), "");
-    let told = place.run(&["copy", "yaml:src", "yaml:other", "--max-value", "0"], 1);
-    assert!(told.contains("the maximum is "), "{told}");
+    let output = place.run(&["copy", "yaml:src", "yaml:other", "--max-value", "0"], 1);
+    assert!(output.contains("the maximum is "), "{output}");
     assert!(
         place
             .run(&["copy", "yaml:src", "yaml:other", "--max-value", "0", "--skip-incompatible"], 0)
@@ -193,22 +193,22 @@ fn a_damaged_source_is_not_copied() {
     place.run(&["set", "a", "1", "--store", "yaml:src"], 0);
     let mut file = std::fs::OpenOptions::new().append(true).open(place.path("src/default.yaml")).unwrap();
     file.write_all(b"---\nb: [1\n...\n").unwrap();
-    let told = place.run(&["copy", "yaml:src", "yaml:new"], 1);
-    assert!(told.contains("FROM: bucket default is damaged; run `kvs check --store yaml:src`"), "{told}");
+    let output = place.run(&["copy", "yaml:src", "yaml:new"], 1);
+    assert!(output.contains("FROM: bucket default is damaged; run `kvs check --store yaml:src`"), "{output}");
     assert!(!place.path("new").exists());
 }
 
 #[test]
-fn a_hundred_thousand_keys_are_exported_from_and_imported_into_a_server() {
+fn a_hundred_thousand_keys_are_exported_and_imported() {
     let place = Place::new();
     let (one, other) = (empty(""), empty("layout=partitioned"));
     place.fill(&one, "many", 100_000);
     for file in ["all.yaml", "all.json", "all.csv"] {
         let bucket = file.replace('.', "_");
-        let told = place.run(&["export", file, "--store", &one, "--bucket", "many"], 0);
-        assert!(told.contains("100000 entries written"), "{told}");
-        let told = place.run(&["import", file, "--store", &other, "--bucket", &bucket], 0);
-        assert!(told.contains("100000 keys stored"), "{told}");
+        let output = place.run(&["export", file, "--store", &one, "--bucket", "many"], 0);
+        assert!(output.contains("100000 entries written"), "{output}");
+        let output = place.run(&["import", file, "--store", &other, "--bucket", &bucket], 0);
+        assert!(output.contains("100000 keys stored"), "{output}");
         assert_eq!(place.run(&["get", "k/0099999", "--store", &other, "--bucket", &bucket], 0), "value 99999");
     }
     assert_eq!(rows(&other), 300_000);

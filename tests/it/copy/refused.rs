@@ -39,9 +39,9 @@ async fn other_data_in_the_target_is_not_lost() {
         if !later {
             put(&*from, "a", "2").await;
         }
-        let told = refused(&from, &to).await;
+        let error = refused(&from, &to).await;
         assert_eq!(
-            told,
+            error,
             "bucket default: the target has 1 key that the source does not have, and 1 key with other content: \"own\", \"a\""
         );
         let report = replace(&from, &to).await;
@@ -71,7 +71,7 @@ async fn writes_of_others_to_a_copy_are_not_lost() {
     assert!(refused(&from, &to).await.contains("0 keys that the source does not have, and 1 key with other content"));
     put(&*from, "k/0000004", "1").await;
     delete(&*to, "k/0000003").await;
-    // The last write of the target is now a deletion by somebody else.
+    // The last write of the target is now a deletion by another client.
     assert!(refused(&from, &to).await.contains("1 key with other content: \"k/0000004\""));
     copied(&replace(&from, &to).await, 2, 0);
 }
@@ -149,7 +149,7 @@ async fn a_dry_run_writes_nothing_and_reports_what_would_be_done() {
 }
 
 #[tokio::test]
-async fn a_value_too_large_for_the_target_is_reported_before_anything_is_written() {
+async fn a_value_too_large_for_the_target_is_an_error_without_writes() {
     let (from, to) = (memory(), memory());
     fill(&*from, "first", 3).await;
     put(&*from, "big", &"x".repeat(1001)).await;
@@ -165,7 +165,7 @@ async fn a_value_too_large_for_the_target_is_reported_before_anything_is_written
     let report = CopyJob::new(from.clone(), to.clone(), skip()).run().await.unwrap();
     copied(&report, 4, 0);
     assert_eq!(report.rejected.len(), 1);
-    // The smaller value that was copied before stays as well.
+    // The smaller value that was copied before stays too.
     put(&*from, "fits", &"x".repeat(1001)).await;
     let report = CopyJob::new(from, to.clone(), skip()).run().await.unwrap();
     copied(&report, 0, 0);

@@ -159,7 +159,7 @@ async fn temporary_failures_are_retried_in_order() {
 }
 
 #[tokio::test]
-async fn permanent_failures_are_given_up_at_once_and_redirects_are_not_followed() {
+async fn permanent_failures_and_redirects_are_given_up_at_once() {
     let receiver = Receiver::replying([Reply::Status(400, ""), Reply::Status(302, "Location: /elsewhere")]);
     let (client, hooks) = start(settings(&[], &[&receiver], limits()));
     for key in ["a", "b", "c"] {
@@ -197,19 +197,19 @@ async fn age_is_limited() {
     let receiver = Receiver::start();
     receiver.usually(Reply::Status(503, "Retry-After: 3600"));
     let (client, hooks) = start(settings(&[], &[&receiver], limits()));
-    let begun = Instant::now();
+    let started = Instant::now();
     client.set("a", "1").await.unwrap();
     drain(&hooks).await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!((receiver.seen().len(), counted(&hooks, "failed_total", "webhook")), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_receiver_delays_neither_writes_nor_other_receivers_and_its_queue_is_bounded() {
+async fn a_dead_receiver_delays_nobody_and_its_queue_is_bounded() {
     let (dead, healthy) = (Receiver::start(), Receiver::start());
     dead.usually(Reply::Silence);
     let (client, hooks) = start(settings(&[&dead], &[&healthy], DeliveryLimits { max_queued: 50, ..limits() }));
-    let begun = Instant::now();
+    let started = Instant::now();
     for n in 0..500 {
         client.set(&format!("key{n}"), "1").await.unwrap();
         if n % 20 == 0 {
@@ -217,15 +217,15 @@ async fn a_dead_receiver_delays_neither_writes_nor_other_receivers_and_its_queue
             webhook_queue_is_empty(&hooks).await;
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     webhook_queue_is_empty(&hooks).await;
     assert_eq!(events(&healthy).len(), 500);
     // One address is being sent, 50 wait.
     assert_eq!(counted(&hooks, "queue_length", "purge"), 51);
     assert_eq!(counted(&hooks, "dropped_total", "purge"), 1000 - 51);
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(hooks.drain(Duration::from_millis(100)).await, 51);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(counted(&hooks, "failed_total", "purge"), 51);
     assert_eq!(counted(&hooks, "queue_length", "purge"), 0);
 }

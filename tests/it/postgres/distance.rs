@@ -60,9 +60,9 @@ fn forward(client: TcpStream, socket: PathBuf) {
 async fn round_trips(work: impl AsyncFn()) -> u32 {
     let mut least = u32::MAX;
     for _ in 0..8 {
-        let begun = Instant::now();
+        let started = Instant::now();
         work().await;
-        least = least.min(u32::try_from(begun.elapsed().as_micros() / LATENCY.as_micros()).unwrap());
+        least = least.min(u32::try_from(started.elapsed().as_micros() / LATENCY.as_micros()).unwrap());
     }
     least
 }
@@ -96,7 +96,7 @@ async fn reads_and_plain_writes_take_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn evaluated_writes_take_two_round_trips_and_failed_preconditions_one() {
+async fn evaluated_writes_take_two_round_trips_or_one_if_refused() {
     let client = distant();
     client.set("k", "1").await.unwrap();
     let upper = |old: Option<&kvs::model::Entry>| UpdateAction::Set(old.unwrap().value.to_ascii_uppercase().into());
@@ -120,7 +120,7 @@ async fn concurrent_writes_share_round_trips() {
     let client = distant();
     client.set("k", "1").await.unwrap();
     client.increment("n", 1).await.unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..64 {
         let client = client.clone();
@@ -131,7 +131,7 @@ async fn concurrent_writes_share_round_trips() {
     }
     tasks.join_all().await;
     // One after another it would take 64 times three.
-    assert!(begun.elapsed() < 100 * LATENCY, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < 100 * LATENCY, "{:?}", started.elapsed());
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("65"));
 }
 

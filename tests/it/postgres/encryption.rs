@@ -12,7 +12,7 @@ fn server() -> &'static Server {
     SERVER.get_or_init(|| {
         let mut server = Server::start("fsync = off\nshared_buffers = 32MB");
         let data = server.folder().join("data");
-        let made = Command::new("openssl")
+        let openssl = Command::new("openssl")
             .args([
                 "req",
                 "-x509",
@@ -32,7 +32,7 @@ fn server() -> &'static Server {
             .arg(data.join("server.crt"))
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
         hand_over(&data.join("server.key"));
         server.psql("ALTER SYSTEM SET ssl = on");
         let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";

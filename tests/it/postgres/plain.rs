@@ -108,7 +108,7 @@ async fn random_writes_have_the_same_results_as_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_plain_write_wakes_waiters_of_other_processes_and_a_write_without_effect_does_not() {
+async fn plain_writes_wake_other_processes_unless_without_effect() {
     let url = empty("");
     let (a, b) = (client(&url), client(&url));
     a.increment("n", 1).await.unwrap();
@@ -132,7 +132,7 @@ async fn each_plain_write_wakes_waiters_of_other_processes_and_a_write_without_e
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_plain_increments_and_batches_lose_nothing_and_revisions_grow() {
+async fn concurrent_plain_writes_lose_nothing_and_revisions_grow() {
     let url = empty("");
     let clients = [client(&url), client(&url), client(&url)];
     let mut tasks = tokio::task::JoinSet::new();
@@ -159,7 +159,7 @@ async fn concurrent_plain_increments_and_batches_lose_nothing_and_revisions_grow
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_concurrent_writes_the_one_with_the_later_revision_is_stored() {
+async fn the_concurrent_write_with_the_later_revision_is_stored() {
     let url = empty("");
     client(&url).set("shared", "first").await.unwrap();
     let created = client(&url).get_entry("shared").await.unwrap().unwrap().created;
@@ -195,7 +195,7 @@ async fn of_two_concurrent_writes_the_one_with_the_later_revision_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replaced_values_are_returned_even_in_a_group_with_writers_that_do_not_want_them() {
+async fn replaced_values_are_returned_in_a_mixed_group() {
     let client = client(&empty("pool_size=1"));
     let name = |n: usize| format!("k{n}");
     let before: Vec<(String, String)> = (0..64).map(|n| (name(n), format!("old {n}"))).collect();
@@ -232,7 +232,7 @@ async fn a_write_that_waited_for_a_lock_has_the_time_of_its_commit() {
         while server.psql(&holds) != "1" {
             assert!(!other.is_finished(), "it did not lock the bucket");
         }
-        let begun = SystemClock.now();
+        let started = SystemClock.now();
         let pairs = [("a", "2"), ("b", "2")];
         if many {
             client.set_many(&pairs).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_write_that_waited_for_a_lock_has_the_time_of_its_commit() {
         }
         other.await.unwrap();
         let revision = client.get_entry("a").await.unwrap().unwrap().revision;
-        let waited = revision.time().since(begun);
+        let waited = revision.time().since(started);
         assert!(waited > Duration::from_millis(300), "{waited:?}");
     }
 }

@@ -83,7 +83,7 @@ impl Server {
         make.args(["--no-sync", "--username=kvs", "--encoding=UTF8", "--locale=C"])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256"])
             .arg(format!("--pwfile={}", password.display()));
-        Self::made(folder, &mut make, settings)
+        Self::create(folder, &mut make, settings)
     }
 
     /// A synchronous standby of this server.
@@ -91,21 +91,21 @@ impl Server {
         let mut copy = command(programs().join("pg_basebackup"));
         copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username=kvs", "-h"]);
         copy.arg(&self.folder).args(["-p", &self.port.to_string()]);
-        let standby = Self::made(folder(), &mut copy, "");
+        let standby = Self::create(folder(), &mut copy, "");
         self.psql("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.psql("SELECT pg_reload_conf()");
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.psql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
-            assert!(begun.elapsed() < SERVER_TIMEOUT, "the standby does not follow: {}", standby.log());
+            assert!(started.elapsed() < SERVER_TIMEOUT, "the standby does not follow: {}", standby.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         standby
     }
 
     /// A server whose data folder `make` creates.
-    fn made(folder: PathBuf, make: &mut Command, settings: &str) -> Self {
-        let made = make.arg("-D").arg(folder.join("data")).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fn create(folder: PathBuf, make: &mut Command, settings: &str) -> Self {
+        let output = make.arg("-D").arg(folder.join("data")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let own = format!(
             "unix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nport = {port}\nmax_connections = 300\n\
@@ -137,7 +137,7 @@ impl Server {
             .spawn()
             .unwrap();
         self.supervisor = Some(supervisor);
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let ready = command(programs().join("pg_isready"))
                 .args(["-q", "-h"])
@@ -148,7 +148,7 @@ impl Server {
             if ready.success() {
                 return;
             }
-            assert!(begun.elapsed() < SERVER_TIMEOUT, "the server does not start: {}", self.log());
+            assert!(started.elapsed() < SERVER_TIMEOUT, "the server does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -159,9 +159,9 @@ impl Server {
         let pid: i32 = pid.lines().next().unwrap().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.folder.join("data/postmaster.pid").exists() {
-            assert!(begun.elapsed() < SERVER_TIMEOUT, "the server does not stop");
+            assert!(started.elapsed() < SERVER_TIMEOUT, "the server does not stop");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -173,7 +173,7 @@ impl Server {
         let server: i32 = lines.next().unwrap().parse().unwrap();
         let kill = |pid: i32| {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            // The process may have ended meanwhile.
+            // The process may already have ended.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         };
         // The children must be listed before their parent is killed. After that there are no new ones.

@@ -118,11 +118,11 @@ async fn a_write_wakes_waiters_of_another_process_at_once() {
         let waiting = tokio::spawn(async move { changed(&waiter, since).await });
         // The first time, the listener must connect.
         tokio::time::sleep(Duration::from_millis(if n == 0 { 500 } else { 50 })).await;
-        let begun = Instant::now();
+        let started = Instant::now();
         let revision = a.set("k", n.to_string()).await.unwrap();
         assert_eq!(timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap(), revision);
         // Without a notification it would take a second.
-        slow += u32::from(begun.elapsed() > Duration::from_millis(500));
+        slow += u32::from(started.elapsed() > Duration::from_millis(500));
         since = revision;
     }
     assert!(slow <= 2, "{slow} of 10 changes were found only by polling");
@@ -166,7 +166,7 @@ async fn holder(server: &Server, table: &str) -> tokio_postgres::Client {
 }
 
 #[tokio::test]
-async fn writes_to_a_bucket_locked_too_long_are_busy_and_other_buckets_work() {
+async fn a_bucket_locked_too_long_is_busy_and_others_work() {
     let (server, table) = (Server::shared(), table());
     let options = PostgresOptions { lock_timeout: Duration::from_millis(500), ..PostgresOptions::default() };
     let client = Client::new(open(&server.url(&format!("table={table}")), options));
@@ -186,7 +186,7 @@ async fn writes_to_a_bucket_locked_too_long_are_busy_and_other_buckets_work() {
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_is_cancelled_and_the_error_names_the_limit() {
+async fn a_slow_statement_is_cancelled_and_the_error_names_the_limit() {
     let (server, table) = (Server::shared(), table());
     let url = server.url(&format!("table={table}"));
     client(&url).set("k", "0").await.unwrap();

@@ -64,7 +64,7 @@ async fn the_url_sets_schema_mode_and_connection_parameters() {
 }
 
 #[tokio::test]
-async fn a_user_without_the_right_to_create_tables_is_pointed_to_store_init() {
+async fn a_user_who_cannot_create_tables_is_sent_to_store_init() {
     let (server, table) = (Server::shared(), table());
     server.psql(&format!("CREATE ROLE {table}_reader LOGIN"));
     let url = |user: &str| server.url(&format!("table={table}")).replace("user=kvs", &format!("user={user}"));

@@ -69,3 +69,12 @@ stores! {
         hooked(Arc::new(YamlStore::open(folder, options).unwrap()))
     };
 }
+
+#[expect(dead_code, unreachable_pub, reason = "it is a program of its own: `cargo run --example own_store`")]
+#[path = "../../../examples/own_store.rs"]
+mod own_store;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_store_of_the_example_passes_the_suite() {
+    suite::run(async |setup| Arc::new(own_store::MapStore::new(setup.clock, setup.limits)) as Arc<dyn Store>).await;
+}

@@ -1,4 +1,5 @@
-//! Stores for tests that pass every call on, and run something before and after it: fail, count, or write meanwhile.
+//! Stores for tests that pass every call on, and run code before and after it: to fail, to count, or to write at the
+//! same time.
 
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl<A: Around> Store for PassThrough<A> {
     }
 }
 
-/// Fails every write with one error, and every read as well unless it serves reads: then it is empty.
+/// Fails every write with one error, and every read too, unless it serves reads: then it is empty.
 pub(crate) struct Failing {
     pub(crate) kind: ErrorKind,
     pub(crate) text: &'static str,

@@ -1,9 +1,9 @@
-//! The service in this process, over an empty store of any kind, and how the cases of the contract are asked of it.
+//! The API in this process, with an empty store of any kind, and requests to it.
 //!
-//! A case is a function that makes its endpoints by the [`Make`] it is given; [`cases!`] makes a test of it for every kind of
-//! store. What holds of every answer is checked wherever one arrives. The buckets: `default` and every other by the usual policy,
-//! `poky` whose clients give the times, `secret` that nobody reads without a secret, `listed` that everybody may list,
-//! `small` whose values have at most ten bytes.
+//! A case is a function that creates its endpoints with the given [`Make`]. [`cases!`] makes a test of it for every
+//! kind of store. Rules for all responses are checked for each response. The buckets: `poky` has client timestamps,
+//! `secret` can be read only with a secret, everybody may list `listed`, the values of `small` have at most ten bytes,
+//! and `default` and all others have the default policy.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Make;
 
-/// Makes tests of cases: of each a module with one for every kind of store, so that they run side by side.
+/// Makes tests of cases: for each case a module with one test for every kind of store, so that they run concurrently.
 ///
-/// A case that is left out is a function nobody calls, of which the compiler tells. `on threads:` is for clients at once,
-/// `in paused time:` for who waits for seconds: over memory they pass at once; what is elsewhere goes by its own time.
+/// A case that is not listed is dead code, which the compiler reports. `on threads:` is for concurrent clients.
+/// `in paused time:` is for cases that wait for seconds: in memory this takes no time; other stores use real time.
 macro_rules! cases {
     (on threads: $($case:ident),+ $(,)?) => {$(
         mod $case {
@@ -62,7 +62,7 @@ macro_rules! cases {
     )+};
 }
 
-/// One test of one case, by the name of the store.
+/// A test of one case on the store with this name.
 macro_rules! case {
     (#[$test:meta] $case:ident $store:ident) => {
         #[$test]
@@ -77,21 +77,21 @@ pub(crate) use {case, cases};
 const AUTH: &str = "s3cret\nreader read\nwriter write\nelsewhere buckets=other\n";
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
-/// For [`Endpoint::ask`]: without the secret.
+/// The header for [`Endpoint::ask`] without the secret.
 pub(crate) const NOBODY: (&str, &str) = ("x-kvs-auth", "");
 
 /// Names and values.
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
-/// Clones share the store.
+/// An API and its store. Clones share the store.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     api: Api,
     pub(crate) store: Arc<dyn Store>,
-    /// Stands still until it is moved.
+    /// It does not move by itself.
     pub(crate) clock: Arc<TestClock>,
     pub(crate) stop: CancellationToken,
-    /// Whether its store is one that fails.
+    /// Whether its store fails on purpose.
     fails: bool,
     _folder: Option<Arc<TempDir>>,
 }
@@ -146,38 +146,38 @@ fn settings(clock: Arc<dyn Clock>) -> ApiSettings {
 }
 
 impl Endpoint {
-    /// Over an empty store of that kind.
+    /// An endpoint with an empty store of this kind.
     pub(crate) fn new(make: Make) -> Self {
         Self::with(make, |settings| settings)
     }
 
-    /// With other settings.
+    /// The same with other settings.
     pub(crate) fn with(make: Make, change: impl FnOnce(ApiSettings) -> ApiSettings) -> Self {
         let clock = Arc::<TestClock>::default();
         let (store, folder) = made(make, clock.clone());
         Self { clock: clock.clone(), _folder: Some(folder), ..Self::built(store, change(settings(clock))) }
     }
 
-    /// Where a read waits for so long at the most, and so many do.
+    /// The same with these limits on long polls.
     pub(crate) fn waiting(make: Make, seconds: u64, waiters: LongPollLimit) -> Self {
         let long_polls = LongPollSettings { max_wait: Duration::from_secs(seconds), limit: waiters };
         Self::with(make, |settings| ApiSettings { long_polls, ..settings })
     }
 
-    /// With another store around the one of that kind.
+    /// The same with a wrapper around the store.
     pub(crate) fn around(make: Make, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
         let clock = Arc::<TestClock>::default();
         let (store, folder) = made(make, clock.clone());
         Self { clock: clock.clone(), _folder: Some(folder), ..Self::built(wrap(store), settings(clock)) }
     }
 
-    /// On the system's clock, for what ends while somebody waits.
+    /// The same with the clock of the system, for entries that expire during a wait.
     pub(crate) fn in_real_time(make: Make) -> Self {
         let (store, folder) = made(make, Arc::new(SystemClock));
         Self { _folder: Some(folder), ..Self::built(store, settings(Arc::new(SystemClock))) }
     }
 
-    /// Over a store that is made to fail.
+    /// An endpoint with a store that fails.
     pub(crate) fn failing(store: Arc<dyn Store>) -> Self {
         Self { fails: true, ..Self::built(store, settings(Arc::new(SystemClock))) }
     }
@@ -207,12 +207,12 @@ impl Endpoint {
         Answer { status, headers: parts.headers, body }
     }
 
-    /// As it stands.
+    /// Sends a request without adding a secret.
     pub(crate) async fn plain(&self, method: &str, uri: &str, headers: Headers<'_>) -> Answer {
         self.send(request(method, uri, headers, "")).await
     }
 
-    /// With the secret, unless another is given.
+    /// Sends a request with the secret, unless the headers have one.
     pub(crate) async fn ask(&self, method: &str, uri: &str, headers: Headers<'_>, body: impl Into<Body>) -> Answer {
         let mut request = request(method, uri, headers, body);
         if !headers.iter().any(|(name, _)| *name == NOBODY.0) {
@@ -221,12 +221,12 @@ impl Endpoint {
         self.send(request).await
     }
 
-    /// Without a secret.
+    /// Reads without a secret.
     pub(crate) async fn get(&self, uri: &str) -> Answer {
         self.plain("GET", uri, &[]).await
     }
 
-    /// A form, whose secret stands in it.
+    /// Posts a form, which contains the secret.
     pub(crate) async fn form(&self, form: &str) -> Answer {
         self.send(request("POST", "/", &[FORM], form.to_owned())).await
     }
@@ -243,18 +243,18 @@ impl Endpoint {
         self.ask("DELETE", uri, &[], "").await
     }
 
-    /// A request whose body is JSON.
+    /// Sends a request with a JSON body.
     pub(crate) async fn json(&self, method: &str, uri: &str, body: impl ToString) -> Answer {
         self.ask(method, uri, &[JSON], body.to_string()).await
     }
 
-    /// What the store holds under that key, whatever a client may see.
+    /// The entry in the store, regardless of what clients may read.
     pub(crate) async fn stored(&self, bucket: &str, key: &str) -> Option<Entry> {
         let keys = [Key::new(key).unwrap()];
         self.store.get(&Bucket::new(bucket).unwrap(), &keys).await.unwrap().entries.pop().unwrap()
     }
 
-    /// Writes past the service.
+    /// Writes to the store directly.
     pub(crate) async fn apply(&self, bucket: &str, write: Write) {
         let batch = Batch::new(vec![write]);
         self.store.apply(&Bucket::new(bucket).unwrap(), batch).await.unwrap();
@@ -266,7 +266,7 @@ fn made(make: Make, clock: Arc<dyn Clock>) -> (Arc<dyn Store>, Arc<TempDir>) {
     (make(clock, Limits::default(), folder.path()), Arc::new(folder))
 }
 
-/// From the address that all come from.
+/// A request from the address that all requests have.
 pub(crate) fn request(method: &str, uri: &str, headers: Headers<'_>, body: impl Into<Body>) -> Request<Body> {
     let address: IpAddr = Ipv4Addr::new(192, 0, 2, 1).into();
     let mut request = Request::builder().method(method).uri(uri).extension(ClientAddr(Some(address)));
@@ -276,14 +276,14 @@ pub(crate) fn request(method: &str, uri: &str, headers: Headers<'_>, body: impl 
     request.body(body.into()).unwrap()
 }
 
-/// That since then so many seconds have passed: to the letter in paused time, and else about as many.
+/// Checks that about `seconds` have passed since then; exactly in paused time.
 #[track_caller]
-pub(crate) fn assert_passed(seconds: u64, since: Instant, told: &str) {
+pub(crate) fn assert_passed(seconds: u64, since: Instant, what: &str) {
     let passed = since.elapsed();
-    assert!(passed >= Duration::from_secs(seconds) && passed < Duration::from_secs(seconds + 3), "{told}: {passed:?}");
+    assert!(passed >= Duration::from_secs(seconds) && passed < Duration::from_secs(seconds + 3), "{what}: {passed:?}");
 }
 
-/// A body that comes piece by piece.
+/// A body that arrives in pieces.
 pub(crate) fn streamed<E>(pieces: impl futures_util::Stream<Item = Result<Bytes, E>> + Send + 'static) -> Body
 where
     E: Into<kvs::web::BodyError> + 'static,

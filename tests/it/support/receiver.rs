@@ -1,4 +1,4 @@
-//! A private HTTP server that notes every request and answers what it is told to: what hooks are sent to.
+//! A private HTTP server that records every request and returns the configured replies. Hooks are sent to it.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// The longest wait for what must come.
+/// The timeout of the expected requests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -31,14 +31,14 @@ impl Request {
     }
 }
 
-/// What to do with a request.
+/// How to reply to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// A status, and a header line besides.
+    /// A status, and an additional header line.
     Status(u16, &'static str),
-    /// No answer, and the connection stays.
+    /// No response; the connection stays open.
     Silence,
-    /// No answer, and the connection is closed.
+    /// No response; the connection is closed.
     Close,
 }
 
@@ -57,12 +57,12 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// One that answers 200.
+    /// Starts a receiver that replies with 200.
     pub(crate) fn start() -> Self {
         Self::replying([])
     }
 
-    /// One that gives these answers first, then 200.
+    /// Starts a receiver that gives these replies first, then 200.
     pub(crate) fn replying(replies: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -78,7 +78,7 @@ impl Receiver {
         this
     }
 
-    /// What it answers from now on, once the replies it was given are used up.
+    /// Sets the reply for all requests after the given replies.
     pub(crate) fn usually(&self, reply: Reply) {
         self.shared.0.lock().unwrap().usual = Some(reply);
     }
@@ -87,21 +87,21 @@ impl Receiver {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What came so far.
+    /// The requests so far.
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.shared.0.lock().unwrap().seen.clone()
     }
 
-    /// Waits until so many requests have come, and gives all.
+    /// Waits for at least `count` requests and returns all.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<Request> {
         self.wait_until(&format!("{count} requests"), |seen| seen.len() >= count)
     }
 
-    /// Waits until the requests are as they must become, and gives all.
+    /// Waits until `good` is true for the requests, and returns all.
     pub(crate) fn wait_until(&self, what: &str, mut good: impl FnMut(&[Request]) -> bool) -> Vec<Request> {
         let (state, came) = &*self.shared;
         let waited = came.wait_timeout_while(state.lock().unwrap(), PATIENCE, |state| !good(&state.seen)).unwrap();
-        assert!(!waited.1.timed_out(), "waited in vain for {what}: {:?}", waited.0.seen);
+        assert!(!waited.1.timed_out(), "timed out waiting for {what}: {:?}", waited.0.seen);
         waited.0.seen.clone()
     }
 

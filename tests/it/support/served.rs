@@ -1,4 +1,4 @@
-//! A real `kvs serve` on a folder of its own, stopped when the test ends, and what the system tells of it.
+//! A real `kvs serve` in its own folder, stopped at the end of the test, and what the system knows about its process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// May do everything.
+/// A secret with all rights.
 pub(crate) const SECRET: &str = "secret-of-the-served";
 
 /// A running `kvs serve` over plain HTTP.
@@ -32,7 +32,7 @@ impl Served {
         Self::started(program, flags)
     }
 
-    /// The same where a process may have so many files open.
+    /// The same with a limit on open files.
     pub(crate) fn limited(files: u32, flags: &[&str]) -> Self {
         Self::started(
             |folder| {
@@ -64,19 +64,19 @@ impl Served {
         assert!(status.success(), "{args:?}");
     }
 
-    /// Where a bucket is kept.
+    /// The data file of a bucket.
     pub(crate) fn file(&self, bucket: &str) -> PathBuf {
         self.folder.path().join("data").join(format!("{bucket}.yaml"))
     }
 
-    /// A connection of patience.
+    /// A connection with a long timeout.
     pub(crate) fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(&self.address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
         socket
     }
 
-    /// The whole of what comes for a request that asks to close the connection.
+    /// Sends a request that asks to close the connection, and returns the complete response.
     pub(crate) fn ask(&self, request: &str) -> String {
         let mut socket = self.connect();
         socket.write_all(request.as_bytes()).unwrap();
@@ -85,7 +85,7 @@ impl Served {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// The same for a target.
+    /// Reads a target.
     pub(crate) fn get(&self, target: &str) -> String {
         self.ask(&format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
     }
@@ -98,12 +98,12 @@ impl Served {
         assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
     }
 
-    /// Asks it to end, as an administrator does.
+    /// Stops it as an administrator does.
     pub(crate) fn terminate(&self) {
         rustix::process::kill_process(self.id(), rustix::process::Signal::TERM).unwrap();
     }
 
-    /// How it ended, once it has.
+    /// Waits for its end and returns the exit status, or `None` after `within`.
     pub(crate) fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         while start.elapsed() < within {
@@ -115,22 +115,22 @@ impl Served {
         None
     }
 
-    /// Its number in the system.
+    /// Its process id.
     pub(crate) fn id(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child)
     }
 
-    /// How many files it has open.
+    /// The number of open files.
     pub(crate) fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// The most memory it has held so far, in MiB.
+    /// The peak memory so far, in MiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
-    /// The memory it holds now, in MiB.
+    /// The current memory, in MiB.
     pub(crate) fn present_memory(&self) -> u64 {
         self.memory("VmRSS:")
     }

@@ -8,19 +8,19 @@ use kvs::model::{Batch, Condition, Outcome, Time, Write};
 use kvs::store::{Store, Task};
 use kvs::yaml::{YamlOptions, YamlStore};
 
-use crate::support::disks::crash_disk::CrashDisk;
-use crate::support::disks::{Call, Counting, CountingDisk, Meddling, MeddlingDisk};
+use crate::support::disks::crash_disk::CrashFs;
+use crate::support::disks::{Call, Counting, CountingFs, Meddling, MeddlingFs};
 use crate::yaml::crash::grouped;
 use crate::yaml::fixtures::{
     all, apply, batch, bucket, commit, data, delete, expect, key, open, pair, put, run, upkeep, values,
 };
 
-fn counting() -> CountingDisk {
-    CountingDisk::new(CrashDisk::default(), Counting::default())
+fn counting() -> CountingFs {
+    CountingFs::new(CrashFs::default(), Counting::default())
 }
 
 /// The number of calls of each kind, for all files.
-fn calls(disk: &CountingDisk) -> BTreeMap<Call, u64> {
+fn calls(disk: &CountingFs) -> BTreeMap<Call, u64> {
     let mut calls = BTreeMap::new();
     for ((call, _), (count, _)) in disk.probe.take() {
         *calls.entry(call).or_default() += count;
@@ -43,7 +43,7 @@ fn read_is_one_stat_of_the_file() {
 }
 
 #[test]
-fn read_after_another_process_reads_only_the_append_and_syncs_nothing() {
+fn read_after_an_append_by_others_reads_only_the_append() {
     let disk = counting();
     let (writer, reader) = (open(disk.clone()), open(disk.clone()));
     commit(&writer, (0..1000).map(|n| put(&format!("key {n}"), "value ".repeat(10))).collect());
@@ -79,7 +79,7 @@ fn a_write_is_one_append_and_one_sync() {
 #[test]
 fn a_group_is_one_append_and_one_sync() {
     let counted = counting();
-    let disk = MeddlingDisk::new(counted.clone(), Meddling::default());
+    let disk = MeddlingFs::new(counted.clone(), Meddling::default());
     let store = open(disk.clone());
     commit(&store, pair(0, "first"));
     drop(store);

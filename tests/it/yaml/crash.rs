@@ -1,9 +1,9 @@
 //! Crashes at every point of everything that writes: append, group commit, first file, rewrite, torn tail, compaction.
 //!
-//! Each way is walked once for every call that changes something, and stopped before that call. The result is examined
-//! after many crashes, each with another seed, and after as many kills. What always holds: each acknowledged batch is
-//! there; each other batch is there as a whole or not at all; revisions do not go back; what was served once survives
-//! the next crash; and writing goes on.
+//! Each scenario runs once for every call that changes something, and is stopped before that call. The result is
+//! checked after many crashes, each with another seed, and after as many kills. What always holds: each acknowledged
+//! batch is there; each other batch is there as a whole or not at all; revisions do not go back; what was served once
+//! survives the next crash; and writing goes on.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use kvs::store::{Severity, Store, Task};
 use kvs::yaml::YamlStore;
 use parking_lot::Mutex;
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::seed::Seed;
-use crate::support::disks::{Call, Meddling, MeddlingDisk, Which};
+use crate::support::disks::{Call, Meddling, MeddlingFs, Which};
 use crate::yaml::fixtures::{
     Values, all, apply, batch, bucket, commit, data, delete, expect, model, open, pair, put, run, upkeep, values,
 };
@@ -22,7 +22,7 @@ use crate::yaml::fixtures::{
 /// Crashes per point, and as many kills.
 const SEEDS: u64 = 200;
 
-/// What was acknowledged, and what was not.
+/// The acknowledged and the other batches.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
     acknowledged: Values,
@@ -35,7 +35,7 @@ impl Ledger {
     /// Applies a batch and records it. Returns false if it failed.
     fn apply(&mut self, store: &YamlStore, writes: Vec<Write>) -> bool {
         let outcome = apply(store, writes.clone());
-        self.book(writes, outcome.is_ok());
+        self.record(writes, outcome.is_ok());
         if let Ok(Outcome::Committed { revision, .. }) = &outcome {
             assert!(*revision >= self.revision);
             self.revision = *revision;
@@ -43,16 +43,16 @@ impl Ledger {
         outcome.is_ok()
     }
 
-    fn book(&mut self, writes: Vec<Write>, done: bool) {
+    fn record(&mut self, writes: Vec<Write>, done: bool) {
         if done {
-            assert!(self.open.is_empty(), "acknowledged behind one that failed");
+            assert!(self.open.is_empty(), "acknowledged after a failed one");
             model(&mut self.acknowledged, &writes);
         } else {
             self.open.push(writes);
         }
     }
 
-    /// What may be found: the open batches up to any one of them.
+    /// The allowed states: with the open batches up to any one of them.
     fn allowed(&self) -> Vec<Values> {
         let mut all = vec![self.acknowledged.clone()];
         for writes in &self.open {
@@ -65,23 +65,23 @@ impl Ledger {
 }
 
 /// Something that writes, from a known state.
-struct Way {
+struct Scenario {
     name: &'static str,
-    begin: fn(&CrashDisk) -> Ledger,
-    walk: fn(&CrashDisk, &mut Ledger),
+    begin: fn(&CrashFs) -> Ledger,
+    act: fn(&CrashFs, &mut Ledger),
 }
 
-impl Way {
-    /// Walks it, with a stop before each call that changes something.
+impl Scenario {
+    /// Runs it, with a stop before each call that changes something.
     fn explore(&self) {
-        let start = CrashDisk::default();
+        let start = CrashFs::default();
         let ledger = (self.begin)(&start);
         let mut points = 0;
         loop {
             let disk = start.killed(&mut Seed::new(0));
             disk.stop_before(points);
             let mut ledger = ledger.clone();
-            (self.walk)(&disk, &mut ledger);
+            (self.act)(&disk, &mut ledger);
             for number in 0..SEEDS {
                 let seed = &mut Seed::new(number + points * 1000);
                 let case = format!("{}, stopped before change {points}, seed {number}", self.name);
@@ -92,14 +92,14 @@ impl Way {
                 break;
             }
             points += 1;
-            assert!(points < 200, "{}: never comes to its end: {ledger:?}", self.name);
+            assert!(points < 200, "{}: never ends: {ledger:?}", self.name);
         }
         assert!(points >= 4, "{}: only {points} points", self.name);
     }
 }
 
-/// Examines what is left, and goes on.
-fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
+/// Checks the state after the stop, and continues.
+fn examine(disk: &CrashFs, ledger: &Ledger, seed: &mut Seed, case: &str) {
     let store = open(disk.clone());
     let (revision, entries) = all(&store).unwrap_or_else(|e| panic!("{case}: {e}"));
     let found = values(&store);
@@ -117,7 +117,7 @@ fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
         let outcome = apply(&store, pair(90 + n, "on"));
         let Ok(Outcome::Committed { revision: next, .. }) = outcome else {
             panic!(
-                "{case}: cannot go on: {outcome:?}\n{:?}\n{:?}",
+                "{case}: cannot continue: {outcome:?}\n{:?}\n{:?}",
                 crashed.bytes(&data()).map(|b| String::from_utf8_lossy(&b).into_owned()),
                 crashed.bytes(&data().with_extension("lock")).map(|b| String::from_utf8_lossy(&b).into_owned())
             );
@@ -127,12 +127,12 @@ fn examine(disk: &CrashDisk, ledger: &Ledger, seed: &mut Seed, case: &str) {
     let mut wanted = found;
     model(&mut wanted, &pair(90, "on"));
     let again = open(disk.crashed(seed));
-    assert_eq!(values(&again), wanted, "{case}: went on, then crashed");
+    assert_eq!(values(&again), wanted, "{case}: continued, then crashed");
     let findings = upkeep(&again, Task::Check).unwrap().findings;
     assert!(findings.iter().all(|finding| finding.severity == Severity::Note), "{case}: {findings:?}");
 }
 
-fn some_pairs(disk: &CrashDisk) -> Ledger {
+fn some_pairs(disk: &CrashFs) -> Ledger {
     let (store, mut ledger) = (open(disk.clone()), Ledger::default());
     for n in 0..3 {
         assert!(ledger.apply(&store, pair(n, "a value of some length, so that it spans some pages of the disk")));
@@ -142,27 +142,27 @@ fn some_pairs(disk: &CrashDisk) -> Ledger {
 
 #[test]
 fn crash_during_an_append_leaves_all_or_none_of_it() {
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, &"changed ".repeat(40)))
             && ledger.apply(&store, vec![delete("a1"), delete("b1")])
             && ledger.apply(&store, pair(3, "new"));
     };
-    Way { name: "append", begin: some_pairs, walk }.explore();
+    Scenario { name: "append", begin: some_pairs, act }.explore();
 }
 
 #[test]
 fn crash_during_the_first_write_leaves_all_or_none_of_it() {
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "first")) && ledger.apply(&store, pair(1, "second"));
     };
-    Way { name: "first write", begin: |_| Ledger::default(), walk }.explore();
+    Scenario { name: "first write", begin: |_| Ledger::default(), act }.explore();
 }
 
 /// Applies batches as one group: while the first is written, the others come.
 pub(crate) fn grouped(
-    disk: &MeddlingDisk,
+    disk: &MeddlingFs,
     store: &YamlStore,
     first: Vec<Write>,
     others: Vec<Batch>,
@@ -187,21 +187,21 @@ pub(crate) fn grouped(
 
 #[test]
 fn crash_during_a_group_commit_leaves_whole_batches_in_order() {
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
-        let disk = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
+        let disk = MeddlingFs::new(disk.clone(), Meddling::default());
         let store = open(disk.clone());
         let others: Vec<_> = (0..4).map(|n| pair(n, &format!("of the group {}", "x".repeat(n * 50)))).collect();
         let outcomes = grouped(&disk, &store, pair(7, "alone"), others.iter().cloned().map(batch).collect());
         for (writes, outcome) in std::iter::once(pair(7, "alone")).chain(others).zip(outcomes) {
-            ledger.book(writes, outcome.is_ok());
+            ledger.record(writes, outcome.is_ok());
         }
     };
-    Way { name: "group", begin: some_pairs, walk }.explore();
+    Scenario { name: "group", begin: some_pairs, act }.explore();
 }
 
 #[test]
 fn crash_while_an_edited_file_is_rewritten_loses_nothing() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let mut ledger = some_pairs(disk);
         let mut bytes = disk.bytes(&data()).unwrap();
         bytes.extend_from_slice(b"hand: written\nother: 'by hand'\n");
@@ -209,23 +209,23 @@ fn crash_while_an_edited_file_is_rewritten_loses_nothing() {
         model(&mut ledger.acknowledged, &[put("hand", "written"), put("other", "by hand")]);
         ledger
     };
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "after")) && ledger.apply(&store, pair(4, "after"));
     };
-    Way { name: "rewrite", begin, walk }.explore();
+    Scenario { name: "rewrite", begin, act }.explore();
 }
 
 #[test]
 fn crash_while_a_torn_tail_is_set_aside_loses_nothing() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let ledger = some_pairs(disk);
         let mut bytes = disk.bytes(&data()).unwrap();
         bytes.extend_from_slice(b"---\na0: {value: torn, updated: 2027-01-15T08:00:00Z}\nb0: {val");
         disk.put(&data(), &bytes);
         ledger
     };
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         let _ = ledger.apply(&store, pair(0, "after")) && ledger.apply(&store, pair(4, "after"));
         if ledger.open.is_empty() {
@@ -233,12 +233,12 @@ fn crash_while_a_torn_tail_is_set_aside_loses_nothing() {
             assert!(disk.bytes(&kept).unwrap().ends_with(b"b0: {val"));
         }
     };
-    Way { name: "torn tail", begin, walk }.explore();
+    Scenario { name: "torn tail", begin, act }.explore();
 }
 
 #[test]
 fn torn_tail_is_durable_elsewhere_before_it_is_cut_off() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     some_pairs(&disk);
     let tail = format!("---\na0: {{value: {}", "torn ".repeat(40));
     disk.put(&data(), &[&disk.bytes(&data()).unwrap(), tail.as_bytes()].concat());
@@ -251,7 +251,7 @@ fn torn_tail_is_durable_elsewhere_before_it_is_cut_off() {
             let files = left.names().into_iter().filter(|name| !name.to_string_lossy().ends_with(".lock"));
             let holds = |bytes: Vec<u8>| bytes.windows(tail.len()).any(|part| part == tail.as_bytes());
             let kept = files.filter_map(|name| left.bytes(&name)).any(holds);
-            assert!(kept, "stopped before change {stop}, seed {number}: the torn tail is nowhere");
+            assert!(kept, "stopped before change {stop}, seed {number}: the torn tail is lost");
         }
         if done {
             return;
@@ -261,7 +261,7 @@ fn torn_tail_is_durable_elsewhere_before_it_is_cut_off() {
 
 #[test]
 fn crash_during_compaction_leaves_the_same_state() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let mut ledger = some_pairs(disk);
         let store = open(disk.clone());
         for n in 0..12 {
@@ -270,7 +270,7 @@ fn crash_during_compaction_leaves_the_same_state() {
         assert!(ledger.apply(&store, vec![delete("a4"), delete("b4")]));
         ledger
     };
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         let store = open(disk.clone());
         if upkeep(&store, Task::Compact).is_err() {
             ledger.open.push(vec![]);
@@ -278,12 +278,12 @@ fn crash_during_compaction_leaves_the_same_state() {
         }
         let _ = ledger.apply(&store, pair(0, "after")) && ledger.apply(&store, vec![delete("a1"), delete("b1")]);
     };
-    Way { name: "compaction", begin, walk }.explore();
+    Scenario { name: "compaction", begin, act }.explore();
 }
 
 #[test]
 fn crash_during_compaction_with_writers_loses_nothing() {
-    let begin = |disk: &CrashDisk| {
+    let begin = |disk: &CrashFs| {
         let mut ledger = some_pairs(disk);
         let store = open(disk.clone());
         for n in 0..4 {
@@ -291,13 +291,13 @@ fn crash_during_compaction_with_writers_loses_nothing() {
         }
         ledger
     };
-    let walk = |disk: &CrashDisk, ledger: &mut Ledger| {
+    let act = |disk: &CrashFs, ledger: &mut Ledger| {
         // A second process writes while the first has half of its snapshot.
-        let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+        let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
         let shared = Arc::new(Mutex::new(ledger.clone()));
-        let (booked, other) = (Arc::clone(&shared), open(disk.clone()));
+        let (recorded, other) = (Arc::clone(&shared), open(disk.clone()));
         compacting.probe.next(Which(Call::Sync, ".compact"), move || {
-            let mut ledger = booked.lock();
+            let mut ledger = recorded.lock();
             let _ =
                 ledger.apply(&other, pair(1, "meanwhile")) && ledger.apply(&other, vec![delete("a2"), delete("b2")]);
         });
@@ -307,12 +307,12 @@ fn crash_during_compaction_with_writers_loses_nothing() {
             ledger.open.push(vec![]);
         }
     };
-    Way { name: "compaction beside a writer", begin, walk }.explore();
+    Scenario { name: "compaction during writes", begin, act }.explore();
 }
 
 #[test]
 fn crash_keeps_the_revision_of_a_deletion() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     commit(&store, pair(0, "x"));
     let last = commit(&store, vec![delete("a0"), delete("b0")]);
@@ -329,14 +329,14 @@ fn crash_keeps_the_revision_of_a_deletion() {
 
 #[test]
 fn overwritten_entries_are_kept_wherever_the_process_is_killed() {
-    let begun = CrashDisk::default();
-    commit(&open(begun.clone()), pair(0, "seen"));
-    let seen = begun.bytes(&data()).unwrap();
-    commit(&open(begun.clone()), pair(1, "not seen"));
-    commit(&open(begun.clone()), pair(0, "changed"));
+    let initial = CrashFs::default();
+    commit(&open(initial.clone()), pair(0, "seen"));
+    let seen = initial.bytes(&data()).unwrap();
+    commit(&open(initial.clone()), pair(1, "not seen"));
+    commit(&open(initial.clone()), pair(0, "changed"));
     let mut stops = 0;
     loop {
-        let disk = begun.killed(&mut Seed::new(0));
+        let disk = initial.killed(&mut Seed::new(0));
         disk.put(&data(), &seen);
         disk.stop_before(stops);
         let before = disk.changes();

@@ -6,13 +6,13 @@ use kvs::store::{Severity, Task};
 use kvs::yaml::FileSystem as _;
 use kvs::yaml::{EditSession, EditSummary, YamlStore};
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::yaml::fixtures::{
     Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values,
 };
 
-fn begun() -> (CrashDisk, YamlStore, Values) {
-    let disk = CrashDisk::default();
+fn prepared() -> (CrashFs, YamlStore, Values) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     let mut known = Values::new();
     for n in 0..3 {
@@ -22,7 +22,7 @@ fn begun() -> (CrashDisk, YamlStore, Values) {
     (disk, store, known)
 }
 
-fn text(disk: &CrashDisk) -> String {
+fn text(disk: &CrashFs) -> String {
     String::from_utf8(disk.bytes(&data()).unwrap()).unwrap()
 }
 
@@ -31,14 +31,14 @@ fn line_of(text: &str, part: &str) -> u64 {
 }
 
 /// A name, the change of the text, and a part of the line with the error.
-type Spoil = (&'static str, fn(&str) -> String, &'static str);
+type Damage = (&'static str, fn(&str) -> String, &'static str);
 
 /// Ways to damage a file.
-const SPOILS: [Spoil; 9] = [
+const DAMAGE_CASES: [Damage; 9] = [
     ("a line in the snapshot", |text| text.replacen("a0: {", "a0: [", 1), "a0: ["),
     ("a line in the log", |text| text.replacen("b2: {value", "b2: {valeu", 1), "valeu"),
     ("a key given twice", |text| text.replacen("b1: ", "a1: x\nb1: ", 1), "a1: {"),
-    ("a whole document behind", |text| text.to_owned() + "---\nx: {value: [}\n...\n", "x: {value: [}"),
+    ("a whole document at the end", |text| text.to_owned() + "---\nx: {value: [}\n...\n", "x: {value: [}"),
     ("an anchor", |text| text.to_owned() + "---\nx: &anchor y\n...\n", "anchor"),
     ("a tag", |text| text.to_owned() + "---\nx: !!binary y\n...\n", "!!binary"),
     ("a merge key", |text| text.to_owned() + "---\n<<: {value: y}\n...\n", "<<"),
@@ -49,24 +49,27 @@ const SPOILS: [Spoil; 9] = [
 #[test]
 fn corrupt_file_is_never_changed_and_last_good_state_is_served() {
     for by_rename in [true, false] {
-        for (name, spoil, at) in SPOILS {
-            let (disk, store, known) = begun();
+        for (name, damage, at) in DAMAGE_CASES {
+            let (disk, store, known) = prepared();
             let good = text(&disk);
-            let bad = spoil(&good);
+            let bad = damage(&good);
             assert_ne!(good, bad, "{name}");
             if by_rename {
                 disk.put(&data(), bad.as_bytes());
             } else {
                 disk.edit(&data(), bad.as_bytes());
             }
-            assert_eq!(values(&store), known, "{name}: who knew it serves what it was");
+            assert_eq!(values(&store), known, "{name}: a process that knew it serves the last good state");
             for store in [&store, &open(disk.clone())] {
                 let error = apply(store, pair(0, "new")).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
-                let told = error.to_string();
+                let error_text = error.to_string();
                 let wanted = format!("default.yaml, line {}:", line_of(&bad, at));
                 let near = format!("default.yaml, line {}:", line_of(&bad, at) + 1);
-                assert!(told.contains(&wanted) || told.contains(&near), "{name}: {told}; wanted {wanted}");
+                assert!(
+                    error_text.contains(&wanted) || error_text.contains(&near),
+                    "{name}: {error_text}; wanted {wanted}"
+                );
                 assert_eq!(upkeep(store, Task::Compact).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
                 let findings = upkeep(store, Task::Check).unwrap().findings;
                 let found = findings.iter().find(|finding| finding.severity == Severity::Damage).unwrap();
@@ -74,7 +77,7 @@ fn corrupt_file_is_never_changed_and_last_good_state_is_served() {
                 let _ = upkeep(store, Task::RemoveLeftovers);
                 let _ = all(store);
             }
-            assert_eq!(text(&disk), bad, "{name}: not a byte is changed");
+            assert_eq!(text(&disk), bad, "{name}: the file was changed");
             // Fixed by hand: everything works again, in every process.
             disk.put(&data(), good.as_bytes());
             assert_eq!(values(&store), known, "{name}");
@@ -86,11 +89,11 @@ fn corrupt_file_is_never_changed_and_last_good_state_is_served() {
 
 #[test]
 fn new_process_serves_the_copy_or_the_part_before_the_damage() {
-    let (disk, _, known) = begun();
+    let (disk, _, known) = prepared();
     let good = text(&disk);
     let copy = data().with_extension("yaml.last");
     disk.put(&data(), ("x: [\n".to_owned() + &good).as_bytes());
-    assert_eq!(values(&open(disk.clone())), known, "the copy says what was good");
+    assert_eq!(values(&open(disk.clone())), known, "the copy has the last good state");
     disk.remove(&copy).unwrap();
     disk.put(&data(), (good.clone() + "---\nx: {value: [}\n...\n").as_bytes());
     assert_eq!(values(&open(disk.clone())), known);
@@ -102,7 +105,7 @@ fn new_process_serves_the_copy_or_the_part_before_the_damage() {
 
 #[test]
 fn invalid_utf8_is_damage_and_not_a_torn_tail() {
-    let (disk, store, known) = begun();
+    let (disk, store, known) = prepared();
     let bad = [&disk.bytes(&data()).unwrap(), &b"---\nx: \xff\xfe\n...\n"[..]].concat();
     disk.edit(&data(), &bad);
     assert_eq!(apply(&store, pair(0, "new")).unwrap_err().kind(), ErrorKind::Corrupt);
@@ -115,11 +118,11 @@ fn torn_tail_is_reported_and_then_kept_in_a_file() {
     for tail in
         ["-", "---", "---\n", "---\na0: {val", "---\na0: {value: x, updated: 2027-01-15T08:00:00Z}\n", "---\na0: ~\n.."]
     {
-        let (disk, store, known) = begun();
+        let (disk, store, known) = prepared();
         let before = text(&disk);
         disk.edit(&data(), (before.clone() + tail).as_bytes());
         assert_eq!(values(&store), known, "{tail:?}");
-        assert_eq!(text(&disk), before.clone() + tail, "{tail:?}: reading cuts nothing");
+        assert_eq!(text(&disk), before.clone() + tail, "{tail:?}: a read has cut the tail");
         let findings = upkeep(&store, Task::Check).unwrap().findings;
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(
@@ -131,14 +134,14 @@ fn torn_tail_is_reported_and_then_kept_in_a_file() {
         assert_eq!(disk.bytes(&kept).unwrap(), tail.as_bytes());
         assert!(text(&disk).starts_with(&before) && values(&open(disk.clone()))["b5"] == "next");
         upkeep(&store, Task::RemoveLeftovers).unwrap();
-        assert!(disk.bytes(&kept).is_some(), "a torn tail is for a person to remove");
+        assert!(disk.bytes(&kept).is_some(), "only a person removes a torn tail");
     }
 }
 
 #[test]
 fn two_torn_tails_of_the_same_time_are_both_kept() {
     // Each process has a clock of its own here.
-    let (disk, _, _) = begun();
+    let (disk, _, _) = prepared();
     for tail in ["---\nfirst of the two, and longer: {", "---\nsecond: {"] {
         disk.edit(&data(), (text(&disk) + tail).as_bytes());
         let store = open(disk.clone());
@@ -152,7 +155,7 @@ fn two_torn_tails_of_the_same_time_are_both_kept() {
 
 #[test]
 fn handwritten_documents_without_end_marks_are_all_read() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     disk.put(&data(), b"a: 1\n---\nb: 2\n");
     let store = open(disk.clone());
     let wanted = Values::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
@@ -167,14 +170,14 @@ fn replace(store: &YamlStore, draft: &EditSession, text: &str) -> kvs::model::Re
 
 #[test]
 fn edit_of_a_good_bucket_writes_only_the_changes() {
-    let (disk, store, mut known) = begun();
+    let (disk, store, mut known) = prepared();
     let before = all(&store).unwrap().1;
     let draft = store.begin_edit(&bucket()).unwrap();
     let edited = draft.text.replace("a0: {value: value 0,", "a0: {value: edited,") + "";
     let edited: String =
         edited.lines().filter(|line| !line.starts_with("b1")).map(|line| format!("{line}\n")).collect();
     let edited = edited + "added: by hand\n";
-    // Somebody else writes another key meanwhile, and it is kept.
+    // Another process writes another key at the same time, and the write is kept.
     commit(&open(disk.clone()), vec![put("b2", "meanwhile")]);
     assert_eq!(replace(&store, &draft, &edited).unwrap(), EditSummary { written: 2, deleted: 1 });
     model(&mut known, &[put("a0", "edited"), delete("b1"), put("added", "by hand"), put("b2", "meanwhile")]);
@@ -190,21 +193,21 @@ fn edit_of_a_good_bucket_writes_only_the_changes() {
 #[test]
 fn edit_repairs_a_corrupt_file_and_revision_does_not_go_back() {
     for fresh in [false, true] {
-        for (name, spoil, _) in SPOILS {
-            let (disk, store, known) = begun();
+        for (name, damage, _) in DAMAGE_CASES {
+            let (disk, store, known) = prepared();
             let good = text(&disk);
             let (before, _) = all(&store).unwrap();
-            disk.put(&data(), spoil(&good).as_bytes());
+            disk.put(&data(), damage(&good).as_bytes());
             let mender = if fresh { open(disk.clone()) } else { store.clone() };
             let draft = mender.begin_edit(&bucket()).unwrap();
-            assert_eq!(draft.text, spoil(&good), "{name}");
+            assert_eq!(draft.text, damage(&good), "{name}");
             assert_eq!(replace(&mender, &draft, &draft.text).unwrap_err().kind(), ErrorKind::Invalid, "{name}");
             replace(&mender, &draft, &good).unwrap();
             for store in [&store, &mender, &open(disk.clone())] {
                 assert_eq!(values(store), known, "{name}");
             }
             // The same, but the person removes the last transaction.
-            disk.put(&data(), spoil(&good).as_bytes());
+            disk.put(&data(), damage(&good).as_bytes());
             let draft = mender.begin_edit(&bucket()).unwrap();
             let shorter = good.split_inclusive("...\n").take(3).collect::<String>();
             replace(&mender, &draft, &shorter).unwrap();
@@ -219,7 +222,7 @@ fn edit_repairs_a_corrupt_file_and_revision_does_not_go_back() {
 
 #[test]
 fn edit_is_refused_if_the_corrupt_file_was_changed_meanwhile() {
-    let (disk, store, _) = begun();
+    let (disk, store, _) = prepared();
     let good = text(&disk);
     disk.put(&data(), ("x: [\n".to_owned() + &good).as_bytes());
     let draft = store.begin_edit(&bucket()).unwrap();
@@ -229,8 +232,8 @@ fn edit_is_refused_if_the_corrupt_file_was_changed_meanwhile() {
 }
 
 #[test]
-fn bucket_without_its_file_is_served_and_refuses_writes_until_repaired() {
-    let (disk, store, known) = begun();
+fn bucket_without_its_file_is_read_only_until_repaired() {
+    let (disk, store, known) = prepared();
     let good = text(&disk);
     let (before, _) = all(&store).unwrap();
     for by_hand in [good.as_str(), "# I mean it\n---\n"] {
@@ -245,12 +248,12 @@ fn bucket_without_its_file_is_served_and_refuses_writes_until_repaired() {
                 "{findings:?}"
             );
         }
-        assert!(disk.bytes(&data()).is_none(), "nothing is written in its place");
+        assert!(disk.bytes(&data()).is_none(), "a new file was written");
         disk.put(&data(), by_hand.as_bytes());
         let (after, entries) = all(&store).unwrap();
         assert_eq!(entries.is_empty(), by_hand != good);
         assert!(after >= before && after > Revision::ZERO);
     }
-    assert!(commit(&store, pair(0, "anew")) > before);
+    assert!(commit(&store, pair(0, "again")) > before);
     assert_eq!(values(&open(disk)).len(), 2);
 }

@@ -1,5 +1,5 @@
-//! A person appends to the data file with a shell, at the worst moment of a write. On a real file system, since the
-//! system orders the appends of two writers.
+//! A person appends to the data file with a shell, at the worst moment of a write. These tests use a real file system,
+//! because the system orders the appends of two writers.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use kvs::model::{Bucket, Revision};
 use kvs::store::{Store as _, Task};
 use kvs::yaml::{FileSystem as _, RealFileSystem, YamlOptions, YamlStore};
 
-use crate::support::disks::{Call, Meddling, MeddlingDisk, Which};
+use crate::support::disks::{Call, Meddling, MeddlingFs, Which};
 use crate::yaml::fixtures::{commit, options, pair, put, upkeep, values};
 
 /// Like `echo 'hand: edited' >> default.yaml`.
@@ -32,7 +32,7 @@ fn addition_by_a_person_during_an_append_is_kept() {
     for call in [Call::Write, Call::Sync, Call::FileStat] {
         for write in ["x", "longer than what the person adds, so that it would not be seen below it"] {
             let folder = tempfile::tempdir().unwrap();
-            let disk = MeddlingDisk::new(RealFileSystem, Meddling::default());
+            let disk = MeddlingFs::new(RealFileSystem, Meddling::default());
             let store = open(folder.path(), disk.clone());
             commit(&store, pair(0, "first"));
             commit(&open(folder.path(), RealFileSystem), pair(1, "of another"));
@@ -55,11 +55,11 @@ fn addition_by_a_person_during_an_append_is_kept() {
 
 #[test]
 fn addition_by_a_person_during_a_rewrite_is_kept() {
-    // While the new file is synced, and between the rename and the look at what it led to.
+    // While the new file is synced, and between the rename and the check of its result.
     for call in [Call::Sync, Call::SyncFolder] {
         for compacts in [true, false] {
             let folder = tempfile::tempdir().unwrap();
-            let disk = MeddlingDisk::new(RealFileSystem, Meddling::default());
+            let disk = MeddlingFs::new(RealFileSystem, Meddling::default());
             let store = open(folder.path(), disk.clone());
             commit(&store, pair(0, "first"));
             let ending = match (call, compacts) {

@@ -1,8 +1,8 @@
 //! Calls that fail: each kind of call, at each place where it is made, once or always, by an error or by a full disk.
 //!
 //! A failed sync loses the changes that waited for it, as in real systems: the bytes can still be read, but no later
-//! sync makes them durable. What always holds: what failed is not acknowledged; what is served afterwards, here or by
-//! another process, survives a crash; and once calls succeed again, so does writing.
+//! sync makes them durable. What always holds: a failed write is not acknowledged; the state that is served afterwards,
+//! here or by another process, survives a crash; and when calls succeed again, writes do too.
 
 use std::io;
 
@@ -10,9 +10,9 @@ use kvs::model::{Condition, ErrorKind, Outcome, Write};
 use kvs::store::Task;
 use kvs::yaml::YamlStore;
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::seed::Seed;
-use crate::support::disks::{Call, Failing, FailingDisk, Fault, Meddling, MeddlingDisk, Which};
+use crate::support::disks::{Call, Failing, FailingFs, Fault, Meddling, MeddlingFs, Which};
 use crate::yaml::crash::grouped;
 use crate::yaml::fixtures::{
     Values, all, apply, batch, commit, data, delete, expect, model, open, pair, put, upkeep, values,
@@ -20,17 +20,17 @@ use crate::yaml::fixtures::{
 
 const SEEDS: u64 = 20;
 
-fn failing(disk: &CrashDisk) -> FailingDisk {
+fn failing(disk: &CrashFs) -> FailingFs {
     let lost = disk.clone();
-    FailingDisk::new(disk.clone(), Failing::on_failed_sync(move |path| lost.lose_unsynced(path, &data())))
+    FailingFs::new(disk.clone(), Failing::on_failed_sync(move |path| lost.lose_unsynced(path, &data())))
 }
 
 fn fault(call: Call, ending: &'static str, kind: io::ErrorKind) -> Fault {
     Fault { which: Which(call, ending), after: 0, times: 1, kind, part: 0 }
 }
 
-fn begun() -> (CrashDisk, Values) {
-    let disk = CrashDisk::default();
+fn prepared() -> (CrashFs, Values) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     let mut known = Values::new();
     for n in 0..3 {
@@ -40,8 +40,8 @@ fn begun() -> (CrashDisk, Values) {
     (disk, known)
 }
 
-/// What is served now is one of these, also by a new process, and survives any crash.
-fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
+/// Checks that the served state is one of these, also in a new process, and survives any crash.
+fn lasts(disk: &CrashFs, allowed: &[&Values], case: &str) -> Values {
     let reader = open(disk.clone());
     // A reader may get an error while calls fail, but never data that is not durable.
     let served = (0..4).find_map(|_| all(&reader).ok());
@@ -64,8 +64,8 @@ fn lasts(disk: &CrashDisk, allowed: &[&Values], case: &str) -> Values {
 }
 
 #[test]
-fn failed_sync_is_not_acknowledged_and_next_write_follows_durable_data() {
-    let (disk, old) = begun();
+fn after_a_failed_sync_the_next_write_follows_durable_data() {
+    let (disk, old) = prepared();
     let faulty = failing(&disk);
     let store = open(faulty.clone());
     commit(&store, pair(0, "old"));
@@ -82,7 +82,7 @@ fn failed_sync_is_not_acknowledged_and_next_write_follows_durable_data() {
 
 #[test]
 fn nothing_is_acknowledged_or_lost_while_syncs_fail() {
-    let (disk, old) = begun();
+    let (disk, old) = prepared();
     let faulty = failing(&disk);
     let store = open(faulty.clone());
     commit(&store, pair(0, "old"));
@@ -108,7 +108,7 @@ fn nothing_is_acknowledged_or_lost_while_syncs_fail() {
 fn full_disk_keeps_the_old_state_and_is_reported() {
     for part in [0, 1, 3, 4, 5, 30, 60, 75, 200] {
         for times in [1, usize::MAX] {
-            let (disk, old) = begun();
+            let (disk, old) = prepared();
             let faulty = failing(&disk);
             let store = open(faulty.clone());
             commit(&store, pair(0, "old"));
@@ -133,7 +133,7 @@ fn full_disk_keeps_the_old_state_and_is_reported() {
 #[test]
 fn full_disk_without_truncation_keeps_the_old_state() {
     for part in [1, 30, 200] {
-        let (disk, old) = begun();
+        let (disk, old) = prepared();
         let faulty = failing(&disk);
         let store = open(faulty.clone());
         commit(&store, pair(0, "old"));
@@ -191,12 +191,12 @@ fn single_failing_call_does_no_harm() {
                 Lock,
             ] {
                 for after in 0..20 {
-                    let (disk, mut old) = begun();
+                    let (disk, mut old) = prepared();
                     disk.put(&data(), &[&disk.bytes(&data()).unwrap(), tail.as_bytes()].concat());
                     if let Some((key, value)) = adds {
                         model(&mut old, &[put(key, value)]);
                     }
-                    let case = format!("{walk_name}, {beginning}: {call:?} fails, {after} before do not");
+                    let case = format!("{walk_name}, {beginning}: {call:?} fails after {after} that succeed");
                     let faulty = failing(&disk);
                     faulty.probe.fail([Fault { after, part: 40, ..fault(call, "", io::ErrorKind::Other) }]);
                     let store = open(faulty.clone());
@@ -217,7 +217,7 @@ fn single_failing_call_does_no_harm() {
                     assert_eq!(values(&store), found, "{case}: this process and another differ");
                     commit(&store, pair(5, "on"));
                     model(&mut found, &pair(5, "on"));
-                    lasts(&disk, &[&found], &format!("{case}, went on"));
+                    lasts(&disk, &[&found], &format!("{case}, continued"));
                 }
             }
         }
@@ -228,8 +228,8 @@ fn single_failing_call_does_no_harm() {
 #[test]
 fn sync_failure_during_another_processes_refresh_is_remembered() {
     // A process is killed between its append and its sync, so the next reader has to sync, and cannot.
-    let (disk, old) = begun();
-    let killed = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let (disk, old) = prepared();
+    let killed = MeddlingFs::new(disk.clone(), Meddling::default());
     let point = disk.changes();
     let store = open(killed.clone());
     let dying = disk.clone();
@@ -257,9 +257,9 @@ fn sync_failure_during_another_processes_refresh_is_remembered() {
 #[test]
 fn batches_after_a_failed_one_in_a_group_fail_too() {
     let absent = |name: &str| batch(vec![put(name, "mine")]).with_expectations(vec![expect(name, Condition::Absent)]);
-    let (disk, old) = begun();
+    let (disk, old) = prepared();
     let faulty = failing(&disk);
-    let meddling = MeddlingDisk::new(faulty.clone(), Meddling::default());
+    let meddling = MeddlingFs::new(faulty.clone(), Meddling::default());
     let store = open(meddling.clone());
     // The append of the first batch succeeds, that of the next group fails.
     faulty.probe.fail([Fault { after: 1, ..fault(Call::Write, ".yaml", io::ErrorKind::Other) }]);
@@ -267,20 +267,20 @@ fn batches_after_a_failed_one_in_a_group_fail_too() {
     let outcomes = grouped(&meddling, &store, pair(0, "old"), others);
     assert!(outcomes[0].is_ok() && faulty.probe.failed() == 1);
     assert_eq!(values(&store), old);
-    // `new` is absent and `a1` is present: no outcome may say otherwise.
+    // `new` is absent and `a1` is present: no outcome may differ.
     assert!(outcomes[1].is_err() && outcomes[3].is_err());
     assert!(
         !matches!(&outcomes[2], Ok(Outcome::PreconditionFailed { .. })),
-        "refused for what is not stored: {:?}",
+        "refused because of an entry that is not stored: {:?}",
         outcomes[2]
     );
-    assert!(!matches!(&outcomes[4], Ok(Outcome::Committed { .. })), "says a1 is gone: {:?}", outcomes[4]);
+    assert!(!matches!(&outcomes[4], Ok(Outcome::Committed { .. })), "reports that a1 is missing: {:?}", outcomes[4]);
 }
 
 #[test]
 fn sync_failure_on_an_edited_file_truncates_nothing() {
     for by_rename in [false, true] {
-        let (disk, mut known) = begun();
+        let (disk, mut known) = prepared();
         let faulty = failing(&disk);
         let store = open(faulty.clone());
         commit(&store, pair(6, "last"));
@@ -309,8 +309,8 @@ fn sync_failure_on_an_edited_file_truncates_nothing() {
 }
 
 #[test]
-fn failed_compaction_leaves_no_file_and_is_not_retried_on_every_write() {
-    let disk = CrashDisk::default();
+fn failed_compaction_leaves_no_file_and_is_retried_rarely() {
+    let disk = CrashFs::default();
     let failing = failing(&disk);
     let options = kvs::yaml::YamlOptions { min_log_bytes: 2000, ..crate::yaml::fixtures::options(failing.clone()) };
     let store = kvs::yaml::YamlStore::open(crate::yaml::fixtures::FOLDER, options).unwrap();
@@ -322,6 +322,6 @@ fn failed_compaction_leaves_no_file_and_is_not_retried_on_every_write() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     let tries = failing.probe.failed();
-    assert!((1..=10).contains(&tries), "{tries} tries for {} bytes", disk.bytes(&data()).unwrap().len());
+    assert!((1..=10).contains(&tries), "{tries} attempts for {} bytes", disk.bytes(&data()).unwrap().len());
     assert!(disk.names().iter().all(|name| !name.to_string_lossy().ends_with(".compact")));
 }

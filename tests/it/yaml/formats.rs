@@ -1,5 +1,5 @@
-//! The format against other programs: golden files, which must open for ever, and `PyYAML`, which must read from our
-//! files what we read.
+//! The file format and other programs: golden files, which every version must open, and `PyYAML`, which must read the
+//! same from our files as we do.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,8 +16,8 @@ use kvs::yaml::{YamlOptions, YamlStore};
 use crate::support::disks::seed::Seed;
 use crate::yaml::fixtures::{Values, all, commit, key, put, upkeep, values};
 
-/// Reads a file with `PyYAML`, document after document, as the format says: a later entry replaces an earlier one, and nothing
-/// removes it. Any key or value that `PyYAML` does not take for a string is told as `!` and what it took it for.
+/// Reads a file with `PyYAML`, document after document, as the format says: a later entry replaces an earlier one, and
+/// null removes it. A key or value that is not a string for `PyYAML` is printed as `!` and its Python value.
 const SCRIPT: &str = r#"
 import base64, json, sys, yaml
 loader = getattr(yaml, sys.argv[2])
@@ -106,7 +106,7 @@ const GOLDEN: &[Golden] = &[
 /// is rewritten.
 const APPENDED: &str = "appended.yaml";
 
-/// Stands for a key of 1024 letters `k`.
+/// A placeholder for a key of 1024 letters `k`.
 const LONG: &str = "k...k";
 
 /// A folder with a golden file as the file of the bucket.
@@ -124,7 +124,7 @@ fn opened(folder: &tempfile::TempDir) -> YamlStore {
 }
 
 #[test]
-fn golden_files_open_and_are_left_as_they_are_by_reading() {
+fn reading_golden_files_does_not_change_them() {
     for (name, entries) in GOLDEN {
         let folder = with_golden(name);
         let file = folder.path().join("default.yaml");
@@ -144,7 +144,7 @@ fn golden_files_open_and_are_left_as_they_are_by_reading() {
 }
 
 #[test]
-fn golden_files_can_be_written_and_keep_what_they_held() {
+fn golden_files_keep_their_entries_when_written() {
     for (name, entries) in GOLDEN {
         let folder = with_golden(name);
         let (first, reader) = (opened(&folder), opened(&folder));
@@ -157,7 +157,7 @@ fn golden_files_can_be_written_and_keep_what_they_held() {
         }
         upkeep(&first, Task::Compact).unwrap();
         assert_eq!(all(&opened(&folder)).unwrap(), all(&reader).unwrap(), "{name}: compacted");
-        // Values without quotes stay so, and other readers may take them for numbers.
+        // Values without quotes stay unquoted, and other readers may read them as numbers.
         let mut found = pyyaml(&folder.path().join("default.yaml"));
         found.retain(|_, value| !value.starts_with(b"!"));
         let ours = bytes(&first);
@@ -200,7 +200,7 @@ fn details_of_golden_files_are_read() {
     let found = all(&opened(&folder)).unwrap().1;
     assert_eq!(found["roku"].content_type.as_str(), "application/x-mpegurl");
     assert_eq!(found["picture"].value, [255_u8, 0, 1][..]);
-    assert!(found["json"].revision > found["clock"].revision, "what stands later is newer");
+    assert!(found["json"].revision > found["clock"].revision, "the later one is newer");
 }
 
 #[test]
@@ -240,8 +240,8 @@ fn pyyaml_reads_the_same_from_hostile_strings() {
     assert_eq!(again.len(), bytes(&store).len());
 }
 
-/// Prints for each of the texts what `PyYAML` makes of it: keys and texts as they stand, lists and mappings as JSON, nothing
-/// for what says null.
+/// Prints how `PyYAML` reads each of the texts: keys and texts unchanged, lists and mappings as JSON, without entries
+/// that are null.
 const FLATTEN: &str = r#"
 import json, re, sys, yaml
 NULL = ["~", "null", "Null", "NULL"]
@@ -360,7 +360,7 @@ fn handwritten_yaml_is_read_as_by_pyyaml() {
             differ.push(format!("{text:?}\n  ours {ours:?}\n  theirs {theirs}"));
         }
     }
-    assert!(taken > 500, "only {taken} were taken at all");
+    assert!(taken > 500, "only {taken} were valid");
     assert!(
         differ.is_empty(),
         "{} of {taken} differ, such as\n{}",

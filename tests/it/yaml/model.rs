@@ -12,7 +12,7 @@ use kvs::store::suite::hostile_strings;
 use kvs::store::{Store, Task};
 use kvs::yaml::{FileSystem, YamlOptions, YamlStore};
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::seed::Seed;
 use crate::yaml::fixtures::{FOLDER, all, bucket, data, key, options, run, upkeep};
 
@@ -37,7 +37,7 @@ struct Held {
 
 struct Game {
     seed: Seed,
-    disk: CrashDisk,
+    disk: CrashFs,
     clock: Arc<Moved>,
     /// Two processes, and the last revision that each has seen.
     stores: [(YamlStore, Revision); 2],
@@ -50,7 +50,7 @@ struct Game {
 
 impl Game {
     fn new(number: u64) -> Self {
-        let (disk, clock) = (CrashDisk::default(), Arc::new(Moved(AtomicI64::new(1_800_000_000 * SECOND))));
+        let (disk, clock) = (CrashFs::default(), Arc::new(Moved(AtomicI64::new(1_800_000_000 * SECOND))));
         let store = || (Self::store(&disk, &clock), Revision::ZERO);
         let strings = hostile_strings().into_iter().filter(|s| s.len() < 2000).map(|s| s.to_vec()).collect();
         let stores = [store(), store()];
@@ -58,7 +58,7 @@ impl Game {
         Self { seed, stores, disk, clock, seen, model: BTreeMap::new(), strings, log: vec![] }
     }
 
-    fn store(disk: &CrashDisk, clock: &Arc<Moved>) -> YamlStore {
+    fn store(disk: &CrashFs, clock: &Arc<Moved>) -> YamlStore {
         let clock: Arc<dyn Clock> = Arc::<Moved>::clone(clock);
         YamlStore::open(FOLDER, YamlOptions { clock, ..options(disk.clone()) }).unwrap()
     }
@@ -261,7 +261,7 @@ impl Game {
             }
             2 => {
                 self.model.clear();
-                let mut new = String::from("# written anew by hand\n");
+                let mut new = String::from("# rewritten by hand\n");
                 for n in 0..self.pick(6) {
                     new += &format!("k{n}: bare {n}\n");
                     self.model.insert(format!("k{n}"), plain(&format!("bare {n}")));

@@ -1,6 +1,6 @@
-//! A person and clients at one file, in random scenarios: posts by several processes, `sed -i`, editors that save in place or by
-//! rename, an old copy that is put back as FTP clients do, mistakes and their repair, `kill -9`; through a server, through
-//! programs as `mod_fcgid` spawns them, and as CGI.
+//! A person and clients at one file, in random scenarios: posts by several processes, `sed -i`, editors that save in
+//! place or by rename, an old copy that is put back as FTP clients do, mistakes and their repair, `kill -9`; through a
+//! server, through programs as `mod_fcgid` spawns them, and as CGI.
 //!
 //! At rest the file is one document in which `PyYAML` finds what HTTP returns. Every comment of the person is there, in
 //! order. Every acknowledged value is served or set aside. Every change of a value has another `ETag`.
@@ -134,7 +134,7 @@ impl World {
         text.lines().filter(is_note).map(str::to_owned).collect()
     }
 
-    /// Waits until nobody has anything to tidy.
+    /// Waits until no process has anything to tidy.
     fn rest(&self) -> String {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
@@ -153,8 +153,8 @@ impl World {
         if self.seed.below(2) == 0 {
             self.place.file("data/default.yaml", text);
         } else {
-            let beside = self.place.file("data/.default.yaml.swp", text);
-            RealFileSystem.rename(beside.as_ref(), &self.data()).unwrap();
+            let copy = self.place.file("data/.default.yaml.swp", text);
+            RealFileSystem.rename(copy.as_ref(), &self.data()).unwrap();
         }
     }
 

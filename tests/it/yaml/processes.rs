@@ -1,6 +1,6 @@
 //! Concurrent use of a real folder: handles of one process, several processes, and killed processes.
 //!
-//! A test that needs other processes runs this binary again, with its own name as the filter and its part in the
+//! A test that needs other processes runs this binary again, with its own name as the filter and the task in the
 //! environment.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use kvs::yaml::{YamlOptions, YamlStore};
 use crate::yaml::fixtures::{all, bucket, expect, key, pair, put, values};
 use crate::yaml::formats::{bytes as formats, pyyaml};
 
-/// The part of a process that a test starts: the folder and its number.
+/// The task of a process that a test starts: the folder and its number.
 const PART: &str = "KVS_TEST_PART";
 
 fn part() -> Option<(String, usize)> {
@@ -46,7 +46,7 @@ const INCREMENTS: usize = 50_000;
 
 const _: () = assert!(INCREMENTS.is_multiple_of(PROCESSES * TASKS));
 
-/// Reads, adds one, and writes if nobody else wrote meanwhile; until it has done so.
+/// Reads, adds one, and writes unless another process wrote in between; repeats until it succeeds.
 async fn increment(store: &YamlStore, name: &str) {
     loop {
         let found = store.get(&bucket(), &[key(name)]).await.unwrap().entries.pop().unwrap();
@@ -80,14 +80,14 @@ async fn increments_of_eight_processes_are_exact() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let test = "yaml::processes::increments_of_eight_processes_are_exact";
     let children: Vec<_> = (0..PROCESSES).map(|n| start(test, folder.path(), n)).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
-    let took = begun.elapsed();
+    let took = started.elapsed();
     let store = real(folder.path());
     assert_eq!(values(&store), BTreeMap::from([("counter".to_owned(), INCREMENTS.to_string())]));
     eprintln!("{INCREMENTS} increments by {PROCESSES} processes took {took:?}");
@@ -145,8 +145,8 @@ async fn acknowledged_writes_survive_the_kill_of_their_writer() {
     for round in 1..=ROUNDS {
         let test = "yaml::processes::acknowledged_writes_survive_the_kill_of_their_writer";
         let mut children: Vec<_> = (0..WRITERS).map(|n| start(test, folder.path(), round * WRITERS + n)).collect();
-        let told: Vec<_> = children.iter_mut().map(|child| child.stdout.take().unwrap()).collect();
-        let told: Vec<_> = told.into_iter().map(|out| std::thread::spawn(move || listen(out))).collect();
+        let outputs: Vec<_> = children.iter_mut().map(|child| child.stdout.take().unwrap()).collect();
+        let outputs: Vec<_> = outputs.into_iter().map(|out| std::thread::spawn(move || listen(out))).collect();
         let end = Instant::now() + Duration::from_millis(60 + seed.next() % 140);
         while Instant::now() < end {
             pairs(&watching);
@@ -155,7 +155,7 @@ async fn acknowledged_writes_survive_the_kill_of_their_writer() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        for (name, number) in told.into_iter().flat_map(|told| told.join().unwrap()) {
+        for (name, number) in outputs.into_iter().flat_map(|output| output.join().unwrap()) {
             acknowledged += 1;
             let last = known.entry(name).or_default();
             *last = number.max(*last);
@@ -217,7 +217,7 @@ fn put_of(n: usize) -> Batch {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn write_of_one_handle_wakes_waiters_of_another_within_half_a_second() {
+async fn write_of_one_handle_soon_wakes_waiters_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let (writer, waiter) = (real(folder.path()), real(folder.path()));
     let (mut since, mut times) = (Revision::ZERO, vec![]);
@@ -285,7 +285,7 @@ async fn compaction_runs_while_other_handles_read_and_write() {
         written += task.await.unwrap();
     }
     let (reads, compactions) = (reading.await.unwrap(), compacting.await.unwrap());
-    eprintln!("{written} writes, {reads} reads, {compactions} compactions asked for");
+    eprintln!("{written} writes, {reads} reads, {compactions} compactions requested");
     assert!(written > 100 && reads > 50 && compactions > 5);
     let fresh = all(&real(folder.path())).unwrap();
     for store in handles {

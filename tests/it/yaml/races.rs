@@ -1,4 +1,4 @@
-//! Two processes at once: each case stops one call of one process at the worst moment, and lets the other go on.
+//! Two concurrent processes: each case stops a call of one process at the worst moment, while the other continues.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use kvs::model::ErrorKind;
 use kvs::store::{Store, Task};
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::seed::Seed;
-use crate::support::disks::{Call, Freezing, FreezingDisk, Meddling, MeddlingDisk, Which};
+use crate::support::disks::{Call, Freezing, FreezingFs, Meddling, MeddlingFs, Which};
 use crate::yaml::fixtures::{
     Values, all, apply, bucket, commit, data, delete, model, open, pair, put, run, upkeep, values,
 };
 
-fn freezing(disk: &CrashDisk) -> FreezingDisk {
-    FreezingDisk::new(disk.clone(), Freezing::default())
+fn freezing(disk: &CrashFs) -> FreezingFs {
+    FreezingFs::new(disk.clone(), Freezing::default())
 }
 
-fn begun() -> (CrashDisk, Values) {
-    let disk = CrashDisk::default();
+fn prepared() -> (CrashFs, Values) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     let mut known = Values::new();
     for n in 0..20 {
@@ -33,7 +33,7 @@ fn begun() -> (CrashDisk, Values) {
 fn overlapping_compactions_do_not_touch_the_new_file() {
     // The second is about to open or lock the new file while the first is about to rename it.
     for call in [Call::Open, Call::Lock] {
-        let (disk, known) = begun();
+        let (disk, known) = prepared();
         let (first, second) = (freezing(&disk), freezing(&disk));
         let late = second.probe.freeze(Which(call, ".compact"));
         let second_store = open(second.clone());
@@ -43,7 +43,7 @@ fn overlapping_compactions_do_not_touch_the_new_file() {
         let first_store = open(first.clone());
         let first_thread = thread::spawn(move || upkeep(&first_store, Task::Compact).map(drop));
         renaming.reached();
-        // The second may get as far as writing its snapshot; then the first finishes.
+        // The second may write its snapshot; then the first finishes.
         let writing = second.probe.freeze(Which(Call::Write, ".compact"));
         late.open();
         thread::sleep(Duration::from_millis(50));
@@ -63,17 +63,17 @@ fn overlapping_compactions_do_not_touch_the_new_file() {
 #[test]
 fn writes_during_a_large_compaction_are_kept() {
     // The snapshot is written in parts of some thousand entries; writes of all kinds come between two parts.
-    let disk = CrashDisk::default();
-    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let disk = CrashFs::default();
+    let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
     let store = open(compacting.clone());
     let mut known = Values::new();
     let many: Vec<_> = (0..5000).map(|n| put(&format!("key {n:05}"), "value")).collect();
     commit(&store, many.clone());
     model(&mut known, &many);
     let writes = vec![
-        put("key 00001", "changed behind the hand"),
+        put("key 00001", "changed after it was copied"),
         delete("key 00002"),
-        put("key 04990", "changed before the hand"),
+        put("key 04990", "changed before it was copied"),
         delete("key 04991"),
         put("a first", "new"),
         put("z last", "new"),
@@ -100,14 +100,14 @@ fn writes_during_a_large_compaction_are_kept() {
 #[test]
 fn an_edit_by_hand_during_compaction_is_kept() {
     for (call, ending) in [(Call::Resemble, ".compact"), (Call::Write, ".compact"), (Call::Sync, ".compact")] {
-        for written_anew in [false, true] {
-            let (disk, mut known) = begun();
-            let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+        for rewritten in [false, true] {
+            let (disk, mut known) = prepared();
+            let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
             let other = disk.clone();
             compacting.probe.next(Which(call, ending), move || {
                 let text = [&other.bytes(&data()).unwrap(), &b"hand: edited\n"[..]].concat();
                 other.put(&data(), &text);
-                if written_anew {
+                if rewritten {
                     // Another process rewrites the file, appends, and records it.
                     let store = open(other);
                     commit(&store, pair(0, "meanwhile"));
@@ -115,13 +115,13 @@ fn an_edit_by_hand_during_compaction_is_kept() {
                 }
             });
             model(&mut known, &[put("hand", "edited")]);
-            if written_anew {
+            if rewritten {
                 model(&mut known, &pair(0, "meanwhile"));
                 model(&mut known, &[delete("a1"), delete("b1")]);
             }
             let store = open(compacting);
             let answer = upkeep(&store, Task::Compact);
-            let case = format!("{call:?}, written anew: {written_anew}: {answer:?}");
+            let case = format!("{call:?}, rewritten: {rewritten}: {answer:?}");
             assert!(answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy), "{case}");
             assert_eq!(values(&store), known, "{case}");
             assert_eq!(values(&open(disk.clone())), known, "{case}");
@@ -134,10 +134,10 @@ fn an_edit_by_hand_during_compaction_is_kept() {
 
 #[test]
 fn compaction_gives_up_if_another_one_finished_meanwhile() {
-    let (disk, mut known) = begun();
-    let compacting = MeddlingDisk::new(disk.clone(), Meddling::default());
+    let (disk, mut known) = prepared();
+    let compacting = MeddlingFs::new(disk.clone(), Meddling::default());
     let other = disk.clone();
-    // So much is appended to the other's snapshot that the file is as long as before, or longer.
+    // The other process appends so much to its snapshot that the file is as long as before, or longer.
     compacting.probe.next(Which(Call::Open, ".compact"), move || {
         let store = open(other);
         upkeep(&store, Task::Compact).unwrap();
@@ -156,8 +156,8 @@ fn compaction_gives_up_if_another_one_finished_meanwhile() {
 }
 
 #[test]
-fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
-    let (disk, known) = begun();
+fn readers_neither_wait_for_a_sync_nor_see_unsynced_data() {
+    let (disk, known) = prepared();
     let frozen = freezing(&disk);
     let store = open(frozen.clone());
     commit(&store, pair(0, "before"));
@@ -181,7 +181,7 @@ fn readers_do_not_wait_for_a_sync_and_do_not_see_what_is_not_synced() {
 
 #[test]
 fn many_readers_of_a_locked_bucket_time_out_together() {
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let holder = open(frozen);
@@ -199,12 +199,12 @@ fn many_readers_of_a_locked_bucket_time_out_together() {
     let took = start.elapsed();
     gate.open();
     assert!(writing.join().unwrap());
-    assert!(took < Duration::from_millis(1800), "8 readers, each willing to wait 300 ms, were told after {took:?}");
+    assert!(took < Duration::from_millis(1800), "8 readers, with a timeout of 300 ms, got an answer after {took:?}");
 }
 
 #[test]
 fn writer_of_a_locked_bucket_gets_busy_and_writes_nothing() {
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let holder = open(frozen);
@@ -222,7 +222,7 @@ fn writer_of_a_locked_bucket_gets_busy_and_writes_nothing() {
 #[test]
 fn cancelled_writer_leaves_the_store_intact() {
     // The future is dropped while its batch waits for another one. The batch is then stored or not, and nothing hangs.
-    let (disk, _) = begun();
+    let (disk, _) = prepared();
     let frozen = freezing(&disk);
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
     let store = open(frozen);
@@ -243,9 +243,9 @@ fn cancelled_writer_leaves_the_store_intact() {
 }
 
 #[test]
-fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
+fn removing_all_files_of_an_open_store_leaves_one_writer() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(kvs::yaml::RealFileSystem, Freezing::default());
+    let frozen = FreezingFs::new(kvs::yaml::RealFileSystem, Freezing::default());
     let options = |disk: Arc<dyn kvs::yaml::FileSystem>| kvs::yaml::YamlOptions {
         lock_timeout: Duration::from_millis(300),
         file_system: disk,
@@ -276,29 +276,29 @@ fn removing_all_files_under_a_running_process_leaves_one_writer_at_a_time() {
 #[test]
 fn requests_are_answered_while_another_runtime_is_blocked() {
     // A runtime with one thread does nothing between two calls of its owner, as in a blocking client.
-    let (disk, _) = begun();
-    let meddling = MeddlingDisk::new(disk, Meddling::default());
+    let (disk, _) = prepared();
+    let meddling = MeddlingFs::new(disk, Meddling::default());
     let store = open(meddling.clone());
     let (first, second) = (store.clone(), store.clone());
-    let (told, answer) = std::sync::mpsc::channel();
+    let (sender, answer) = std::sync::mpsc::channel();
     meddling.probe.next(Which(Call::Write, ".yaml"), move || {
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let outcome = runtime.block_on(second.apply(&bucket(), crate::yaml::fixtures::batch(pair(1, "second"))));
-            let _ = told.send(outcome.is_ok());
+            let _ = sender.send(outcome.is_ok());
         });
         // Long enough for it to wait for the first.
         thread::sleep(Duration::from_millis(50));
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(first.apply(&bucket(), crate::yaml::fixtures::batch(pair(0, "first")))).unwrap();
-    assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits for ever");
+    assert_eq!(answer.recv_timeout(Duration::from_secs(3)), Ok(true), "the second waits forever");
     drop(runtime);
 }
 
 #[test]
 fn reading_a_missing_bucket_creates_no_files() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     assert!(values(&store).is_empty());
     run(store.get(&bucket(), &[crate::yaml::fixtures::key("a")])).unwrap();

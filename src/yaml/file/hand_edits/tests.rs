@@ -28,7 +28,7 @@ fn handwritten_entries_are_newest_in_file_order() {
 }
 
 #[test]
-fn revisions_of_handwritten_entries_depend_on_file_and_previous_state() {
+fn handwritten_revisions_depend_on_file_and_previous_state() {
     let lines = |a: &str| vec![line("a", a, None), line("b", "2", None)];
     let (first, _) = state(lines("1"), FileOrigin::Ours, 7);
     let (edited, stamped) = state(lines("9"), FileOrigin::Edited(&first), 8_000_000_000);
@@ -42,7 +42,7 @@ fn revisions_of_handwritten_entries_depend_on_file_and_previous_state() {
 }
 
 #[test]
-fn different_values_get_different_revisions_at_the_same_change_time() {
+fn different_values_of_one_time_get_different_revisions() {
     let mut seen = std::collections::HashSet::new();
     for n in 0..200 {
         for modified in [i64::MIN, -1, 0, 1, 1_000_000_000] {

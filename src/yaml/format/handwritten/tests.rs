@@ -153,7 +153,7 @@ fn nesting_is_limited() {
 }
 
 #[test]
-fn nothing_after_a_colon_is_the_empty_text() {
+fn an_empty_value_is_the_empty_text() {
     for text in [
         "a:\n",
         "a: # c\n",

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_yaml_is_a_time() {
+    fn every_timestamp_of_yaml_is_read() {
         for (text, wanted) in [
             ("2030-01-01", "2030-01-01T00:00:00Z"),
             ("2001-12-15T02:59:43.1Z", "2001-12-15T02:59:43.1Z"),

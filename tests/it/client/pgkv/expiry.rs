@@ -41,7 +41,7 @@ fn test_expiration() {
         assert_eq!(client.get("a").unwrap(), None);
         assert_eq!((client.ttl("a").unwrap(), client.count("").unwrap()), (None, 0));
         assert!(!client.delete("a").unwrap() && !client.persist("a").unwrap());
-        assert!(client.set_nx("a", "2").unwrap(), "its place is free");
+        assert!(client.set_nx("a", "2").unwrap(), "its key is free");
     });
 }
 

@@ -46,7 +46,7 @@ fn test_unicode_keys() {
         for name in ["smile_\u{1F600}", "ключ", "鍵", "a:b:c", "e\u{301}", "\u{e9}"] {
             assert_eq!(client.get_string(name).unwrap().as_deref(), Some(name));
         }
-        assert_eq!(client.count("").unwrap(), 6, "accents made in two ways are two keys");
+        assert_eq!(client.count("").unwrap(), 6, "two encodings of an accent are two keys");
     });
 }
 

@@ -1,6 +1,6 @@
 //! The integration tests of the crate `pgkv`, written for the blocking client and run on every store.
 //!
-//! The names are those of its tests; the cases are our own. If our behaviour differs on purpose, the case says so, and
+//! The names are those of its tests; the cases are our own. If our behaviour differs on purpose, a comment says so, and
 //! `docs/library.md` lists it.
 
 mod expiry;
@@ -20,7 +20,7 @@ use kvs::store::suite::TestClock;
 
 use crate::store::STORES;
 
-/// Runs a case on an empty store of each kind, made with these limits.
+/// Runs a case on an empty store of each kind, with these limits.
 fn within(limits: Limits, case: impl Fn(&Client, &TestClock)) {
     for (name, make) in STORES {
         println!("on {name}");

@@ -152,7 +152,7 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T>) {
     assert_eq!(error.to_string(), text);
 }
 
-/// Every kind of use in async code: an error, not a panic, also when the client is made and dropped there.
+/// Every kind of use in async code: an error, not a panic, also when the client is created and dropped there.
 async fn is_refused_in_async_code() {
     let store = client();
     assert_refused(store.get("key"));
@@ -170,13 +170,13 @@ async fn is_refused_in_async_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_blocking_client_is_refused_on_a_runtime_with_threads() {
+async fn the_blocking_client_is_refused_on_a_multi_thread_runtime() {
     is_refused_in_async_code().await;
     tokio::spawn(is_refused_in_async_code()).await.unwrap();
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_blocking_client_is_refused_on_a_runtime_of_one_thread() {
+async fn the_blocking_client_is_refused_on_a_current_thread_runtime() {
     is_refused_in_async_code().await;
     tokio::spawn(is_refused_in_async_code()).await.unwrap();
 }

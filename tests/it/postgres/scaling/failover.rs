@@ -1,34 +1,34 @@
-//! A primary that is killed under clients of two processes, and its synchronous standby that takes over.
+//! The primary is killed while clients use two processes, and its synchronous standby takes over.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::{Answer, Stopping, ask, get, processes, put};
+use super::{Answer, StopOnDrop, ask, get, processes, put};
 use crate::postgres::Server;
 use crate::support::served::Served;
 
-/// How long there is no server that takes writes.
+/// The time without a server that accepts writes.
 const OUTAGE: Duration = Duration::from_millis(2500);
-/// From the promotion until every process serves again.
-const BACK: Duration = Duration::from_secs(10);
+/// The longest time from the promotion until every process works again.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client has seen.
+/// The responses that a client got.
 #[derive(Default)]
 struct Seen {
-    /// Counted up: the last number that was acknowledged, or read.
+    /// The last number that was acknowledged, or read. It grows.
     last: u64,
-    /// How many requests were acknowledged, and of how many it is open whether they were done.
+    /// The number of acknowledged requests, and of those with an open outcome.
     done: u64,
     open: u64,
-    /// How many were refused.
+    /// The number of requests with 503.
     refused: u64,
-    /// The longest that one took.
+    /// The longest time of a request.
     longest: Duration,
 }
 
 impl Seen {
-    /// Takes note of an answer; whether it was one that counts. Every other has to say what to do.
+    /// Records a response. Returns whether it is a success. Checks that every error says what the client must do.
     fn note(&mut self, answer: &Answer, took: Duration, writes: bool) -> bool {
         self.longest = self.longest.max(took);
         match answer.status {
@@ -52,12 +52,12 @@ impl Seen {
     }
 }
 
-/// Stores numbers under a key of its own, or counts it up, until it is told to stop.
+/// Stores growing numbers under its own key, or increments it, until `stop` is set.
 fn write(kvs: &Served, n: usize, stop: &AtomicBool) -> Seen {
     let (mut seen, mut next) = (Seen::default(), 0);
     let key = format!("/kv/default/w{n}");
     while !stop.load(Ordering::SeqCst) {
-        let begun = Instant::now();
+        let start = Instant::now();
         next += 1;
         let answer = match n % 3 {
             0 => put(kvs, &key, &next.to_string()),
@@ -67,23 +67,23 @@ fn write(kvs: &Served, n: usize, stop: &AtomicBool) -> Seen {
                 ask(kvs, "POST", "/", &form, &format!("w{n}={next}&x{n}={next}"))
             }
         };
-        if seen.note(&answer, begun.elapsed(), true) {
+        if seen.note(&answer, start.elapsed(), true) {
             seen.last = if n % 3 == 1 { answer.body.parse().unwrap() } else { next };
         }
     }
     seen
 }
 
-/// Reads what a writer writes: it never goes back, and is never gone.
+/// Reads the key of a writer. The number must not decrease, and must not disappear.
 fn read(kvs: &Served, n: usize, stop: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     while !stop.load(Ordering::SeqCst) {
-        let begun = Instant::now();
+        let start = Instant::now();
         let answer = get(kvs, &format!("/kv/default/w{n}"));
         if answer.status == 404 && seen.done == 0 {
             continue;
         }
-        if seen.note(&answer, begun.elapsed(), false) {
+        if seen.note(&answer, start.elapsed(), false) {
             let number = answer.body.parse().unwrap();
             assert!(number >= seen.last, "{number} was read after {}", seen.last);
             seen.last = number;
@@ -92,15 +92,15 @@ fn read(kvs: &Served, n: usize, stop: &AtomicBool) -> Seen {
     seen
 }
 
-/// Waits for news of a key, again and again, as clients do, and returns how often its wait ended in another way than with
-/// the news or with the end of its time.
-fn wait(kvs: &Served, due: &str, stop: &AtomicBool) -> u64 {
+/// Waits for a key by long polls until it has the value `expected`. Returns the number of long polls that ended with
+/// 503.
+fn wait(kvs: &Served, expected: &str, stop: &AtomicBool) -> u64 {
     let mut ended = 0;
     let mut tag = get(kvs, "/kv/default/poll").tag().trim_matches('"').to_owned();
     while !stop.load(Ordering::SeqCst) {
         let answer = get(kvs, &format!("/kv/default/poll?wait=20&seen={tag}"));
         match answer.status {
-            200 if answer.body == due => return ended,
+            200 if answer.body == expected => return ended,
             200 => answer.tag().trim_matches('"').clone_into(&mut tag),
             304 => {}
             503 => {
@@ -111,54 +111,54 @@ fn wait(kvs: &Served, due: &str, stop: &AtomicBool) -> u64 {
             _ => panic!("{answer:?}"),
         }
     }
-    panic!("it never came");
+    panic!("the value was never returned");
 }
 
-/// How long it takes until each process serves reads and writes.
-fn back(ends: &[Served; 2]) -> Duration {
-    let begun = Instant::now();
-    for kvs in ends {
+/// Waits until each process serves reads and writes. Returns the time.
+fn wait_until_recovered(both: &[Served; 2]) -> Duration {
+    let start = Instant::now();
+    for kvs in both {
         while put(kvs, "/kv/default/probe", "1").status >= 500 || get(kvs, "/kv/default/probe").status != 200 {
-            assert!(begun.elapsed() < BACK, "not back");
+            assert!(start.elapsed() < RECOVERY_TIMEOUT, "not recovered");
         }
     }
-    begun.elapsed()
+    start.elapsed()
 }
 
 #[test]
-fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
+fn clients_lose_nothing_when_the_primary_is_killed() {
     let mut primary = Server::start("shared_buffers = 32MB\nfsync = off\ndynamic_shared_memory_type = mmap");
     let standby = primary.standby();
-    let ends = processes::<2>(&primary.pair_url(&standby));
-    put(&ends[0], "/kv/default/poll", "before");
+    let both = processes::<2>(&primary.pair_url(&standby));
+    put(&both[0], "/kv/default/poll", "before");
     let stop = AtomicBool::new(false);
     scope(|scope| {
-        let (ends, stop) = (&ends, &stop);
-        let stopping = Stopping(stop);
-        let writers: Vec<_> = (0..16).map(|n| scope.spawn(move || write(&ends[n % 2], n, stop))).collect();
-        let readers: Vec<_> = (0..4).map(|n| scope.spawn(move || read(&ends[n % 2], n, stop))).collect();
-        let waiters: Vec<_> = (0..6).map(|n| scope.spawn(move || wait(&ends[n % 2], "after", stop))).collect();
+        let (both, stop) = (&both, &stop);
+        let guard = StopOnDrop(stop);
+        let writers: Vec<_> = (0..16).map(|n| scope.spawn(move || write(&both[n % 2], n, stop))).collect();
+        let readers: Vec<_> = (0..4).map(|n| scope.spawn(move || read(&both[n % 2], n, stop))).collect();
+        let waiters: Vec<_> = (0..6).map(|n| scope.spawn(move || wait(&both[n % 2], "after", stop))).collect();
         sleep(Duration::from_secs(1));
         primary.kill();
         sleep(OUTAGE);
-        let readiness = ends.each_ref().map(|kvs| (get(kvs, "/livez").status, get(kvs, "/readyz").status));
-        assert_eq!(readiness, [(200, 503); 2], "who spreads requests is told");
+        let readiness = both.each_ref().map(|kvs| (get(kvs, "/livez").status, get(kvs, "/readyz").status));
+        assert_eq!(readiness, [(200, 503); 2], "a load balancer sees that they are not ready");
         standby.psql("SELECT pg_promote()");
-        let took = back(ends);
+        let took = wait_until_recovered(both);
         println!("served again {took:?} after the promotion");
         sleep(Duration::from_secs(1));
-        let begun = Instant::now();
-        assert_eq!(put(&ends[0], "/kv/default/poll", "after").status, 200);
+        let start = Instant::now();
+        assert_eq!(put(&both[0], "/kv/default/poll", "after").status, 200);
         let ended: u64 = waiters.into_iter().map(|waiter| waiter.join().unwrap()).sum();
-        println!("all who waited heard of it after {:?}; {ended} waits were ended with 503", begun.elapsed());
-        assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
-        drop(stopping);
+        println!("all long polls were answered after {:?}; {ended} long polls ended with 503", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+        drop(guard);
         let written: Vec<Seen> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
         for (n, seen) in written.iter().enumerate() {
-            let stands =
-                |key: &str| get(&ends[n / 2 % 2], &format!("/kv/default/{key}{n}")).body.parse::<u64>().unwrap();
-            let last = stands("w");
-            assert!(last >= seen.last, "w{n}: {} was acknowledged, {last} stands", seen.last);
+            let stored =
+                |key: &str| get(&both[n / 2 % 2], &format!("/kv/default/{key}{n}")).body.parse::<u64>().unwrap();
+            let last = stored("w");
+            assert!(last >= seen.last, "w{n}: {} was acknowledged, {last} is stored", seen.last);
             match n % 3 {
                 1 => assert!(
                     (seen.done..=seen.done + seen.open).contains(&last),
@@ -166,7 +166,7 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
                     seen.done,
                     seen.open
                 ),
-                2 => assert_eq!(stands("x"), last, "a form is whole or not there"),
+                2 => assert_eq!(stored("x"), last, "a form was stored in part"),
                 _ => {}
             }
         }
@@ -175,13 +175,13 @@ fn clients_of_two_processes_lose_nothing_when_the_primary_is_killed() {
             let sum = |of: fn(&Seen) -> u64| all.iter().map(of).sum::<u64>();
             let longest = all.iter().map(|seen| seen.longest).max().unwrap();
             let (done, refused, open) = (sum(|seen| seen.done), sum(|seen| seen.refused), sum(|seen| seen.open));
-            println!("{who}: {done} done, {refused} told to try again, {open} open, the longest took {longest:?}");
-            assert!(all.iter().all(|seen| seen.done > 0) && refused > 0, "an outage of seconds is felt by {who}");
+            println!("{who}: {done} done, {refused} with 503, {open} open, the longest took {longest:?}");
+            assert!(all.iter().all(|seen| seen.done > 0) && refused > 0, "the outage caused no error for the {who}");
         }
     });
 }
 
-/// A primary whose standby has gone, and a process.
+/// A primary whose standby was stopped, and a process.
 fn without_standby() -> (Server, Served) {
     let primary = Server::start("shared_buffers = 32MB\nfsync = off");
     let standby = primary.standby();
@@ -190,14 +190,14 @@ fn without_standby() -> (Server, Served) {
     (primary, kvs)
 }
 
-/// What an administrator does who can do without.
-fn do_without(primary: &Server) {
+/// Makes the primary work without the standby, as an administrator does.
+fn disable_standby(primary: &Server) {
     primary.psql("ALTER SYSTEM RESET synchronous_standby_names");
     primary.psql("SELECT pg_reload_conf()");
 }
 
 #[test]
-fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
+fn without_a_standby_reads_work_and_no_write_is_acknowledged() {
     let (primary, kvs) = without_standby();
     scope(|scope| {
         let first = scope.spawn(|| put(&kvs, "/kv/default/k", "2"));
@@ -205,9 +205,9 @@ fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
         let second = put(&kvs, "/kv/default/k", "3");
         assert_eq!((second.status, second.field("retry-after")), (503, "1"), "{second:?}");
         let found = get(&kvs, "/kv/default/k");
-        assert_eq!((found.status, found.body.as_str()), (200, "1"), "what is not on the standby is not seen");
-        assert!(!first.is_finished(), "it would be acknowledged by one server alone");
-        do_without(&primary);
+        assert_eq!((found.status, found.body.as_str()), (200, "1"), "a write that is not on the standby is visible");
+        assert!(!first.is_finished(), "the write was acknowledged by one server alone");
+        disable_standby(&primary);
         assert_eq!(first.join().unwrap().status, 200);
     });
     assert_eq!(get(&kvs, "/kv/default/k").body, "2");
@@ -215,7 +215,7 @@ fn without_its_standby_a_primary_acknowledges_nothing_and_answers_reads() {
 }
 
 #[test]
-fn a_commit_that_nobody_answers_is_open_and_not_done_twice() {
+fn an_unacknowledged_commit_is_not_repeated() {
     let (primary, kvs) = without_standby();
     for (target, body) in [("/kv/default/n?op=incr", ""), ("/kv/default/log?op=append", "x")] {
         let answer = scope(|scope| {
@@ -230,7 +230,7 @@ fn a_commit_that_nobody_answers_is_open_and_not_done_twice() {
         assert_eq!(answer.status, 500, "{answer:?}");
         assert!(answer.body.contains("read the key before you write again"), "{answer:?}");
     }
-    do_without(&primary);
+    disable_standby(&primary);
     assert_eq!(
         ["n", "log"].map(|key| get(&kvs, &format!("/kv/default/{key}")).body),
         ["1", "x"],

@@ -1,4 +1,4 @@
-//! nginx before two processes, with the configuration that `deploy/nginx/` has for it.
+//! nginx in front of two processes, with its configuration of `deploy/nginx/`.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::{SECRET, Served, Stopping, get};
+use super::{SECRET, Served, StopOnDrop, get};
 
-/// A private nginx, stopped at the end.
+/// A private nginx, killed on drop.
 struct Nginx(Child);
 
 impl Drop for Nginx {
@@ -19,7 +19,7 @@ impl Drop for Nginx {
 }
 
 impl Nginx {
-    /// Before these two sockets, on this port.
+    /// Starts it in front of these two sockets, on this port.
     fn start(folder: &Path, sockets: [&str; 2], port: u16) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx/kvs-machines.conf");
         let mut block = std::fs::read_to_string(file).unwrap();
@@ -36,21 +36,21 @@ impl Nginx {
         let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("{what}_temp_path {place}/nginx_{what};\n"))
             .concat();
-        // One process: what ends it ends all of it.
+        // With only one process, so that killing it stops nginx completely.
         let whole = format!(
             "{user}\ndaemon off;\nmaster_process off;\npid {place}/nginx.pid;\nerror_log {place}/nginx.log;\nevents {{}}\n\
              http {{\naccess_log off;\n{scratch}{block}}}\n"
         );
         let path = folder.join("nginx.conf");
-        let made = std::fs::File::create(&path);
-        std::io::Write::write_all(&mut made.unwrap(), whole.as_bytes()).unwrap();
+        let file = std::fs::File::create(&path);
+        std::io::Write::write_all(&mut file.unwrap(), whole.as_bytes()).unwrap();
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(path).stdin(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().expect("nginx: tests/packages.sh installs it"))
     }
 }
 
-/// The whole answer, or nothing if nobody listens.
+/// The complete response; empty if no program listens.
 fn ask(port: u16, request: &str) -> String {
     use std::io::{Read, Write};
     let Ok(mut socket) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
@@ -62,7 +62,7 @@ fn ask(port: u16, request: &str) -> String {
 }
 
 #[test]
-fn clients_of_nginx_do_not_feel_that_one_of_two_processes_is_exchanged() {
+fn clients_of_nginx_get_no_errors_when_a_process_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let url = crate::postgres::empty("");
     let sockets = ["one.sock", "two.sock"].map(|name| folder.path().join(name).display().to_string());
@@ -70,15 +70,15 @@ fn clients_of_nginx_do_not_feel_that_one_of_two_processes_is_exchanged() {
     let (mut one, two) = (start(0), start(1));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let _nginx = Nginx::start(folder.path(), [&sockets[0], &sockets[1]], port);
-    let begun = Instant::now();
+    let start_time = Instant::now();
     while ask(port, "GET /readyz HTTP/1.0\r\n\r\n").is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nginx does not start");
+        assert!(start_time.elapsed() < Duration::from_secs(20), "nginx does not start");
         sleep(Duration::from_millis(50));
     }
     let stop = AtomicBool::new(false);
     scope(|scope| {
         let stop = &stop;
-        let stopping = Stopping(stop);
+        let guard = StopOnDrop(stop);
         let clients = [0, 1, 2, 3].map(|client| {
             scope.spawn(move || {
                 let mut n = 0;
@@ -104,12 +104,12 @@ fn clients_of_nginx_do_not_feel_that_one_of_two_processes_is_exchanged() {
         sleep(Duration::from_millis(700));
         let again = start(0);
         sleep(Duration::from_millis(1500));
-        drop(stopping);
+        drop(guard);
         let counts = clients.map(|client| client.join().unwrap());
         println!("{counts:?} writes and reads");
         assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
-        let asked =
+        let has_writes =
             |kvs: &Served| get(kvs, "/metrics").body.contains("kvs_requests_total{route=\"entry\",method=\"PUT\"");
-        assert!(asked(&two) && asked(&again), "requests are spread over both");
+        assert!(has_writes(&two) && has_writes(&again), "only one process got requests");
     });
 }

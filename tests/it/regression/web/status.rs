@@ -13,7 +13,7 @@ use kvs::model::{Bucket, SystemClock};
 use kvs::store::{Limits, Store, Task};
 use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::support::disks::{Call, Counting, CountingDisk};
+use crate::support::disks::{Call, Counting, CountingFs};
 use crate::support::doubles::{Done, followed};
 use crate::support::endpoint::Endpoint;
 use crate::support::served::Served;
@@ -117,7 +117,7 @@ fn long_held_lock_is_reported_without_waiting() {
 async fn status_of_unchanged_buckets_reads_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::default();
-    let disk = CountingDisk::new(RealFileSystem, Counting::default());
+    let disk = CountingFs::new(RealFileSystem, Counting::default());
     let store =
         YamlStore::open(folder.path(), YamlOptions { file_system: Arc::new(disk.clone()), ..YamlOptions::default() })
             .unwrap();

@@ -11,7 +11,7 @@ use kvs::model::{ErrorKind, Write};
 use kvs::store::Task;
 use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::support::disks::{Call, Freezing, FreezingDisk, Which};
+use crate::support::disks::{Call, Freezing, FreezingFs, Which};
 use crate::yaml::fixtures::{all, apply, commit, key, options, pair, put, upkeep, values};
 
 fn real(folder: &Path) -> YamlStore {
@@ -75,8 +75,8 @@ fn removed_lock_file_loses_no_acknowledged_write() {
 #[test]
 fn new_lock_file_waits_for_the_holder_of_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(RealFileSystem, Freezing::default());
-    let at = |disk: FreezingDisk| YamlStore::open(folder.path(), options(disk)).unwrap();
+    let frozen = FreezingFs::new(RealFileSystem, Freezing::default());
+    let at = |disk: FreezingFs| YamlStore::open(folder.path(), options(disk)).unwrap();
     let (first, second) = (at(frozen.clone()), YamlStore::open(folder.path(), options(RealFileSystem)).unwrap());
     commit(&first, pair(0, "x"));
     let gate = frozen.probe.freeze(Which(Call::Sync, ".yaml"));
@@ -179,7 +179,7 @@ fn data_file_with_two_names_is_read_but_not_written() {
 #[test]
 fn append_to_a_moved_file_is_not_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let frozen = FreezingDisk::new(RealFileSystem, Freezing::default());
+    let frozen = FreezingFs::new(RealFileSystem, Freezing::default());
     let store = YamlStore::open(folder.path(), options(frozen.clone())).unwrap();
     commit(&store, pair(0, "x"));
     let data = folder.path().join("default.yaml");

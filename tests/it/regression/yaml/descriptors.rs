@@ -10,7 +10,7 @@ use kvs::store::Store;
 use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::support::disks::{Call, Counting, CountingDisk};
+use crate::support::disks::{Call, Counting, CountingFs};
 use crate::support::served::{SECRET, Served};
 use crate::yaml::fixtures::{batch, key, put};
 
@@ -92,7 +92,7 @@ fn limit(served: &Served) -> Rlimit {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_files_are_not_read_again() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = CountingDisk::new(RealFileSystem, Counting::default());
+    let disk = CountingFs::new(RealFileSystem, Counting::default());
     let options = YamlOptions {
         file_system: Arc::new(disk.clone()),
         max_open_buckets: 2,

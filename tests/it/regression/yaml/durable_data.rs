@@ -5,13 +5,13 @@ use kvs::store::{Severity, Task};
 use kvs::yaml::FileSystem as _;
 use kvs::yaml::YamlStore;
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::yaml::fixtures::{Values, all, apply, commit, data, open, put, upkeep, values};
 
 const TRANSACTIONS: usize = 200;
 
-fn written() -> (CrashDisk, YamlStore, Vec<u8>) {
-    let disk = CrashDisk::default();
+fn written() -> (CrashFs, YamlStore, Vec<u8>) {
+    let disk = CrashFs::default();
     let store = open(disk.clone());
     for n in 0..TRANSACTIONS {
         commit(&store, vec![put(&format!("key{n}"), format!("value {n}"))]);
@@ -29,7 +29,7 @@ fn find(bytes: &[u8], part: &str) -> usize {
 }
 
 /// The file is not changed or moved, the error has its line, and no write is acknowledged.
-fn is_damage(disk: &CrashDisk, stores: &[&YamlStore], line: u64) {
+fn is_damage(disk: &CrashFs, stores: &[&YamlStore], line: u64) {
     let bytes = disk.bytes(&data()).unwrap();
     for store in stores {
         let error = apply(store, vec![put("new", "x")]).unwrap_err();

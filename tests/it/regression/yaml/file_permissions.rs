@@ -10,7 +10,7 @@ use kvs::store::{Store, Task};
 use kvs::yaml::{RealFileSystem, WaiterLock, YamlStore};
 use parking_lot::Mutex;
 
-use crate::support::disks::{Call, Failing, FailingDisk, Fault, Probe, Probed, Which};
+use crate::support::disks::{Call, Failing, FailingFs, Fault, Probe, Probed, Which};
 use crate::yaml::fixtures::{all, apply, bucket, commit, options, pair, run, upkeep, values};
 
 fn mode(path: &Path) -> u32 {
@@ -111,7 +111,7 @@ fn permission_errors_are_reported_and_nothing_is_stored() {
             [(Call::MakeFolder, ""), (Call::Open, ".lock"), (Call::Open, ".yaml"), (Call::Write, ".yaml")]
         {
             let folder = tempfile::tempdir().unwrap();
-            let disk = FailingDisk::new(RealFileSystem, Failing::default());
+            let disk = FailingFs::new(RealFileSystem, Failing::default());
             let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
             commit(&YamlStore::open(folder.path(), options(RealFileSystem)).unwrap(), pair(0, "old"));
             // A file that cannot be opened for writing can still be read: the second open succeeds.
@@ -133,7 +133,7 @@ fn permission_errors_are_reported_and_nothing_is_stored() {
 #[test]
 fn file_mounted_by_itself_is_not_a_failed_write() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = FailingDisk::new(RealFileSystem, Failing::default());
+    let disk = FailingFs::new(RealFileSystem, Failing::default());
     let store = YamlStore::open(folder.path(), options(disk.clone())).unwrap();
     commit(&store, pair(0, "old"));
     let busy = Fault {

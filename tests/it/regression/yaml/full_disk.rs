@@ -10,9 +10,9 @@ use kvs::model::{Batch, ErrorKind};
 use kvs::store::{Store, Task};
 use kvs::yaml::{RealFileSystem, YamlStore};
 
-use crate::support::disks::crash_disk::CrashDisk;
+use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::seed::Seed;
-use crate::support::disks::{Call, Failing, FailingDisk, Fault, Probe, Probed, Which};
+use crate::support::disks::{Call, Failing, FailingFs, Fault, Probe, Probed, Which};
 use crate::yaml::fixtures::{
     Values, all, apply, bucket, commit, data, delete, key, model, open, options, pair, put, run, upkeep, values,
 };
@@ -23,7 +23,7 @@ fn full(call: Call, ending: &'static str) -> Fault {
     Fault { which: Which(call, ending), after: 0, times: ALWAYS, kind: io::ErrorKind::StorageFull, part: 20 }
 }
 
-fn names(disk: &CrashDisk, part: &str) -> usize {
+fn names(disk: &CrashFs, part: &str) -> usize {
     disk.names().iter().filter(|name| name.to_string_lossy().contains(part)).count()
 }
 
@@ -40,12 +40,12 @@ fn handwritten_file_is_appended_to_if_a_rewrite_does_not_fit() {
             io::ErrorKind::PermissionDenied,
             io::ErrorKind::ResourceBusy,
         ] {
-            let disk = CrashDisk::default();
+            let disk = CrashFs::default();
             disk.put(&data(), text.as_bytes());
             let mut known = values(&open(disk.clone()));
             // Only the copy would have the time of the write.
             let _ = kvs::yaml::FileSystem::remove(&disk, &data().with_extension("yaml.last"));
-            let faulty = FailingDisk::new(disk.clone(), Failing::default());
+            let faulty = FailingFs::new(disk.clone(), Failing::default());
             let store = open(faulty.clone());
             let call = if kind == io::ErrorKind::ResourceBusy { Call::Rename } else { Call::Write };
             faulty.probe.fail([Fault { kind, ..full(call, ".new") }]);
@@ -82,12 +82,12 @@ fn handwritten_file_is_appended_to_if_a_rewrite_does_not_fit() {
 fn append_to_a_handwritten_file_is_all_or_nothing() {
     for text in BY_HAND {
         for stop in 0.. {
-            let disk = CrashDisk::default();
+            let disk = CrashFs::default();
             disk.put(&data(), text.as_bytes());
             let old = values(&open(disk.clone()));
             let mut new = old.clone();
             model(&mut new, &pair(0, "new"));
-            let faulty = FailingDisk::new(disk.clone(), Failing::default());
+            let faulty = FailingFs::new(disk.clone(), Failing::default());
             faulty.probe.fail([full(Call::Write, ".new")]);
             disk.stop_before(stop);
             let answer = apply(&open(faulty), pair(0, "new"));
@@ -109,11 +109,11 @@ fn append_to_a_handwritten_file_is_all_or_nothing() {
 
 #[test]
 fn rejected_write_leaves_no_file_and_no_torn_tail() {
-    let disk = CrashDisk::default();
+    let disk = CrashFs::default();
     commit(&open(disk.clone()), pair(0, "old"));
     let text = disk.bytes(&data()).unwrap();
     disk.edit(&data(), &[&text[..], b"---\na0: {value: torn, upd"].concat());
-    let faulty = FailingDisk::new(disk.clone(), Failing::default());
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
     let store = open(faulty.clone());
     for call in [Call::Write, Call::Sync] {
         faulty.probe.fail([".new", ".yaml"].map(|ending| full(call, ending)).into_iter().chain([full(call, "")]));

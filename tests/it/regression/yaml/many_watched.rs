@@ -7,7 +7,7 @@ use kvs::model::Bucket;
 use kvs::store::Store;
 use kvs::yaml::{RealFileSystem, YamlOptions, YamlStore};
 
-use crate::support::disks::{Call, Counting, CountingDisk};
+use crate::support::disks::{Call, Counting, CountingFs};
 use crate::yaml::fixtures::{batch, put};
 
 const BUCKETS: usize = 2_000;
@@ -24,7 +24,7 @@ async fn thousands_of_watched_buckets_are_checked_in_turn() {
         let file = folder.path().join(format!("b{n}.yaml"));
         std::io::Write::write_all(&mut std::fs::File::create(file).unwrap(), b"a: 1\n...\n").unwrap();
     }
-    let disk = CountingDisk::new(RealFileSystem, Counting::default());
+    let disk = CountingFs::new(RealFileSystem, Counting::default());
     let store = YamlStore::open(
         folder.path(),
         YamlOptions {

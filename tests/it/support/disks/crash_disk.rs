@@ -1,11 +1,11 @@
 //! A file system in memory that can lose power.
 //!
 //! Each file has the bytes that everybody sees and the bytes that are durable; the difference is the changes since the
-//! last sync. The same holds for the names in the folder. [`CrashDisk::stop_before`] stops everything before a chosen
-//! call that changes something; [`CrashDisk::crashed`] is what the machine finds after a power cut,
-//! [`CrashDisk::killed`] what other processes find if only the process was killed. What always holds: after a crash a
-//! file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync of the
-//! folder, plus any of the later changes.
+//! last sync. The same holds for the names in the folder. [`CrashFs::stop_before`] stops everything before a chosen
+//! call that changes something; [`CrashFs::crashed`] is the state that the machine finds after a power cut, and
+//! [`CrashFs::killed`] the state that other processes find if only the process was killed. What always holds: after a
+//! crash a file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync
+//! of the folder, plus any of the later changes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -78,9 +78,9 @@ impl State {
 
 /// The file system. Clones are the same one; [`crashed`](Self::crashed) and [`killed`](Self::killed) are new ones.
 #[derive(Clone, Default)]
-pub(crate) struct CrashDisk(Arc<Mutex<State>>);
+pub(crate) struct CrashFs(Arc<Mutex<State>>);
 
-impl CrashDisk {
+impl CrashFs {
     /// Stops everything before a call that changes something; `number` counts such calls from 0 on, starting now.
     pub(crate) fn stop_before(&self, number: u64) {
         let mut state = self.0.lock();
@@ -92,8 +92,7 @@ impl CrashDisk {
         self.0.lock().changes
     }
 
-    /// What a new process finds after this one was killed: everything that was seen, and nothing more durable than it
-    /// was.
+    /// The state that a new process finds after this one was killed: all visible changes, with the same durability.
     pub(crate) fn killed(&self, seed: &mut Seed) -> Self {
         let mut state = self.0.lock().clone();
         state.stop_before = None;
@@ -108,7 +107,7 @@ impl CrashDisk {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// What the machine finds after a power cut.
+    /// A state that the machine may find after a power cut.
     pub(crate) fn crashed(&self, seed: &mut Seed) -> Self {
         let killed = self.killed(seed);
         let mut state = killed.0.lock();
@@ -128,7 +127,7 @@ impl CrashDisk {
         killed
     }
 
-    /// Loses the changes of a file that wait for a sync, as a system does after a failed sync: everybody still sees
+    /// Loses the changes of a file that are not synced, as a system does after a failed sync: everybody still sees
     /// them, and no later sync makes them durable. For a file that was opened under another name before a rename, give
     /// both names.
     pub(crate) fn lose_unsynced(&self, path: &Path, renamed: &Path) {
@@ -177,7 +176,7 @@ impl CrashDisk {
     }
 }
 
-impl FileSystem for CrashDisk {
+impl FileSystem for CrashFs {
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         let state = self.0.lock();
         state.alive()?;
@@ -259,7 +258,7 @@ impl FileSystem for CrashDisk {
 }
 
 struct OpenFile {
-    disk: CrashDisk,
+    disk: CrashFs,
     inode: u64,
     handle: u64,
 }

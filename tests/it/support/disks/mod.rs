@@ -15,7 +15,7 @@ use std::sync::Arc;
 use kvs::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
 use parking_lot::{Condvar, Mutex};
 
-/// The calls there are.
+/// The kinds of calls.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Call {
     Stat,
@@ -37,7 +37,7 @@ pub(crate) enum Call {
     Lock,
 }
 
-/// Sees every call before it is made.
+/// Gets every call before it is done.
 pub(crate) trait Probe: Send + Sync + 'static {
     /// An error fails the call.
     fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()>;
@@ -54,13 +54,13 @@ pub(crate) struct Probed<P> {
 }
 
 /// Fails chosen calls.
-pub(crate) type FailingDisk = Probed<Failing>;
+pub(crate) type FailingFs = Probed<Failing>;
 /// Holds chosen calls back.
-pub(crate) type FreezingDisk = Probed<Freezing>;
+pub(crate) type FreezingFs = Probed<Freezing>;
 /// Does something else within a chosen call.
-pub(crate) type MeddlingDisk = Probed<Meddling>;
+pub(crate) type MeddlingFs = Probed<Meddling>;
 /// Counts calls.
-pub(crate) type CountingDisk = Probed<Counting>;
+pub(crate) type CountingFs = Probed<Counting>;
 
 impl<P> Clone for Probed<P> {
     fn clone(&self) -> Self {

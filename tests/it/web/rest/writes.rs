@@ -78,7 +78,7 @@ async fn only_post_can_override_the_method(make: Make) {
         ("POST", "DELETE", 200, None),
         ("POST", "DELETE", 404, None),
         ("POST", "POST", 201, Some("new")),
-        ("POST", "PATCH", 405, Some("new")),
+        ("POST", "PATCH", 415, Some("new")),
         ("POST", "GET", 400, Some("new")),
         ("POST", "", 400, Some("new")),
         ("POST", "DELETE, DELETE", 400, Some("new")),

@@ -7,12 +7,12 @@ type Case = (&'static str, &'static [u64], &'static str);
 fn check(cases: &[Case]) {
     let mut wrong = Vec::new();
     for (text, lines, word) in cases {
-        let told = reported(text.as_bytes());
-        let named: Vec<u64> = told.iter().map(|(line, _)| *line).collect();
-        if named != *lines || !told.iter().any(|(_, text)| text.contains(word)) {
-            wrong.push(format!("{text:?}: wanted {lines:?} and {word:?}, got {told:#?}"));
+        let reports = reported(text.as_bytes());
+        let named: Vec<u64> = reports.iter().map(|(line, _)| *line).collect();
+        if named != *lines || !reports.iter().any(|(_, text)| text.contains(word)) {
+            wrong.push(format!("{text:?}: wanted {lines:?} and {word:?}, got {reports:#?}"));
         }
-        for (line, what) in &told {
+        for (line, what) in &reports {
             // The line is quoted, unless nothing in it is visible.
             let quoted = text.lines().nth(usize::try_from(*line).unwrap() - 1).unwrap_or_default().trim();
             let head: String = quoted.chars().take_while(|c| c.is_ascii_graphic() || *c == ' ').take(20).collect();
@@ -25,7 +25,7 @@ fn check(cases: &[Case]) {
 }
 
 #[test]
-fn keys_and_colons() {
+fn mistakes_in_keys_and_colons_are_reported() {
     check(&[
         ("a: 1\nhello world\nb: 2\n", &[2], "write `key: value`"),
         ("hello world\n", &[1], "no colon"),
@@ -62,13 +62,13 @@ fn keys_and_colons() {
         ("a: 1\n}\nb: 2\n", &[2], "closes nothing"),
     ]);
     let long = "k".repeat(1025);
-    let told = reported(format!("a: 1\n{long}: 1\n").as_bytes());
-    assert!(told.len() == 1 && told[0].0 == 2 && told[0].1.contains("1024"), "{told:?}");
-    assert!(told[0].1.len() < 200, "shortened: {told:?}");
+    let reports = reported(format!("a: 1\n{long}: 1\n").as_bytes());
+    assert!(reports.len() == 1 && reports[0].0 == 2 && reports[0].1.contains("1024"), "{reports:?}");
+    assert!(reports[0].1.len() < 200, "shortened: {reports:?}");
 }
 
 #[test]
-fn indentation() {
+fn mistakes_in_indentation_are_reported() {
     check(&[
         ("a:\n\tvalue: 1\n", &[2], "tab"),
         ("a:\n  value: 1\n\tupdated: 2026-11-20T12:00:00Z\nb: 1\n", &[3], "tab"),
@@ -93,7 +93,7 @@ fn indentation() {
 }
 
 #[test]
-fn quotes() {
+fn mistakes_in_quotes_are_reported() {
     check(&[
         ("a: \"open\nb: 1\n", &[1], "not closed"),
         ("a: \"open\nb: \"x\"\nc: 1\n", &[1], "not closed"),
@@ -119,7 +119,7 @@ fn quotes() {
 }
 
 #[test]
-fn brackets() {
+fn mistakes_in_brackets_are_reported() {
     check(&[
         ("a: {value: 1\nb: 2\n", &[1], "not closed"),
         ("a: [1, 2\nb: 3\n", &[1], "`[`"),
@@ -140,7 +140,7 @@ fn brackets() {
 }
 
 #[test]
-fn values() {
+fn mistakes_in_values_are_reported() {
     check(&[
         ("x: 1\na: b: c\n", &[2], "`a: \"b: c\"`"),
         ("x: 1\na: b:\n", &[2], "second colon"),
@@ -161,7 +161,7 @@ fn values() {
 }
 
 #[test]
-fn fields() {
+fn mistakes_in_fields_are_reported() {
     check(&[
         ("x: 1\na: {valeu: 1, type: text/html}\n", &[2], "did you mean `value`"),
         ("x: 1\na:\n  type: text/html\n  Value: 1\n", &[4], "did you mean `value`"),
@@ -180,7 +180,7 @@ fn fields() {
 }
 
 #[test]
-fn characters() {
+fn mistakes_in_characters_are_reported() {
     check(&[
         ("a: 1\nb:\u{a0}2\n", &[2], "no-break space"),
         ("a: 1\nb:\u{200b}2\n", &[2], "U+200B"),
@@ -194,7 +194,7 @@ fn characters() {
 }
 
 #[test]
-fn documents() {
+fn mistakes_in_documents_are_reported() {
     check(&[
         ("--- a: 1\nb: 2\n", &[1], "after `---`"),
         ("a: 1\n--- b\nc: 1\n", &[2], "after `---`"),
@@ -217,7 +217,7 @@ fn documents() {
 }
 
 #[test]
-fn files_of_other_kinds() {
+fn files_of_other_formats_are_reported() {
     let utf16 = |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
     for (bytes, line, word) in [
         (b"a: 1\nb: caf\xe9\nc: 3\n".to_vec(), 2, "UTF-8"),
@@ -232,12 +232,12 @@ fn files_of_other_kinds() {
         (vec![0; 4096], 1, "NUL"),
         (b"%PDF-1.4\nx\n".to_vec(), 1, "PDF"),
     ] {
-        let told = reported(&bytes);
+        let reports = reported(&bytes);
         // A text with a NUL at its end is a torn tail to the reader of a file, which is tested elsewhere.
-        let Some((at, text)) = told.first() else {
+        let Some((at, text)) = reports.first() else {
             assert!(bytes.ends_with(b"\0"), "{bytes:?}");
             continue;
         };
-        assert!(told.len() == 1 && *at == line && text.contains(word), "{bytes:?}: {told:?}");
+        assert!(reports.len() == 1 && *at == line && text.contains(word), "{bytes:?}: {reports:?}");
     }
 }

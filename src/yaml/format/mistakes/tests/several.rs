@@ -38,9 +38,9 @@ n: {value: x,
     type: text/html}
 o
 ";
-    let told = reported(text.as_bytes());
-    let named: Vec<u64> = told.iter().map(|(line, _)| *line).filter(|line| !(17..=19).contains(line)).collect();
-    assert_eq!(named, [3, 4, 7, 12, 15, 16, 21, 22, 25, 28], "{told:#?}");
+    let reports = reported(text.as_bytes());
+    let named: Vec<u64> = reports.iter().map(|(line, _)| *line).filter(|line| !(17..=19).contains(line)).collect();
+    assert_eq!(named, [3, 4, 7, 12, 15, 16, 21, 22, 25, 28], "{reports:#?}");
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn large_document_is_analysed_in_time() {
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
     // In a longer one only the first mistake is reported, with its line quoted.
     let long = format!("{}hello\n{}b b\n", entries(1), "# long\n".repeat(200_000));
-    let told = reported(long.as_bytes());
-    assert!(told.len() == 1 && told[0].1.contains('`'), "{told:?}");
+    let reports = reported(long.as_bytes());
+    assert!(reports.len() == 1 && reports[0].1.contains('`'), "{reports:?}");
 }
 
 /// Entries in all forms that a person may write. None must be reported because of another.
@@ -160,13 +160,13 @@ proptest! {
             let whole = RawDocument { text: bytes, line, start: 0, end: bytes.len(), ended: true };
             for raw in split(bytes).documents.into_iter().chain([whole]) {
                 let Err(error) = read(&raw) else { continue };
-                let told = mistakes(&raw, error);
-                prop_assert!((1..=MAX_MISTAKES).contains(&told.len()));
-                prop_assert!(told.is_sorted_by(|a, b| a.line < b.line), "{:?}", told);
+                let reports = mistakes(&raw, error);
+                prop_assert!((1..=MAX_MISTAKES).contains(&reports.len()));
+                prop_assert!(reports.is_sorted_by(|a, b| a.line < b.line), "{:?}", reports);
                 let last = raw.line + newlines(raw.text);
-                prop_assert!(told.iter().all(|error| (raw.line..=last).contains(&error.line)), "{:?}", told);
+                prop_assert!(reports.iter().all(|error| (raw.line..=last).contains(&error.line)), "{:?}", reports);
                 let is_one_line = |text: &str| !text.is_empty() && !text.contains('\n');
-        prop_assert!(told.iter().all(|error| is_one_line(&error.text)), "{:?}", told);
+        prop_assert!(reports.iter().all(|error| is_one_line(&error.text)), "{:?}", reports);
             }
         }
     }
