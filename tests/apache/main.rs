@@ -17,11 +17,10 @@ mod kill;
 mod main_job;
 mod metrics;
 mod nginx_cache;
-#[path = "../it/openapi.rs"]
+#[path = "../it/web/openapi.rs"]
 mod openapi;
 mod python;
 mod rest;
-mod rest_hostile;
 mod restart;
 mod rights;
 mod run;

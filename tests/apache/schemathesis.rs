@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::openapi::assert_told;
+use crate::openapi::assert_described;
 use crate::python::programs;
 use crate::servers::{Server, Way};
 use crate::site::{SECRET, Site};
@@ -82,7 +82,7 @@ fn responses_of_the_scripts_are_in_openapi() {
         let path = target.split('?').next().unwrap();
         // Absolute form names a host too.
         let path = path.strip_prefix("http://kvs.test").unwrap_or(path);
-        assert_told(method, path, step.status);
+        assert_described(method, path, step.status);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Place;
 use super::serving::{Server, ended, fastcgi, spawn_fastcgi};
-use crate::receiver::{Receiver, Reply};
+use crate::support::receiver::{Receiver, Reply};
 
 const SECRET: &str = "webhook_secret: 0123456789abcdef\n";
 

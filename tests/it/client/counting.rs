@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kvs::client::Client;
 use kvs::memory::MemoryStore;
 
-use crate::doubles::{Done, followed};
+use crate::support::doubles::{Done, followed};
 
 /// The number of gets, applies and scans.
 #[derive(Default)]

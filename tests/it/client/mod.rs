@@ -2,6 +2,7 @@
 
 mod counting;
 mod documents;
+mod pgkv;
 mod sweeping;
 mod transactions;
 mod typed;
@@ -16,7 +17,7 @@ use kvs::store::Limits;
 use kvs::store::suite::{Setup, TestClock, hostile_keys, hostile_strings};
 use tokio::task::JoinSet;
 
-use crate::stores::STORES;
+use crate::store::STORES;
 
 /// Runs a case on an empty store of each kind.
 async fn on_each_store(case: impl AsyncFn(Client, Arc<TestClock>)) {

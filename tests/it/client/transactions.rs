@@ -11,7 +11,7 @@ use kvs::store::Limits;
 use tokio::task::JoinSet;
 
 use super::on_each_store;
-use crate::stores::STORES;
+use crate::store::STORES;
 
 /// Counts the runs of a transaction.
 #[derive(Default)]

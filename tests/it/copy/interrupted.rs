@@ -9,7 +9,7 @@ use kvs::copy::{CopyJob, CopySettings};
 use kvs::model::{Bucket, Clock, Error, ErrorKind, Result, SystemClock, Write};
 use kvs::store::Store;
 
-use crate::doubles::{Around, Call, PassThrough};
+use crate::support::doubles::{Around, Call, PassThrough};
 
 use super::{all, copied, copy, delete, everything, fill, key, memory, put, settings, write};
 

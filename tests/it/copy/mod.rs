@@ -15,7 +15,7 @@ use kvs::model::{Batch, Bucket, Clock, ContentType, Entry, Key, Outcome, Revisio
 use kvs::store::suite::{Setup, TestClock, hostile_keys, hostile_strings};
 use kvs::store::{Limits, Store};
 
-use crate::stores::STORES;
+use crate::store::STORES;
 
 /// A store in memory with the system's clock.
 fn memory() -> Arc<dyn Store> {

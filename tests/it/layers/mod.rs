@@ -12,7 +12,7 @@ use kvs::model::{Bucket, Clock, Key, SystemClock};
 use kvs::store::suite;
 use kvs::store::{Limits, Store};
 
-use crate::stores::named;
+use crate::store::named;
 
 const KEYS: &str = "k1 q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
 

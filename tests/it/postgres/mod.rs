@@ -6,6 +6,7 @@ mod encryption;
 mod outage;
 mod plain;
 mod readers;
+mod scaling;
 mod server;
 mod sharing;
 mod tables;

@@ -1,38 +1,7 @@
-//! What was once wrong, found from outside: one file for each behaviour that these tests protect.
+//! Faults that were found once, in folders by floor: one file for each behaviour that must stay right.
 
-mod accepting;
-mod auth_file;
-mod bodies;
-mod command_line;
-mod cross_site;
-mod csv_quotes;
-mod data_file_locks;
-mod dates;
-mod descriptors;
-mod durable_data;
-mod encoding;
-mod fastcgi;
-mod full_disk;
-mod guessing;
-mod hand_written;
-mod held_lock;
-mod home_folder;
-mod http;
-mod http_dates;
-mod log_lines;
-mod many_watched;
-mod media_types;
-mod missing_names;
-mod numbers;
-mod privileges;
-mod programs;
-mod replies;
-mod responses;
-mod rights;
-mod shares;
-mod status;
-mod stopping;
-mod trusted_proxies;
-mod unfit_files;
-mod variables;
-mod yaml_values;
+mod cli;
+mod postgres;
+pub(crate) mod server;
+mod web;
+mod yaml;

@@ -1,0 +1,3 @@
+//! Write hooks.
+
+mod delivery;

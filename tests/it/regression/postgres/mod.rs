@@ -1,0 +1,4 @@
+//! Faults of the store on PostgreSQL.
+
+mod encoding;
+mod privileges;

@@ -1,0 +1,7 @@
+//! Shared by the tests: file systems and stores that fail, servers, and clients.
+
+pub(crate) mod disks;
+pub(crate) mod doubles;
+pub(crate) mod endpoint;
+pub(crate) mod receiver;
+pub(crate) mod served;

@@ -1,0 +1,9 @@
+//! The HTTP API: the classic and the REST contract on every store, its resources and settings, hostile requests.
+
+mod classic;
+mod hostile;
+pub(crate) mod openapi;
+mod polls;
+mod resources;
+mod rest;
+mod settings;

@@ -1,0 +1,13 @@
+//! The YAML store: crashes, failures, races, edits by a person, and the file format.
+
+mod costs;
+pub(crate) mod crash;
+mod damage;
+mod edits;
+mod failures;
+pub(crate) mod fixtures;
+pub(crate) mod formats;
+mod model;
+mod person;
+mod processes;
+mod races;
