@@ -55,13 +55,13 @@ impl AsRef<[u8]> for Pages {
 impl BodyBuffer {
     /// A buffer for a body within `limits`, charged to the share of the client at `address`.
     pub(crate) fn new(limits: &ServerLimits, address: Option<IpAddr>) -> Self {
-        let (limit, budget) = (limits.body, limits.bodies.of(address));
+        let (limit, budget) = (limits.body, limits.bodies.for_address(address));
         Self { limit, announced: None, share: budget.share(), budget, memory: Memory::default() }
     }
 
     /// Sets the address of the client once it is known. Bytes that have already arrived are charged to it too.
     pub(crate) fn set_client(&mut self, address: Option<IpAddr>) -> Result<(), TransportError> {
-        self.budget = self.budget.of(address);
+        self.budget = self.budget.for_address(address);
         let mut share = self.budget.share();
         if !share.grow_to(self.share.bytes()) {
             return Err(TransportError::BodyBudgetUsedUp);

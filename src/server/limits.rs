@@ -65,8 +65,8 @@ impl Default for ServerLimits {
 impl ServerLimits {
     /// Counts one connection of this peer until the permit is dropped (HTTP); `None` if the peer has reached its limit.
     /// A trusted proxy has no limit.
-    pub(crate) fn enter(&self, peer: Option<IpAddr>) -> Option<SharePermit> {
-        self.shares.enter(peer.filter(|_| !forwarded::is_trusted(&self.proxies, peer)))
+    pub(crate) fn try_acquire(&self, peer: Option<IpAddr>) -> Option<SharePermit> {
+        self.shares.try_acquire(peer.filter(|_| !forwarded::is_trusted(&self.proxies, peer)))
     }
 
     /// The same limits for a program that a web server starts. `mod_fcgid` kills the program 8 seconds after it asked

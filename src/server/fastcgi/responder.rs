@@ -265,7 +265,7 @@ impl<H: Handler> Responder<H> {
 
     /// A permit from the share of the client's address; `None` if the share is used up.
     fn share(&self, client: ClientAddr) -> Option<SharePermit> {
-        self.limits.shares.enter(client.0)
+        self.limits.shares.try_acquire(client.0)
     }
 
     /// Checks that the head and the body are complete and within the limits.

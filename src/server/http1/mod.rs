@@ -83,7 +83,7 @@ struct HttpServer<H> {
 impl<H: Handler> HttpServer<H> {
     async fn serve_connection(self: Arc<Self>, stream: Stream) {
         let (peer, state) = (stream.peer(), Arc::clone(stream.state()));
-        let Some(_share) = self.limits.enter(peer) else { return reject_connection(stream).await };
+        let Some(_share) = self.limits.try_acquire(peer) else { return reject_connection(stream).await };
         let head_error = HeadError::default();
         // At the stop the connection ends as soon as no request is in progress.
         let checked = CheckedConnection::new(stream, self.head_limits, self.stop.clone(), Arc::clone(&head_error));

@@ -21,12 +21,12 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
         return Err(ApiError::invalid(text));
     };
     WritePreconditions::none(ctx)?;
-    body::pass_over(ctx, body).await?;
+    body::drain(ctx, body).await?;
     let store = &ctx.state.store;
     let mut writes = vec![];
     let mut query = Scan { prefix, limit: PAGE_KEYS, projection: Projection::Keys, ..Scan::default() };
     loop {
-        let page = store.scan(bucket, query.clone()).await.map_err(ApiError::unread)?;
+        let page = store.scan(bucket, query.clone()).await.map_err(ApiError::from_read)?;
         writes.extend(page.entries.into_iter().map(|(key, _)| Write::Delete { key }));
         let Some(cursor) = page.cursor else { break };
         query.after = Some(Key::as_str(&cursor).to_owned());

@@ -2,51 +2,51 @@
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::written;
-use super::written::EntryName;
-use crate::model::{Bucket, Key};
+use super::write_response;
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
 use crate::web::read::conditional_get::ResponsePolicy;
 use crate::web::read::fetch::{Fetch, Fetched, Representation};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::{cache_urls, entry_json, safe_types};
 
-struct One<'a> {
+struct EntryFetch<'a> {
     ctx: RequestContext<'a>,
-    bucket: &'a Bucket,
-    key: &'a Key,
+    name: EntryName<'a>,
     meta: bool,
 }
 
-pub(crate) async fn answer(ctx: RequestContext<'_>, (bucket, key): EntryName<'_>) -> Result<Response, ApiError> {
-    let cache = cache_urls::shared_cache_policy(ctx, (bucket, key), authorize::require_read(ctx, bucket).await?);
-    let one = One { ctx, bucket, key, meta: ctx.query.flag("meta")? };
-    let timestamps = ctx.state.settings.policies.for_bucket(bucket).timestamps;
-    conditional_get::answer(ctx, bucket, ResponsePolicy { cache, timestamps }, &one).await
+pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
+    let cache = authorize::require_read(ctx, name.bucket).await?;
+    let cache = cache_urls::shared_cache_policy(ctx, name, cache);
+    let fetch = EntryFetch { ctx, name, meta: ctx.query.flag("meta")? };
+    let timestamps = ctx.state.settings.policies.for_bucket(name.bucket).timestamps;
+    conditional_get::answer(ctx, name.bucket, ResponsePolicy { cache, timestamps }, &fetch).await
 }
 
-impl Fetch for One<'_> {
+impl Fetch for EntryFetch<'_> {
     async fn fetch(&self) -> Result<Fetched, ApiError> {
+        let EntryName { bucket, key } = self.name;
         let mut snapshot =
-            self.ctx.state.store.get(self.bucket, std::slice::from_ref(self.key)).await.map_err(ApiError::unread)?;
+            self.ctx.state.store.get(bucket, std::slice::from_ref(key)).await.map_err(ApiError::from_read)?;
         let Some(entry) = snapshot.entries.pop().flatten() else {
-            return Ok(Fetched { revision: snapshot.revision, expires: None, shown: None });
+            return Ok(Fetched { revision: snapshot.revision, expires: None, representation: None });
         };
-        let tag = written::tag(self.ctx, self.bucket, &entry);
+        let tag = write_response::tag(self.ctx, bucket, &entry);
         let (modified, expires) = (Some(entry.last_modified()), entry.expires);
         let (headers, body) = if self.meta {
             let json = HeaderValue::from_static("application/json");
-            (vec![(CONTENT_TYPE, json)], entry_json::alone((self.bucket, self.key), &entry, &self.ctx.responses())?)
+            (vec![(CONTENT_TYPE, json)], entry_json::entry_content(self.name, &entry, &self.ctx.responses())?)
         } else {
             (safe_types::headers(&entry.content_type), entry.value.into())
         };
         Ok(Fetched {
             revision: snapshot.revision,
             expires,
-            shown: Some(Representation { tag, modified, headers, body }),
+            representation: Some(Representation { tag, modified, headers, body }),
         })
     }
 }

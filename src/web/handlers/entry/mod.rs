@@ -5,25 +5,25 @@ mod get_entry;
 mod post_entry;
 mod put_entry;
 mod return_old;
-mod written;
+mod write_response;
 
 use http::Method;
 
-use self::written::EntryName;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::response::api_error::ApiError;
 use crate::web::route::Route;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
     if !matches!(*ctx.method, Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE) {
-        return Err(ApiError::method(Route::ENTRY_METHODS));
+        return Err(ApiError::method_not_allowed(Route::ENTRY_METHODS));
     }
     // The parameter reaches into a value. If it were ignored, the whole value would be returned or overwritten.
-    ctx.query.refuse("path", "path is not supported: a value is read and written as a whole; leave it out")?;
+    ctx.query.reject("path", "path is not supported: a value is read and written as a whole; leave it out")?;
     if matches!(*ctx.method, Method::PUT | Method::DELETE) {
         // If it were ignored, a PUT would overwrite the value.
-        ctx.query.refuse("op", "op is only allowed with POST; use POST, or leave it out")?;
+        ctx.query.reject("op", "op is only allowed with POST; use POST, or leave it out")?;
     }
     match *ctx.method {
         Method::PUT => Box::pin(put_entry::answer(ctx, name, body)).await,
