@@ -1,7 +1,7 @@
 //! The buffer for the body of one request. Memory is charged to a budget before it is used.
 //!
 //! The budget is charged in steps as bytes arrive, not by the announced length, so a client that only announces a large
-//! body holds nothing. A body larger than a few pages gets memory pages of its own. They go back to the operating
+//! body uses no part of it. A body larger than a few pages gets memory pages of its own. They go back to the operating
 //! system with the body; an allocator would keep them.
 
 use std::net::IpAddr;
@@ -152,7 +152,7 @@ impl Pages {
             tracing::warn!(%error, length, "cannot allocate memory for the body of a request");
             TransportError::BodyBudgetUsedUp
         })?;
-        // A huge page would take 2 MiB for its first byte. If the advice fails, too much memory is held, nothing worse.
+        // A huge page would take 2 MiB for its first byte. If the advice fails, only too much memory is used.
         let _ = map.advise(Advice::NoHugePage);
         Ok(Self { map, used: 0 })
     }

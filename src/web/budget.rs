@@ -1,9 +1,9 @@
 //! A budget of bytes for memory that clients can make the process use. Bytes are taken before the memory is allocated,
 //! and given back when the [`Share`] is dropped.
 //!
-//! A sixteenth is reserved for small requests, so that a few large ones cannot shut out everybody else. One address can
-//! be limited to a part of the budget, of which a sixteenth is reserved in the same way. There is no lock: taking bytes
-//! is a few atomic additions.
+//! A sixteenth is reserved for small requests, so that a few large ones cannot shut out all others. One address can be
+//! limited to a part of the budget. A sixteenth of this part is reserved in the same way. There is no lock: taking
+//! bytes is a few atomic additions.
 
 use std::net::IpAddr;
 use std::sync::Arc;

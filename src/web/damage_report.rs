@@ -1,6 +1,6 @@
 //! The report of `/status`: the problems of the store that a person must fix.
 //!
-//! The store is checked at most once per second, however many requests arrive. The report has the name of a damaged
+//! The store is checked at most once per second, even if many requests arrive. The report has the name of a damaged
 //! file and the line, but not its folder.
 
 use std::collections::BTreeSet;
@@ -58,21 +58,21 @@ impl CheckState {
         // The default bucket is checked even if it was never written, so that each check reads the store.
         buckets.insert(Bucket::default());
         self.buckets = listed;
-        let (mut found, mut notes): (Vec<String>, Vec<String>) = (vec![], vec![]);
+        let (mut problems, mut notes): (Vec<String>, Vec<String>) = (vec![], vec![]);
         for bucket in buckets {
-            let (texts, bucket_notes) = check(store, &bucket).await?;
-            if !texts.is_empty() {
+            let (bucket_problems, bucket_notes) = check(store, &bucket).await?;
+            if !bucket_problems.is_empty() {
                 self.buckets.insert(bucket);
             }
-            found.extend(texts);
+            problems.extend(bucket_problems);
             notes.extend(bucket_notes);
         }
         notes.sort();
         notes.truncate(MAX_LISTED);
-        let text = summarize(found.clone());
+        let text = summarize(problems.clone());
         if text != self.text {
-            for text in &found {
-                api_error::report_damage(text);
+            for problem in &problems {
+                api_error::report_damage(problem);
             }
             self.text.clone_from(&text);
         }
@@ -107,15 +107,15 @@ fn describe(finding: &Finding) -> String {
 }
 
 /// The problems on one line, each once.
-fn summarize(mut found: Vec<String>) -> String {
-    found.sort();
-    found.dedup();
-    let more = found.len().saturating_sub(MAX_LISTED);
-    found.truncate(MAX_LISTED);
+fn summarize(mut problems: Vec<String>) -> String {
+    problems.sort();
+    problems.dedup();
+    let more = problems.len().saturating_sub(MAX_LISTED);
+    problems.truncate(MAX_LISTED);
     if more > 0 {
-        found.push(format!("and {more} more; `kvs check` reports all of them"));
+        problems.push(format!("and {more} more; `kvs check` reports all of them"));
     }
-    found.join("; ")
+    problems.join("; ")
 }
 
 /// The error of a failed check. Damage is reported in the response and in the log, any other error only in the log.

@@ -62,7 +62,7 @@ impl Connection {
         }
     }
 
-    /// Extends the timeouts of what is arriving by a time in which nothing was received.
+    /// Extends the timeouts of an incomplete request or record by a time in which nothing was received.
     pub(crate) fn extend_timeouts(&mut self, time: Duration) {
         self.decoder.extend_timeouts(time);
         self.partial_since = self.partial_since.map(|since| since + time);

@@ -225,7 +225,7 @@ impl<H: Handler> BlockingLoop<H> {
         });
     }
 
-    /// Continues a connection as a task, with what has arrived so far.
+    /// Continues a connection as a task, with the data that has arrived.
     fn continue_as_task(&self, client: OwnedFd, decoder: Decoder, pending: VecDeque<DecodedEvent>) {
         let connection = Connection::resumed(Stream::nonblocking(client, &self.responder.limits), decoder, pending);
         self.start(Arc::clone(&self.responder).serve_connection(connection));
@@ -245,7 +245,7 @@ impl<H: Handler> BlockingLoop<H> {
         });
     }
 
-    /// Starts a task when one more connection is allowed; at the stop, at once.
+    /// Starts a task when one more connection is allowed, or when the server stops.
     fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         let permit = self.runtime.block_on(self.responder.stop.run_until_cancelled(self.connections.permit()));
         match permit {

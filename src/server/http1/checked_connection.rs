@@ -1,8 +1,8 @@
 //! An HTTP/1 connection that checks every head (see `head`) before hyper reads it.
 //!
 //! Only this file knows where a message ends: the head says how long its body is, and after a chunked body the
-//! connection ends with the response, so that nothing after it is taken for a request. So hyper reads one message at a
-//! time, and cannot disagree about where the next one begins.
+//! connection ends with the response, so that no later data is read as a request. So hyper reads one message at a time,
+//! and cannot disagree about where the next one begins.
 
 use std::io;
 use std::pin::Pin;
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Ok(())) => {
-                    // A head has its own timeout, however long the connection was idle.
+                    // Each head has its own timeout, which starts with its first bytes.
                     let begins = self.raw.is_empty() && !piece.filled().iter().all(|b| b"\r\n".contains(b));
                     self.is_timer_set &= !begins;
                     self.raw.extend_from_slice(piece.filled());

@@ -91,7 +91,7 @@ impl ServerLimits {
     }
 }
 
-/// One of the connections that may be open at once.
+/// The permission for one open connection.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// The open connections, each a task of the runtime.
@@ -108,7 +108,6 @@ impl ConnectionSet {
         Self { permits, tasks: TaskTracker::new(), cancel: CancellationToken::new() }
     }
 
-    /// Waits for a permit.
     pub(crate) async fn permit(&self) -> io::Result<Permit> {
         Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)
     }

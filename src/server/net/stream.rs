@@ -116,8 +116,8 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn tcp(socket: TcpStream, peer: IpAddr, limits: &ServerLimits) -> Self {
-        // Responses are written in one piece, so waiting for more data only delays them. If this fails, they are
-        // slower, nothing else.
+        // Responses are written in one piece, so waiting for more data only delays them. If this fails, they are only
+        // slower.
         let _ = socket.set_nodelay(true);
         // IPv4 clients of an IPv6 socket keep their IPv4 address.
         let peer = Some(peer.to_canonical());

@@ -12,7 +12,7 @@ use crate::web::response::api_error::ApiError;
 use crate::web::response::json_response;
 
 /// How many keys one scan returns.
-const PAGE_KEYS: usize = 10_000;
+const MAX_PAGE_KEYS: usize = 10_000;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
     authorize::require_write(ctx, bucket).await?;
@@ -24,7 +24,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     body::drain(ctx, body).await?;
     let store = &ctx.state.store;
     let mut writes = vec![];
-    let mut query = Scan { prefix, limit: PAGE_KEYS, projection: Projection::Keys, ..Scan::default() };
+    let mut query = Scan { prefix, limit: MAX_PAGE_KEYS, projection: Projection::Keys, ..Scan::default() };
     loop {
         let page = store.scan(bucket, query.clone()).await.map_err(ApiError::from_read)?;
         writes.extend(page.entries.into_iter().map(|(key, _)| Write::Delete { key }));

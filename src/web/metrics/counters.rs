@@ -58,45 +58,47 @@ pub(crate) const KINDS: [(ErrorKind, &str); 7] = [
     (ErrorKind::Unavailable, "failed"),
 ];
 
-const MICRO: u64 = 1_000;
-const MILLI: u64 = 1_000_000;
+/// Nanoseconds in a microsecond.
+const MICROSECOND: u64 = 1_000;
+/// Nanoseconds in a millisecond.
+const MILLISECOND: u64 = 1_000_000;
 
 /// Bounds of the time spent on a request: from a read in memory to a write on a slow disk.
 pub(crate) const REQUEST_BOUNDS_NANOS: BucketBounds = [
-    25 * MICRO,
-    50 * MICRO,
-    100 * MICRO,
-    250 * MICRO,
-    500 * MICRO,
-    MILLI,
-    2_500 * MICRO,
-    5 * MILLI,
-    10 * MILLI,
-    25 * MILLI,
-    50 * MILLI,
-    100 * MILLI,
-    250 * MILLI,
-    1_000 * MILLI,
-    5_000 * MILLI,
+    25 * MICROSECOND,
+    50 * MICROSECOND,
+    100 * MICROSECOND,
+    250 * MICROSECOND,
+    500 * MICROSECOND,
+    MILLISECOND,
+    2_500 * MICROSECOND,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    1_000 * MILLISECOND,
+    5_000 * MILLISECOND,
 ];
 
 /// Bounds of the time that a long poll waited. The default of `max_wait` is 25 s.
 pub(crate) const WAIT_BOUNDS_NANOS: BucketBounds = [
-    10 * MILLI,
-    50 * MILLI,
-    100 * MILLI,
-    250 * MILLI,
-    500 * MILLI,
-    1_000 * MILLI,
-    2_500 * MILLI,
-    5_000 * MILLI,
-    10_000 * MILLI,
-    15_000 * MILLI,
-    20_000 * MILLI,
-    25_000 * MILLI,
-    30_000 * MILLI,
-    60_000 * MILLI,
-    300_000 * MILLI,
+    10 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    500 * MILLISECOND,
+    1_000 * MILLISECOND,
+    2_500 * MILLISECOND,
+    5_000 * MILLISECOND,
+    10_000 * MILLISECOND,
+    15_000 * MILLISECOND,
+    20_000 * MILLISECOND,
+    25_000 * MILLISECOND,
+    30_000 * MILLISECOND,
+    60_000 * MILLISECOND,
+    300_000 * MILLISECOND,
 ];
 
 /// The requests of one class and method.
@@ -156,8 +158,8 @@ impl Counters {
             cell.statuses.get(index).into_iter().for_each(add);
             cell.spent.observe(&REQUEST_BOUNDS_NANOS, timer.spent());
         }
-        if let Some(span) = timer.waited() {
-            self.waited.observe(&WAIT_BOUNDS_NANOS, span);
+        if let Some(duration) = timer.waited() {
+            self.waited.observe(&WAIT_BOUNDS_NANOS, duration);
         }
         for (counter, bytes) in [(&self.received, timer.received()), (&self.sent, *sent)] {
             if bytes > 0 {

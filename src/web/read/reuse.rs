@@ -1,6 +1,6 @@
 //! Marks a response as reusable while its bucket stays at the same revision.
 //!
-//! Polling clients send the same request again and again, and get the same response until somebody writes. Comparing
+//! Polling clients send the same request again and again, and get the same response until a client writes. Comparing
 //! one revision costs a store less than a read, and the rest of the work for a request is skipped.
 
 use std::sync::Arc;

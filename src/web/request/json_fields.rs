@@ -104,11 +104,11 @@ impl<'a> JsonFields<'a> {
 }
 
 fn quoted(name: &str) -> String {
-    const MAX_SHOWN_BYTES: usize = 80;
-    if name.chars().count() <= MAX_SHOWN_BYTES {
+    const MAX_SHOWN_CHARS: usize = 80;
+    if name.chars().count() <= MAX_SHOWN_CHARS {
         return format!("{name:?}");
     }
-    format!("{:?}...", name.chars().take(MAX_SHOWN_BYTES).collect::<String>())
+    format!("{:?}...", name.chars().take(MAX_SHOWN_CHARS).collect::<String>())
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {

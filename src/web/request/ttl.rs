@@ -16,7 +16,7 @@ pub(crate) fn parse(query: QueryString<'_>, now: Time) -> Result<Option<Time>, A
 /// The expiry from a time to live in seconds, or from a time in seconds since 1970.
 ///
 /// # Errors
-/// If both are given, or the number is out of range. The error states the range.
+/// If both are present, or the number is out of range. The error states the range.
 pub(crate) fn expiry(ttl: Option<&str>, expires: Option<&str>, now: Time) -> Result<Option<Time>, String> {
     match (ttl, expires) {
         (None, None) => Ok(None),

@@ -37,7 +37,7 @@ impl Cache {
         })
     }
 
-    /// The policy for a response that expires in `seconds_left`: nothing purges it at its expiry.
+    /// The policy for a response that expires in `seconds_left`. Caches are not purged when an entry expires.
     pub(crate) fn until(self, seconds_left: Option<u64>) -> Self {
         match (self, seconds_left) {
             (Self::Shared(_), Some(0)) => Self::Revalidate,

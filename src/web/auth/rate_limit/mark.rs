@@ -1,4 +1,4 @@
-//! Marks: short keyed hashes by which the store recognizes secrets. Many secrets have the same mark.
+//! Marks: short keyed hashes by which the rate limit recognizes secrets. Many secrets have the same mark.
 //!
 //! A mark only shows that a secret was probably checked before. It is too short to reveal the secret to somebody who
 //! reads the file. Two secrets with the same mark do no harm: a right secret is checked each time anyway, and one guess

@@ -37,7 +37,7 @@ pub(crate) use self::mark::random;
 const MAX_ATTEMPTS: usize = 100;
 /// How long a request may take to store its count.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
-/// The number of locks. One process stores at most so many counts at the same time.
+/// The number of locks. One process stores at most this many counts at the same time.
 const LOCKS: usize = 64;
 
 /// The result of checking the secrets of a request.
