@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn announcing_charges_nothing_and_a_small_body_charges_its_length() {
+    fn body_is_charged_when_it_arrives_and_not_when_announced() {
         let limits = limits(4 << 20);
         let mut large = BodyBuffer::new(&limits, None);
         large.announce(1 << 20).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn body_is_rejected_when_too_large_or_when_the_budget_is_used_up() {
+    fn body_is_rejected_when_a_limit_or_the_budget_is_exceeded() {
         let limits = limits(1 << 20);
         let mut first = BodyBuffer::new(&limits, None);
         assert_eq!(first.announce(2 << 20), Err(TransportError::BodyTooLarge));

@@ -10,7 +10,7 @@ use crate::web::{Response, problem};
 /// The `Retry-After` of a 503, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 2;
 
-/// Why a server answers a request itself.
+/// The reason why a server answers a request itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TransportError {
     /// The CGI variables of the web server contain no valid request method.

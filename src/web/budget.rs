@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_is_limited_and_a_part_is_reserved_for_small_requests() {
+    fn address_is_limited_with_a_reserve_for_small_requests() {
         let budget = Budget::new(1 << 20, 0).sharing(512 << 10);
         let one = budget.for_address(Some(address("2001:db8::1")));
         let mut held = one.take(300 << 10).unwrap();

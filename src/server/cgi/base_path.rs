@@ -1,4 +1,4 @@
-//! The base path: where the web server publishes the program, and the path of a request below it.
+//! The base path: the URL path under which the web server publishes the program. It is removed from each request.
 //!
 //! The target is the raw one of the client, still percent-encoded. Web servers pass their own names decoded. So the
 //! base path is compared byte by byte with the decoded target, and the rest of the target is not changed. A target that

@@ -1,4 +1,4 @@
-//! The length of a body: whether the web server passes on the body that the client sent.
+//! Checks the length of a body: the web server must pass on the whole body that the client sent.
 //!
 //! Apache may empty or cut a body at limits of its own and still call the program. The client would then get a success
 //! response although only a part of its body was stored. So three lengths must be equal: the one that the client
@@ -12,7 +12,7 @@ use super::base_path::BasePath;
 use super::variables::Variables;
 use crate::server::error_response::TransportError;
 
-/// How long the body must be. Checked before it is read.
+/// The length that the body must have. Checks the announced lengths before the body is read.
 pub(crate) fn announced(variables: &Variables, base_path: &BasePath, limit: usize) -> Result<usize, TransportError> {
     let length = match variables.get("CONTENT_LENGTH") {
         b"" => None,

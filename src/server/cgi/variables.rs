@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn list_is_parsed_with_short_and_long_lengths_and_rejected_when_cut() {
+    fn list_is_parsed_with_all_lengths_and_rejected_when_cut() {
         let list = [b"\x01\x80\0\0\x82Ab".as_slice(), &[b'x'; 129], b"\x01\0B"].concat();
         let all = Variables::parse(list.clone().into()).unwrap();
         assert_eq!((all.get("A").len(), all.get("B"), all.len()), (130, &b""[..], 2));

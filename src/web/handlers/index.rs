@@ -1,4 +1,4 @@
-//! `GET /`: the index page for browsers, one line of usage for programs.
+//! `GET /`: the index page for browsers, and one line of usage for programs.
 //!
 //! The page is one file with one style and one script. Its Content-Security-Policy allows exactly these two, by their
 //! hashes. So even a value that got into the page as markup could not run.

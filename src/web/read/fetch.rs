@@ -28,7 +28,7 @@ pub(crate) struct Representation {
     pub(crate) body: Content,
 }
 
-/// Why a long poll fetches again.
+/// The reason why a long poll fetches again.
 #[derive(Clone, Copy)]
 pub(crate) struct Wakeup {
     pub(crate) at: Instant,

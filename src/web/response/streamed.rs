@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strings_equal_those_of_serde_json_and_have_the_computed_length() {
+    async fn strings_equal_serde_json_and_have_the_computed_length() {
         let all: String = (0..0x2000_u32).filter_map(char::from_u32).collect();
         for text in [
             all.repeat(20),
