@@ -1,7 +1,7 @@
 //! The buffer for the body of one request. Memory is charged to a budget before it is used.
 //!
 //! The budget is charged in steps as bytes arrive, not by the announced length, so a client that only announces a large
-//! body holds nothing. A body larger than a few pages gets memory pages of its own. They go back to the operating
+//! body uses no part of it. A body larger than a few pages gets memory pages of its own. They go back to the operating
 //! system with the body; an allocator would keep them.
 
 use std::net::IpAddr;
@@ -55,16 +55,16 @@ impl AsRef<[u8]> for Pages {
 impl BodyBuffer {
     /// A buffer for a body within `limits`, charged to the share of the client at `address`.
     pub(crate) fn new(limits: &ServerLimits, address: Option<IpAddr>) -> Self {
-        let (limit, budget) = (limits.body, limits.bodies.of(address));
+        let (limit, budget) = (limits.body, limits.bodies.for_address(address));
         Self { limit, announced: None, share: budget.share(), budget, memory: Memory::default() }
     }
 
     /// Sets the address of the client once it is known. Bytes that have already arrived are charged to it too.
-    pub(crate) fn belongs_to(&mut self, address: Option<IpAddr>) -> Result<(), TransportError> {
-        self.budget = self.budget.of(address);
+    pub(crate) fn set_client(&mut self, address: Option<IpAddr>) -> Result<(), TransportError> {
+        self.budget = self.budget.for_address(address);
         let mut share = self.budget.share();
         if !share.grow_to(self.share.bytes()) {
-            return Err(TransportError::Crowded);
+            return Err(TransportError::BodyBudgetUsedUp);
         }
         self.share = share;
         Ok(())
@@ -73,26 +73,26 @@ impl BodyBuffer {
     /// Sets the length that the client announces. This charges nothing.
     ///
     /// # Errors
-    /// `TooLarge` above the limit, and `Crowded` if the budget has no room for it now: the client can learn this before
-    /// it sends the body.
+    /// `BodyTooLarge` above the limit, and `BodyBudgetUsedUp` if the budget has no room for it now: the client can
+    /// learn this before it sends the body.
     pub(crate) fn announce(&mut self, length: u64) -> Result<(), TransportError> {
         let length =
-            usize::try_from(length).ok().filter(|length| *length <= self.limit).ok_or(TransportError::TooLarge)?;
+            usize::try_from(length).ok().filter(|length| *length <= self.limit).ok_or(TransportError::BodyTooLarge)?;
         self.announced = Some(length);
-        if self.share.could_grow_to(length) { Ok(()) } else { Err(TransportError::Crowded) }
+        if self.share.could_grow_to(length) { Ok(()) } else { Err(TransportError::BodyBudgetUsedUp) }
     }
 
     /// Appends the next bytes of the body.
     pub(crate) fn add(&mut self, data: &[u8]) -> Result<(), TransportError> {
         let length = self.len().saturating_add(data.len());
         if length > self.limit {
-            return Err(TransportError::TooLarge);
+            return Err(TransportError::BodyTooLarge);
         }
         if length > self.share.bytes() {
             let ahead = length.saturating_add(self.share.bytes().clamp(SMALL_BODY_BYTES, MAX_RESERVED_AHEAD_BYTES));
             let ahead = ahead.min(self.announced.unwrap_or(usize::MAX)).max(length);
             if !self.share.grow_to(ahead) && !self.share.grow_to(length) {
-                return Err(TransportError::Crowded);
+                return Err(TransportError::BodyBudgetUsedUp);
             }
         }
         if length > SMALL_BODY_BYTES {
@@ -115,7 +115,7 @@ impl BodyBuffer {
         }
         match &mut self.memory {
             Memory::Pages(pages) => Ok(pages),
-            Memory::Small(_) => Err(TransportError::Failed),
+            Memory::Small(_) => Err(TransportError::Internal),
         }
     }
 
@@ -150,16 +150,16 @@ impl Pages {
         // The system is out of memory: treated as an exhausted budget.
         let map = MmapMut::map_anon(length).map_err(|error| {
             tracing::warn!(%error, length, "cannot allocate memory for the body of a request");
-            TransportError::Crowded
+            TransportError::BodyBudgetUsedUp
         })?;
-        // A huge page would take 2 MiB for its first byte. If the advice fails, too much memory is held, nothing worse.
+        // A huge page would take 2 MiB for its first byte. If the advice fails, only too much memory is used.
         let _ = map.advise(Advice::NoHugePage);
         Ok(Self { map, used: 0 })
     }
 
     fn add(&mut self, data: &[u8]) -> Result<(), TransportError> {
         let end = self.used + data.len();
-        self.map.get_mut(self.used..end).ok_or(TransportError::Failed)?.copy_from_slice(data);
+        self.map.get_mut(self.used..end).ok_or(TransportError::Internal)?.copy_from_slice(data);
         self.used = end;
         Ok(())
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn body_is_the_same_however_it_is_split() {
+    fn body_is_the_same_for_every_split_into_pieces() {
         let all: Vec<u8> = (0..700_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
         for (announced, size) in [(None, 5000), (Some(700_000), 333), (Some(10), 60_000), (None, 700_000)] {
             let mut buffer = BodyBuffer::new(&limits(64 << 20), None);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn announcing_charges_nothing_and_a_small_body_charges_its_length() {
+    fn body_is_charged_when_it_arrives_and_not_when_announced() {
         let limits = limits(4 << 20);
         let mut large = BodyBuffer::new(&limits, None);
         large.announce(1 << 20).unwrap();
@@ -207,15 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn body_is_rejected_when_too_large_or_when_the_budget_is_used_up() {
+    fn body_is_rejected_when_a_limit_or_the_budget_is_exceeded() {
         let limits = limits(1 << 20);
         let mut first = BodyBuffer::new(&limits, None);
-        assert_eq!(first.announce(2 << 20), Err(TransportError::TooLarge));
+        assert_eq!(first.announce(2 << 20), Err(TransportError::BodyTooLarge));
         first.add(&vec![0; 800_000]).unwrap();
-        assert_eq!(first.add(&vec![0; 300_000]), Err(TransportError::TooLarge));
+        assert_eq!(first.add(&vec![0; 300_000]), Err(TransportError::BodyTooLarge));
         let mut second = BodyBuffer::new(&limits, None);
-        assert_eq!(second.announce(400_000), Err(TransportError::Crowded));
-        assert_eq!(second.add(&vec![0; 300_000]), Err(TransportError::Crowded));
+        assert_eq!(second.announce(400_000), Err(TransportError::BodyBudgetUsedUp));
+        assert_eq!(second.add(&vec![0; 300_000]), Err(TransportError::BodyBudgetUsedUp));
         assert_eq!(second.add(&[0; 3000]), Ok(()), "a small piece is still accepted");
         drop(first);
         assert_eq!(second.add(&vec![0; 300_000]), Ok(()));

@@ -10,7 +10,7 @@ use http::{HeaderMap, Request};
 use super::error_response::TransportError;
 use crate::web::{Api, Body, ClientAddr, Response};
 
-/// What a server calls for each request: an [`Api`], or a wrapper around one.
+/// The function that a server calls for each request: an [`Api`], or a wrapper around one.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Handles one request. `client` is the address of the client, if it is known.
     fn handle(&self, request: Request<Body>, client: ClientAddr) -> impl Future<Output = Response> + Send;
@@ -34,8 +34,8 @@ pub(crate) fn call<H: Handler>(
     let accept = request.headers().get(ACCEPT).cloned();
     async move {
         let mut response = pin!(handler.handle(request, client));
-        // Half-changed state is dropped with the future. State that lives longer is behind the locks of the stores,
-        // which stay consistent whatever happens to a caller.
+        // Half-changed state is dropped with the future. State that lives longer is protected by the locks of the
+        // stores, which stay consistent when a caller panics.
         let outcome = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
@@ -44,7 +44,7 @@ pub(crate) fn call<H: Handler>(
         .await;
         outcome.unwrap_or_else(|| {
             tracing::error!(%method, path = uri.path(), "the handler panicked");
-            TransportError::Failed.response(&HeaderMap::from_iter(accept.map(|accept| (ACCEPT, accept))))
+            TransportError::Internal.response(&HeaderMap::from_iter(accept.map(|accept| (ACCEPT, accept))))
         })
     }
 }
@@ -58,7 +58,7 @@ mod tests {
 
     impl Handler for PanickingAt {
         async fn handle(&self, request: Request<Body>, _: ClientAddr) -> Response {
-            assert!(request.uri().path() != self.0, "as the test wants it");
+            assert!(request.uri().path() != self.0, "the test makes this handler panic");
             Response::new("well".into())
         }
     }

@@ -14,18 +14,18 @@ pub enum Launch {
     Cgi,
     /// By a web server, with a listening FastCGI socket as standard input.
     FastCgi(Listener),
-    /// By a person or a service manager: the command line counts.
+    /// By a person or a service manager. The arguments are those of the command line.
     Standalone,
 }
 
 impl Launch {
     /// Detects this from the environment and from standard input.
     pub fn detect() -> io::Result<Self> {
-        Self::judge(std::env::var_os("GATEWAY_INTERFACE").as_deref(), io::stdin().as_fd())
+        Self::detect_from(std::env::var_os("GATEWAY_INTERFACE").as_deref(), io::stdin().as_fd())
     }
 
     /// The variable decides first: the standard input of a CGI program may be a socket too, a connected one.
-    fn judge(interface: Option<&OsStr>, input: BorrowedFd<'_>) -> io::Result<Self> {
+    fn detect_from(interface: Option<&OsStr>, input: BorrowedFd<'_>) -> io::Result<Self> {
         if interface.is_some() {
             return Ok(Self::Cgi);
         }
@@ -47,10 +47,10 @@ mod tests {
         let listening = UnixListener::bind(&path).unwrap();
         let connected = UnixStream::connect(&path).unwrap();
         let interface = Some(OsStr::new("CGI/1.1"));
-        assert!(matches!(Launch::judge(interface, listening.as_fd()), Ok(Launch::Cgi)));
-        assert!(matches!(Launch::judge(interface, connected.as_fd()), Ok(Launch::Cgi)));
-        assert!(matches!(Launch::judge(None, connected.as_fd()), Ok(Launch::Standalone)));
-        let Ok(Launch::FastCgi(listener)) = Launch::judge(None, listening.as_fd()) else { panic!("not seen") };
+        assert!(matches!(Launch::detect_from(interface, listening.as_fd()), Ok(Launch::Cgi)));
+        assert!(matches!(Launch::detect_from(interface, connected.as_fd()), Ok(Launch::Cgi)));
+        assert!(matches!(Launch::detect_from(None, connected.as_fd()), Ok(Launch::Standalone)));
+        let Ok(Launch::FastCgi(listener)) = Launch::detect_from(None, listening.as_fd()) else { panic!("not seen") };
         drop(listener);
         assert!(path.exists(), "the file belongs to the web server");
     }

@@ -1,7 +1,7 @@
 //! A request body that is read from the client only when the handler asks for it.
 //!
-//! So the handler can respond to what the head decides (an unknown path, a wrong secret, a length above the limit)
-//! before the body is read. A handler that asks gets the whole body; if the body is incomplete, its call is dropped.
+//! So the handler can respond before the body is read if the head is enough: an unknown path, a wrong secret, a length
+//! above the limit. A handler that asks gets the whole body; if the body is incomplete, the call is dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,39 +12,42 @@ use tokio::sync::oneshot;
 
 use crate::web::Body;
 
-/// The side of the handler.
+/// The body as the handler sees it.
 struct LazyBody {
-    asks: Option<oneshot::Sender<()>>,
-    comes: oneshot::Receiver<Bytes>,
+    request_tx: Option<oneshot::Sender<()>>,
+    body_rx: oneshot::Receiver<Bytes>,
     length: Option<u64>,
     ended: bool,
 }
 
-/// The side of the server.
+/// The end through which the server supplies the body.
 pub(crate) struct BodySender {
-    asked: oneshot::Receiver<()>,
-    gives: oneshot::Sender<Bytes>,
+    request_rx: oneshot::Receiver<()>,
+    body_tx: oneshot::Sender<Bytes>,
 }
 
 /// A body of `length` bytes, if that is known, and the sender that supplies it.
 pub(crate) fn lazy_body(length: Option<u64>) -> (Body, BodySender) {
-    let (asks, asked) = oneshot::channel();
-    let (gives, comes) = oneshot::channel();
-    (Body::stream(LazyBody { asks: Some(asks), comes, length, ended: false }), BodySender { asked, gives })
+    let (request_tx, request_rx) = oneshot::channel();
+    let (body_tx, body_rx) = oneshot::channel();
+    (
+        Body::stream(LazyBody { request_tx: Some(request_tx), body_rx, length, ended: false }),
+        BodySender { request_rx, body_tx },
+    )
 }
 
 impl BodySender {
     /// Resolves when the handler asks for the body; never if it does not.
-    pub(crate) async fn asked(&mut self) {
-        if (&mut self.asked).await.is_err() {
+    pub(crate) async fn requested(&mut self) {
+        if (&mut self.request_rx).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
     /// Supplies the whole body.
-    pub(crate) fn give(self, body: Bytes) {
+    pub(crate) fn send(self, body: Bytes) {
         // The handler may be gone.
-        let _ = self.gives.send(body);
+        let _ = self.body_tx.send(body);
     }
 }
 
@@ -56,13 +59,13 @@ impl http_body::Body for LazyBody {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Some(asks) = self.asks.take() {
+        if let Some(request_tx) = self.request_tx.take() {
             // If the server is gone, the other channel reports it.
-            let _ = asks.send(());
+            let _ = request_tx.send(());
         }
-        let came = ready!(Pin::new(&mut self.comes).poll(cx));
+        let received = ready!(Pin::new(&mut self.body_rx).poll(cx));
         self.ended = true;
-        Poll::Ready(Some(came.map(Frame::data)))
+        Poll::Ready(Some(received.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -84,20 +87,20 @@ mod tests {
 
     #[tokio::test]
     async fn body_is_requested_when_it_is_read() {
-        let (body, mut source) = lazy_body(Some(4));
+        let (body, mut sender) = lazy_body(Some(4));
         assert_eq!(body.length(), Some(4));
-        let waited = tokio::time::timeout(std::time::Duration::from_millis(20), source.asked()).await;
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(20), sender.requested()).await;
         assert!(waited.is_err());
         let reading = tokio::spawn(body.collect());
-        source.asked().await;
-        source.give(Bytes::from_static(b"body"));
+        sender.requested().await;
+        sender.send(Bytes::from_static(b"body"));
         assert_eq!(reading.await.unwrap().unwrap().to_bytes(), "body");
     }
 
     #[tokio::test]
     async fn body_that_never_arrives_is_an_error() {
-        let (body, source) = lazy_body(None);
-        drop(source);
+        let (body, sender) = lazy_body(None);
+        drop(sender);
         assert!(body.collect().await.is_err());
     }
 }

@@ -9,35 +9,36 @@ use super::http1::forwarded;
 use super::http1::forwarded::Proxy;
 use crate::web::{Budget, SharePermit, Shares};
 
-/// Descriptors that are reserved for files, locks and the log.
-const RESERVED: u64 = 64;
+/// How many descriptors are reserved for files, locks and the log.
+const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// The limits of a server. Clones share the budget and the counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerLimits {
-    /// The longest body, in bytes. A longer one is answered with 413 and never held as a whole.
+    /// The longest body, in bytes. A longer one is answered with 413 and not kept in memory.
     pub body: usize,
-    /// The memory for all bodies together, and the part of it that one address may use.
+    /// The memory budget for all bodies together, and the part of it for one address.
     pub bodies: Budget,
-    /// The longest list of variables (FastCGI, CGI) or headers (HTTP, between 8 and 64 KiB), in bytes.
+    /// The size limit of all variables (FastCGI, CGI) or headers (HTTP, between 8 and 64 KiB) together, in bytes.
     pub head: usize,
-    /// The most connections at once. Further ones wait in the accept queue of the system.
+    /// How many connections may be open at once. Further ones wait in the accept queue of the system.
     pub connections: usize,
     /// How many of these connections (over FastCGI: how many requests) one address may have.
     pub shares: Shares,
-    /// Proxies that are trusted to name the addresses of their clients. They have no share of the connections (HTTP).
+    /// Proxies that are trusted to report the addresses of their clients. They may have any number of connections
+    /// (HTTP).
     pub proxies: Vec<Proxy>,
     /// How long a request line and headers may take (HTTP). An idle connection is closed after the same time.
     pub header_timeout: Duration,
     /// How long a body may take; over FastCGI, a whole request.
     pub body_timeout: Duration,
-    /// How long a write may make no progress because the client does not read.
+    /// How long a write may wait for a client that does not read.
     pub write_timeout: Duration,
     /// In each period of this length a client must read 16 KiB of its response for each second, or all that is left.
     pub response_time: Duration,
     /// How long a FastCGI connection may be open without a request.
     pub idle_timeout: Duration,
-    /// How long requests that have begun may take after the stop.
+    /// How long requests in progress may take after the stop.
     pub drain_timeout: Duration,
 }
 
@@ -62,14 +63,15 @@ impl Default for ServerLimits {
 }
 
 impl ServerLimits {
-    /// Takes one connection of the peer's share until dropped (HTTP); `None` if the share is used up. A trusted proxy
-    /// has no share.
-    pub(crate) fn enter(&self, peer: Option<IpAddr>) -> Option<SharePermit> {
-        self.shares.enter(peer.filter(|_| !forwarded::is_trusted(&self.proxies, peer)))
+    /// Counts one connection of this peer until the permit is dropped (HTTP); `None` if the peer has reached its limit.
+    /// A trusted proxy has no limit.
+    pub(crate) fn try_acquire(&self, peer: Option<IpAddr>) -> Option<SharePermit> {
+        self.shares.try_acquire(peer.filter(|_| !forwarded::is_trusted(&self.proxies, peer)))
     }
 
-    /// The same limits for a program that a web server starts. `mod_fcgid` kills it 8 seconds after it has asked it to
-    /// stop, so the responses must be sent before that. It gets one request at a time, so addresses have no shares.
+    /// The same limits for a program that a web server starts. `mod_fcgid` kills the program 8 seconds after it asked
+    /// it to stop, so the responses must be sent before that. The program gets one request at a time, so there is no
+    /// limit per address.
     #[must_use]
     pub fn spawned(mut self) -> Self {
         self.drain_timeout = self.drain_timeout.min(Duration::from_secs(7));
@@ -79,10 +81,10 @@ impl ServerLimits {
 }
 
 /// How many of the `wanted` connections the descriptors of this process allow. The soft limit is raised if necessary
-/// and possible. At least half of the descriptors are for connections, however few there are.
+/// and possible. At least half of the descriptors are for connections.
 #[must_use]
 pub fn connections_allowed(wanted: usize) -> usize {
-    let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(RESERVED);
+    let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(RESERVED_DESCRIPTORS);
     let limit = getrlimit(Resource::Nofile);
     let mut allowed = limit.current.unwrap_or(u64::MAX);
     if allowed < needed {
@@ -91,7 +93,7 @@ pub fn connections_allowed(wanted: usize) -> usize {
             allowed = raised;
         }
     }
-    let room = usize::try_from(allowed - RESERVED.min(allowed / 2)).unwrap_or(usize::MAX);
+    let room = usize::try_from(allowed - RESERVED_DESCRIPTORS.min(allowed / 2)).unwrap_or(usize::MAX);
     wanted.min(room).max(1)
 }
 

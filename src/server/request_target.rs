@@ -10,8 +10,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::error_response::TransportError;
 
-/// Bytes that some clients send although a URI cannot contain them. Escapes that are already there stay.
-const TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
+/// Bytes that some clients send although a URI cannot contain them. Existing escapes stay.
+const TARGET_ESCAPES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// The longest target after escaping, in bytes. A [`Uri`] cannot hold more.
 pub(crate) const MAX_TARGET_BYTES: usize = u16::MAX as usize - 1;
@@ -19,15 +19,15 @@ pub(crate) const MAX_TARGET_BYTES: usize = u16::MAX as usize - 1;
 /// The path and query of a raw target. Bytes that a URI cannot contain are escaped, which does not change the meaning.
 /// A target with a `#` is rejected (RFC 9112, section 3.2): the text after it would be dropped, and the response would
 /// be for another key.
-pub(crate) fn normal(target: &[u8]) -> Result<Cow<'_, str>, TransportError> {
+pub(crate) fn normalize(target: &[u8]) -> Result<Cow<'_, str>, TransportError> {
     if target.contains(&b'#') {
         return Err(TransportError::BadTarget);
     }
     let text = match path_and_query(target) {
-        Cow::Borrowed(target) => Cow::from(percent_encode(target, TARGET)),
-        Cow::Owned(target) => percent_encode(&target, TARGET).to_string().into(),
+        Cow::Borrowed(target) => Cow::from(percent_encode(target, TARGET_ESCAPES)),
+        Cow::Owned(target) => percent_encode(&target, TARGET_ESCAPES).to_string().into(),
     };
-    if text.len() > MAX_TARGET_BYTES { Err(TransportError::LongTarget) } else { Ok(text) }
+    if text.len() > MAX_TARGET_BYTES { Err(TransportError::TargetTooLong) } else { Ok(text) }
 }
 
 /// A path and query as a URI. Empty text is the root.
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn target_is_a_path_when_absolute_or_with_two_slashes() {
-        for (given, path) in [
+        for (raw, path) in [
             ("/x?y", "/x?y"),
             ("//x", "//x"),
             ("//x://y", "//x://y"),
@@ -78,7 +78,7 @@ mod tests {
             ("://x", "/://x"),
             ("?k=http://a/b", "/?k=http://a/b"),
         ] {
-            assert_eq!(normal(given.as_bytes()).unwrap(), path, "{given}");
+            assert_eq!(normalize(raw.as_bytes()).unwrap(), path, "{raw}");
         }
     }
 
@@ -86,9 +86,9 @@ mod tests {
     fn bytes_are_escaped_when_a_uri_cannot_contain_them() {
         for byte in 0x21..=0xff_u8 {
             for target in [[b"/a", &[byte][..]].concat(), [b"/?k=", &[byte][..]].concat()] {
-                let text = match normal(&target) {
-                    Err(refusal) => {
-                        assert_eq!((byte, refusal), (b'#', TransportError::BadTarget));
+                let text = match normalize(&target) {
+                    Err(error) => {
+                        assert_eq!((byte, error), (b'#', TransportError::BadTarget));
                         continue;
                     }
                     Ok(text) => text.into_owned(),
@@ -97,15 +97,15 @@ mod tests {
                 assert_eq!(uri(&text).unwrap().to_string(), text);
             }
         }
-        assert!(matches!(normal(b"/%zz%2541^\\{}|"), Ok(Cow::Borrowed(_))), "the rest is unchanged");
+        assert!(matches!(normalize(b"/%zz%2541^\\{}|"), Ok(Cow::Borrowed(_))), "the rest is unchanged");
     }
 
     #[test]
     fn target_is_rejected_when_too_long_before_or_after_escaping() {
         let long = |byte: u8, count| [b"/".to_vec(), vec![byte; count]].concat();
-        assert!(uri(&normal(&long(b'x', MAX_TARGET_BYTES - 1)).unwrap()).is_ok());
-        assert_eq!(normal(&long(b'x', MAX_TARGET_BYTES)), Err(TransportError::LongTarget));
-        assert_eq!(normal(&long(b'"', MAX_TARGET_BYTES / 2)), Err(TransportError::LongTarget));
+        assert!(uri(&normalize(&long(b'x', MAX_TARGET_BYTES - 1)).unwrap()).is_ok());
+        assert_eq!(normalize(&long(b'x', MAX_TARGET_BYTES)), Err(TransportError::TargetTooLong));
+        assert_eq!(normalize(&long(b'"', MAX_TARGET_BYTES / 2)), Err(TransportError::TargetTooLong));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The signals that stop the program. They cancel a token; each server that has it still answers what has begun.
+//! The signals that stop the program. They cancel a token. A server then answers the requests in progress and ends.
 
 use std::io;
 
@@ -12,20 +12,20 @@ use tokio_util::sync::CancellationToken;
 pub fn stop_on_signals() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     for kind in [SignalKind::terminate(), SignalKind::user_defined1(), SignalKind::hangup()] {
-        let mut asked = signal(kind)?;
+        let mut signals = signal(kind)?;
         let stop = stop.clone();
         tokio::spawn(async move {
-            while asked.recv().await.is_some() {
+            while signals.recv().await.is_some() {
                 stop.cancel();
             }
         });
     }
-    let mut pressed = signal(SignalKind::interrupt())?;
+    let mut interrupts = signal(SignalKind::interrupt())?;
     let token = stop.clone();
     tokio::spawn(async move {
-        pressed.recv().await;
+        interrupts.recv().await;
         token.cancel();
-        pressed.recv().await;
+        interrupts.recv().await;
         // 128 and the number of the signal, as a shell reports it.
         std::process::exit(130);
     });

@@ -1,4 +1,4 @@
-//! The body of a request or of a response: bytes in one piece, or a stream of them.
+//! The body of a request or of a response: bytes in one piece, or a stream of bytes.
 //!
 //! Nearly every body is in one piece, and such a body needs neither a box nor frames. A body of any other kind is a
 //! boxed [`http_body::Body`]. This type implements that trait too, so other servers and frameworks can send it.
@@ -110,7 +110,7 @@ impl Body {
     }
 }
 
-/// Why a body was not collected.
+/// The error of collecting a body.
 pub(crate) enum CollectError {
     TooLarge,
     Broken(BodyError),

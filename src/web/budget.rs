@@ -1,9 +1,9 @@
 //! A budget of bytes for memory that clients can make the process use. Bytes are taken before the memory is allocated,
 //! and given back when the [`Share`] is dropped.
 //!
-//! A sixteenth is reserved for small requests, so that a few large ones cannot shut out everybody else. One address can
-//! be limited to a part of the budget, of which a sixteenth is reserved in the same way. There is no lock: taking bytes
-//! is a few atomic additions.
+//! A sixteenth is reserved for small requests, so that a few large ones cannot shut out all others. One address can be
+//! limited to a part of the budget. A sixteenth of this part is reserved in the same way. There is no lock: taking
+//! bytes is a few atomic additions.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,30 +23,30 @@ pub struct Budget {
 
 #[derive(Debug)]
 struct Account {
-    largest: usize,
-    all: Bound,
+    largest_request: usize,
+    all: ByteLimit,
     /// The limit for one address.
-    each: Bound,
+    each: ByteLimit,
     taken: AtomicUsize,
     addresses: Shares,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Bound {
-    most: usize,
+struct ByteLimit {
+    max_bytes: usize,
     /// The part that is reserved for small requests.
-    kept: usize,
+    reserved_bytes: usize,
 }
 
-impl Bound {
-    fn new(bytes: usize, largest: usize) -> Self {
-        let kept = bytes / 16;
-        Self { most: bytes.max(largest.saturating_add(kept)), kept }
+impl ByteLimit {
+    fn new(bytes: usize, largest_request: usize) -> Self {
+        let reserved_bytes = bytes / 16;
+        Self { max_bytes: bytes.max(largest_request.saturating_add(reserved_bytes)), reserved_bytes }
     }
 
     /// The limit of the sum for a request that takes `bytes`.
-    fn when_one_takes(self, bytes: usize) -> usize {
-        if bytes <= SMALL_BODY_BYTES { self.most } else { self.most - self.kept }
+    fn for_request_of(self, bytes: usize) -> usize {
+        if bytes <= SMALL_BODY_BYTES { self.max_bytes } else { self.max_bytes - self.reserved_bytes }
     }
 }
 
@@ -61,37 +61,50 @@ impl PartialEq for Budget {
 impl Eq for Budget {}
 
 impl Budget {
-    /// A budget of `bytes`. It is larger if that is needed for one request of `largest` bytes to fit next to the
-    /// reserved part.
+    /// A budget of `bytes`. It is larger if one request of `largest_request` bytes would not fit next to the reserved
+    /// part otherwise.
     #[must_use]
-    pub fn new(bytes: usize, largest: usize) -> Self {
-        let (all, each) = (Bound::new(bytes, largest), Bound { most: usize::MAX, kept: 0 });
-        Self::over(Account { largest, all, each, taken: AtomicUsize::new(0), addresses: Shares::default() })
+    pub fn new(bytes: usize, largest_request: usize) -> Self {
+        let (all, each) =
+            (ByteLimit::new(bytes, largest_request), ByteLimit { max_bytes: usize::MAX, reserved_bytes: 0 });
+        Self::with_account(Account {
+            largest_request,
+            all,
+            each,
+            taken: AtomicUsize::new(0),
+            addresses: Shares::default(),
+        })
     }
 
-    /// A fresh budget of the same size, of which one address may take `bytes`. That is more if it is needed for the
-    /// largest request to fit.
+    /// A new budget of the same size that limits one address to `bytes`. The limit is higher if the largest request
+    /// would not fit otherwise.
     #[must_use]
     pub fn sharing(self, bytes: usize) -> Self {
-        let Some(Account { largest, all, .. }) = self.account.as_deref() else { return self };
-        let (each, addresses) = (Bound::new(bytes, *largest), Shares::new(bytes));
-        Self::over(Account { largest: *largest, all: *all, each, taken: AtomicUsize::new(0), addresses })
+        let Some(Account { largest_request, all, .. }) = self.account.as_deref() else { return self };
+        let (each, addresses) = (ByteLimit::new(bytes, *largest_request), Shares::new(bytes));
+        Self::with_account(Account {
+            largest_request: *largest_request,
+            all: *all,
+            each,
+            taken: AtomicUsize::new(0),
+            addresses,
+        })
     }
 
-    fn over(account: Account) -> Self {
+    fn with_account(account: Account) -> Self {
         Self { account: Some(Arc::new(account)), address: None }
     }
 
-    /// The same budget, for takers at this address. Without an address (on a Unix socket) there is no limit per
+    /// The same budget, for requests from this address. Without an address (on a Unix socket) there is no limit per
     /// address.
     #[must_use]
-    pub fn of(&self, address: Option<IpAddr>) -> Self {
+    pub fn for_address(&self, address: Option<IpAddr>) -> Self {
         Self { account: self.account.clone(), address }
     }
 
     /// The size in bytes; `None` if there is no limit.
-    pub fn most(&self) -> Option<usize> {
-        self.account.as_ref().map(|account| account.all.most)
+    pub fn max_bytes(&self) -> Option<usize> {
+        self.account.as_ref().map(|account| account.all.max_bytes)
     }
 
     /// The number of bytes that are taken.
@@ -102,11 +115,11 @@ impl Budget {
     /// An empty share that can grow.
     #[must_use]
     pub fn share(&self) -> Share {
-        let of_address = self.account.as_ref().map(|account| account.addresses.of(self.address));
-        Share { budget: self.clone(), of_address: of_address.unwrap_or_default(), bytes: 0 }
+        let address_permit = self.account.as_ref().map(|account| account.addresses.for_address(self.address));
+        Share { budget: self.clone(), address_permit: address_permit.unwrap_or_default(), bytes: 0 }
     }
 
-    /// A share of `bytes`, if they are left.
+    /// Takes `bytes` from the budget; `None` if they are not left.
     #[must_use]
     pub fn take(&self, bytes: usize) -> Option<Share> {
         let mut share = self.share();
@@ -118,7 +131,7 @@ impl Budget {
 #[derive(Debug, Default)]
 pub struct Share {
     budget: Budget,
-    of_address: SharePermit,
+    address_permit: SharePermit,
     bytes: usize,
 }
 
@@ -132,8 +145,8 @@ impl Share {
     pub fn could_grow_to(&self, bytes: usize) -> bool {
         let Some(account) = &self.budget.account else { return true };
         let more = bytes.saturating_sub(self.bytes);
-        self.of_address.could_grow(more, account.each.when_one_takes(bytes))
-            && account.taken.load(Ordering::Relaxed).saturating_add(more) <= account.all.when_one_takes(bytes)
+        self.address_permit.could_grow(more, account.each.for_request_of(bytes))
+            && account.taken.load(Ordering::Relaxed).saturating_add(more) <= account.all.for_request_of(bytes)
     }
 
     /// Grows the share to `bytes`. If they are not left, nothing changes and the result is false.
@@ -141,13 +154,13 @@ impl Share {
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let Some(more) = bytes.checked_sub(self.bytes) else { return true };
         if let Some(account) = &self.budget.account {
-            if !self.of_address.grow(more, account.each.when_one_takes(bytes)) {
+            if !self.address_permit.grow(more, account.each.for_request_of(bytes)) {
                 return false;
             }
             let before = account.taken.fetch_add(more, Ordering::Relaxed);
-            if before.saturating_add(more) > account.all.when_one_takes(bytes) {
+            if before.saturating_add(more) > account.all.for_request_of(bytes) {
                 account.taken.fetch_sub(more, Ordering::Relaxed);
-                self.of_address.shrink(more);
+                self.address_permit.shrink(more);
                 return false;
             }
         }
@@ -182,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_request_fits_into_a_smaller_budget() {
+    fn largest_request_fits_into_a_smaller_budget() {
         let budget = Budget::new(1 << 20, 300 << 20);
         assert!(budget.take(300 << 20).is_some());
         assert!(Budget::default().take(usize::MAX).is_some());
-        let shared = Budget::new(1 << 20, 300 << 20).sharing(1 << 19).of(Some(address("192.0.2.1")));
+        let shared = Budget::new(1 << 20, 300 << 20).sharing(1 << 19).for_address(Some(address("192.0.2.1")));
         assert!(shared.take(300 << 20).is_some());
     }
 
@@ -195,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn one_address_is_limited_and_a_part_is_reserved_for_small_requests() {
+    fn address_is_limited_with_a_reserve_for_small_requests() {
         let budget = Budget::new(1 << 20, 0).sharing(512 << 10);
-        let one = budget.of(Some(address("2001:db8::1")));
+        let one = budget.for_address(Some(address("2001:db8::1")));
         let mut held = one.take(300 << 10).unwrap();
         assert!(
             !one.share().could_grow_to(200 << 10)
@@ -205,13 +218,13 @@ mod tests {
                 && one.take(200 << 10).is_none()
                 && held.grow_to(480 << 10)
         );
-        let again = budget.of(Some(address("2001:db8::2")));
+        let again = budget.for_address(Some(address("2001:db8::2")));
         let small: Vec<_> = std::iter::from_fn(|| again.take(SMALL_BODY_BYTES)).collect();
         assert_eq!(small.len(), 2, "a /64 network is one address");
-        let other = budget.of(Some(address("2001:db8:0:1::1"))).take(300 << 10);
+        let other = budget.for_address(Some(address("2001:db8:0:1::1"))).take(300 << 10);
         assert!(other.is_some());
         // The limit for all clients together still applies, and a rejected request takes nothing.
-        assert!(budget.of(None).take(200 << 10).is_none());
+        assert!(budget.for_address(None).take(200 << 10).is_none());
         drop((held, small, other));
         assert_eq!(budget.taken(), 0);
         assert!(one.take(480 << 10).is_some());

@@ -1,4 +1,4 @@
-//! What the handlers work with: the state that all requests share, and the request itself without its body.
+//! The input of the handlers: the state that all requests share, and the request without its body.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct ApiSettings {
     pub clock: Arc<dyn Clock>,
     /// The size limit of a value, in bytes. A policy can lower it for a bucket.
     pub max_value_bytes: usize,
-    /// The secrets, and what each allows.
+    /// The secrets and their permissions.
     pub secrets: SecretList,
     /// The policies of the buckets.
     pub policies: Policies,
@@ -45,8 +45,7 @@ pub struct ApiSettings {
     pub cors: Cors,
     /// The limits of long polls.
     pub long_polls: LongPollSettings,
-    /// The memory budget for responses that are being sent. Bytes that the store holds in memory itself are not
-    /// charged.
+    /// The memory budget for responses that are being sent. Values that the store keeps in memory are not charged.
     pub responses: Budget,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
@@ -61,7 +60,7 @@ pub struct LongPollSettings {
     pub limit: LongPollLimit,
 }
 
-/// What all requests share.
+/// The state that all requests share.
 pub(crate) struct ApiState {
     pub(crate) store: Counted,
     pub(crate) settings: ApiSettings,
@@ -72,7 +71,7 @@ pub(crate) struct ApiState {
     pub(crate) coalescer: Coalescer,
 }
 
-/// A request as the handlers see it, without its body.
+/// A request without its body, and the shared state.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestContext<'a> {
     pub(crate) state: &'a ApiState,
@@ -95,7 +94,7 @@ impl RequestContext<'_> {
 
     /// The memory budget for responses to this client.
     pub(crate) fn responses(&self) -> Budget {
-        self.state.settings.responses.of(self.client.0)
+        self.state.settings.responses.for_address(self.client.0)
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -1,6 +1,6 @@
-//! The report of `/status`: what a person must fix in the store.
+//! The report of `/status`: the problems of the store that a person must fix.
 //!
-//! The store is checked at most once per second, however many requests arrive. The report has the name of a damaged
+//! The store is checked at most once per second, even if many requests arrive. The report has the name of a damaged
 //! file and the line, but not its folder.
 
 use std::collections::BTreeSet;
@@ -18,12 +18,12 @@ use crate::store::{Finding, Severity, Task};
 /// How long a report is reused.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// How many problems one report lists.
-const MAX_NAMED: usize = 5;
+/// How many problems and how many notes one report lists.
+const MAX_LISTED: usize = 5;
 
 /// The last report. The mutex is locked during a check, so requests that arrive meanwhile share its result.
 #[derive(Default)]
-pub(crate) struct DamageReport(Mutex<Checked>);
+pub(crate) struct DamageReport(Mutex<CheckState>);
 
 impl DamageReport {
     /// `ok` with a line for each note, or an error that names the damage.
@@ -41,43 +41,43 @@ impl DamageReport {
 }
 
 #[derive(Default)]
-struct Checked {
+struct CheckState {
     last: Option<(Instant, Result<String, ApiError>)>,
-    /// The buckets of the last check, and those with a problem: if such a bucket disappears, it is still checked.
+    /// The buckets of the last check. A bucket with a problem stays here even if the store does not list it any more.
     buckets: BTreeSet<Bucket>,
     /// The problems of the last check. They are logged only when they change.
     text: String,
 }
 
-impl Checked {
+impl CheckState {
     /// `ok` with a line for each note, or an error that names the damage.
     async fn check_all(&mut self, store: &Counted) -> Result<String, ApiError> {
         let mut buckets = self.buckets.clone();
         let listed: BTreeSet<Bucket> = store.buckets().await.map_err(report_error)?.into_iter().collect();
         buckets.extend(listed.iter().cloned());
-        // The default bucket is checked even if it has never been written: a check of no bucket would say nothing.
+        // The default bucket is checked even if it was never written, so that each check reads the store.
         buckets.insert(Bucket::default());
         self.buckets = listed;
-        let (mut found, mut notes): (Vec<String>, Vec<String>) = (vec![], vec![]);
+        let (mut problems, mut notes): (Vec<String>, Vec<String>) = (vec![], vec![]);
         for bucket in buckets {
-            let (texts, harmless) = check(store, &bucket).await?;
-            if !texts.is_empty() {
+            let (bucket_problems, bucket_notes) = check(store, &bucket).await?;
+            if !bucket_problems.is_empty() {
                 self.buckets.insert(bucket);
             }
-            found.extend(texts);
-            notes.extend(harmless);
+            problems.extend(bucket_problems);
+            notes.extend(bucket_notes);
         }
         notes.sort();
-        notes.truncate(MAX_NAMED);
-        let text = summed_up(found.clone());
+        notes.truncate(MAX_LISTED);
+        let text = summarize(problems.clone());
         if text != self.text {
-            for text in &found {
-                api_error::report_damage(text);
+            for problem in &problems {
+                api_error::report_damage(problem);
             }
             self.text.clone_from(&text);
         }
         let notes: String = notes.iter().map(|note| format!("\nnote: {note}")).collect();
-        if text.is_empty() { Ok(format!("ok{notes}")) } else { Err(ApiError::damaged(text)) }
+        if text.is_empty() { Ok(format!("ok{notes}")) } else { Err(ApiError::needs_operator(text)) }
     }
 }
 
@@ -85,9 +85,9 @@ impl Checked {
 async fn check(store: &Counted, bucket: &Bucket) -> Result<(Vec<String>, Vec<String>), ApiError> {
     match store.maintain(bucket, Task::Status).await {
         Ok(report) => {
-            let (notes, faults): (Vec<_>, Vec<_>) =
+            let (notes, problems): (Vec<_>, Vec<_>) =
                 report.findings.iter().partition(|finding| finding.severity == Severity::Note);
-            Ok((faults.into_iter().map(shown).collect(), notes.into_iter().map(shown).collect()))
+            Ok((problems.into_iter().map(describe).collect(), notes.into_iter().map(describe).collect()))
         }
         // Another process has the lock, so the bucket is in use.
         Err(error) if error.kind() == ErrorKind::Busy => Ok((vec![], vec![])),
@@ -96,7 +96,7 @@ async fn check(store: &Counted, bucket: &Bucket) -> Result<(Vec<String>, Vec<Str
 }
 
 /// A finding without its folder.
-fn shown(finding: &Finding) -> String {
+fn describe(finding: &Finding) -> String {
     let text = without_folders(&finding.text);
     let name = finding.file.as_ref().and_then(|file| file.file_name()).map(|name| name.to_string_lossy());
     match (name, finding.line.filter(|line| *line > 0)) {
@@ -107,24 +107,24 @@ fn shown(finding: &Finding) -> String {
 }
 
 /// The problems on one line, each once.
-fn summed_up(mut found: Vec<String>) -> String {
-    found.sort();
-    found.dedup();
-    let more = found.len().saturating_sub(MAX_NAMED);
-    found.truncate(MAX_NAMED);
+fn summarize(mut problems: Vec<String>) -> String {
+    problems.sort();
+    problems.dedup();
+    let more = problems.len().saturating_sub(MAX_LISTED);
+    problems.truncate(MAX_LISTED);
     if more > 0 {
-        found.push(format!("and {more} more; `kvs check` reports all of them"));
+        problems.push(format!("and {more} more; `kvs check` reports all of them"));
     }
-    found.join("; ")
+    problems.join("; ")
 }
 
-/// The damage in the response and in the log; the text of any other error only in the log.
+/// The error of a failed check. Damage is reported in the response and in the log, any other error only in the log.
 fn report_error(error: Error) -> ApiError {
     if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::PermissionDenied) {
         return error.into();
     }
     api_error::report_damage(&error);
-    ApiError::damaged(without_folders(&error.to_string()))
+    ApiError::needs_operator(without_folders(&error.to_string()))
 }
 
 /// The text with every path reduced to its file name. A folder may have spaces in its name, so everything is removed
@@ -169,19 +169,19 @@ mod tests {
 
     #[test]
     fn only_damage_is_reported_with_its_file() {
-        let shown = |kind| format!("{:?}", report_error(Error::new(kind, "/srv/a/default.yaml:3: bad")));
+        let text_of = |kind| format!("{:?}", report_error(Error::new(kind, "/srv/a/default.yaml:3: bad")));
         for kind in [ErrorKind::Corrupt, ErrorKind::PermissionDenied] {
-            assert!(shown(kind).contains("default.yaml:3"));
-            assert!(!shown(kind).contains("srv"));
+            assert!(text_of(kind).contains("default.yaml:3"));
+            assert!(!text_of(kind).contains("srv"));
         }
-        assert!(!shown(ErrorKind::Unavailable).contains("default.yaml"));
+        assert!(!text_of(ErrorKind::Unavailable).contains("default.yaml"));
     }
 
     #[test]
     fn each_problem_is_listed_once_and_the_rest_are_counted() {
-        assert_eq!(summed_up(vec![]), "");
-        assert_eq!(summed_up(["b", "a", "b"].map(String::from).into()), "a; b");
-        let text = summed_up((0..7).map(|n| n.to_string()).collect());
+        assert_eq!(summarize(vec![]), "");
+        assert_eq!(summarize(["b", "a", "b"].map(String::from).into()), "a; b");
+        let text = summarize((0..7).map(|n| n.to_string()).collect());
         assert_eq!(text, "0; 1; 2; 3; 4; and 2 more; `kvs check` reports all of them");
     }
 }

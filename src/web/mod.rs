@@ -1,6 +1,6 @@
 //! The HTTP API over any store: a request in, a response out. No sockets, no files, no SQL.
 //!
-//! [`Api::handle`] is the entry point. `route` names the resource, `context` has what the handlers work with, and
+//! [`Api::handle`] is the entry point. `route` names the resource, `context` has the input of the handlers, and
 //! `handlers` has one file for each resource. They share `request` (parsing), `auth` (secrets, policies, rate limit),
 //! `read` (conditional responses, long polls), `write` (commits) and `response` (status, headers, errors). Only
 //! `response` knows status codes.
@@ -10,6 +10,7 @@ mod body;
 mod budget;
 mod context;
 mod damage_report;
+mod entry_name;
 mod handlers;
 mod metrics;
 mod read;
@@ -45,6 +46,7 @@ use self::auth::rate_limit;
 use self::auth::rate_limit::RateLimiter;
 use self::context::{ApiState, RequestContext};
 use self::damage_report::DamageReport;
+use self::entry_name::EntryName;
 use self::handlers::index::IndexPage;
 use self::handlers::{
     classic_get, classic_post, delete_prefix, entry, health, help, list, multi, openapi, status, txn,
@@ -98,11 +100,13 @@ impl Api {
         };
         let method = method.unwrap_or_else(|_| parts.method.clone());
         let is_write = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&method);
-        let of_request = |error: ApiError| if is_write { error.of_a_write() } else { error };
-        let mut response = handled.unwrap_or_else(|error| of_request(error).response(&parts.headers));
-        state.settings.cors.open(CorsRequest::of(&parts), &mut response);
-        state.settings.metrics.count((class, &method), &timer, &response);
-        log(&parts, client, (&method, &timer), &response);
+        let mut response = handled.unwrap_or_else(|error| {
+            let error = if is_write { error.for_write() } else { error };
+            error.response(&parts.headers)
+        });
+        state.settings.cors.add_headers(CorsRequest::new(&parts), &mut response);
+        state.settings.metrics.count(class, &method, &timer, &response);
+        log(&parts, client, &method, &timer, &response);
         if method == Method::HEAD {
             // The headers stay those of the GET, including its Content-Length (RFC 9110, section 9.3.2).
             *response.body_mut() = response
@@ -115,7 +119,7 @@ impl Api {
 }
 
 /// Logs a request, without the parts in which a client may have put a secret: the query, the headers and the body.
-fn log(parts: &Parts, client: ClientAddr, (method, timer): (&Method, &RequestTimer), response: &Response) {
+fn log(parts: &Parts, client: ClientAddr, method: &Method, timer: &RequestTimer, response: &Response) {
     tracing::debug!(
         target: "kvs::request",
         "{method} {} {} in {:.1?} for {}",
@@ -147,10 +151,10 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
         Route::Bucket(bucket) if method == Method::DELETE => {
             Box::pin(delete_prefix::answer(context, bucket, body)).await
         }
-        Route::Entry(bucket, key) => entry::answer(context, (bucket, key), body).await,
-        Route::Multi(bucket) if multi::knows(method) => Box::pin(multi::answer(context, bucket, body)).await,
+        Route::Entry(bucket, key) => entry::answer(context, EntryName { bucket, key }, body).await,
+        Route::Multi(bucket) if multi::supports(method) => Box::pin(multi::answer(context, bucket, body)).await,
         Route::Txn(bucket) if method == Method::POST => Box::pin(txn::answer(context, bucket, body)).await,
-        route => Err(ApiError::method(route.allow())),
+        route => Err(ApiError::method_not_allowed(route.allow())),
     }
 }
 

@@ -53,7 +53,7 @@ impl Route {
     /// The route for the raw path of a request and, in a bucket, for `key` in the query.
     ///
     /// # Errors
-    /// If the path is malformed or names nothing.
+    /// If the path is malformed or is not the path of a resource.
     pub(crate) fn new(path: &str, query: QueryString<'_>) -> Result<Self, ApiError> {
         if path == "*" {
             return Ok(Self::Server);
@@ -65,7 +65,7 @@ impl Route {
             return Ok(Self::Root);
         }
         let (first, rest) = rest.split_once('/').map_or((rest, None), |(first, rest)| (first, Some(rest)));
-        let first = decoded(first)?;
+        let first = decode(first)?;
         let Some(rest) = rest else {
             return match first.as_str() {
                 "status" => Ok(Self::Status),
@@ -82,8 +82,8 @@ impl Route {
         if rest.is_empty() {
             return Err(not_found());
         }
-        let second = decoded(second)?;
-        let third = if third.is_empty() { None } else { Some(decoded(third)?) };
+        let second = decode(second)?;
+        let third = if third.is_empty() { None } else { Some(decode(third)?) };
         match (first.as_str(), third) {
             ("kv", None) => match query.all("key").last() {
                 Some(key) => Ok(Self::Entry(bucket(&second)?, key.key()?)),
@@ -150,9 +150,9 @@ pub(crate) fn method(parts: &Parts) -> Result<Method, ApiError> {
     if parts.method != Method::POST {
         return Ok(parts.method.clone());
     }
-    let mut given = parts.headers.get_all(METHOD_OVERRIDE).iter();
-    let Some(name) = given.next() else { return Ok(Method::POST) };
-    match (name.as_bytes().to_ascii_uppercase().as_slice(), given.next()) {
+    let mut names = parts.headers.get_all(METHOD_OVERRIDE).iter();
+    let Some(name) = names.next() else { return Ok(Method::POST) };
+    match (name.as_bytes().to_ascii_uppercase().as_slice(), names.next()) {
         (b"PUT", None) => Ok(Method::PUT),
         (b"DELETE", None) => Ok(Method::DELETE),
         (b"PATCH", None) => Ok(Method::PATCH),
@@ -161,13 +161,13 @@ pub(crate) fn method(parts: &Parts) -> Result<Method, ApiError> {
     }
 }
 
-/// The 404 for a path that names nothing.
+/// The 404 for a path without a resource.
 pub(crate) fn not_found() -> ApiError {
-    ApiError::missing("there is nothing at this path; GET /help lists the paths", Cache::Revalidate)
+    ApiError::not_found("there is nothing at this path; GET /help lists the paths", Cache::Revalidate)
 }
 
 /// A part of a path, decoded once. A slash may be written as `%2F`; the segments around it are checked in the same way.
-fn decoded(encoded: &str) -> Result<String, ApiError> {
+fn decode(encoded: &str) -> Result<String, ApiError> {
     if !form::is_well_formed(encoded.as_bytes()) {
         return Err(ApiError::invalid("the path contains a % without two hexadecimal digits; write %25 for %"));
     }

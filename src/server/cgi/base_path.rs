@@ -1,8 +1,8 @@
-//! The base path: where the web server publishes the program, and the path of a request below it.
+//! The base path: the URL path under which the web server publishes the program. It is removed from each request.
 //!
 //! The target is the raw one of the client, still percent-encoded. Web servers pass their own names decoded. So the
 //! base path is compared byte by byte with the decoded target, and the rest of the target is not changed. A target that
-//! is not below the base path is left whole; the API answers that it has no such path.
+//! is not below the base path is not changed, and the API answers 404.
 
 use http::Uri;
 
@@ -51,7 +51,7 @@ impl BasePath {
     /// server, and empty over plain HTTP.
     pub(crate) fn uri(&self, target: &str, script_name: &[u8], script_filename: &[u8]) -> Result<Uri, TransportError> {
         let base = self.base(target.as_bytes(), script_name, script_filename);
-        let rest = below(target.as_bytes(), base).map_or(target.len(), <[u8]>::len);
+        let rest = strip_base(target.as_bytes(), base).map_or(target.len(), <[u8]>::len);
         request_target::uri(target.get(target.len() - rest..).unwrap_or(target))
     }
 
@@ -60,7 +60,7 @@ impl BasePath {
         match &self.path {
             Some(path) => path,
             None if !self.spawned || last_segment(script_name) != last_segment(script_filename) => b"",
-            None if below(target, script_name).is_some() => script_name,
+            None if strip_base(target, script_name).is_some() => script_name,
             // The program answers for its folder (FallbackResource, DirectoryIndex), and the target does not name it.
             None => folder(script_name),
         }
@@ -78,11 +78,11 @@ fn folder(path: &[u8]) -> &[u8] {
 
 /// The text after `base` in a raw path and query, if the path is the base or continues it with a slash. Web servers
 /// merge slashes in the names that they pass, so several slashes in the target match one in the base.
-fn below<'a>(target: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
+fn strip_base<'a>(target: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
     let mut rest = target;
-    for wanted in base {
-        let (byte, after) = decoded(rest)?;
-        if byte != *wanted || rest.first() == Some(&b'?') {
+    for expected in base {
+        let (byte, after) = first_decoded(rest)?;
+        if byte != *expected || rest.first() == Some(&b'?') {
             return None;
         }
         rest = after;
@@ -94,7 +94,7 @@ fn below<'a>(target: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The first byte, decoded, and the rest.
-fn decoded(raw: &[u8]) -> Option<(u8, &[u8])> {
+fn first_decoded(raw: &[u8]) -> Option<(u8, &[u8])> {
     match raw {
         [b'%', high, low, rest @ ..] => match (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) {
             (Some(high), Some(low)) => Some((u8::try_from(high * 16 + low).ok()?, rest)),
@@ -109,12 +109,12 @@ fn decoded(raw: &[u8]) -> Option<(u8, &[u8])> {
 mod tests {
     use super::*;
 
-    fn routed(mount: &BasePath, target: &str, name: &str, file: &str) -> String {
-        mount.uri(target, name.as_bytes(), file.as_bytes()).unwrap().to_string()
+    fn path_below(base_path: &BasePath, target: &str, name: &str, file: &str) -> String {
+        base_path.uri(target, name.as_bytes(), file.as_bytes()).unwrap().to_string()
     }
 
     #[test]
-    fn base_is_the_script_when_the_target_continues_it() {
+    fn base_path_is_the_script_when_the_target_continues_it() {
         let file = "/var/www/kv/kvs.fcgi";
         for (target, path) in [
             ("/kv/kvs.fcgi", "/"),
@@ -128,21 +128,24 @@ mod tests {
             ("/kv?k=a", "/?k=a"),
             ("/elsewhere", "/elsewhere"),
         ] {
-            assert_eq!(routed(&BasePath::spawned(), target, "/kv/kvs.fcgi", file), path, "{target}");
+            assert_eq!(path_below(&BasePath::spawned(), target, "/kv/kvs.fcgi", file), path, "{target}");
         }
     }
 
     #[test]
-    fn base_is_empty_when_the_script_is_not_its_file() {
-        assert_eq!(routed(&BasePath::spawned(), "/kv/b/k", "/kv/b/k", "/srv/kvs.fcgi"), "/kv/b/k");
-        assert_eq!(routed(&BasePath::spawned(), "/x", "/kvs.fcgi", "proxy:fcgi://h/kvs.fcgi"), "/x");
-        assert_eq!(routed(&BasePath::served(), "/a/b", "/a/b", "/srv/a/b"), "/a/b");
+    fn base_path_is_empty_when_script_name_is_not_the_script_file() {
+        assert_eq!(path_below(&BasePath::spawned(), "/kv/b/k", "/kv/b/k", "/srv/kvs.fcgi"), "/kv/b/k");
+        assert_eq!(path_below(&BasePath::spawned(), "/x", "/kvs.fcgi", "proxy:fcgi://h/kvs.fcgi"), "/x");
+        assert_eq!(path_below(&BasePath::served(), "/a/b", "/a/b", "/srv/a/b"), "/a/b");
     }
 
     #[test]
-    fn base_matches_when_the_server_passes_it_decoded() {
-        assert_eq!(routed(&BasePath::spawned(), "/my%20files/k.cgi/a", "/my files/k.cgi", "/w/my files/k.cgi"), "/a");
-        assert_eq!(routed(&BasePath::served().at("/my%20files/"), "/my%20files/a%2fb", "", ""), "/a%2fb");
+    fn base_path_matches_when_the_server_passes_it_decoded() {
+        assert_eq!(
+            path_below(&BasePath::spawned(), "/my%20files/k.cgi/a", "/my files/k.cgi", "/w/my files/k.cgi"),
+            "/a"
+        );
+        assert_eq!(path_below(&BasePath::served().at("/my%20files/"), "/my%20files/a%2fb", "", ""), "/a%2fb");
     }
 
     #[test]
@@ -151,11 +154,11 @@ mod tests {
             assert_eq!(BasePath::served().at(text).path.unwrap(), b"/c", "{text}");
         }
         assert_eq!(BasePath::served().at("/").path.unwrap(), b"");
-        assert_eq!(routed(&BasePath::spawned().at(""), "/k.cgi/a", "/k.cgi", "/w/k.cgi"), "/k.cgi/a");
-        assert_eq!(routed(&BasePath::served().at("/c"), "/cr/x", "", ""), "/cr/x");
-        assert_eq!(routed(&BasePath::served().at("/c"), "/c?k=a", "", ""), "/?k=a");
-        assert_eq!(below(b"/%", b"/%"), Some(&b""[..]));
-        assert_eq!(below(b"?k", b"?k"), None);
+        assert_eq!(path_below(&BasePath::spawned().at(""), "/k.cgi/a", "/k.cgi", "/w/k.cgi"), "/k.cgi/a");
+        assert_eq!(path_below(&BasePath::served().at("/c"), "/cr/x", "", ""), "/cr/x");
+        assert_eq!(path_below(&BasePath::served().at("/c"), "/c?k=a", "", ""), "/?k=a");
+        assert_eq!(strip_base(b"/%", b"/%"), Some(&b""[..]));
+        assert_eq!(strip_base(b"?k", b"?k"), None);
     }
 
     #[test]
@@ -175,7 +178,7 @@ mod tests {
             ("/kvs", "*", "*"),
             ("/", "/x?y", "/x?y"),
         ] {
-            assert_eq!(routed(&BasePath::served().at(base), target, "", ""), expected, "{base} {target}");
+            assert_eq!(path_below(&BasePath::served().at(base), target, "", ""), expected, "{base} {target}");
         }
     }
 }

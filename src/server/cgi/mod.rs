@@ -12,8 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
-use http::Request;
-use http::request::Parts;
+use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
@@ -38,31 +37,39 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the response cannot be written to standard output.
-pub async fn answer<H: Handler>(handler: H, mount: &BasePath, limits: &ServerLimits) -> io::Result<()> {
+pub async fn answer<H: Handler>(handler: H, base_path: &BasePath, limits: &ServerLimits) -> io::Result<()> {
     let variables = Variables::of(std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())));
-    respond(handler, (variables, mount), limits, io::stdin(), &mut io::stdout().lock()).await
+    let (method, response) = respond(&handler, &variables, base_path, limits, io::stdin()).await;
+    write_response(&mut io::stdout().lock(), &method, response).await
 }
 
+/// The method of a request and its response.
 async fn respond<H: Handler>(
-    handler: H,
-    (variables, mount): (Variables, &BasePath),
+    handler: &H,
+    variables: &Variables,
+    base_path: &BasePath,
     limits: &ServerLimits,
     input: impl Read + Send + 'static,
-    output: &mut impl Write,
-) -> io::Result<()> {
+) -> (Method, Response) {
     // The same limit as over FastCGI, where these variables are the parameters.
-    let bounded = if variables.size() > limits.head { Err(TransportError::LongHead) } else { Ok(()) };
-    let (method, response) = match bounded.and_then(|()| request::head(&variables, mount)) {
-        Ok(parts) => {
-            let method = parts.method.clone();
-            (method, called(&handler, parts, (&variables, mount), (limits, input)).await)
-        }
-        Err(refusal) => {
-            let (method, headers) = request::asked(&variables);
-            (method, refusal.response(&headers))
+    let size = if variables.size() > limits.head { Err(TransportError::HeadTooLong) } else { Ok(()) };
+    let parts = match size.and_then(|()| request::head(variables, base_path)) {
+        Ok(parts) => parts,
+        Err(error) => {
+            let (method, headers) = request::method_and_headers(variables);
+            return (method, error.response(&headers));
         }
     };
-    let (mut bytes, body) = print(&method, response);
+    let method = parts.method.clone();
+    let response = match read_body(variables, base_path, limits, input).await {
+        Ok(body) => call(handler, Request::from_parts(parts, body.into()), request::client(variables)).await,
+        Err(error) => error.response(&parts.headers),
+    };
+    (method, response)
+}
+
+async fn write_response(output: &mut impl Write, method: &Method, response: Response) -> io::Result<()> {
+    let (mut bytes, body) = print(method, response);
     let mut body = body.unwrap_or_default();
     while let Some(frame) = body.frame().await {
         let data = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
@@ -75,56 +82,55 @@ async fn respond<H: Handler>(
     output.flush()
 }
 
-async fn called<H: Handler>(
-    handler: &H,
-    parts: Parts,
-    (variables, mount): (&Variables, &BasePath),
-    (limits, input): (&ServerLimits, impl Read + Send + 'static),
-) -> Response {
-    let body = match body_length::announced(variables, mount, limits.body) {
+async fn read_body(
+    variables: &Variables,
+    base_path: &BasePath,
+    limits: &ServerLimits,
+    input: impl Read + Send + 'static,
+) -> Result<Vec<u8>, TransportError> {
+    match body_length::announced(variables, base_path, limits.body) {
         Ok(0) => Ok(Vec::new()),
-        Ok(length) => read(input, length, limits.body_timeout).await,
-        Err(refusal) => {
-            drop_all(input).await;
-            Err(refusal)
+        Ok(length) => read_exactly(input, length, limits.body_timeout).await,
+        Err(error) => {
+            drain(input).await;
+            Err(error)
         }
-    };
-    let client = request::client(variables);
-    match body {
-        Ok(body) => call(handler, Request::from_parts(parts, body.into()), client).await,
-        Err(refusal) => refusal.response(&parts.headers),
     }
 }
 
 /// Reads and drops a rejected body. If the program ended before it had read its input, Apache would treat it as broken
 /// and lose the response.
-async fn drop_all(input: impl Read + Send + 'static) {
-    let (done, ended) = oneshot::channel();
+async fn drain(input: impl Read + Send + 'static) {
+    let (done_tx, done_rx) = oneshot::channel();
     std::thread::spawn(move || {
         let outcome = io::copy(&mut input.take(MAX_DRAINED_BYTES), &mut io::sink());
         // The receiver is gone after the timeout.
-        let _ = done.send(outcome);
+        let _ = done_tx.send(outcome);
     });
     // The error response is the same whether this worked or not.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, ended).await;
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, done_rx).await;
 }
 
-/// Reads exactly `length` bytes and asks for no more, because a web server need not close its end.
-async fn read(input: impl Read + Send + 'static, length: usize, patience: Duration) -> Result<Vec<u8>, TransportError> {
-    let (done, read) = oneshot::channel();
-    // Not a blocking task of the runtime, which would wait for it at its end.
+/// Reads `length` bytes and does not try to read more, because a web server may leave standard input open.
+async fn read_exactly(
+    input: impl Read + Send + 'static,
+    length: usize,
+    timeout: Duration,
+) -> Result<Vec<u8>, TransportError> {
+    let (body_tx, body_rx) = oneshot::channel();
+    // Not a blocking task of the runtime: the runtime would wait for it when it ends.
     std::thread::spawn(move || {
         let mut body = Vec::new();
-        let wanted = u64::try_from(length).unwrap_or(u64::MAX);
-        let outcome = input.take(wanted).read_to_end(&mut body);
+        let limit = u64::try_from(length).unwrap_or(u64::MAX);
+        let outcome = input.take(limit).read_to_end(&mut body);
         // The receiver is gone after the timeout.
-        let _ = done.send(outcome.map(|_| body));
+        let _ = body_tx.send(outcome.map(|_| body));
     });
-    match tokio::time::timeout(patience, read).await {
-        Err(_elapsed) => Err(TransportError::Slow),
+    match tokio::time::timeout(timeout, body_rx).await {
+        Err(_elapsed) => Err(TransportError::BodyTimeout),
         Ok(Ok(Ok(body))) if body.len() == length => Ok(body),
-        Ok(Ok(Ok(_))) => Err(TransportError::OtherLength),
-        Ok(_) => Err(TransportError::Broken),
+        Ok(Ok(Ok(_))) => Err(TransportError::LengthMismatch),
+        Ok(_) => Err(TransportError::BrokenBody),
     }
 }
 
@@ -135,9 +141,9 @@ mod tests {
     use crate::web::{Body, ClientAddr};
 
     #[derive(Clone)]
-    struct Echoing;
+    struct EchoHandler;
 
-    impl Handler for Echoing {
+    impl Handler for EchoHandler {
         async fn handle(&self, request: Request<Body>, _: ClientAddr) -> Response {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
@@ -153,15 +159,16 @@ mod tests {
 
     async fn run(pairs: &[(&str, &str)], input: impl Read + Send + 'static) -> String {
         let limits = ServerLimits { body: 100, body_timeout: Duration::from_millis(50), ..ServerLimits::default() };
+        let (method, response) = respond(&EchoHandler, &variables(pairs), &BasePath::spawned(), &limits, input).await;
         let mut output = Vec::new();
-        respond(Echoing, (variables(pairs), &BasePath::spawned()), &limits, input, &mut output).await.unwrap();
+        write_response(&mut output, &method, response).await.unwrap();
         String::from_utf8(output).unwrap()
     }
 
     /// Standard input that a web server keeps open.
-    struct Open<'a>(&'a [u8]);
+    struct OpenInput<'a>(&'a [u8]);
 
-    impl Read for Open<'_> {
+    impl Read for OpenInput<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             if self.0.is_empty() {
                 std::thread::sleep(Duration::from_secs(1));
@@ -179,10 +186,10 @@ mod tests {
 
     #[tokio::test]
     async fn request_is_answered_when_the_body_is_complete() {
-        let text = run(&[POST, &[("CONTENT_LENGTH", "4")]].concat(), Open(b"body")).await;
+        let text = run(&[POST, &[("CONTENT_LENGTH", "4")]].concat(), OpenInput(b"body")).await;
         assert!(text.starts_with("Status: 200 OK\r\nContent-Type: text/plain"), "{text}");
         assert!(text.ends_with("\r\n\r\nPOST /x?y body"), "{text}");
-        let text = run(POST, Open(b"")).await;
+        let text = run(POST, OpenInput(b"")).await;
         assert!(text.ends_with("\r\n\r\nPOST /x?y "), "{text}");
     }
 
@@ -193,7 +200,7 @@ mod tests {
             assert!(text.starts_with(&format!("Status: {status} ")), "{length}: {text}");
             assert!(!text.contains("POST /x"), "{text}");
         }
-        let text = run(&[POST, &[("CONTENT_LENGTH", "5")]].concat(), Open(b"body")).await;
+        let text = run(&[POST, &[("CONTENT_LENGTH", "5")]].concat(), OpenInput(b"body")).await;
         assert!(text.starts_with("Status: 408 "), "{text}");
         let text = run(&[POST, &[("KVS_CLIENT_CHUNKED", "1")]].concat(), &b"body"[..]).await;
         assert!(text.starts_with("Status: 411 "), "{text}");
@@ -201,9 +208,9 @@ mod tests {
     }
 
     /// Endless standard input that counts the bytes read.
-    struct Counted(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+    struct CountingInput(std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
-    impl Read for Counted {
+    impl Read for CountingInput {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.0.fetch_add(buffer.len(), std::sync::atomic::Ordering::SeqCst);
             Ok(buffer.len())
@@ -213,7 +220,8 @@ mod tests {
     #[tokio::test]
     async fn rejected_body_is_read_up_to_a_limit() {
         let count = std::sync::Arc::default();
-        let text = run(&[POST, &[("CONTENT_LENGTH", "101")]].concat(), Counted(std::sync::Arc::clone(&count))).await;
+        let text =
+            run(&[POST, &[("CONTENT_LENGTH", "101")]].concat(), CountingInput(std::sync::Arc::clone(&count))).await;
         assert!(text.starts_with("Status: 413 "), "{text}");
         assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 64 << 20);
     }

@@ -13,18 +13,19 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use super::base_path::BasePath;
 use super::variables::Variables;
 use crate::server::error_response::TransportError;
-use crate::server::request_target::normal;
+use crate::server::request_target;
 use crate::web::ClientAddr;
 
-/// Bytes of a decoded path that must be escaped.
-const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
+/// The bytes of a decoded path that must be escaped.
+const PATH_ESCAPES: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
 
 /// The head of the request that these variables describe.
-pub(crate) fn head(variables: &Variables, mount: &BasePath) -> Result<Parts, TransportError> {
-    let method = Method::from_bytes(variables.get("REQUEST_METHOD")).map_err(|_| TransportError::NotARequest)?;
+pub(crate) fn head(variables: &Variables, base_path: &BasePath) -> Result<Parts, TransportError> {
+    let method = Method::from_bytes(variables.get("REQUEST_METHOD")).map_err(|_| TransportError::BadMethod)?;
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = method;
-    parts.uri = uri(variables, mount)?;
+    parts.uri = uri(variables, base_path)?;
     parts.version = match variables.get("SERVER_PROTOCOL") {
         b"HTTP/1.0" => Version::HTTP_10,
         _ => Version::HTTP_11,
@@ -35,7 +36,7 @@ pub(crate) fn head(variables: &Variables, mount: &BasePath) -> Result<Parts, Tra
 
 /// The method and headers of a rejected request, as far as its variables contain them. The form of the error response
 /// depends on them.
-pub(crate) fn asked(variables: &Variables) -> (Method, HeaderMap) {
+pub(crate) fn method_and_headers(variables: &Variables) -> (Method, HeaderMap) {
     (Method::from_bytes(variables.get("REQUEST_METHOD")).unwrap_or(Method::GET), headers(variables))
 }
 
@@ -50,7 +51,7 @@ fn address(variables: &Variables) -> Option<IpAddr> {
     text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
-fn uri(variables: &Variables, mount: &BasePath) -> Result<Uri, TransportError> {
+fn uri(variables: &Variables, base_path: &BasePath) -> Result<Uri, TransportError> {
     let built;
     let raw = match variables.get("REQUEST_URI") {
         b"" => {
@@ -59,15 +60,15 @@ fn uri(variables: &Variables, mount: &BasePath) -> Result<Uri, TransportError> {
         }
         raw => raw,
     };
-    let given = variables.configured("KVS_BASE_PATH").map(|path| BasePath::default().at(path));
-    let mount = given.as_ref().unwrap_or(mount);
-    mount.uri(&normal(raw)?, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"))
+    let configured = variables.configured("KVS_BASE_PATH").map(|path| BasePath::default().at(path));
+    let base_path = configured.as_ref().unwrap_or(base_path);
+    base_path.uri(&request_target::normalize(raw)?, variables.get("SCRIPT_NAME"), variables.get("SCRIPT_FILENAME"))
 }
 
 /// The target of a request without `REQUEST_URI`, built from the decoded names.
 fn built_target(variables: &Variables) -> Vec<u8> {
     let path = [variables.get("SCRIPT_NAME"), variables.get("PATH_INFO")].concat();
-    let mut target = percent_encode(&path, PATH).to_string().into_bytes();
+    let mut target = percent_encode(&path, PATH_ESCAPES).to_string().into_bytes();
     if target.first() != Some(&b'/') {
         target.insert(0, b'/');
     }
@@ -108,10 +109,10 @@ fn headers(variables: &Variables) -> HeaderMap {
     headers
 }
 
-/// The header of a variable, without its `HTTP_`. `None` if the name is invalid, or if the header concerns only the
-/// connection between the client and the web server.
+/// The header for a variable name without `HTTP_`. `None` if the name is invalid, if the header concerns only the
+/// connection between the client and the web server, or if another variable has its value.
 fn header_name(variable: &[u8]) -> Option<HeaderName> {
-    const OF_THE_WAY: &[&[u8]] = &[
+    const NOT_PASSED_ON: &[&[u8]] = &[
         b"CONNECTION",
         b"CONTENT_LENGTH",
         b"CONTENT_TYPE",
@@ -122,18 +123,18 @@ fn header_name(variable: &[u8]) -> Option<HeaderName> {
         b"TRANSFER_ENCODING",
         b"UPGRADE",
     ];
-    let written = |b: u8| if b == b'_' { b'-' } else { b };
+    let dashed = |b: u8| if b == b'_' { b'-' } else { b };
     let mut short = [0; 64];
     let long: Vec<u8>;
     let name = if let Some(name) = short.get_mut(..variable.len()) {
-        name.iter_mut().zip(variable).for_each(|(out, b)| *out = written(*b));
+        name.iter_mut().zip(variable).for_each(|(out, b)| *out = dashed(*b));
         &*name
     } else {
-        long = variable.iter().map(|b| written(*b)).collect();
+        long = variable.iter().map(|b| dashed(*b)).collect();
         &long
     };
     let name = HeaderName::from_bytes(name).ok()?;
-    if OF_THE_WAY.iter().any(|way| way.eq_ignore_ascii_case(variable)) { None } else { Some(name) }
+    if NOT_PASSED_ON.iter().any(|name| name.eq_ignore_ascii_case(variable)) { None } else { Some(name) }
 }
 
 #[cfg(test)]
@@ -145,9 +146,9 @@ pub(crate) mod tests {
         Variables::of(pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
     }
 
-    fn path_of(pairs: &[(&str, &str)], mount: &BasePath) -> String {
+    fn path_of(pairs: &[(&str, &str)], base_path: &BasePath) -> String {
         let all = variables(&[&[("REQUEST_METHOD", "GET")], pairs].concat());
-        head(&all, mount).unwrap().uri.to_string()
+        head(&all, base_path).unwrap().uri.to_string()
     }
 
     #[test]
@@ -168,7 +169,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn uri_is_built_when_the_server_passes_none() {
+    fn uri_is_built_when_the_server_does_not_pass_it() {
         let names =
             [("SCRIPT_NAME", "/my kvs"), ("PATH_INFO", "/a?b%"), ("QUERY_STRING", "k=%2C"), ("REQUEST_URI", "")];
         assert_eq!(path_of(&names, &BasePath::served()), "/my%20kvs/a%3Fb%25?k=%2C");
@@ -235,12 +236,12 @@ pub(crate) mod tests {
 
     #[test]
     fn invalid_request_is_rejected() {
-        assert_eq!(head(&variables(&[]), &BasePath::served()).unwrap_err(), TransportError::NotARequest);
+        assert_eq!(head(&variables(&[]), &BasePath::served()).unwrap_err(), TransportError::BadMethod);
         let long = format!("/{}", "x".repeat(70_000));
-        for (target, refusal) in [(long.as_str(), TransportError::LongTarget), ("/a#b", TransportError::BadTarget)] {
+        for (target, error) in [(long.as_str(), TransportError::TargetTooLong), ("/a#b", TransportError::BadTarget)] {
             let all = variables(&[("REQUEST_METHOD", "HEAD"), ("REQUEST_URI", target), ("HTTP_ACCEPT", "a/b")]);
-            assert_eq!(head(&all, &BasePath::served()).unwrap_err(), refusal);
-            let (method, headers) = asked(&all);
+            assert_eq!(head(&all, &BasePath::served()).unwrap_err(), error);
+            let (method, headers) = method_and_headers(&all);
             assert_eq!((method, &headers["accept"]), (Method::HEAD, &HeaderValue::from_static("a/b")));
         }
     }

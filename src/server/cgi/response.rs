@@ -1,7 +1,7 @@
 //! The bytes of a response, as a web server expects them from a CGI or FastCGI program (RFC 3875, section 6).
 //!
 //! `Status:` always comes first: without it Apache evaluates conditional headers itself. A header cannot contain a line
-//! end, because the type of its value does not allow one.
+//! end, because the type `HeaderValue` does not allow it.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, StatusCode};
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn type_and_length_are_added_when_the_handler_sets_none() {
+    fn type_and_length_are_added_when_the_handler_sets_neither() {
         let (head, body) = printed(&Method::POST, Response::builder().status(404), Body::empty());
         let rest = "Content-Type: application/octet-stream\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(head, format!("Status: 404 Not Found\r\n{rest}"));

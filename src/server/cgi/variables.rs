@@ -4,15 +4,16 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// The capacity for the variables of a usual request.
-const USUAL: usize = 48;
+/// The number of variables for which memory is reserved. A usual request has fewer.
+const USUAL_VARIABLES: usize = 48;
 
 /// Names and values, which may be any bytes.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Variables {
     text: Bytes,
-    places: Vec<VariableRange>,
-    /// A bit for each of the first 64 variables whose name begins with [`REDIRECT`]; the others are looked at each time.
+    ranges: Vec<VariableRange>,
+    /// A bit for each of the first 64 variables, set if its name begins with [`REDIRECT`]. The names of the others are
+    /// compared each time.
     redirected: u64,
 }
 
@@ -31,41 +32,41 @@ impl Variables {
     /// From pairs, such as the environment of the process.
     pub(crate) fn of<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut text = Vec::new();
-        let mut places = Vec::new();
+        let mut ranges = Vec::new();
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
-            places.push(VariableRange { start: text.len(), name: name.len(), value: value.len() });
+            ranges.push(VariableRange { start: text.len(), name: name.len(), value: value.len() });
             text.extend_from_slice(name);
             text.extend_from_slice(value);
         }
-        Self::new(text.into(), places)
+        Self::new(text.into(), ranges)
     }
 
     /// From a FastCGI list: the lengths of a name and of its value, then both. `None` if the list is cut off.
     pub(crate) fn parse(list: Bytes) -> Option<Self> {
-        let mut places = Vec::with_capacity(if list.is_empty() { 0 } else { USUAL });
+        let mut ranges = Vec::with_capacity(if list.is_empty() { 0 } else { USUAL_VARIABLES });
         let mut at = 0;
         while at < list.len() {
-            let name = length(&list, &mut at)?;
-            let value = length(&list, &mut at)?;
-            places.push(VariableRange { start: at, name, value });
+            let name = parse_length(&list, &mut at)?;
+            let value = parse_length(&list, &mut at)?;
+            ranges.push(VariableRange { start: at, name, value });
             at = at.checked_add(name)?.checked_add(value)?;
             if at > list.len() {
                 return None;
             }
         }
-        Some(Self::new(list, places))
+        Some(Self::new(list, ranges))
     }
 
-    fn new(text: Bytes, places: Vec<VariableRange>) -> Self {
-        let mut this = Self { text, places, redirected: 0 };
-        let bits = this.places.iter().take(64).enumerate();
-        this.redirected = bits.filter(|(_, place)| this.name(place).starts_with(REDIRECT)).map(|(n, _)| 1 << n).sum();
+    fn new(text: Bytes, ranges: Vec<VariableRange>) -> Self {
+        let mut this = Self { text, ranges, redirected: 0 };
+        let bits = this.ranges.iter().take(64).enumerate();
+        this.redirected = bits.filter(|(_, range)| this.name(range).starts_with(REDIRECT)).map(|(n, _)| 1 << n).sum();
         this
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.ranges.len()
     }
 
     /// The length of all names and values, in bytes.
@@ -74,34 +75,34 @@ impl Variables {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.places.iter().map(|place| (self.name(place), self.value(place)))
+        self.ranges.iter().map(|range| (self.name(range), self.value(range)))
     }
 
-    /// Whether the same names have the same values in the same order. Values of the names in `besides` may differ.
-    pub(crate) fn agree(&self, other: &Self, besides: &[&[u8]]) -> bool {
+    /// Whether both have the same names and values in the same order. The values of the names in `ignored` may differ.
+    pub(crate) fn equals_except(&self, other: &Self, ignored: &[&[u8]]) -> bool {
         let same = |(ours, theirs): (&VariableRange, &VariableRange)| {
             ours.name == theirs.name
                 && (ours.value == theirs.value && self.pair(ours) == other.pair(theirs)
-                    || self.name(ours) == other.name(theirs) && besides.contains(&self.name(ours)))
+                    || self.name(ours) == other.name(theirs) && ignored.contains(&self.name(ours)))
         };
         // From the end, where web servers put the address of the request: most differences are there.
-        self.places.len() == other.places.len() && self.places.iter().rev().zip(other.places.iter().rev()).all(same)
+        self.ranges.len() == other.ranges.len() && self.ranges.iter().rev().zip(other.ranges.iter().rev()).all(same)
     }
 
-    fn pair(&self, place: &VariableRange) -> &[u8] {
-        self.text.get(place.start..place.start + place.name + place.value).unwrap_or_default()
+    fn pair(&self, range: &VariableRange) -> &[u8] {
+        self.text.get(range.start..range.start + range.name + range.value).unwrap_or_default()
     }
 
-    fn name(&self, place: &VariableRange) -> &[u8] {
-        self.text.get(place.start..place.start + place.name).unwrap_or_default()
+    fn name(&self, range: &VariableRange) -> &[u8] {
+        self.text.get(range.start..range.start + range.name).unwrap_or_default()
     }
 
-    fn value(&self, place: &VariableRange) -> &[u8] {
-        let start = place.start + place.name;
-        self.text.get(start..start + place.value).unwrap_or_default()
+    fn value(&self, range: &VariableRange) -> &[u8] {
+        let start = range.start + range.name;
+        self.text.get(start..start + range.value).unwrap_or_default()
     }
 
-    /// A value of these variables that can outlive them, without a copy.
+    /// A value of these variables as bytes that can outlive them, without a copy.
     pub(crate) fn shared(&self, value: &[u8]) -> Bytes {
         self.text.slice_ref(value)
     }
@@ -111,10 +112,10 @@ impl Variables {
         self.exactly(name).is_some()
     }
 
-    /// The value of exactly this name; the last one, as in an environment.
+    /// The value of the last variable with exactly this name.
     fn exactly(&self, name: &str) -> Option<&[u8]> {
-        let same = |place: &&VariableRange| place.name == name.len() && self.name(place) == name.as_bytes();
-        self.places.iter().rev().find(same).map(|place| self.value(place))
+        let same = |range: &&VariableRange| range.name == name.len() && self.name(range) == name.as_bytes();
+        self.ranges.iter().rev().find(same).map(|range| self.value(range))
     }
 
     /// The value of a variable that the web server itself sets for each request; empty if it is missing.
@@ -125,20 +126,20 @@ impl Variables {
     /// The value of a variable that the configuration of the web server sets, also after internal redirects. A header
     /// of a client cannot have such a name, because the variables of headers begin with `HTTP_`.
     pub(crate) fn configured(&self, name: &str) -> Option<&[u8]> {
-        let redirected = |place: &&VariableRange| {
+        let redirected = |range: &&VariableRange| {
             // The length alone excludes most names.
-            let prefix = place.name.checked_sub(name.len());
+            let prefix = range.name.checked_sub(name.len());
             prefix.is_some_and(|prefix| prefix > 0 && prefix % REDIRECT.len() == 0)
-                && self.name(place).strip_suffix(name.as_bytes()).is_some_and(is_redirect)
+                && self.name(range).strip_suffix(name.as_bytes()).is_some_and(is_redirect)
         };
         let is_candidate = |n: usize| n >= 64 || self.redirected >> n & 1 == 1;
         let candidates =
-            || self.places.iter().enumerate().rev().filter(|(n, _)| is_candidate(*n)).map(|(_, place)| place);
+            || self.ranges.iter().enumerate().rev().filter(|(n, _)| is_candidate(*n)).map(|(_, range)| range);
         let found = || {
-            if self.redirected == 0 && self.places.len() <= 64 {
+            if self.redirected == 0 && self.ranges.len() <= 64 {
                 return None;
             }
-            candidates().find(redirected).map(|place| self.value(place))
+            candidates().find(redirected).map(|range| self.value(range))
         };
         self.exactly(name).or_else(found)
     }
@@ -149,8 +150,8 @@ fn is_redirect(prefix: &[u8]) -> bool {
     prefix.chunks(REDIRECT.len()).all(|chunk| chunk == REDIRECT)
 }
 
-/// Reads a length of a FastCGI list: one byte up to 127, else four with the highest bit set.
-fn length(list: &[u8], at: &mut usize) -> Option<usize> {
+/// Parses a length in a FastCGI list: one byte up to 127, else four with the highest bit set.
+fn parse_length(list: &[u8], at: &mut usize) -> Option<usize> {
     let rest = list.get(*at..)?;
     let first = *rest.first()?;
     if first < 0x80 {
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_value_counts_when_a_name_is_repeated() {
+    fn last_value_is_used_when_a_name_is_repeated() {
         let all = Variables::of([("A", "1"), ("", "nameless"), ("B", ""), ("A", "2")]);
         assert_eq!((all.get("A"), all.get("B"), all.get("C"), all.len()), (&b"2"[..], &b""[..], &b""[..], 4));
         assert!(all.has("B") && !all.has("C"));
@@ -204,11 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn variables_agree_when_only_ignored_values_differ() {
+    fn variables_are_equal_when_only_ignored_values_differ() {
         let one = Variables::of([("A", "1"), ("B", "2"), ("PORT", "80")]);
-        let agrees = |pairs: &[(&str, &str)]| one.agree(&Variables::of(pairs.iter().copied()), &[b"PORT"]);
+        let is_equal = |pairs: &[(&str, &str)]| one.equals_except(&Variables::of(pairs.iter().copied()), &[b"PORT"]);
         assert!(
-            agrees(&[("A", "1"), ("B", "2"), ("PORT", "80")]) && agrees(&[("A", "1"), ("B", "2"), ("PORT", "8080")])
+            is_equal(&[("A", "1"), ("B", "2"), ("PORT", "80")])
+                && is_equal(&[("A", "1"), ("B", "2"), ("PORT", "8080")])
         );
         for other in [
             &[("A", "1"), ("B", "3"), ("PORT", "80")][..],
@@ -220,7 +222,7 @@ mod tests {
             &[("A", "1"), ("B", "2")],
             &[("A", "1"), ("B", "2"), ("PORT", "80"), ("C", "")],
         ] {
-            assert!(!agrees(other), "{other:?}");
+            assert!(!is_equal(other), "{other:?}");
         }
     }
 
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn list_is_parsed_with_short_and_long_lengths_and_rejected_when_cut() {
+    fn list_is_parsed_with_all_lengths_and_rejected_when_cut() {
         let list = [b"\x01\x80\0\0\x82Ab".as_slice(), &[b'x'; 129], b"\x01\0B"].concat();
         let all = Variables::parse(list.clone().into()).unwrap();
         assert_eq!((all.get("A").len(), all.get("B"), all.len()), (130, &b""[..], 2));

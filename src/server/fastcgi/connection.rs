@@ -19,20 +19,20 @@ use super::encoder;
 use crate::server::limits::ServerLimits;
 use crate::server::net::stream::Stream;
 
-/// When so many bytes are buffered, they must be sent before more is accepted.
-const HIGH_WATER: usize = 128 << 10;
+/// When this many bytes are buffered, they must be sent before more are added.
+const HIGH_WATER_BYTES: usize = 128 << 10;
 
 /// A connection to a web server.
 pub(crate) struct Connection {
     stream: Stream,
     decoder: Decoder,
-    /// Events that were taken from the decoder before.
+    /// Events that were already taken from the decoder.
     pending: VecDeque<DecodedEvent>,
     outgoing: Vec<u8>,
-    /// How many bytes of `outgoing` are sent.
+    /// How many bytes of `outgoing` are already sent.
     sent: usize,
-    /// Since when the decoder has had an incomplete record.
-    partial: Option<Instant>,
+    /// When the incomplete record in the decoder began to arrive.
+    partial_since: Option<Instant>,
     ended: bool,
 }
 
@@ -41,31 +41,31 @@ impl Connection {
         Self::resumed(stream, Decoder::new(limits), VecDeque::new())
     }
 
-    /// A connection that was begun elsewhere: `pending` came first, and `decoder` has the bytes after it.
+    /// A connection from which data was already read: first the events in `pending`, then the bytes in `decoder`.
     pub(crate) fn resumed(stream: Stream, decoder: Decoder, pending: VecDeque<DecodedEvent>) -> Self {
-        let partial = decoder.has_more().then(Instant::now);
-        Self { stream, decoder, pending, outgoing: Vec::new(), sent: 0, partial, ended: false }
+        let partial_since = decoder.has_more().then(Instant::now);
+        Self { stream, decoder, pending, outgoing: Vec::new(), sent: 0, partial_since, ended: false }
     }
 
-    /// Since when a request or an incomplete record has been arriving; `None` between requests.
-    pub(crate) fn begun(&self) -> Option<Instant> {
-        self.decoder.oldest().or(self.partial)
+    /// When the incomplete request or record began to arrive; `None` between requests.
+    pub(crate) fn arriving_since(&self) -> Option<Instant> {
+        self.decoder.oldest_start().or(self.partial_since)
     }
 
-    /// When to close the connection if nothing becomes complete before. Records that are not part of a request do not
-    /// extend this: without a request, `idle` is the deadline.
-    pub(crate) fn deadline(&self, idle: Instant, patience: Duration) -> Instant {
-        match (self.decoder.oldest_timed(), self.partial) {
-            (Some(since), _) => since + patience,
-            (None, Some(since)) => since.min(idle) + patience,
+    /// When to close the connection if no event comes before. Records that are not part of a request do not extend
+    /// this: without a request, `idle` is the deadline.
+    pub(crate) fn deadline(&self, idle: Instant, timeout: Duration) -> Instant {
+        match (self.decoder.oldest_timeout_start(), self.partial_since) {
+            (Some(since), _) => since + timeout,
+            (None, Some(since)) => since.min(idle) + timeout,
             (None, None) => idle,
         }
     }
 
-    /// Does not count this time for requests that are arriving, because nothing was received meanwhile.
-    pub(crate) fn excuse(&mut self, time: Duration) {
-        self.decoder.excuse(time);
-        self.partial = self.partial.map(|since| since + time);
+    /// Extends the timeouts of an incomplete request or record by a time in which nothing was received.
+    pub(crate) fn extend_timeouts(&mut self, time: Duration) {
+        self.decoder.extend_timeouts(time);
+        self.partial_since = self.partial_since.map(|since| since + time);
     }
 
     /// The next event in the data that was received.
@@ -76,9 +76,9 @@ impl Connection {
         let now = Instant::now();
         let event = self.decoder.next(now)?;
         if !self.decoder.has_more() {
-            self.partial = None;
+            self.partial_since = None;
         } else if event.is_some() {
-            self.partial = Some(now);
+            self.partial_since = Some(now);
         }
         Ok(event)
     }
@@ -89,7 +89,7 @@ impl Connection {
     pub(crate) async fn receive(&mut self) -> io::Result<usize> {
         poll_fn(|cx| match self.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending if self.outgoing.len() >= HIGH_WATER => Poll::Pending,
+            Poll::Pending if self.outgoing.len() >= HIGH_WATER_BYTES => Poll::Pending,
             _ => self.poll_receive(cx),
         })
         .await
@@ -120,9 +120,9 @@ impl Connection {
 
     /// Adds a part of a response, and sends the buffer when it is full.
     pub(crate) async fn part(&mut self, id: u16, content: &[u8]) -> io::Result<()> {
-        for content in content.chunks(HIGH_WATER) {
+        for content in content.chunks(HIGH_WATER_BYTES) {
             encoder::stdout(&mut self.outgoing, id, content);
-            if self.outgoing.len() >= HIGH_WATER {
+            if self.outgoing.len() >= HIGH_WATER_BYTES {
                 self.flush().await?;
             }
         }
@@ -134,8 +134,8 @@ impl Connection {
         poll_fn(|cx| self.poll_send(cx)).await
     }
 
-    /// Resolves when the web server aborts the request that is being answered. Requests that it has sent in advance
-    /// hide an abort, and are kept.
+    /// Resolves when the web server aborts the request that is being answered. If the web server has already sent
+    /// further requests, the abort is not seen; the requests are kept.
     pub(crate) async fn aborted(&mut self, id: u16) {
         poll_fn(|cx| self.poll_aborted(id, cx)).await;
     }
@@ -153,11 +153,11 @@ impl Connection {
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, self.decoder.room()))?;
+        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, self.decoder.read_buffer()))?;
         if count == 0 {
             self.ended = true;
         } else {
-            self.partial.get_or_insert_with(Instant::now);
+            self.partial_since.get_or_insert_with(Instant::now);
         }
         Poll::Ready(Ok(count))
     }
@@ -184,11 +184,14 @@ mod tests {
     use tokio::net::UnixStream;
 
     fn connection() -> (Connection, UnixStream) {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
+        let (server_end, peer_end) = std::os::unix::net::UnixStream::pair().unwrap();
+        server_end.set_nonblocking(true).unwrap();
+        peer_end.set_nonblocking(true).unwrap();
         let limits = ServerLimits::default();
-        (Connection::new(Stream::nonblocking(ours.into(), &limits), &limits), UnixStream::from_std(theirs).unwrap())
+        (
+            Connection::new(Stream::nonblocking(server_end.into(), &limits), &limits),
+            UnixStream::from_std(peer_end).unwrap(),
+        )
     }
 
     #[tokio::test]
@@ -212,14 +215,14 @@ mod tests {
             peer.read_to_end(&mut all).await.map(|_| all.len())
         });
         connection.part(1, &vec![0; 1 << 20]).await.unwrap();
-        assert!(connection.outgoing().len() < HIGH_WATER, "most of it is sent");
+        assert!(connection.outgoing().len() < HIGH_WATER_BYTES, "most of it is sent");
         connection.flush().await.unwrap();
         drop(connection);
         assert!(reading.await.unwrap().unwrap() > 1 << 20);
     }
 
     #[tokio::test]
-    async fn abort_is_noticed_when_the_peer_closes_or_aborts() {
+    async fn abort_is_seen_when_the_peer_closes_or_aborts() {
         let (mut connection, mut peer) = connection();
         peer.write_all(&[1, 2, 0, 5, 0, 0, 0, 0]).await.unwrap();
         connection.aborted(5).await;

@@ -1,8 +1,8 @@
 //! Decodes FastCGI records into whole requests, within limits. No sockets, no responses.
 //!
-//! Parameters and bodies are collected here, however they are split into records. A request whose body is too large is
-//! read to its end, because a web server reads no response before it has sent everything; the bytes of the body are
-//! dropped. No memory is allocated for a length field before the data has arrived.
+//! Parameters and bodies are collected here from any number of records. If a body is too large, its bytes are dropped,
+//! but the request is read to its end, because a web server reads no response before it has sent everything. No memory
+//! is allocated for a length field before the data has arrived.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use http::Method;
 use tokio::time::Instant;
 
 use crate::server::body_buffer::BodyBuffer;
-use crate::server::cgi::request;
+use crate::server::cgi::request as cgi_request;
 use crate::server::cgi::variables::{ParamBuffer, Variables};
 use crate::server::error_response::TransportError;
 use crate::server::limits::ServerLimits;
 
-/// The most open requests on one connection. Web servers send them one after the other.
-const MAX_OPEN: usize = 8;
+/// How many requests may be open on one connection. Web servers send them one after the other.
+const MAX_OPEN_REQUESTS: usize = 8;
 
 /// The input buffer grows by this size.
 const READ_BUFFER_BYTES: usize = 8 << 10;
 /// The input buffer grows when less than this is free.
 const MIN_READ_BYTES: usize = 2 << 10;
 
-const HEADER: usize = 8;
+const HEADER_BYTES: usize = 8;
 const BEGIN_REQUEST: u8 = 1;
 const ABORT_REQUEST: u8 = 2;
 const PARAMS: u8 = 4;
@@ -36,14 +36,14 @@ const GET_VALUES: u8 = 9;
 const RESPONDER: u16 = 1;
 const KEEP_CONNECTION: u8 = 1;
 
-/// The peer does not speak FastCGI, or violates the protocol. The connection cannot be used any more.
+/// The peer does not speak FastCGI or violates the protocol. The connection cannot be used any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// What the decoder has found.
+/// An event in the data of a connection.
 #[derive(Debug)]
 pub(crate) enum DecodedEvent {
-    /// A request is complete except for its body, of which a part may have arrived.
+    /// A request is complete except for its body.
     Head(Head),
     /// A request is complete.
     Request(RequestInProgress),
@@ -51,7 +51,7 @@ pub(crate) enum DecodedEvent {
     Aborted(RequestInProgress),
     /// The web server asks for the values of these names (`FCGI_GET_VALUES`).
     Values(Variables),
-    /// A management record of an unknown type.
+    /// A management record has an unknown type.
     Unknown(u8),
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Head {
     pub(crate) keep: bool,
     pub(crate) variables: Variables,
     /// Whether the memory budget has no room for the announced body.
-    pub(crate) is_crowded: bool,
+    pub(crate) is_over_budget: bool,
 }
 
 /// A request as far as it has arrived.
@@ -72,53 +72,68 @@ pub(crate) struct Head {
 pub(crate) struct RequestInProgress {
     /// The id of the request on its connection.
     pub(crate) id: u16,
-    since: Instant,
-    /// The same as `since`, plus the time in which it had to wait for other responses.
-    timed: Instant,
+    start: Instant,
+    /// The start of the body timeout: `start`, plus the time in which the request waited for other responses.
+    timeout_start: Instant,
     /// Whether to keep the connection after the response.
     pub(crate) keep: bool,
     role: u16,
-    /// The parameters, once all have arrived.
+    /// The parameters. Empty until all have arrived.
     pub(crate) variables: Variables,
     pub(crate) body: BodyBuffer,
-    /// Why it cannot be handled, if so.
-    pub(crate) refusal: Option<TransportError>,
-    list: ParamBuffer,
-    list_ended: bool,
+    /// The error to answer with, if the request cannot be handled.
+    pub(crate) error: Option<TransportError>,
+    params: ParamBuffer,
+    params_ended: bool,
     body_ended: bool,
 }
 
 impl RequestInProgress {
-    fn new((id, keep, role): (u16, bool, u16), body: BodyBuffer, since: Instant) -> Self {
-        let (variables, list) = (Variables::default(), ParamBuffer::default());
-        let (list_ended, body_ended, refusal) = (false, false, None);
-        Self { id, since, timed: since, keep, role, variables, body, refusal, list, list_ended, body_ended }
+    fn new(id: u16, keep: bool, role: u16, body: BodyBuffer, start: Instant) -> Self {
+        Self {
+            id,
+            start,
+            timeout_start: start,
+            keep,
+            role,
+            variables: Variables::default(),
+            body,
+            error: None,
+            params: ParamBuffer::default(),
+            params_ended: false,
+            body_ended: false,
+        }
     }
 
-    /// Whether its role is responder, and not filter or authorizer.
+    /// Whether the role is responder, and not filter or authorizer.
     pub(crate) fn is_responder(&self) -> bool {
         self.role == RESPONDER
     }
 
-    /// Whether its method is safe, so that it can be dropped if nobody waits for the response any more.
+    /// Whether the method is safe. Then the request can be dropped when nobody waits for its response any more.
     pub(crate) fn is_safe(&self) -> bool {
         Method::from_bytes(self.variables.get("REQUEST_METHOD")).is_ok_and(|method| method.is_safe())
     }
 
-    /// The head as an event, if a body is announced.
-    fn head(&mut self) -> Option<DecodedEvent> {
+    /// The event for a complete head, if a body is announced.
+    fn head_event(&mut self) -> Option<DecodedEvent> {
         let length = std::str::from_utf8(self.variables.get("CONTENT_LENGTH")).ok()?.parse().ok()?;
-        if length == 0 || self.refusal.is_some() || !self.is_responder() {
+        if length == 0 || self.error.is_some() || !self.is_responder() {
             return None;
         }
-        // Other errors of the length are found later, with the other variables.
-        let is_crowded = self.body.announce(length) == Err(TransportError::Crowded);
-        Some(DecodedEvent::Head(Head { id: self.id, keep: self.keep, variables: self.variables.clone(), is_crowded }))
+        // Other errors of the length are found later, when all variables are checked.
+        let is_over_budget = self.body.announce(length) == Err(TransportError::BodyBudgetUsedUp);
+        Some(DecodedEvent::Head(Head {
+            id: self.id,
+            keep: self.keep,
+            variables: self.variables.clone(),
+            is_over_budget,
+        }))
     }
 
-    fn is_whole(&self) -> bool {
-        // With another role it is rejected without waiting for a body.
-        self.list_ended && (self.body_ended || !self.is_responder())
+    fn is_complete(&self) -> bool {
+        // A request with another role is rejected without waiting for its body.
+        self.params_ended && (self.body_ended || !self.is_responder())
     }
 }
 
@@ -137,15 +152,15 @@ impl Decoder {
         Self { raw: BytesMut::new(), open: Vec::new(), pending: None, limits: limits.clone() }
     }
 
-    /// The input buffer, with room for a usual request after the bytes that it already has.
-    pub(crate) fn room(&mut self) -> &mut BytesMut {
+    /// The input buffer, with free capacity for a usual request.
+    pub(crate) fn read_buffer(&mut self) -> &mut BytesMut {
         if self.raw.capacity() - self.raw.len() < MIN_READ_BYTES {
             self.raw.reserve(READ_BUFFER_BYTES);
         }
         &mut self.raw
     }
 
-    /// Whether no request and no record has begun.
+    /// Whether no request and no record is incomplete.
     pub(crate) fn is_idle(&self) -> bool {
         self.raw.is_empty() && self.open.is_empty() && self.pending.is_none()
     }
@@ -160,19 +175,19 @@ impl Decoder {
         matches!(self.raw.as_ref(), [_, ABORT_REQUEST, high, low, ..] if u16::from_be_bytes([*high, *low]) == id)
     }
 
-    /// Since when the oldest incomplete request has been arriving.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.open.iter().map(|begun| begun.since).min()
+    /// When the oldest incomplete request began to arrive.
+    pub(crate) fn oldest_start(&self) -> Option<Instant> {
+        self.open.iter().map(|request| request.start).min()
     }
 
-    /// The same, without the time in which nothing was received.
-    pub(crate) fn oldest_timed(&self) -> Option<Instant> {
-        self.open.iter().map(|begun| begun.timed).min()
+    /// The same, plus the time in which nothing was received.
+    pub(crate) fn oldest_timeout_start(&self) -> Option<Instant> {
+        self.open.iter().map(|request| request.timeout_start).min()
     }
 
-    /// Notes that nothing was received for this time.
-    pub(crate) fn excuse(&mut self, time: Duration) {
-        self.open.iter_mut().for_each(|begun| begun.timed += time);
+    /// Extends the timeouts of incomplete requests by a time in which nothing was received.
+    pub(crate) fn extend_timeouts(&mut self, time: Duration) {
+        self.open.iter_mut().for_each(|request| request.timeout_start += time);
     }
 
     /// The next event, at the time `now`; `None` if more bytes are needed. A request that is already complete has no
@@ -183,7 +198,9 @@ impl Decoder {
         }
         match self.event(now)? {
             Some(DecodedEvent::Head(head)) => match self.event(now)? {
-                Some(DecodedEvent::Request(begun)) if begun.id == head.id => Ok(Some(DecodedEvent::Request(begun))),
+                Some(DecodedEvent::Request(request)) if request.id == head.id => {
+                    Ok(Some(DecodedEvent::Request(request)))
+                }
                 next => {
                     self.pending = next;
                     Ok(Some(DecodedEvent::Head(head)))
@@ -224,14 +241,14 @@ impl Decoder {
         if self.raw.first().is_some_and(|version| *version != 1) {
             return Err(Malformed("this is not FastCGI version 1"));
         }
-        let Some([_, kind, a, b, c, d, padding, _]) = self.raw.first_chunk::<HEADER>().copied() else {
+        let Some([_, kind, a, b, c, d, padding, _]) = self.raw.first_chunk::<HEADER_BYTES>().copied() else {
             return Ok(None);
         };
         let (length, padding) = (usize::from(u16::from_be_bytes([c, d])), usize::from(padding));
-        if self.raw.len() < HEADER + length + padding {
+        if self.raw.len() < HEADER_BYTES + length + padding {
             return Ok(None);
         }
-        self.raw.advance(HEADER);
+        self.raw.advance(HEADER_BYTES);
         let content = if length == 0 { Bytes::new() } else { self.raw.split_to(length).freeze() };
         self.raw.advance(padding);
         Ok(Some((kind, u16::from_be_bytes([a, b]), content)))
@@ -241,72 +258,72 @@ impl Decoder {
         let &[high, low, flags, ..] = content.as_ref() else {
             return Err(Malformed("FCGI_BEGIN_REQUEST is malformed"));
         };
-        if content.len() != HEADER || id == 0 {
+        if content.len() != HEADER_BYTES || id == 0 {
             return Err(Malformed("FCGI_BEGIN_REQUEST is malformed"));
         }
-        if self.open.len() >= MAX_OPEN {
+        if self.open.len() >= MAX_OPEN_REQUESTS {
             return Err(Malformed("too many open requests on one connection"));
         }
-        if self.opened(id).is_some() {
+        if self.find_open(id).is_some() {
             return Err(Malformed("the id of an open request is used again"));
         }
         let (keep, role) = (flags & KEEP_CONNECTION != 0, u16::from_be_bytes([high, low]));
-        self.open.push(RequestInProgress::new((id, keep, role), BodyBuffer::new(&self.limits, None), now));
+        self.open.push(RequestInProgress::new(id, keep, role, BodyBuffer::new(&self.limits, None), now));
         Ok(None)
     }
 
-    fn opened(&mut self, id: u16) -> Option<&mut RequestInProgress> {
-        self.open.iter_mut().find(|begun| begun.id == id)
+    fn find_open(&mut self, id: u16) -> Option<&mut RequestInProgress> {
+        self.open.iter_mut().find(|request| request.id == id)
     }
 
     fn close(&mut self, id: u16) -> Option<RequestInProgress> {
-        let at = self.open.iter().position(|begun| begun.id == id)?;
+        let at = self.open.iter().position(|request| request.id == id)?;
         Some(self.open.swap_remove(at))
     }
 
-    fn close_if_whole(&mut self, id: u16) -> Option<DecodedEvent> {
-        if self.opened(id)?.is_whole() { self.close(id).map(DecodedEvent::Request) } else { None }
+    fn close_if_complete(&mut self, id: u16) -> Option<DecodedEvent> {
+        if self.find_open(id)?.is_complete() { self.close(id).map(DecodedEvent::Request) } else { None }
     }
 
     /// Records of a request that is not open are dropped, as the specification requires.
     fn params(&mut self, id: u16, content: Bytes) -> Result<Option<DecodedEvent>, Malformed> {
         let limit = self.limits.head;
-        let Some(begun) = self.opened(id) else { return Ok(None) };
-        if begun.list_ended {
+        let Some(request) = self.find_open(id) else { return Ok(None) };
+        if request.params_ended {
             return Err(Malformed("FCGI_PARAMS after the end of the parameters"));
         }
         if content.is_empty() {
-            begun.list_ended = true;
-            begun.variables = Variables::parse(begun.list.take()).ok_or(Malformed("a parameter is cut off"))?;
-            if let Err(refusal) = begun.body.belongs_to(request::client(&begun.variables).0) {
-                begun.refusal = Some(refusal);
+            request.params_ended = true;
+            request.variables = Variables::parse(request.params.take()).ok_or(Malformed("a parameter is cut off"))?;
+            if let Err(error) = request.body.set_client(cgi_request::client(&request.variables).0) {
+                request.error = Some(error);
             }
-            let head = begun.head();
-            return Ok(self.close_if_whole(id).or(head));
+            let head = request.head_event();
+            return Ok(self.close_if_complete(id).or(head));
         }
-        if begun.list.len() + content.len() > limit || begun.refusal == Some(TransportError::LongHead) {
-            begun.refusal = Some(TransportError::LongHead);
-            begun.list = ParamBuffer::default();
+        if request.params.len() + content.len() > limit || request.error == Some(TransportError::HeadTooLong) {
+            request.error = Some(TransportError::HeadTooLong);
+            request.params = ParamBuffer::default();
         } else {
-            begun.list.add(content);
+            request.params.add(content);
         }
         Ok(None)
     }
 
     fn stdin(&mut self, id: u16, content: &Bytes) -> Result<Option<DecodedEvent>, Malformed> {
-        let Some(begun) = self.opened(id) else { return Ok(None) };
-        if begun.body_ended {
+        let Some(request) = self.find_open(id) else { return Ok(None) };
+        if request.body_ended {
             return Err(Malformed("FCGI_STDIN after the end of the body"));
         }
         if content.is_empty() {
-            begun.body_ended = true;
-            return Ok(self.close_if_whole(id));
+            request.body_ended = true;
+            return Ok(self.close_if_complete(id));
         }
-        if begun.refusal.is_none() {
-            begun.refusal = begun.body.add(content).err();
+        if request.error.is_none() {
+            request.error = request.body.add(content).err();
         }
-        if begun.refusal.is_some() {
-            begun.body.clear();
+        if request.error.is_some() {
+            request.body.clear();
         }
         Ok(None)
     }

@@ -7,7 +7,7 @@ const STDOUT: u8 = 6;
 const GET_VALUES_RESULT: u8 = 10;
 const UNKNOWN_TYPE: u8 = 11;
 
-/// The longest content of a record whose length is a multiple of 8 bytes.
+/// The longest content of a record. A multiple of 8 bytes needs no padding.
 const MAX_RECORD_BYTES: usize = 0xfff8;
 
 /// The protocol status at the end of a request.
@@ -34,7 +34,7 @@ pub(crate) fn end_request(out: &mut Vec<u8>, id: u16, end: RequestEnd) {
     record(out, END_REQUEST, id, &[0, 0, 0, 0, end as u8, 0, 0, 0]);
 }
 
-/// The answer to `FCGI_GET_VALUES`: the values of those `names` that are known.
+/// The answer to `FCGI_GET_VALUES`: the known ones of these variables and their values.
 pub(crate) fn get_values_result(out: &mut Vec<u8>, names: &Variables, connections: usize) {
     let connections = connections.to_string();
     let known = [("FCGI_MAX_CONNS", connections.as_str()), ("FCGI_MAX_REQS", &connections), ("FCGI_MPXS_CONNS", "1")];
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_part_is_no_record() {
+    fn empty_part_is_not_a_record() {
         let mut out = Vec::new();
         stdout(&mut out, 1, b"");
         assert!(out.is_empty(), "an empty record would end the response");

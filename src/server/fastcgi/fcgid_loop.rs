@@ -31,16 +31,16 @@ use super::connection::Connection;
 use super::decoder::{DecodedEvent, Decoder, RequestInProgress};
 use super::encoder;
 use super::encoder::RequestEnd;
-use super::responder::{Reply, Responder, send, watched};
+use super::responder::{Reply, Responder, abortable, send};
 use crate::server::handler::Handler;
 use crate::server::net::accept;
-use crate::server::net::accept::{AcceptBackoff, ConnectionSet, of_one_client};
+use crate::server::net::accept::{AcceptBackoff, ConnectionSet, is_client_error};
 use crate::server::net::listener::Listener;
 use crate::server::net::stream::Stream;
 use crate::web::{Body, BodyError};
 
-/// The most bytes of one read.
-const READ_SIZE: usize = 16 << 10;
+/// How many bytes one read may return.
+const READ_BYTES: usize = 16 << 10;
 
 /// After this many reads a request continues as a task: it is long, or it arrives piece by piece.
 const MAX_READS: usize = 16;
@@ -49,17 +49,14 @@ const MAX_READS: usize = 16;
 const READ_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The longest body, in bytes, that is copied and sent by the thread. A longer response continues as a task.
-const MAX_INLINE_RESPONSE: usize = 256 << 10;
+const MAX_INLINE_RESPONSE_BYTES: usize = 256 << 10;
 
 /// Answers on `listener` until the stop, then drains. If it is not a Unix socket, or if no thread can be started, all
 /// connections are tasks.
 pub(crate) async fn run<H: Handler>(listener: Listener, responder: Arc<Responder<H>>) -> io::Result<()> {
     let (limits, stop) = (responder.limits.clone(), responder.stop.clone());
     let (shared, connections) = (Arc::clone(&responder), ConnectionSet::new(&limits));
-    let handle = move |stream| {
-        let connection = Connection::new(stream, &responder.limits);
-        Arc::clone(&responder).connection(connection)
-    };
+    let handle = move |stream| Arc::clone(&responder).serve_stream(stream);
     let Some(socket) = listener.unix()? else { return accept::run(listener, limits, stop, handle).await };
     socket.set_nonblocking(true)?;
     // Dropping `stop_tx` wakes the thread: `stop_rx` is at its end then.
@@ -92,7 +89,7 @@ pub(crate) async fn run<H: Handler>(listener: Listener, responder: Arc<Responder
         // A store that blocks the thread must not block the shutdown.
         None => timeout_at(since + limits.drain_timeout, ended).await.unwrap_or(Ok(())),
     };
-    accept::end(listener.open()?, connections, &limits, since, handle).await;
+    accept::shut_down(listener.register()?, connections, &limits, since, handle).await;
     outcome.map_err(|_| io::Error::other("worker thread panicked"))
 }
 
@@ -110,21 +107,21 @@ impl<H: Handler> BlockingLoop<H> {
     fn run(&self) {
         // The handler may use timers and tasks of the runtime.
         let _entered = self.runtime.enter();
-        let mut trouble = AcceptBackoff::default();
-        let mut piece = vec![0; READ_SIZE];
+        let mut backoff = AcceptBackoff::default();
+        let mut piece = vec![0; READ_BYTES];
         while !self.responder.stop.is_cancelled() && self.awaits_client() {
             match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(client) => {
-                    trouble.is_over();
+                    backoff.reset();
                     if catch_unwind(AssertUnwindSafe(|| self.serve(client, &mut piece))).is_err() {
                         tracing::error!("panic while answering a FastCGI connection");
                     }
                 }
-                // There is no client after all.
+                // The client has gone, or another process has accepted it.
                 Err(Errno::AGAIN) => {}
-                Err(error) if of_one_client(&error.into()) => {}
+                Err(error) if is_client_error(&error.into()) => {}
                 Err(error) => {
-                    ready([self.stop_rx.as_fd()], Some(trouble.pause(&error.into())));
+                    poll_readable([self.stop_rx.as_fd()], Some(backoff.pause(&error.into())));
                 }
             }
         }
@@ -133,7 +130,7 @@ impl<H: Handler> BlockingLoop<H> {
     /// Waits for the next client. Returns `false` at the stop.
     fn awaits_client(&self) -> bool {
         loop {
-            match ready([self.socket.as_fd(), self.stop_rx.as_fd()], None) {
+            match poll_readable([self.socket.as_fd(), self.stop_rx.as_fd()], None) {
                 [_, true] => return false,
                 [true, false] => return true,
                 [false, false] => {}
@@ -141,9 +138,9 @@ impl<H: Handler> BlockingLoop<H> {
         }
     }
 
-    /// Waits for more of a request, unless other clients wait for this thread. Returns whether there is more.
+    /// Waits for more data of a request, unless another client connects. Returns whether there is more data.
     fn awaits_more(&self, client: &OwnedFd) -> bool {
-        let [more, ..] = ready([client.as_fd(), self.socket.as_fd(), self.stop_rx.as_fd()], Some(READ_TIMEOUT));
+        let [more, ..] = poll_readable([client.as_fd(), self.socket.as_fd(), self.stop_rx.as_fd()], Some(READ_TIMEOUT));
         more
     }
 
@@ -154,7 +151,7 @@ impl<H: Handler> BlockingLoop<H> {
             match rustix::io::read(&client, &mut *piece) {
                 // The web server has closed the connection.
                 Ok(0) => return,
-                Ok(count) => decoder.room().extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Ok(count) => decoder.read_buffer().extend_from_slice(piece.get(..count).unwrap_or_default()),
                 Err(Errno::AGAIN) if self.awaits_more(&client) => continue,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => continue,
@@ -164,25 +161,27 @@ impl<H: Handler> BlockingLoop<H> {
                 Ok(None) => {}
                 // The body usually follows at once.
                 Ok(Some(event @ DecodedEvent::Head(_))) if head.is_none() => head = Some(event),
-                Ok(Some(DecodedEvent::Request(begun))) if !begun.keep && decoder.is_idle() => {
-                    return self.answer(client, begun);
+                Ok(Some(DecodedEvent::Request(request))) if !request.keep && decoder.is_idle() => {
+                    return self.answer(client, request);
                 }
-                Ok(Some(event)) => return self.go_on(client, decoder, head.into_iter().chain([event]).collect()),
+                Ok(Some(event)) => {
+                    return self.continue_as_task(client, decoder, head.into_iter().chain([event]).collect());
+                }
                 Err(malformed) => return tracing::debug!(?malformed, "closing a FastCGI connection"),
             }
         }
-        self.go_on(client, decoder, head.into_iter().collect());
+        self.continue_as_task(client, decoder, head.into_iter().collect());
     }
 
-    /// Answers the only request of a connection.
-    fn answer(&self, client: OwnedFd, begun: RequestInProgress) {
-        let (id, is_safe) = (begun.id, begun.is_safe());
-        let mut reply = Box::pin(Arc::clone(&self.responder).reply(begun));
+    /// Answers a request that is the only one of its connection.
+    fn answer(&self, client: OwnedFd, request: RequestInProgress) {
+        let (id, is_safe) = (request.id, request.is_safe());
+        let mut reply = Box::pin(Arc::clone(&self.responder).reply(request));
         match reply.as_mut().now_or_never() {
-            Some(Ok(reply)) => self.say(client, id, reply),
+            Some(Ok(reply)) => self.send_reply(client, id, reply),
             Some(Err(error)) => tracing::debug!(%error, "the body of a response failed"),
-            None => self.task(client, async move |mut connection| {
-                let reply = watched(reply, is_safe, (&mut connection, id)).await?;
+            None => self.finish_as_task(client, async move |mut connection| {
+                let reply = abortable(reply, is_safe, &mut connection, id).await?;
                 send(&mut connection, id, reply).await?;
                 connection.flush().await
             }),
@@ -190,19 +189,19 @@ impl<H: Handler> BlockingLoop<H> {
     }
 
     /// Sends a reply. If its body is not ready or is too long, a task sends it.
-    fn say(&self, client: OwnedFd, id: u16, reply: Reply) {
+    fn send_reply(&self, client: OwnedFd, id: u16, reply: Reply) {
         let mut out = Vec::new();
         match reply {
-            Reply::Known(known) => whole(&mut out, id, &known.text),
+            Reply::Cached(response) => write_response(&mut out, id, &response.bytes),
             Reply::OtherRole => encoder::end_request(&mut out, id, RequestEnd::UnknownRole),
-            Reply::New(mut text, body) => {
-                match gather(&mut text, body.unwrap_or_default()) {
-                    Ok(None) => whole(&mut out, id, &text),
+            Reply::New(mut response, body) => {
+                match append_ready(&mut response, body.unwrap_or_default()) {
+                    Ok(None) => write_response(&mut out, id, &response),
                     // The end is not sent, so the web server sees that the response is incomplete.
                     Err(error) => return tracing::debug!(%error, "the body of a response failed"),
                     Ok(Some(body)) => {
-                        return self.task(client, async move |mut connection| {
-                            send(&mut connection, id, Reply::New(text, Some(body))).await?;
+                        return self.finish_as_task(client, async move |mut connection| {
+                            send(&mut connection, id, Reply::New(response, Some(body))).await?;
                             connection.flush().await
                         });
                     }
@@ -220,20 +219,20 @@ impl<H: Handler> BlockingLoop<H> {
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(error) => return tracing::debug!(%error, "cannot send a response to the web server"),
         }
-        self.task(client, async move |mut connection| {
+        self.finish_as_task(client, async move |mut connection| {
             *connection.outgoing() = out;
             connection.flush().await
         });
     }
 
-    /// Continues a connection as a task, with what has arrived so far.
-    fn go_on(&self, client: OwnedFd, decoder: Decoder, pending: VecDeque<DecodedEvent>) {
+    /// Continues a connection as a task, with the data that has arrived.
+    fn continue_as_task(&self, client: OwnedFd, decoder: Decoder, pending: VecDeque<DecodedEvent>) {
         let connection = Connection::resumed(Stream::nonblocking(client, &self.responder.limits), decoder, pending);
-        self.start(Arc::clone(&self.responder).connection(connection));
+        self.start(Arc::clone(&self.responder).serve_connection(connection));
     }
 
-    /// Does the rest of the work on a connection as a task.
-    fn task<F>(&self, client: OwnedFd, work: impl FnOnce(Connection) -> F)
+    /// Finishes the work on a connection in a task.
+    fn finish_as_task<F>(&self, client: OwnedFd, work: impl FnOnce(Connection) -> F)
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -246,7 +245,7 @@ impl<H: Handler> BlockingLoop<H> {
         });
     }
 
-    /// Starts a task when one more connection is allowed; at the stop, at once.
+    /// Starts a task when one more connection is allowed, or when the server stops.
     fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         let permit = self.runtime.block_on(self.responder.stop.run_until_cancelled(self.connections.permit()));
         match permit {
@@ -256,26 +255,26 @@ impl<H: Handler> BlockingLoop<H> {
     }
 }
 
-/// The records of a complete response.
-fn whole(out: &mut Vec<u8>, id: u16, text: &[u8]) {
-    out.reserve(text.len() + 64);
-    encoder::stdout(out, id, text);
+/// Writes the records of a complete response.
+fn write_response(out: &mut Vec<u8>, id: u16, bytes: &[u8]) {
+    out.reserve(bytes.len() + 64);
+    encoder::stdout(out, id, bytes);
     encoder::end_request(out, id, RequestEnd::Complete);
 }
 
-/// Appends to `text` the part of a short body that is ready. Returns the rest, if there is one.
-fn gather(text: &mut Vec<u8>, body: Body) -> Result<Option<Body>, BodyError> {
+/// Appends to `response` the part of a short body that is ready. Returns the rest, if there is one.
+fn append_ready(response: &mut Vec<u8>, body: Body) -> Result<Option<Body>, BodyError> {
     let mut stream = match body.into_whole() {
-        Ok(bytes) if bytes.len() <= MAX_INLINE_RESPONSE => {
-            text.extend_from_slice(&bytes);
+        Ok(bytes) if bytes.len() <= MAX_INLINE_RESPONSE_BYTES => {
+            response.extend_from_slice(&bytes);
             return Ok(None);
         }
         Ok(bytes) => return Ok(Some(bytes.into())),
         Err(stream) => stream,
     };
-    while stream.length().is_some_and(|length| length <= MAX_INLINE_RESPONSE as u64) {
+    while stream.length().is_some_and(|length| length <= MAX_INLINE_RESPONSE_BYTES as u64) {
         match stream.frame().now_or_never() {
-            Some(Some(frame)) => text.extend_from_slice(&frame?.into_data().unwrap_or_default()),
+            Some(Some(frame)) => response.extend_from_slice(&frame?.into_data().unwrap_or_default()),
             Some(None) => return Ok(None),
             None => break,
         }
@@ -283,16 +282,16 @@ fn gather(text: &mut Vec<u8>, body: Body) -> Result<Option<Body>, BodyError> {
     Ok(Some(stream))
 }
 
-/// Which of these descriptors can be read or are at their end. Waits for one, at most as long as `patience`.
-fn ready<const N: usize>(descriptors: [BorrowedFd<'_>; N], patience: Option<Duration>) -> [bool; N] {
-    let mut asked = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-    match poll(&mut asked, patience.as_ref()) {
-        Ok(_) => asked.map(|fd| !fd.revents().is_empty()),
+/// Waits until one of these descriptors can be read or is at its end, at most for `timeout`. Returns which ones are.
+fn poll_readable<const N: usize>(descriptors: [BorrowedFd<'_>; N], timeout: Option<Duration>) -> [bool; N] {
+    let mut poll_fds = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut poll_fds, timeout.as_ref()) {
+        Ok(_) => poll_fds.map(|fd| !fd.revents().is_empty()),
         Err(error) => {
             if error != Errno::INTR {
                 tracing::warn!(%error, "cannot poll for clients; retrying");
-                // The system is out of memory. There may be some after a pause.
+                // The system is out of memory, so wait before the next try.
                 std::thread::sleep(READ_TIMEOUT);
             }
             [false; N]

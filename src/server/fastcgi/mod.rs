@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use self::connection::Connection;
 use self::responder::Responder;
 use super::cgi::base_path::BasePath;
 use super::handler::Handler;
@@ -25,24 +24,20 @@ use super::limits::ServerLimits;
 use super::net::accept;
 use super::net::listener::Listener;
 
-/// Answers FastCGI on `listener` until `stop`, then drains. `mount` is the base path, and says whether
-/// the web server started the program.
+/// Answers FastCGI on `listener` until `stop`, then drains. `base_path` also says whether the web server started the
+/// program.
 pub async fn serve<H: Handler>(
     listener: Listener,
     handler: H,
-    mount: BasePath,
+    base_path: BasePath,
     limits: ServerLimits,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let is_spawned = mount.is_spawned();
-    let responder = Arc::new(Responder::new(handler, mount, limits, stop));
+    let is_spawned = base_path.is_spawned();
+    let responder = Arc::new(Responder::new(handler, base_path, limits, stop));
     if is_spawned {
         return fcgid_loop::run(listener, responder).await;
     }
     let (limits, stop) = (responder.limits.clone(), responder.stop.clone());
-    let handle = move |stream| {
-        let connection = Connection::new(stream, &responder.limits);
-        Arc::clone(&responder).connection(connection)
-    };
-    accept::run(listener, limits, stop, handle).await
+    accept::run(listener, limits, stop, move |stream| Arc::clone(&responder).serve_stream(stream)).await
 }

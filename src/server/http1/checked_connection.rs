@@ -1,8 +1,8 @@
 //! An HTTP/1 connection that checks every head (see `head`) before hyper reads it.
 //!
 //! Only this file knows where a message ends: the head says how long its body is, and after a chunked body the
-//! connection ends with the response, so that nothing after it is taken for a request. So hyper reads one message at a
-//! time, and cannot disagree about where the next one begins.
+//! connection ends with the response, so that no later data is read as a request. So hyper reads one message at a time,
+//! and cannot disagree about where the next one begins.
 
 use std::io;
 use std::pin::Pin;
@@ -17,49 +17,50 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::head::{CheckedHead, Framing, bounded, judged, refused};
+use super::head;
+use super::head::{CheckedHead, Framing};
 use crate::server::error_response::TransportError;
 use crate::server::net::accept::STOP_GRACE;
 
-/// A head is read in pieces of up to this size.
-const READ_SIZE: usize = 4 << 10;
+/// How many bytes of a head one read may return.
+const READ_BYTES: usize = 4 << 10;
 
-/// The most bytes of empty lines before a head. Some clients send one such line by mistake.
-const MAX_EMPTY_LINES: usize = 1 << 10;
+/// How many bytes of empty lines may come before a head. Some clients send one such line by mistake.
+const MAX_EMPTY_LINE_BYTES: usize = 1 << 10;
 
-/// A body is read in pieces of up to this size, so that the buffer of hyper stays as small.
-const BODY_READ_SIZE: usize = 32 << 10;
+/// How many bytes of a body one read may return. The buffer of hyper does not grow beyond this.
+const BODY_READ_BYTES: usize = 32 << 10;
 
-/// Why the next request from hyper is rejected.
+/// The error of the next request from hyper, if its head was rejected.
 pub(crate) type HeadError = Arc<Mutex<Option<TransportError>>>;
 
-/// What the next byte belongs to.
+/// The position of the next byte in a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HeadPosition {
-    /// A head, of which a part may have arrived.
+    /// In a head.
     Head,
-    /// A body, of which this many bytes are missing.
+    /// In a body. This many bytes of it are left.
     Body(u64),
-    /// The last request of the connection, whatever arrives.
+    /// In the body of the last request. All further data belongs to it.
     Last,
-    /// Nothing more is read.
+    /// At the end. Nothing more is read.
     Ended,
 }
 
 /// The limits of a head.
 #[derive(Clone, Copy)]
-pub(crate) struct HeadBounds {
-    /// The most bytes of headers.
-    pub(crate) fields: usize,
+pub(crate) struct HeadLimits {
+    /// The maximum size of all headers together, in bytes.
+    pub(crate) max_field_bytes: usize,
     /// How long a head may take. An idle connection is closed after the same time.
-    pub(crate) time: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A connection that passes on only checked heads and their bodies.
 pub(crate) struct CheckedConnection<S> {
     inner: S,
-    bounds: HeadBounds,
-    place: HeadPosition,
+    limits: HeadLimits,
+    position: HeadPosition,
     /// Data that has arrived and is not passed on yet.
     raw: BytesMut,
     /// How many bytes of `raw` were searched for the end of a head.
@@ -69,29 +70,29 @@ pub(crate) struct CheckedConnection<S> {
     /// Data that is passed on next.
     ready: Bytes,
     head_error: HeadError,
-    time: Pin<Box<Sleep>>,
-    is_timed: bool,
-    /// Resolves some time after the stop, so that a request that is on its way is still accepted.
+    timer: Pin<Box<Sleep>>,
+    is_timer_set: bool,
+    /// Resolves a short time after the stop, so that a request that is already on its way is accepted.
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
-    pub(crate) fn new(inner: S, bounds: HeadBounds, stop: CancellationToken, head_error: HeadError) -> Self {
+    pub(crate) fn new(inner: S, limits: HeadLimits, stop: CancellationToken, head_error: HeadError) -> Self {
         let stopped = async move {
             stop.cancelled_owned().await;
             sleep(STOP_GRACE).await;
         };
         Self {
             inner,
-            bounds,
-            place: HeadPosition::Head,
+            limits,
+            position: HeadPosition::Head,
             raw: BytesMut::new(),
             searched: 0,
             dropped: 0,
             ready: Bytes::new(),
             head_error,
-            time: Box::pin(sleep(bounds.time)),
-            is_timed: false,
+            timer: Box::pin(sleep(limits.timeout)),
+            is_timer_set: false,
             stopped: Box::pin(stopped),
         }
     }
@@ -100,40 +101,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.drop_empty_lines();
-            if self.dropped > MAX_EMPTY_LINES {
-                self.refuse(TransportError::Malformed);
+            if self.dropped > MAX_EMPTY_LINE_BYTES {
+                self.reject(TransportError::MalformedHead);
                 return Poll::Ready(Ok(()));
             }
             if let Some(end) = self.end_of_head() {
                 let raw = self.raw.split_to(end).freeze();
-                let head = match bounded(&raw, self.bounds.fields) {
-                    Ok(()) => judged(raw),
-                    Err(refusal) => refused(&raw, refusal),
+                let head = match head::check_size(&raw, self.limits.max_field_bytes) {
+                    Ok(()) => head::check(raw),
+                    Err(error) => head::rejected_head(&raw, error),
                 };
                 self.take(head);
                 return Poll::Ready(Ok(()));
             }
-            // The line feed of an empty line may follow.
-            let is_half_a_line = *self.raw == *b"\r";
-            if let Err(refusal) = bounded(&self.raw, self.bounds.fields)
-                && !is_half_a_line
+            // The line feed may still follow.
+            let may_be_empty_line = *self.raw == *b"\r";
+            if let Err(error) = head::check_size(&self.raw, self.limits.max_field_bytes)
+                && !may_be_empty_line
             {
-                self.refuse(refusal);
+                self.reject(error);
                 return Poll::Ready(Ok(()));
             }
-            let mut piece = [std::mem::MaybeUninit::uninit(); READ_SIZE];
+            let mut piece = [std::mem::MaybeUninit::uninit(); READ_BYTES];
             let mut piece = ReadBuf::uninit(&mut piece);
             match Pin::new(&mut self.inner).poll_read(cx, &mut piece) {
                 Poll::Pending => return self.poll_late(cx),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) if piece.filled().is_empty() => {
-                    self.end(TransportError::CutHead);
+                    self.end(TransportError::IncompleteHead);
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Ok(())) => {
-                    // A head has its own timeout, however long the connection was idle.
+                    // Each head has its own timeout, which starts with its first bytes.
                     let begins = self.raw.is_empty() && !piece.filled().iter().all(|b| b"\r\n".contains(b));
-                    self.is_timed &= !begins;
+                    self.is_timer_set &= !begins;
                     self.raw.extend_from_slice(piece.filled());
                 }
             }
@@ -142,17 +143,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
 
     /// Checks the timeouts when no data has arrived.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_timed {
-            self.is_timed = true;
-            self.time.as_mut().set(sleep_until(Instant::now() + self.bounds.time));
+        if !self.is_timer_set {
+            self.is_timer_set = true;
+            self.timer.as_mut().set(sleep_until(Instant::now() + self.limits.timeout));
         }
-        if self.time.as_mut().poll(cx).is_ready() {
-            self.end(TransportError::SlowHead);
+        if self.timer.as_mut().poll(cx).is_ready() {
+            self.end(TransportError::HeadTimeout);
             return Poll::Ready(Ok(()));
         }
         if self.raw.is_empty() {
             ready!(self.stopped.as_mut().poll(cx));
-            self.place = HeadPosition::Ended;
+            self.position = HeadPosition::Ended;
             return Poll::Ready(Ok(()));
         }
         Poll::Pending
@@ -185,62 +186,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
         self.ready = head.text;
         self.searched = 0;
         self.dropped = 0;
-        self.is_timed = false;
-        self.place = match head.body {
+        self.is_timer_set = false;
+        self.position = match head.body {
             Ok(Framing::Length(0)) => HeadPosition::Head,
             Ok(Framing::Length(length)) => HeadPosition::Body(length),
             Ok(Framing::Chunked) => HeadPosition::Last,
-            Err(refusal) => {
-                *self.head_error.lock() = Some(refusal);
+            Err(error) => {
+                *self.head_error.lock() = Some(error);
                 HeadPosition::Ended
             }
         };
     }
 
-    fn refuse(&mut self, refusal: TransportError) {
-        let head = refused(&self.raw, refusal);
+    fn reject(&mut self, error: TransportError) {
+        let head = head::rejected_head(&self.raw, error);
         self.raw = BytesMut::new();
         self.take(head);
     }
 
-    /// Ends the connection, because data ended or is late. If a head has begun, the client gets an error response.
-    fn end(&mut self, refusal: TransportError) {
-        self.place = HeadPosition::Ended;
+    /// Ends the connection, because the data has ended or is late. If a part of a head has arrived, the client gets an
+    /// error response.
+    fn end(&mut self, error: TransportError) {
+        self.position = HeadPosition::Ended;
         if !self.raw.is_empty() {
-            self.refuse(refusal);
+            self.reject(error);
         }
     }
 
     /// Reads a part of a body into `buf`, which is not empty.
     fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let left = if let HeadPosition::Body(left) = self.place { left } else { u64::MAX };
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(BODY_READ_SIZE).min(buf.remaining());
-        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(most));
+        let left = if let HeadPosition::Body(left) = self.position { left } else { u64::MAX };
+        let max_bytes = usize::try_from(left).unwrap_or(usize::MAX).min(BODY_READ_BYTES).min(buf.remaining());
+        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(max_bytes));
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
         let count = piece.filled().len();
         buf.advance(count);
-        self.passed(count);
+        self.count_body(count);
         Poll::Ready(Ok(()))
     }
 
-    /// Notes that so many bytes of a body were passed on.
-    fn passed(&mut self, count: usize) {
-        if let HeadPosition::Body(left) = self.place {
+    /// Counts bytes of a body that are passed on.
+    fn count_body(&mut self, count: usize) {
+        if let HeadPosition::Body(left) = self.position {
             let left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-            self.place = if left == 0 { HeadPosition::Head } else { HeadPosition::Body(left) };
+            self.position = if left == 0 { HeadPosition::Head } else { HeadPosition::Body(left) };
         }
     }
 
     /// The part of a body that has arrived together with its head.
-    fn body_at_hand(&mut self) -> Bytes {
-        let most = match self.place {
+    fn take_buffered_body(&mut self) -> Bytes {
+        let max_bytes = match self.position {
             HeadPosition::Body(left) => usize::try_from(left).unwrap_or(usize::MAX),
             HeadPosition::Last => usize::MAX,
             HeadPosition::Head | HeadPosition::Ended => 0,
         };
-        let at_hand = self.raw.split_to(most.min(self.raw.len())).freeze();
-        self.passed(at_hand.len());
-        at_hand
+        let body = self.raw.split_to(max_bytes.min(self.raw.len())).freeze();
+        self.count_body(body.len());
+        body
     }
 }
 
@@ -252,11 +254,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CheckedConnection<S> {
                 buf.put_slice(&self.ready.split_to(count));
                 return Poll::Ready(Ok(()));
             }
-            match self.place {
+            match self.position {
                 HeadPosition::Ended => return Poll::Ready(Ok(())),
                 HeadPosition::Head => ready!(self.poll_head(cx))?,
                 HeadPosition::Body(_) | HeadPosition::Last => {
-                    self.ready = self.body_at_hand();
+                    self.ready = self.take_buffered_body();
                     if self.ready.is_empty() {
                         return self.poll_body(cx, buf);
                     }

@@ -2,8 +2,8 @@
 //!
 //! Any client can send these headers, so only the parts from trusted proxies are believed. The headers are read from
 //! the end, where the nearest proxy adds its part, up to the first address that is not trusted. If a part cannot be
-//! parsed, or if the two headers disagree (a proxy that writes one of them may pass on the other one of the client),
-//! neither is believed.
+//! parsed, or if the two headers disagree, neither is believed: a proxy that writes one of them may pass on the other
+//! one as the client sent it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::model::{Error, ErrorKind};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Proxies that are trusted to name the addresses of their clients.
+/// A proxy, or a network of proxies, that is trusted to report the addresses of its clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proxy {
     /// All peers that connect over a Unix socket.
@@ -35,15 +35,15 @@ impl FromStr for Proxy {
         let form = "expected an address (192.0.2.1), a network (10.0.0.0/8, fd00::/8) or unix";
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| bad(form))?;
-        let most = width(address);
+        let width = address_bits(address);
         let bits = match bits {
-            None => most,
+            None => width,
             Some(bits) if !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit()) => {
-                bits.parse().ok().filter(|bits| *bits <= most).ok_or_else(|| bad("the prefix is too long"))?
+                bits.parse().ok().filter(|bits| *bits <= width).ok_or_else(|| bad("the prefix is too long"))?
             }
             Some(_) => return Err(bad(form)),
         };
-        if bits < most && number(address) << (128 - most + bits) != 0 {
+        if bits < width && number(address) << (128 - width + bits) != 0 {
             return Err(bad("the address has bits that are set after the prefix"));
         }
         Ok(Self::Network(address, bits))
@@ -54,27 +54,27 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix => f.write_str("unix"),
-            Self::Network(address, bits) if *bits == width(*address) => write!(f, "{address}"),
+            Self::Network(address, bits) if *bits == address_bits(*address) => write!(f, "{address}"),
             Self::Network(address, bits) => write!(f, "{address}/{bits}"),
         }
     }
 }
 
 impl Proxy {
-    fn is(self, peer: Option<IpAddr>) -> bool {
+    fn contains(self, peer: Option<IpAddr>) -> bool {
         match (self, peer.map(|peer| peer.to_canonical())) {
             (Self::Unix, None) => true,
             (Self::Network(network, bits), Some(peer)) => {
-                let most = width(network);
+                let width = address_bits(network);
                 let differing = number(network) ^ number(peer);
-                most == width(peer) && (bits == 0 || differing >> (most - bits) == 0)
+                width == address_bits(peer) && (bits == 0 || differing >> (width - bits) == 0)
             }
             _ => false,
         }
     }
 }
 
-fn width(address: IpAddr) -> u32 {
+fn address_bits(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
@@ -87,19 +87,19 @@ fn number(address: IpAddr) -> u128 {
 
 /// Whether this peer is one of the proxies.
 pub(crate) fn is_trusted(proxies: &[Proxy], peer: Option<IpAddr>) -> bool {
-    proxies.iter().any(|proxy| proxy.is(peer))
+    proxies.iter().any(|proxy| proxy.contains(peer))
 }
 
-/// The address of the client; that of the peer if no trusted proxy names another one.
+/// The address of the client: the one that the trusted proxies report, else that of the peer.
 pub(crate) fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
     if !is_trusted(proxies, peer) {
         return peer;
     }
-    let told = |name: HeaderName, read: fn(&str) -> Option<IpAddr>| {
+    let client_in = |name: HeaderName, parse: fn(&str) -> Option<IpAddr>| {
         headers.contains_key(&name).then(|| {
             let mut last = None;
             for element in elements(headers, &name)?.iter().rev() {
-                last = Some(read(element)?);
+                last = Some(parse(element)?);
                 if !is_trusted(proxies, last) {
                     break;
                 }
@@ -107,7 +107,7 @@ pub(crate) fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMa
             last
         })
     };
-    let found = match (told(FORWARDED, of_pairs), told(X_FORWARDED_FOR, node)) {
+    let found = match (client_in(FORWARDED, forwarded_for), client_in(X_FORWARDED_FOR, node)) {
         (Some(one), Some(other)) if one == other => one,
         (Some(_), Some(_)) | (None, None) => None,
         (Some(one), None) | (None, Some(one)) => one,
@@ -115,17 +115,17 @@ pub(crate) fn client(proxies: &[Proxy], peer: Option<IpAddr>, headers: &HeaderMa
     found.or(peer)
 }
 
-/// The elements of a list over all its lines; `None` if a line is not text. Commas in quotes do not separate.
+/// The elements of a list header, over all its lines; `None` if a line is not text.
 fn elements(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
     let mut all = vec![];
     for line in headers.get_all(name) {
-        all.extend(parted(line.to_str().ok()?, ','));
+        all.extend(split_unquoted(line.to_str().ok()?, ','));
     }
     Some(all)
 }
 
 /// The parts of a text between separators outside of quotes, without spaces around them and without empty parts.
-fn parted(text: &str, separator: char) -> Vec<String> {
+fn split_unquoted(text: &str, separator: char) -> Vec<String> {
     let (mut parts, mut part) = (vec![], String::new());
     let (mut quoted, mut escaped) = (false, false);
     for c in text.chars() {
@@ -142,8 +142,8 @@ fn parted(text: &str, separator: char) -> Vec<String> {
 }
 
 /// The address in an element of `Forwarded`: `for="[2001:db8::1]:4711";proto=https`.
-fn of_pairs(element: &str) -> Option<IpAddr> {
-    let mut found = parted(element, ';').into_iter().filter_map(|pair| {
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut found = split_unquoted(element, ';').into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case("for").then(|| value.trim().to_owned())
     });
@@ -180,10 +180,10 @@ fn node(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn seen(peer: &str, given: &[(&'static str, &str)]) -> String {
+    fn client_seen(peer: &str, header_lines: &[(&'static str, &str)]) -> String {
         let proxies = ["10.0.0.0/8", "::1", "fd00::/8", "unix"].map(|text| text.parse().unwrap());
         let mut headers = HeaderMap::new();
-        for (name, value) in given {
+        for (name, value) in header_lines {
             headers.append(*name, value.parse().unwrap());
         }
         let peer = (peer != "unix").then(|| peer.parse().unwrap());
@@ -192,14 +192,14 @@ mod tests {
 
     #[test]
     fn only_addresses_from_trusted_proxies_are_believed() {
-        for (peer, told, client) in [
+        for (peer, value, client) in [
             ("10.0.0.1", "192.0.2.1", "192.0.2.1"),
             ("::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1"),
             ("::1", "192.0.2.1", "192.0.2.1"),
             ("unix", "192.0.2.1", "192.0.2.1"),
             ("11.0.0.1", "192.0.2.1", "11.0.0.1"),
             ("::2", "192.0.2.1", "::2"),
-            // A client cannot hide behind what it sends itself.
+            // A client cannot hide its address by sending the header itself.
             ("10.0.0.1", "1.1.1.1, 192.0.2.1", "192.0.2.1"),
             ("10.0.0.1", "1.1.1.1, 192.0.2.1, 10.9.9.9, fd00::7", "192.0.2.1"),
             ("10.0.0.1", "garbage, 192.0.2.1", "192.0.2.1"),
@@ -216,16 +216,16 @@ mod tests {
             ("10.0.0.1", "192.0.2.256", "10.0.0.1"),
             ("10.0.0.1", "[::1", "10.0.0.1"),
         ] {
-            assert_eq!(seen(peer, &[("x-forwarded-for", told)]), client, "{peer} {told}");
+            assert_eq!(client_seen(peer, &[("x-forwarded-for", value)]), client, "{peer} {value}");
         }
-        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client_seen("10.0.0.1", &[]), "10.0.0.1");
         let lines = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.1")];
-        assert_eq!(seen("10.0.0.1", &lines), "192.0.2.1");
+        assert_eq!(client_seen("10.0.0.1", &lines), "192.0.2.1");
     }
 
     #[test]
     fn forwarded_is_parsed_with_quotes_and_pairs() {
-        for (told, client) in [
+        for (value, client) in [
             ("for=192.0.2.1", "192.0.2.1"),
             ("For=\"[2001:db8::1]:4711\";proto=http;by=203.0.113.43", "2001:db8::1"),
             ("by=\"a,b;for=9.9.9.9\"; for = 192.0.2.1 ;proto=https", "192.0.2.1"),
@@ -238,13 +238,13 @@ mod tests {
             ("for=\"192.0.2.1", "10.0.0.1"),
             ("192.0.2.1", "10.0.0.1"),
         ] {
-            assert_eq!(seen("10.0.0.1", &[("forwarded", told)]), client, "{told}");
+            assert_eq!(client_seen("10.0.0.1", &[("forwarded", value)]), client, "{value}");
         }
     }
 
     #[test]
     fn headers_that_disagree_are_not_believed() {
-        let both = |one, other| seen("10.0.0.1", &[("forwarded", one), ("x-forwarded-for", other)]);
+        let both = |one, other| client_seen("10.0.0.1", &[("forwarded", one), ("x-forwarded-for", other)]);
         assert_eq!(both("for=192.0.2.1", "9.9.9.9, 192.0.2.1"), "192.0.2.1");
         assert_eq!(both("for=9.9.9.9", "192.0.2.1"), "10.0.0.1");
         assert_eq!(both("for=192.0.2.1", "unknown"), "10.0.0.1");
@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(proxy.to_string(), good.trim_end_matches("/32"));
         }
         let all: Proxy = "::/0".parse().unwrap();
-        assert!(all.is(Some("2001:db8::1".parse().unwrap())) && !all.is(Some("1.1.1.1".parse().unwrap())));
+        assert!(all.contains(Some("2001:db8::1".parse().unwrap())) && !all.contains(Some("1.1.1.1".parse().unwrap())));
         for bad in
             ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "fd00::1/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "*"]
         {

@@ -1,7 +1,7 @@
 //! The accept loop of the runtime: the limit of connections, errors of `accept`, and the shutdown.
 //!
 //! At the stop the backlog is emptied once and the listener is closed. Then the loop waits for all tasks. The drain
-//! timeout counts from the stop, whatever clients do meanwhile.
+//! timeout counts from the stop.
 
 use std::io;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{Accepting, Listener};
+use super::listener::{Listener, RegisteredListener};
 use super::stream::Stream;
 use crate::server::limits::{ServerLimits, connections_allowed};
 
 /// How long emptying the backlog may take at the stop.
-const DRAIN_POLL: Duration = Duration::from_millis(100);
+const DRAIN_BACKLOG_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long tasks that are cancelled after the drain timeout may take to notice it.
+/// How long tasks may take to end after they are cancelled at the drain timeout.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Errors of `accept` are logged at most once in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a connection without a request is kept after the stop, for a request that is on its way.
+/// How long a connection without a request is kept after the stop, for a request that is already on its way.
 pub(crate) const STOP_GRACE: Duration = Duration::from_millis(100);
 
 /// Calls `handle` for every connection until `stop`, then waits for all connections. `handle` must end soon after
@@ -40,28 +40,28 @@ where
     H: Fn(Stream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let accepting = listener.open()?;
+    let listener = listener.register()?;
     let connections = ConnectionSet::new(&limits);
-    let mut trouble = AcceptBackoff::default();
-    while let Some(accepted) = stop.run_until_cancelled(connections.next(&accepting, &limits)).await {
+    let mut backoff = AcceptBackoff::default();
+    while let Some(accepted) = stop.run_until_cancelled(connections.next(&listener, &limits)).await {
         match accepted {
             Ok((stream, permit)) => {
-                trouble.is_over();
+                backoff.reset();
                 connections.start(handle(stream), Some(permit));
             }
-            Err(error) if of_one_client(&error) => {}
+            Err(error) if is_client_error(&error) => {}
             Err(error) => {
-                stop.run_until_cancelled(sleep(trouble.pause(&error))).await;
+                stop.run_until_cancelled(sleep(backoff.pause(&error))).await;
             }
         }
     }
-    end(accepting, connections, &limits, Instant::now(), handle).await;
+    shut_down(listener, connections, &limits, Instant::now(), handle).await;
     Ok(())
 }
 
-/// Ends after the stop at `since`: empties the backlog once, closes the listener, and waits for all connections.
-pub(crate) async fn end<H, F>(
-    mut accepting: Accepting,
+/// Shuts down after the stop at `since`: empties the backlog once, closes the listener, and waits for all connections.
+pub(crate) async fn shut_down<H, F>(
+    mut listener: RegisteredListener,
     connections: ConnectionSet,
     limits: &ServerLimits,
     since: Instant,
@@ -70,63 +70,62 @@ pub(crate) async fn end<H, F>(
     H: Fn(Stream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    accepting.hide();
-    // A client that reconnects after each response cannot keep this going: the backlog is empty before it is back.
-    let until = Instant::now() + DRAIN_POLL;
+    listener.remove_file();
+    // A client that reconnects after each response cannot keep this loop running: the backlog is empty before that.
+    let until = Instant::now() + DRAIN_BACKLOG_TIMEOUT;
     while Instant::now() < until
         && let Ok(Ok(permit)) = timeout_at(until, connections.permit()).await
-        && let Ok(Some(stream)) = accepting.waiting(limits)
+        && let Ok(Some(stream)) = listener.try_accept(limits)
     {
         connections.start(handle(stream), Some(permit));
     }
-    drop(accepting);
+    drop(listener);
     connections.drain(since + limits.drain_timeout).await;
 }
 
 impl ServerLimits {
-    /// The longest time that a server needs to end after the stop.
+    /// The longest time that a server takes to end after the stop.
     #[must_use]
     pub fn longest_stop(&self) -> Duration {
         self.drain_timeout + CLOSE_TIMEOUT
     }
 }
 
-/// One of the connections that may be open at once.
+/// The permission for one open connection.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// The open connections, each a task of the runtime.
 #[derive(Clone)]
 pub(crate) struct ConnectionSet {
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     tasks: TaskTracker,
-    cut: CancellationToken,
+    cancel: CancellationToken,
 }
 
 impl ConnectionSet {
     pub(crate) fn new(limits: &ServerLimits) -> Self {
-        let room = Arc::new(Semaphore::new(connections_allowed(limits.connections).min(Semaphore::MAX_PERMITS)));
-        Self { room, tasks: TaskTracker::new(), cut: CancellationToken::new() }
+        let permits = Arc::new(Semaphore::new(connections_allowed(limits.connections).min(Semaphore::MAX_PERMITS)));
+        Self { permits, tasks: TaskTracker::new(), cancel: CancellationToken::new() }
     }
 
-    /// Waits for a permit.
     pub(crate) async fn permit(&self) -> io::Result<Permit> {
-        Arc::clone(&self.room).acquire_owned().await.map_err(io::Error::other)
+        Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)
     }
 
     /// The next connection. Waits for a permit first, so that a client beyond the limit stays in the queue of the
     /// system.
-    async fn next(&self, accepting: &Accepting, limits: &ServerLimits) -> io::Result<(Stream, Permit)> {
+    async fn next(&self, listener: &RegisteredListener, limits: &ServerLimits) -> io::Result<(Stream, Permit)> {
         let permit = self.permit().await?;
-        Ok((accepting.accept(limits).await?, permit))
+        Ok((listener.accept(limits).await?, permit))
     }
 
     /// Starts the task of a connection, which keeps its permit until it ends. Needs a runtime.
     pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static, permit: Option<Permit>) {
-        let cut = self.cut.clone();
+        let cancel = self.cancel.clone();
         // The future is some kilobytes long, and each wrapper around it would move it again.
         let work = Box::pin(work);
         self.tasks.spawn(async move {
-            cut.run_until_cancelled_owned(work).await;
+            cancel.run_until_cancelled_owned(work).await;
             drop(permit);
         });
     }
@@ -136,16 +135,15 @@ impl ConnectionSet {
         self.tasks.close();
         if timeout_at(until, self.tasks.wait()).await.is_err() {
             tracing::warn!("shutdown timeout: {} connections closed", self.tasks.len());
-            self.cut.cancel();
+            self.cancel.cancel();
             // A task notices this when it next waits. A task that is blocked in a store may be too late.
             let _ = timeout(CLOSE_TIMEOUT, self.tasks.wait()).await;
         }
     }
 }
 
-/// Whether the error concerns only the connection that would have been accepted. Linux reports its network errors here
-/// too.
-pub(crate) fn of_one_client(error: &io::Error) -> bool {
+/// Whether an error of `accept` concerns only one client. Linux also reports network errors of the new connection here.
+pub(crate) fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
         PermissionDenied, TimedOut,
@@ -166,20 +164,21 @@ pub(crate) fn of_one_client(error: &io::Error) -> bool {
 /// The pauses while `accept` fails: usually no descriptor is free until a connection ends.
 pub(crate) struct AcceptBackoff {
     pause: Duration,
-    told: Option<Instant>,
+    last_logged: Option<Instant>,
 }
 
 impl Default for AcceptBackoff {
     fn default() -> Self {
-        Self { pause: Duration::from_millis(50), told: None }
+        Self { pause: Duration::from_millis(50), last_logged: None }
     }
 }
 
 impl AcceptBackoff {
-    /// Logs the error, but not each time. Returns how long to wait: twice as long after each error, up to one second.
+    /// Logs the error, unless another one was logged shortly before. Returns how long to wait: twice as long after each
+    /// error, up to one second.
     pub(crate) fn pause(&mut self, error: &io::Error) -> Duration {
-        if self.told.is_none_or(|told| told.elapsed() >= LOG_INTERVAL) {
-            self.told = Some(Instant::now());
+        if self.last_logged.is_none_or(|last_logged| last_logged.elapsed() >= LOG_INTERVAL) {
+            self.last_logged = Some(Instant::now());
             tracing::warn!(%error, "cannot accept connections; retrying");
         }
         let pause = self.pause;
@@ -187,8 +186,8 @@ impl AcceptBackoff {
         pause
     }
 
-    /// A connection was accepted.
-    pub(crate) fn is_over(&mut self) {
+    /// Resets the pause, because a connection was accepted.
+    pub(crate) fn reset(&mut self) {
         self.pause = Self::default().pause;
     }
 }
@@ -199,12 +198,12 @@ mod tests {
 
     #[test]
     fn pause_grows_to_one_second_while_accept_fails() {
-        let mut trouble = AcceptBackoff::default();
+        let mut backoff = AcceptBackoff::default();
         let error = io::Error::other("no descriptor");
-        let total: Duration = (0..10).map(|_| trouble.pause(&error)).sum();
-        assert_eq!(trouble.pause(&error), Duration::from_secs(1));
+        let total: Duration = (0..10).map(|_| backoff.pause(&error)).sum();
+        assert_eq!(backoff.pause(&error), Duration::from_secs(1));
         assert!(total > Duration::from_secs(5) && total < Duration::from_secs(8), "{total:?}");
-        trouble.is_over();
-        assert_eq!(trouble.pause(&error), Duration::from_millis(50));
+        backoff.reset();
+        assert_eq!(backoff.pause(&error), Duration::from_millis(50));
     }
 }

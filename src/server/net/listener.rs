@@ -1,7 +1,7 @@
 //! Listening sockets: bound here, passed by systemd, or inherited. This file does not know the protocol.
 //!
 //! A Unix socket accepts connections only after its mode is set. Its file is removed at the end, unless another process
-//! has put its own socket there. A file is never removed if it is not a socket or if a process listens on it.
+//! has replaced it by its own socket. A file is never removed if it is not a socket or if a process listens on it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
@@ -23,8 +23,8 @@ use crate::server::limits::ServerLimits;
 /// The default mode of a Unix socket: owner and group. The user of the web server must be in that group.
 pub const SOCKET_MODE: u32 = 0o660;
 
-/// How many connections may wait to be accepted, unless the system allows fewer.
-const BACKLOG: i32 = 4096;
+/// How many connections may wait to be accepted. The system may allow fewer.
+const MAX_BACKLOG: i32 = 4096;
 
 #[derive(Debug)]
 enum ListenerSocket {
@@ -58,7 +58,7 @@ impl Listener {
         })
     }
 
-    /// Where it listens, in the form of an [`Address`].
+    /// The address on which it listens, as an [`Address`] is written.
     pub fn place(&self) -> String {
         match &self.socket {
             ListenerSocket::Tcp(socket) => {
@@ -100,43 +100,45 @@ impl Listener {
         }
     }
 
-    /// Makes it ready to accept connections. Needs a runtime.
-    pub(crate) fn open(self) -> io::Result<Accepting> {
+    /// Registers the listener with the runtime, so that it can accept connections. Needs a runtime.
+    pub(crate) fn register(self) -> io::Result<RegisteredListener> {
         let socket = match self.socket {
             ListenerSocket::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
-                Opened::Tcp(tokio::net::TcpListener::from_std(socket)?)
+                RegisteredSocket::Tcp(tokio::net::TcpListener::from_std(socket)?)
             }
             ListenerSocket::Unix(socket) => {
                 socket.set_nonblocking(true)?;
                 #[expect(deprecated, reason = "unsound for types that change their descriptor, as a listener does not")]
-                Opened::Unix(AsyncFd::with_interest(socket, Interest::READABLE)?)
+                RegisteredSocket::Unix(AsyncFd::with_interest(socket, Interest::READABLE)?)
             }
         };
-        Ok(Accepting { socket, file: self.file })
+        Ok(RegisteredListener { socket, file: self.file })
     }
 }
 
-enum Opened {
+enum RegisteredSocket {
     Tcp(tokio::net::TcpListener),
     Unix(AsyncFd<UnixListener>),
 }
 
 /// A listener that is registered with the runtime.
-pub(crate) struct Accepting {
-    socket: Opened,
+pub(crate) struct RegisteredListener {
+    socket: RegisteredSocket,
     file: Option<SocketFile>,
 }
 
-impl Accepting {
+impl RegisteredListener {
     /// The next connection. Cancel safe: no connection is lost.
     pub(crate) async fn accept(&self, limits: &ServerLimits) -> io::Result<Stream> {
         match &self.socket {
-            Opened::Tcp(socket) => socket.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer.ip(), limits)),
-            Opened::Unix(socket) => loop {
+            RegisteredSocket::Tcp(socket) => {
+                socket.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer.ip(), limits))
+            }
+            RegisteredSocket::Unix(socket) => loop {
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
                 let accept = |fd: &AsyncFd<UnixListener>| Ok(rustix::net::accept_with(fd.get_ref(), flags)?);
-                // Otherwise the socket was not ready after all.
+                // An error here means that the socket was not ready after all.
                 if let Ok(accepted) = socket.readable().await?.try_io(accept) {
                     return accepted.map(|connection| Stream::nonblocking(connection, limits));
                 }
@@ -145,12 +147,12 @@ impl Accepting {
     }
 
     /// A connection from the backlog; `None` if it is empty.
-    pub(crate) fn waiting(&self, limits: &ServerLimits) -> io::Result<Option<Stream>> {
+    pub(crate) fn try_accept(&self, limits: &ServerLimits) -> io::Result<Option<Stream>> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let accepted = match &self.socket {
-            Opened::Unix(socket) => rustix::net::accept_with(socket.get_ref(), flags)
+            RegisteredSocket::Unix(socket) => rustix::net::accept_with(socket.get_ref(), flags)
                 .map(|connection| Stream::nonblocking(connection, limits)),
-            Opened::Tcp(socket) => match rustix::net::accept_with(socket, flags) {
+            RegisteredSocket::Tcp(socket) => match rustix::net::accept_with(socket, flags) {
                 Ok(connection) => {
                     let stream = tokio::net::TcpStream::from_std(connection.into())?;
                     let peer = stream.peer_addr()?.ip();
@@ -167,7 +169,7 @@ impl Accepting {
     }
 
     /// Removes the file of a Unix socket, so that no new client finds it.
-    pub(crate) fn hide(&mut self) {
+    pub(crate) fn remove_file(&mut self) {
         self.file = None;
     }
 }
@@ -197,7 +199,7 @@ fn bind_tcp(host: &str, port: u16) -> io::Result<ListenerSocket> {
     };
     // Binds to the first address that works.
     let socket = TcpListener::bind(addresses.as_slice())?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, MAX_BACKLOG)?;
     Ok(ListenerSocket::Tcp(socket))
 }
 
@@ -207,9 +209,9 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let found = std::fs::symlink_metadata(path)?;
     let file = SocketFile { path: std::path::absolute(path)?, identity: (found.dev(), found.ino()) };
-    // Before it listens, so that nobody connects with the permissions of the umask.
+    // The mode is set before the socket listens, so that nobody connects with the permissions of the umask.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, MAX_BACKLOG)?;
     Ok(Listener { socket: ListenerSocket::Unix(socket.into()), file: Some(file) })
 }
 

@@ -24,8 +24,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::server::limits::ServerLimits;
 
-/// The most bytes of one read. A usual request fits; a longer one takes several reads.
-const DIRECT_READ: usize = 4 << 10;
+/// How many bytes one read may return. A usual request fits; a longer one takes several reads.
+const DIRECT_READ_BYTES: usize = 4 << 10;
 
 enum Socket {
     Tcp(TcpStream),
@@ -35,26 +35,27 @@ enum Socket {
 }
 
 impl Socket {
-    /// The result of `act` if it need not wait. Otherwise `None`, and the socket is registered with the runtime.
+    /// The result of `act` if it does not have to wait. Otherwise `None`, and the socket is registered with the
+    /// runtime.
     fn try_now<T>(&mut self, act: impl FnOnce(&OwnedFd) -> rustix::io::Result<T>) -> Option<io::Result<T>> {
         let Self::Direct(socket) = self else { return None };
         let outcome = act(socket.as_ref()?);
         if !matches!(outcome, Err(Errno::AGAIN | Errno::INTR)) {
             return Some(outcome.map_err(Into::into));
         }
-        let known = socket.take().map(StdUnixStream::from).map(UnixStream::from_std)?;
-        match known {
-            Ok(known) => *self = Self::Unix(known),
+        let registered = socket.take().map(StdUnixStream::from).map(UnixStream::from_std)?;
+        match registered {
+            Ok(registered) => *self = Self::Unix(registered),
             Err(error) => return Some(Err(error)),
         }
         None
     }
 }
 
-/// A client that takes at least this much may take a response of any length. Short pauses do not matter.
+/// A client that reads at least this fast may read a response of any length. Short pauses do not matter.
 const MIN_BYTES_PER_SECOND: u64 = 16 << 10;
 
-/// How many more bytes of a client are read and dropped after the last response.
+/// How many bytes from a client are read and dropped after the last response.
 const MAX_DRAINED_BYTES: usize = 64 << 20;
 
 /// How long reading them may take.
@@ -75,8 +76,8 @@ impl StreamState {
         self.begins.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the last response is sent before the client has sent everything. Closing the connection would reset
-    /// it and lose the response, so the rest from the client is read and dropped for a while.
+    /// Notes that the last response is sent before the client has sent everything. Closing the connection at once would
+    /// reset it and lose the response, so the rest of the client's data is read and dropped for a while.
     pub(crate) fn leave_unread(&self) {
         self.unread.store(true, Ordering::Relaxed);
     }
@@ -86,14 +87,14 @@ impl StreamState {
     }
 }
 
-/// A period in which a response is sent, and the bytes that the client has taken in it.
-struct Span {
+/// A period in which a response is sent, and the number of bytes that the client has read in it.
+struct ResponsePeriod {
     since: Instant,
     taken: u64,
 }
 
-/// How many bytes a client must take in this time.
-fn least_within(time: Duration) -> u64 {
+/// How many bytes a client must read in this time.
+fn min_bytes_in(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).saturating_mul(MIN_BYTES_PER_SECOND) / 1000
 }
 
@@ -101,44 +102,44 @@ fn least_within(time: Duration) -> u64 {
 pub(crate) struct Stream {
     socket: Socket,
     peer: Option<IpAddr>,
-    patience: Duration,
-    /// Since when a write makes no progress.
+    write_timeout: Duration,
+    /// When writes began to make no progress.
     stalled: Option<Instant>,
-    answer_time: Duration,
-    span: Option<Span>,
-    /// Runs while a write makes no progress, or while the rest from the client is dropped at the end.
+    response_time: Duration,
+    period: Option<ResponsePeriod>,
+    /// Runs while a write makes no progress, or while the rest of the client's data is dropped at the end.
     timer: Option<Pin<Box<Sleep>>>,
     state: Arc<StreamState>,
-    /// How many more bytes are read and dropped.
-    dropping: usize,
+    /// How many more bytes may be read and dropped.
+    drain_bytes_left: usize,
 }
 
 impl Stream {
     pub(crate) fn tcp(socket: TcpStream, peer: IpAddr, limits: &ServerLimits) -> Self {
-        // Responses are written in one piece, so waiting for more data only delays them. If this fails, they are
-        // slower, nothing else.
+        // Responses are written in one piece, so waiting for more data only delays them. If this fails, they are only
+        // slower.
         let _ = socket.set_nodelay(true);
         // IPv4 clients of an IPv6 socket keep their IPv4 address.
         let peer = Some(peer.to_canonical());
-        Self { peer, ..Self::over(Socket::Tcp(socket), limits) }
+        Self { peer, ..Self::new(Socket::Tcp(socket), limits) }
     }
 
     /// From a nonblocking Unix socket.
     pub(crate) fn nonblocking(socket: OwnedFd, limits: &ServerLimits) -> Self {
-        Self::over(Socket::Direct(Some(socket)), limits)
+        Self::new(Socket::Direct(Some(socket)), limits)
     }
 
-    fn over(socket: Socket, limits: &ServerLimits) -> Self {
+    fn new(socket: Socket, limits: &ServerLimits) -> Self {
         Self {
             socket,
             peer: None,
-            patience: limits.write_timeout,
+            write_timeout: limits.write_timeout,
             stalled: None,
-            answer_time: limits.response_time,
-            span: None,
+            response_time: limits.response_time,
+            period: None,
             timer: None,
             state: Arc::new(StreamState { begins: AtomicBool::new(true), unread: AtomicBool::new(false) }),
-            dropping: MAX_DRAINED_BYTES,
+            drain_bytes_left: MAX_DRAINED_BYTES,
         }
     }
 
@@ -151,8 +152,8 @@ impl Stream {
         self.peer
     }
 
-    /// Passes on the outcome of a write. An error once writes make no progress for too long, or too little for too
-    /// long.
+    /// Returns the outcome of a write. It is an error if writes make no progress for too long, or if the client reads
+    /// too slowly.
     fn with_write_timeout(
         &mut self,
         cx: &mut Context<'_>,
@@ -160,53 +161,53 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         if self.state.begins.load(Ordering::Relaxed) {
             self.state.begins.store(false, Ordering::Relaxed);
-            self.span = None;
+            self.period = None;
         }
-        let span = self.span.get_or_insert_with(|| Span { since: Instant::now(), taken: 0 });
+        let period = self.period.get_or_insert_with(|| ResponsePeriod { since: Instant::now(), taken: 0 });
         if let Poll::Ready(outcome) = outcome {
             (self.stalled, self.timer) = (None, None);
-            span.taken += outcome.as_ref().map_or(0, |count| u64::try_from(*count).unwrap_or(0));
+            period.taken += outcome.as_ref().map_or(0, |count| u64::try_from(*count).unwrap_or(0));
             return Poll::Ready(outcome);
         }
         let now = Instant::now();
-        let patient_until = *self.stalled.get_or_insert(now) + self.patience;
-        let mut until = span.since + self.answer_time;
-        let is_slow = now >= until && span.taken < least_within(self.answer_time);
-        if is_slow || now >= patient_until {
+        let stall_deadline = *self.stalled.get_or_insert(now) + self.write_timeout;
+        let mut deadline = period.since + self.response_time;
+        let is_slow = now >= deadline && period.taken < min_bytes_in(self.response_time);
+        if is_slow || now >= stall_deadline {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read the response")));
         }
-        if now >= until {
-            *span = Span { since: now, taken: 0 };
-            until = now + self.answer_time;
+        if now >= deadline {
+            *period = ResponsePeriod { since: now, taken: 0 };
+            deadline = now + self.response_time;
         }
-        if self.poll_timer(cx, until.min(patient_until)).is_ready() {
-            // So that this function is called again.
+        if self.poll_timer(cx, deadline.min(stall_deadline)).is_ready() {
+            // The timer has fired, so this function must be called again.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
+    fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
         }
         timer.as_mut().poll(cx)
     }
 
-    /// Reads and drops data until the end, or until there is too much or it takes too long.
+    /// Reads and drops data until the end, but not too much and not for too long.
     fn poll_drop_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut piece = [0; DIRECT_READ];
+        let mut piece = [0; DIRECT_READ_BYTES];
         loop {
             let mut read = ReadBuf::new(&mut piece);
             match Pin::new(&mut *self).poll_read(cx, &mut read) {
-                Poll::Ready(Ok(())) if !read.filled().is_empty() && self.dropping >= DIRECT_READ => {
-                    self.dropping -= read.filled().len();
+                Poll::Ready(Ok(())) if !read.filled().is_empty() && self.drain_bytes_left >= DIRECT_READ_BYTES => {
+                    self.drain_bytes_left -= read.filled().len();
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => {
-                    let until = *self.stalled.get_or_insert_with(|| Instant::now() + DRAIN_TIMEOUT);
-                    return self.poll_timer(cx, until);
+                    let deadline = *self.stalled.get_or_insert_with(|| Instant::now() + DRAIN_TIMEOUT);
+                    return self.poll_timer(cx, deadline);
                 }
             }
         }
@@ -215,11 +216,11 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Sockets of the runtime do this themselves: a peer that sends without a pause must not keep the thread.
-        let turn = ready!(poll_proceed(cx));
-        let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_READ));
+        // A peer that sends without a pause must not occupy the thread. Sockets of the runtime do this themselves.
+        let coop = ready!(poll_proceed(cx));
+        let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_READ_BYTES));
         if let Some(read) = self.socket.try_now(|fd| rustix::io::read(fd, room)) {
-            turn.made_progress();
+            coop.made_progress();
             return Poll::Ready(read.map(|count| buf.advance(count)));
         }
         match &mut self.socket {
@@ -290,16 +291,16 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn nonblocking() -> (Stream, UnixStream) {
-        let (ours, theirs) = StdUnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
+        let (server_end, peer) = StdUnixStream::pair().unwrap();
+        server_end.set_nonblocking(true).unwrap();
+        peer.set_nonblocking(true).unwrap();
         let limits = ServerLimits { write_timeout: Duration::from_millis(30), ..ServerLimits::default() };
-        (Stream::nonblocking(ours.into(), &limits), UnixStream::from_std(theirs).unwrap())
+        (Stream::nonblocking(server_end.into(), &limits), UnixStream::from_std(peer).unwrap())
     }
 
     #[tokio::test]
     async fn write_fails_when_the_peer_does_not_read() {
-        let (mut stream, _theirs) = nonblocking();
+        let (mut stream, _peer) = nonblocking();
         let error = stream.write_all(&vec![0; 8 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -307,15 +308,15 @@ mod tests {
     #[tokio::test]
     async fn write_fails_when_the_peer_reads_too_slowly() {
         for (piece, is_enough) in [(64, false), (64 << 10, true)] {
-            let (ours, theirs) = StdUnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            theirs.set_nonblocking(true).unwrap();
+            let (server_end, peer) = StdUnixStream::pair().unwrap();
+            server_end.set_nonblocking(true).unwrap();
+            peer.set_nonblocking(true).unwrap();
             let limits = ServerLimits { response_time: Duration::from_millis(200), ..ServerLimits::default() };
-            let mut stream = Stream::nonblocking(ours.into(), &limits);
-            let mut theirs = UnixStream::from_std(theirs).unwrap();
+            let mut stream = Stream::nonblocking(server_end.into(), &limits);
+            let mut peer = UnixStream::from_std(peer).unwrap();
             let reading = tokio::spawn(async move {
                 let mut buffer = vec![0; piece];
-                while theirs.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                while peer.read(&mut buffer).await.is_ok_and(|count| count > 0) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             });
@@ -328,8 +329,8 @@ mod tests {
 
     #[tokio::test]
     async fn socket_is_registered_only_when_a_read_has_to_wait() {
-        let (mut stream, mut theirs) = nonblocking();
-        theirs.write_all(b"here").await.unwrap();
+        let (mut stream, mut peer) = nonblocking();
+        peer.write_all(b"here").await.unwrap();
         let mut read = [0; 4];
         stream.read_exact(&mut read).await.unwrap();
         assert!(matches!(stream.socket, Socket::Direct(_)), "no wait was needed");
@@ -340,9 +341,9 @@ mod tests {
             stream.shutdown().await.unwrap();
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
-        theirs.write_all(b"late").await.unwrap();
+        peer.write_all(b"late").await.unwrap();
         let mut all = Vec::new();
-        theirs.read_to_end(&mut all).await.unwrap();
+        peer.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"late");
         later.await.unwrap();
     }

@@ -8,7 +8,7 @@ use listenfd::ListenFd;
 use super::listener::Listener;
 use crate::model::{Error, ErrorKind, Result};
 
-/// The sockets from systemd that are not taken yet.
+/// The sockets from systemd that were not taken yet.
 #[derive(Debug, Default)]
 pub struct Activated(Vec<(String, Listener)>);
 
@@ -17,14 +17,14 @@ impl Activated {
     /// variables, so that no child process takes the sockets for its own.
     pub fn from_env() -> Result<Self> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let mut given = ListenFd::from_env();
+        let mut activated = ListenFd::from_env();
         let mut listeners = Vec::new();
-        for index in 0..given.len() {
+        for index in 0..activated.len() {
             let name = names.split(':').nth(index).unwrap_or_default();
             let failed = |error| Error::io(format!("cannot take over socket {index} ({name}) from systemd"), error);
-            let descriptor: Option<OwnedFd> = match given.take_unix_listener(index) {
+            let descriptor: Option<OwnedFd> = match activated.take_unix_listener(index) {
                 Ok(socket) => socket.map(OwnedFd::from),
-                Err(_) => given.take_tcp_listener(index).map_err(failed)?.map(OwnedFd::from),
+                Err(_) => activated.take_tcp_listener(index).map_err(failed)?.map(OwnedFd::from),
             };
             let Some(descriptor) = descriptor else { continue };
             let listener = Listener::inherited(descriptor).map_err(failed)?.ok_or_else(|| {
@@ -36,18 +36,18 @@ impl Activated {
         Ok(Self(listeners))
     }
 
-    /// Whether all sockets are taken.
+    /// Whether all sockets were taken.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Takes one of the sockets named `name`.
     pub fn take(&mut self, name: &str) -> Option<Listener> {
-        let index = self.0.iter().position(|(given, _)| given == name)?;
+        let index = self.0.iter().position(|(socket_name, _)| socket_name == name)?;
         Some(self.0.remove(index).1)
     }
 
-    /// The names of the sockets that are not taken, to report names that are unknown.
+    /// The names of the sockets that were not taken, so that unknown names can be reported.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -63,10 +63,10 @@ mod tests {
         let bind = || Listener::bind(&"127.0.0.1:0".parse().unwrap(), SOCKET_MODE).unwrap();
         let (http, fastcgi) = (bind(), bind());
         let port = fastcgi.tcp_address();
-        let mut given = Activated(vec![("http".into(), http), ("fastcgi".into(), fastcgi)]);
-        assert_eq!(given.take("fastcgi").unwrap().tcp_address(), port);
-        assert!(given.take("fastcgi").is_none());
-        assert_eq!(given.names().collect::<Vec<_>>(), ["http"]);
-        assert!(!given.is_empty());
+        let mut activated = Activated(vec![("http".into(), http), ("fastcgi".into(), fastcgi)]);
+        assert_eq!(activated.take("fastcgi").unwrap().tcp_address(), port);
+        assert!(activated.take("fastcgi").is_none());
+        assert_eq!(activated.names().collect::<Vec<_>>(), ["http"]);
+        assert!(!activated.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::policy::Reads;
-use super::rate_limit::{Attempted, SecretAttempt};
+use super::rate_limit::{AttemptOutcome, SecretAttempt};
 use super::secrets::{Permission, Right};
 use crate::model::Bucket;
 use crate::web::context::RequestContext;
@@ -81,23 +81,24 @@ fn credentials(value: &[u8]) -> Option<Vec<u8>> {
 pub(crate) async fn authorize(
     ctx: RequestContext<'_>,
     secrets: &Secrets,
-    (right, bucket): (Right, &Bucket),
+    right: Right,
+    bucket: &Bucket,
 ) -> Result<(), ApiError> {
     let RequestContext { state, client, .. } = ctx;
-    let list = &state.settings.secrets;
-    if list.is_unreadable() {
-        return Err(ApiError::damaged(
+    let known = &state.settings.secrets;
+    if known.is_unreadable() {
+        return Err(ApiError::needs_operator(
             "the auth file cannot be read, so no secret is accepted; nothing was done; see the log of the server"
                 .to_owned(),
         ));
     }
-    if list.is_empty() {
+    if known.is_empty() {
         return Err(ApiError::forbidden(match right {
             Right::Write => "writes are off: no secret is set; put one into auth.txt (kvs passcode makes one)",
             Right::Read => "this needs a secret, but no secret is set; put one into auth.txt (kvs passcode makes one)",
         }));
     }
-    if !secrets.0.is_empty() && cross_site::is_foreign(&ctx.parts.headers, &state.settings.cors) {
+    if !secrets.0.is_empty() && cross_site::is_cross_site(&ctx.parts.headers, &state.settings.cors) {
         return Err(ApiError::forbidden(
             "pages of other sites may not send secrets; nothing was done; to allow a site, add it to the setting cors",
         ));
@@ -106,7 +107,7 @@ pub(crate) async fn authorize(
     let attempt = SecretAttempt { address: client.0, secrets: &secrets.0 };
     let check = state.rate_limiter.check(&attempt, || {
         for secret in &secrets.0 {
-            worst = match (worst, list.permission(secret, (right, bucket))) {
+            worst = match (worst, known.permission(secret, right, bucket)) {
                 (Permission::Unknown, _) | (_, Permission::Unknown) => Permission::Unknown,
                 (Permission::NotPermitted, _) | (_, Permission::NotPermitted) => Permission::NotPermitted,
                 (Permission::Permitted, Permission::Permitted) => Permission::Permitted,
@@ -114,23 +115,23 @@ pub(crate) async fn authorize(
         }
         worst != Permission::Unknown
     });
-    let attempted = check.await.map_err(ApiError::uncounted)?;
+    let outcome = check.await.map_err(ApiError::rate_limit_failed)?;
     let counters = state.settings.metrics.counters();
     if worst == Permission::Unknown {
         counters::add(&counters.wrong_secrets);
     }
-    if matches!(attempted, Attempted::Paused { .. }) {
-        counters::add(&counters.paused);
+    if matches!(outcome, AttemptOutcome::Paused { .. }) {
+        counters::add(&counters.rejected_during_pause);
     }
-    match attempted {
-        Attempted::Paused { seconds } => Err(ApiError::paused(seconds)),
-        Attempted::Wrong => Err(ApiError::unauthorized("wrong secret")),
-        Attempted::Pass if secrets.0.is_empty() => Err(ApiError::unauthorized(match right {
+    match outcome {
+        AttemptOutcome::Paused { seconds } => Err(ApiError::too_many_wrong_secrets(seconds)),
+        AttemptOutcome::Wrong => Err(ApiError::unauthorized("wrong secret")),
+        AttemptOutcome::Pass if secrets.0.is_empty() => Err(ApiError::unauthorized(match right {
             Right::Write => "a secret is needed; send it in the form field auth or in the header X-KVS-Auth",
             Right::Read => "a secret is needed; send it in the header X-KVS-Auth",
         })),
-        Attempted::Pass if worst == Permission::Permitted => Ok(()),
-        Attempted::Pass => Err(ApiError::forbidden(match right {
+        AttemptOutcome::Pass if worst == Permission::Permitted => Ok(()),
+        AttemptOutcome::Pass => Err(ApiError::forbidden(match right {
             Right::Write => format!("this secret does not allow writing to bucket {bucket}"),
             Right::Read => format!("this secret does not allow reading bucket {bucket}"),
         })),
@@ -139,7 +140,7 @@ pub(crate) async fn authorize(
 
 /// Requires a secret in the headers that allows writing to the bucket.
 pub(crate) async fn require_write(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<(), ApiError> {
-    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), (Right::Write, bucket)).await
+    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Write, bucket).await
 }
 
 /// Requires the permission to read keys by name. Returns the cache policy of the response.
@@ -159,7 +160,7 @@ pub(crate) async fn require_list(ctx: RequestContext<'_>, bucket: &Bucket) -> Re
 }
 
 async fn with_secret(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
-    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), (Right::Read, bucket)).await?;
+    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Read, bucket).await?;
     Ok(Cache::Private)
 }
 

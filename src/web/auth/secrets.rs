@@ -1,8 +1,8 @@
 //! The secrets of `auth.txt` and their permissions.
 //!
 //! Secrets are kept only as their SHA-256, and are never printed. A presented secret is hashed and compared with every
-//! line, in constant time and without stopping at a match. So the time that this takes does not depend on the content,
-//! the length or the line of a secret.
+//! line, in constant time and without stopping at a match. So the time does not depend on the content, the length or
+//! the line of a secret.
 
 use std::fmt;
 
@@ -49,13 +49,13 @@ pub(crate) enum Permission {
 }
 
 impl SecretList {
-    /// No secrets: writes are refused.
+    /// No secrets. Writes are rejected.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// The secrets cannot be read: every request that needs one is refused with 500.
+    /// Secrets that cannot be read. Every request that needs a secret is rejected with 500.
     #[must_use]
     pub fn unreadable() -> Self {
         Self { is_unreadable: true, ..Self::default() }
@@ -73,8 +73,8 @@ impl SecretList {
     pub fn parse(text: &str) -> Result<Self> {
         let mut lines = vec![];
         for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
-            let fault = |what: &str| Error::new(ErrorKind::Invalid, format!("auth file, line {number}: {what}"));
-            lines.extend(Line::parse(line).map_err(fault)?);
+            let invalid = |cause: &str| Error::new(ErrorKind::Invalid, format!("auth file, line {number}: {cause}"));
+            lines.extend(Line::parse(line).map_err(invalid)?);
         }
         Ok(Self { lines, is_unreadable: false })
     }
@@ -95,15 +95,15 @@ impl SecretList {
         self.is_unreadable
     }
 
-    pub(crate) fn permission(&self, secret: &[u8], (right, bucket): (Right, &Bucket)) -> Permission {
+    pub(crate) fn permission(&self, secret: &[u8], right: Right, bucket: &Bucket) -> Permission {
         let hash = hash(secret);
-        let (mut known, mut good) = (false, false);
+        let (mut is_known, mut is_permitted) = (false, false);
         for line in &self.lines {
             let equal = bool::from(line.hash.ct_eq(&hash));
-            known |= equal;
-            good |= equal & line.allows(right, bucket);
+            is_known |= equal;
+            is_permitted |= equal & line.allows(right, bucket);
         }
-        match (known, good) {
+        match (is_known, is_permitted) {
             (_, true) => Permission::Permitted,
             (true, false) => Permission::NotPermitted,
             (false, false) => Permission::Unknown,
@@ -113,15 +113,15 @@ impl SecretList {
 
 impl Line {
     fn parse(line: &str) -> Result<Option<Self>, &'static str> {
-        let mut words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-        let Some(secret) = words.next() else { return Ok(None) };
+        let mut tokens = line.split_whitespace().take_while(|token| !token.starts_with('#'));
+        let Some(secret) = tokens.next() else { return Ok(None) };
         let hash = match secret.strip_prefix("sha256:") {
             Some(digits) => unhex(digits).ok_or("sha256: must be followed by 64 hexadecimal digits")?,
             None => hash(secret.as_bytes()),
         };
         let mut this = Self { hash, read: false, write: false, buckets: None };
-        for word in words {
-            match (word, word.strip_prefix("buckets=")) {
+        for token in tokens {
+            match (token, token.strip_prefix("buckets=")) {
                 ("read", _) => this.read = true,
                 ("write", _) => this.write = true,
                 (_, Some(names)) => this.buckets.get_or_insert_default().extend(buckets(names)?),
@@ -131,16 +131,16 @@ impl Line {
         if !this.read && !this.write {
             (this.read, this.write) = (true, true);
         }
-        let never = [hash_of_sample(), self::hash(b"")];
-        Ok((!never.contains(&this.hash)).then_some(this))
+        let ignored = [hash_of_sample(), self::hash(b"")];
+        Ok((!ignored.contains(&this.hash)).then_some(this))
     }
 
     fn allows(&self, right: Right, bucket: &Bucket) -> bool {
-        let may = match right {
+        let has_right = match right {
             Right::Read => self.read,
             Right::Write => self.write,
         };
-        may && self.buckets.as_ref().is_none_or(|buckets| buckets.contains(bucket))
+        has_right && self.buckets.as_ref().is_none_or(|buckets| buckets.contains(bucket))
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
 
     fn permission(text: &str, secret: &str, right: Right, bucket: &str) -> Permission {
         let bucket = Bucket::new(bucket).unwrap();
-        SecretList::parse(text).unwrap().permission(secret.as_bytes(), (right, &bucket))
+        SecretList::parse(text).unwrap().permission(secret.as_bytes(), right, &bucket)
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_can_replace_its_secret() {
+    fn hash_can_replace_its_secret() {
         // SHA-256 of "abc".
         let text = "sha256:BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad read";
         assert_eq!(permission(text, "abc", Right::Read, "default"), Permission::Permitted);
@@ -225,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_secret_is_never_accepted() {
+    fn sample_secret_is_never_accepted() {
         let hash = hash_of_sample();
         let half = |at: usize| u128::from_be_bytes(hash[at..at + 16].try_into().unwrap());
         let hashed = format!("{:032x}{:032x}", half(0), half(16));
         for text in ["yourauthorizationhere", &format!("sha256:{hashed} write"), "", "# only a comment"] {
-            let access = SecretList::parse(text).unwrap();
-            assert!(access.is_empty(), "{text}");
+            let secrets = SecretList::parse(text).unwrap();
+            assert!(secrets.is_empty(), "{text}");
         }
         assert_eq!(permission("yourauthorizationhere\nx", SAMPLE, Right::Write, "default"), Permission::Unknown);
     }

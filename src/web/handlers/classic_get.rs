@@ -9,6 +9,7 @@ use crate::model::{Bucket, Entry, Key};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::{ApiState, RequestContext};
+use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
 use crate::web::read::fetch::{Fetch, Fetched, Representation};
 use crate::web::request::form::QueryString;
@@ -22,7 +23,7 @@ const KVS_KEY: HeaderName = HeaderName::from_static("kvs-key");
 /// The characters that are not allowed in a header, and the `%` of their escapes.
 const ENCODED_IN_HEADER: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-struct Newest<'a> {
+struct NewestFetch<'a> {
     state: &'a ApiState,
     bucket: Bucket,
     keys: Vec<Key>,
@@ -32,9 +33,12 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
     let keys = keys(ctx.query)?;
     let bucket = Bucket::default();
     let cache = authorize::require_read(ctx, &bucket).await?;
-    let cache =
-        if let [key] = keys.as_slice() { cache_urls::shared_cache_policy(ctx, (&bucket, key), cache) } else { cache };
-    let newest = Newest { state: ctx.state, bucket, keys };
+    let cache = if let [key] = keys.as_slice() {
+        cache_urls::shared_cache_policy(ctx, EntryName { bucket: &bucket, key }, cache)
+    } else {
+        cache
+    };
+    let newest = NewestFetch { state: ctx.state, bucket, keys };
     conditional_get::answer(ctx, &newest.bucket, cache.into(), &newest).await
 }
 
@@ -55,17 +59,21 @@ fn keys(query: QueryString<'_>) -> Result<Vec<Key>, ApiError> {
     }
 }
 
-impl Fetch for Newest<'_> {
+impl Fetch for NewestFetch<'_> {
     async fn fetch(&self) -> Result<Fetched, ApiError> {
-        let snapshot = self.state.store.get(&self.bucket, &self.keys).await.map_err(ApiError::unread)?;
+        let snapshot = self.state.store.get(&self.bucket, &self.keys).await.map_err(ApiError::from_read)?;
         let found = self.keys.iter().zip(snapshot.entries).filter_map(|(key, entry)| Some((key, entry?)));
         let newest = found.max_by_key(|(_, entry)| entry.revision);
         let expires = newest.as_ref().and_then(|(_, entry)| entry.expires);
-        Ok(Fetched { revision: snapshot.revision, expires, shown: newest.map(|(key, entry)| shown(key, entry)) })
+        Ok(Fetched {
+            revision: snapshot.revision,
+            expires,
+            representation: newest.map(|(key, entry)| representation(key, entry)),
+        })
     }
 }
 
-fn shown(key: &Key, entry: Entry) -> Representation {
+fn representation(key: &Key, entry: Entry) -> Representation {
     let mut headers = safe_types::headers(&entry.content_type);
     let name = Cow::from(utf8_percent_encode(key.as_str(), ENCODED_IN_HEADER));
     headers.extend(HeaderValue::from_str(&name).ok().map(|value| (KVS_KEY, value)));
@@ -113,9 +121,9 @@ mod tests {
             modified: None,
             expires: None,
         };
-        let shown = shown(&Key::new(" ä%,b").unwrap(), entry);
-        let name = shown.headers.iter().find(|(name, _)| *name == KVS_KEY).unwrap();
+        let representation = representation(&Key::new(" ä%,b").unwrap(), entry);
+        let name = representation.headers.iter().find(|(name, _)| *name == KVS_KEY).unwrap();
         assert_eq!(name.1, "%20%C3%A4%25,b");
-        assert_eq!(shown.tag, "20");
+        assert_eq!(representation.tag, "20");
     }
 }

@@ -22,32 +22,31 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, body: Body) -> Result<Respon
     let headers = &ctx.parts.headers;
     check_type(headers)?;
     let bucket = Bucket::default();
-    let most = ctx.max_value_bytes(&bucket);
-    // A secret in a header is checked before the form is read. If the form has no other secret, there is no second
-    // check.
+    let max_value_bytes = ctx.max_value_bytes(&bucket);
+    // A secret in a header is checked before the form is read. A second check follows only if the form has a secret.
     let in_headers = Secrets::in_headers(headers);
     if !in_headers.is_empty() || ctx.state.settings.secrets.is_empty() {
-        authorize::authorize(ctx, &in_headers, (Right::Write, &bucket)).await?;
+        authorize::authorize(ctx, &in_headers, Right::Write, &bucket).await?;
     }
-    let body = body::collect(ctx, body, body::notation(most)).await?;
+    let body = body::collect(ctx, body, body::max_encoded_bytes(max_value_bytes)).await?;
     let secrets = secrets(in_headers, &body)?;
     // The secret is checked before the form, so that the errors of the form reveal nothing without it.
     if let Some(secrets) = secrets {
-        authorize::authorize(ctx, &secrets, (Right::Write, &bucket)).await?;
+        authorize::authorize(ctx, &secrets, Right::Write, &bucket).await?;
     }
 
-    let demand = WritePreconditions::new(ctx, &bucket)?;
+    let preconditions = WritePreconditions::new(ctx, &bucket)?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
-    let writes = writes(&body, expires, most)?;
-    commit::commit(ctx, &bucket, writes, demand).await?;
+    let writes = writes(&body, expires, max_value_bytes)?;
+    commit::commit(ctx, &bucket, writes, preconditions).await?;
     Ok(response::text("OK", Cache::Never))
 }
 
 /// Accepts the type of a form, and no type, because small clients send none.
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     match body::essence(headers).as_str() {
-        "" | body::FORM => Ok(()),
-        _ => Err(ApiError::unsupported(
+        "" | body::FORM_TYPE => Ok(()),
+        _ => Err(ApiError::unsupported_media_type(
             "the body must be a form; send key=value&auth=SECRET as application/x-www-form-urlencoded",
         )),
     }
@@ -57,23 +56,23 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 fn secrets(in_headers: Secrets, body: &[u8]) -> Result<Option<Secrets>, ApiError> {
     let is_checked = !in_headers.is_empty();
     let mut secrets = Secrets::default();
-    let mut given = form::pairs(body).filter(|(name, _)| form::is_auth(*name));
-    if let Some((_, secret)) = given.next() {
+    let mut in_form = form::pairs(body).filter(|(name, _)| form::is_auth(*name));
+    if let Some((_, secret)) = in_form.next() {
         secrets.add(secret.bytes());
     }
-    if given.next().is_some() {
+    if in_form.next().is_some() {
         return Err(ApiError::invalid("auth is given twice in the form; send one secret"));
     }
     Ok((!is_checked || !secrets.is_empty()).then_some(secrets))
 }
 
-fn writes(body: &[u8], expires: Option<Time>, most: usize) -> Result<Vec<Write>, ApiError> {
+fn writes(body: &[u8], expires: Option<Time>, max_value_bytes: usize) -> Result<Vec<Write>, ApiError> {
     let mut writes = vec![];
     for (name, value) in form::pairs(body).filter(|(name, _)| !form::is_auth(*name)) {
         let key = name.key()?;
         let value = value.bytes();
-        if value.len() > most {
-            let text = format!("the value of {key:?} has {} bytes; the limit is {most}", value.len());
+        if value.len() > max_value_bytes {
+            let text = format!("the value of {key:?} has {} bytes; the limit is {max_value_bytes}", value.len());
             return Err(ApiError::too_large(text));
         }
         if writes.len() == MAX_PAIRS {
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn one_invalid_pair_rejects_the_form() {
+    fn form_is_rejected_when_one_pair_is_invalid() {
         let long = format!("a=1&{}=2", "k".repeat(1025));
         for bad in ["", "auth=x", "=1", "a=1&.=2", "a=1&%zz=2", "%=1", "%ff=1", "a%0a=1", &long, "a=12345"] {
             assert!(writes(bad.as_bytes(), None, 4).is_err(), "{bad}");

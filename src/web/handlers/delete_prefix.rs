@@ -12,23 +12,23 @@ use crate::web::response::api_error::ApiError;
 use crate::web::response::json_response;
 
 /// How many keys one scan returns.
-const PAGE_KEYS: usize = 10_000;
+const MAX_PAGE_KEYS: usize = 10_000;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
     authorize::require_write(ctx, bucket).await?;
     // If it were ignored, whole values would be deleted.
-    ctx.query.refuse("path", "path needs one key; write /kv/BUCKET/KEY")?;
+    ctx.query.reject("path", "path needs one key; write /kv/BUCKET/KEY")?;
     let Some(prefix) = ctx.query.text("prefix")? else {
         let text = "prefix is missing; send ?prefix=TEXT for the keys that begin with TEXT, or ?prefix= for all keys";
         return Err(ApiError::invalid(text));
     };
     WritePreconditions::none(ctx)?;
-    body::pass_over(ctx, body).await?;
+    body::drain(ctx, body).await?;
     let store = &ctx.state.store;
     let mut writes = vec![];
-    let mut query = Scan { prefix, limit: PAGE_KEYS, projection: Projection::Keys, ..Scan::default() };
+    let mut query = Scan { prefix, limit: MAX_PAGE_KEYS, projection: Projection::Keys, ..Scan::default() };
     loop {
-        let page = store.scan(bucket, query.clone()).await.map_err(ApiError::unread)?;
+        let page = store.scan(bucket, query.clone()).await.map_err(ApiError::from_read)?;
         writes.extend(page.entries.into_iter().map(|(key, _)| Write::Delete { key }));
         let Some(cursor) = page.cursor else { break };
         query.after = Some(Key::as_str(&cursor).to_owned());

@@ -1,5 +1,5 @@
-//! `GET /livez` and `GET /readyz`: health checks for supervisors and load balancers. They are cheap, open to everybody,
-//! and give no reasons; `/status` does.
+//! `GET /livez` and `GET /readyz`: health checks for supervisors and load balancers. They are cheap, need no secret and
+//! give no reasons; `/status` gives the reasons.
 
 use crate::model::{Bucket, ErrorKind};
 use crate::store::Task;

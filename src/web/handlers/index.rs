@@ -1,4 +1,4 @@
-//! `GET /`: the index page for browsers, one line of usage for programs.
+//! `GET /`: the index page for browsers, and one line of usage for programs.
 //!
 //! The page is one file with one style and one script. Its Content-Security-Policy allows exactly these two, by their
 //! hashes. So even a value that got into the page as markup could not run.
@@ -39,13 +39,13 @@ impl IndexPage {
             return response::bytes(Bytes::from_static(USAGE.as_bytes()), Cache::Revalidate, [vary]);
         }
         let html = Bytes::from_static(HTML.as_bytes());
-        let what = [
+        let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
             (CONTENT_SECURITY_POLICY, self.policy.clone()),
             (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
             vary,
         ];
-        response::bytes(html, Cache::Revalidate, what)
+        response::bytes(html, Cache::Revalidate, headers)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::budget::Budget;
 use crate::web::context::{ApiState, RequestContext};
+use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
 use crate::web::read::fetch::{Fetch, Fetched, Representation, Wakeup};
 use crate::web::request::form::QueryString;
@@ -37,30 +38,30 @@ struct ListFetch<'a> {
     state: &'a ApiState,
     bucket: Bucket,
     query: Scan,
-    lines: bool,
+    is_text: bool,
 }
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     let cache = authorize::require_list(ctx, bucket).await?;
-    let (query, lines) = query(ctx.query)?;
-    let list = ListFetch { state: ctx.state, bucket: bucket.clone(), query, lines };
+    let (query, is_text) = query(ctx.query)?;
+    let list = ListFetch { state: ctx.state, bucket: bucket.clone(), query, is_text };
     conditional_get::answer(ctx, bucket, cache.into(), &list).await
 }
 
 /// The scan for a query, and whether the response is plain text.
 fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
-    let lines = match query.text("format")?.as_deref() {
+    let is_text = match query.text("format")?.as_deref() {
         None | Some("json") => false,
         Some("text") => true,
         Some(other) => {
-            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::shown(other))));
+            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::quote(other))));
         }
     };
     let limit =
         query.number("limit", 1..=MAX_LIMIT)?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT);
     let projection = if query.flag("count")? {
         Projection::Count
-    } else if query.flag("keys")? || lines {
+    } else if query.flag("keys")? || is_text {
         Projection::Keys
     } else {
         Projection::Entries
@@ -74,44 +75,44 @@ fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
         reverse: query.flag("reverse")?,
         projection,
     };
-    Ok((query, lines))
+    Ok((query, is_text))
 }
 
 impl Fetch for ListFetch<'_> {
     async fn fetch(&self) -> Result<Fetched, ApiError> {
-        let page = self.state.store.scan(&self.bucket, self.query.clone()).await.map_err(ApiError::unread)?;
-        let page = bounded(page);
+        let page = self.state.store.scan(&self.bucket, self.query.clone()).await.map_err(ApiError::from_read)?;
+        let page = limit_size(page);
         let next_fetch = self.state.settings.clock.now().plus(MAX_POLL_INTERVAL);
         let expiry = page.entries.iter().filter_map(|(_, entry)| entry.as_ref()?.expires).min();
-        let (content_type, body) = if self.lines {
+        let (content_type, body) = if self.is_text {
             ("text/plain; charset=utf-8", text(&page).into())
         } else {
             ("application/json", json(&self.bucket, self.query.projection, &page, &self.state.settings.responses)?)
         };
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
-        if self.lines
+        if self.is_text
             && let Some(cursor) = &page.cursor
         {
             let cursor = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
             headers.extend(HeaderValue::try_from(cursor).ok().map(|value| (KVS_CURSOR, value)));
         }
-        let shown = Representation { tag: tag(&page, &body), modified: None, headers, body };
+        let representation = Representation { tag: tag(&page, &body), modified: None, headers, body };
         Ok(Fetched {
             revision: page.revision,
             expires: Some(expiry.map_or(next_fetch, |expiry| expiry.min(next_fetch))),
-            shown: Some(shown),
+            representation: Some(representation),
         })
     }
 
     async fn fetch_after(&self, wakeup: Wakeup) -> Result<Fetched, ApiError> {
-        let name = format!("{} {} {:?}", self.bucket, self.lines, self.query);
+        let name = format!("{} {} {:?}", self.bucket, self.is_text, self.query);
         let now = self.state.settings.clock.now();
-        self.state.coalescer.fetch(name, (wakeup, now), self.fetch()).await
+        self.state.coalescer.fetch(name, wakeup, now, self.fetch()).await
     }
 }
 
 /// The page, cut off at the size limit. It keeps at least one entry.
-fn bounded(mut page: Page) -> Page {
+fn limit_size(mut page: Page) -> Page {
     let mut bytes = 0_u64;
     let fits = page.entries.iter().take_while(|(_, entry)| {
         let before = bytes;
@@ -130,7 +131,7 @@ fn bounded(mut page: Page) -> Page {
 /// change when an entry expires, and because writes to other parts of the bucket would end a long poll.
 fn tag(page: &Page, body: &Content) -> String {
     let mut hash = Sha256::new();
-    body.each(|part| hash.update(part));
+    body.for_each_part(|part| hash.update(part));
     hash.update(page.cursor.as_ref().map_or("", Key::as_str));
     let hash: [u8; 32] = hash.finalize().into();
     let half = hash.first_chunk::<16>().copied().unwrap_or_default();
@@ -169,11 +170,11 @@ fn json(bucket: &Bucket, projection: Projection, page: &Page, budget: &Budget) -
             let entries = page.entries.iter().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
             for (number, (key, entry)) in entries.enumerate() {
                 out.text(if number == 0 { "" } else { "," });
-                entry_json::hold(&mut out, &entry.value);
-                entry_json::entry(&mut out, (bucket, key), entry)?;
+                entry_json::charge(&mut out, &entry.value);
+                entry_json::entry(&mut out, EntryName { bucket, key }, entry)?;
             }
             out.text("]");
-            out.close(&Rest { cursor })?;
+            out.close_object(&Rest { cursor })?;
             out.finish(budget)
         }
     }
@@ -205,8 +206,8 @@ mod tests {
     fn entries_are_listed_with_all_fields() {
         let page = page(vec!["ä\"".into(), Bytes::from_static(b"\xff")]);
         let mut body = vec![];
-        let made = json(&Bucket::default(), Projection::Entries, &page, &Budget::default()).unwrap();
-        made.each(|part| body.extend_from_slice(part));
+        let content = json(&Bucket::default(), Projection::Entries, &page, &Budget::default()).unwrap();
+        content.for_each_part(|part| body.extend_from_slice(part));
         let first = concat!(
             r#"{"bucket":"default","key":"k0","value":"ä\"","type":"text/plain; charset=utf-8","revision":"gjdgxs","#,
             r#""updated":"1970-01-01T00:00:01Z","created":"1970-01-01T00:00:01Z","modified":null,"#,
@@ -219,19 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_large_values_ends_early() {
+    fn page_of_large_values_ends_early() {
         let large = Bytes::from(vec![b'x'; 9 << 20]);
-        let cut = bounded(page(vec![large.clone(), large.clone(), large.clone()]));
+        let cut = limit_size(page(vec![large.clone(), large.clone(), large.clone()]));
         assert_eq!((cut.entries.len(), cut.cursor.unwrap().as_str()), (1, "k0"));
-        let whole = bounded(page(vec![Bytes::from(vec![b'x'; 40 << 20])]));
+        let whole = limit_size(page(vec![Bytes::from(vec![b'x'; 40 << 20])]));
         assert_eq!((whole.entries.len(), whole.cursor), (1, None));
     }
 
     #[test]
     fn queries_are_parsed_or_rejected() {
         let parse = |q| query(QueryString::new(Some(q)).unwrap());
-        let (query, lines) = parse("prefix=a%2F&limit=1000&reverse&keys=0&_=1").unwrap();
-        assert_eq!((query.prefix.as_str(), query.limit, query.reverse, lines), ("a/", 1000, true, false));
+        let (query, is_text) = parse("prefix=a%2F&limit=1000&reverse&keys=0&_=1").unwrap();
+        assert_eq!((query.prefix.as_str(), query.limit, query.reverse, is_text), ("a/", 1000, true, false));
         assert_eq!(query.projection, Projection::Entries);
         assert_eq!(parse("format=text").unwrap().0.projection, Projection::Keys);
         assert_eq!(parse("count").unwrap().0.projection, Projection::Count);

@@ -20,7 +20,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
     let settings = &ctx.state.settings;
     if settings.metrics.access() == MetricsAccess::Secret {
         let secrets = Secrets::in_headers(&ctx.parts.headers);
-        authorize::authorize(ctx, &secrets, (Right::Read, &Bucket::default())).await?;
+        authorize::authorize(ctx, &secrets, Right::Read, &Bucket::default()).await?;
     }
     let text = settings.metrics.text(&settings.long_polls.limit);
     let text = text.map_err(|error| ApiError::internal(&format!("cannot write the metrics: {error}")))?;

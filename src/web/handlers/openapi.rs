@@ -11,8 +11,8 @@ use crate::web::response::response::Cache;
 const DOCUMENT: &str = include_str!("assets/openapi.json");
 
 pub(crate) fn answer() -> Response {
-    let what = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    response::bytes(Bytes::from_static(DOCUMENT.as_bytes()), Cache::Never, what)
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    response::bytes(Bytes::from_static(DOCUMENT.as_bytes()), Cache::Never, headers)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `GET /status`: `ok`, or what a person must fix.
+//! `GET /status`: `ok`, or the problems that a person must fix.
 
 use crate::web::body::Response;
 use crate::web::context::ApiState;

@@ -1,5 +1,5 @@
-//! The store as the handlers use it, with each call counted. It does not implement `Store` itself, so its futures need
-//! no second box.
+//! A wrapper around the store that counts each call of the handlers. It does not implement `Store` itself, so its
+//! futures need no second box.
 
 use std::sync::Arc;
 

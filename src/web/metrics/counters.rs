@@ -8,7 +8,7 @@ use super::histogram::{BucketBounds, Histogram};
 use super::request_timer::RequestTimer;
 use crate::model::ErrorKind;
 
-/// The class of a request, by the form of its path. It is the label `route`.
+/// The class of a request: the resource that its path names. It is the label `route`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Class {
     Root,
@@ -21,7 +21,7 @@ pub(crate) enum Class {
     Health,
     Metrics,
     OpenApi,
-    /// A path that names nothing.
+    /// Any other path.
     Other,
 }
 
@@ -43,7 +43,7 @@ pub(crate) const CLASSES: [(Class, &str); 11] = [
 /// The labels of the methods. The last one is for all other methods.
 pub(crate) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
 
-/// The statuses that are counted separately. All others have one more position after them.
+/// The statuses that are counted separately. All other statuses share one more counter after them.
 pub(crate) const STATUSES: [u16; 20] =
     [200, 304, 201, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415, 429, 500, 503, 507];
 
@@ -58,45 +58,47 @@ pub(crate) const KINDS: [(ErrorKind, &str); 7] = [
     (ErrorKind::Unavailable, "failed"),
 ];
 
-const MICRO: u64 = 1_000;
-const MILLI: u64 = 1_000_000;
+/// Nanoseconds in a microsecond.
+const MICROSECOND: u64 = 1_000;
+/// Nanoseconds in a millisecond.
+const MILLISECOND: u64 = 1_000_000;
 
-/// Bounds of the time spent on a request, from a read out of memory to a write on a slow disk.
-pub(crate) const SPENT: BucketBounds = [
-    25 * MICRO,
-    50 * MICRO,
-    100 * MICRO,
-    250 * MICRO,
-    500 * MICRO,
-    MILLI,
-    2_500 * MICRO,
-    5 * MILLI,
-    10 * MILLI,
-    25 * MILLI,
-    50 * MILLI,
-    100 * MILLI,
-    250 * MILLI,
-    1_000 * MILLI,
-    5_000 * MILLI,
+/// Bounds of the time spent on a request: from a read in memory to a write on a slow disk.
+pub(crate) const REQUEST_BOUNDS_NANOS: BucketBounds = [
+    25 * MICROSECOND,
+    50 * MICROSECOND,
+    100 * MICROSECOND,
+    250 * MICROSECOND,
+    500 * MICROSECOND,
+    MILLISECOND,
+    2_500 * MICROSECOND,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    1_000 * MILLISECOND,
+    5_000 * MILLISECOND,
 ];
 
 /// Bounds of the time that a long poll waited. The default of `max_wait` is 25 s.
-pub(crate) const HELD: BucketBounds = [
-    10 * MILLI,
-    50 * MILLI,
-    100 * MILLI,
-    250 * MILLI,
-    500 * MILLI,
-    1_000 * MILLI,
-    2_500 * MILLI,
-    5_000 * MILLI,
-    10_000 * MILLI,
-    15_000 * MILLI,
-    20_000 * MILLI,
-    25_000 * MILLI,
-    30_000 * MILLI,
-    60_000 * MILLI,
-    300_000 * MILLI,
+pub(crate) const WAIT_BOUNDS_NANOS: BucketBounds = [
+    10 * MILLISECOND,
+    50 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    500 * MILLISECOND,
+    1_000 * MILLISECOND,
+    2_500 * MILLISECOND,
+    5_000 * MILLISECOND,
+    10_000 * MILLISECOND,
+    15_000 * MILLISECOND,
+    20_000 * MILLISECOND,
+    25_000 * MILLISECOND,
+    30_000 * MILLISECOND,
+    60_000 * MILLISECOND,
+    300_000 * MILLISECOND,
 ];
 
 /// The requests of one class and method.
@@ -113,13 +115,13 @@ pub(crate) struct Counters {
     pub(crate) requests: Box<[[Cell; METHODS.len()]; CLASSES.len()]>,
     pub(crate) received: AtomicU64,
     pub(crate) sent: AtomicU64,
-    pub(crate) held: Histogram,
+    pub(crate) waited: Histogram,
     /// Long polls that could not wait because too many were waiting.
-    pub(crate) declined: AtomicU64,
+    pub(crate) long_polls_rejected: AtomicU64,
     /// Requests with a wrong secret that was checked.
     pub(crate) wrong_secrets: AtomicU64,
     /// Requests that were rejected during a pause of their client.
-    pub(crate) paused: AtomicU64,
+    pub(crate) rejected_during_pause: AtomicU64,
     pub(crate) store: StoreCounters,
 }
 
@@ -132,24 +134,34 @@ pub(crate) struct StoreCounters {
     pub(crate) errors: [AtomicU64; KINDS.len()],
 }
 
+/// The properties of a response that the metrics count.
+pub(crate) struct CountedResponse {
+    pub(crate) class: Class,
+    pub(crate) method: Method,
+    pub(crate) status: u16,
+    /// Bytes of the body that are sent to the client.
+    pub(crate) sent: u64,
+}
+
 pub(crate) fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Counters {
-    /// Counts a response with a body of `sent` bytes.
-    pub(crate) fn count(&self, (class, method, status): (Class, &Method, u16), timer: &RequestTimer, sent: u64) {
+    /// Counts a response to the request that `timer` has measured.
+    pub(crate) fn count(&self, response: &CountedResponse, timer: &RequestTimer) {
+        let CountedResponse { class, method, status, sent } = response;
         // A test checks that the rows are in the order of the enum.
-        let row = self.requests.get(class as usize);
-        if let Some(cell) = row.and_then(|row| row.get(method_place(method))) {
-            let place = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len());
-            cell.statuses.get(place).into_iter().for_each(add);
-            cell.spent.observe(&SPENT, timer.spent());
+        let row = self.requests.get(*class as usize);
+        if let Some(cell) = row.and_then(|row| row.get(method_index(method))) {
+            let index = STATUSES.iter().position(|known| known == status).unwrap_or(STATUSES.len());
+            cell.statuses.get(index).into_iter().for_each(add);
+            cell.spent.observe(&REQUEST_BOUNDS_NANOS, timer.spent());
         }
-        if let Some(span) = timer.held() {
-            self.held.observe(&HELD, span);
+        if let Some(duration) = timer.waited() {
+            self.waited.observe(&WAIT_BOUNDS_NANOS, duration);
         }
-        for (counter, bytes) in [(&self.received, timer.received()), (&self.sent, sent)] {
+        for (counter, bytes) in [(&self.received, timer.received()), (&self.sent, *sent)] {
             if bytes > 0 {
                 counter.fetch_add(bytes, Ordering::Relaxed);
             }
@@ -169,12 +181,12 @@ impl Counters {
 
     /// Counts an error of the store.
     pub(crate) fn error(&self, kind: ErrorKind) {
-        let place = KINDS.iter().position(|(known, _)| *known == kind);
-        place.and_then(|place| self.store.errors.get(place)).into_iter().for_each(add);
+        let index = KINDS.iter().position(|(known, _)| *known == kind);
+        index.and_then(|index| self.store.errors.get(index)).into_iter().for_each(add);
     }
 }
 
-fn method_place(method: &Method) -> usize {
+fn method_index(method: &Method) -> usize {
     let name = method.as_str();
     let others = METHODS.len() - 1;
     METHODS.iter().position(|known| *known == name).unwrap_or(others)
@@ -186,8 +198,8 @@ mod tests {
 
     #[test]
     fn classes_are_in_the_order_of_the_enum() {
-        for (place, (class, name)) in CLASSES.iter().enumerate() {
-            assert_eq!(*class as usize, place, "{name}");
+        for (index, (class, name)) in CLASSES.iter().enumerate() {
+            assert_eq!(*class as usize, index, "{name}");
         }
     }
 
@@ -196,8 +208,9 @@ mod tests {
         let counters = Counters::default();
         let timer = RequestTimer::start(2);
         let brew = Method::from_bytes(b"BREW").unwrap();
-        counters.count((Class::Entry, &Method::PUT, 201), &timer, 3);
-        counters.count((Class::Other, &brew, 299), &timer, 0);
+        let put = CountedResponse { class: Class::Entry, method: Method::PUT, status: 201, sent: 3 };
+        counters.count(&put, &timer);
+        counters.count(&CountedResponse { class: Class::Other, method: brew, status: 299, sent: 0 }, &timer);
         let cells = counters.requests.iter().flatten();
         let counted = |cell: &Cell| cell.statuses.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
         assert_eq!(cells.map(counted).sum::<u64>(), 2);

@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType::{Counter, Histogram};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit::{Bytes, Seconds};
 
-use super::counters::{CLASSES, Cell, Counters, HELD, KINDS, METHODS, SPENT, STATUSES};
+use super::counters::{CLASSES, Cell, Counters, KINDS, METHODS, REQUEST_BOUNDS_NANOS, STATUSES, WAIT_BOUNDS_NANOS};
 
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
@@ -17,15 +17,22 @@ impl Collector for Counters {
         requests(encoder, self)?;
         durations(encoder, self)?;
         let help = "How long long polls waited";
-        self.held.encode(&HELD, encoder.encode_descriptor("kvs_wait_duration", help, Some(&Seconds), Histogram)?)?;
+        self.waited.encode(
+            &WAIT_BOUNDS_NANOS,
+            encoder.encode_descriptor("kvs_wait_duration", help, Some(&Seconds), Histogram)?,
+        )?;
         let store = &self.store;
         for (name, help, counter) in [
-            ("kvs_long_polls_rejected", "Long polls that could not wait because too many were waiting", &self.declined),
+            (
+                "kvs_long_polls_rejected",
+                "Long polls that could not wait because too many were waiting",
+                &self.long_polls_rejected,
+            ),
             ("kvs_auth_failures", "Requests with a wrong secret", &self.wrong_secrets),
             (
                 "kvs_auth_throttled",
                 "Requests that were rejected because their client had sent too many wrong secrets",
-                &self.paused,
+                &self.rejected_during_pause,
             ),
             ("kvs_store_reads", "Reads of the store", &store.reads),
             ("kvs_store_commits", "Batches sent to the store", &store.commits),
@@ -75,7 +82,7 @@ fn durations(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> Result
     let help = "Time spent on requests, without the time that long polls waited or bodies were received";
     let mut family = encoder.encode_descriptor("kvs_request_duration", help, Some(&Seconds), Histogram)?;
     for (route, method, cell) in cells(counters) {
-        cell.spent.encode(&SPENT, family.encode_family(&[("route", route), ("method", method)])?)?;
+        cell.spent.encode(&REQUEST_BOUNDS_NANOS, family.encode_family(&[("route", route), ("method", method)])?)?;
     }
     Ok(())
 }

@@ -6,22 +6,22 @@ use std::time::Duration;
 use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
 /// Upper bounds of the buckets, in nanoseconds. One more bucket after them has no bound.
-pub(crate) type BucketBounds = [u64; BOUNDS];
+pub(crate) type BucketBounds = [u64; BUCKETS];
 
-const BOUNDS: usize = 15;
+const BUCKETS: usize = 15;
 
 /// A histogram of durations.
 ///
-/// A reader may see one counter updated before another. They are consistent again as soon as nothing is being counted.
+/// A reader may see one counter updated before another. The counters are consistent when no request is being counted.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    counts: [AtomicU64; BOUNDS + 1],
+    counts: [AtomicU64; BUCKETS + 1],
     nanos: AtomicU64,
 }
 
 impl Histogram {
-    pub(crate) fn observe(&self, bounds: &BucketBounds, span: Duration) {
-        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    pub(crate) fn observe(&self, bounds: &BucketBounds, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         if let Some(count) = self.counts.get(bounds.partition_point(|bound| *bound < nanos)) {
             count.fetch_add(1, Ordering::Relaxed);
         }

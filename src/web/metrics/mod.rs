@@ -1,8 +1,8 @@
 //! Metrics of this process, in the OpenMetrics format.
 //!
-//! For a request, counting costs two reads of the clock and a few atomic additions: no lock, no allocation, no search
-//! by name. No label contains anything that a client chose: no keys, buckets, paths, secrets or addresses. The metrics
-//! cover one process, from its start.
+//! Counting a request costs two reads of the clock and a few atomic additions: no lock, no allocation, no search by
+//! name. A label never contains a text from a client, such as a key, a bucket, a path, a secret or an address. The
+//! metrics cover one process, from its start.
 
 pub(super) mod counted;
 pub(super) mod counters;
@@ -21,21 +21,21 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use self::counters::{Class, Counters};
+use self::counters::{Class, CountedResponse, Counters};
 use self::request_timer::RequestTimer;
 use crate::model::{Error, ErrorKind, Time};
 use crate::web::body::Response;
 use crate::web::read::long_poll_limit::LongPollLimit;
 
-/// Who may read the metrics.
+/// The clients that may read the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MetricsAccess {
-    /// Everybody.
+    /// All clients.
     #[default]
     Open,
     /// Clients with a secret that allows reading the bucket `default`.
     Secret,
-    /// Nobody: `/metrics` is 404.
+    /// No client: `/metrics` is 404.
     Off,
 }
 
@@ -64,30 +64,30 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
-    /// Open to everybody, without a process label, and with a start time of 0.
+    /// Open to all clients, without a process label, and with a start time of 0.
     fn default() -> Self {
         Self::new(MetricsAccess::default(), None, Time::default())
     }
 }
 
 impl Metrics {
-    /// Metrics with all counters at zero. `process` adds the label `process="ID"` to each of them. It is needed where a
-    /// web server starts several processes: each request may reach another one, and their metrics must not be mixed up.
+    /// Metrics with all counters at zero. `process` adds the label `process="ID"` to each of them. It is needed if a
+    /// web server starts several processes: each request may reach another one, and their metrics must not be mixed.
     #[must_use]
     pub fn new(access: MetricsAccess, process: Option<u32>, started: Time) -> Self {
         let mut registry = Registry::with_labels(labels(process).into_iter());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("kvs_build", "The version of the running program", version);
-        let since = started.since(Time::default()).as_secs_f64();
+        let start_time = started.since(Time::default()).as_secs_f64();
         let help = "When the process started, in seconds since 1970";
-        registry.register_with_unit("process_start_time", help, Unit::Seconds, ConstGauge::new(since));
+        registry.register_with_unit("process_start_time", help, Unit::Seconds, ConstGauge::new(start_time));
         let counters = Arc::new(Counters::default());
         registry.register_collector(Box::new(Arc::clone(&counters)));
         Self { access, process, registry, counters }
     }
 
     /// A registry for more metrics, to be filled before serving begins. Their names get the prefix `kvs_`. Their labels
-    /// must not contain anything that a client chose.
+    /// must not contain a text from a client.
     pub fn registry(&mut self) -> &mut Registry {
         self.registry.sub_registry_with_prefix("kvs")
     }
@@ -106,8 +106,8 @@ impl Metrics {
     }
 
     /// Counts a response.
-    pub(crate) fn count(&self, (class, method): (Class, &Method), timer: &RequestTimer, response: &Response) {
-        self.counters.count((class, method, response.status().as_u16()), timer, sent(method, response));
+    pub(crate) fn count(&self, class: Class, method: &Method, timer: &RequestTimer, response: &Response) {
+        self.counters.count(&counted(class, method, response), timer);
     }
 
     /// The metrics in the OpenMetrics format, with the current gauges.
@@ -128,9 +128,10 @@ impl Metrics {
     }
 }
 
-/// The bytes of the body that are sent to the client; 0 if the length is unknown.
-pub(crate) fn sent(method: &Method, response: &Response) -> u64 {
-    if method == Method::HEAD { 0 } else { response.body().length().unwrap_or(0) }
+/// The properties of a response that the metrics count. A body of unknown length counts as empty.
+pub(crate) fn counted(class: Class, method: &Method, response: &Response) -> CountedResponse {
+    let sent = if method == Method::HEAD { 0 } else { response.body().length().unwrap_or(0) };
+    CountedResponse { class, method: method.clone(), status: response.status().as_u16(), sent }
 }
 
 /// The labels of every metric.

@@ -1,4 +1,4 @@
-//! Request coalescing: long polls that fetch the same at the same time share one fetch.
+//! Request coalescing: long polls that fetch the same resource at the same time share one fetch.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::fetch::{Fetched, Wakeup};
 use crate::model::Time;
 use crate::web::response::api_error::ApiError;
 
-/// The fetches in progress, and results that somebody still waits for, by name.
+/// The fetches in progress, and the results for which a long poll still waits, by name.
 #[derive(Default)]
 pub(crate) struct Coalescer(Mutex<HashMap<String, Arc<FetchSlot>>>);
 
@@ -21,21 +21,22 @@ impl Coalescer {
     pub(crate) async fn fetch(
         &self,
         name: String,
-        (wakeup, now): (Wakeup, Time),
+        wakeup: Wakeup,
+        now: Time,
         fetch: impl Future<Output = Result<Fetched, ApiError>>,
     ) -> Result<Fetched, ApiError> {
-        let turn = FetchSlotGuard::new(self, name);
-        let mut made = turn.slot.lock().await;
-        let is_fresh = |(begun, fetched): &&(Instant, Fetched)| {
-            let is_later = *begun >= wakeup.at || wakeup.revision.is_some_and(|revision| fetched.revision >= revision);
-            is_later && fetched.expires.is_none_or(|end| end > now)
+        let guard = FetchSlotGuard::new(self, name);
+        let mut result = guard.slot.lock().await;
+        let is_fresh = |(start, fetched): &&(Instant, Fetched)| {
+            let is_later = *start >= wakeup.at || wakeup.revision.is_some_and(|revision| fetched.revision >= revision);
+            is_later && fetched.expires.is_none_or(|expires| expires > now)
         };
-        if let Some((_, fetched)) = made.as_ref().filter(is_fresh) {
+        if let Some((_, fetched)) = result.as_ref().filter(is_fresh) {
             return Ok(fetched.clone());
         }
-        let begun = Instant::now();
+        let start = Instant::now();
         let fetched = fetch.await?;
-        *made = Some((begun, fetched.clone()));
+        *result = Some((start, fetched.clone()));
         Ok(fetched)
     }
 }
@@ -76,20 +77,20 @@ mod tests {
         let fetch = async || {
             fetches.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            Ok(Fetched { revision: Revision::new(7), expires: None, shown: None })
+            Ok(Fetched { revision: Revision::new(7), expires: None, representation: None })
         };
         let wake = |revision| Wakeup { at: Instant::now(), revision };
         let now = Time::from_secs(1);
-        let by_write = (0..50).map(|_| coalescer.fetch("a".into(), (wake(Some(Revision::new(7))), now), fetch()));
+        let by_write = (0..50).map(|_| coalescer.fetch("a".into(), wake(Some(Revision::new(7))), now, fetch()));
         let found = futures_util::future::join_all(by_write).await;
         assert!(found.iter().all(Result::is_ok));
         assert_eq!(fetches.swap(0, Ordering::SeqCst), 1);
         // The first fetch is too old for a poll that a later write woke.
         let later = async {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            coalescer.fetch("a".into(), (wake(Some(Revision::new(8))), now), fetch()).await
+            coalescer.fetch("a".into(), wake(Some(Revision::new(8))), now, fetch()).await
         };
-        let first = coalescer.fetch("a".into(), (wake(Some(Revision::new(7))), now), fetch());
+        let first = coalescer.fetch("a".into(), wake(Some(Revision::new(7))), now, fetch());
         let (first, later) = tokio::join!(first, later);
         assert!(first.is_ok() && later.is_ok());
         assert_eq!(fetches.load(Ordering::SeqCst), 2);

@@ -6,7 +6,7 @@ use http::header::{ETAG, HeaderName, HeaderValue, LAST_MODIFIED};
 use super::fetch::{Fetch, Fetched};
 use super::long_poll;
 use super::long_poll::Waited;
-use super::reuse::{CountedResponse, ReusableResponse, Validity};
+use super::reuse::{ReusableResponse, Validity};
 use crate::model::Bucket;
 use crate::web::auth::policy::Timestamps;
 use crate::web::body::Response;
@@ -21,7 +21,7 @@ use crate::web::response::response::Cache;
 /// The request headers that a read of a bucket with client timestamps depends on.
 const VARY_BY_DATE: &str = "If-Match, X-If-Match";
 
-/// The request headers that a shared cache must not ignore, because it does not evaluate them itself.
+/// The request headers that a shared cache must compare, because it does not evaluate them itself.
 const VARY_SHARED: &str = "If-Match, If-Unmodified-Since, X-If-Match";
 
 /// The properties of a bucket that affect the response.
@@ -56,9 +56,9 @@ pub(crate) async fn answer(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
     policy: ResponsePolicy,
-    read: &impl Fetch,
+    resource: &impl Fetch,
 ) -> Result<Response, ApiError> {
-    let result = answer_for(ctx, bucket, policy, read).await;
+    let result = answer_without_vary(ctx, bucket, policy, resource).await;
     let Some(names) = policy.varies() else { return result };
     // Errors need `Vary` too, because they also depend on these headers.
     let mut response = result.unwrap_or_else(|error| error.response(&ctx.parts.headers));
@@ -66,69 +66,75 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-async fn answer_for(
+async fn answer_without_vary(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
     ResponsePolicy { cache, timestamps, not_found }: ResponsePolicy,
-    read: &impl Fetch,
+    resource: &impl Fetch,
 ) -> Result<Response, ApiError> {
     let RequestContext { state, parts, query, .. } = ctx;
-    let arrived = state.settings.clock.now();
+    let received = state.settings.clock.now();
     let seen = Seen::parse(query)?;
     let by_date = timestamps == Timestamps::Client;
     let conditions = if by_date {
-        ReadPreconditions::by_date(&parts.headers, seen.as_ref(), arrived)
+        ReadPreconditions::by_date(&parts.headers, seen.as_ref(), received)
     } else {
-        ReadPreconditions::new(&parts.headers, seen.as_ref(), arrived)
+        ReadPreconditions::new(&parts.headers, seen.as_ref(), received)
     };
     let waits_for_key = matches!(seen, Some(Seen::Nothing));
-    let is_change = |fetched: &Fetched| match &fetched.shown {
-        Some(shown) => conditions.evaluate(&shown.tag, shown.modified) != Evaluation::NotModified,
+    let is_change = |fetched: &Fetched| match &fetched.representation {
+        Some(representation) => {
+            conditions.evaluate(&representation.tag, representation.modified) != Evaluation::NotModified
+        }
         None => !waits_for_key,
     };
-    // A client that did not say what it has seen gets its response at once, but a malformed `wait` is still an error.
-    let span = long_poll::parse(parts, query)?.filter(|_| conditions.has_seen());
-    let (fetched, waited) = long_poll::wait(ctx, bucket, span, read, is_change).await?;
+    // A client that does not send the version that it has gets its response at once, but a malformed `wait` is an
+    // error.
+    let max_wait = long_poll::parse(parts, query)?.filter(|_| conditions.has_seen());
+    let (fetched, waited) = long_poll::wait(ctx, bucket, max_wait, resource, is_change).await?;
     let cache = cache.until(fetched.expires.map(|end| end.since(state.settings.clock.now()).as_secs()));
-    // Not reusable: a secret is checked each time, and an expiry or a future date depends on the time.
-    let is_past = fetched.shown.as_ref().and_then(|shown| shown.modified).is_none_or(|modified| modified <= arrived);
-    let is_reusable = span.is_none() && cache != Cache::Private && fetched.expires.is_none() && is_past;
+    // A secret must be checked each time, and an expiry or a date in the future depends on the time.
+    let is_past = fetched
+        .representation
+        .as_ref()
+        .and_then(|representation| representation.modified)
+        .is_none_or(|modified| modified <= received);
+    let is_reusable = max_wait.is_none() && cache != Cache::Private && fetched.expires.is_none() && is_past;
     let validity = is_reusable.then(|| Validity { bucket: bucket.clone(), revision: fetched.revision });
 
-    let Some(shown) = fetched.shown else {
-        if by_date && conditions.demand_presence() {
-            return Err(ApiError::condition(cache).without_body(by_date));
+    let Some(representation) = fetched.representation else {
+        if by_date && conditions.requires_existing() {
+            return Err(ApiError::read_precondition_failed(cache).without_body(by_date));
         }
-        let response = ApiError::missing(not_found, cache).without_body(by_date).response(&parts.headers);
-        return Ok(completed(ctx, response, waited, validity));
+        let response = ApiError::not_found(not_found, cache).without_body(by_date).response(&parts.headers);
+        return Ok(finish(ctx, response, waited, validity));
     };
-    let evaluation = conditions.evaluate(&shown.tag, shown.modified);
+    let evaluation = conditions.evaluate(&representation.tag, representation.modified);
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(6);
-    headers.extend(etag::quoted(&shown.tag).map(|tag| (ETAG, tag)));
+    headers.extend(etag::quoted(&representation.tag).map(|tag| (ETAG, tag)));
     // Last-Modified must not be later than Date (RFC 9110, section 8.8.2.1). Apache uses the arrival of the request as
     // Date. A date that a client set is returned unchanged.
-    let modified = shown.modified.map(|m| if by_date { m } else { m.min(arrived) });
+    let modified = representation.modified.map(|m| if by_date { m } else { m.min(received) });
     headers.extend(modified.and_then(date_header::format_date).map(|date| (LAST_MODIFIED, date)));
     let response = match evaluation {
-        Evaluation::Failed => return Err(ApiError::condition(cache).without_body(by_date)),
+        Evaluation::Failed => return Err(ApiError::read_precondition_failed(cache).without_body(by_date)),
         Evaluation::NotModified => response::not_modified(cache, headers),
         Evaluation::Send => {
-            headers.extend(shown.headers);
-            response::bytes(shown.body.held(&ctx.responses())?, cache, headers)
+            headers.extend(representation.headers);
+            response::bytes(representation.body.charge_if_unique(&ctx.responses())?, cache, headers)
         }
     };
-    Ok(completed(ctx, response, waited, validity))
+    Ok(finish(ctx, response, waited, validity))
 }
 
-/// Adds `Retry-After` if the client could not wait, and the permission to send the response again.
-fn completed(ctx: RequestContext<'_>, mut response: Response, waited: Waited, validity: Option<Validity>) -> Response {
-    if let Waited::Declined { retry_after } = waited {
+/// Adds `Retry-After` if the client could not wait, and marks the response as reusable.
+fn finish(ctx: RequestContext<'_>, mut response: Response, waited: Waited, validity: Option<Validity>) -> Response {
+    if let Waited::Rejected { retry_after } = waited {
         response::retry_after(&mut response, retry_after);
     }
-    // At `debug` every request must be logged, and a response that is sent again is not.
+    // At the level `debug` every request must be logged, but a reused response is not.
     let Some(validity) = validity.filter(|_| !tracing::enabled!(tracing::Level::DEBUG)) else { return response };
-    let (method, status) = (ctx.method.clone(), response.status().as_u16());
-    let counted = CountedResponse { class: ctx.class, sent: metrics::sent(&method, &response), method, status };
+    let counted = metrics::counted(ctx.class, ctx.method, &response);
     let reusable = ReusableResponse::new(ctx.state.store.clone(), validity, counted);
     response.map(|body| body.reusable(reusable))
 }

@@ -1,4 +1,4 @@
-//! What a read fetches from the store, and its representation in a response.
+//! The data that a read fetches from the store, and its representation in a response.
 
 use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -7,7 +7,7 @@ use crate::model::{Revision, Time};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::streamed::Content;
 
-/// The state of the store at one moment, as far as a read shows it.
+/// The result of a read of the store, at one moment.
 #[derive(Clone)]
 pub(crate) struct Fetched {
     /// The revision of the bucket at that moment. Every later change has a greater one.
@@ -15,20 +15,20 @@ pub(crate) struct Fetched {
     /// When the read must be repeated at the latest, because an entry expires.
     pub(crate) expires: Option<Time>,
     /// `None` if the key does not exist.
-    pub(crate) shown: Option<Representation>,
+    pub(crate) representation: Option<Representation>,
 }
 
 /// A representation in the sense of RFC 9110, section 3.2: bytes and the headers that describe them.
 #[derive(Clone)]
 pub(crate) struct Representation {
-    /// The entity tag, without quotes. It differs whenever anything else here differs.
+    /// The entity tag, without quotes. Different representations of a resource have different tags.
     pub(crate) tag: String,
     pub(crate) modified: Option<Time>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Content,
 }
 
-/// Why a long poll fetches again.
+/// The reason why a long poll fetches again.
 #[derive(Clone, Copy)]
 pub(crate) struct Wakeup {
     pub(crate) at: Instant,

@@ -1,6 +1,6 @@
 //! Long polls: a read that waits until its response changes, the time is up, or the program shuts down.
 //!
-//! No change is missed: a fetch has the revision of its bucket, and the store wakes the poll for every later one.
+//! No change is missed: a fetch has the revision of its bucket, and the store wakes the poll for every later revision.
 
 use std::time::Duration;
 
@@ -28,18 +28,18 @@ const EXPIRY_GRACE: Duration = Duration::from_millis(5);
 /// # Errors
 /// If `wait` in the URL is not an integer. A malformed preference is ignored, as the RFC requires.
 pub(crate) fn parse(parts: &Parts, query: QueryString<'_>) -> Result<Option<Duration>, ApiError> {
-    let given = query.text("wait")?.map(|text| {
-        let shown = number::shown(&text);
+    let in_query = query.text("wait")?.map(|text| {
+        let quoted = number::quote(&text);
         let bad = || {
-            ApiError::invalid(format!("wait must be 0 or more seconds, got {shown}; write a whole number in digits"))
+            ApiError::invalid(format!("wait must be 0 or more seconds, got {quoted}; write a whole number in digits"))
         };
         seconds(&text).ok_or_else(bad)
     });
-    let seconds = given.transpose()?.or_else(|| preferred(parts));
+    let seconds = in_query.transpose()?.or_else(|| in_prefer(parts));
     Ok(seconds.filter(|s| *s > 0).map(Duration::from_secs))
 }
 
-fn preferred(parts: &Parts) -> Option<u64> {
+fn in_prefer(parts: &Parts) -> Option<u64> {
     let lines = parts.headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     lines.flat_map(|line| line.split([',', ';'])).find_map(|preference| {
         let (name, value) = preference.split_once('=')?;
@@ -53,72 +53,82 @@ fn seconds(text: &str) -> Option<u64> {
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// How a wait ended.
+/// The result of a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Waited {
     /// The response is final, after a wait or without one.
     Done,
-    /// The poll could not wait, or not to its end.
-    Declined {
+    /// The poll could not wait, or the program shut down during the wait.
+    Rejected {
         /// Seconds after which the client may try again.
         retry_after: u64,
     },
 }
 
-/// Fetches until `is_change` is true, at most for `span`, and returns the last fetch. If the poll waited and nothing
-/// changed, the fetch has no body.
+/// Fetches until `is_change` is true, at most for `max_wait`, and returns the last fetch. If the poll waited and
+/// nothing changed, the fetch has no body.
 pub(crate) async fn wait(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
-    span: Option<Duration>,
-    read: &impl Fetch,
+    max_wait: Option<Duration>,
+    resource: &impl Fetch,
     is_change: impl Fn(&Fetched) -> bool + Send + Sync,
 ) -> Result<(Fetched, Waited), ApiError> {
-    let fetched = read.fetch().await?;
-    let Some(span) = span.filter(|_| !is_change(&fetched)) else { return Ok((fetched, Waited::Done)) };
-    // Boxed: most reads do not wait, and their futures need no room for it.
-    Box::pin(wait_for_change(ctx, bucket, (span, fetched), read, is_change)).await
+    let fetched = resource.fetch().await?;
+    let Some(max_wait) = max_wait.filter(|_| !is_change(&fetched)) else { return Ok((fetched, Waited::Done)) };
+    let poll = LongPoll { ctx, bucket, max_wait };
+    // Boxed: most reads do not wait, and their futures need no memory for it.
+    Box::pin(poll.wait_for_change(fetched, resource, is_change)).await
 }
 
-/// Waits until there is a change, at most for `span`.
-async fn wait_for_change(
-    ctx: RequestContext<'_>,
-    bucket: &Bucket,
-    (span, mut fetched): (Duration, Fetched),
-    read: &impl Fetch,
-    is_change: impl Fn(&Fetched) -> bool + Send + Sync,
-) -> Result<(Fetched, Waited), ApiError> {
-    let state = ctx.state;
-    let settings = &state.settings;
-    let Some(_permit) = settings.long_polls.limit.enter(bucket, ctx.client.0) else {
-        counters::add(&settings.metrics.counters().declined);
-        return Ok((fetched, Waited::Declined { retry_after: RETRY_AFTER_SECONDS }));
-    };
-    let _held = ctx.timer.pause();
-    let deadline = Instant::now() + span.min(settings.long_polls.max_wait);
-    loop {
-        // An unchanged body is never sent, and thousands of polls may wait, so they do not keep it in memory.
-        if let Some(shown) = &mut fetched.shown {
-            shown.body = Bytes::new().into();
-        }
-        let revision = tokio::select! {
-            // In this order, because writes without a pause must not keep a poll waiting after its deadline.
-            biased;
-            () = settings.stop.cancelled() => {
-                return Ok((fetched, Waited::Declined { retry_after: RETRY_AFTER_STOP_SECONDS }));
-            }
-            () = tokio::time::sleep_until(deadline) => return Ok((fetched, Waited::Done)),
-            changed = state.store.changed(bucket, fetched.revision) => Some(changed.map_err(ApiError::unread)?),
-            () = end_of(fetched.expires, settings.clock.as_ref()) => None,
+/// A request that waits for a change.
+struct LongPoll<'a> {
+    ctx: RequestContext<'a>,
+    bucket: &'a Bucket,
+    max_wait: Duration,
+}
+
+impl LongPoll<'_> {
+    async fn wait_for_change(
+        &self,
+        mut fetched: Fetched,
+        resource: &impl Fetch,
+        is_change: impl Fn(&Fetched) -> bool + Send + Sync,
+    ) -> Result<(Fetched, Waited), ApiError> {
+        let state = self.ctx.state;
+        let settings = &state.settings;
+        let Some(_permit) = settings.long_polls.limit.try_acquire(self.bucket, self.ctx.client.0) else {
+            counters::add(&settings.metrics.counters().long_polls_rejected);
+            return Ok((fetched, Waited::Rejected { retry_after: RETRY_AFTER_SECONDS }));
         };
-        fetched = read.fetch_after(Wakeup { at: Instant::now(), revision }).await?;
-        if is_change(&fetched) {
-            return Ok((fetched, Waited::Done));
+        let _wait = self.ctx.timer.begin_wait();
+        let deadline = Instant::now() + self.max_wait.min(settings.long_polls.max_wait);
+        loop {
+            // An unchanged body is never sent, and thousands of polls may wait, so they do not keep it in memory.
+            if let Some(representation) = &mut fetched.representation {
+                representation.body = Bytes::new().into();
+            }
+            let revision = tokio::select! {
+                // In this order, because writes without a pause must not keep a poll waiting after its deadline.
+                biased;
+                () = settings.stop.cancelled() => {
+                    return Ok((fetched, Waited::Rejected { retry_after: RETRY_AFTER_STOP_SECONDS }));
+                }
+                () = tokio::time::sleep_until(deadline) => return Ok((fetched, Waited::Done)),
+                changed = state.store.changed(self.bucket, fetched.revision) => {
+                    Some(changed.map_err(ApiError::from_read)?)
+                }
+                () = sleep_until_expiry(fetched.expires, settings.clock.as_ref()) => None,
+            };
+            fetched = resource.fetch_after(Wakeup { at: Instant::now(), revision }).await?;
+            if is_change(&fetched) {
+                return Ok((fetched, Waited::Done));
+            }
         }
     }
 }
 
-async fn end_of(expires: Option<Time>, clock: &dyn Clock) {
+async fn sleep_until_expiry(expires: Option<Time>, clock: &dyn Clock) {
     match expires {
         Some(expires) => tokio::time::sleep(expires.since(clock.now()) + EXPIRY_GRACE).await,
         None => std::future::pending().await,

@@ -19,7 +19,7 @@ pub trait WaiterGate: Send + Sync + 'static {
 /// The permits for long polls. Clones share them.
 #[derive(Clone)]
 pub struct LongPollLimit {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     max: usize,
     shares: Shares,
     gate: Option<Arc<dyn WaiterGate>>,
@@ -30,7 +30,7 @@ impl LongPollLimit {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(max)), max, shares: Shares::default(), gate: None }
+        Self { permits: Arc::new(Semaphore::new(max)), max, shares: Shares::default(), gate: None }
     }
 
     /// Also limits the long polls of one address.
@@ -52,18 +52,18 @@ impl LongPollLimit {
 
     /// How many long polls wait now.
     pub(crate) fn taken(&self) -> usize {
-        self.max.saturating_sub(self.places.available_permits())
+        self.max.saturating_sub(self.permits.available_permits())
     }
 
     /// A permit for a long poll on this bucket from this address, if one is left.
-    pub(crate) fn enter(&self, bucket: &Bucket, address: Option<IpAddr>) -> Option<LongPollPermit> {
-        let share = self.shares.enter(address)?;
-        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    pub(crate) fn try_acquire(&self, bucket: &Bucket, address: Option<IpAddr>) -> Option<LongPollPermit> {
+        let share = self.shares.try_acquire(address)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         let gate_permit = match &self.gate {
             Some(gate) => Some(gate.enter(bucket)?),
             None => None,
         };
-        Some(LongPollPermit { _permit: permit, _share: share, _behind: gate_permit.map(GatePermit::new) })
+        Some(LongPollPermit { _permit: permit, _share: share, _gate_permit: gate_permit.map(GatePermit::new) })
     }
 }
 
@@ -71,7 +71,7 @@ impl LongPollLimit {
 pub(crate) struct LongPollPermit {
     _permit: OwnedSemaphorePermit,
     _share: SharePermit,
-    _behind: Option<GatePermit>,
+    _gate_permit: Option<GatePermit>,
 }
 
 /// Makes the permit of a gate `Sync`, so that a future may keep it while it waits. The mutex is never locked.
@@ -92,9 +92,9 @@ mod tests {
     #[derive(Default)]
     struct NarrowGate(Arc<AtomicBool>);
 
-    struct Behind(Arc<AtomicBool>);
+    struct NarrowGatePermit(Arc<AtomicBool>);
 
-    impl Drop for Behind {
+    impl Drop for NarrowGatePermit {
         fn drop(&mut self) {
             self.0.store(false, Ordering::SeqCst);
         }
@@ -103,7 +103,7 @@ mod tests {
     impl WaiterGate for NarrowGate {
         fn enter(&self, _: &Bucket) -> Option<Box<dyn Send>> {
             let taken = self.0.swap(true, Ordering::SeqCst);
-            (!taken).then(|| Box::new(Behind(Arc::clone(&self.0))) as Box<dyn Send>)
+            (!taken).then(|| Box::new(NarrowGatePermit(Arc::clone(&self.0))) as Box<dyn Send>)
         }
     }
 
@@ -111,26 +111,26 @@ mod tests {
     fn permits_are_counted_and_given_back() {
         let limit = LongPollLimit::new(2);
         let bucket = Bucket::default();
-        let first = limit.enter(&bucket, None);
-        let second = limit.clone().enter(&bucket, None);
+        let first = limit.try_acquire(&bucket, None);
+        let second = limit.clone().try_acquire(&bucket, None);
         assert!(first.is_some() && second.is_some());
         assert_eq!((limit.taken(), limit.max()), (2, 2));
-        assert!(limit.enter(&bucket, None).is_none());
+        assert!(limit.try_acquire(&bucket, None).is_none());
         drop(first);
-        assert!(limit.enter(&bucket, None).is_some());
-        assert!(LongPollLimit::new(0).enter(&bucket, None).is_none());
-        assert!(LongPollLimit::new(usize::MAX).enter(&bucket, None).is_some());
+        assert!(limit.try_acquire(&bucket, None).is_some());
+        assert!(LongPollLimit::new(0).try_acquire(&bucket, None).is_none());
+        assert!(LongPollLimit::new(usize::MAX).try_acquire(&bucket, None).is_some());
     }
 
     #[test]
-    fn a_closed_gate_uses_no_permit() {
+    fn closed_gate_uses_no_permit() {
         let limit = LongPollLimit::shared(2, Arc::new(NarrowGate::default()));
         let bucket = Bucket::default();
-        let first = limit.enter(&bucket, None);
+        let first = limit.try_acquire(&bucket, None);
         assert!(first.is_some());
-        assert!(limit.enter(&bucket, None).is_none());
-        assert_eq!(limit.places.available_permits(), 1);
+        assert!(limit.try_acquire(&bucket, None).is_none());
+        assert_eq!(limit.permits.available_permits(), 1);
         drop(first);
-        assert!(limit.enter(&bucket, None).is_some());
+        assert!(limit.try_acquire(&bucket, None).is_some());
     }
 }

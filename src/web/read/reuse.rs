@@ -1,31 +1,20 @@
 //! Marks a response as reusable while its bucket stays at the same revision.
 //!
-//! Polling clients send the same request again and again, and get the same response until somebody writes. Comparing
+//! Polling clients send the same request again and again, and get the same response until a client writes. Comparing
 //! one revision costs a store less than a read, and the rest of the work for a request is skipped.
 
 use std::sync::Arc;
 
-use http::Method;
-
 use crate::model::{Bucket, Revision};
 use crate::web::metrics::counted::Counted;
-use crate::web::metrics::counters::Class;
+use crate::web::metrics::counters::CountedResponse;
 use crate::web::metrics::request_timer::RequestTimer;
 
-/// What a reusable response depends on, besides the method, the URL and the headers of its request: this revision of a
-/// bucket. It depends neither on the time nor on the client.
+/// A reusable response depends on this revision of a bucket, and on the method, the URL and the headers of its request.
+/// It depends neither on the time nor on the client.
 pub(crate) struct Validity {
     pub(crate) bucket: Bucket,
     pub(crate) revision: Revision,
-}
-
-/// What the metrics count for a response each time it is sent.
-pub(crate) struct CountedResponse {
-    pub(crate) class: Class,
-    pub(crate) method: Method,
-    pub(crate) status: u16,
-    /// Bytes of the body that go to the client.
-    pub(crate) sent: u64,
 }
 
 /// The permission to send a response again, byte for byte, to any client whose request has the same method, URL and
@@ -51,8 +40,7 @@ impl ReusableResponse {
         let now = store.get(&validity.bucket, &[]).await;
         let is_valid = now.is_ok_and(|now| now.revision == validity.revision);
         if is_valid {
-            let CountedResponse { class, method, status, sent } = response;
-            store.counters().count((*class, method, *status), &timer, *sent);
+            store.counters().count(response, &timer);
         }
         is_valid
     }

@@ -14,7 +14,7 @@ pub(crate) fn lists(headers: &HeaderMap, types: &[&str]) -> bool {
     })
 }
 
-/// Whether an error is sent as `application/problem+json` (RFC 9457). Also for the errors that the server floor sends.
+/// Whether an error is sent as `application/problem+json` (RFC 9457).
 pub(crate) fn accepts_problem(headers: &HeaderMap) -> bool {
     lists(headers, &["application/json", "application/problem+json"])
 }

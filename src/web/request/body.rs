@@ -1,5 +1,5 @@
-//! The body of a request, whole or an error. A server reads the body only when a handler asks for it here, so a handler
-//! checks the headers first.
+//! Reads the body of a request. A server receives the body only when a handler asks for it here, so a handler checks
+//! the headers first.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,14 +11,14 @@ use crate::web::context::RequestContext;
 use crate::web::response::api_error::ApiError;
 
 /// How much larger than three times the largest value an encoded body may be, in bytes.
-const OVERHEAD: usize = 64 << 10;
+const ENCODING_OVERHEAD_BYTES: usize = 64 << 10;
 
 /// The media type of a form. `curl -d` always sends it.
-pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// The size limit of a body with encoded values, such as a form or JSON, if a value may have `most` bytes.
-pub(crate) fn notation(most: usize) -> usize {
-    most.saturating_mul(3).saturating_add(OVERHEAD)
+/// The size limit of a body with encoded values, such as a form or JSON, if a value may have `max_value_bytes`.
+pub(crate) fn max_encoded_bytes(max_value_bytes: usize) -> usize {
+    max_value_bytes.saturating_mul(3).saturating_add(ENCODING_OVERHEAD_BYTES)
 }
 
 /// The media type in `Content-Type`, in lower case and without parameters; empty if there is none.
@@ -27,48 +27,48 @@ pub(crate) fn essence(headers: &HeaderMap) -> String {
     value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
-/// Reads the whole body, at most `most` bytes.
+/// Reads the whole body, at most `max_bytes`.
 ///
 /// # Errors
-/// If the body is larger or ends early, if its length is not its `Content-Length`, or if it is a part or is compressed.
-pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, most: usize) -> Result<Bytes, ApiError> {
+/// If the body is larger or ends early, if its length is not its `Content-Length`, or if it is partial or compressed.
+pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
     let headers = &ctx.parts.headers;
     if headers.contains_key(CONTENT_RANGE) {
         // RFC 9110, section 14.5: a part must not be stored as the whole.
         return Err(ApiError::invalid("Content-Range is not supported; send the whole value"));
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::unsupported("Content-Encoding is not supported; send the body uncompressed"));
+        return Err(ApiError::unsupported_media_type("Content-Encoding is not supported; send the body uncompressed"));
     }
-    let too_large = || ApiError::too_large(format!("the body is too large; the limit is {most} bytes"));
+    let too_large = || ApiError::too_large(format!("the body is too large; the limit is {max_bytes} bytes"));
     let announced: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length| length > most) {
+    if announced.is_some_and(|length| length > max_bytes) {
         return Err(too_large());
     }
     // Waiting for the client does not count as time spent on the request.
-    let receiving = ctx.timer.receive();
-    let body = body.bytes(most).await.map_err(|error| match error {
+    let receiving = ctx.timer.begin_receive();
+    let body = body.bytes(max_bytes).await.map_err(|error| match error {
         CollectError::TooLarge => too_large(),
-        CollectError::Broken(error) => broken(error),
+        CollectError::Broken(error) => incomplete_body(error),
     })?;
     if announced.is_some_and(|length| length != body.len()) {
         return Err(ApiError::invalid("the length of the body is not its Content-Length; send the request again"));
     }
     drop(receiving);
-    ctx.timer.came(body.len());
+    ctx.timer.set_received(body.len());
     Ok(body)
 }
 
-/// Reads and ignores a body. A request whose body ends early must have no effect.
-pub(crate) async fn pass_over(ctx: RequestContext<'_>, mut body: Body) -> Result<(), ApiError> {
-    let _receiving = ctx.timer.receive();
+/// Reads a body and drops it. If the body ends early, this is an error, because the request must then have no effect.
+pub(crate) async fn drain(ctx: RequestContext<'_>, mut body: Body) -> Result<(), ApiError> {
+    let _receiving = ctx.timer.begin_receive();
     while let Some(frame) = body.frame().await {
-        frame.map_err(broken)?;
+        frame.map_err(incomplete_body)?;
     }
     Ok(())
 }
 
-fn broken(error: impl std::fmt::Display) -> ApiError {
+fn incomplete_body(error: impl std::fmt::Display) -> ApiError {
     tracing::debug!("a request body ended early: {error}");
     ApiError::invalid("the body ended early; send the request again")
 }
@@ -77,7 +77,7 @@ fn broken(error: impl std::fmt::Display) -> ApiError {
 pub(crate) async fn json(ctx: RequestContext<'_>, body: Body) -> Result<Bytes, ApiError> {
     let essence = essence(&ctx.parts.headers);
     if essence != "application/json" && !essence.ends_with("+json") {
-        return Err(ApiError::unsupported("the body must be JSON; send Content-Type: application/json"));
+        return Err(ApiError::unsupported_media_type("the body must be JSON; send Content-Type: application/json"));
     }
-    collect(ctx, body, notation(ctx.state.settings.max_value_bytes)).await
+    collect(ctx, body, max_encoded_bytes(ctx.state.settings.max_value_bytes)).await
 }

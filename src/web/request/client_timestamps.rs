@@ -14,10 +14,10 @@ use crate::web::response::api_error::ApiError;
 
 /// The ETag of an entry without quotes: its modification date.
 pub(crate) fn tag(entry: &Entry) -> String {
-    written(entry.last_modified())
+    format_date(entry.last_modified())
 }
 
-fn written(time: Time) -> String {
+fn format_date(time: Time) -> String {
     time.to_http_date()
 }
 
@@ -44,28 +44,28 @@ pub(crate) fn none_matches(headers: &HeaderMap, now: Time) -> Result<Option<Tags
     tags(headers, &IF_NONE_MATCH, now).map(Some)
 }
 
-/// The tags in a header that is present, with all dates in one format. A date has several formats.
+/// The tags in a header that is present, with each date in the format of [`tag`].
 fn tags(headers: &HeaderMap, name: &HeaderName, now: Time) -> Result<Tags, ApiError> {
     Ok(match (etag::tags(headers, name), date_header::date(headers, name, now)) {
-        (Some(tags), _) => in_one_form(tags, now),
-        (None, Some(date)) => Tags::List(vec![Tag { weak: false, opaque: written(date) }]),
-        (None, None) => return Err(broken()),
+        (Some(tags), _) => normalize(tags, now),
+        (None, Some(date)) => Tags::List(vec![Tag { weak: false, opaque: format_date(date) }]),
+        (None, None) => return Err(invalid_tags()),
     })
 }
 
-/// The tags with each date in the format of [`tag`].
-pub(crate) fn in_one_form(tags: Tags, now: Time) -> Tags {
-    let dated = |tag: Tag| match Time::from_http_date(&tag.opaque, now) {
-        Some(date) => Tag { opaque: written(date), ..tag },
+/// The tags with each date in the format of [`tag`]. Clients may send a date in other formats of HTTP.
+pub(crate) fn normalize(tags: Tags, now: Time) -> Tags {
+    let normalize_tag = |tag: Tag| match Time::from_http_date(&tag.opaque, now) {
+        Some(date) => Tag { opaque: format_date(date), ..tag },
         None => tag,
     };
     match tags {
         Tags::Any => Tags::Any,
-        Tags::List(list) => Tags::List(list.into_iter().map(dated).collect()),
+        Tags::List(list) => Tags::List(list.into_iter().map(normalize_tag).collect()),
     }
 }
 
-fn broken() -> ApiError {
+fn invalid_tags() -> ApiError {
     ApiError::invalid("in this bucket If-Match and If-None-Match must be * or HTTP dates in quotes")
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct DatePreconditions {
     none_matches: Option<Tags>,
     unmodified_since: Option<Time>,
     /// The date of the new entry. `None`: the date of the entry that it replaces.
-    pub(crate) given: Option<Time>,
+    pub(crate) new_date: Option<Time>,
 }
 
 impl DatePreconditions {
@@ -91,18 +91,18 @@ impl DatePreconditions {
             if let Tags::List(list) = tags
                 && list.iter().any(|tag| Time::from_http_date(&tag.opaque, now).is_none())
             {
-                return Err(broken());
+                return Err(invalid_tags());
             }
         }
-        let given = date_header::date(headers, &IF_UNMODIFIED_SINCE, now);
-        if given.is_none() && matches.is_none() && headers.contains_key(IF_UNMODIFIED_SINCE) {
-            return Err(date_header::broken_date());
+        let new_date = date_header::date(headers, &IF_UNMODIFIED_SINCE, now);
+        if new_date.is_none() && matches.is_none() && headers.contains_key(IF_UNMODIFIED_SINCE) {
+            return Err(date_header::invalid_date());
         }
-        let unmodified_since = given.filter(|_| matches.is_none());
-        Ok(Self { matches, none_matches, unmodified_since, given })
+        let unmodified_since = new_date.filter(|_| matches.is_none());
+        Ok(Self { matches, none_matches, unmodified_since, new_date })
     }
 
-    /// Whether there is no precondition.
+    /// Whether the request has no precondition and no date.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -151,15 +151,15 @@ mod tests {
         }
     }
 
-    fn dates(given: &[(&'static str, &str)]) -> Result<DatePreconditions, ApiError> {
-        let headers = given.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect();
+    fn preconditions(lines: &[(&'static str, &str)]) -> Result<DatePreconditions, ApiError> {
+        let headers = lines.iter().map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect();
         DatePreconditions::new(&headers, moment(DATE))
     }
 
     #[test]
     fn preconditions_compare_dates() {
         let quoted = format!("\"{DATE}\"");
-        let missing_too = [true, false, false, true, true, true, true];
+        let holds_if_missing = [true, false, false, true, true, true, true];
         let cases: [(&[(&'static str, &str)], bool); 7] = [
             (&[], true),
             (&[("if-match", &quoted)], true),
@@ -169,26 +169,26 @@ mod tests {
             (&[("if-unmodified-since", DATE)], true),
             (&[("if-unmodified-since", EARLIER)], false),
         ];
-        for ((headers, holds), missing) in cases.into_iter().zip(missing_too) {
-            let dates = dates(headers).unwrap();
-            assert_eq!(dates.hold(Some(&entry())), holds, "{headers:?}");
-            assert_eq!(dates.hold(None), missing, "{headers:?}");
+        for ((headers, holds), missing) in cases.into_iter().zip(holds_if_missing) {
+            let preconditions = preconditions(headers).unwrap();
+            assert_eq!(preconditions.hold(Some(&entry())), holds, "{headers:?}");
+            assert_eq!(preconditions.hold(None), missing, "{headers:?}");
         }
     }
 
     #[test]
     fn if_unmodified_since_is_the_new_date_also_with_if_match() {
-        assert_eq!(dates(&[("if-unmodified-since", DATE)]).unwrap().given, Some(moment(DATE)));
-        let both = dates(&[("if-unmodified-since", EARLIER), ("if-match", DATE)]).unwrap();
+        assert_eq!(preconditions(&[("if-unmodified-since", DATE)]).unwrap().new_date, Some(moment(DATE)));
+        let both = preconditions(&[("if-unmodified-since", EARLIER), ("if-match", DATE)]).unwrap();
         assert!(both.hold(Some(&entry())));
-        assert_eq!(both.given, Some(moment(EARLIER)));
-        assert!(dates(&[("if-unmodified-since", "soon"), ("if-match", "*")]).is_ok());
+        assert_eq!(both.new_date, Some(moment(EARLIER)));
+        assert!(preconditions(&[("if-unmodified-since", "soon"), ("if-match", "*")]).is_ok());
     }
 
     #[test]
     fn malformed_preconditions_are_rejected() {
         for bad in [("if-unmodified-since", "bogus"), ("if-match", "\"k2\""), ("if-none-match", "\"k2\"")] {
-            assert!(dates(&[bad]).is_err(), "{bad:?}");
+            assert!(preconditions(&[bad]).is_err(), "{bad:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::web::response::cors::Cors;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether a page of another site sent the request, and CORS does not allow that site.
-pub(crate) fn is_foreign(headers: &HeaderMap, cors: &Cors) -> bool {
+pub(crate) fn is_cross_site(headers: &HeaderMap, cors: &Cors) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
         // `Host` is not compared, because a proxy may have changed it.
@@ -35,18 +35,18 @@ fn without_usual_port(authority: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn foreign(cors: &Cors, given: &[(&'static str, &str)]) -> bool {
+    fn cross_site(cors: &Cors, lines: &[(&'static str, &str)]) -> bool {
         let mut headers = HeaderMap::new();
-        for (name, value) in given {
+        for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        is_foreign(&headers, cors)
+        is_cross_site(&headers, cors)
     }
 
     #[test]
     fn requests_without_these_headers_are_not_cross_site() {
-        assert!(!foreign(&Cors::Off, &[]));
-        assert!(!foreign(&Cors::Off, &[("host", "kvs.example")]));
+        assert!(!cross_site(&Cors::Off, &[]));
+        assert!(!cross_site(&Cors::Off, &[("host", "kvs.example")]));
     }
 
     #[test]
@@ -67,10 +67,10 @@ mod tests {
             ("", "", false),
             ("kvs.example", "kvs.example", false),
         ] {
-            assert_eq!(!foreign(&Cors::Off, &[("origin", origin), ("host", host)]), own, "{origin} {host}");
+            assert_eq!(!cross_site(&Cors::Off, &[("origin", origin), ("host", host)]), own, "{origin} {host}");
         }
-        assert!(foreign(&Cors::Off, &[("origin", "http://a")]), "HTTP/1.0 without a host");
-        assert!(foreign(&Cors::Off, &[("origin", "http://a"), ("origin", "http://b"), ("host", "a")]));
+        assert!(cross_site(&Cors::Off, &[("origin", "http://a")]), "HTTP/1.0 without a host");
+        assert!(cross_site(&Cors::Off, &[("origin", "http://a"), ("origin", "http://b"), ("host", "a")]));
     }
 
     #[test]
@@ -86,23 +86,23 @@ mod tests {
             ("same-site", other, true),
             ("nonsense", other, true),
         ] {
-            assert_eq!(foreign(&Cors::Off, &[("sec-fetch-site", site), origin, ("host", "a")]), expected, "{site}");
+            assert_eq!(cross_site(&Cors::Off, &[("sec-fetch-site", site), origin, ("host", "a")]), expected, "{site}");
         }
-        assert!(foreign(&Cors::Off, &[("sec-fetch-site", "cross-site"), ("host", "a")]));
+        assert!(cross_site(&Cors::Off, &[("sec-fetch-site", "cross-site"), ("host", "a")]));
     }
 
     #[test]
     fn origins_that_cors_allows_are_not_cross_site() {
         let cors = Cors::Of(vec!["https://app.example".parse().unwrap()]);
         let (site, app) = (("sec-fetch-site", "cross-site"), ("origin", "https://app.example"));
-        assert!(!foreign(&cors, &[site, app, ("host", "a")]));
-        assert!(!foreign(&cors, &[app, ("host", "a")]));
-        assert!(foreign(&cors, &[site, ("host", "a")]));
-        assert!(foreign(&cors, &[site, ("origin", "null"), ("host", "a")]));
-        assert!(foreign(&cors, &[app, ("origin", "https://b"), ("host", "a")]));
+        assert!(!cross_site(&cors, &[site, app, ("host", "a")]));
+        assert!(!cross_site(&cors, &[app, ("host", "a")]));
+        assert!(cross_site(&cors, &[site, ("host", "a")]));
+        assert!(cross_site(&cors, &[site, ("origin", "null"), ("host", "a")]));
+        assert!(cross_site(&cors, &[app, ("origin", "https://b"), ("host", "a")]));
         for origin in ["null", "https://b"] {
-            assert!(!foreign(&Cors::Any, &[site, ("origin", origin), ("host", "a")]));
+            assert!(!cross_site(&Cors::Any, &[site, ("origin", origin), ("host", "a")]));
         }
-        assert!(!foreign(&Cors::Any, &[site, ("host", "a")]));
+        assert!(!cross_site(&Cors::Any, &[site, ("host", "a")]));
     }
 }

@@ -16,11 +16,11 @@ pub(crate) fn format_date(time: Time) -> Option<HeaderValue> {
 pub(crate) fn date(headers: &HeaderMap, name: &HeaderName, now: Time) -> Option<Time> {
     let mut lines = headers.get_all(name).iter();
     let line = lines.next()?;
-    // A date that is given twice is invalid.
+    // A repeated date is invalid.
     if lines.next().is_some() { None } else { Time::from_http_date(line.to_str().ok()?, now) }
 }
 
 /// The error for a write whose If-Unmodified-Since is invalid.
-pub(crate) fn broken_date() -> ApiError {
+pub(crate) fn invalid_date() -> ApiError {
     ApiError::invalid("If-Unmodified-Since must be one HTTP date, such as Sun, 06 Nov 1994 08:49:37 GMT")
 }

@@ -37,11 +37,11 @@ pub(crate) fn quoted(tag: &str) -> Option<HeaderValue> {
 pub(crate) fn bare(text: &str) -> &str {
     let text = text.trim();
     let text = text.strip_prefix("W/").unwrap_or(text);
-    plain(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
+    without_compression_suffix(text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text))
 }
 
 /// The tag without the suffix that a web server adds when it compresses a response.
-fn plain(opaque: &str) -> &str {
+fn without_compression_suffix(opaque: &str) -> &str {
     opaque.strip_suffix("-gzip").or_else(|| opaque.strip_suffix("-br")).unwrap_or(opaque)
 }
 
@@ -68,8 +68,8 @@ pub(crate) fn strict_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Opti
     if !headers.contains_key(name) {
         return Ok(None);
     }
-    let broken = || ApiError::invalid(format!("{name} must be * or ETags in quotes, such as \"dn0n56z1fq2r\""));
-    tags(headers, name).map(Some).ok_or_else(broken)
+    let invalid = || ApiError::invalid(format!("{name} must be * or ETags in quotes, such as \"dn0n56z1fq2r\""));
+    tags(headers, name).map(Some).ok_or_else(invalid)
 }
 
 /// Parses a list such as `"a", W/"b"`.
@@ -82,7 +82,7 @@ fn parse_tags(text: &str) -> Option<Vec<Tag>> {
             None => (false, rest),
         };
         let (opaque, after) = quoted.strip_prefix('"')?.split_once('"')?;
-        tags.push(Tag { weak, opaque: plain(opaque).to_owned() });
+        tags.push(Tag { weak, opaque: without_compression_suffix(opaque).to_owned() });
         let next = after.trim_start_matches([' ', '\t']);
         if !next.is_empty() && !next.starts_with(',') {
             return None;

@@ -35,10 +35,10 @@ impl<'a> RawParam<'a> {
         if !is_well_formed(self.0) {
             return Err(ApiError::invalid(format!(
                 "{} contains a % without two hexadecimal digits; write %25 for %",
-                self.shown()
+                self.quote()
             )));
         }
-        String::from_utf8(self.bytes()).map_err(|_| ApiError::invalid(format!("{} is not UTF-8", self.shown())))
+        String::from_utf8(self.bytes()).map_err(|_| ApiError::invalid(format!("{} is not UTF-8", self.quote())))
     }
 
     /// The decoded key.
@@ -47,15 +47,15 @@ impl<'a> RawParam<'a> {
     /// As for [`RawParam::text`], or if it is not a valid key. The error contains the text that was sent.
     pub(crate) fn key(self) -> Result<Key, ApiError> {
         let text = self.text()?;
-        Key::new(&text).map_err(|error| ApiError::invalid(format!("{}: {error}", self.shown())))
+        Key::new(&text).map_err(|error| ApiError::invalid(format!("{}: {error}", self.quote())))
     }
 
-    fn is(self, name: &str) -> bool {
+    fn equals(self, name: &str) -> bool {
         self.0 == name.as_bytes() || self.bytes() == name.as_bytes()
     }
 
-    /// The text as it was sent, in quotes, escaped and shortened.
-    fn shown(self) -> String {
+    /// The encoded text in quotes, escaped and shortened.
+    fn quote(self) -> String {
         const MAX_SHOWN_BYTES: usize = 80;
         let cut = self.0.get(..MAX_SHOWN_BYTES).unwrap_or(self.0);
         let more = if self.0.len() > MAX_SHOWN_BYTES { "..." } else { "" };
@@ -88,9 +88,9 @@ pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (RawParam<'_>, RawPa
 /// The name of the secret in a form. A query must not contain it.
 pub(crate) const AUTH: &str = "auth";
 
-/// Whether this name is the one reserved for the secret.
+/// Whether this is the name of the secret.
 pub(crate) fn is_auth(name: RawParam<'_>) -> bool {
-    name.is(AUTH)
+    name.equals(AUTH)
 }
 
 /// The query of a request. Unknown parameters are ignored, because clients add some to bypass caches.
@@ -114,10 +114,10 @@ impl<'a> QueryString<'a> {
 
     /// All values of this name, in their order.
     pub(crate) fn all(self, name: &str) -> impl Iterator<Item = RawParam<'a>> {
-        pairs(self.0).filter(move |(given, _)| given.is(name)).map(|(_, value)| value)
+        pairs(self.0).filter(move |(other, _)| other.equals(name)).map(|(_, value)| value)
     }
 
-    /// The value of this name as text. If it is given more than once, the last one counts.
+    /// The value of this name as text. If the name is repeated, the last value is used.
     pub(crate) fn text(self, name: &str) -> Result<Option<String>, ApiError> {
         self.all(name).last().map(RawParam::text).transpose()
     }
@@ -125,21 +125,21 @@ impl<'a> QueryString<'a> {
     /// The value of this name as an integer in the range.
     pub(crate) fn number(self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        number::read(name, &text, range).map(Some).map_err(ApiError::invalid)
+        number::parse(name, &text, range).map(Some).map_err(ApiError::invalid)
     }
 
     /// Rejects a request with this parameter.
     ///
     /// # Errors
-    /// With `text`, if the parameter is given.
-    pub(crate) fn refuse(self, name: &str, text: &'static str) -> Result<(), ApiError> {
+    /// With `text`, if the query has the parameter.
+    pub(crate) fn reject(self, name: &str, text: &'static str) -> Result<(), ApiError> {
         match self.all(name).next() {
             None => Ok(()),
             Some(_) => Err(ApiError::invalid(text)),
         }
     }
 
-    /// Whether this flag is set: it is given, and is neither `0` nor `false`.
+    /// Whether this flag is set: the query has it, with a value other than `0` and `false`.
     pub(crate) fn flag(self, name: &str) -> Result<bool, ApiError> {
         Ok(self.text(name)?.is_some_and(|text| text != "0" && text != "false"))
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_a_query_is_rejected_in_every_spelling() {
+    fn secret_in_a_query_is_rejected_in_every_spelling() {
         for bad in ["auth=x", "k=a&auth=x", "%61uth=x", "auth"] {
             let error = QueryString::new(Some(bad)).unwrap_err();
             assert!(!format!("{error:?}").contains("=x"));

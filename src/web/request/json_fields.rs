@@ -1,5 +1,5 @@
-//! The fields of a JSON object that a client sent. A field that is unknown, is given twice or has the wrong type is an
-//! error with its name.
+//! Parses the fields of a JSON object. A field that is unknown, repeated or of the wrong type is an error with the name
+//! of the field.
 //!
 //! A field that is `null` counts as missing, except a list.
 
@@ -12,20 +12,27 @@ use serde_json::value::RawValue;
 
 use super::number;
 
+/// The name of a kind of object (such as `a row`) for errors, and the fields that it may have.
+#[derive(Clone, Copy)]
+pub(crate) struct ObjectSchema {
+    pub(crate) name: &'static str,
+    pub(crate) fields: &'static [&'static str],
+}
+
 /// The fields of one object, as raw JSON.
 pub(crate) struct JsonFields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> JsonFields<'a> {
-    /// The fields of an object. `known` are the names that `whose` (such as `a row`) may have.
+    /// Parses an object.
     ///
     /// # Errors
-    /// If the text is not an object, or a field is unknown or is given twice. The error names the field.
-    pub(crate) fn read(text: &'a str, (whose, known): (&str, &[&str])) -> Result<Self, String> {
+    /// If the text is not an object, or a field is unknown or repeated. The error names the field.
+    pub(crate) fn parse(text: &'a str, schema: ObjectSchema) -> Result<Self, String> {
         if !text.starts_with('{') {
-            return Err(format!("must be an object, got {}", number::shown(text)));
+            return Err(format!("must be an object, got {}", number::quote(text)));
         }
         let fields: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        fields.only((whose, known))?;
+        fields.check_known(schema)?;
         for (index, (name, _)) in fields.0.iter().enumerate() {
             if fields.0.iter().take(index).any(|(before, _)| before == name) {
                 return Err(format!("the field {name:?} is given twice"));
@@ -34,37 +41,38 @@ impl<'a> JsonFields<'a> {
         Ok(fields)
     }
 
-    /// Checks that there are no other fields.
+    /// Checks that every field is in the schema.
     ///
     /// # Errors
-    /// If there is one. The error names it.
-    pub(crate) fn only(&self, (whose, known): (&str, &[&str])) -> Result<(), String> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+    /// If a field is unknown. The error names it.
+    pub(crate) fn check_known(&self, schema: ObjectSchema) -> Result<(), String> {
+        match self.0.iter().find(|(name, _)| !schema.fields.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => {
-                Err(format!("unknown field {} in {whose}; known fields: {}", quoted(name), known.join(", ")))
+                let (object, known) = (schema.name, schema.fields.join(", "));
+                Err(format!("unknown field {} in {object}; known fields: {known}", quoted(name)))
             }
         }
     }
 
     /// The raw JSON of a field.
     pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
-        let found = self.0.iter().find(|(given, _)| given == name);
+        let found = self.0.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.get()).filter(|text| *text != "null")
     }
 
-    /// The text of a field, if it is given.
+    /// The text of a field, if the object has it.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, String> {
-        let read = |text: &str| {
+        let parse = |text: &str| {
             serde_json::from_str(text).map_err(|error| {
                 if text.starts_with('"') {
                     format!("{name} is not a valid string: {error}")
                 } else {
-                    format!("{name} must be a string, got {}", number::shown(text))
+                    format!("{name} must be a string, got {}", number::quote(text))
                 }
             })
         };
-        self.raw(name).map(read).transpose()
+        self.raw(name).map(parse).transpose()
     }
 
     /// The text of a required field.
@@ -72,35 +80,35 @@ impl<'a> JsonFields<'a> {
         self.text(name)?.ok_or_else(|| format!("{name} is missing"))
     }
 
-    /// The integer of a field, if it is given.
+    /// The integer of a field, if the object has it.
     pub(crate) fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, String> {
-        self.raw(name).map(|text| number::read(name, text, range)).transpose()
+        self.raw(name).map(|text| number::parse(name, text, range)).transpose()
     }
 
-    /// The boolean of a field, if it is given.
+    /// The boolean of a field, if the object has it.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, String> {
-        let read = |text: &str| match text {
+        let parse = |text: &str| match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(format!("{name} must be true or false, got {}", number::shown(text))),
+            _ => Err(format!("{name} must be true or false, got {}", number::quote(text))),
         };
-        self.raw(name).map(read).transpose()
+        self.raw(name).map(parse).transpose()
     }
 
-    /// The raw members of a list, if it is given.
+    /// The raw members of a list, if the object has it.
     pub(crate) fn list(&self, name: &str) -> Result<Option<Vec<&'a RawValue>>, String> {
-        let Some((_, value)) = self.0.iter().find(|(given, _)| given == name) else { return Ok(None) };
+        let Some((_, value)) = self.0.iter().find(|(other, _)| other == name) else { return Ok(None) };
         let list = serde_json::from_str(value.get());
-        list.map(Some).map_err(|_| format!("{name} must be an array, got {}", number::shown(value.get())))
+        list.map(Some).map_err(|_| format!("{name} must be an array, got {}", number::quote(value.get())))
     }
 }
 
 fn quoted(name: &str) -> String {
-    const MAX_SHOWN_BYTES: usize = 80;
-    if name.chars().count() <= MAX_SHOWN_BYTES {
+    const MAX_SHOWN_CHARS: usize = 80;
+    if name.chars().count() <= MAX_SHOWN_CHARS {
         return format!("{name:?}");
     }
-    format!("{:?}...", name.chars().take(MAX_SHOWN_BYTES).collect::<String>())
+    format!("{:?}...", name.chars().take(MAX_SHOWN_CHARS).collect::<String>())
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
@@ -129,10 +137,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
 mod tests {
     use super::*;
 
-    const ROW: (&str, &[&str]) = ("a row", &["key", "ttl", "absent", "list"]);
+    const ROW: ObjectSchema = ObjectSchema { name: "a row", fields: &["key", "ttl", "absent", "list"] };
 
     fn fields(text: &str) -> Result<JsonFields<'_>, String> {
-        JsonFields::read(text, ROW)
+        JsonFields::parse(text, ROW)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Integers in a query or in JSON. One that is out of range is an error that states the range.
+//! Parses integers in a query or in JSON. An integer that is out of range is an error that states the range.
 
 use std::ops::RangeInclusive;
 
@@ -9,19 +9,19 @@ const MAX_SHOWN_CHARS: usize = 40;
 ///
 /// # Errors
 /// If it is not an integer or is out of range. The error states the range and the value.
-pub(crate) fn read(name: &str, text: &str, range: RangeInclusive<i64>) -> Result<i64, String> {
-    let (least, most) = (range.start(), range.end());
-    let refused = |why: &str| format!("{name} must be {least} to {most}, got {}{why}", shown(text));
+pub(crate) fn parse(name: &str, text: &str, range: RangeInclusive<i64>) -> Result<i64, String> {
+    let (min, max) = (range.start(), range.end());
+    let error = |why: &str| format!("{name} must be {min} to {max}, got {}{why}", quote(text));
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(refused("; write a whole number in digits"));
+        return Err(error("; write a whole number in digits"));
     }
     // A number that does not fit into an i64 is out of every range.
-    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| refused(""))
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| error(""))
 }
 
-/// A value that was sent, shortened, and in quotes if it could be confused with the text around it.
-pub(crate) fn shown(text: &str) -> String {
+/// A value from a request for an error text: shortened, and in quotes if it could be confused with the text around it.
+pub(crate) fn quote(text: &str) -> String {
     let cut = text.char_indices().nth(MAX_SHOWN_CHARS).and_then(|(end, _)| text.get(..end));
     let (start, more) = cut.map_or((text, ""), |start| (start, "..."));
     let is_plain = !start.is_empty() && start.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.:".contains(&b));
@@ -37,13 +37,13 @@ mod tests {
     #[test]
     fn numbers_out_of_range_are_errors_with_the_range() {
         for (text, number) in [("1", 1), ("007", 7), ("1000", 1000)] {
-            assert_eq!(read("limit", text, 1..=1000), Ok(number));
+            assert_eq!(parse("limit", text, 1..=1000), Ok(number));
         }
-        assert_eq!(read("by", "-9223372036854775808", i64::MIN..=i64::MAX), Ok(i64::MIN));
+        assert_eq!(parse("by", "-9223372036854775808", i64::MIN..=i64::MAX), Ok(i64::MIN));
         for text in ["0", "1001", "-1", "99999999999999999999", "-99999999999999999999"] {
-            assert_eq!(read("limit", text, 1..=1000), Err(format!("limit must be 1 to 1000, got {text}")));
+            assert_eq!(parse("limit", text, 1..=1000), Err(format!("limit must be 1 to 1000, got {text}")));
         }
-        for (text, shown) in [
+        for (text, quoted) in [
             ("", "\"\""),
             ("-", "-"),
             ("+5", "+5"),
@@ -56,14 +56,14 @@ mod tests {
             ("\u{665}", "\"\u{665}\""),
             ("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
         ] {
-            let expected = format!("limit must be 1 to 1000, got {shown}; write a whole number in digits");
-            assert_eq!(read("limit", text, 1..=1000), Err(expected));
+            let expected = format!("limit must be 1 to 1000, got {quoted}; write a whole number in digits");
+            assert_eq!(parse("limit", text, 1..=1000), Err(expected));
         }
     }
 
     #[test]
     fn long_values_are_shortened() {
-        assert_eq!(shown(&"9".repeat(1000)), format!("{}...", "9".repeat(40)));
-        assert_eq!(shown(&"ä".repeat(41)), format!("{:?}...", "ä".repeat(40)));
+        assert_eq!(quote(&"9".repeat(1000)), format!("{}...", "9".repeat(40)));
+        assert_eq!(quote(&"ä".repeat(41)), format!("{:?}...", "ä".repeat(40)));
     }
 }

@@ -33,10 +33,10 @@ pub(crate) struct ReadPreconditions {
     modified_since: Option<Time>,
 }
 
-/// The parameter `seen`: which version the client has.
+/// The parameter `seen`: the version that the client has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Seen {
-    /// None yet.
+    /// The client has no version yet.
     Nothing,
     /// The version with this tag, without quotes.
     Tag(String),
@@ -74,14 +74,14 @@ impl ReadPreconditions {
     pub(crate) fn by_date(headers: &HeaderMap, seen: Option<&Seen>, now: Time) -> Self {
         let by_tag = Self::new(headers, seen, now);
         let none_matches = match by_tag.none_matches {
-            Some(tags) if seen.is_some() => Some(client_timestamps::in_one_form(tags, now)),
+            Some(tags) if seen.is_some() => Some(client_timestamps::normalize(tags, now)),
             _ => client_timestamps::none_matches(headers, now).ok().flatten(),
         };
         Self { matches: client_timestamps::matches(headers, now).ok().flatten(), none_matches, ..by_tag }
     }
 
     /// Whether the client requires that the entry exists (`If-Match: *`).
-    pub(crate) fn demand_presence(&self) -> bool {
+    pub(crate) fn requires_existing(&self) -> bool {
         matches!(self.matches, Some(Tags::Any))
     }
 
@@ -130,9 +130,9 @@ mod tests {
         Time::from_http_date(NOW, Time::default()).unwrap()
     }
 
-    fn evaluation(given: &[(HeaderName, &str)]) -> Evaluation {
+    fn evaluation(lines: &[(HeaderName, &str)]) -> Evaluation {
         let mut headers = HeaderMap::new();
-        for (name, value) in given {
+        for (name, value) in lines {
             headers.append(name, value.parse().unwrap());
         }
         ReadPreconditions::new(&headers, None, now()).evaluate("k2", Some(now()))
@@ -194,13 +194,13 @@ mod tests {
         // If-Match and If-Unmodified-Since take precedence over If-None-Match.
         assert_eq!(evaluation(&[(IF_MATCH, "\"x\""), (IF_NONE_MATCH, "\"k2\"")]), Failed);
         assert_eq!(evaluation(&[(IF_UNMODIFIED_SINCE, EARLIER), (IF_NONE_MATCH, "\"k2\"")]), Failed);
-        // Several lines are one list; a date that is given twice is ignored.
+        // Several lines are one list; a repeated date is ignored.
         assert_eq!(evaluation(&[(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, "\"k2\"")]), NotModified);
         assert_eq!(evaluation(&[(IF_MODIFIED_SINCE, NOW), (IF_MODIFIED_SINCE, NOW)]), Send);
     }
 
     #[test]
-    fn a_tag_in_a_url_needs_no_quotes() {
+    fn tag_in_a_url_needs_no_quotes() {
         for text in ["k2", "\"k2\"", "W/\"k2\"", " k2-gzip", "\"k2-br\""] {
             assert_eq!(bare(text), "k2", "{text}");
         }

@@ -10,29 +10,30 @@ use crate::web::response::api_error::ApiError;
 /// Parses `ttl=SECONDS` or `expires=UNIX` in the query; `None` without both.
 pub(crate) fn parse(query: QueryString<'_>, now: Time) -> Result<Option<Time>, ApiError> {
     let (ttl, expires) = (query.text("ttl")?, query.text("expires")?);
-    read((ttl.as_deref(), expires.as_deref()), now).map_err(ApiError::invalid)
+    expiry(ttl.as_deref(), expires.as_deref(), now).map_err(ApiError::invalid)
 }
 
 /// The expiry from a time to live in seconds, or from a time in seconds since 1970.
 ///
 /// # Errors
-/// If both are given, or the number is out of range. The error states the range.
-pub(crate) fn read((ttl, expires): (Option<&str>, Option<&str>), now: Time) -> Result<Option<Time>, String> {
+/// If both are present, or the number is out of range. The error states the range.
+pub(crate) fn expiry(ttl: Option<&str>, expires: Option<&str>, now: Time) -> Result<Option<Time>, String> {
     match (ttl, expires) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err("send ttl or expires, not both".to_owned()),
         (Some(text), None) => {
-            let most = i64::try_from(Time::MAX_TTL.as_secs()).unwrap_or(i64::MAX);
-            let seconds = number::read("ttl", text, 1..=most).map_err(|error| format!("{error}; it is in seconds"))?;
+            let max_seconds = i64::try_from(Time::MAX_TTL.as_secs()).unwrap_or(i64::MAX);
+            let seconds =
+                number::parse("ttl", text, 1..=max_seconds).map_err(|error| format!("{error}; it is in seconds"))?;
             now.expiry_after(Duration::from_secs(seconds.unsigned_abs())).map(Some).map_err(|error| error.to_string())
         }
         (None, Some(text)) => {
-            let second = number::read("expires", text, 1..=Time::LAST_SECOND).map_err(|error| {
+            let second = number::parse("expires", text, 1..=Time::LAST_SECOND).map_err(|error| {
                 let is_long = text.len() > 10 && text.bytes().all(|b| b.is_ascii_digit());
-                let not = if is_long { ", not milliseconds" } else { "" };
-                format!("{error}; it is in seconds since 1970{not}, and must be in the future")
+                let hint = if is_long { ", not milliseconds" } else { "" };
+                format!("{error}; it is in seconds since 1970{hint}, and must be in the future")
             })?;
-            // The text does not give the time now: the same request gets the same response a second later.
+            // The text does not contain the current time, so that the same request gets the same response later.
             if second <= now.secs() {
                 return Err(format!("expires must be in the future, got {second}; it is in seconds since 1970"));
             }
@@ -47,31 +48,31 @@ mod tests {
 
     const NOW: Time = Time::from_secs(1_795_176_000);
 
-    fn end(query: &str) -> Result<Option<Time>, String> {
+    fn expiry_of(query: &str) -> Result<Option<Time>, String> {
         parse(QueryString::new(Some(query)).unwrap(), NOW).map_err(|error| error.text().to_owned())
     }
 
     #[test]
     fn expiry_must_be_in_the_future() {
-        assert_eq!(end("ttl=60"), Ok(Some(Time::from_secs(1_795_176_060))));
-        assert_eq!(end("expires=1795176001"), Ok(Some(Time::from_secs(1_795_176_001))));
-        assert_eq!(end(""), Ok(None));
-        assert_eq!(end("expires=9223372036"), Ok(Some(Time::from_secs(9_223_372_036))));
-        assert_eq!(end("ttl=3153600000"), Ok(Some(Time::from_secs(1_795_176_000 + 3_153_600_000))));
+        assert_eq!(expiry_of("ttl=60"), Ok(Some(Time::from_secs(1_795_176_060))));
+        assert_eq!(expiry_of("expires=1795176001"), Ok(Some(Time::from_secs(1_795_176_001))));
+        assert_eq!(expiry_of(""), Ok(None));
+        assert_eq!(expiry_of("expires=9223372036"), Ok(Some(Time::from_secs(9_223_372_036))));
+        assert_eq!(expiry_of("ttl=3153600000"), Ok(Some(Time::from_secs(1_795_176_000 + 3_153_600_000))));
         for bad in ["ttl=0", "ttl=-1", "ttl=x", "ttl=3153600001", "expires=1795176000", "expires=9223372037"] {
-            assert!(end(bad).is_err(), "{bad}");
+            assert!(expiry_of(bad).is_err(), "{bad}");
         }
-        assert!(end("ttl=1&expires=1895176000").is_err());
+        assert!(expiry_of("ttl=1&expires=1895176000").is_err());
     }
 
     #[test]
     fn values_out_of_range_are_errors_with_the_range() {
         let range = "ttl must be 1 to 3153600000, got 99999999999999999999; it is in seconds";
-        assert_eq!(end("ttl=99999999999999999999").unwrap_err(), range);
-        let past = end("expires=1000").unwrap_err();
+        assert_eq!(expiry_of("ttl=99999999999999999999").unwrap_err(), range);
+        let past = expiry_of("expires=1000").unwrap_err();
         assert_eq!(past, "expires must be in the future, got 1000; it is in seconds since 1970");
-        let millis = end("expires=1795176060000").unwrap_err();
+        let millis = expiry_of("expires=1795176060000").unwrap_err();
         assert!(millis.contains("it is in seconds since 1970, not milliseconds"), "{millis}");
-        assert!(end("expires=").unwrap_err().contains("got \"\"; write a whole number in digits"));
+        assert!(expiry_of("expires=").unwrap_err().contains("got \"\"; write a whole number in digits"));
     }
 }

@@ -1,6 +1,7 @@
 //! The preconditions of a write (RFC 9110, section 13.2.2). The store evaluates them under its lock.
 //!
-//! Unlike those of a read, a malformed one is an error. Ignoring it would overwrite an entry without a check.
+//! A malformed precondition of a write is an error, unlike that of a read. Ignoring it would overwrite an entry without
+//! a check.
 
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
@@ -13,7 +14,7 @@ use crate::web::auth::policy::Timestamps;
 use crate::web::context::RequestContext;
 use crate::web::response::api_error::ApiError;
 
-/// The preconditions in the headers of a write, for its one key.
+/// The preconditions in the headers of a write to one key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WritePreconditions {
     /// In a bucket with server timestamps: tags are revisions.
@@ -40,8 +41,8 @@ impl WritePreconditions {
     /// # Errors
     /// If it has one.
     pub(crate) fn none(ctx: RequestContext<'_>) -> Result<(), ApiError> {
-        let given = |name| ctx.parts.headers.contains_key(name);
-        let any = [IF_MATCH, X_IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE].into_iter().any(given);
+        let is_present = |name| ctx.parts.headers.contains_key(name);
+        let any = [IF_MATCH, X_IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE].into_iter().any(is_present);
         if any { Err(Self::of_several()) } else { Ok(()) }
     }
 
@@ -62,7 +63,7 @@ fn conditions(headers: &HeaderMap, now: Time) -> Result<Vec<Condition>, ApiError
     let mut conditions = vec![];
     let if_match = match etag::strict_tags(headers, &IF_MATCH)? {
         None => etag::strict_tags(headers, &X_IF_MATCH)?,
-        given => given,
+        tags => tags,
     };
     match if_match {
         Some(Tags::Any) => conditions.push(Condition::Present),
@@ -92,7 +93,7 @@ fn unmodified_since(headers: &HeaderMap, now: Time) -> Result<Option<Condition>,
     if !headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Ok(None);
     }
-    let date = date_header::date(headers, &IF_UNMODIFIED_SINCE, now).ok_or_else(date_header::broken_date)?;
+    let date = date_header::date(headers, &IF_UNMODIFIED_SINCE, now).ok_or_else(date_header::invalid_date)?;
     Ok(Some(Condition::NotModifiedSince(date)))
 }
 
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
     use http::header::HeaderName;
 
-    fn demanded(headers: &[(HeaderName, &str)]) -> Result<Vec<Condition>, ApiError> {
+    fn conditions_of(headers: &[(HeaderName, &str)]) -> Result<Vec<Condition>, ApiError> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         conditions(&headers, Time::default())
     }
@@ -118,16 +119,16 @@ mod tests {
             (IF_NONE_MATCH, "W/\"k2\"", Condition::RevisionNotIn(vec![k2])),
             (IF_UNMODIFIED_SINCE, date, Condition::NotModifiedSince(Time::from_secs(1_795_176_000))),
         ] {
-            assert_eq!(demanded(&[(name, value)]).unwrap(), [condition], "{value}");
+            assert_eq!(conditions_of(&[(name, value)]).unwrap(), [condition], "{value}");
         }
-        assert_eq!(demanded(&[(IF_MATCH, "*"), (IF_UNMODIFIED_SINCE, "soon")]).unwrap(), [Condition::Present]);
+        assert_eq!(conditions_of(&[(IF_MATCH, "*"), (IF_UNMODIFIED_SINCE, "soon")]).unwrap(), [Condition::Present]);
     }
 
     #[test]
     fn malformed_preconditions_are_rejected() {
         for (name, value) in [(IF_MATCH, "k2"), (IF_NONE_MATCH, "\"k2"), (IF_MATCH, ""), (IF_UNMODIFIED_SINCE, "soon")]
         {
-            assert!(demanded(&[(name, value)]).is_err(), "{value}");
+            assert!(conditions_of(&[(name, value)]).is_err(), "{value}");
         }
     }
 }

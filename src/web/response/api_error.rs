@@ -1,7 +1,7 @@
 //! The error of a request that is rejected or fails, and its response.
 //!
 //! Its text is one line for the client: what failed and what to do. It never contains a secret or the path of a file.
-//! What the operator must know is logged here, once.
+//! The cause is logged here, once, for the operator.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub(crate) struct ApiError {
     allow: Option<&'static str>,
     accept_patch: Option<&'static str>,
     cache: Cache,
-    /// Whether the response has a status only.
+    /// Whether the response has no body.
     without_body: bool,
     /// Whether a write may have been done although it failed.
     is_outcome_unknown: bool,
@@ -54,18 +54,18 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, text)
     }
 
-    /// 403: not with this secret, or not at all.
+    /// 403: this secret does not allow the request, or no secret does.
     pub(crate) fn forbidden(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, text)
     }
 
     /// 404: no such key, or no such path.
-    pub(crate) fn missing(text: impl Into<Cow<'static, str>>, cache: Cache) -> Self {
+    pub(crate) fn not_found(text: impl Into<Cow<'static, str>>, cache: Cache) -> Self {
         Self { cache, ..Self::new(StatusCode::NOT_FOUND, text) }
     }
 
     /// 405: the path does not support the method; `allow` lists the methods that it supports.
-    pub(crate) fn method(allow: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let text = format!("method not allowed; use {allow}");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
     }
@@ -76,7 +76,7 @@ impl ApiError {
     }
 
     /// 412 for a read whose If-Match or If-Unmodified-Since failed.
-    pub(crate) fn condition(cache: Cache) -> Self {
+    pub(crate) fn read_precondition_failed(cache: Cache) -> Self {
         let text = "precondition failed (If-Match or If-Unmodified-Since); read again without it";
         // A shared cache that may keep this response would send it to clients that set no condition.
         let cache = cache.unshared();
@@ -84,14 +84,14 @@ impl ApiError {
     }
 
     /// 412 for a write whose precondition failed.
-    pub(crate) fn guard() -> Self {
+    pub(crate) fn write_precondition_failed() -> Self {
         let text = "precondition failed (If-Match, If-None-Match or If-Unmodified-Since); nothing was stored; \
                     read the key again";
         Self::new(StatusCode::PRECONDITION_FAILED, text)
     }
 
     /// The error of a write: its text reports whether anything was stored.
-    pub(crate) fn of_a_write(self) -> Self {
+    pub(crate) fn for_write(self) -> Self {
         if self.is_outcome_unknown {
             let text = "an error interrupted the write; it may have been done: read the key before you write again";
             return Self { text: text.into(), ..self };
@@ -107,12 +107,12 @@ impl ApiError {
         &self.text
     }
 
-    /// The same error, if `without_body` is true with a status only. Clients of Poky expect no body.
+    /// The same error. If `without_body` is true, its response has a status but no body, as clients of Poky expect.
     pub(crate) fn without_body(self, without_body: bool) -> Self {
         Self { without_body, ..self }
     }
 
-    /// 503: every attempt met a write of another client.
+    /// 503: each attempt failed because another client had written.
     pub(crate) fn contention() -> Self {
         let text = "other clients kept writing the same keys; nothing was stored; try again in a second";
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) }
@@ -124,17 +124,17 @@ impl ApiError {
     }
 
     /// 503: the memory budget for responses is used up.
-    pub(crate) fn crowded() -> Self {
+    pub(crate) fn response_budget_used_up() -> Self {
         Self::not_ready("too many large responses are being sent to other clients; try again in a few seconds")
     }
 
-    /// 413: more than the limit.
+    /// 413: the body or a value is larger than the limit.
     pub(crate) fn too_large(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     }
 
     /// 415: a body of an unsupported type.
-    pub(crate) fn unsupported(text: &'static str) -> Self {
+    pub(crate) fn unsupported_media_type(text: &'static str) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     }
 
@@ -145,13 +145,13 @@ impl ApiError {
     }
 
     /// 429: too many wrong secrets came from this address.
-    pub(crate) fn paused(seconds: u64) -> Self {
+    pub(crate) fn too_many_wrong_secrets(seconds: u64) -> Self {
         let text = format!("too many wrong secrets from this address; try again in {seconds} s");
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
     }
 
-    /// Wrong secrets cannot be counted, so no secret is checked, right or wrong. The status depends on the cause.
-    pub(crate) fn uncounted(error: Error) -> Self {
+    /// The error if wrong secrets cannot be counted. No secret is checked then. The status depends on the cause.
+    pub(crate) fn rate_limit_failed(error: Error) -> Self {
         const WHY: &str = "secrets cannot be checked, because wrong ones cannot be counted";
         if error.kind() == ErrorKind::Busy {
             tracing::warn!("{WHY}: {error}");
@@ -162,24 +162,24 @@ impl ApiError {
         let text = format!("{WHY}; nothing was done; see the log of the server");
         match error.kind() {
             ErrorKind::StorageFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, text),
-            _ => Self::damaged(text),
+            _ => Self::needs_operator(text),
         }
     }
 
-    /// 500 for something that a person must fix; `text` says what.
-    pub(crate) fn damaged(text: String) -> Self {
+    /// 500 for a problem that a person must fix. `text` describes it.
+    pub(crate) fn needs_operator(text: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
-    /// 500 for a fault in kvs itself, perhaps after a write.
-    pub(crate) fn internal(what: &str) -> Self {
-        tracing::error!("internal error: {what}");
+    /// 500 for a bug in kvs. A write may have been done.
+    pub(crate) fn internal(cause: &str) -> Self {
+        tracing::error!("internal error: {cause}");
         let text = "internal error in kvs; see the log of the server";
         Self { is_outcome_unknown: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, text) }
     }
 
-    /// An error of reading the store, for a read or before a write. Nothing was written yet.
-    pub(crate) fn unread(error: Error) -> Self {
+    /// The error if the store cannot be read, for a read or before a write. Nothing was written.
+    pub(crate) fn from_read(error: Error) -> Self {
         let text = match error.kind() {
             ErrorKind::Unavailable => "the store could not be read; try again, or see the log of the server",
             ErrorKind::Corrupt => "the store is damaged and could not be read; GET /status reports what to fix",
@@ -215,7 +215,7 @@ impl ApiError {
     }
 }
 
-/// An error response that no cache keeps: `application/problem+json` (RFC 9457) if the client accepts JSON, else a line
+/// An error response that is not cached: `application/problem+json` (RFC 9457) if the client accepts JSON, else a line
 /// of text.
 pub fn problem(status: StatusCode, text: &str, headers: &HeaderMap) -> Response {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -270,8 +270,8 @@ impl From<Error> for ApiError {
 }
 
 /// Logs damage that a request found. The target lets the log print the same damage only once.
-pub(crate) fn report_damage(what: impl std::fmt::Display) {
-    tracing::error!(target: "kvs::damage", "{what}");
+pub(crate) fn report_damage(damage: impl std::fmt::Display) {
+    tracing::error!(target: "kvs::damage", "{damage}");
 }
 
 #[cfg(test)]
@@ -303,16 +303,18 @@ mod tests {
 
     #[test]
     fn failed_writes_report_their_outcome() {
-        let text_of = |error: ApiError| error.of_a_write().text.into_owned();
+        let text_of = |error: ApiError| error.for_write().text.into_owned();
         for kind in
             [ErrorKind::Invalid, ErrorKind::TooLarge, ErrorKind::Busy, ErrorKind::StorageFull, ErrorKind::Corrupt]
         {
             let text = text_of(Error::new(kind, "what is wrong").into());
             assert_eq!(text.matches("nothing was").count(), 1, "{text}");
         }
-        for error in
-            [ApiError::guard(), ApiError::contention(), ApiError::unread(Error::new(ErrorKind::Unavailable, "x"))]
-        {
+        for error in [
+            ApiError::write_precondition_failed(),
+            ApiError::contention(),
+            ApiError::from_read(Error::new(ErrorKind::Unavailable, "x")),
+        ] {
             let text = text_of(error);
             assert_eq!(text.matches("nothing was").count(), 1, "{text}");
         }

@@ -44,9 +44,9 @@ impl FromStr for Origin {
 
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return false };
-    let small = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_lower_or_digit = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let is_scheme = scheme.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
-        && scheme.bytes().all(|b| small(b) || b"+-.".contains(&b));
+        && scheme.bytes().all(|b| is_lower_or_digit(b) || b"+-.".contains(&b));
     let (host, port) = match authority.rsplit_once(':') {
         // Colons in brackets are part of an IPv6 address.
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -56,7 +56,7 @@ fn is_origin(text: &str) -> bool {
         Some(address) => {
             address.parse::<std::net::Ipv6Addr>().is_ok() && !address.bytes().any(|b| b.is_ascii_uppercase())
         }
-        None => !host.is_empty() && host.bytes().all(|b| small(b) || b"-._".contains(&b)),
+        None => !host.is_empty() && host.bytes().all(|b| is_lower_or_digit(b) || b"-._".contains(&b)),
     };
     let is_port = port.is_none_or(|port| {
         let is_default = matches!((scheme, port), ("https", "443") | ("http", "80"));
@@ -77,14 +77,14 @@ pub enum Cors {
     Of(Vec<Origin>),
 }
 
-/// The headers of a request that matter to CORS.
+/// The parts of a request that CORS needs.
 pub(crate) struct CorsRequest {
     origin: Option<HeaderValue>,
     is_preflight: bool,
 }
 
 impl CorsRequest {
-    pub(crate) fn of(parts: &Parts) -> Self {
+    pub(crate) fn new(parts: &Parts) -> Self {
         let headers = &parts.headers;
         let is_preflight = parts.method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         Self { origin: headers.get(ORIGIN).cloned(), is_preflight }
@@ -93,30 +93,30 @@ impl CorsRequest {
 
 impl Cors {
     /// Whether pages of this origin may read responses.
-    pub(crate) fn allows(&self, given: &HeaderValue) -> bool {
+    pub(crate) fn allows(&self, origin: &HeaderValue) -> bool {
         match self {
             Self::Off => false,
             Self::Any => true,
-            Self::Of(origins) => origins.iter().any(|origin| origin.0 == *given),
+            Self::Of(origins) => origins.iter().any(|allowed| allowed.0 == *origin),
         }
     }
 
     /// Adds the CORS headers to a response, also to an error, if the origin of the request is allowed.
-    pub(crate) fn open(&self, from: CorsRequest, response: &mut Response) {
+    pub(crate) fn add_headers(&self, request: CorsRequest, response: &mut Response) {
         let allowed = match self {
             Self::Off => return,
             // Also without an `Origin`, so that caches can use one response for all clients.
             Self::Any => Some(HeaderValue::from_static("*")),
             Self::Of(_) => {
                 response::vary(response, "Origin");
-                from.origin.filter(|given| self.allows(given))
+                request.origin.filter(|origin| self.allows(origin))
             }
         };
         let Some(allowed) = allowed else { return };
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
-        if !from.is_preflight {
+        if !request.is_preflight {
             return;
         }
         if let Some(methods) = headers.get(ALLOW).cloned() {

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::api_error::ApiError;
 use super::streamed::{Composer, Content};
-use crate::model::{Bucket, Entry, Key, Time};
+use crate::model::{Entry, Time};
 use crate::web::budget::Budget;
+use crate::web::entry_name::EntryName;
 
 /// The fields before the value.
 #[derive(Serialize)]
@@ -43,15 +44,15 @@ impl<'a> Meta<'a> {
 }
 
 /// Adds an entry as JSON.
-pub(crate) fn entry(out: &mut Composer, (bucket, key): (&Bucket, &Key), entry: &Entry) -> Result<(), ApiError> {
-    out.open(&NameFields { bucket: bucket.as_str(), key: key.as_str() })?;
+pub(crate) fn entry(out: &mut Composer, name: EntryName<'_>, entry: &Entry) -> Result<(), ApiError> {
+    out.open_object(&NameFields { bucket: name.bucket.as_str(), key: name.key.as_str() })?;
     out.text(",");
-    member(out, &entry.value);
-    out.close(&Meta::new(entry))
+    value_member(out, &entry.value);
+    out.close_object(&Meta::new(entry))
 }
 
 /// Adds an entry, or null if there is none.
-pub(crate) fn found(out: &mut Composer, name: (&Bucket, &Key), found: Option<&Entry>) -> Result<(), ApiError> {
+pub(crate) fn entry_or_null(out: &mut Composer, name: EntryName<'_>, found: Option<&Entry>) -> Result<(), ApiError> {
     let Some(found) = found else {
         out.text("null");
         return Ok(());
@@ -60,10 +61,10 @@ pub(crate) fn found(out: &mut Composer, name: (&Bucket, &Key), found: Option<&En
 }
 
 /// An entry as JSON.
-pub(crate) fn alone(name: (&Bucket, &Key), shown: &Entry, budget: &Budget) -> Result<Content, ApiError> {
+pub(crate) fn entry_content(name: EntryName<'_>, entry: &Entry, budget: &Budget) -> Result<Content, ApiError> {
     let mut out = Composer::default();
-    hold(&mut out, &shown.value);
-    entry(&mut out, name, shown)?;
+    charge(&mut out, &entry.value);
+    self::entry(&mut out, name, entry)?;
     out.finish(budget)
 }
 
@@ -73,26 +74,26 @@ pub(crate) fn value(out: &mut Composer, value: &Bytes) {
         return out.string(value);
     }
     out.text("{");
-    member(out, value);
+    value_member(out, value);
     out.text("}");
 }
 
-fn member(out: &mut Composer, value: &Bytes) {
+fn value_member(out: &mut Composer, value: &Bytes) {
     let is_text = std::str::from_utf8(value).is_ok();
     out.text(if is_text { "\"value\":" } else { "\"base64\":" });
     out.string(value);
 }
 
-/// Charges a value to the budget of the response if nothing else holds its memory.
-pub(crate) fn hold(out: &mut Composer, value: &Bytes) {
+/// Charges a value to the budget of the response if nothing else refers to its memory.
+pub(crate) fn charge(out: &mut Composer, value: &Bytes) {
     if value.is_unique() {
-        out.hold(value.len());
+        out.charge(value.len());
     }
 }
 
 /// A value as JSON.
-pub(crate) fn json(shown: &impl Serialize) -> Result<Bytes, ApiError> {
-    serde_json::to_vec(shown)
+pub(crate) fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value)
         .map(Bytes::from)
         .map_err(|error| ApiError::internal(&format!("cannot write JSON: {error}")))
 }

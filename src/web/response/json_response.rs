@@ -10,14 +10,15 @@ use super::entry_json::json as json_bytes;
 use super::response;
 use super::response::Cache;
 use super::streamed::{Composer, Content};
-use crate::model::{Bucket, Entry, Key};
+use crate::model::Entry;
 use crate::web::body::Response;
 use crate::web::budget::Budget;
+use crate::web::entry_name::EntryName;
 
 /// 200 with JSON.
-pub(crate) fn json(shown: &impl Serialize) -> Result<Response, ApiError> {
-    let what = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok(response::bytes(json_bytes(shown)?, Cache::Never, what))
+pub(crate) fn json(value: &impl Serialize) -> Result<Response, ApiError> {
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok(response::bytes(json_bytes(value)?, Cache::Never, headers))
 }
 
 /// 200 with JSON from a [`Composer`].
@@ -26,14 +27,10 @@ pub(crate) fn composed(body: Content) -> Response {
 }
 
 /// 409 for a transaction whose check failed: `application/problem+json` (RFC 9457) with the extra members `check` and
-/// `found`, whatever the client accepts.
-pub(crate) fn conflict(
-    check: usize,
-    (bucket, key): (&Bucket, &Key),
-    found: Option<&Entry>,
-) -> Result<Response, ApiError> {
+/// `found`, even if the client does not accept JSON.
+pub(crate) fn conflict(check: usize, name: EntryName<'_>, found: Option<&Entry>) -> Result<Response, ApiError> {
     let mut body = Composer::default();
-    body.open(&serde_json::json!({
+    body.open_object(&serde_json::json!({
         "type": "about:blank",
         "title": "Conflict",
         "status": StatusCode::CONFLICT.as_u16(),
@@ -41,7 +38,7 @@ pub(crate) fn conflict(
         "check": check,
     }))?;
     body.text(",\"found\":");
-    entry_json::found(&mut body, (bucket, key), found)?;
+    entry_json::entry_or_null(&mut body, name, found)?;
     body.text("}");
     // A client that may write is trusted with this memory.
     let body = body.finish(&Budget::default())?;

@@ -11,16 +11,16 @@ use http::header::{
 use crate::model::ContentType;
 use crate::web::body::{Body, Response};
 
-/// What caches may do with a response.
+/// The cache policy of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cache {
-    /// Keep it, but revalidate it before each use.
+    /// Caches may keep it, but must revalidate it before each use.
     Revalidate,
     /// As `Revalidate`, but shared caches may use it for this many seconds: it is purged when the key changes.
     Shared(u64),
     /// As `Revalidate`, but only in the cache of the client, because the response depends on a secret.
     Private,
-    /// Keep nothing.
+    /// Caches must not keep it.
     Never,
 }
 
@@ -37,7 +37,7 @@ impl Cache {
         })
     }
 
-    /// The policy for a response that expires in `seconds_left`: nothing purges it at its expiry.
+    /// The policy for a response that expires in `seconds_left`. Caches are not purged when an entry expires.
     pub(crate) fn until(self, seconds_left: Option<u64>) -> Self {
         match (self, seconds_left) {
             (Self::Shared(_), Some(0)) => Self::Revalidate,
@@ -46,7 +46,7 @@ impl Cache {
         }
     }
 
-    /// The policy for a response that no other request may get.
+    /// The policy for a response that other requests must not get.
     pub(crate) fn unshared(self) -> Self {
         if matches!(self, Self::Shared(_)) { Self::Revalidate } else { self }
     }
@@ -57,14 +57,14 @@ pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patc
 
 /// Adds a name to `Vary`, on the same line.
 pub(crate) fn vary(response: &mut Response, name: &str) {
-    let before = response.headers().get(VARY).and_then(|value| value.to_str().ok());
-    let all = before.map_or_else(|| name.to_owned(), |before| format!("{before}, {name}"));
+    let present = response.headers().get(VARY).and_then(|value| value.to_str().ok());
+    let all = present.map_or_else(|| name.to_owned(), |present| format!("{present}, {name}"));
     if let Ok(all) = HeaderValue::try_from(all) {
         response.headers_mut().insert(VARY, all);
     }
 }
 
-/// The room for headers that is reserved at once.
+/// The number of headers for which memory is reserved.
 const USUAL_HEADERS: usize = 10;
 
 /// A response with the headers that every response has.

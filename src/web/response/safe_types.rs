@@ -28,25 +28,25 @@ fn is_harmless(content_type: &ContentType) -> bool {
         return false;
     }
     let essence = content_type.essence();
-    let Some((kind, rest)) = essence.split_once('/') else { return false };
+    let Some((main_type, subtype)) = essence.split_once('/') else { return false };
     let is_token = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));
-    if !is_token(kind) || !is_token(rest) {
+    if !is_token(main_type) || !is_token(subtype) {
         return false;
     }
-    match kind {
-        "text" => matches!(rest, "plain" | "csv" | "yaml" | "x-yaml"),
+    match main_type {
+        "text" => matches!(subtype, "plain" | "csv" | "yaml" | "x-yaml"),
         "application" => {
-            matches!(rest, "json" | "x-ndjson" | "csv" | "yaml" | "x-yaml" | "octet-stream")
-                || rest.ends_with("+json")
-                || rest.ends_with("+yaml")
+            matches!(subtype, "json" | "x-ndjson" | "csv" | "yaml" | "x-yaml" | "octet-stream")
+                || subtype.ends_with("+json")
+                || subtype.ends_with("+yaml")
         }
         // Raster images only, because an SVG can contain scripts.
         "image" => matches!(
-            rest,
+            subtype,
             "png" | "apng" | "jpeg" | "gif" | "webp" | "avif" | "bmp" | "tiff" | "x-icon" | "vnd.microsoft.icon"
         ),
         // A media file can only be played. A type with a suffix has another format, such as XML with `+xml`.
-        "audio" | "video" => !rest.contains('+'),
+        "audio" | "video" => !subtype.contains('+'),
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! JSON responses that contain values. Their length is computed first; their bytes are generated while they are sent.
 //!
 //! In JSON a value may be six times as long, and a slow client may take minutes to read it. So a response keeps little
-//! more than references to the values of the store. A value that the store no longer holds is charged to a budget.
+//! more than references to the values of the store. A value that the store has dropped is charged to a budget.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,13 +18,14 @@ use super::api_error::ApiError;
 use crate::web::body::Body;
 use crate::web::budget::{Budget, SMALL_BODY_BYTES, Share};
 
-/// About how much is generated at a time.
+/// How many bytes are generated at a time, approximately.
 const FRAME_BYTES: usize = 32 << 10;
 
-/// How much of a value is encoded in one step: a multiple of three, so that the base64 has no padding in the middle.
+/// How many bytes of a value are encoded in one step: a multiple of three, so that the base64 has no padding in the
+/// middle.
 const STEP_BYTES: usize = 3 << 10;
 
-/// Values up to this size are encoded at once.
+/// Values up to this size are encoded immediately.
 const MAX_INLINE_BYTES: usize = 256;
 
 /// The content of a response. Clones share it.
@@ -53,11 +54,11 @@ enum Piece {
 }
 
 impl Content {
-    /// Charges a value to the budget if nothing else holds its memory.
+    /// Charges a value to the budget if nothing else refers to its memory.
     ///
     /// # Errors
     /// If the budget is used up.
-    pub(crate) fn held(self, budget: &Budget) -> Result<Self, ApiError> {
+    pub(crate) fn charge_if_unique(self, budget: &Budget) -> Result<Self, ApiError> {
         match self {
             Self::Whole(value) if value.is_unique() => {
                 let charge = value.len();
@@ -71,7 +72,7 @@ impl Content {
         if charge <= SMALL_BODY_BYTES {
             return Ok(Self::Whole(bytes));
         }
-        let share = budget.take(charge).ok_or_else(ApiError::crowded)?;
+        let share = budget.take(charge).ok_or_else(ApiError::response_budget_used_up)?;
         Ok(Self::Whole(Bytes::from_owner(Charged { bytes, _share: share })))
     }
 
@@ -83,14 +84,14 @@ impl Content {
         }
     }
 
-    /// Calls `show` with all bytes, part by part.
-    pub(crate) fn each(&self, mut show: impl FnMut(&[u8])) {
+    /// Calls `visit` with all bytes, part by part.
+    pub(crate) fn for_each_part(&self, mut visit: impl FnMut(&[u8])) {
         match self {
-            Self::Whole(bytes) => show(bytes),
+            Self::Whole(bytes) => visit(bytes),
             Self::Composed(composed) => {
                 let (mut position, mut out) = (Position::default(), Vec::with_capacity(2 * FRAME_BYTES));
                 while composed.fill(&mut position, &mut out) {
-                    show(&out);
+                    visit(&out);
                     out.clear();
                 }
             }
@@ -104,7 +105,7 @@ impl From<Content> for Body {
             Content::Whole(bytes) => Self::from(bytes),
             Content::Composed(composed) => {
                 let left = composed.length;
-                Self::stream(Sending { composed, position: Position::default(), left })
+                Self::stream(ComposedBody { composed, position: Position::default(), left })
             }
         }
     }
@@ -144,7 +145,7 @@ impl Composed {
             let source = piece.source();
             let rest = source.get(position.offset..).unwrap_or_default();
             let (part, more) = rest.split_at(rest.len().min(STEP_BYTES));
-            piece.make(part, out);
+            piece.encode(part, out);
             *position = match more {
                 [] => Position { piece: position.piece + 1, offset: 0 },
                 _ => Position { offset: position.offset + part.len(), ..*position },
@@ -161,7 +162,7 @@ impl Piece {
         }
     }
 
-    fn make(&self, part: &[u8], out: &mut Vec<u8>) {
+    fn encode(&self, part: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Text(_) => out.extend_from_slice(part),
             Self::Escaped(_) => escape(part, out),
@@ -172,14 +173,14 @@ impl Piece {
     fn length(&self) -> u64 {
         match self {
             Self::Text(bytes) => bytes.len() as u64,
-            Self::Escaped(bytes) => bytes.iter().map(|byte| width(*byte)).sum(),
+            Self::Escaped(bytes) => bytes.iter().map(|byte| escaped_length(*byte)).sum(),
             Self::Base64(bytes) => bytes.len().div_ceil(3) as u64 * 4,
         }
     }
 }
 
 /// The length of a byte in a JSON string, escaped as `serde_json` does.
-fn width(byte: u8) -> u64 {
+fn escaped_length(byte: u8) -> u64 {
     match byte {
         b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 2,
         0x00..0x20 => 6,
@@ -188,7 +189,7 @@ fn width(byte: u8) -> u64 {
 }
 
 fn escape(mut part: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = part.iter().position(|byte| width(*byte) > 1) {
+    while let Some(at) = part.iter().position(|byte| escaped_length(*byte) > 1) {
         let (plain, rest) = part.split_at(at);
         out.extend_from_slice(plain);
         let Some((byte, rest)) = rest.split_first() else { return };
@@ -208,10 +209,10 @@ fn escape(mut part: &[u8], out: &mut Vec<u8>) {
 
 /// The length of a value in JSON, without the quotes.
 pub(crate) fn length_in_json(value: &Bytes) -> u64 {
-    as_json(value).length()
+    json_piece(value).length()
 }
 
-fn as_json(value: &Bytes) -> Piece {
+fn json_piece(value: &Bytes) -> Piece {
     match std::str::from_utf8(value) {
         Ok(_) => Piece::Escaped(value.clone()),
         Err(_) => Piece::Base64(value.clone()),
@@ -224,8 +225,8 @@ pub(crate) struct Composer {
     /// The text after the last piece.
     text: Vec<u8>,
     pieces: Vec<Piece>,
-    /// Bytes that only this response holds.
-    held: usize,
+    /// How many bytes are in memory only for this response.
+    unique_bytes: usize,
 }
 
 impl Composer {
@@ -235,22 +236,22 @@ impl Composer {
     }
 
     /// Adds a value as JSON.
-    pub(crate) fn json(&mut self, shown: &impl Serialize) -> Result<(), ApiError> {
-        serde_json::to_writer(&mut self.text, shown)
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), ApiError> {
+        serde_json::to_writer(&mut self.text, value)
             .map_err(|error| ApiError::internal(&format!("cannot write JSON: {error}")))
     }
 
     /// Adds a struct as JSON without its closing brace, so that more members can follow.
-    pub(crate) fn open(&mut self, shown: &impl Serialize) -> Result<(), ApiError> {
-        self.json(shown)?;
+    pub(crate) fn open_object(&mut self, value: &impl Serialize) -> Result<(), ApiError> {
+        self.json(value)?;
         self.text.pop();
         Ok(())
     }
 
     /// Adds the members of a struct to the open object, and closes it.
-    pub(crate) fn close(&mut self, shown: &impl Serialize) -> Result<(), ApiError> {
+    pub(crate) fn close_object(&mut self, value: &impl Serialize) -> Result<(), ApiError> {
         let at = self.text.len();
-        self.json(shown)?;
+        self.json(value)?;
         if let Some(brace) = self.text.get_mut(at) {
             *brace = b',';
         }
@@ -259,25 +260,25 @@ impl Composer {
 
     /// Adds a value as a JSON string: as text if it is UTF-8, else as base64.
     pub(crate) fn string(&mut self, value: &Bytes) {
-        let piece = as_json(value);
+        let piece = json_piece(value);
         self.text.push(b'"');
         if value.len() <= MAX_INLINE_BYTES {
-            piece.make(value, &mut self.text);
+            piece.encode(value, &mut self.text);
         } else {
-            self.cut();
+            self.end_text();
             self.pieces.push(piece);
         }
         self.text.push(b'"');
     }
 
-    /// Charges bytes that only this response holds.
-    pub(crate) fn hold(&mut self, bytes: usize) {
-        self.held = self.held.saturating_add(bytes);
+    /// Charges bytes that are in memory only for this response.
+    pub(crate) fn charge(&mut self, bytes: usize) {
+        self.unique_bytes = self.unique_bytes.saturating_add(bytes);
     }
 
-    fn cut(&mut self) {
+    fn end_text(&mut self) {
         let text = std::mem::take(&mut self.text);
-        self.held = self.held.saturating_add(text.len());
+        self.unique_bytes = self.unique_bytes.saturating_add(text.len());
         self.pieces.push(Piece::Text(text.into()));
     }
 
@@ -287,25 +288,25 @@ impl Composer {
     /// If the budget is used up.
     pub(crate) fn finish(mut self, budget: &Budget) -> Result<Content, ApiError> {
         if self.pieces.is_empty() {
-            let charge = self.held.saturating_add(self.text.len());
+            let charge = self.unique_bytes.saturating_add(self.text.len());
             return Content::charged(self.text.into(), charge, budget);
         }
-        self.cut();
-        let charge = if self.held <= SMALL_BODY_BYTES { 0 } else { self.held };
-        let share = budget.take(charge).ok_or_else(ApiError::crowded)?;
+        self.end_text();
+        let charge = if self.unique_bytes <= SMALL_BODY_BYTES { 0 } else { self.unique_bytes };
+        let share = budget.take(charge).ok_or_else(ApiError::response_budget_used_up)?;
         let length = self.pieces.iter().map(Piece::length).sum();
         Ok(Content::Composed(Arc::new(Composed { pieces: self.pieces, length, _share: share })))
     }
 }
 
 /// A response that is being sent to one client.
-struct Sending {
+struct ComposedBody {
     composed: Arc<Composed>,
     position: Position,
     left: u64,
 }
 
-impl http_body::Body for Sending {
+impl http_body::Body for ComposedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -333,12 +334,12 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt as _;
 
-    async fn made(content: Content) -> (u64, Bytes) {
+    async fn collect_body(content: Content) -> (u64, Bytes) {
         (content.length(), Body::from(content).collect().await.unwrap().to_bytes())
     }
 
     #[tokio::test]
-    async fn strings_equal_those_of_serde_json_and_have_the_computed_length() {
+    async fn strings_equal_serde_json_and_have_the_computed_length() {
         let all: String = (0..0x2000_u32).filter_map(char::from_u32).collect();
         for text in [
             all.repeat(20),
@@ -349,7 +350,7 @@ mod tests {
         ] {
             let mut composer = Composer::default();
             composer.string(&text.clone().into());
-            let (length, body) = made(composer.finish(&Budget::default()).unwrap()).await;
+            let (length, body) = collect_body(composer.finish(&Budget::default()).unwrap()).await;
             assert!(body == serde_json::to_vec(&text).unwrap());
             assert_eq!(length, body.len() as u64);
             assert_eq!(length_in_json(&text.into()) + 2, length);
@@ -361,15 +362,15 @@ mod tests {
         for size in [1, 2, 3, MAX_INLINE_BYTES + 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES + 2, 100_001] {
             let value = Bytes::from(vec![0xff; size]);
             let mut composer = Composer::default();
-            composer.open(&serde_json::json!({ "key": "k" })).unwrap();
+            composer.open_object(&serde_json::json!({ "key": "k" })).unwrap();
             composer.text(",\"base64\":");
             composer.string(&value);
-            composer.close(&serde_json::json!({ "type": "t" })).unwrap();
+            composer.close_object(&serde_json::json!({ "type": "t" })).unwrap();
             let content = composer.finish(&Budget::default()).unwrap();
-            let mut shown = vec![];
-            content.each(|part| shown.extend_from_slice(part));
-            let (length, body) = made(content).await;
-            assert_eq!((length, &body[..]), (body.len() as u64, &shown[..]));
+            let mut parts = vec![];
+            content.for_each_part(|part| parts.extend_from_slice(part));
+            let (length, body) = collect_body(content).await;
+            assert_eq!((length, &body[..]), (body.len() as u64, &parts[..]));
             let found: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let expected = serde_json::json!({ "key": "k", "base64": STANDARD.encode(&value), "type": "t" });
             assert_eq!(found, expected);
@@ -377,16 +378,16 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_store_does_not_hold_are_charged_while_they_are_sent() {
+    fn value_is_charged_while_it_is_sent_unless_the_store_has_it() {
         let budget = Budget::new(1 << 20, 0);
         let value = Bytes::from(vec![b'x'; 600 << 10]);
-        let first = Content::from(value.clone()).held(&budget).unwrap();
-        assert_eq!((first.length(), budget.taken()), (600 << 10, 0), "the store holds it");
+        let first = Content::from(value.clone()).charge_if_unique(&budget).unwrap();
+        assert_eq!((first.length(), budget.taken()), (600 << 10, 0), "the store has it");
         drop((first, value));
         let copy = || Bytes::from(vec![b'x'; 600 << 10]);
-        let sent = Content::from(copy()).held(&budget).unwrap();
+        let sent = Content::from(copy()).charge_if_unique(&budget).unwrap();
         assert_eq!(budget.taken(), 600 << 10);
-        assert!(Content::from(copy()).held(&budget).is_err());
+        assert!(Content::from(copy()).charge_if_unique(&budget).is_err());
         drop(sent);
         assert_eq!(budget.taken(), 0);
     }

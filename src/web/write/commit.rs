@@ -10,8 +10,8 @@ use crate::web::request::client_timestamps::DatePreconditions;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::response::api_error::ApiError;
 
-/// How often a batch that is evaluated outside the store is tried before it gives up. Each failed attempt means that
-/// another client has written.
+/// How often a batch is evaluated outside the store before the request fails. An attempt fails if another client writes
+/// at the same time.
 pub(crate) const MAX_ATTEMPTS: usize = 100;
 
 /// Commits the writes, all or none, and returns what each one changed.
@@ -22,12 +22,12 @@ pub(crate) async fn commit(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
     writes: Vec<Write>,
-    demand: WritePreconditions,
+    preconditions: WritePreconditions,
 ) -> Result<Vec<Change>, ApiError> {
-    if !demand.is_empty() && writes.iter().any(|write| Some(write.key()) != writes.first().map(Write::key)) {
+    if !preconditions.is_empty() && writes.iter().any(|write| Some(write.key()) != writes.first().map(Write::key)) {
         return Err(WritePreconditions::of_several());
     }
-    committed(commit_batch(ctx, bucket, Batch::new(writes), demand).await?)
+    changes_of(commit_batch(ctx, bucket, Batch::new(writes), preconditions).await?)
 }
 
 /// Commits a batch on one key, with the preconditions of the request after the expectations of the batch.
@@ -35,10 +35,10 @@ pub(super) async fn commit_batch(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
     mut batch: Batch,
-    demand: WritePreconditions,
+    preconditions: WritePreconditions,
 ) -> Result<Outcome, ApiError> {
-    match demand {
-        WritePreconditions::ByDate(dates) => planned(ctx, bucket, &batch, Some(&dates)).await,
+    match preconditions {
+        WritePreconditions::ByDate(dates) => evaluate_and_commit(ctx, bucket, &batch, Some(&dates)).await,
         WritePreconditions::ByRevision(conditions) => {
             let key = batch.writes.first().map(Write::key).cloned();
             let expect = |condition| key.clone().map(|key| Expectation { key, condition });
@@ -49,10 +49,10 @@ pub(super) async fn commit_batch(
 }
 
 /// What was changed.
-pub(super) fn committed(outcome: Outcome) -> Result<Vec<Change>, ApiError> {
+pub(super) fn changes_of(outcome: Outcome) -> Result<Vec<Change>, ApiError> {
     match outcome {
         Outcome::Committed { changes, .. } => Ok(changes),
-        Outcome::PreconditionFailed { .. } => Err(ApiError::guard()),
+        Outcome::PreconditionFailed { .. } => Err(ApiError::write_precondition_failed()),
     }
 }
 
@@ -63,22 +63,22 @@ pub(super) fn committed(outcome: Outcome) -> Result<Vec<Change>, ApiError> {
 pub(crate) async fn apply(ctx: RequestContext<'_>, bucket: &Bucket, batch: Batch) -> Result<Outcome, ApiError> {
     let settings = &ctx.state.settings;
     let changes_in_place = |write: &Write| matches!(write, Write::Increment { .. } | Write::Append { .. });
-    let is_dated = settings.policies.for_bucket(bucket).timestamps == Timestamps::Client;
-    let is_bounded =
+    let has_client_timestamps = settings.policies.for_bucket(bucket).timestamps == Timestamps::Client;
+    let has_lower_limit =
         ctx.max_value_bytes(bucket) < settings.max_value_bytes && batch.writes.iter().any(changes_in_place);
-    if is_dated {
-        planned(ctx, bucket, &batch, Some(&DatePreconditions::default())).await
-    } else if is_bounded {
-        planned(ctx, bucket, &batch, None).await
+    if has_client_timestamps {
+        evaluate_and_commit(ctx, bucket, &batch, Some(&DatePreconditions::default())).await
+    } else if has_lower_limit {
+        evaluate_and_commit(ctx, bucket, &batch, None).await
     } else {
         Ok(ctx.state.store.apply(bucket, batch).await?)
     }
 }
 
 /// The current entry of each key of a batch.
-type Found<'a> = HashMap<&'a Key, Option<Entry>>;
+type CurrentEntries<'a> = HashMap<&'a Key, Option<Entry>>;
 
-async fn planned(
+async fn evaluate_and_commit(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
     batch: &Batch,
@@ -89,12 +89,12 @@ async fn planned(
     let checked = batch.expectations.iter().map(|expectation| &expectation.key);
     let keys: Vec<Key> = checked.chain(batch.writes.iter().map(Write::key)).cloned().collect();
     for _ in 0..MAX_ATTEMPTS {
-        let found: Found<'_> =
-            keys.iter().zip(store.get(bucket, &keys).await.map_err(ApiError::unread)?.entries).collect();
+        let found: CurrentEntries<'_> =
+            keys.iter().zip(store.get(bucket, &keys).await.map_err(ApiError::from_read)?.entries).collect();
         let lookup = |key: &Key| found.get(key).cloned().flatten();
         let holds = |write: &Write| dates.is_none_or(|dates| dates.hold(lookup(write.key()).as_ref()));
         if !batch.writes.iter().all(holds) {
-            return Err(ApiError::guard().without_body(true));
+            return Err(ApiError::write_precondition_failed().without_body(true));
         }
         let changes = match evaluate(batch, limits, Moment::new(ctx.now(), Revision::ZERO), lookup)? {
             Decision::PreconditionFailed { index, found } => return Ok(Outcome::PreconditionFailed { index, found }),
@@ -114,7 +114,7 @@ async fn planned(
 fn plan(
     batch: &Batch,
     after: impl Iterator<Item = Option<Entry>>,
-    found: &Found<'_>,
+    found: &CurrentEntries<'_>,
     client: Option<&DatePreconditions>,
 ) -> Batch {
     let mut plan = Batch::default().with_expectations(batch.expectations.clone());
@@ -124,7 +124,7 @@ fn plan(
         let entry = found.get(key).and_then(Option::as_ref);
         plan.expectations.push(Expectation::unchanged(key.clone(), entry));
         let last = dates.entry(key).or_insert_with(|| entry.map(Entry::last_modified));
-        let date = client.and_then(|dates| dates.given.or(*last));
+        let date = client.and_then(|dates| dates.new_date.or(*last));
         plan.writes.push(match (write, after) {
             (Write::Increment { .. } | Write::Append { .. }, Some(Entry { value, content_type, expires, .. })) => {
                 Write::Put { key: key.clone(), value, content_type, expires, modified: date }

@@ -2,8 +2,9 @@
 
 use super::commit;
 use super::commit::MAX_ATTEMPTS;
-use crate::model::{Batch, Bucket, Change, Entry, Expectation, Key, Outcome, Write};
+use crate::model::{Batch, Change, Entry, Expectation, Outcome, Write};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::response::api_error::ApiError;
 
@@ -14,12 +15,13 @@ use crate::web::response::api_error::ApiError;
 /// Those of `change`, whatever the preconditions are (RFC 9110, section 13.2.1); or if a precondition fails.
 pub(crate) async fn update(
     ctx: RequestContext<'_>,
-    (bucket, key): (&Bucket, &Key),
+    name: EntryName<'_>,
     preconditions: WritePreconditions,
     change: impl Fn(Option<&Entry>) -> Result<Write, ApiError>,
 ) -> Result<Change, ApiError> {
+    let EntryName { bucket, key } = name;
     for _ in 0..MAX_ATTEMPTS {
-        let snapshot = ctx.state.store.get(bucket, std::slice::from_ref(key)).await.map_err(ApiError::unread)?;
+        let snapshot = ctx.state.store.get(bucket, std::slice::from_ref(key)).await.map_err(ApiError::from_read)?;
         let found = snapshot.entries.into_iter().next().flatten();
         let write = change(found.as_ref())?;
         // First, so that a failed precondition of the client has an index of its own.
@@ -28,7 +30,7 @@ pub(crate) async fn update(
         match commit::commit_batch(ctx, bucket, batch, preconditions.clone()).await? {
             Outcome::PreconditionFailed { index: 0, .. } => {}
             outcome => {
-                let change = commit::committed(outcome)?.into_iter().next();
+                let change = commit::changes_of(outcome)?.into_iter().next();
                 return change.ok_or_else(|| ApiError::internal("the store returned no change for a write"));
             }
         }

@@ -1,4 +1,4 @@
-//! Requests decoded from records, however they are split.
+//! Tests of the decoder. The records arrive byte by byte, so that every split is tested.
 
 use super::*;
 
@@ -13,10 +13,10 @@ fn decoder() -> Decoder {
 }
 
 /// Feeds the bytes one by one, so that every split is tested.
-fn passed(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<DecodedEvent>, Malformed> {
+fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<DecodedEvent>, Malformed> {
     let mut events = Vec::new();
     for byte in bytes {
-        decoder.room().extend_from_slice(&[*byte]);
+        decoder.read_buffer().extend_from_slice(&[*byte]);
         while let Some(event) = decoder.next(Instant::now())? {
             events.push(event);
         }
@@ -25,11 +25,11 @@ fn passed(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<DecodedEvent>, Malf
 }
 
 /// The one request that these bytes complete.
-fn request(decoder: &mut Decoder, bytes: &[u8]) -> RequestInProgress {
-    let mut events = passed(decoder, bytes).unwrap();
-    let Some(DecodedEvent::Request(begun)) = events.pop() else { panic!("no request") };
+fn decode_request(decoder: &mut Decoder, bytes: &[u8]) -> RequestInProgress {
+    let mut events = decode(decoder, bytes).unwrap();
+    let Some(DecodedEvent::Request(request)) = events.pop() else { panic!("no request") };
     assert!(events.is_empty());
-    begun
+    request
 }
 
 const BEGIN: &[u8] = &[0, 1, 1, 0, 0, 0, 0, 0];
@@ -48,10 +48,10 @@ fn request_is_decoded_when_its_parameters_span_records() {
         record(STDIN, 7, b"dy"),
         record(STDIN, 7, b""),
     ];
-    let begun = request(&mut decoder, &bytes.concat());
-    assert_eq!(begun.variables.get("KEY"), b"v\xff");
-    assert_eq!((begun.id, begun.keep, begun.is_responder()), (7, true, true));
-    assert_eq!((&begun.body[..], begun.refusal), (&b"body"[..], None));
+    let request = decode_request(&mut decoder, &bytes.concat());
+    assert_eq!(request.variables.get("KEY"), b"v\xff");
+    assert_eq!((request.id, request.keep, request.is_responder()), (7, true, true));
+    assert_eq!((&request.body[..], request.error), (&b"body"[..], None));
     assert!(decoder.is_idle());
 }
 
@@ -59,23 +59,23 @@ fn request_is_decoded_when_its_parameters_span_records() {
 fn bytes_are_dropped_when_the_body_is_too_large() {
     let mut decoder = decoder();
     let first = [record(BEGIN_REQUEST, 1, BEGIN), record(PARAMS, 1, b""), record(STDIN, 1, b"0123456789")].concat();
-    passed(&mut decoder, &first).unwrap();
-    assert_eq!(decoder.open[0].refusal, None);
-    assert!(passed(&mut decoder, &record(STDIN, 1, b"x")).unwrap().is_empty());
-    let begun = request(&mut decoder, &record(STDIN, 1, b""));
-    assert_eq!((begun.body.len(), begun.refusal), (0, Some(TransportError::TooLarge)));
+    decode(&mut decoder, &first).unwrap();
+    assert_eq!(decoder.open[0].error, None);
+    assert!(decode(&mut decoder, &record(STDIN, 1, b"x")).unwrap().is_empty());
+    let request = decode_request(&mut decoder, &record(STDIN, 1, b""));
+    assert_eq!((request.body.len(), request.error), (0, Some(TransportError::BodyTooLarge)));
 }
 
 #[test]
 fn parameters_are_dropped_when_the_list_is_too_long() {
     let mut decoder = decoder();
-    passed(&mut decoder, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
+    decode(&mut decoder, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
     for _ in 0..30 {
-        passed(&mut decoder, &record(PARAMS, 1, b"\x03\x03abcdef")).unwrap();
+        decode(&mut decoder, &record(PARAMS, 1, b"\x03\x03abcdef")).unwrap();
     }
-    assert!(decoder.open[0].list.len() <= 100);
+    assert!(decoder.open[0].params.len() <= 100);
     let ends = [record(PARAMS, 1, b""), record(STDIN, 1, b"")].concat();
-    assert_eq!(request(&mut decoder, &ends).refusal, Some(TransportError::LongHead));
+    assert_eq!(decode_request(&mut decoder, &ends).error, Some(TransportError::HeadTooLong));
 }
 
 #[test]
@@ -98,20 +98,20 @@ fn protocol_violations_are_errors() {
         ),
         (record(GET_VALUES, 0, &[0xff, 0xff, 0xff, 0xff, 0]), "FCGI_GET_VALUES is cut off"),
     ] {
-        let error = passed(&mut decoder(), &bytes).unwrap_err();
+        let error = decode(&mut decoder(), &bytes).unwrap_err();
         assert!(error.0.contains(why), "{error:?} is not {why}");
     }
 }
 
 #[test]
-fn abort_is_noticed_before_it_is_decoded() {
+fn abort_is_seen_before_it_is_decoded() {
     let mut decoder = decoder();
-    decoder.room().extend_from_slice(&record(ABORT_REQUEST, 0x0102, b""));
+    decoder.read_buffer().extend_from_slice(&record(ABORT_REQUEST, 0x0102, b""));
     assert!(decoder.aborts(0x0102) && !decoder.aborts(1));
     assert!(decoder.next(Instant::now()).unwrap().is_none(), "an abort of no open request is dropped");
-    passed(&mut decoder, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
-    let events = passed(&mut decoder, &record(ABORT_REQUEST, 1, b"")).unwrap();
-    assert!(matches!(events.as_slice(), [DecodedEvent::Aborted(begun)] if begun.id == 1));
+    decode(&mut decoder, &record(BEGIN_REQUEST, 1, BEGIN)).unwrap();
+    let events = decode(&mut decoder, &record(ABORT_REQUEST, 1, b"")).unwrap();
+    assert!(matches!(events.as_slice(), [DecodedEvent::Aborted(request)] if request.id == 1));
     assert!(decoder.is_idle());
 }
 
@@ -119,10 +119,10 @@ fn abort_is_noticed_before_it_is_decoded() {
 fn other_roles_and_management_records_are_recognized() {
     let mut decoder = decoder();
     let authorizer = [record(BEGIN_REQUEST, 1, &[0, 2, 0, 0, 0, 0, 0, 0]), record(PARAMS, 1, b"")].concat();
-    let begun = request(&mut decoder, &authorizer);
-    assert!(!begun.is_responder() && !begun.keep);
+    let request = decode_request(&mut decoder, &authorizer);
+    assert!(!request.is_responder() && !request.keep);
     let late = [record(STDIN, 1, b"x"), record(STDIN, 1, b""), record(DATA, 1, b"x"), record(77, 1, b"")].concat();
-    assert!(passed(&mut decoder, &late).unwrap().is_empty(), "it is not open any more");
-    let events = passed(&mut decoder, &[record(GET_VALUES, 0, b"\x01\0A"), record(77, 0, b"")].concat()).unwrap();
+    assert!(decode(&mut decoder, &late).unwrap().is_empty(), "it is not open any more");
+    let events = decode(&mut decoder, &[record(GET_VALUES, 0, b"\x01\0A"), record(77, 0, b"")].concat()).unwrap();
     assert!(matches!(events.as_slice(), [DecodedEvent::Values(names), DecodedEvent::Unknown(77)] if names.has("A")));
 }

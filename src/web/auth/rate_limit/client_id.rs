@@ -1,13 +1,13 @@
-//! The client of the rate limit: an IPv4 address, or the /64 network of an IPv6 address, which one customer has as a
-//! whole.
+//! The client of the rate limit: an IPv4 address, or the /64 network of an IPv6 address. One customer usually has the
+//! whole network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Key, Result};
 
 /// Prefix lengths of the networks that share a count while there is no room for more clients.
-const RANGE_V4: u32 = 8;
-const RANGE_V6: u32 = 16;
+const RANGE_PREFIX_BITS_V4: u32 = 8;
+const RANGE_PREFIX_BITS_V6: u32 = 16;
 
 /// The keys of a client in the store.
 pub(crate) struct ClientId {
@@ -18,25 +18,25 @@ pub(crate) struct ClientId {
 }
 
 impl ClientId {
-    /// All clients with an unknown address count as one.
+    /// The id for an address. All clients with an unknown address are one client.
     pub(crate) fn new(address: Option<IpAddr>) -> Result<Self> {
-        let (key, range) = match address.map(plain) {
+        let (key, range) = match address.map(without_mapping) {
             None => ("unknown".to_owned(), "unknown/0".to_owned()),
             Some(IpAddr::V4(address)) => {
-                let range = Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - RANGE_V4)));
-                (address.to_string(), format!("{range}/{RANGE_V4}"))
+                let range = Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - RANGE_PREFIX_BITS_V4)));
+                (address.to_string(), format!("{range}/{RANGE_PREFIX_BITS_V4}"))
             }
             Some(IpAddr::V6(address)) => {
                 let network = |bits: u32| Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - bits)));
-                (format!("{}/64", network(64)), format!("{}/{RANGE_V6}", network(RANGE_V6)))
+                (format!("{}/64", network(64)), format!("{}/{RANGE_PREFIX_BITS_V6}", network(RANGE_PREFIX_BITS_V6)))
             }
         };
         Ok(Self { key: Key::new(&key)?, range: Key::new(&range)? })
     }
 }
 
-/// The IPv4 address for an address that is written as IPv6 (mapped, or translated by NAT64).
-fn plain(address: IpAddr) -> IpAddr {
+/// Converts an IPv6 address that stands for an IPv4 address (mapped, or translated by NAT64).
+fn without_mapping(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(long) => match long.segments() {
             [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_an_ipv4_address_or_an_ipv6_network() {
+    fn client_is_an_ipv4_address_or_an_ipv6_network() {
         for (address, key, range) in [
             ("192.0.2.1", "192.0.2.1", "192.0.0.0/8"),
             ("::ffff:192.0.2.1", "192.0.2.1", "192.0.0.0/8"),

@@ -1,4 +1,4 @@
-//! Marks: short keyed hashes by which the store recognizes secrets. Many secrets have the same mark.
+//! Marks: short keyed hashes by which the rate limit recognizes secrets. Many secrets have the same mark.
 //!
 //! A mark only shows that a secret was probably checked before. It is too short to reveal the secret to somebody who
 //! reads the file. Two secrets with the same mark do no harm: a right secret is checked each time anyway, and one guess
@@ -12,7 +12,7 @@ use sha2::Sha256;
 use crate::model::{Entry, Error, ErrorKind, Result};
 
 /// A function that fills a key with random bytes.
-pub(crate) type Random = fn(&mut [u8; KEY_BYTES]) -> Result<()>;
+pub(crate) type FillRandom = fn(&mut [u8; KEY_BYTES]) -> Result<()>;
 
 const KEY_BYTES: usize = 16;
 const MARK_BYTES: usize = 3;
@@ -32,14 +32,14 @@ pub(crate) struct MarkKey([u8; KEY_BYTES]);
 pub(crate) struct Mark([u8; MARK_BYTES]);
 
 impl MarkKey {
-    pub(crate) fn new(random: Random) -> Result<Self> {
+    pub(crate) fn new(random: FillRandom) -> Result<Self> {
         let mut key = [0; KEY_BYTES];
         random(&mut key)?;
         Ok(Self(key))
     }
 
     /// Reads a stored key; `None` if it is not a valid key.
-    pub(crate) fn stored(entry: &Entry) -> Option<Self> {
+    pub(crate) fn parse(entry: &Entry) -> Option<Self> {
         unhex(entry.as_text()?).map(Self)
     }
 
@@ -58,7 +58,7 @@ impl MarkKey {
 }
 
 impl Mark {
-    pub(crate) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         unhex(text).map(Self)
     }
 }
@@ -95,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_depends_on_the_key_and_on_all_secrets() {
+    fn mark_depends_on_the_key_and_on_all_secrets() {
         let [one, other] = [MarkKey([1; KEY_BYTES]), MarkKey([2; KEY_BYTES])];
         let mark = |key: &MarkKey, secrets: &[&str]| {
             key.mark(&secrets.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>()).unwrap()
         };
         let first = mark(&one, &["ab", "c"]);
         assert_eq!(first, mark(&one, &["ab", "c"]));
-        assert_eq!(Mark::read(&first.to_string()), Some(first));
+        assert_eq!(Mark::parse(&first.to_string()), Some(first));
         for different in
             [mark(&other, &["ab", "c"]), mark(&one, &["a", "bc"]), mark(&one, &["abc"]), mark(&one, &["ab"])]
         {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn malformed_marks_are_ignored() {
         for bad in ["", "12345", "1234567", "12345g", "ä1234"] {
-            assert_eq!(Mark::read(bad), None, "{bad}");
+            assert_eq!(Mark::parse(bad), None, "{bad}");
         }
     }
 }

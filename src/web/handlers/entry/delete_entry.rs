@@ -1,11 +1,12 @@
 //! `DELETE /kv/{bucket}/{key}`: deletes an entry.
 
 use super::return_old;
-use super::written::{EntryName, done, is_by_date};
+use super::write_response::{is_by_date, ok};
 use crate::model::Write;
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::request::body;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::response::api_error::ApiError;
@@ -14,17 +15,17 @@ use crate::web::write::commit;
 
 pub(crate) async fn answer(
     ctx: RequestContext<'_>,
-    (bucket, key): EntryName<'_>,
+    EntryName { bucket, key }: EntryName<'_>,
     body: Body,
 ) -> Result<Response, ApiError> {
     authorize::require_write(ctx, bucket).await?;
-    let demand = WritePreconditions::new(ctx, bucket)?;
+    let preconditions = WritePreconditions::new(ctx, bucket)?;
     let return_old = return_old::parse(ctx, bucket).await?;
-    body::pass_over(ctx, body).await?;
-    let changes = commit::commit(ctx, bucket, vec![Write::Delete { key: key.clone() }], demand).await?;
+    body::drain(ctx, body).await?;
+    let changes = commit::commit(ctx, bucket, vec![Write::Delete { key: key.clone() }], preconditions).await?;
     match changes.into_iter().next().and_then(|change| change.before) {
-        None => Err(ApiError::missing("no such key", Cache::Never).without_body(is_by_date(ctx, bucket))),
+        None => Err(ApiError::not_found("no such key", Cache::Never).without_body(is_by_date(ctx, bucket))),
         Some(before) if return_old => Ok(return_old::answer(Some(before))),
-        Some(_) => Ok(done(ctx, bucket, false)),
+        Some(_) => Ok(ok(ctx, bucket, false)),
     }
 }

@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::written::{EntryName, done, is_by_date, tagged};
+use super::write_response::{is_by_date, ok, with_etag};
 use super::{delete_entry, return_old};
 use crate::model::json::{JsonError, JsonValue, Pointer};
 use crate::model::{ContentType, Entry, Write};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::request::form::QueryString;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::request::{body, ttl};
@@ -43,7 +44,7 @@ pub(super) async fn put(
     path: Pointer,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (bucket, _) = name;
+    let bucket = name.bucket;
     authorize::require_write(ctx, bucket).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
@@ -57,8 +58,8 @@ pub(super) async fn put(
     .await?;
     // A part of a missing key was missing as well, the whole document too.
     let before = change.before.as_ref().map(|entry| find(entry, &path)).transpose()?.flatten();
-    let response = if returns_old { old_part(before) } else { done(ctx, bucket, before.is_none()) };
-    Ok(tagged(ctx, bucket, change.after.as_ref(), response))
+    let response = if returns_old { old_part(before) } else { ok(ctx, bucket, before.is_none()) };
+    Ok(with_etag(ctx, bucket, change.after.as_ref(), response))
 }
 
 pub(super) async fn delete(
@@ -70,21 +71,21 @@ pub(super) async fn delete(
     if path.is_whole() {
         return delete_entry::answer(ctx, name, body).await;
     }
-    let (bucket, _) = name;
+    let bucket = name.bucket;
     authorize::require_write(ctx, bucket).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
-    body::pass_over(ctx, body).await?;
+    body::drain(ctx, body).await?;
     let change = update::update(ctx, name, preconditions, |found| {
-        let missing = || ApiError::missing("no such key", Cache::Never).without_body(is_by_date(ctx, bucket));
+        let missing = || ApiError::not_found("no such key", Cache::Never).without_body(is_by_date(ctx, bucket));
         let mut document = document(&found.ok_or_else(missing)?.value)?;
         document.remove(&path).map_err(of_value)?;
         replacement(ctx, name, found, document.to_string())
     })
     .await?;
     let before = change.before.as_ref().map(|entry| find(entry, &path)).transpose()?.flatten();
-    let response = if returns_old { old_part(before) } else { done(ctx, bucket, false) };
-    Ok(tagged(ctx, bucket, change.after.as_ref(), response))
+    let response = if returns_old { old_part(before) } else { ok(ctx, bucket, false) };
+    Ok(with_etag(ctx, bucket, change.after.as_ref(), response))
 }
 
 /// The previous value of the part; 204 if there was none.
@@ -124,7 +125,7 @@ pub(super) fn of_request(error: JsonError) -> ApiError {
 /// The response to an error that depends on the stored value.
 fn of_value(error: JsonError) -> ApiError {
     match error {
-        JsonError::Missing(text) => ApiError::missing(text, Cache::Never),
+        JsonError::Missing(text) => ApiError::not_found(text, Cache::Never),
         JsonError::NotJson(text) => ApiError::conflict(format!("the stored value is not JSON: {text}")),
         error => of_request(error),
     }
@@ -133,7 +134,7 @@ fn of_value(error: JsonError) -> ApiError {
 /// The write that replaces the value of an entry and keeps the rest.
 pub(super) fn replacement(
     ctx: RequestContext<'_>,
-    (bucket, key): EntryName<'_>,
+    EntryName { bucket, key }: EntryName<'_>,
     found: Option<&Entry>,
     value: String,
 ) -> Result<Write, ApiError> {

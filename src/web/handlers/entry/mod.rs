@@ -7,14 +7,14 @@ mod patch_entry;
 mod post_entry;
 mod put_entry;
 mod return_old;
-mod written;
+mod write_response;
 
 use http::Method;
 use http::header::HeaderValue;
 
-use self::written::EntryName;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::response::api_error::ApiError;
 use crate::web::response::response;
 use crate::web::response::response::ACCEPT_PATCH;
@@ -30,7 +30,7 @@ pub(crate) fn options() -> Response {
 pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
     if matches!(*ctx.method, Method::PUT | Method::DELETE | Method::PATCH) {
         // If it were ignored, a PUT would overwrite the value.
-        ctx.query.refuse("op", "op is only allowed with POST; use POST, or leave it out")?;
+        ctx.query.reject("op", "op is only allowed with POST; use POST, or leave it out")?;
     }
     let path = json_part::path(ctx.query)?;
     match (ctx.method, path) {
@@ -44,6 +44,6 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
         (&Method::PATCH, Some(_)) => {
             Err(ApiError::invalid("path is not allowed with PATCH; a patch has the paths in its body"))
         }
-        _ => Err(ApiError::method(Route::ENTRY_METHODS)),
+        _ => Err(ApiError::method_not_allowed(Route::ENTRY_METHODS)),
     }
 }

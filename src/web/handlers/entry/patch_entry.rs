@@ -3,12 +3,13 @@
 
 use super::json_part;
 use super::return_old;
-use super::written::{EntryName, done, tagged};
+use super::write_response::{ok, with_etag};
 use crate::model::Entry;
 use crate::model::json::JsonValue;
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::request::body;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::response::api_error::ApiError;
@@ -39,7 +40,7 @@ impl Kind {
     fn apply(self, found: Option<&Entry>, patch: JsonValue<'_>, limit: usize) -> Result<String, ApiError> {
         let document = found.map(|entry| json_part::document(&entry.value)).transpose()?;
         match (self, document) {
-            (Self::JsonPatch, None) => Err(ApiError::missing("no such key", Cache::Never)),
+            (Self::JsonPatch, None) => Err(ApiError::not_found("no such key", Cache::Never)),
             (Self::JsonPatch, Some(mut document)) => {
                 document.patch(patch, limit).map_err(json_part::of_request)?;
                 Ok(document.to_string())
@@ -54,13 +55,13 @@ impl Kind {
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
-    let (bucket, _) = name;
+    let bucket = name.bucket;
     authorize::require_write(ctx, bucket).await?;
     let kind = Kind::parse(ctx)?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
     let limit = ctx.max_value_bytes(bucket);
-    let body = body::collect(ctx, body, body::notation(limit)).await?;
+    let body = body::collect(ctx, body, body::max_encoded_bytes(limit)).await?;
     let patch = json_part::json_body(&body)?;
     let change = update::update(ctx, name, preconditions, |found| {
         let value = kind.apply(found, patch.clone(), limit)?;
@@ -68,6 +69,6 @@ pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     })
     .await?;
     let is_new = change.before.is_none();
-    let response = if returns_old { return_old::answer(change.before) } else { done(ctx, bucket, is_new) };
-    Ok(tagged(ctx, bucket, change.after.as_ref(), response))
+    let response = if returns_old { return_old::answer(change.before) } else { ok(ctx, bucket, is_new) };
+    Ok(with_etag(ctx, bucket, change.after.as_ref(), response))
 }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
-use super::written::{EntryName, done, is_by_date, tagged};
+use super::write_response::{is_by_date, ok, with_etag};
 use super::{json_part, put_entry, return_old};
 use crate::model::json::Pointer;
 use crate::model::{Change, End, Write};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::request::form::QueryString;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::request::{body, number, ttl};
@@ -37,7 +38,7 @@ impl Operation {
             Some("touch") => Self::Touch,
             Some("persist") => Self::Persist,
             Some(other) => {
-                let other = number::shown(other);
+                let other = number::quote(other);
                 return Err(ApiError::invalid(format!(
                     "op must be incr, append, prepend, touch or persist, got {other}"
                 )));
@@ -66,15 +67,15 @@ async fn operate(
     operation: Operation,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (bucket, key) = name;
+    let EntryName { bucket, key } = name;
     authorize::require_write(ctx, bucket).await?;
-    let demand = WritePreconditions::new(ctx, bucket)?;
+    let preconditions = WritePreconditions::new(ctx, bucket)?;
     let return_old = return_old::parse(ctx, bucket).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let touch = Write::Touch { key: key.clone(), expires };
     let value = match operation {
         Operation::Append(_) => body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?,
-        _ => body::pass_over(ctx, body).await.map(|()| Bytes::new())?,
+        _ => body::drain(ctx, body).await.map(|()| Bytes::new())?,
     };
     let first = match operation {
         Operation::Increment { by } => Write::Increment { key: key.clone(), by },
@@ -91,7 +92,7 @@ async fn operate(
     if expires.is_some() && operation != Operation::Touch {
         writes.push(touch);
     }
-    let changes = commit::commit(ctx, bucket, writes, demand).await?;
+    let changes = commit::commit(ctx, bucket, writes, preconditions).await?;
     let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
         return Err(ApiError::internal("the store returned no change for a write"));
     };
@@ -99,16 +100,16 @@ async fn operate(
     let is_new = change.before.is_none();
     let response = match operation {
         Operation::Touch | Operation::Persist if is_new => {
-            return Err(ApiError::missing("no such key", Cache::Never).without_body(is_by_date(ctx, bucket)));
+            return Err(ApiError::not_found("no such key", Cache::Never).without_body(is_by_date(ctx, bucket)));
         }
         _ if return_old => return_old::answer(change.before),
         Operation::Increment { .. } => {
             let number = first.after.as_ref().map(|entry| entry.value.clone()).unwrap_or_default();
             response::text(number, Cache::Never)
         }
-        _ => done(ctx, bucket, is_new),
+        _ => ok(ctx, bucket, is_new),
     };
-    Ok(tagged(ctx, bucket, change.after.as_ref(), response))
+    Ok(with_etag(ctx, bucket, change.after.as_ref(), response))
 }
 
 #[cfg(test)]

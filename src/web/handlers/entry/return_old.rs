@@ -14,7 +14,7 @@ pub(crate) async fn parse(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<bo
     match ctx.query.text("return")?.as_deref() {
         None => Ok(false),
         Some("old") => authorize::require_read(ctx, bucket).await.map(|_| true),
-        Some(other) => Err(ApiError::invalid(format!("return must be old, got {}", number::shown(other)))),
+        Some(other) => Err(ApiError::invalid(format!("return must be old, got {}", number::quote(other)))),
     }
 }
 

@@ -19,7 +19,7 @@ const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 /// Returns the values of the existing keys, of a row with a date only if the entry has this date.
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<KeyRow>) -> Result<Response, ApiError> {
     let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
-    let entries = ctx.state.store.get(bucket, &keys).await.map_err(ApiError::unread)?.entries;
+    let entries = ctx.state.store.get(bucket, &keys).await.map_err(ApiError::from_read)?.entries;
     let by_date = ctx.state.settings.policies.for_bucket(bucket).timestamps == Timestamps::Client;
     let now = ctx.now().floor_to_second();
     let mut out = Composer::default();
@@ -27,7 +27,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<K
     let mut bytes = 0_u64;
     for (row, entry) in rows.iter().zip(&entries) {
         let Some(entry) = entry else { continue };
-        entry_json::hold(&mut out, &entry.value);
+        entry_json::charge(&mut out, &entry.value);
         // The same date as in `Last-Modified` of a read, where server timestamps are never in the future.
         let modified = if by_date { entry.last_modified() } else { entry.last_modified().min(now) };
         if row.modified.is_some_and(|date| date != modified) {

@@ -1,8 +1,8 @@
 //! `/multi/{bucket}`: many keys in one request, as in Poky. POST gets, PUT sets, DELETE deletes; or POST with `?op=`
 //! for hosts that allow no other method.
 //!
-//! The whole request is parsed before anything is done. Then each row is evaluated separately, and all accepted rows
-//! are one commit.
+//! The whole request is parsed before it is executed. Then each row is evaluated separately, and all accepted rows are
+//! one commit.
 
 pub(super) mod get_many;
 pub(super) mod parse_rows;
@@ -19,7 +19,7 @@ use crate::web::request::{body, number};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::json_response;
 
-/// What to do with the rows.
+/// The operation on the rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verb {
     Get,
@@ -35,7 +35,7 @@ impl Verb {
             Some("set") => Some(Self::Set),
             Some("delete") => Some(Self::Delete),
             Some(other) => {
-                let other = number::shown(other);
+                let other = number::quote(other);
                 return Err(ApiError::invalid(format!("op must be get, set or delete, got {other}")));
             }
         };
@@ -54,8 +54,8 @@ impl Verb {
     }
 }
 
-/// Whether this path supports the method.
-pub(crate) fn knows(method: &Method) -> bool {
+/// Whether this resource supports the method.
+pub(crate) fn supports(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::DELETE].contains(method)
 }
 
@@ -70,34 +70,22 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     }
     let body = body::json(ctx, body).await?;
     match verb {
-        Verb::Get => self::get_many::answer(ctx, bucket, self::parse_rows::keys(&body, ctx.now())?).await,
+        Verb::Get => get_many::answer(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await,
         Verb::Set => {
-            self::set_many::answer(
-                ctx,
-                bucket,
-                self::parse_rows::values(&body, ctx.max_value_bytes(bucket), ctx.now())?,
-            )
-            .await
+            set_many::answer(ctx, bucket, parse_rows::values(&body, ctx.max_value_bytes(bucket), ctx.now())?).await
         }
-        Verb::Delete => delete(ctx, bucket, self::parse_rows::keys(&body, ctx.now())?).await,
+        Verb::Delete => delete(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await,
     }
 }
 
-async fn delete(
-    ctx: RequestContext<'_>,
-    bucket: &Bucket,
-    rows: Vec<self::parse_rows::KeyRow>,
-) -> Result<Response, ApiError> {
+async fn delete(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<parse_rows::KeyRow>) -> Result<Response, ApiError> {
     if let Some(number) = rows.iter().position(|row| row.modified.is_some()) {
-        return Err(self::parse_rows::fault(
-            number,
-            "modified_at is not allowed in a row to delete; send only the key",
-        ));
+        return Err(parse_rows::row_error(number, "modified_at is not allowed in a row to delete; send only the key"));
     }
     let writes = rows.into_iter().map(|row| Write::Delete { key: row.key }).collect();
     match ctx.state.store.apply(bucket, Batch::new(writes)).await? {
         Outcome::Committed { changes, .. } => {
-            let result = |was: bool| serde_json::json!({ "result": if was { "deleted" } else { "missing" } });
+            let result = |existed: bool| serde_json::json!({ "result": if existed { "deleted" } else { "missing" } });
             json_response::json(&changes.iter().map(|change| result(change.before.is_some())).collect::<Vec<_>>())
         }
         Outcome::PreconditionFailed { .. } => {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::model::{ContentType, Key, Time};
-use crate::web::request::json_fields::JsonFields;
+use crate::web::request::json_fields::{JsonFields, ObjectSchema};
 use crate::web::request::{number, ttl};
 use crate::web::response::api_error::ApiError;
 
@@ -29,60 +29,62 @@ pub(crate) struct ValueRow {
 }
 
 /// The fields of a row, as clients of Poky send them. Some send `created_at`, which is ignored.
-const FIELDS: (&str, &[&str]) =
-    ("a row", &["key", "data", "modified_at", "created_at", "content_type", "ttl", "expires"]);
+const ROW: ObjectSchema = ObjectSchema {
+    name: "a row",
+    fields: &["key", "data", "modified_at", "created_at", "content_type", "ttl", "expires"],
+};
 /// The fields that only a row to set may have.
 const VALUE_FIELDS: [&str; 4] = ["data", "content_type", "ttl", "expires"];
 
 /// The error for an invalid row. `number` counts from 0, the error text from 1.
-pub(crate) fn fault(number: usize, what: impl std::fmt::Display) -> ApiError {
-    ApiError::invalid(format!("row {} is invalid: {what}", number + 1))
+pub(crate) fn row_error(number: usize, cause: impl std::fmt::Display) -> ApiError {
+    ApiError::invalid(format!("row {} is invalid: {cause}", number + 1))
 }
 
 /// Parses the rows of a request to get or delete: keys, or objects with a key.
 pub(crate) fn keys(body: &[u8], now: Time) -> Result<Vec<KeyRow>, ApiError> {
-    let named = |(number, text): (usize, &RawValue)| named(text.get(), now).map_err(|what| fault(number, what));
-    all(body)?.into_iter().enumerate().map(named).collect()
+    let rows = raw_rows(body)?.into_iter().enumerate();
+    rows.map(|(number, text)| parse_key_row(text.get(), now).map_err(|cause| row_error(number, cause))).collect()
 }
 
-fn named(text: &str, now: Time) -> Result<KeyRow, String> {
+fn parse_key_row(text: &str, now: Time) -> Result<KeyRow, String> {
     if text.starts_with('"') {
         let key = serde_json::from_str::<String>(text).map_err(|error| format!("not a valid string: {error}"))?;
         return Ok(KeyRow { key: Key::new(&key).map_err(|e| e.to_string())?, modified: None });
     }
     if !text.starts_with('{') {
-        return Err(format!("must be a key or an object with key, got {}", number::shown(text)));
+        return Err(format!("must be a key or an object with key, got {}", number::quote(text)));
     }
-    let row = JsonFields::read(text, FIELDS)?;
+    let row = JsonFields::parse(text, ROW)?;
     if let Some(name) = VALUE_FIELDS.into_iter().find(|name| row.raw(name).is_some()) {
         return Err(format!("{name} is only allowed in a row to set; use PUT or ?op=set"));
     }
-    Ok(KeyRow { key: key(&row)?, modified: dates(&row, now)? })
+    Ok(KeyRow { key: key(&row)?, modified: modified_at(&row, now)? })
 }
 
 /// Parses the rows of a request to set.
-pub(crate) fn values(body: &[u8], most: usize, now: Time) -> Result<Vec<ValueRow>, ApiError> {
-    let valued = |(number, text): (usize, &RawValue)| {
-        let row = valued(text.get(), now).map_err(|what| fault(number, what))?;
+pub(crate) fn values(body: &[u8], max_value_bytes: usize, now: Time) -> Result<Vec<ValueRow>, ApiError> {
+    let rows = raw_rows(body)?.into_iter().enumerate().map(|(number, text)| {
+        let row = parse_value_row(text.get(), now).map_err(|cause| row_error(number, cause))?;
         let bytes = row.value.len();
-        if bytes > most {
-            let text = format!("row {}: data has {bytes} bytes; the limit is {most}", number + 1);
+        if bytes > max_value_bytes {
+            let text = format!("row {}: data has {bytes} bytes; the limit is {max_value_bytes}", number + 1);
             return Err(ApiError::too_large(text));
         }
         Ok(row)
-    };
-    all(body)?.into_iter().enumerate().map(valued).collect()
+    });
+    rows.collect()
 }
 
-fn valued(text: &str, now: Time) -> Result<ValueRow, String> {
-    let row = JsonFields::read(text, FIELDS)?;
+fn parse_value_row(text: &str, now: Time) -> Result<ValueRow, String> {
+    let row = JsonFields::parse(text, ROW)?;
     let content_type = row.text("content_type")?.as_deref().map(ContentType::new).transpose();
     Ok(ValueRow {
         key: key(&row)?,
         value: row.required("data")?.into(),
         content_type: content_type.map_err(|error| format!("content_type: {error}"))?.unwrap_or_default(),
-        expires: ttl::read((row.raw("ttl"), row.raw("expires")), now)?,
-        modified: dates(&row, now)?,
+        expires: ttl::expiry(row.raw("ttl"), row.raw("expires"), now)?,
+        modified: modified_at(&row, now)?,
     })
 }
 
@@ -91,17 +93,17 @@ fn key(row: &JsonFields<'_>) -> Result<Key, String> {
 }
 
 /// The modification date. `created_at` is ignored, but must be a string.
-fn dates(row: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
+fn modified_at(row: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
     row.text("created_at")?;
     let Some(text) = row.text("modified_at")? else { return Ok(None) };
     Time::from_http_date(&text, now).map(Some).ok_or_else(|| {
-        let text = number::shown(&text);
+        let text = number::quote(&text);
         format!("modified_at must be an HTTP date such as Sun, 06 Nov 1994 08:49:37 GMT, got {text}")
     })
 }
 
-/// The rows as raw JSON, so that a field that is given twice is noticed.
-fn all(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
+/// The rows as raw JSON, so that a repeated field is found.
+fn raw_rows(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
     let rows: Vec<&RawValue> = serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(format!("the body must be a JSON array of rows: {error}")))?;
     if rows.len() > MAX_ROWS {

@@ -12,8 +12,8 @@ use crate::web::response::api_error::ApiError;
 use crate::web::response::json_response;
 use crate::web::write::commit::MAX_ATTEMPTS;
 
-/// How much later a write with a date precondition is than the entry that it replaces, at least.
-const SECOND: Duration = Duration::from_secs(1);
+/// A write with a date precondition gets a date at least this much later than the date of the entry that it replaces.
+const MIN_DATE_STEP: Duration = Duration::from_secs(1);
 
 /// Stores the rows whose preconditions hold, and returns the result of each row.
 pub(crate) async fn answer(
@@ -27,11 +27,11 @@ pub(crate) async fn answer(
     let store = &ctx.state.store;
     for _ in 0..MAX_ATTEMPTS {
         let found = if is_conditional {
-            store.get(bucket, &keys).await.map_err(ApiError::unread)?.entries
+            store.get(bucket, &keys).await.map_err(ApiError::from_read)?.entries
         } else {
             vec![None; keys.len()]
         };
-        let plan = plan(&rows, &found, (timestamps, ctx.now()));
+        let plan = plan(&rows, &found, timestamps, ctx.now());
         if let Outcome::Committed { changes, .. } = store.apply(bucket, plan.batch).await? {
             let mut changes = changes.into_iter();
             let result = |accepted: &bool| match accepted.then(|| changes.next()).flatten() {
@@ -53,11 +53,11 @@ struct Plan {
     accepted: Vec<bool>,
 }
 
-/// Evaluates each row on the current entry, or on what a row before it writes.
+/// Evaluates each row on the current entry, or on the entry that an earlier row writes.
 ///
 /// With server timestamps, a write with a date precondition gets a later second than the entry that it replaces. With
 /// client timestamps, the precondition of a row is also its new date; without one the date stays the same.
-fn plan(rows: &[ValueRow], found: &[Option<Entry>], (timestamps, now): (Timestamps, Time)) -> Plan {
+fn plan(rows: &[ValueRow], found: &[Option<Entry>], timestamps: Timestamps, now: Time) -> Plan {
     let mut plan = Plan { batch: Batch::default(), accepted: vec![] };
     let mut written: HashMap<&Key, Time> = HashMap::new();
     for (row, entry) in rows.iter().zip(found) {
@@ -74,9 +74,9 @@ fn plan(rows: &[ValueRow], found: &[Option<Entry>], (timestamps, now): (Timestam
         let (modified, at_least) = match timestamps {
             Timestamps::Client => (row.modified.or(last), row.modified.or(last).unwrap_or(now)),
             Timestamps::Server => {
-                // As the store does it, so that no later row passes with the date of this one.
+                // The store does the same, so that the date of this row does not let a later row pass.
                 let past = last.max(row.modified.map(|date| date.min(now)));
-                (None, past.map_or(now, |past| now.max(past.plus(SECOND))))
+                (None, past.map_or(now, |past| now.max(past.plus(MIN_DATE_STEP))))
             }
         };
         if let (Timestamps::Server, Some(date)) = (timestamps, row.modified) {

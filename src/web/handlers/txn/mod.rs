@@ -9,6 +9,7 @@ use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::budget::Budget;
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::request::body;
 use crate::web::request::write_preconditions::WritePreconditions;
 use crate::web::response::api_error::ApiError;
@@ -20,7 +21,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     authorize::require_write(ctx, bucket).await?;
     WritePreconditions::none(ctx)?;
     let body = body::json(ctx, body).await?;
-    let batch = self::parse_steps::read(&body, ctx.max_value_bytes(bucket), ctx.now())?;
+    let batch = parse_steps::parse(&body, ctx.max_value_bytes(bucket), ctx.now())?;
     // A check reveals the current entry, as a read does.
     if !batch.expectations.is_empty() || batch.writes.iter().any(|write| matches!(write, Write::Read { .. })) {
         authorize::require_read(ctx, bucket).await?;
@@ -30,12 +31,14 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     match commit::apply(ctx, bucket, batch).await? {
         Outcome::Committed { revision, changes } => {
             let mut out = Composer::default();
-            out.open(&json!({ "revision": revision.to_string() }))?;
+            out.open_object(&json!({ "revision": revision.to_string() }))?;
             out.text(",\"results\":[");
             for (number, (write, change)) in writes.iter().zip(&changes).enumerate() {
                 out.text(if number == 0 { "" } else { "," });
                 match write {
-                    Write::Read { key } => entry_json::found(&mut out, (bucket, key), change.after.as_ref())?,
+                    Write::Read { key } => {
+                        entry_json::entry_or_null(&mut out, EntryName { bucket, key }, change.after.as_ref())?;
+                    }
                     _ => out.json(&result(write, change)?)?,
                 }
             }
@@ -48,7 +51,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
             let key = checked
                 .get(index)
                 .ok_or_else(|| ApiError::internal("the store reported a check that does not exist"))?;
-            json_response::conflict(index, (bucket, key), found.as_ref())
+            json_response::conflict(index, EntryName { bucket, key }, found.as_ref())
         }
     }
 }

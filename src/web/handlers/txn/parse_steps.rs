@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::model::{Batch, Condition, ContentType, End, Expectation, Key, Time, Write};
-use crate::web::request::json_fields::JsonFields;
+use crate::web::request::json_fields::{JsonFields, ObjectSchema};
 use crate::web::request::{etag, number, ttl};
 use crate::web::response::api_error::ApiError;
 
@@ -14,28 +14,29 @@ use crate::web::response::api_error::ApiError;
 const MAX_STEPS: usize = 1000;
 
 /// The fields of a transaction, and of a check.
-const TXN: (&str, &[&str]) = ("a transaction", &["checks", "ops"]);
-const CHECK: (&str, &[&str]) = ("a check", &["key", "revision", "absent", "value", "base64"]);
+const TRANSACTION: ObjectSchema = ObjectSchema { name: "a transaction", fields: &["checks", "ops"] };
+const CHECK: ObjectSchema = ObjectSchema { name: "a check", fields: &["key", "revision", "absent", "value", "base64"] };
 /// The fields of all operations together, and of each operation.
-const ALL: (&str, &[&str]) = ("an operation", &["op", "key", "value", "base64", "type", "ttl", "expires", "by"]);
-const EACH: [(&str, &[&str]); 8] = [
-    ("set", &["op", "key", "value", "base64", "type", "ttl", "expires"]),
-    ("get", &["op", "key"]),
-    ("delete", &["op", "key"]),
-    ("incr", &["op", "key", "by"]),
-    ("append", &["op", "key", "value"]),
-    ("prepend", &["op", "key", "value"]),
-    ("touch", &["op", "key", "ttl", "expires"]),
-    ("persist", &["op", "key"]),
+const ANY_OPERATION: ObjectSchema =
+    ObjectSchema { name: "an operation", fields: &["op", "key", "value", "base64", "type", "ttl", "expires", "by"] };
+const OPERATIONS: [ObjectSchema; 8] = [
+    ObjectSchema { name: "set", fields: &["op", "key", "value", "base64", "type", "ttl", "expires"] },
+    ObjectSchema { name: "get", fields: &["op", "key"] },
+    ObjectSchema { name: "delete", fields: &["op", "key"] },
+    ObjectSchema { name: "incr", fields: &["op", "key", "by"] },
+    ObjectSchema { name: "append", fields: &["op", "key", "value"] },
+    ObjectSchema { name: "prepend", fields: &["op", "key", "value"] },
+    ObjectSchema { name: "touch", fields: &["op", "key", "ttl", "expires"] },
+    ObjectSchema { name: "persist", fields: &["op", "key"] },
 ];
 
 /// Parses the body of a transaction.
 ///
 /// # Errors
 /// If a check or an operation is invalid. The error has its number, counted from 0.
-pub(crate) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, ApiError> {
-    let (checks, ops) = lists(body).map_err(|what| {
-        ApiError::invalid(format!("the body is not a transaction {{\"checks\":[...],\"ops\":[...]}}: {what}"))
+pub(crate) fn parse(body: &[u8], max_value_bytes: usize, now: Time) -> Result<Batch, ApiError> {
+    let (checks, ops) = lists(body).map_err(|cause| {
+        ApiError::invalid(format!("the body is not a transaction {{\"checks\":[...],\"ops\":[...]}}: {cause}"))
     })?;
     if checks.len() > MAX_STEPS || ops.len() > MAX_STEPS {
         let (checks, ops) = (checks.len(), ops.len());
@@ -44,19 +45,19 @@ pub(crate) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, ApiErro
         )));
     }
     let expectations = checks.into_iter().enumerate().map(|(number, check)| {
-        let check = JsonFields::read(check.get(), CHECK).and_then(|check| expectation(&check));
-        check.map_err(|what| ApiError::invalid(format!("check {number} is invalid: {what}")))
+        let check = JsonFields::parse(check.get(), CHECK).and_then(|check| expectation(&check));
+        check.map_err(|cause| ApiError::invalid(format!("check {number} is invalid: {cause}")))
     });
     let expectations = expectations.collect::<Result<_, _>>()?;
     let writes = ops.into_iter().enumerate().map(|(number, op)| {
-        let write = JsonFields::read(op.get(), ALL).and_then(|op| write(&op, now));
+        let write = JsonFields::parse(op.get(), ANY_OPERATION).and_then(|op| write(&op, now));
         match write {
-            Ok(Write::Put { value, .. }) if value.len() > most => Err(ApiError::too_large(format!(
-                "operation {number}: the value has {} bytes; the limit is {most}",
+            Ok(Write::Put { value, .. }) if value.len() > max_value_bytes => Err(ApiError::too_large(format!(
+                "operation {number}: the value has {} bytes; the limit is {max_value_bytes}",
                 value.len()
             ))),
             Ok(write) => Ok(write),
-            Err(what) => Err(ApiError::invalid(format!("operation {number} is invalid: {what}"))),
+            Err(cause) => Err(ApiError::invalid(format!("operation {number} is invalid: {cause}"))),
         }
     });
     Ok(Batch::new(writes.collect::<Result<_, _>>()?).with_expectations(expectations))
@@ -65,15 +66,15 @@ pub(crate) fn read(body: &[u8], most: usize, now: Time) -> Result<Batch, ApiErro
 /// The checks and the operations as raw JSON.
 fn lists(body: &[u8]) -> Result<(Vec<&RawValue>, Vec<&RawValue>), String> {
     let body: &RawValue = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let txn = JsonFields::read(body.get(), TXN)?;
+    let txn = JsonFields::parse(body.get(), TRANSACTION)?;
     let ops = txn.list("ops")?.ok_or("ops is missing")?;
     Ok((txn.list("checks")?.unwrap_or_default(), ops))
 }
 
 fn expectation(check: &JsonFields<'_>) -> Result<Expectation, String> {
     let key = key(check)?;
-    let given = (check.text("revision")?, check.flag("absent")?, value(check)?);
-    let condition = match given {
+    let fields = (check.text("revision")?, check.flag("absent")?, value(check)?);
+    let condition = match fields {
         (Some(text), None, None) => {
             let revision = etag::bare(&text).parse();
             let revision = revision.map_err(|error: crate::model::Error| format!("revision: {error}"))?;
@@ -89,20 +90,20 @@ fn expectation(check: &JsonFields<'_>) -> Result<Expectation, String> {
 
 fn write(op: &JsonFields<'_>, now: Time) -> Result<Write, String> {
     let name = op.required("op")?;
-    let Some(known) = EACH.into_iter().find(|(known, _)| *known == name) else {
-        let all = EACH.map(|(name, _)| name).join(", ");
-        return Err(format!("op must be one of {all}, got {}", number::shown(&name)));
+    let Some(operation) = OPERATIONS.into_iter().find(|operation| operation.name == name) else {
+        let all = OPERATIONS.map(|operation| operation.name).join(", ");
+        return Err(format!("op must be one of {all}, got {}", number::quote(&name)));
     };
-    op.only(known)?;
+    op.check_known(operation)?;
     let key = key(op)?;
-    Ok(match known.0 {
+    Ok(match operation.name {
         "set" => {
             let content_type = op.text("type")?.as_deref().map(ContentType::new).transpose();
             Write::Put {
                 key,
                 value: value(op)?.ok_or("set needs value or base64")?,
                 content_type: content_type.map_err(|error| format!("type: {error}"))?.unwrap_or_default(),
-                expires: end(op, now)?,
+                expires: expiry(op, now)?,
                 modified: None,
             }
         }
@@ -112,7 +113,7 @@ fn write(op: &JsonFields<'_>, now: Time) -> Result<Write, String> {
         "append" => Write::Append { key, value: op.required("value")?.into(), end: End::Append },
         "prepend" => Write::Append { key, value: op.required("value")?.into(), end: End::Prepend },
         "touch" => {
-            let expires = end(op, now)?.ok_or("touch needs ttl or expires; use persist to remove the expiry")?;
+            let expires = expiry(op, now)?.ok_or("touch needs ttl or expires; use persist to remove the expiry")?;
             Write::Touch { key, expires: Some(expires) }
         }
         _ => Write::Touch { key, expires: None },
@@ -123,7 +124,7 @@ fn key(fields: &JsonFields<'_>) -> Result<Key, String> {
     Key::new(&fields.required("key")?).map_err(|error| format!("key: {error}"))
 }
 
-/// The value, if one is given.
+/// The value, if the object has one.
 fn value(fields: &JsonFields<'_>) -> Result<Option<Bytes>, String> {
     match (fields.text("value")?, fields.text("base64")?) {
         (Some(_), Some(_)) => Err("send value or base64, not both".to_owned()),
@@ -136,8 +137,8 @@ fn value(fields: &JsonFields<'_>) -> Result<Option<Bytes>, String> {
     }
 }
 
-fn end(op: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
-    ttl::read((op.raw("ttl"), op.raw("expires")), now)
+fn expiry(op: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
+    ttl::expiry(op.raw("ttl"), op.raw("expires"), now)
 }
 
 #[cfg(test)]
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     fn batch(body: &str) -> Result<Batch, ApiError> {
-        read(body.as_bytes(), 10, Time::from_secs(1000))
+        parse(body.as_bytes(), 10, Time::from_secs(1000))
     }
 
     #[test]

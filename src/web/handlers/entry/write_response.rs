@@ -2,16 +2,13 @@
 
 use http::header::ETAG;
 
-use crate::model::{Bucket, Entry, Key};
+use crate::model::{Bucket, Entry};
 use crate::web::auth::policy::Timestamps;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
 use crate::web::request::{client_timestamps, etag};
 use crate::web::response::response;
 use crate::web::response::response::Cache;
-
-/// The bucket and the key of an entry.
-pub(super) type EntryName<'a> = (&'a Bucket, &'a Key);
 
 /// Whether the bucket has client timestamps.
 pub(super) fn is_by_date(ctx: RequestContext<'_>, bucket: &Bucket) -> bool {
@@ -24,7 +21,7 @@ pub(super) fn tag(ctx: RequestContext<'_>, bucket: &Bucket, entry: &Entry) -> St
 }
 
 /// `OK` with 200, or with 201 if the entry is new. With client timestamps 200 and no body, as clients of Poky expect.
-pub(super) fn done(ctx: RequestContext<'_>, bucket: &Bucket, is_new: bool) -> Response {
+pub(super) fn ok(ctx: RequestContext<'_>, bucket: &Bucket, is_new: bool) -> Response {
     match (is_by_date(ctx, bucket), is_new) {
         (true, _) => response::text("", Cache::Never),
         (false, true) => response::created("OK"),
@@ -33,7 +30,7 @@ pub(super) fn done(ctx: RequestContext<'_>, bucket: &Bucket, is_new: bool) -> Re
 }
 
 /// Adds the ETag of the new entry.
-pub(super) fn tagged(
+pub(super) fn with_etag(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
     after: Option<&Entry>,
