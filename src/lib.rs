@@ -36,6 +36,7 @@
 //!
 //! - none: [`model`], [`store`], [`memory`], [`yaml`], [`client`], [`copy`] and [`layers`], with few dependencies
 //! - `codecs`: values of Rust types as YAML, CBOR and MessagePack
+//! - `compression`, `encryption`: the layers that compress and encrypt values
 //! - `postgres`: the store on PostgreSQL
 //! - `server`: the HTTP API, the servers, the write hooks and the program; includes `postgres`
 //! - `full`, the default: all of these
