@@ -140,7 +140,7 @@ give_to() {
   [ ! -e "$site/data" ] || chown -R "$1:$2" "$site/data"
   if command -v setpriv >/dev/null; then
     setpriv --reuid="$1" --regid="$2" --clear-groups test -x "$site/kvs.fcgi" -a -w "$site" ||
-      fail "the user $1, as whom Apache runs, cannot reach $site; say SITE=/a/folder/that/it/can/reach"
+      fail "the user $1, as whom Apache runs, cannot reach $site; set SITE=/a/folder/that/it/can/reach"
   fi
 }
 
@@ -184,7 +184,7 @@ wait_until_it_answers() {
     sleep 0.1
   done
   tail -n 5 "$run"/stderr "$run"/error.log >&2 2>/dev/null || true
-  fail "the server did not come up (last answer: ${code:-none}); its last words stand above"
+  fail "the server did not come up (last answer: ${code:-none}); its last log lines are above"
 }
 
 introduce() {
@@ -207,7 +207,7 @@ curl -i -H "If-None-Match: \$(curl -sI '$url/?k=hall' | sed -n 's/^[Ee][Tt]ag: *
 # List all keys
 curl -H 'X-KVS-Auth: $secret' $url/kv/default
 
-The secret is in $site/auth.txt, what you store in $site/data/default.yaml.
+The secret is in $site/auth.txt, and the stored values are in $site/data/default.yaml.
 END
   if [ -n "${SITE:-}" ]; then
     say "Ctrl-C stops it; the folder is kept."
