@@ -274,7 +274,7 @@ fn clients() -> Vec<Step> {
         ask("CORS is closed", "GET /kv/clients/absolute", "Origin: https://elsewhere.test\r\n").body("1"),
         ask("OPTIONS", "OPTIONS /kv/clients/absolute", "")
             .status(204)
-            .header("allow", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
+            .header("allow", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"),
         ask("OPTIONS of a bucket", "OPTIONS /kv/clients", "").status(204).header("allow", "GET, HEAD, DELETE, OPTIONS"),
         ask("OPTIONS of many", "OPTIONS /multi/clients", "").status(204).header("allow", "POST, PUT, DELETE, OPTIONS"),
         ask("OPTIONS of a transaction", "OPTIONS /txn/clients", "").status(204).header("allow", "POST, OPTIONS"),
