@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::sealed_type::{read_type, write_type};
-use super::transformed::{Form, Transformed};
+use super::transformed::{Form, Transformed, is_store};
 use crate::model::{Bucket, Clock, ContentType, Error, ErrorKind, Key, Result};
 use crate::store::{Limits, Store};
 
@@ -33,18 +33,21 @@ use crate::store::{Limits, Store};
 /// assert!(Client::new(inner).get("text").await?.expect("it was stored").len() < 100);
 /// # Ok(()) });
 /// ```
-pub type Compressed = Transformed<Zstd>;
+#[derive(Clone)]
+pub struct Compressed(Transformed<Zstd>);
+
+is_store!(Compressed);
 
 impl Compressed {
     /// Compresses values from `from_bytes` bytes on. `limits` are those of the values before compression.
     pub fn new(inner: Arc<dyn Store>, from_bytes: usize, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { inner, form: Zstd { from_bytes, max_bytes: limits.max_value_bytes }, clock, limits }
+        Self(Transformed { inner, form: Zstd { from_bytes, max_bytes: limits.max_value_bytes }, clock, limits })
     }
 }
 
 /// Values as frames of zstd.
-#[derive(Clone, Copy, Debug)]
-pub struct Zstd {
+#[derive(Clone, Copy)]
+struct Zstd {
     from_bytes: usize,
     /// The length of the largest value, so that a small file cannot become a huge value.
     max_bytes: usize,
@@ -53,12 +56,7 @@ pub struct Zstd {
 impl Form for Zstd {
     const MARK: &'static str = "application/vnd.kvs.zstd";
 
-    fn encode(
-        &self,
-        (_, key): (&Bucket, &Key),
-        value: Bytes,
-        content_type: &ContentType,
-    ) -> Result<(Bytes, ContentType)> {
+    fn encode(&self, _: &Bucket, key: &Key, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
         if value.len() < self.from_bytes {
             return Ok((value, content_type.clone()));
         }
@@ -73,7 +71,7 @@ impl Form for Zstd {
         Ok((stored.freeze(), ContentType::new(Self::MARK)?))
     }
 
-    fn decode(&self, (bucket, key): (&Bucket, &Key), value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
+    fn decode(&self, bucket: &Bucket, key: &Key, value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
         let damaged = || {
             let text = format!(
                 "the value of {key:?} in bucket {bucket} cannot be decompressed; store it again, or restore it from a backup"

@@ -12,7 +12,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use super::encryption_keys::{EncryptionKey, EncryptionKeys};
 use super::sealed_type::{read_type, write_type};
-use super::transformed::{Form, Transformed};
+use super::transformed::{Form, Transformed, is_store};
 use crate::model::{
     Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
 };
@@ -52,13 +52,16 @@ const PAGE_ENTRIES: usize = 100;
 /// assert_ne!(Client::new(inner).get("door").await?, Some("open".into()));
 /// # Ok(()) });
 /// ```
-pub type Encrypted = Transformed<Sealed>;
+#[derive(Clone)]
+pub struct Encrypted(Transformed<Sealed>);
+
+is_store!(Encrypted);
 
 impl Encrypted {
     /// Encrypts values with the first of these keys. `limits` are those of the values before encryption; those of `inner`
     /// must be higher by [`ENCRYPTION_OVERHEAD_BYTES`].
     pub fn new(inner: Arc<dyn Store>, keys: EncryptionKeys, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { inner, form: Sealed { keys }, clock, limits }
+        Self(Transformed { inner, form: Sealed { keys }, clock, limits })
     }
 
     /// Encrypts the values of a bucket that are not encrypted with the first key, those from before the layer too.
@@ -71,11 +74,11 @@ impl Encrypted {
         let mut query = Scan { limit: PAGE_ENTRIES, ..Scan::default() };
         let mut count = 0;
         loop {
-            let page = self.inner.scan(bucket, query.clone()).await?;
+            let page = self.0.inner.scan(bucket, query.clone()).await?;
             for (key, entry) in page.entries {
-                let is_current = |entry: &Entry| key_id(&entry.content_type) == Some(self.form.keys.current_id());
+                let is_current = |entry: &Entry| key_id(&entry.content_type) == Some(self.0.form.keys.current_id());
                 if let Some(entry) = entry.filter(|entry| !is_current(entry)) {
-                    count += u64::from(self.rekey_entry((bucket, &key), entry).await?);
+                    count += u64::from(self.rekey_entry(bucket, &key, entry).await?);
                 }
             }
             let Some(cursor) = page.cursor else { return Ok(count) };
@@ -84,32 +87,39 @@ impl Encrypted {
     }
 
     /// Returns whether the entry was still the same. An entry that somebody has written meanwhile has the first key.
-    async fn rekey_entry(&self, (bucket, key): (&Bucket, &Key), entry: Entry) -> Result<bool> {
+    async fn rekey_entry(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<bool> {
         let expectation = Expectation::unchanged(key.clone(), Some(&entry));
         let (value, content_type) = match key_id(&entry.content_type) {
-            Some(_) => self.form.decode((bucket, key), &entry.value, &entry.content_type)?,
+            Some(_) => self.0.form.decode(bucket, key, &entry.value, &entry.content_type)?,
             None => (entry.value.clone(), entry.content_type.clone()),
         };
-        let (value, content_type) = self.form.encode((bucket, key), value, &content_type)?;
+        let (value, content_type) = self.0.form.encode(bucket, key, value, &content_type)?;
         let entry = Entry { value, content_type, ..entry };
         let batch = Batch::new(vec![Write::Restore { key: key.clone(), entry }])
             .with_expectations(vec![expectation])
             .returning_nothing();
-        Ok(matches!(self.inner.apply(bucket, batch).await?, Outcome::Committed { .. }))
+        Ok(matches!(self.0.inner.apply(bucket, batch).await?, Outcome::Committed { .. }))
     }
 }
 
 /// Values sealed by an AEAD (RFC 5116).
-#[derive(Clone, Debug)]
-pub struct Sealed {
+#[derive(Clone)]
+struct Sealed {
     keys: EncryptionKeys,
 }
 
 impl Form for Sealed {
     const MARK: &'static str = "application/vnd.kvs.encrypted";
 
-    fn encode(&self, name: (&Bucket, &Key), value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
-        let key = self.keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
+    fn encode(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        value: Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)> {
+        let current =
+            self.keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
         let mut plain = BytesMut::with_capacity(value.len() + 256);
         write_type(&mut plain, content_type);
         plain.put_slice(&value);
@@ -117,25 +127,30 @@ impl Form for Sealed {
         getrandom::fill(&mut nonce).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("the system has no random numbers: {error}; nothing was stored"))
         })?;
-        let bound = associated_data(name, &key.id);
+        let bound = associated_data(bucket, key, &current.id);
         let payload = Payload { msg: &plain, aad: &bound };
-        let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_| {
-            Error::new(ErrorKind::TooLarge, format!("the value for {:?} is too large to be encrypted", name.1))
+        let sealed = cipher(current).encrypt(&XNonce::from(nonce), payload).map_err(|_| {
+            Error::new(ErrorKind::TooLarge, format!("the value for {key:?} is too large to be encrypted"))
         })?;
-        let mark = ContentType::new(&format!("{}; key={}", Self::MARK, key.id))?;
+        let mark = ContentType::new(&format!("{}; key={}", Self::MARK, current.id))?;
         Ok(([&nonce[..], &sealed].concat().into(), mark))
     }
 
-    fn decode(&self, name: (&Bucket, &Key), value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
-        let (bucket, key_name) = name;
+    fn decode(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        value: &Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)> {
         let failed = |why: &str| {
             Error::new(
                 ErrorKind::Corrupt,
-                format!("the value of {key_name:?} in bucket {bucket} cannot be decrypted: {why}"),
+                format!("the value of {key:?} in bucket {bucket} cannot be decrypted: {why}"),
             )
         };
         let id = key_id(content_type).unwrap_or_default();
-        let key = self.keys.find(id).ok_or_else(|| {
+        let found = self.keys.find(id).ok_or_else(|| {
             failed(&format!("the encryption key {id:?} is missing; add it to the file of encryption keys"))
         })?;
         let changed = || {
@@ -145,8 +160,8 @@ impl Form for Sealed {
             )
         };
         let (nonce, sealed) = value.split_first_chunk::<NONCE_BYTES>().ok_or_else(changed)?;
-        let bound = associated_data(name, id);
-        let plain = cipher(key).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &bound });
+        let bound = associated_data(bucket, key, id);
+        let plain = cipher(found).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &bound });
         let plain = Bytes::from(plain.map_err(|_| changed())?);
         let (content_type, value) = read_type(&plain).ok_or_else(changed)?;
         Ok((plain.slice_ref(value), content_type))
@@ -163,7 +178,7 @@ fn key_id(content_type: &ContentType) -> Option<&str> {
 }
 
 /// What a value is bound to. The lengths keep apart what would be the same text.
-fn associated_data((bucket, key): (&Bucket, &Key), id: &str) -> Vec<u8> {
+fn associated_data(bucket: &Bucket, key: &Key, id: &str) -> Vec<u8> {
     let mut data = vec![];
     for part in [bucket.as_str(), key.as_str(), id] {
         data.put_u64(part.len() as u64);

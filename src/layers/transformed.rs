@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::model::{
@@ -22,20 +21,32 @@ const PAGE_ENTRIES: usize = 100;
 /// The form in which a layer stores values. Both functions get the name of the entry; [`Encrypted`] binds values to it.
 ///
 /// [`Encrypted`]: super::encrypted::Encrypted
-pub trait Form: Clone + Send + Sync + 'static {
+pub(super) trait Form: Clone + Send + Sync + 'static {
     /// The `type/subtype` that marks a value of this form.
     const MARK: &'static str;
 
     /// The stored form of a value with its type. Without the mark: the value is stored as it is.
-    fn encode(&self, name: (&Bucket, &Key), value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)>;
+    fn encode(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        value: Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)>;
 
     /// The value and its type, from a stored value with the mark.
-    fn decode(&self, name: (&Bucket, &Key), value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)>;
+    fn decode(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        value: &Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)>;
 }
 
 /// A store whose values have another form in `inner`.
 #[derive(Clone)]
-pub struct Transformed<F> {
+pub(super) struct Transformed<F> {
     pub(super) inner: Arc<dyn Store>,
     pub(super) form: F,
     pub(super) clock: Arc<dyn Clock>,
@@ -48,7 +59,7 @@ impl<F: Form> Transformed<F> {
         if entry.content_type.essence() != F::MARK {
             return Ok(entry);
         }
-        let (value, content_type) = self.form.decode((bucket, key), &entry.value, &entry.content_type)?;
+        let (value, content_type) = self.form.decode(bucket, key, &entry.value, &entry.content_type)?;
         Ok(Entry { value, content_type, ..entry })
     }
 
@@ -57,7 +68,7 @@ impl<F: Form> Transformed<F> {
             let text = format!("the content type {} of {key:?} is reserved for a layer; use another one", F::MARK);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let (value, content_type) = self.form.encode((bucket, key), entry.value, &entry.content_type)?;
+        let (value, content_type) = self.form.encode(bucket, key, entry.value, &entry.content_type)?;
         Ok(Entry { value, content_type, ..entry })
     }
 
@@ -121,7 +132,7 @@ impl<F: Form> Transformed<F> {
                 }
                 Decision::Commit { changes } => changes.into_iter().map(|(_, change, _)| change.after),
             };
-            let writes = self.plan(bucket, batch.writes.iter().zip(changes), (&stored, &plain))?;
+            let writes = self.plan(bucket, batch.writes.iter().zip(changes), &stored, &plain)?;
             let unchanged = keys.iter().map(|key| Expectation::unchanged(key.clone(), stored.get(key)));
             let others = batch.expectations.iter().enumerate().filter(|(_, expectation)| !is_on_value(expectation));
             let expectations = unchanged.chain(others.clone().map(|(_, expectation)| expectation.clone())).collect();
@@ -142,7 +153,8 @@ impl<F: Form> Transformed<F> {
         &self,
         bucket: &Bucket,
         writes: impl Iterator<Item = (&'b Write, Option<Entry>)>,
-        (stored, plain): (&Entries<'_>, &Entries<'_>),
+        stored: &Entries<'_>,
+        plain: &Entries<'_>,
     ) -> Result<Vec<Write>> {
         let put = |key: &Key, entry: Entry, modified| {
             let Entry { value, content_type, expires, .. } = self.encode(bucket, key, entry)?;
@@ -205,20 +217,57 @@ fn after_commit(error: Error) -> Error {
         .with_source(error)
 }
 
-#[async_trait]
-impl<F: Form> Store for Transformed<F> {
-    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+/// Makes a type around a [`Transformed`] a store, so that the public type of a layer has its own methods only.
+macro_rules! is_store {
+    ($layer:ident) => {
+        #[async_trait::async_trait]
+        impl crate::store::Store for $layer {
+            async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<crate::model::Snapshot> {
+                self.0.get(bucket, keys).await
+            }
+
+            async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+                self.0.get_values(bucket, keys).await
+            }
+
+            async fn apply(&self, bucket: &Bucket, batch: crate::model::Batch) -> Result<crate::model::Outcome> {
+                self.0.apply(bucket, batch).await
+            }
+
+            async fn scan(&self, bucket: &Bucket, query: crate::model::Scan) -> Result<crate::model::Page> {
+                self.0.scan(bucket, query).await
+            }
+
+            async fn changed(&self, bucket: &Bucket, since: crate::model::Revision) -> Result<crate::model::Revision> {
+                self.0.changed(bucket, since).await
+            }
+
+            async fn buckets(&self) -> Result<Vec<Bucket>> {
+                self.0.buckets().await
+            }
+
+            async fn maintain(&self, bucket: &Bucket, task: crate::store::Task) -> Result<crate::store::Report> {
+                self.0.maintain(bucket, task).await
+            }
+        }
+    };
+}
+
+pub(super) use is_store;
+
+impl<F: Form> Transformed<F> {
+    pub(super) async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         let Snapshot { revision, entries } = self.inner.get(bucket, keys).await?;
         let named = keys.iter().zip(entries);
         let decode = |(key, entry): (&Key, Option<Entry>)| entry.map(|e| self.decode(bucket, key, e)).transpose();
         Ok(Snapshot { revision, entries: named.map(decode).collect::<Result<_>>()? })
     }
 
-    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+    pub(super) async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         Ok(self.get(bucket, keys).await?.into_values())
     }
 
-    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+    pub(super) async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
         match self.encoded(bucket, &batch)? {
             Some(encoded) => {
                 let outcome = self.inner.apply(bucket, encoded).await?;
@@ -228,7 +277,7 @@ impl<F: Form> Store for Transformed<F> {
         }
     }
 
-    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+    pub(super) async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
         let mut page = self.inner.scan(bucket, query).await?;
         for (key, entry) in &mut page.entries {
             *entry = entry.take().map(|entry| self.decode(bucket, key, entry)).transpose()?;
@@ -236,15 +285,15 @@ impl<F: Form> Store for Transformed<F> {
         Ok(page)
     }
 
-    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+    pub(super) async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
         self.inner.changed(bucket, since).await
     }
 
-    async fn buckets(&self) -> Result<Vec<Bucket>> {
+    pub(super) async fn buckets(&self) -> Result<Vec<Bucket>> {
         self.inner.buckets().await
     }
 
-    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+    pub(super) async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         let mut report = self.inner.maintain(bucket, task).await?;
         if task == Task::Check {
             let mut query = Scan { limit: PAGE_ENTRIES, ..Scan::default() };

@@ -34,12 +34,7 @@ fn members(list: &str) -> Vec<&str> {
 /// The paths of a `use`: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
 fn leaves(tree: &str) -> Vec<String> {
     let Some((before, group)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
-    let group = group.trim_end().trim_end_matches('}');
-    let group = if tree.matches('{').count() > 1 {
-        tree[before.len() + 1..].trim_end().strip_suffix('}').unwrap()
-    } else {
-        group
-    };
+    let group = group.trim_end().strip_suffix('}').unwrap_or(group);
     members(group).into_iter().flat_map(leaves).map(|leaf| format!("{}{leaf}", before.trim())).collect()
 }
 
@@ -51,23 +46,24 @@ fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
 }
 
+/// The places in the code where this text begins a line, after a visibility and white space.
+fn at_line_starts<'c>(code: &'c str, text: &'c str) -> impl Iterator<Item = &'c str> {
+    code.match_indices(text).filter_map(|(at, _)| {
+        let before = code[..at].rsplit('\n').next().unwrap_or_default().trim();
+        let is_start = before.is_empty() || before.starts_with("pub");
+        is_start.then(|| &code[at + text.len()..])
+    })
+}
+
 /// Every path that the code of a file names, in a `use` or elsewhere.
 fn paths(code: &str) -> Vec<String> {
-    let is_use = |statement: &str| {
-        let start = statement.trim_start();
-        ["use ", "pub use ", "pub(crate) use ", "pub(super) use "].iter().any(|word| start.starts_with(word))
-    };
-    let mut paths = vec![];
-    for statement in code.split_inclusive(['\n']).collect::<String>().split(';') {
-        let statement = statement.rsplit_once("\n\n").map_or(statement, |(_, last)| last);
-        let last = statement.trim_start().rsplit("}\n").next().unwrap_or_default();
-        if is_use(last) {
-            let tree = last.trim_start().split_once("use ").unwrap().1;
-            paths.extend(leaves(tree));
-        }
-    }
-    for root in ["crate::", "super::", "self::"] {
-        for (at, _) in code.match_indices(root) {
+    let trees = at_line_starts(code, "use ").filter_map(|rest| rest.split(';').next());
+    let mut paths: Vec<String> = trees.flat_map(leaves).collect();
+    // The names of its own modules begin a path as well.
+    let children =
+        at_line_starts(code, "mod ").filter_map(|rest| rest.split(';').next().map(|name| format!("{name}::")));
+    for root in ["crate::", "super::", "self::"].map(str::to_owned).into_iter().chain(children) {
+        for (at, _) in code.match_indices(&root) {
             let before = code[..at].chars().next_back();
             if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
                 continue;
@@ -167,6 +163,8 @@ mod tests {
         assert_eq!(found(&through_mod), [["x", "x/a"]]);
         let child = [("x/mod.rs", "mod a;\npub use a::A;\npub struct X;"), ("x/a.rs", "use super::X;")];
         assert_eq!(found(&child), [["x", "x/a"]]);
+        let called = [("x/mod.rs", "mod a;\npub struct X;\nfn f() { a::run() }"), ("x/a.rs", "use super::X;")];
+        assert_eq!(found(&called), [["x", "x/a"]]);
     }
 
     #[test]
