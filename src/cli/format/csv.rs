@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use csv::Writer;
 
+use super::import_entry::{ImportEntry, TextFields, text_or_base64};
 use super::rows::{CsvRow, CsvRows};
-use super::{ImportEntry, TextFields, text_or_base64};
 use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result};
 
 const COLUMNS: [&str; 9] = ["key", "value", "base64", "type", "updated", "created", "modified", "expires", "revision"];

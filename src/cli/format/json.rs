@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed as _, Deserializer as _, Error as _, IgnoredAny,
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ImportEntry, TextFields, text_or_base64};
+use super::import_entry::{ImportEntry, TextFields, text_or_base64};
 use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result};
 
 /// An object of the list in an export.

@@ -2,20 +2,18 @@
 //!
 //! Reading a text that was written in the same format gives the same keys, values, types and expiry times.
 
-pub(super) mod csv;
-pub(super) mod json;
-pub(super) mod rows;
+mod csv;
+mod import_entry;
+mod json;
+mod rows;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use clap::ValueEnum;
 
-use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result, Time};
+pub(crate) use self::import_entry::ImportEntry;
+use crate::model::{Entry, Error, ErrorKind, Key, Result};
 use crate::yaml;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -26,21 +24,6 @@ pub(crate) enum Format {
     Json,
     /// A header and rows: key,value[,base64,type,updated,created,modified,expires]
     Csv,
-}
-
-/// An entry of a file that is not stored yet.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct ImportEntry {
-    pub(crate) key: Key,
-    pub(crate) value: Bytes,
-    pub(crate) content_type: ContentType,
-    /// Entries are stored in the order of this time.
-    pub(crate) updated: Option<Time>,
-    /// The modification time that a client gave.
-    pub(crate) modified: Option<Time>,
-    pub(crate) expires: Option<Time>,
-    /// Instead of `expires`: the time to live, counted from the import.
-    pub(crate) ttl: Option<Duration>,
 }
 
 impl Format {
@@ -103,62 +86,12 @@ fn read_yaml(text: &str) -> Result<Vec<ImportEntry>> {
     Ok(yaml::read_text(text)?.into_iter().map(entry).collect())
 }
 
-/// The fields of an entry in JSON or CSV as text, without the key. A missing field is none.
-#[derive(Default)]
-struct TextFields {
-    value: Option<Bytes>,
-    base64: Option<String>,
-    content_type: Option<ContentType>,
-    updated: Option<String>,
-    modified: Option<String>,
-    expires: Option<String>,
-}
-
-impl TextFields {
-    /// # Errors
-    /// `Invalid`; the text has no line.
-    fn into_entry(self, key: &str) -> Result<ImportEntry> {
-        let time = |text: Option<String>| text.map(|text| Time::parse_clamped(&text)).transpose();
-        let value = match (self.value, self.base64) {
-            (Some(value), None) => value,
-            (None, Some(coded)) => STANDARD
-                .decode(coded.trim())
-                .map(Bytes::from)
-                .map_err(|e| Error::new(ErrorKind::Invalid, format!("the base64 of {key:?} is invalid: {e}")))?,
-            (None, None) => {
-                return Err(Error::new(ErrorKind::Invalid, format!("{key:?} has no value; give it a value or base64")));
-            }
-            (Some(_), Some(_)) => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("{key:?} has both value and base64; give one of them"),
-                ));
-            }
-        };
-        Ok(ImportEntry {
-            key: Key::new(key)?,
-            value,
-            content_type: self.content_type.unwrap_or_default(),
-            updated: time(self.updated)?,
-            modified: time(self.modified)?,
-            expires: self.expires.map(|text| Time::parse_expiry(&text)).transpose()?.flatten(),
-            ttl: None,
-        })
-    }
-}
-
-/// The value as text if it is UTF-8, else as base64.
-fn text_or_base64(value: &[u8]) -> (Option<&str>, Option<String>) {
-    match std::str::from_utf8(value) {
-        Ok(text) => (Some(text), None),
-        Err(_) => (None, Some(STANDARD.encode(value))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::model::Revision;
+    use crate::model::{ContentType, Revision, Time};
 
     fn entry(value: &[u8], content_type: &str, expires: Option<i64>) -> Entry {
         Entry {
