@@ -1,5 +1,6 @@
 //! Maintenance other than compaction: checking a bucket, and removing the leftovers of interrupted work.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::bucket_store::BucketStore;
@@ -120,14 +121,28 @@ impl BucketStore {
         }
         let _turn = self.lock_files(LockMode::Exclusive)?;
         for path in leftovers {
-            // A running compaction holds the lock of its file, and our lock excludes all other writers of such files.
-            let idle = || self.options.file_system.open(&path, OpenMode::Read)?.try_lock(LockMode::Exclusive);
-            if !is_torn(&path) && !is_overwritten(&path) && idle().map_err(failed)? {
-                self.options.file_system.remove(&path).map_err(failed)?;
-                report.removed += 1;
+            if is_torn(&path) || is_overwritten(&path) {
+                continue;
+            }
+            match self.remove_unless_locked(&path) {
+                Ok(is_removed) => report.removed += u64::from(is_removed),
+                // Its owner has finished meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
             }
         }
         Ok(report)
+    }
+
+    /// Removes an unfinished file, and returns whether it did. A running compaction holds the lock of its file; the lock
+    /// of the bucket, which the caller has, excludes all other writers of such files.
+    fn remove_unless_locked(&self, path: &Path) -> io::Result<bool> {
+        let file_system = &self.options.file_system;
+        if !file_system.open(path, OpenMode::Read)?.try_lock(LockMode::Exclusive)? {
+            return Ok(false);
+        }
+        file_system.remove(path)?;
+        Ok(true)
     }
 }
 

@@ -168,3 +168,20 @@ impl kvs::yaml::FileSystem for Guarded {
         RealFileSystem.list(folder)
     }
 }
+
+/// A compaction may end between the listing of unfinished files and the look at each.
+#[test]
+fn leftover_that_its_owner_finishes_meanwhile_is_not_an_error() {
+    for call in [Call::Open, Call::Remove] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = MeddlingFs::new(RealFileSystem, Meddling::default());
+        let store = open(folder.path(), disk.clone());
+        commit(&store, pair(0, "first"));
+        let (own, other) = (folder.path().join("default.yaml.compact"), folder.path().join("default.yaml.new"));
+        save(&own, "");
+        save(&other, "");
+        disk.probe.next(Which(call, ".compact"), move || std::fs::remove_file(&own).unwrap());
+        assert_eq!(upkeep(&store, Task::RemoveLeftovers).unwrap().removed, 1, "{call:?}");
+        assert!(!other.exists(), "{call:?}");
+    }
+}
