@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    check, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode, rekey, serve, set,
+    check, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode, serve, set,
     store_init, sweep,
 };
 use super::config::flags::GlobalFlags;
@@ -67,7 +67,6 @@ pub(crate) enum Command {
     Copy(copy::Args),
     Check(check::Args),
     Compact(compact::Args),
-    Rekey(rekey::Args),
     Sweep(sweep::Args),
     Store(store_init::Args),
     Passcode(passcode::Args),
@@ -87,7 +86,6 @@ fn shown_options(command: &str) -> &'static [&'static str] {
         "get" | "list" | "export" | "compact" | "sweep" => {
             &["bucket", "store", "lock_timeout", "config", "quiet", "verbose"]
         }
-        "rekey" => &["bucket", "store", "encryption_keys", "lock_timeout", "config", "quiet", "verbose"],
         "delete" | "incr" => &["bucket", "store", "lock_timeout", "no_hooks", "config", "quiet", "verbose"],
         "set" | "edit" | "import" => {
             &["bucket", "store", "max_value", "lock_timeout", "no_hooks", "config", "quiet", "verbose"]
@@ -99,7 +97,7 @@ fn shown_options(command: &str) -> &'static [&'static str] {
 }
 
 /// The commands that work on all buckets unless one is named.
-const ON_ALL_BUCKETS: [&str; 5] = ["check", "compact", "copy", "rekey", "sweep"];
+const ON_ALL_BUCKETS: [&str; 4] = ["check", "compact", "copy", "sweep"];
 
 /// The parser, with the help in its long form, as manual pages need it.
 pub(crate) fn parser() -> clap::Command {

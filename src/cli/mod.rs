@@ -26,7 +26,7 @@ use tracing_subscriber::filter::LevelFilter;
 use self::command::{Command, CommandLine};
 use self::commands::{
     check, check_config, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode,
-    rekey, serve, set, store_init, sweep,
+    serve, set, store_init, sweep,
 };
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
@@ -126,7 +126,6 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Copy(args) => copy::run(settings, args).await,
         Command::Check(args) => check::run(settings, args).await,
         Command::Compact(args) => compact::run(settings, args).await,
-        Command::Rekey(args) => rekey::run(settings, args).await,
         Command::Sweep(args) => sweep::run(settings, args).await,
         Command::Store(args) => store_init::run(settings, args).await,
         Command::Serve(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => Ok(()),

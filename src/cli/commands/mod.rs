@@ -14,7 +14,6 @@ pub(super) mod incr;
 pub(super) mod list;
 pub(super) mod man;
 pub(super) mod passcode;
-pub(super) mod rekey;
 pub(super) mod serve;
 pub(super) mod set;
 pub(super) mod store_init;

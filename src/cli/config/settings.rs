@@ -17,7 +17,6 @@ use super::server_settings::ServerSettings;
 use super::sources::{FileForm, FileForms, Sources};
 use super::units::{Size, TimeSpan};
 use super::{policies, tilde};
-use crate::cli::data::layer_settings::LayerSettings;
 use crate::cli::data::open_store::{OpenStore, StoreOptions, StoreUrl};
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::serving::hook_runtime;
@@ -32,7 +31,6 @@ use crate::web::SecretList;
 const FILE_FORMS: &FileForms = &[
     ("store", FileForm::Path(store_below)),
     ("auth", FileForm::Path(path_below)),
-    ("encryption_keys", FileForm::Path(path_below)),
     ("webhook_secret", FileForm::Path(hook_runtime::secret_below)),
     ("buckets", FileForm::Mapping),
 ];
@@ -43,7 +41,6 @@ pub(crate) struct CliSettings {
     pub(crate) bucket: Option<Bucket>,
     pub(crate) store: StoreUrl,
     pub(crate) store_options: StoreOptions,
-    pub(crate) layers: LayerSettings,
     pub(crate) auth: AuthFile,
     pub(crate) hooks: HookRuntime,
     pub(crate) server: ServerSettings,
@@ -80,22 +77,16 @@ impl CliSettings {
             return Err(sources.error_at("max_value", text));
         }
         let (TimeSpan(lock_timeout), TimeSpan(tidy_after)) = (data.lock_timeout, data.tidy_after);
-        let layers = LayerSettings {
-            compress_from_bytes: data.compress.map(|Size(bytes)| bytes),
-            encryption_keys: data.encryption_keys,
-            limits: Limits { max_value_bytes: max_value },
-        };
         let hooks = hook_runtime::resolve(hooks, &sources)?;
         Ok(Self {
             bucket: global.bucket,
             store,
             store_options: StoreOptions {
-                limits: layers.inner_limits(),
+                limits: Limits { max_value_bytes: max_value },
                 lock_timeout,
                 tidy_after,
                 tidy_up_to: data.tidy_up_to.0 as u64,
             },
-            layers,
             auth: AuthFile {
                 is_required: data.auth.is_some(),
                 path: data.auth.unwrap_or_else(|| home.join("auth.txt")),
@@ -118,11 +109,10 @@ impl CliSettings {
         Ok(Client::new(self.open()?.store).with_bucket(self.bucket()))
     }
 
-    /// Opens the store with its layers. Writes through it send write hooks.
+    /// Opens the store. Writes through it send write hooks.
     pub(crate) fn open(&self) -> CliResult<OpenStore> {
         let opened = self.store.open(self.store_options)?;
-        let layered = self.layers.over(opened.store)?;
-        Ok(OpenStore { store: self.hooks.over(layered), ..opened })
+        Ok(OpenStore { store: self.hooks.over(opened.store), ..opened })
     }
 
     /// Prints a message that is not data, unless `--quiet`.

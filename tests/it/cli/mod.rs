@@ -4,7 +4,6 @@
 mod edit;
 mod formats;
 mod hooks;
-mod layers;
 mod once;
 pub(super) mod serving;
 mod settings;
