@@ -28,7 +28,7 @@ impl Client {
     pub async fn get_in<T: DeserializeOwned>(&self, key: &str, path: &str) -> Result<Option<T>> {
         let path: Pointer = path.parse()?;
         let Some(entry) = self.get_entry(key).await? else { return Ok(None) };
-        let mut document = document(key, Some(&entry))?;
+        let mut document = document(key, &path, Some(&entry))?;
         part(key, &mut document, &path)
     }
 
@@ -49,7 +49,7 @@ impl Client {
         let path: Pointer = path.parse()?;
         let text = encode::<Json>(key, &value)?;
         let part = JsonValue::parse(utf8(key, &text)?)?.into_owned();
-        self.change_document(key, |document| {
+        self.change_document(key, &path, |document| {
             document.put(&path, part.clone())?;
             Ok(true)
         })
@@ -73,7 +73,7 @@ impl Client {
     pub async fn dissoc_in(&self, key: &str, path: &str) -> Result<bool> {
         let path: Pointer = path.parse()?;
         let mut is_removed = false;
-        self.change_document(key, |document| {
+        self.change_document(key, &path, |document| {
             is_removed = match document.remove(&path) {
                 Ok(_) => true,
                 Err(JsonError::Missing(_)) => false,
@@ -107,7 +107,7 @@ impl Client {
     ) -> Result<(Option<T>, T)> {
         let path: Pointer = path.parse()?;
         let mut outcome = None;
-        self.change_document(key, |document| {
+        self.change_document(key, &path, |document| {
             let old = part(key, document, &path)?;
             let new = f(old.as_ref());
             let text = encode::<Json>(key, &new)?;
@@ -119,15 +119,17 @@ impl Client {
         outcome.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the part {path} of {key:?} was not changed")))
     }
 
-    /// Changes a document as `change` does, if that returns true. A missing key counts as an empty object.
+    /// Changes a document as `change` does, if that returns true. A missing key counts as an empty object or, if the path
+    /// appends, as an empty array.
     async fn change_document(
         &self,
         key: &str,
+        path: &Pointer,
         mut change: impl FnMut(&mut JsonValue<'_>) -> Result<bool>,
     ) -> Result<()> {
         let content_type = |old: Option<&Entry>| old.map_or_else(ContentType::json, |old| old.content_type.clone());
         let change = |old: Option<&Entry>| {
-            let mut document = document(key, old)?;
+            let mut document = document(key, path, old)?;
             let is_changed = change(&mut document)?;
             Ok(if is_changed { UpdateAction::Set(document.to_string().into()) } else { UpdateAction::Keep })
         };
@@ -135,8 +137,8 @@ impl Client {
     }
 }
 
-fn document<'a>(key: &str, entry: Option<&'a Entry>) -> Result<JsonValue<'a>> {
-    let Some(entry) = entry else { return Ok(JsonValue::object()) };
+fn document<'a>(key: &str, path: &Pointer, entry: Option<&'a Entry>) -> Result<JsonValue<'a>> {
+    let Some(entry) = entry else { return Ok(JsonValue::empty_for(path)) };
     JsonValue::parse(utf8(key, &entry.value)?).map_err(|error| not_json(key).with_source(error))
 }
 

@@ -41,7 +41,7 @@ is_store!(Compressed);
 impl Compressed {
     /// Compresses values from `from_bytes` bytes on. `limits` are those of the values before compression.
     pub fn new(inner: Arc<dyn Store>, from_bytes: usize, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self(Transformed { inner, form: Zstd { from_bytes, max_bytes: limits.max_value_bytes }, clock, limits })
+        Self(Transformed { inner, form: Zstd { from_bytes }, clock, limits })
     }
 }
 
@@ -49,8 +49,6 @@ impl Compressed {
 #[derive(Clone, Copy)]
 struct Zstd {
     from_bytes: usize,
-    /// The length of the largest value, so that a small file cannot become a huge value.
-    max_bytes: usize,
 }
 
 impl Form for Zstd {
@@ -79,7 +77,11 @@ impl Form for Zstd {
             Error::new(ErrorKind::Corrupt, text)
         };
         let (content_type, compressed) = read_type(value).ok_or_else(damaged)?;
-        let value = zstd::bulk::decompress(compressed, self.max_bytes).map_err(|error| damaged().with_source(error))?;
+        // Not the limit of this store: that may have been lowered since.
+        let length = zstd::zstd_safe::get_frame_content_size(compressed).ok().flatten().ok_or_else(damaged)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= Limits::MAX_VALUE_LIMIT);
+        let value = zstd::bulk::decompress(compressed, length.ok_or_else(damaged)?)
+            .map_err(|error| damaged().with_source(error))?;
         Ok((value.into(), content_type))
     }
 }

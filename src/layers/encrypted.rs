@@ -69,24 +69,36 @@ impl Encrypted {
     /// done.
     ///
     /// # Errors
-    /// Those of the store, and [`ErrorKind::Corrupt`] if a value cannot be decrypted.
+    /// Those of the store. [`ErrorKind::Corrupt`] if a value could not be decrypted; all others are encrypted then.
     pub async fn rekey(&self, bucket: &Bucket) -> Result<u64> {
         let mut query = Scan { limit: PAGE_ENTRIES, ..Scan::default() };
-        let mut count = 0;
+        let (mut count, mut failures) = (0, vec![]);
         loop {
             let page = self.0.inner.scan(bucket, query.clone()).await?;
             for (key, entry) in page.entries {
                 let is_current = |entry: &Entry| key_id(&entry.content_type) == Some(self.0.form.keys.current_id());
                 if let Some(entry) = entry.filter(|entry| !is_current(entry)) {
-                    count += u64::from(self.rekey_entry(bucket, &key, entry).await?);
+                    match self.rekey_entry(bucket, &key, entry).await {
+                        Ok(is_done) => count += u64::from(is_done),
+                        Err(error) if error.kind() == ErrorKind::Corrupt => failures.push(error),
+                        Err(error) => return Err(error),
+                    }
                 }
             }
-            let Some(cursor) = page.cursor else { return Ok(count) };
+            let Some(cursor) = page.cursor else { break };
             query.after = Some(cursor.as_str().to_owned());
+        }
+        let number = failures.len();
+        match failures.into_iter().next() {
+            None => Ok(count),
+            Some(first) => {
+                let text = format!("{count} values were encrypted, and {number} could not be decrypted; the first");
+                Err(Error::new(ErrorKind::Corrupt, text).with_source(first))
+            }
         }
     }
 
-    /// Returns whether the entry was still the same. An entry that somebody has written meanwhile has the first key.
+    /// Returns whether the entry was still the same. An entry that somebody has written meanwhile is left to the next run.
     async fn rekey_entry(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<bool> {
         let expectation = Expectation::unchanged(key.clone(), Some(&entry));
         let (value, content_type) = match key_id(&entry.content_type) {

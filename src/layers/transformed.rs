@@ -258,9 +258,22 @@ pub(super) use is_store;
 impl<F: Form> Transformed<F> {
     pub(super) async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         let Snapshot { revision, entries } = self.inner.get(bucket, keys).await?;
-        let named = keys.iter().zip(entries);
-        let decode = |(key, entry): (&Key, Option<Entry>)| entry.map(|e| self.decode(bucket, key, e)).transpose();
-        Ok(Snapshot { revision, entries: named.map(decode).collect::<Result<_>>()? })
+        // A key that is requested several times is decoded once, and shares its memory.
+        let mut decoded: HashMap<&Key, Entry> = HashMap::new();
+        let mut plain = Vec::with_capacity(entries.len());
+        for (key, entry) in keys.iter().zip(entries) {
+            let entry = match (entry, decoded.get(key)) {
+                (None, _) => None,
+                (Some(_), Some(known)) => Some(known.clone()),
+                (Some(entry), None) => {
+                    let entry = self.decode(bucket, key, entry)?;
+                    decoded.insert(key, entry.clone());
+                    Some(entry)
+                }
+            };
+            plain.push(entry);
+        }
+        Ok(Snapshot { revision, entries: plain })
     }
 
     pub(super) async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {

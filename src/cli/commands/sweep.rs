@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cli::config::settings::CliSettings;
-use crate::cli::config::units::TimeSpan;
+use crate::cli::config::units::{TimeSpan, count_noun};
 use crate::cli::data::each_bucket;
 use crate::cli::exit::CliResult;
 use crate::cli::output::Output;
@@ -52,7 +52,10 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
         let expired = store.maintain(bucket, Task::RemoveExpired).await?.removed;
         let leftovers = store.maintain(bucket, Task::RemoveLeftovers).await?.removed;
         let swept = match old {
-            Some(old) => format!(", {} old entries", client.sweep(old).await?.len()),
+            Some(old) => {
+                let count = client.sweep(old).await?.len() as u64;
+                format!(", {}", count_noun(count, "old entry", "old entries"))
+            }
             None => String::new(),
         };
         Ok(Some(format!("{expired} expired, {leftovers} leftovers{swept} removed")))

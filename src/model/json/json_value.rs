@@ -55,6 +55,12 @@ impl<'a> JsonValue<'a> {
         Self(Node::Object(vec![]))
     }
 
+    /// What [`put`](Self::put) at this path needs if there is no document yet: an array if it appends, else an object.
+    #[must_use]
+    pub fn empty_for(path: &Pointer) -> Self {
+        if path.tokens().first().is_some_and(|first| first == "-") { Self::array() } else { Self::object() }
+    }
+
     pub(super) fn array() -> Self {
         Self(Node::Array(vec![]))
     }
@@ -87,8 +93,8 @@ impl<'a> JsonValue<'a> {
         let mut part = self;
         for depth in 0..tokens.len() {
             let is_last = depth + 1 == tokens.len();
-            let follows_append = tokens.get(depth + 1..) == Some(&["-".to_owned()]);
-            let container = || if follows_append { JsonValue::array() } else { JsonValue::object() };
+            let appends_next = tokens.get(depth + 1).is_some_and(|next| next == "-");
+            let container = || if appends_next { JsonValue::array() } else { JsonValue::object() };
             let (child, is_new) = part.child_or_insert(path, depth, container)?;
             if is_last {
                 let old = mem::replace(child, value);

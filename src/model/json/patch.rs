@@ -21,7 +21,8 @@ enum Operation<'a> {
 impl<'a> JsonValue<'a> {
     /// Applies a patch, an array of operations. If it fails, the document is changed in part, so use a copy.
     ///
-    /// `copied_bytes` limits the total length of the values that `copy` copies: a small patch could make a huge document.
+    /// `moved_bytes` limits the total length of the values that `copy` and `move` handle: a small patch could make a huge
+    /// document, or take long.
     ///
     /// ```
     /// use kvs::model::json::JsonValue;
@@ -41,7 +42,7 @@ impl<'a> JsonValue<'a> {
     /// [`JsonError::Invalid`] if the patch is malformed, [`JsonError::Conflict`] if it cannot be applied to this document,
     /// [`JsonError::TooLarge`] if it copies too much or has more than 1000 operations. The text names the operation, by
     /// its index from 0.
-    pub fn patch(&mut self, mut patch: JsonValue<'a>, copied_bytes: usize) -> Result<(), JsonError> {
+    pub fn patch(&mut self, mut patch: JsonValue<'a>, moved_bytes: usize) -> Result<(), JsonError> {
         let Some(Container::Array(operations)) = patch.children()? else {
             return Err(JsonError::Invalid("a JSON Patch must be an array of operations".into()));
         };
@@ -53,9 +54,9 @@ impl<'a> JsonValue<'a> {
             |(at, operation): (usize, &mut JsonValue<'a>)| Operation::parse(operation).map_err(|e| located(at, e));
         // All operations are checked before the first one is applied, so that malformed ones are always reported as such.
         let operations: Vec<Operation<'a>> = operations.iter_mut().enumerate().map(parse).collect::<Result<_, _>>()?;
-        let mut copied_bytes = copied_bytes;
+        let mut moved_bytes = moved_bytes;
         for (at, operation) in operations.into_iter().enumerate() {
-            operation.apply(self, &mut copied_bytes).map_err(|error| match located(at, error) {
+            operation.apply(self, &mut moved_bytes).map_err(|error| match located(at, error) {
                 JsonError::Missing(text) => JsonError::Conflict(text),
                 error => error,
             })?;
@@ -117,7 +118,7 @@ impl<'a> Operation<'a> {
         })
     }
 
-    fn apply(self, document: &mut JsonValue<'a>, copied_bytes: &mut usize) -> Result<(), JsonError> {
+    fn apply(self, document: &mut JsonValue<'a>, moved_bytes: &mut usize) -> Result<(), JsonError> {
         match self {
             Self::Add { path, value } => add(document, &path, value),
             Self::Remove { path } => document.remove(&path).map(drop),
@@ -129,13 +130,12 @@ impl<'a> Operation<'a> {
             Self::Move { from, path } => {
                 // As text again, so that no sequence of moves nests deeper than the longest path.
                 let part = document.remove(&from)?.into_owned();
+                charge(moved_bytes, &part)?;
                 add(document, &path, part)
             }
             Self::Copy { from, path } => {
                 let part = document.get(&from)?.clone().into_owned();
-                let left = copied_bytes.checked_sub(part.to_text().len());
-                *copied_bytes =
-                    left.ok_or_else(|| JsonError::TooLarge("the patch copies more than a value may have".into()))?;
+                charge(moved_bytes, &part)?;
                 add(document, &path, part)
             }
             Self::Test { path, mut value } => {
@@ -148,6 +148,13 @@ impl<'a> Operation<'a> {
             }
         }
     }
+}
+
+fn charge(moved_bytes: &mut usize, part: &JsonValue<'_>) -> Result<(), JsonError> {
+    let left = moved_bytes.checked_sub(part.to_text().len());
+    let too_large = || JsonError::TooLarge("the patch copies and moves too much; use several patches".into());
+    *moved_bytes = left.ok_or_else(too_large)?;
+    Ok(())
 }
 
 /// `add` of RFC 6902, section 4.1: inserts into an array, replaces or creates a member of an object.

@@ -138,6 +138,23 @@ async fn rekeying_encrypts_everything_with_the_first_key_and_changes_nothing_els
     assert!(stored(&inner, "plain").await.content_type.as_str().ends_with("key=k2"));
 }
 
+#[tokio::test]
+async fn one_damaged_value_does_not_keep_the_others_from_a_new_key() {
+    let inner = inner();
+    let old = Client::new(Arc::new(layer(&inner, keys())));
+    old.set_many(&[("a", "1"), ("b", "2"), ("c", "3")]).await.unwrap();
+    let damaged = stored(&inner, "b").await;
+    put(&inner, "b", &Entry { value: damaged.value.slice(1..), ..damaged.clone() }).await;
+    let store = layer(&inner, NEW_KEYS.parse().unwrap());
+    let error = store.rekey(&bucket("default")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("\"b\""), "{error}");
+    for name in ["a", "c"] {
+        assert!(stored(&inner, name).await.content_type.as_str().ends_with("key=k2"), "{name}");
+    }
+    put(&inner, "b", &damaged).await;
+    assert_eq!(store.rekey(&bucket("default")).await.unwrap(), 1);
+}
+
 #[test]
 fn keys_are_checked_and_never_shown() {
     let good: EncryptionKeys = format!("# the newest first\n\n{NEW_KEYS}\n").parse().unwrap();

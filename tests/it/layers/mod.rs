@@ -89,6 +89,12 @@ async fn only_values_that_become_smaller_are_compressed() {
     assert!(client.get_entry("text").await.unwrap().unwrap().content_type.is_default());
     assert_eq!(client.get("random").await.unwrap().unwrap(), random);
 
+    let lower = Limits { max_value_bytes: 50 };
+    let layer = Compressed::new(inside.store().clone(), 100, Arc::new(SystemClock), lower);
+    assert_eq!(Client::new(Arc::new(layer)).get("text").await.unwrap().unwrap(), text, "the limit is for writes");
+    let twice = client.get_many(&["text", "text"]).await.unwrap();
+    assert!(twice.iter().all(|found| found.as_deref() == Some(text.as_bytes())));
+
     // From before the layer.
     inside.set("old", &text).await.unwrap();
     assert_eq!(client.get_string("old").await.unwrap(), Some(text.clone()));

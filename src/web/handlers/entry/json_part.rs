@@ -48,10 +48,12 @@ pub(super) async fn put(
     authorize::require_write(ctx, bucket).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
+    // A malformed parameter is found before the body is read.
+    ttl::parse(ctx.query, ctx.now())?;
     let body = body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?;
     let part = json_body(&body)?;
     let change = update::update(ctx, name, preconditions, |found| {
-        let mut document = found.map_or_else(|| Ok(JsonValue::object()), |entry| document(&entry.value))?;
+        let mut document = found.map_or_else(|| Ok(JsonValue::empty_for(&path)), |entry| document(&entry.value))?;
         document.put(&path, part.clone()).map_err(of_value)?;
         replacement(ctx, name, found, document.to_string())
     })
@@ -75,6 +77,7 @@ pub(super) async fn delete(
     authorize::require_write(ctx, bucket).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
+    ttl::parse(ctx.query, ctx.now())?;
     body::drain(ctx, body).await?;
     let change = update::update(ctx, name, preconditions, |found| {
         let missing = || ApiError::not_found("no such key", Cache::Never).without_body(is_by_date(ctx, bucket));

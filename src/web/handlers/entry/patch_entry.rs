@@ -10,14 +10,17 @@ use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
-use crate::web::request::body;
 use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::request::{body, ttl};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::response::Cache;
 use crate::web::write::update;
 
 /// The types of patches, as `Accept-Patch` lists them (RFC 5789, section 3.1).
 pub(super) const TYPES: &str = "application/json-patch+json, application/merge-patch+json";
+
+/// How many times the largest value the parts that a patch copies and moves may have in bytes.
+const MAX_WORK_FACTOR: usize = 10;
 
 /// The two kinds of patches.
 #[derive(Clone, Copy)]
@@ -42,7 +45,7 @@ impl Kind {
         match (self, document) {
             (Self::JsonPatch, None) => Err(ApiError::not_found("no such key", Cache::Never)),
             (Self::JsonPatch, Some(mut document)) => {
-                document.patch(patch, limit).map_err(json_part::of_request)?;
+                document.patch(patch, limit.saturating_mul(MAX_WORK_FACTOR)).map_err(json_part::of_request)?;
                 Ok(document.to_string())
             }
             (Self::MergePatch, document) => {
@@ -58,8 +61,14 @@ pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     let bucket = name.bucket;
     authorize::require_write(ctx, bucket).await?;
     let kind = Kind::parse(ctx)?;
+    if matches!(kind, Kind::JsonPatch) {
+        // A `test` reveals what is stored, as a check of a transaction does.
+        authorize::require_read(ctx, bucket).await?;
+    }
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
+    // A malformed parameter is found before the body is read.
+    ttl::parse(ctx.query, ctx.now())?;
     let limit = ctx.max_value_bytes(bucket);
     let body = body::collect(ctx, body, body::max_encoded_bytes(limit)).await?;
     let patch = json_part::json_body(&body)?;

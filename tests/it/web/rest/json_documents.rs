@@ -92,6 +92,15 @@ async fn a_part_is_stored_and_the_rest_keeps_its_text(make: Make) {
         assert_eq!(found.header("content-type"), "application/json");
     }
     assert_eq!(kvs.post("/kv/default/b?path=", "1").await.status, 201);
+    for (uri, value, result) in [
+        ("/kv/default/list?path=/-", "1", "[1]"),
+        ("/kv/default/list?path=/-", "2", "[1,2]"),
+        ("/kv/default/log?path=/lines/-/text", "\"a\"", r#"{"lines":[{"text":"a"}]}"#),
+        ("/kv/default/log?path=/lines/-/text", "\"b\"", r#"{"lines":[{"text":"a"},{"text":"b"}]}"#),
+    ] {
+        assert_eq!(kvs.put(uri, value).await.status, 201, "{uri}");
+        assert_eq!(kvs.get(uri.split('?').next().unwrap()).await.text(), result);
+    }
     assert_eq!(kvs.get("/kv/default/b").await.text(), "1");
 }
 
@@ -258,6 +267,13 @@ async fn a_patch_needs_the_right_to_write(make: Make) {
     }
     assert_eq!(kvs.get("/kv/default/a").await.text(), r#"{"n":1}"#);
     assert_eq!(kvs.plain("GET", "/kv/secret/a?path=/n", &[]).await.status, 401);
+    // A `test` would show a client what it must not read.
+    kvs.put("/kv/secret/a", r#"{"password":"hunter2"}"#).await;
+    let test = r#"[{"op":"test","path":"/password","value":0}]"#;
+    let answer = kvs.ask("PATCH", "/kv/secret/a", &[("x-kvs-auth", "writer"), PATCH], test).await;
+    assert_eq!((answer.status, answer.text().contains("hunter2")), (403, false));
+    let merge = [("x-kvs-auth", "writer"), MERGE];
+    assert_eq!(kvs.ask("PATCH", "/kv/secret/a", &merge, r#"{"n":1}"#).await.status, 200);
 }
 
 async fn concurrent_changes_of_parts_are_all_kept(make: Make) {
