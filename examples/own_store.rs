@@ -1,9 +1,9 @@
-//! A store of your own, in under 150 lines. This one keeps its buckets in a map; yours keeps them in the database or the
-//! service that you have.
+//! A store of your own, in under 150 lines. This one keeps its buckets in a map; yours keeps them in the database or
+//! the service that you have.
 //!
-//! `cargo run --example own_store` runs the suite on it. `evaluate_all` decides what a batch does, and `page` what a scan
-//! returns. So a store does three things: it carries out one batch of a bucket after another, keeps all changes of a batch
-//! or none, and wakes up those that wait for changes.
+//! `cargo run --example own_store` runs the suite on it. `evaluate_all` decides what a batch does, and `page` what a
+//! scan returns. So a store does three things: it carries out one batch of a bucket after another, keeps all changes of
+//! a batch or none, and wakes up those that wait for changes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

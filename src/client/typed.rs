@@ -12,8 +12,8 @@ use super::compare_and_swap::UpdateAction;
 use super::set::Options;
 use crate::model::{ContentType, Key, Projection, Result, Revision, Scan, Write};
 
-/// A client for values of one type. [`Client::typed`] makes one that stores them as JSON, so that people and other programs
-/// can read them; [`Client::typed_as`] makes one for another format.
+/// A client for values of one type. [`Client::typed`] makes one that stores them as JSON, so that people and other
+/// programs can read them; [`Client::typed_as`] makes one for another format.
 ///
 /// ```
 /// # kvs::example::run(async |client| {
@@ -37,9 +37,9 @@ use crate::model::{ContentType, Key, Projection, Result, Revision, Scan, Write};
 /// ```
 ///
 /// # Errors
-/// Every method fails with `Invalid` if a value cannot be written in the format, or the stored value is not of this format
-/// and type. Its other errors are those of the method of [`Client`] with the same name. If a method returns the old value,
-/// it parses it after the write is done.
+/// Every method fails with `Invalid` if a value cannot be written in the format, or the stored value is not of this
+/// format and type. Its other errors are those of the method of [`Client`] with the same name. If a method returns the
+/// old value, it parses it after the write is done.
 pub struct Typed<T, C = Json> {
     client: Client,
     values: PhantomData<fn(&T, C) -> T>,

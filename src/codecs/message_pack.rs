@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Codec, CodecError};
 
-/// MessagePack, `application/vnd.msgpack`: small and fast. Fields of structs have their names, so that other languages can
-/// read them and fields can be added.
+/// MessagePack, `application/vnd.msgpack`: small and fast. Fields of structs have their names, so that other languages
+/// can read them and fields can be added.
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 

@@ -11,9 +11,9 @@ use crate::store::{Limits, Store};
 
 /// A store that compresses values from a size on, if that makes them smaller.
 ///
-/// A compressed value has the content type `application/vnd.kvs.zstd` in the store inside. Values from before the layer,
-/// and values that it does not compress, are stored and returned unchanged. Compression costs time: choose it if storage
-/// or its bandwidth is scarce.
+/// A compressed value has the content type `application/vnd.kvs.zstd` in the store inside. Values from before the
+/// layer, and values that it does not compress, are stored and returned unchanged. Compression costs time: choose it if
+/// storage or its bandwidth is scarce.
 ///
 /// ```
 /// # kvs::example::run(async |_| {

@@ -1,8 +1,9 @@
 //! Encryption of values with XChaCha20-Poly1305.
 //!
-//! Encrypted are the value and its content type. Not encrypted are the names of buckets and keys, times, revisions, and the
-//! length of a value to a few bytes. A value is bound to its bucket, its key and the id of its encryption key: moved to
-//! another place it cannot be decrypted. An older value of the same key is not noticed if somebody puts it back.
+//! Encrypted are the value and its content type. Not encrypted are the names of buckets and keys, times, revisions, and
+//! the length of a value to a few bytes. A value is bound to its bucket, its key and the id of its encryption key:
+//! moved to another place it cannot be decrypted. An older value of the same key is not noticed if somebody puts it
+//! back.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use crate::model::{
 };
 use crate::store::{Limits, Store};
 
-/// How many bytes a stored value is larger than the value, at most. The limit of the store inside must be that much higher.
+/// How many bytes a stored value is larger than the value, at most. The limit of the store inside must be that much
+/// higher.
 pub const ENCRYPTION_OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES + 256;
 
 const NONCE_BYTES: usize = 24;
@@ -30,8 +32,8 @@ const PAGE_ENTRIES: usize = 100;
 /// A store that encrypts values.
 ///
 /// An encrypted value has the content type `application/vnd.kvs.encrypted; key=ID` in the store inside. Values from
-/// before the layer are returned unchanged; [`rekey`](Encrypted::rekey) encrypts them. A value that was changed or moved,
-/// or whose key is missing, is an error of [`ErrorKind::Corrupt`] that names the entry.
+/// before the layer are returned unchanged; [`rekey`](Encrypted::rekey) encrypts them. A value that was changed or
+/// moved, or whose key is missing, is an error of [`ErrorKind::Corrupt`] that names the entry.
 ///
 /// ```
 /// # kvs::example::run(async |_| {
@@ -58,8 +60,8 @@ pub struct Encrypted(Transformed<Sealed>);
 is_store!(Encrypted);
 
 impl Encrypted {
-    /// Encrypts values with the first of these keys. `limits` are those of the values before encryption; those of `inner`
-    /// must be higher by [`ENCRYPTION_OVERHEAD_BYTES`].
+    /// Encrypts values with the first of these keys. `limits` are those of the values before encryption; those of
+    /// `inner` must be higher by [`ENCRYPTION_OVERHEAD_BYTES`].
     pub fn new(inner: Arc<dyn Store>, keys: EncryptionKeys, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         Self(Transformed { inner, form: Sealed { keys }, clock, limits })
     }
@@ -98,7 +100,8 @@ impl Encrypted {
         }
     }
 
-    /// Returns whether the entry was still the same. An entry that somebody has written meanwhile is left to the next run.
+    /// Returns whether the entry was still the same. An entry that somebody has written meanwhile is left to the next
+    /// run.
     async fn rekey_entry(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<bool> {
         let expectation = Expectation::unchanged(key.clone(), Some(&entry));
         let (value, content_type) = match key_id(&entry.content_type) {

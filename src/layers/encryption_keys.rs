@@ -15,8 +15,8 @@ pub(super) const KEY_BYTES: usize = 32;
 
 /// The keys of an encrypted store, each with an id. The first one encrypts; all of them decrypt.
 ///
-/// As text each key is a line: its id (letters, digits, `-` and `_`), a space, and 32 random bytes in base64. Empty lines
-/// and lines that begin with `#` are ignored.
+/// As text each key is a line: its id (letters, digits, `-` and `_`), a space, and 32 random bytes in base64. Empty
+/// lines and lines that begin with `#` are ignored.
 ///
 /// ```
 /// use kvs::layers::EncryptionKeys;

@@ -1,7 +1,7 @@
 //! What layers that store values in another form have in common: they encode what is written and decode what is read.
 //!
-//! An encoded value is marked by its content type, so a value from before the layer is returned unchanged. Conditions on
-//! values, increments and appends need the decoded value. A batch with one of them is evaluated here, on the decoded
+//! An encoded value is marked by its content type, so a value from before the layer is returned unchanged. Conditions
+//! on values, increments and appends need the decoded value. A batch with one of them is evaluated here, on the decoded
 //! entries, and committed if these entries are still unchanged.
 
 use std::collections::HashMap;

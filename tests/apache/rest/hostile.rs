@@ -1,5 +1,5 @@
-//! The hostile requests of `tests/it/web/hostile/` through a web server: kvs rejects those that it receives as over plain
-//! HTTP, the web server may reject others itself, no request is smuggled past it, and the data does not change.
+//! The hostile requests of `tests/it/web/hostile/` through a web server: kvs rejects those that it receives as over
+//! plain HTTP, the web server may reject others itself, no request is smuggled past it, and the data does not change.
 
 #[path = "../../it/web/hostile/framing.rs"]
 mod framing;

@@ -1,5 +1,5 @@
-//! `GET /kv/{bucket}/{key}`: the value, byte for byte; with `?path=` a part of a JSON value; with `?meta` the whole entry
-//! as JSON.
+//! `GET /kv/{bucket}/{key}`: the value, byte for byte; with `?path=` a part of a JSON value; with `?meta` the whole
+//! entry as JSON.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 

@@ -1,5 +1,5 @@
-//! `PATCH /kv/{bucket}/{key}`: changes a JSON value by a JSON Patch (RFC 6902) or a JSON Merge Patch (RFC 7396), all of it
-//! or nothing. The type and the expiry of the entry stay as they are.
+//! `PATCH /kv/{bucket}/{key}`: changes a JSON value by a JSON Patch (RFC 6902) or a JSON Merge Patch (RFC 7396), all of
+//! it or nothing. The type and the expiry of the entry stay as they are.
 
 use super::json_part;
 use super::return_old;
