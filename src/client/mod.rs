@@ -29,7 +29,7 @@ pub use self::codec::{Codec, CodecError, Json};
 pub use self::compare_and_swap::{CasOutcome, UpdateAction};
 pub use self::set::Options;
 pub use self::stats::Stats;
-pub use self::sweep_old::{KeyPattern, Sweep};
+pub use self::sweep_old::Sweep;
 pub use self::transaction::Transaction;
 pub use self::typed::{Typed, TypedPage};
 pub use self::value::IntoValue;

@@ -1,7 +1,5 @@
 //! Sweeping: deletes entries that nobody has written for a long time.
 
-use std::convert::Infallible;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::client::Client;
@@ -24,35 +22,8 @@ const PAGE_ENTRIES: usize = 100;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sweep {
     cutoff: Time,
-    keep: Vec<KeyPattern>,
-}
-
-/// A key, or with `*` at its end all keys that begin with the text before it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum KeyPattern {
-    /// This key.
-    Key(String),
-    /// All keys that begin with this.
-    Prefix(String),
-}
-
-impl KeyPattern {
-    /// Whether the key matches.
-    #[must_use]
-    pub fn matches(&self, key: &str) -> bool {
-        match self {
-            Self::Key(name) => key == name,
-            Self::Prefix(prefix) => key.starts_with(prefix),
-        }
-    }
-}
-
-impl FromStr for KeyPattern {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(text.strip_suffix('*').map_or_else(|| Self::Key(text.to_owned()), |prefix| Self::Prefix(prefix.to_owned())))
-    }
+    /// Keys, and with `*` at their end prefixes of keys.
+    keep: Vec<String>,
 }
 
 impl Sweep {
@@ -65,15 +36,17 @@ impl Sweep {
     /// Also keeps this key or, with `*` at its end, all keys with this prefix.
     #[must_use]
     pub fn keep(mut self, pattern: &str) -> Self {
-        let Ok(pattern) = pattern.parse();
-        self.keep.push(pattern);
+        self.keep.push(pattern.to_owned());
         self
     }
 
     /// Whether the key is on the list of keys to keep.
     #[must_use]
     pub fn keeps(&self, key: &str) -> bool {
-        self.keep.iter().any(|pattern| pattern.matches(key))
+        self.keep.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == pattern,
+        })
     }
 
     fn selects(&self, key: &Key, entry: &Entry) -> bool {

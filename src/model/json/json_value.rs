@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::mem;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json_error::JsonError;
+use super::members::Members;
 use super::pointer::{Pointer, shortened};
 
 /// A JSON value. The parts that nothing looked into are still text, so they are written as they were read.
@@ -49,6 +49,14 @@ impl<'a> JsonValue<'a> {
         Ok(Self(Node::Text(Cow::Borrowed(raw.get()))))
     }
 
+    /// As [`parse`](Self::parse), for bytes that may not be UTF-8.
+    ///
+    /// # Errors
+    /// [`JsonError::NotJson`] if they are not JSON.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        Self::parse(std::str::from_utf8(bytes).map_err(|_| JsonError::NotJson("it is not UTF-8".into()))?)
+    }
+
     /// An object without members.
     #[must_use]
     pub fn object() -> Self {
@@ -71,8 +79,13 @@ impl<'a> JsonValue<'a> {
     /// [`JsonError::Missing`] if the path does not exist, [`JsonError::Conflict`] if a string, number, boolean or null is
     /// on the way.
     pub fn get(&mut self, path: &Pointer) -> Result<&mut JsonValue<'a>, JsonError> {
+        self.descend(path, path.tokens().len())
+    }
+
+    /// The part at the first `depth` tokens of a path.
+    fn descend(&mut self, path: &Pointer, depth: usize) -> Result<&mut JsonValue<'a>, JsonError> {
         let mut part = self;
-        for (depth, token) in path.tokens().iter().enumerate() {
+        for (depth, token) in path.tokens().iter().take(depth).enumerate() {
             part = match part.open(path, depth)? {
                 Container::Array(items) => index(token).and_then(|index| items.get_mut(index)),
                 Container::Object(members) => member(members, token),
@@ -158,16 +171,7 @@ impl<'a> JsonValue<'a> {
 
     /// The array or object that has the last token of the path.
     pub(super) fn parent(&mut self, path: &Pointer) -> Result<&mut JsonValue<'a>, JsonError> {
-        let mut part = self;
-        let tokens = path.tokens();
-        for (depth, token) in tokens.iter().take(tokens.len().saturating_sub(1)).enumerate() {
-            part = match part.open(path, depth)? {
-                Container::Array(items) => index(token).and_then(|index| items.get_mut(index)),
-                Container::Object(members) => member(members, token),
-            }
-            .ok_or_else(|| missing(path))?;
-        }
-        Ok(part)
+        self.descend(path, path.tokens().len().saturating_sub(1))
     }
 
     /// Its children, for the token at `depth` of the path.
@@ -286,31 +290,6 @@ fn level_of<'t, 'a>(
             Ok(Some(Node::Object(members.into_iter().map(|(name, raw)| (name, json(raw))).collect())))
         }
         _ => Ok(None),
-    }
-}
-
-/// The members of an object in their order.
-struct Members<'t>(Vec<(String, &'t RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = vec![];
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(InOrder).map(Self)
     }
 }
 

@@ -8,9 +8,10 @@
 mod equality;
 mod json_error;
 mod json_value;
+pub(crate) mod members;
 mod merge_patch;
 mod patch;
-mod pointer;
+pub(crate) mod pointer;
 #[cfg(test)]
 mod tests;
 

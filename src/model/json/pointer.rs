@@ -70,7 +70,7 @@ impl fmt::Display for Pointer {
 }
 
 /// The beginning of a text, quoted, for an error.
-pub(super) fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const MAX_SHOWN_CHARS: usize = 80;
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),

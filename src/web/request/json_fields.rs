@@ -3,14 +3,13 @@
 //!
 //! A field that is `null` counts as missing, except a list.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::number;
+use crate::model::json::members::Members;
+use crate::model::json::pointer::shortened;
 
 /// The name of a kind of object (such as `a row`) for errors, and the fields that it may have.
 #[derive(Clone, Copy)]
@@ -31,7 +30,8 @@ impl<'a> JsonFields<'a> {
         if !text.starts_with('{') {
             return Err(format!("must be an object, got {}", number::quote(text)));
         }
-        let fields: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let Members(fields) = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let fields = Self(fields);
         fields.check_known(schema)?;
         for (index, (name, _)) in fields.0.iter().enumerate() {
             if fields.0.iter().take(index).any(|(before, _)| before == name) {
@@ -50,7 +50,7 @@ impl<'a> JsonFields<'a> {
             None => Ok(()),
             Some((name, _)) => {
                 let (object, known) = (schema.name, schema.fields.join(", "));
-                Err(format!("unknown field {} in {object}; known fields: {known}", quoted(name)))
+                Err(format!("unknown field {} in {object}; known fields: {known}", shortened(name)))
             }
         }
     }
@@ -100,36 +100,6 @@ impl<'a> JsonFields<'a> {
         let Some((_, value)) = self.0.iter().find(|(other, _)| other == name) else { return Ok(None) };
         let list = serde_json::from_str(value.get());
         list.map(Some).map_err(|_| format!("{name} must be an array, got {}", number::quote(value.get())))
-    }
-}
-
-fn quoted(name: &str) -> String {
-    const MAX_SHOWN_CHARS: usize = 80;
-    if name.chars().count() <= MAX_SHOWN_CHARS {
-        return format!("{name:?}");
-    }
-    format!("{:?}...", name.chars().take(MAX_SHOWN_CHARS).collect::<String>())
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for JsonFields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = JsonFields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = vec![];
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(JsonFields(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use super::write_response::{is_by_date, ok, with_etag};
 use super::{delete_entry, return_old};
 use crate::model::json::{JsonError, JsonValue, Pointer};
-use crate::model::{ContentType, Entry, Write};
+use crate::model::{ContentType, Entry, Time, Write};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
@@ -48,14 +48,13 @@ pub(super) async fn put(
     authorize::require_write(ctx, bucket).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
-    // A malformed parameter is found before the body is read.
-    ttl::parse(ctx.query, ctx.now())?;
+    let expires = ttl::parse(ctx.query, ctx.now())?;
     let body = body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?;
     let part = json_body(&body)?;
     let change = update::update(ctx, name, preconditions, |found| {
         let mut document = found.map_or_else(|| Ok(JsonValue::empty_for(&path)), |entry| document(&entry.value))?;
         document.put(&path, part.clone()).map_err(of_value)?;
-        replacement(ctx, name, found, document.to_string())
+        replacement(ctx, name, found, expires, document.to_string())
     })
     .await?;
     // A part of a missing key was missing as well, the whole document too.
@@ -77,13 +76,13 @@ pub(super) async fn delete(
     authorize::require_write(ctx, bucket).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
-    ttl::parse(ctx.query, ctx.now())?;
+    let expires = ttl::parse(ctx.query, ctx.now())?;
     body::drain(ctx, body).await?;
     let change = update::update(ctx, name, preconditions, |found| {
         let missing = || ApiError::not_found("no such key", Cache::Never).without_body(is_by_date(ctx, bucket));
         let mut document = document(&found.ok_or_else(missing)?.value)?;
         document.remove(&path).map_err(of_value)?;
-        replacement(ctx, name, found, document.to_string())
+        replacement(ctx, name, found, expires, document.to_string())
     })
     .await?;
     let before = change.before.as_ref().map(|entry| find(entry, &path)).transpose()?.flatten();
@@ -104,16 +103,13 @@ fn old_part(before: Option<Bytes>) -> Response {
 
 /// The stored value as JSON.
 pub(super) fn document(value: &[u8]) -> Result<JsonValue<'_>, ApiError> {
-    let not_json = |why: String| ApiError::conflict(format!("the stored value is not JSON: {why}"));
-    let text = std::str::from_utf8(value).map_err(|_| not_json("it is not UTF-8".to_owned()))?;
-    JsonValue::parse(text).map_err(|error| not_json(error.to_string()))
+    JsonValue::from_bytes(value).map_err(|why| ApiError::conflict(format!("the stored value is not JSON: {why}")))
 }
 
 /// The body of a request as JSON.
 pub(super) fn json_body(body: &[u8]) -> Result<JsonValue<'_>, ApiError> {
-    let not_json = |why: String| ApiError::invalid(format!("the body must be JSON (a text needs quotes): {why}"));
-    let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8".to_owned()))?;
-    JsonValue::parse(text).map_err(|error| not_json(error.to_string()))
+    let not_json = |why| ApiError::invalid(format!("the body must be JSON (a text needs quotes): {why}"));
+    JsonValue::from_bytes(body).map_err(not_json)
 }
 
 /// The response to an error in the request.
@@ -134,11 +130,12 @@ fn of_value(error: JsonError) -> ApiError {
     }
 }
 
-/// The write that replaces the value of an entry and keeps the rest.
+/// The write that replaces the value of an entry and, unless the request has another one, keeps the expiry.
 pub(super) fn replacement(
     ctx: RequestContext<'_>,
     EntryName { bucket, key }: EntryName<'_>,
     found: Option<&Entry>,
+    expires: Option<Time>,
     value: String,
 ) -> Result<Write, ApiError> {
     let limit = ctx.max_value_bytes(bucket);
@@ -146,7 +143,7 @@ pub(super) fn replacement(
         let text = format!("the value would have {} bytes; the limit is {limit} bytes", value.len());
         return Err(ApiError::too_large(text));
     }
-    let expires = ttl::parse(ctx.query, ctx.now())?.or(found.and_then(|entry| entry.expires));
+    let expires = expires.or(found.and_then(|entry| entry.expires));
     let content_type = found.map_or_else(ContentType::json, |entry| entry.content_type.clone());
     Ok(Write::Put { key: key.clone(), value: value.into(), content_type, expires, modified: None })
 }

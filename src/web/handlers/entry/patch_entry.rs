@@ -67,14 +67,13 @@ pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     }
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let returns_old = return_old::parse(ctx, bucket).await?;
-    // A malformed parameter is found before the body is read.
-    ttl::parse(ctx.query, ctx.now())?;
+    let expires = ttl::parse(ctx.query, ctx.now())?;
     let limit = ctx.max_value_bytes(bucket);
     let body = body::collect(ctx, body, body::max_encoded_bytes(limit)).await?;
     let patch = json_part::json_body(&body)?;
     let change = update::update(ctx, name, preconditions, |found| {
         let value = kind.apply(found, patch.clone(), limit)?;
-        json_part::replacement(ctx, name, found, value)
+        json_part::replacement(ctx, name, found, expires, value)
     })
     .await?;
     let is_new = change.before.is_none();
