@@ -57,7 +57,8 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// The expectation that nobody has written `key` since `seen` was read; `None` means that there was no entry.
+    /// The expectation that nobody has written or touched `key` since `seen` was read; `None` means that there was no
+    /// entry.
     ///
     /// ```
     /// use kvs::model::{Condition, Expectation, Key};
@@ -68,6 +69,16 @@ impl Expectation {
     /// ```
     #[must_use]
     pub fn unchanged(key: Key, seen: Option<&Entry>) -> Self {
+        let condition = seen.map_or(Condition::Absent, |entry| {
+            let Entry { revision, expires, .. } = *entry;
+            Condition::Unchanged { revision, expires }
+        });
+        Self { key, condition }
+    }
+
+    /// Like [`unchanged`](Self::unchanged), but a touch does not count.
+    #[must_use]
+    pub fn value_unchanged(key: Key, seen: Option<&Entry>) -> Self {
         let condition = seen.map_or(Condition::Absent, |entry| Condition::RevisionIn(vec![entry.revision]));
         Self { key, condition }
     }
@@ -80,6 +91,13 @@ pub enum Condition {
     Absent,
     /// There is an entry.
     Present,
+    /// There is an entry with this revision and this expiry. A touch changes only the expiry.
+    Unchanged {
+        /// The revision of the entry.
+        revision: Revision,
+        /// The expiry of the entry.
+        expires: Option<Time>,
+    },
     /// There is an entry and its revision is in this list.
     RevisionIn(Vec<Revision>),
     /// There is no entry, or its revision is not in this list.

@@ -127,12 +127,18 @@ fn holds(condition: &Condition, found: Option<&Entry>) -> bool {
     match (condition, found) {
         (Condition::Absent | Condition::RevisionNotIn(_) | Condition::NotModifiedSince(_), None)
         | (Condition::Present, Some(_)) => true,
+        (Condition::Unchanged { revision, expires }, Some(entry)) => {
+            entry.revision == *revision && entry.expires == *expires
+        }
         (Condition::RevisionIn(these), Some(entry)) => these.contains(&entry.revision),
         (Condition::RevisionNotIn(these), Some(entry)) => !these.contains(&entry.revision),
         (Condition::ValueIs(value), Some(entry)) => entry.value == value,
         (Condition::NotModifiedSince(time), Some(entry)) => entry.last_modified() <= time.floor_to_second(),
         (Condition::Absent, Some(_))
-        | (Condition::Present | Condition::RevisionIn(_) | Condition::ValueIs(_), None) => false,
+        | (
+            Condition::Present | Condition::Unchanged { .. } | Condition::RevisionIn(_) | Condition::ValueIs(_),
+            None,
+        ) => false,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::{Bucket, Condition, Entry, Key, Outcome, Revision, Time, Write
 cases![
     absent_holds_for_missing_entries,
     present_holds_for_existing_entries,
+    unchanged_holds_for_the_same_revision_and_expiry,
     revision_in_holds_for_a_listed_revision,
     revision_not_in_holds_for_an_unlisted_revision,
     value_is_holds_for_the_same_bytes,
@@ -61,6 +62,21 @@ async fn absent_holds_for_missing_entries(bench: TestBench) {
 async fn present_holds_for_existing_entries(bench: TestBench) {
     three(&bench).await;
     assert_eq!(of_three(&bench, Condition::Present).await, [true, false, false]);
+}
+
+async fn unchanged_holds_for_the_same_revision_and_expiry(bench: TestBench) {
+    let entry = three(&bench).await;
+    let (revision, expires) = (entry.revision, entry.expires);
+    let other = Revision::new(revision.number() + 1);
+    let later = Some(entry.updated().plus(Duration::from_secs(3_600)));
+    for (revision, expires, there) in [(revision, expires, true), (other, expires, false), (revision, later, false)] {
+        let text = format!("{revision:?} {expires:?}");
+        assert_eq!(of_three(&bench, Condition::Unchanged { revision, expires }).await, [there, false, false], "{text}");
+    }
+    bench.write(Write::Touch { key: key("there"), expires: later }).await;
+    assert!(!holds(&bench, "there", Condition::Unchanged { revision, expires }).await, "it was touched");
+    assert!(holds(&bench, "there", Condition::Unchanged { revision, expires: later }).await);
+    assert!(!holds(&bench, "never", Condition::Unchanged { revision: Revision::ZERO, expires: None }).await);
 }
 
 async fn revision_in_holds_for_a_listed_revision(bench: TestBench) {

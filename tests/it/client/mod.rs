@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use kvs::client::{CasOutcome, Client, Options, UpdateAction};
 use kvs::model::{Bucket, Clock, ContentType, ErrorKind, Key, Scan, SystemClock, Time};
 use kvs::store::Limits;
@@ -242,6 +243,23 @@ async fn update_sets_keeps_and_deletes() {
         assert!(!client.exists("a").await.unwrap());
     })
     .await;
+}
+
+#[tokio::test]
+async fn update_keeps_an_expiry_that_was_removed_meanwhile() {
+    let client = Client::new(Arc::new(kvs::memory::MemoryStore::default()));
+    client.set_ex("a", "1", Duration::from_secs(60)).await.unwrap();
+    let mut calls = 0;
+    let updated = client.update("a", |_| {
+        calls += 1;
+        if calls == 1 {
+            // A store in memory does not wait.
+            assert!(client.persist("a").now_or_never().unwrap().unwrap());
+        }
+        UpdateAction::Set("2".into())
+    });
+    assert_eq!(updated.await.unwrap().unwrap().expires, None);
+    assert_eq!(calls, 2);
 }
 
 fn plus_one(old: Option<&[u8]>) -> String {
