@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use kvs::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use kvs::store::{Limits, Moment, Report, Store, Task, evaluate_all, page, suite};
+use kvs::store::{Changes, Limits, Moment, Report, Store, Task, evaluate_all, page, suite};
 use tokio::sync::watch;
 
 /// A bucket.
@@ -126,6 +126,10 @@ impl Store for MapStore {
         report.entries = content.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
         report.bytes_after = content.bytes();
         Ok(report)
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        None // this store remembers no changes
     }
 }
 

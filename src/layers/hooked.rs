@@ -17,7 +17,7 @@ use crate::model::{
     Batch, Bucket, Change, ChangeKind, Entry, Error, ErrorKind, Event, Key, Outcome, Page, Result, Revision, Scan,
     Snapshot,
 };
-use crate::store::{Report, Store, Task};
+use crate::store::{Changes, Report, Store, Task};
 
 /// Receives the changes of a batch: one event for each changed key, in the order of their last writes. It must return
 /// at once, and leave long work to another task.
@@ -99,6 +99,10 @@ impl Store for Hooked {
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         self.inner.maintain(bucket, task).await
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        self.inner.changes()
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Batch, Bucket, Change, Clock, Condition, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Page,
-    Result, Revision, Scan, Snapshot, Time, Write,
+    Batch, Bucket, Change, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error, ErrorKind,
+    Expectation, Key, KeyChange, Outcome, Page, Result, Revision, Scan, Snapshot, Time, Write,
 };
 use crate::store::{Decision, Finding, Limits, Moment, Report, Severity, Store, Task, evaluate};
 
@@ -249,6 +249,21 @@ macro_rules! is_store {
             async fn maintain(&self, bucket: &Bucket, task: crate::store::Task) -> Result<crate::store::Report> {
                 self.0.maintain(bucket, task).await
             }
+
+            fn changes(&self) -> Option<&dyn crate::store::Changes> {
+                self.0.inner.changes().map(|_| self as &dyn crate::store::Changes)
+            }
+        }
+
+        #[async_trait::async_trait]
+        impl crate::store::Changes for $layer {
+            async fn changes_since(
+                &self,
+                bucket: &Bucket,
+                query: crate::model::ChangesQuery,
+            ) -> Result<Option<crate::model::ChangesPage>> {
+                self.0.changes_since(bucket, query).await
+            }
         }
     };
 }
@@ -293,6 +308,15 @@ impl<F: Form> Transformed<F> {
     pub(super) async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
         let mut page = self.inner.scan(bucket, query).await?;
         for (key, entry) in &mut page.entries {
+            *entry = entry.take().map(|entry| self.decode(bucket, key, entry)).transpose()?;
+        }
+        Ok(page)
+    }
+
+    pub(super) async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        let Some(changes) = self.inner.changes() else { return Ok(None) };
+        let mut page = changes.changes_since(bucket, query).await?;
+        for KeyChange { key, entry, .. } in page.iter_mut().flat_map(|page| &mut page.changes) {
             *entry = entry.take().map(|entry| self.decode(bucket, key, entry)).transpose()?;
         }
         Ok(page)

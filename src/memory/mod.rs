@@ -14,9 +14,10 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::model::{
-    Batch, Bucket, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Time,
+    Batch, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+    SystemClock, Time,
 };
-use crate::store::{Limits, Moment, Report, Store, Task, evaluate_all, page};
+use crate::store::{Changes, Limits, Moment, RecentChanges, Report, Store, Task, evaluate_all, page};
 
 /// A store in memory. Clones share its data.
 #[derive(Clone)]
@@ -35,13 +36,18 @@ struct Shared {
 /// The content of a bucket that has been written.
 struct BucketContent {
     entries: BTreeMap<Key, Entry>,
+    recent: RecentChanges,
     /// The revision of the bucket. It is sent under the lock of the entries, so both change together.
     revision: watch::Sender<Revision>,
 }
 
 impl Default for BucketContent {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), revision: watch::Sender::new(Revision::ZERO) }
+        Self {
+            entries: BTreeMap::new(),
+            recent: RecentChanges::default(),
+            revision: watch::Sender::new(Revision::ZERO),
+        }
     }
 }
 
@@ -74,7 +80,10 @@ impl BucketContent {
         Page { revision: self.revision(), ..page(&self.entries, query, now) }
     }
 
-    fn commit(&mut self, changes: HashMap<Key, Option<Entry>>) {
+    fn commit(&mut self, changes: HashMap<Key, Option<Entry>>, revisions: Vec<(Revision, Key)>) {
+        for (revision, key) in revisions {
+            self.recent.add(revision, key);
+        }
         for (key, entry) in changes {
             match entry {
                 Some(entry) => self.entries.insert(key, entry),
@@ -133,7 +142,7 @@ impl Store for MemoryStore {
         if !group.changes.is_empty() {
             let count_before = buckets.len();
             let content = buckets.entry(bucket.clone()).or_default();
-            content.commit(group.changes);
+            content.commit(group.changes, group.revisions);
             content.revision.send_replace(group.revision);
             if buckets.len() > count_before {
                 self.shared.created.send_replace(buckets.len());
@@ -175,6 +184,28 @@ impl Store for MemoryStore {
         let now = self.shared.clock.now();
         let mut buckets = self.shared.buckets.write();
         Ok(buckets.get_mut(bucket).map(|content| content.maintain(task, now)).unwrap_or_default())
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Changes for MemoryStore {
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        let buckets = self.shared.buckets.read();
+        let now = self.shared.clock.now();
+        let empty = BucketContent::default();
+        let content = buckets.get(bucket).unwrap_or(&empty);
+        let of_entries;
+        let changes = if query.since == Revision::ZERO && content.recent.start() > Revision::ZERO {
+            of_entries = RecentChanges::of_entries(Revision::ZERO, &content.entries);
+            &of_entries
+        } else {
+            &content.recent
+        };
+        Ok(changes.page(&query, content.revision(), |key| content.live(key, now).cloned()))
     }
 }
 

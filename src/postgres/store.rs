@@ -14,7 +14,7 @@ use super::read::scan::scan;
 use super::runtime::{Runtime, Runtimes};
 use super::sql::row::column;
 use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use crate::store::{Report, Store, Task};
+use crate::store::{Changes, Report, Store, Task};
 
 /// A store in two tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
 #[derive(Clone)]
@@ -125,5 +125,9 @@ impl Store for PostgresStore {
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         maintain(&self.runtime()?.pool, bucket, task).await.map_err(|e| self.config.locate(bucket, e))
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{Batch, Bucket, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::model::{Batch, Bucket, ChangesPage, ChangesQuery, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
 
 /// A store of buckets of entries.
 ///
@@ -54,6 +54,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Runs a maintenance task on a bucket. Readers see no difference.
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report>;
+
+    /// The part of the store that remembers changes; `None` if it has none.
+    fn changes(&self) -> Option<&dyn Changes>;
+}
+
+/// The changes of each bucket: an optional part of a store. Whoever has read a bucket once can follow it from there.
+#[async_trait]
+pub trait Changes: Send + Sync {
+    /// The changes of a bucket after `query.since`, with the entries as they are now. An entry that has expired by now
+    /// counts as missing; an expiry alone is not a change.
+    ///
+    /// `None` if the store no longer knows all changes since then, or if `since` is greater than the revision of the
+    /// bucket. The caller must read the bucket again. The deletions among the last 10,000 changes or of the last hour
+    /// are always known, except that a person has edited or replaced the data since. [`Revision::ZERO`] is always
+    /// known, because a caller that has read nothing needs no deletions.
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>>;
 }
 
 /// A maintenance task.

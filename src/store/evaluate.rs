@@ -135,10 +135,9 @@ fn holds(condition: &Condition, found: Option<&Entry>) -> bool {
         (Condition::ValueIs(value), Some(entry)) => entry.value == value,
         (Condition::NotModifiedSince(time), Some(entry)) => entry.last_modified() <= time.floor_to_second(),
         (Condition::Absent, Some(_))
-        | (
-            Condition::Present | Condition::Unchanged { .. } | Condition::RevisionIn(_) | Condition::ValueIs(_),
-            None,
-        ) => false,
+        | (Condition::Present | Condition::Unchanged { .. } | Condition::RevisionIn(_) | Condition::ValueIs(_), None) => {
+            false
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Group {
     pub outcomes: Vec<Result<Outcome>>,
     /// The new entry of each changed key; `None`: it is deleted.
     pub changes: HashMap<Key, Option<Entry>>,
+    /// The revision and the key of each write that changes something, in their order.
+    pub revisions: Vec<(Revision, Key)>,
     /// The revision of the bucket after all batches.
     pub revision: Revision,
 }
@@ -27,7 +29,7 @@ pub fn evaluate_all(
     mut on_change: impl FnMut(usize, &[(Key, Change, Option<Revision>)]),
 ) -> Group {
     let outcomes = Vec::with_capacity(batches.len());
-    let mut group = Group { outcomes, changes: HashMap::new(), revision: start.last };
+    let mut group = Group { outcomes, changes: HashMap::new(), revisions: vec![], revision: start.last };
     for (index, batch) in batches.iter().enumerate() {
         let current = |key: &Key| group.changes.get(key).cloned().unwrap_or_else(|| lookup(key));
         let moment = Moment { last: group.revision, ..start };
@@ -51,6 +53,7 @@ impl Group {
         for (key, change, revision) in changes {
             if let Some(revision) = revision {
                 self.revision = self.revision.max(revision);
+                self.revisions.push((revision, key.clone()));
                 self.changes.insert(key, change.after.clone());
             }
             done.push(change);
@@ -81,6 +84,7 @@ mod tests {
         let group = evaluate_all(&batches, Limits::default(), start, |_| None, |index, _| changed.push(index));
         assert_eq!(changed, [0, 3]);
         assert_eq!(group.revision.number(), 101);
+        assert_eq!(group.revisions, [(Revision::new(100), key("n")), (Revision::new(101), key("n"))]);
         assert_eq!(group.changes.len(), 1);
         assert_eq!(group.changes[&key("n")].as_ref().and_then(Entry::as_text), Some("2"));
         assert!(matches!(group.outcomes[1], Ok(Outcome::PreconditionFailed { index: 0, found: Some(_) })));

@@ -5,15 +5,17 @@
 mod contract;
 mod evaluate;
 mod evaluate_all;
+mod recent_changes;
 mod scan_bounds;
 mod source;
 #[cfg(any(test, feature = "test-suite"))]
 pub mod suite;
 mod watched_revision;
 
-pub use self::contract::{Finding, Report, Severity, Store, Task};
+pub use self::contract::{Changes, Finding, Report, Severity, Store, Task};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
+pub use self::recent_changes::RecentChanges;
 pub use self::scan_bounds::{bounds, page};
 pub use self::source::{ImportSource, Rejected, Row, Rows};
 pub use self::watched_revision::raise_revision;

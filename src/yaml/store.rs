@@ -19,7 +19,7 @@ use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
 use super::options::YamlOptions;
 use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use crate::store::{Report, Store, Task, page};
+use crate::store::{Changes, Report, Store, Task, page};
 
 /// The maximum lock timeout of the buckets that kvs keeps for itself, because the clients that wait for them requested
 /// something else.
@@ -214,6 +214,10 @@ impl Store for YamlStore {
             }
         };
         run_blocking(work).await
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
     }
 }
 

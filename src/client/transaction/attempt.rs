@@ -115,7 +115,8 @@ impl Attempt {
             return Ok(Ended::Done(answer));
         }
         let read = self.seen.iter().filter(|(_, seen)| seen.used);
-        let expectations = read.map(|(key, seen)| Expectation::value_unchanged(key.clone(), seen.entry.as_ref())).collect();
+        let expectations =
+            read.map(|(key, seen)| Expectation::value_unchanged(key.clone(), seen.entry.as_ref())).collect();
         let batch = Batch::new(self.writes).with_expectations(expectations).returning_nothing();
         Ok(match client.store.apply(&client.bucket, batch).await? {
             Outcome::Committed { .. } => Ended::Done(answer),

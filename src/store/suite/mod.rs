@@ -13,6 +13,7 @@
 
 mod batches;
 mod cases;
+mod changes_since;
 mod clock;
 mod concurrency;
 mod dates;

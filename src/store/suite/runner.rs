@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::cases::Case;
 use super::store_under_test::{Setup, TestBench};
 use super::{
-    batches, concurrency, dates, expectations, limits, maintenance_cases, restores, scans, text, waiting, writes,
+    batches, changes_since, concurrency, dates, expectations, limits, maintenance_cases, restores, scans, text,
+    waiting, writes,
 };
 use crate::store::contract::{Severity, Store, Task};
 
@@ -33,6 +34,7 @@ pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {
         concurrency::CASES,
         waiting::CASES,
         maintenance_cases::CASES,
+        changes_since::CASES,
     ];
     if let Err(text) = failures(&files.concat(), make).await {
         panic!("{text}");
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
     use crate::model;
     use crate::model::{Batch, Bucket, Key, Outcome, Page, Revision, Scan, Snapshot};
-    use crate::store::contract::Report;
+    use crate::store::contract::{Changes, Report};
 
     /// Reports success and does nothing.
     struct ForgetfulStore;
@@ -118,6 +120,9 @@ mod tests {
         }
         async fn maintain(&self, _: &Bucket, _: Task) -> model::Result<Report> {
             Ok(Report::default())
+        }
+        fn changes(&self) -> Option<&dyn Changes> {
+            None
         }
     }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-use super::changes::RevisionWatch;
 use super::locked_files::{Backoff, LockedFiles};
 use super::queue::{RequestQueue, WriteStint};
+use super::revision_watch::RevisionWatch;
 use super::tidier::Tidier;
 use crate::model::{Error, ErrorKind, Result, Revision};
 use crate::yaml::file::data_file::DataFile;

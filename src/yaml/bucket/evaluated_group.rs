@@ -31,7 +31,7 @@ impl EvaluatedGroup {
             first_write.get_or_insert(index);
             document(&mut text, last_changes(changes));
         };
-        let store::Group { outcomes, changes, revision } =
+        let store::Group { outcomes, changes, revision, .. } =
             evaluate_all(batches, limits, start, |key| state.entries.get(key).cloned(), add);
         Self { text, outcomes, first_write, changes, revision }
     }

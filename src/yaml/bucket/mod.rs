@@ -4,7 +4,6 @@
 //! in `leader`, `group_commit`, `compact`, `tidy`, `edit`, `maintenance` and `status`.
 
 pub(super) mod bucket_store;
-pub(super) mod changes;
 pub(super) mod compact;
 pub(super) mod edit;
 pub(super) mod evaluated_group;
@@ -13,6 +12,7 @@ pub(super) mod leader;
 pub(super) mod locked_files;
 pub(super) mod maintenance;
 pub(super) mod queue;
+pub(super) mod revision_watch;
 pub(super) mod status;
 pub(super) mod tidier;
 pub(super) mod tidy;

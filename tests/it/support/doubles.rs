@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kvs::memory::MemoryStore;
 use kvs::model::{Batch, Bucket, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use kvs::store::{Report, Store, Task};
+use kvs::store::{Changes, Report, Store, Task};
 
 /// A call of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +78,10 @@ impl<A: Around> Store for PassThrough<A> {
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         self.pass(bucket, Call::Maintain, self.inner.maintain(bucket, task)).await
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        self.inner.changes()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Page, Projection, Revision, Scan, Snapshot};
 use crate::store::suite::TestClock;
-use crate::store::{Limits, Report};
+use crate::store::{Changes, Limits, Report};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::net::Ipv4Addr;
@@ -86,6 +86,10 @@ impl Store for YieldingStore {
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         self.inner.maintain(bucket, task).await
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        self.inner.changes()
     }
 }
 

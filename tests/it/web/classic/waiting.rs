@@ -11,7 +11,7 @@ use kvs::model::{
     Batch, Bucket, ContentType, Entry, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot, Time,
     Write,
 };
-use kvs::store::{Report, Store, Task};
+use kvs::store::{Changes, Report, Store, Task};
 use kvs::web::{LongPollLimit, WaiterGate};
 use tokio::time::Instant;
 
@@ -303,6 +303,10 @@ impl Store for LendingStore {
 
     async fn maintain(&self, _: &Bucket, _: Task) -> Result<Report> {
         Ok(Report::default())
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
     }
 }
 

@@ -1,0 +1,130 @@
+//! The recent changes of a bucket, for stores that keep them in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use crate::model::{ChangesPage, ChangesQuery, Entry, Key, KeyChange, Revision};
+
+/// The number of keys whose last change is remembered.
+const MAX_REMEMBERED_KEYS: usize = 10_000;
+
+/// The last change of each key that was changed recently. It has revisions and keys; the entries are in the store.
+#[derive(Clone, Debug, Default)]
+pub struct RecentChanges {
+    /// All changes after this revision are known.
+    start: Revision,
+    by_revision: BTreeMap<Revision, Key>,
+    by_key: HashMap<Key, Revision>,
+}
+
+impl RecentChanges {
+    /// No changes, complete from this revision on.
+    #[must_use]
+    pub fn after(start: Revision) -> Self {
+        Self { start, ..Self::default() }
+    }
+
+    /// The changes of these entries after `start`, whatever their number.
+    pub fn of_entries<'a>(start: Revision, entries: impl IntoIterator<Item = (&'a Key, &'a Entry)>) -> Self {
+        let mut changes = Self::after(start);
+        for (key, entry) in entries.into_iter().filter(|(_, entry)| entry.revision > start) {
+            changes.insert(entry.revision, key.clone());
+        }
+        changes
+    }
+
+    /// All changes after this revision are known.
+    #[must_use]
+    pub fn start(&self) -> Revision {
+        self.start
+    }
+
+    /// The changes after a revision, in their order.
+    pub fn iter_after(&self, since: Revision) -> impl Iterator<Item = (Revision, &Key)> {
+        self.by_revision.range((Bound::Excluded(since), Bound::Unbounded)).map(|(revision, key)| (*revision, key))
+    }
+
+    /// Adds a change. The oldest ones are forgotten if there are too many.
+    pub fn add(&mut self, revision: Revision, key: Key) {
+        self.insert(revision, key);
+        while self.by_key.len() > MAX_REMEMBERED_KEYS
+            && let Some((revision, key)) = self.by_revision.pop_first()
+        {
+            self.by_key.remove(&key);
+            self.start = self.start.max(revision);
+        }
+    }
+
+    /// Adds a change, unless a later one of the key is known. Nothing is forgotten.
+    pub fn insert(&mut self, revision: Revision, key: Key) {
+        let known = self.by_key.get(&key).copied();
+        if revision <= self.start || known.is_some_and(|known| known >= revision) {
+            return;
+        }
+        if let Some(earlier) = known {
+            self.by_revision.remove(&earlier);
+        }
+        self.by_key.insert(key.clone(), revision);
+        self.by_revision.insert(revision, key);
+    }
+
+    /// The page for a query. `revision` is that of the bucket, and `lookup` returns the entry under a key unless it has
+    /// expired. `None` if `query.since` is too long ago or in the future.
+    pub fn page(
+        &self,
+        query: &ChangesQuery,
+        revision: Revision,
+        lookup: impl Fn(&Key) -> Option<Entry>,
+    ) -> Option<ChangesPage> {
+        if query.since < self.start || query.since > revision {
+            return None;
+        }
+        let mut matching = self.iter_after(query.since).filter(|(_, key)| query.includes(key));
+        let changes: Vec<KeyChange> = matching
+            .by_ref()
+            .take(query.limit)
+            .map(|(revision, key)| KeyChange { revision, key: key.clone(), entry: lookup(key) })
+            .collect();
+        let has_more = matching.next().is_some();
+        let last = changes.last().map_or(query.since, |change| change.revision);
+        Some(ChangesPage { changes, next: if has_more { last } else { revision }, has_more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> Key {
+        Key::new(&format!("k{n}")).unwrap()
+    }
+
+    #[test]
+    fn only_the_last_change_of_a_key_is_known() {
+        let mut changes = RecentChanges::after(Revision::new(5));
+        for (revision, n) in [(4, 9), (6, 1), (7, 2), (8, 1)] {
+            changes.add(Revision::new(revision), key(n));
+        }
+        changes.insert(Revision::new(6), key(2));
+        let known: Vec<_> = changes.iter_after(Revision::new(5)).map(|(r, key)| (r.number(), key.as_str())).collect();
+        assert_eq!(known, [(7, "k2"), (8, "k1")]);
+    }
+
+    #[test]
+    fn the_oldest_changes_are_forgotten() {
+        let mut changes = RecentChanges::default();
+        for n in 0..=MAX_REMEMBERED_KEYS {
+            changes.add(Revision::new(n as u64 + 1), key(n));
+            // A key that changes often takes no room.
+            changes.add(Revision::new(n as u64 + 1), key(n));
+        }
+        assert_eq!(changes.start(), Revision::new(1));
+        let revision = Revision::new(MAX_REMEMBERED_KEYS as u64 + 1);
+        let page = |since| changes.page(&ChangesQuery::since(Revision::new(since)), revision, |_| None);
+        assert_eq!(page(0), None);
+        let first = page(1).unwrap();
+        assert_eq!((first.changes.len(), first.next.number(), first.has_more), (100, 101, true));
+        assert_eq!(page(revision.number()).unwrap(), ChangesPage { next: revision, ..ChangesPage::default() });
+        assert_eq!(page(revision.number() + 1), None);
+    }
+}
