@@ -11,7 +11,7 @@ pub struct ChangesQuery {
     pub since: Revision,
     /// Only keys that begin with this; empty: all keys.
     pub prefix: String,
-    /// The maximum number of changes of a page.
+    /// The maximum number of changes of a page, except that changes of one revision are not separated.
     pub limit: usize,
 }
 

@@ -13,9 +13,13 @@ const MAX_REMEMBERED_KEYS: usize = 10_000;
 pub struct RecentChanges {
     /// All changes after this revision are known.
     start: Revision,
-    by_revision: BTreeMap<Revision, Key>,
-    by_key: HashMap<Key, Revision>,
+    by_place: BTreeMap<Place, Key>,
+    by_key: HashMap<Key, Place>,
 }
+
+/// The place of a change in the order of all changes: its revision, and its number among the changes of this revision.
+/// Each write has a revision of its own, but the deletions of one edit by a person share one.
+type Place = (Revision, u32);
 
 impl RecentChanges {
     /// No changes, complete from this revision on.
@@ -39,16 +43,23 @@ impl RecentChanges {
         self.start
     }
 
+    /// Whether a change of this key after a revision is known.
+    #[must_use]
+    pub fn has_after(&self, since: Revision, key: &Key) -> bool {
+        self.by_key.get(key).is_some_and(|(revision, _)| *revision > since)
+    }
+
     /// The changes after a revision, in their order.
     pub fn iter_after(&self, since: Revision) -> impl Iterator<Item = (Revision, &Key)> {
-        self.by_revision.range((Bound::Excluded(since), Bound::Unbounded)).map(|(revision, key)| (*revision, key))
+        let later = self.by_place.range((Bound::Excluded((since, u32::MAX)), Bound::Unbounded));
+        later.map(|((revision, _), key)| (*revision, key))
     }
 
     /// Adds a change. The oldest ones are forgotten if there are too many.
     pub fn add(&mut self, revision: Revision, key: Key) {
         self.insert(revision, key);
         while self.by_key.len() > MAX_REMEMBERED_KEYS
-            && let Some((revision, key)) = self.by_revision.pop_first()
+            && let Some(((revision, _), key)) = self.by_place.pop_first()
         {
             self.by_key.remove(&key);
             self.start = self.start.max(revision);
@@ -58,14 +69,16 @@ impl RecentChanges {
     /// Adds a change, unless a later one of the key is known. Nothing is forgotten.
     pub fn insert(&mut self, revision: Revision, key: Key) {
         let known = self.by_key.get(&key).copied();
-        if revision <= self.start || known.is_some_and(|known| known >= revision) {
+        if revision <= self.start || known.is_some_and(|(known, _)| known >= revision) {
             return;
         }
         if let Some(earlier) = known {
-            self.by_revision.remove(&earlier);
+            self.by_place.remove(&earlier);
         }
-        self.by_key.insert(key.clone(), revision);
-        self.by_revision.insert(revision, key);
+        let last = self.by_place.range((revision, 0)..=(revision, u32::MAX)).next_back();
+        let place = (revision, last.map_or(0, |((_, number), _)| number + 1));
+        self.by_key.insert(key.clone(), place);
+        self.by_place.insert(place, key);
     }
 
     /// The page for a query. `revision` is that of the bucket, and `lookup` returns the entry under a key unless it has
@@ -79,14 +92,16 @@ impl RecentChanges {
         if query.since < self.start || query.since > revision {
             return None;
         }
-        let mut matching = self.iter_after(query.since).filter(|(_, key)| query.includes(key));
-        let changes: Vec<KeyChange> = matching
-            .by_ref()
-            .take(query.limit)
-            .map(|(revision, key)| KeyChange { revision, key: key.clone(), entry: lookup(key) })
-            .collect();
-        let has_more = matching.next().is_some();
-        let last = changes.last().map_or(query.since, |change| change.revision);
+        let mut matching = self.iter_after(query.since).filter(|(_, key)| query.includes(key)).peekable();
+        let (mut changes, mut last) = (Vec::new(), query.since);
+        // Changes of one revision are never separated, because the next page begins after a revision.
+        while let Some((revision, key)) =
+            matching.next_if(|(revision, _)| changes.len() < query.limit || *revision == last)
+        {
+            last = revision;
+            changes.push(KeyChange { revision, key: key.clone(), entry: lookup(key) });
+        }
+        let has_more = matching.peek().is_some();
         Some(ChangesPage { changes, next: if has_more { last } else { revision }, has_more })
     }
 }
@@ -108,6 +123,18 @@ mod tests {
         changes.insert(Revision::new(6), key(2));
         let known: Vec<_> = changes.iter_after(Revision::new(5)).map(|(r, key)| (r.number(), key.as_str())).collect();
         assert_eq!(known, [(7, "k2"), (8, "k1")]);
+    }
+
+    #[test]
+    fn changes_of_one_revision_are_in_one_page() {
+        let mut changes = RecentChanges::default();
+        for n in 0..5 {
+            changes.add(Revision::new(7), key(n));
+        }
+        changes.add(Revision::new(8), key(9));
+        let query = ChangesQuery { limit: 2, ..ChangesQuery::since(Revision::ZERO) };
+        let page = changes.page(&query, Revision::new(8), |_| None).unwrap();
+        assert_eq!((page.changes.len(), page.next.number(), page.has_more), (5, 7, true));
     }
 
     #[test]

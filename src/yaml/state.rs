@@ -1,9 +1,11 @@
 //! The state of a bucket in memory, which readers see, and how documents change it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{Entry, Key, Revision};
+use crate::store::RecentChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::parsed::ParsedLine;
 use crate::yaml::fs::Stat;
@@ -16,6 +18,8 @@ pub(crate) struct BucketState {
     pub(crate) by_hand: BTreeSet<Key>,
     /// The greatest revision given to any write.
     pub(crate) revision: Revision,
+    /// The changes since this process first read the file, or since its last rewrite.
+    pub(crate) recent: RecentChanges,
     /// The file it was read from, if there was one.
     pub(crate) stat: Option<Stat>,
     /// Why the file cannot be read to its end, if so. The state is then the last good one, and writes are
@@ -57,6 +61,45 @@ impl BucketState {
         }
     }
 
+    /// Finds out what has changed since `old`, the state that this process had before it read the file. `appended` are
+    /// the writes in the log of the file. `remembered` is the revision up to which the lock file remembers the changes
+    /// before this log, if it does.
+    pub(crate) fn note_changes(&mut self, old: &Self, appended: Vec<(Revision, Key)>, remembered: Option<Revision>) {
+        self.recent =
+            if old.is_good() { old.recent.clone() } else { RecentChanges::after(remembered.unwrap_or(self.revision)) };
+        for (revision, key) in appended {
+            self.recent.add(revision, key);
+        }
+        if old.is_good() {
+            for key in self.keys_that_differ(old) {
+                if !self.recent.has_after(old.revision, &key) {
+                    let revision = self.entries.get(&key).map(|entry| entry.revision);
+                    self.recent.add(revision.filter(|own| *own > old.revision).unwrap_or(self.revision), key);
+                }
+            }
+        }
+    }
+
+    /// The keys whose entries are not those of `old`. Both maps are read once, in the order of their keys.
+    fn keys_that_differ(&self, old: &Self) -> Vec<Key> {
+        let mut differ = Vec::new();
+        let (mut ours, mut theirs) = (self.entries.iter().peekable(), old.entries.iter().peekable());
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (None, None) => return differ,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((our_key, _)), Some((their_key, _))) => our_key.cmp(their_key),
+            };
+            let entry = if order == Ordering::Greater { None } else { ours.next() };
+            let was = if order == Ordering::Less { None } else { theirs.next() };
+            let state = |(_, entry): (&Key, &Entry)| (entry.revision, entry.expires);
+            if entry.map(state) != was.map(state) {
+                differ.extend(entry.or(was).map(|(key, _)| key.clone()));
+            }
+        }
+    }
+
     /// Applies a document. Lines without a revision get [`Revision::ZERO`] until [`stamp`](Self::stamp).
     pub(crate) fn apply(&mut self, lines: Vec<ParsedLine>, unstamped: &mut Unstamped) {
         if self.entries.is_empty() && lines.iter().all(|line| line.parsed.is_some()) {
@@ -80,7 +123,7 @@ impl BucketState {
 
 impl ParsedLine {
     /// The revision of its write, if it is known.
-    fn revision_reached(&self) -> Revision {
+    pub(crate) fn revision_reached(&self) -> Revision {
         let updated = self.parsed.as_ref().and_then(|parsed| parsed.updated).map(Revision::from);
         self.revision.max(updated).unwrap_or_default()
     }

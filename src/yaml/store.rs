@@ -18,8 +18,10 @@ use super::file::errors::io_error_with_advice;
 use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
 use super::options::YamlOptions;
-use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use crate::store::{Changes, Report, Store, Task, page};
+use crate::model::{
+    Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+};
+use crate::store::{Changes, RecentChanges, Report, Store, Task, page};
 
 /// The maximum lock timeout of the buckets that kvs keeps for itself, because the clients that wait for them requested
 /// something else.
@@ -217,7 +219,17 @@ impl Store for YamlStore {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Changes for YamlStore {
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        match self.existing(bucket)? {
+            Some(bucket) => bucket.changes_since(&query).await,
+            None => Ok(RecentChanges::default().page(&query, Revision::ZERO, |_| None)),
+        }
     }
 }
 

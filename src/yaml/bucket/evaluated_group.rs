@@ -17,6 +17,7 @@ pub(crate) struct EvaluatedGroup {
     /// The first batch that changes something.
     first_write: Option<usize>,
     changes: HashMap<Key, Option<Entry>>,
+    revisions: Vec<(Revision, Key)>,
     revision: Revision,
 }
 
@@ -31,9 +32,9 @@ impl EvaluatedGroup {
             first_write.get_or_insert(index);
             document(&mut text, last_changes(changes));
         };
-        let store::Group { outcomes, changes, revision, .. } =
+        let store::Group { outcomes, changes, revisions, revision } =
             evaluate_all(batches, limits, start, |key| state.entries.get(key).cloned(), add);
-        Self { text, outcomes, first_write, changes, revision }
+        Self { text, outcomes, first_write, changes, revisions, revision }
     }
 
     /// Applies the changes of the group to the state, and returns the outcomes.
@@ -44,6 +45,9 @@ impl EvaluatedGroup {
                 Some(entry) => state.entries.insert(key, entry),
                 None => state.entries.remove(&key),
             };
+        }
+        for (revision, key) in self.revisions {
+            state.recent.add(revision, key);
         }
         state.revision = self.revision;
         self.outcomes

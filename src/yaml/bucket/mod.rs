@@ -1,9 +1,10 @@
 //! A bucket: one data file, shared with other processes, and its state in memory.
 //!
-//! [`bucket_store`] is the bucket. Its parts are in `queue`, `locked_files`, `changes` and `tidier`; its operations are
-//! in `leader`, `group_commit`, `compact`, `tidy`, `edit`, `maintenance` and `status`.
+//! [`bucket_store`] is the bucket. Its parts are in `queue`, `locked_files`, `revision_watch` and `tidier`; its
+//! operations are in `leader`, `group_commit`, `changes_since`, `compact`, `tidy`, `edit`, `maintenance` and `status`.
 
 pub(super) mod bucket_store;
+pub(super) mod changes_since;
 pub(super) mod compact;
 pub(super) mod edit;
 pub(super) mod evaluated_group;

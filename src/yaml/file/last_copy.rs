@@ -38,10 +38,12 @@ impl DataFile {
         if self.copy.is_for(stat.len) && self.write_copy(&state.read(), &of) && self.known.committed > 0 {
             self.known.no_rewrite_needed();
         }
+        let remembered = self.remembered_changes();
         self.known.epoch = None;
         // A torn tail was never durable.
         self.write_record(Stat { len: self.known.committed, ..stat });
         self.known.stat = Some(stat);
+        self.remember_changes(&state.read(), remembered);
         // So that after a power cut the file is not taken for another edit.
         let _ = self.lock.as_ref().map(|lock| lock::announce(&**lock, &of));
         Ok(())

@@ -4,6 +4,7 @@ use super::hand_edits::{FileOrigin, Overwritten};
 use super::known_file::{AppendState, KnownFile};
 use super::last_copy_format::{Fingerprint, LastCopy, Relation};
 use crate::model::{Revision, Time};
+use crate::store::RecentChanges;
 use crate::yaml::format::document::read_header;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::reader::Document;
@@ -22,6 +23,8 @@ pub(crate) struct LoadInput<'a> {
     /// The last copy of this file.
     pub(crate) last: Option<&'a LastCopy>,
     pub(crate) change: FileChange,
+    /// The revision up to which the lock file remembers the changes before the log, if it does.
+    pub(crate) remembered: Option<Revision>,
     /// Whether files of this length have a copy.
     pub(crate) is_small: bool,
 }
@@ -69,6 +72,8 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
     let is_one = documents.iter().skip(1).all(|document| document.lines.is_empty() && !document.has_notes);
 
     let header_revision = header_revision(&stream);
+    let log = documents.iter().skip(1).flat_map(|document| &document.lines);
+    let appended = log.map(|line| (line.revision_reached(), line.key.clone())).collect();
     let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
     let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
     let mut overwritten = Overwritten::default();
@@ -109,6 +114,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
     if state.revision == old.revision && state.entries != old.entries {
         state.revision = old.revision.following();
     }
+    state.note_changes(old, appended, source.remembered);
     Loaded { state, overwritten, is_copied }
 }
 
@@ -125,7 +131,8 @@ fn last_good_state(
     if let Some(good) = good {
         let revision = good.revision.max(old.revision);
         let (entries, by_hand) = (good.entries.clone(), good.by_hand.clone());
-        return BucketState { entries, by_hand, revision, stat, damage: Some(Damage { errors, blind: false }) };
+        let recent = if old.is_good() { old.recent.clone() } else { RecentChanges::after(revision) };
+        return BucketState { entries, by_hand, revision, recent, stat, damage: Some(Damage { errors, blind: false }) };
     }
     let blind = documents.is_empty();
     let (mut state, mut unstamped) = (BucketState::default(), Unstamped::default());
@@ -133,6 +140,7 @@ fn last_good_state(
         state.apply(document.lines, &mut unstamped);
     }
     state.stamp(unstamped, FileOrigin::Ours, stat.map_or(0, |stat| stat.modified));
+    state.recent = RecentChanges::after(state.revision);
     BucketState { stat, damage: Some(Damage { errors, blind }), ..state }
 }
 

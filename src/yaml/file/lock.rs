@@ -4,7 +4,7 @@
 //! the last sync. It shows a reader what is durable, and whether bytes were only appended since its last read (the same
 //! epoch), or the file was rewritten or edited by a person (another epoch, or no match). The record needs no sync: if
 //! it is wrong or missing, the next reader reads the whole file. The second line identifies the file that last replaced
-//! the data file. It is synced before the rename.
+//! the data file. It is synced before the rename. `remembered_changes.rs` has what follows.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct LockRecord {
 }
 
 /// A record is padded to this length, so that it covers an older, longer one.
-const RECORD_BYTES: usize = 224;
+pub(crate) const RECORD_BYTES: usize = 224;
 
 /// The second line of the lock file: the file that last replaced the data file.
 fn next_text(next: &Fingerprint) -> String {
@@ -37,7 +37,7 @@ fn next_text(next: &Fingerprint) -> String {
 }
 
 /// FNV-1a. It detects a record that was written only in part.
-fn checksum(text: &str) -> u64 {
+pub(crate) fn checksum(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -13,6 +13,7 @@ use super::load::{FileChange, LoadInput, load_bytes};
 use super::lock;
 use super::lock::LockRecord;
 use crate::model::Result;
+use crate::store::RecentChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::{at_rest, reader, stream};
 use crate::yaml::fs::Stat;
@@ -130,7 +131,8 @@ impl DataFile {
                 self.known = KnownFile::default();
                 self.file = None;
                 let revision = state.read().revision;
-                *state.write() = BucketState { revision, ..BucketState::default() };
+                let recent = RecentChanges::after(revision);
+                *state.write() = BucketState { revision, recent, ..BucketState::default() };
                 return Ok(None);
             };
             self.open(&stat)?;
@@ -179,6 +181,7 @@ impl DataFile {
         self.report(state.damage.as_ref(), Some(&damage));
         if let Some(last) = last {
             *state = last.state;
+            state.recent = RecentChanges::after(state.revision);
         }
         (state.stat, state.damage) = (stat, Some(damage));
     }
@@ -210,6 +213,9 @@ impl DataFile {
         }
         let mut state = state.write();
         for document in documents {
+            for line in &document.lines {
+                state.recent.add(line.revision_reached(), line.key.clone());
+            }
             state.apply(document.lines, &mut Unstamped::default());
         }
         state.stat = Some(*stat);
@@ -268,6 +274,7 @@ impl DataFile {
             durable: matched.durable(trusted),
             last: last.as_ref(),
             change,
+            remembered: self.remembered_up_to(matched.epoch()),
             is_small,
         };
         let loaded = load_bytes(&source, &mut known, &state.read());

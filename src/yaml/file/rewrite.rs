@@ -212,6 +212,7 @@ impl DataFile {
             }
             return Err(failed("replace", e));
         }
+        let remembered = self.remembered_changes();
         // A process that waits for the old file finds the new one locked.
         let stat = Stat { len, ..file.stat().map_err(|e| failed("inspect", e))? };
         self.locks.lock().adopt(file, stat);
@@ -227,6 +228,7 @@ impl DataFile {
         self.renew_copy(&state.read());
         self.known.epoch = epoch.map(|e| e.wrapping_add(1));
         self.write_record(stat);
+        self.remember_changes(&state.read(), remembered);
         Ok(())
     }
 }
