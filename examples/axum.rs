@@ -27,7 +27,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         secrets: SecretList::parse("correct-horse-battery\n")?,
         policies: Policies::default(),
         cors: Cors::default(),
-        long_polls: LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(100) },
+        long_polls: LongPollSettings {
+            max_wait: Duration::from_secs(25),
+            limit: LongPollLimit::new(100),
+            short_streams: false,
+        },
         responses: Budget::default(),
         metrics: Arc::default(),
     };

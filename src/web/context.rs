@@ -56,8 +56,10 @@ pub struct ApiSettings {
 pub struct LongPollSettings {
     /// The longest time that one poll may wait.
     pub max_wait: Duration,
-    /// How many polls may wait at once.
+    /// How many polls and event streams may wait at once.
     pub limit: LongPollLimit,
+    /// Event streams end after their first events, because each one occupies a process of the web server.
+    pub short_streams: bool,
 }
 
 /// The state that all requests share.

@@ -49,7 +49,7 @@ use self::damage_report::DamageReport;
 use self::entry_name::EntryName;
 use self::handlers::index::IndexPage;
 use self::handlers::{
-    classic_get, classic_post, delete_prefix, entry, health, help, list, multi, openapi, status, txn,
+    changes, classic_get, classic_post, delete_prefix, entry, events, health, help, list, multi, openapi, status, txn,
 };
 use self::metrics::counted::Counted;
 use self::metrics::counters::Class;
@@ -147,9 +147,18 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
         Route::Ready if is_read => Box::pin(health::ready(state)).await,
         Route::Metrics if is_read => Box::pin(handlers::metrics::answer(context)).await,
         Route::OpenApi if is_read => Ok(openapi::answer()),
+        Route::Bucket(bucket) if is_read && events::is_requested(&context.parts.headers) => {
+            Box::pin(events::of_bucket(context, bucket)).await
+        }
+        Route::Bucket(bucket) if is_read && context.query.all("since").next().is_some() => {
+            Box::pin(changes::answer(context, bucket)).await
+        }
         Route::Bucket(bucket) if is_read => Box::pin(list::answer(context, bucket)).await,
         Route::Bucket(bucket) if method == Method::DELETE => {
             Box::pin(delete_prefix::answer(context, bucket, body)).await
+        }
+        Route::Entry(bucket, key) if is_read && events::is_requested(&context.parts.headers) => {
+            Box::pin(events::of_entry(context, EntryName { bucket, key })).await
         }
         Route::Entry(bucket, key) => entry::answer(context, EntryName { bucket, key }, body).await,
         Route::Multi(bucket) if multi::supports(method) => Box::pin(multi::answer(context, bucket, body)).await,

@@ -61,10 +61,17 @@ impl BucketState {
         }
     }
 
-    /// Finds out what has changed since `old`, the state that this process had before it read the file. `appended` are
-    /// the writes in the log of the file. `remembered` is the revision up to which the lock file remembers the changes
-    /// before this log, if it does.
-    pub(crate) fn note_changes(&mut self, old: &Self, appended: Vec<(Revision, Key)>, remembered: Option<Revision>) {
+    /// Continues `old`, the state that this process had before it read the file: the revision does not go back, and
+    /// what has changed is remembered.
+    ///
+    /// `appended` are the writes in the log of the file. `remembered` is the revision up to which the lock file
+    /// remembers the changes before this log, if it does.
+    pub(crate) fn follow(&mut self, old: &Self, appended: Vec<(Revision, Key)>, remembered: Option<Revision>) {
+        // A person may have removed the last write, or restored an old file; that is a change of the bucket as well.
+        self.revision = self.revision.max(old.revision);
+        if self.revision == old.revision && self.entries != old.entries {
+            self.revision = old.revision.following();
+        }
         self.recent =
             if old.is_good() { old.recent.clone() } else { RecentChanges::after(remembered.unwrap_or(self.revision)) };
         for (revision, key) in appended {

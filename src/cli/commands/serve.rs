@@ -14,7 +14,7 @@ use crate::cli::output::Output;
 use crate::cli::serving::reload::ReloadingApp;
 use crate::server;
 use crate::server::{Activated, Address, BasePath, Listener, ServerLimits};
-use crate::web::{LongPollLimit, Shares};
+use crate::web::{LongPollLimit, LongPollSettings, Shares};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,7 +69,8 @@ pub(crate) async fn run(settings: CliSettings, activated: Activated) -> CliResul
     }
     let share = settings.server.address_share;
     let max_waiters = settings.server.max_waiters;
-    let waiters = LongPollLimit::new(max_waiters).sharing(Shares::new(share.of(max_waiters)));
+    let limit = LongPollLimit::new(max_waiters).sharing(Shares::new(share.of(max_waiters)));
+    let long_polls = LongPollSettings { max_wait: settings.server.max_wait, limit, short_streams: false };
     let mount = settings.server.mounted(BasePath::served());
     let proxies = settings.server.listen.trusted_proxies.clone();
     let limits = ServerLimits { proxies, ..settings.server.limits.clone() };
@@ -77,7 +78,7 @@ pub(crate) async fn run(settings: CliSettings, activated: Activated) -> CliResul
     let ready = ready_line(&listeners, &settings);
     let longest = max_stop_time(&settings).as_secs();
     let hooks = settings.hooks.clone();
-    let app = ReloadingApp::new(settings, waiters, None, stop.clone())?;
+    let app = ReloadingApp::new(settings, long_polls, None, stop.clone())?;
     app.warn();
     let mut servers = JoinSet::new();
     let shared = SharedParts { app, mount, limits, stop: stop.clone() };

@@ -16,13 +16,13 @@ use crate::cli::exit::CliResult;
 use crate::model::{Batch, Bucket, Clock as _, Key, SystemClock, Write};
 use crate::server::Handler;
 use crate::web;
-use crate::web::{Api, Body, ClientAddr, LongPollLimit, LongPollSettings, Metrics, Response, SecretList};
+use crate::web::{Api, Body, ClientAddr, LongPollSettings, Metrics, Response, SecretList};
 
 /// Everything that the API is built from, except the secrets.
 struct ApiParts {
     opened: OpenStore,
     settings: CliSettings,
-    waiters: LongPollLimit,
+    long_polls: LongPollSettings,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
@@ -53,7 +53,7 @@ impl ReloadingApp {
     /// If the store cannot be opened or the secrets cannot be read.
     pub(crate) fn new(
         settings: CliSettings,
-        waiters: LongPollLimit,
+        long_polls: LongPollSettings,
         process: Option<u32>,
         stop: CancellationToken,
     ) -> CliResult<Self> {
@@ -65,7 +65,7 @@ impl ReloadingApp {
         let mut metrics = Metrics::new(settings.server.metrics, process, SystemClock.now());
         settings.hooks.register(metrics.registry());
         let exposure = settings.auth.exposure();
-        let parts = ApiParts { opened: settings.open()?, settings, waiters, metrics: Arc::new(metrics), stop };
+        let parts = ApiParts { opened: settings.open()?, settings, long_polls, metrics: Arc::new(metrics), stop };
         let current = Mutex::new(CurrentApi { stamp, api: parts.api(secrets), fault: None, exposure });
         Ok(Self(Arc::new(ReloadState { parts, current })))
     }
@@ -116,7 +116,7 @@ impl ApiParts {
             secrets,
             policies: self.settings.server.policies.clone(),
             cors: self.settings.server.cors.clone(),
-            long_polls: LongPollSettings { max_wait: self.settings.server.max_wait, limit: self.waiters.clone() },
+            long_polls: self.long_polls.clone(),
             responses: self.settings.server.responses.clone(),
             metrics: Arc::clone(&self.metrics),
         };

@@ -26,7 +26,7 @@ use crate::cli::{command, log};
 use crate::model::Bucket;
 use crate::server;
 use crate::server::{BasePath, Handler, Listener, ServerLimits};
-use crate::web::{Body, ClientAddr, LongPollLimit, Response, WaiterGate};
+use crate::web::{Body, ClientAddr, LongPollLimit, LongPollSettings, Response, WaiterGate};
 use crate::yaml::{FileSystem, RealFileSystem, WaiterLock};
 
 /// The answer to a client if the settings are wrong. Only the log has the reason.
@@ -134,13 +134,14 @@ impl WebServerSetup {
         let settings = command::settings(typed.global, &matches, &HomeDir::under_web_server()?)?;
         let mount = settings.server.mounted(BasePath::spawned());
         let limits = settings.server.limits.clone().spawned();
-        let waiters = match settings.store.folder() {
+        let limit = match settings.store.folder() {
             Some(folder) => LongPollLimit::shared(settings.server.max_waiters, Arc::new(FileGate::new(folder))),
             None => LongPollLimit::new(settings.server.max_waiters),
         };
+        let long_polls = LongPollSettings { max_wait: settings.server.max_wait, limit, short_streams: true };
         let hooks = settings.hooks.clone();
         let config = Arc::new(FileWatch::new(settings.sources.path(), Duration::from_secs(1)));
-        let inner = ReloadingApp::new(settings, waiters, Some(std::process::id()), stop.clone())?;
+        let inner = ReloadingApp::new(settings, long_polls, Some(std::process::id()), stop.clone())?;
         let app = SetupHandler::Api(ExitOnConfigChange { inner, config, stop: stop.clone() });
         Ok(Self { app, mount, limits, hooks })
     }

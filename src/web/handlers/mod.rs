@@ -1,9 +1,11 @@
 //! The handlers: one file or folder for each resource of the HTTP API (`docs/http-api.md`).
 
+pub(super) mod changes;
 pub(super) mod classic_get;
 pub(super) mod classic_post;
 pub(super) mod delete_prefix;
 pub(super) mod entry;
+pub(super) mod events;
 pub(super) mod health;
 pub(super) mod help;
 pub(super) mod index;

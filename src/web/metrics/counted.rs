@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::counters::Counters;
-use crate::model::{Batch, Bucket, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::model::{Batch, Bucket, ChangesPage, ChangesQuery, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
 use crate::store::{Report, Store, Task};
 
 /// A store whose calls are counted.
@@ -42,6 +42,18 @@ impl Counted {
 
     pub(crate) async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
         self.counted(self.inner.changed(bucket, since).await)
+    }
+
+    /// Whether the store remembers changes.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.inner.changes().is_some()
+    }
+
+    /// `None` also if the store remembers no changes.
+    pub(crate) async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        let Some(changes) = self.inner.changes() else { return Ok(None) };
+        self.counters.read();
+        self.counted(changes.changes_since(bucket, query).await)
     }
 
     pub(crate) async fn buckets(&self) -> Result<Vec<Bucket>> {

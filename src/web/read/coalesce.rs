@@ -11,8 +11,10 @@ use crate::model::Time;
 use crate::web::response::api_error::ApiError;
 
 /// The fetches in progress, and the results for which a long poll still waits, by name.
-#[derive(Default)]
-pub(crate) struct Coalescer(Mutex<HashMap<String, Arc<FetchSlot>>>);
+///
+/// Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Coalescer(Arc<Mutex<HashMap<String, Arc<FetchSlot>>>>);
 
 type FetchSlot = tokio::sync::Mutex<Option<(Instant, Fetched)>>;
 

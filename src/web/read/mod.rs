@@ -2,6 +2,7 @@
 
 pub(super) mod coalesce;
 pub(super) mod conditional_get;
+pub(super) mod feed;
 pub(super) mod fetch;
 pub(super) mod long_poll;
 pub(super) mod long_poll_limit;

@@ -75,6 +75,16 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, text)
     }
 
+    /// 410: changes are requested since a time that is too long ago.
+    pub(crate) fn gone(text: &'static str) -> Self {
+        Self::new(StatusCode::GONE, text)
+    }
+
+    /// 501: the store lacks a capability.
+    pub(crate) fn not_implemented(text: &'static str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, text)
+    }
+
     /// 412 for a read whose If-Match or If-Unmodified-Since failed.
     pub(crate) fn read_precondition_failed(cache: Cache) -> Self {
         let text = "precondition failed (If-Match or If-Unmodified-Since); read again without it";

@@ -21,7 +21,8 @@ use crate::web::body::Response;
 const EXPOSED_HEADERS: &str = "ETag, Last-Modified, Allow, Retry-After, KVS-Key, KVS-Cursor";
 /// The request headers that a page may send.
 const ALLOWED_HEADERS: &str = "Content-Type, Authorization, X-KVS-Auth, If-Match, X-If-Match, If-None-Match, \
-                               If-Modified-Since, If-Unmodified-Since, Prefer, X-HTTP-Method-Override";
+                               If-Modified-Since, If-Unmodified-Since, Last-Event-ID, Prefer, \
+                               X-HTTP-Method-Override";
 /// How many seconds a browser may keep the result of a preflight.
 const MAX_AGE: &str = "3600";
 

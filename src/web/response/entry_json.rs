@@ -7,13 +7,23 @@ use serde::Serialize;
 
 use super::api_error::ApiError;
 use super::streamed::{Composer, Content};
-use crate::model::{Entry, Time};
+use crate::model::{Bucket, Entry, KeyChange, Time};
 use crate::web::budget::Budget;
 use crate::web::entry_name::EntryName;
 
 /// The fields before the value.
 #[derive(Serialize)]
 struct NameFields<'a> {
+    bucket: &'a str,
+    key: &'a str,
+}
+
+/// The fields before the value of a change.
+#[derive(Serialize)]
+struct ChangeFields<'a> {
+    event: &'a str,
+    /// The revision of the change.
+    id: String,
     bucket: &'a str,
     key: &'a str,
 }
@@ -46,6 +56,23 @@ impl<'a> Meta<'a> {
 /// Adds an entry as JSON.
 pub(crate) fn entry(out: &mut Composer, name: EntryName<'_>, entry: &Entry) -> Result<(), ApiError> {
     out.open_object(&NameFields { bucket: name.bucket.as_str(), key: name.key.as_str() })?;
+    out.text(",");
+    value_member(out, &entry.value);
+    out.close_object(&Meta::new(entry))
+}
+
+/// The name of a change in JSON and in event streams.
+pub(crate) fn event_name(change: &KeyChange) -> &'static str {
+    if change.entry.is_some() { "put" } else { "delete" }
+}
+
+/// Adds a change as JSON: with the entry as it is now, if there is one.
+pub(crate) fn change(out: &mut Composer, bucket: &Bucket, change: &KeyChange) -> Result<(), ApiError> {
+    let (event, id) = (event_name(change), change.revision.to_string());
+    let fields = ChangeFields { event, id, bucket: bucket.as_str(), key: change.key.as_str() };
+    let Some(entry) = &change.entry else { return out.json(&fields) };
+    charge(out, &entry.value);
+    out.open_object(&fields)?;
     out.text(",");
     value_member(out, &entry.value);
     out.close_object(&Meta::new(entry))

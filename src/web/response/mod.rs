@@ -4,6 +4,7 @@ pub(super) mod api_error;
 pub(super) mod cache_urls;
 pub(super) mod cors;
 pub(super) mod entry_json;
+pub(super) mod event_stream;
 pub(super) mod json_response;
 pub(super) mod response;
 pub(super) mod safe_types;

@@ -3,7 +3,7 @@
 use super::hand_edits::{FileOrigin, Overwritten};
 use super::known_file::{AppendState, KnownFile};
 use super::last_copy_format::{Fingerprint, LastCopy, Relation};
-use crate::model::{Revision, Time};
+use crate::model::{Key, Revision, Time};
 use crate::store::RecentChanges;
 use crate::yaml::format::document::read_header;
 use crate::yaml::format::parse_error::ParseError;
@@ -72,8 +72,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
     let is_one = documents.iter().skip(1).all(|document| document.lines.is_empty() && !document.has_notes);
 
     let header_revision = header_revision(&stream);
-    let log = documents.iter().skip(1).flat_map(|document| &document.lines);
-    let appended = log.map(|line| (line.revision_reached(), line.key.clone())).collect();
+    let appended = written_in_log(&documents);
     let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
     let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
     let mut overwritten = Overwritten::default();
@@ -109,13 +108,14 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
         known.append_state = AppendState::AfterRewrite;
     }
     known.is_tidy = is_one && !restamped;
-    // A person may have removed the last write, or restored an old file; that is a change of the bucket as well.
-    state.revision = state.revision.max(old.revision);
-    if state.revision == old.revision && state.entries != old.entries {
-        state.revision = old.revision.following();
-    }
-    state.note_changes(old, appended, source.remembered);
+    state.follow(old, appended, source.remembered);
     Loaded { state, overwritten, is_copied }
+}
+
+/// The writes in the log of a file: the documents after the first one.
+fn written_in_log(documents: &[Document]) -> Vec<(Revision, Key)> {
+    let lines = documents.iter().skip(1).flat_map(|document| &document.lines);
+    lines.map(|line| (line.revision_reached(), line.key.clone())).collect()
 }
 
 /// The state to serve while the file cannot be read: that of this process, else that of the copy, else what comes

@@ -70,7 +70,11 @@ impl Endpoint {
             policies: Policies { default: Policy::default(), by_bucket: BTreeMap::from(named) },
             cors: Cors::Any,
             metrics: Arc::default(),
-            long_polls: LongPollSettings { max_wait: Duration::from_secs(1), limit: LongPollLimit::new(10) },
+            long_polls: LongPollSettings {
+                max_wait: Duration::from_secs(1),
+                limit: LongPollLimit::new(10),
+                short_streams: false,
+            },
             responses: kvs::web::Budget::default(),
         };
         let api = Api::new(Arc::clone(&store) as Arc<dyn Store>, settings);

@@ -140,7 +140,11 @@ fn settings(clock: Arc<dyn Clock>) -> ApiSettings {
         policies: policies(),
         cors: Cors::default(),
         metrics: Arc::default(),
-        long_polls: LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(100) },
+        long_polls: LongPollSettings {
+            max_wait: Duration::from_secs(25),
+            limit: LongPollLimit::new(100),
+            short_streams: false,
+        },
         responses: kvs::web::Budget::default(),
     }
 }
@@ -160,7 +164,8 @@ impl Endpoint {
 
     /// The same with these limits on long polls.
     pub(crate) fn waiting(make: Make, seconds: u64, waiters: LongPollLimit) -> Self {
-        let long_polls = LongPollSettings { max_wait: Duration::from_secs(seconds), limit: waiters };
+        let long_polls =
+            LongPollSettings { max_wait: Duration::from_secs(seconds), limit: waiters, short_streams: false };
         Self::with(make, |settings| ApiSettings { long_polls, ..settings })
     }
 

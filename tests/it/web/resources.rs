@@ -26,7 +26,8 @@ const PATHS: [&str; 6] = ["/status", "/help", "/livez", "/readyz", "/metrics", "
 
 /// At most one long poll.
 fn endpoint(make: Make, metrics: Metrics) -> Endpoint {
-    let long_polls = LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(1) };
+    let long_polls =
+        LongPollSettings { max_wait: Duration::from_secs(25), limit: LongPollLimit::new(1), short_streams: false };
     Endpoint::with(make, |settings| ApiSettings { long_polls, metrics: Arc::new(metrics), ..settings })
 }
 

@@ -1,0 +1,64 @@
+//! `GET` with `Accept: text/event-stream`: the changes of a key, or of a bucket, as they happen (Server-Sent Events,
+//! HTML standard, section 9.2).
+//!
+//! `id` is the revision of a change, so a client that connects again with `Last-Event-ID` misses nothing. The event
+//! `reset` says that it may have: then it reads the list again.
+
+use http::HeaderMap;
+
+use crate::model::{Bucket, Revision};
+use crate::web::auth::authorize;
+use crate::web::body::Response;
+use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
+use crate::web::handlers::changes;
+use crate::web::metrics::counters;
+use crate::web::read::feed::{DEFAULT_LIMIT, Feed, FeedFormat, Followed};
+use crate::web::request::accept_header;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::event_stream;
+use crate::web::response::event_stream::{EventStream, StreamEnd};
+
+/// The header with the revision of the last event that a client has seen.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Whether the client asks for an event stream.
+pub(crate) fn is_requested(headers: &HeaderMap) -> bool {
+    accept_header::lists(headers, &[event_stream::CONTENT_TYPE])
+}
+
+/// The changes of the keys of a bucket with a prefix.
+pub(crate) async fn of_bucket(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
+    authorize::require_list(ctx, bucket).await?;
+    let prefix = ctx.query.text("prefix")?.unwrap_or_default();
+    answer(ctx, bucket, Followed::Prefix(prefix)).await
+}
+
+/// The changes of a key. The first event is its current state, unless the client has seen it.
+pub(crate) async fn of_entry(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
+    authorize::require_read(ctx, name.bucket).await?;
+    ctx.query.reject("path", "an event stream has whole values; leave out path")?;
+    answer(ctx, name.bucket, Followed::Key(name.key.clone())).await
+}
+
+async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, followed: Followed) -> Result<Response, ApiError> {
+    let settings = &ctx.state.settings;
+    let since = last_event_id(&ctx.parts.headers).map_or_else(|| changes::since(ctx.query), |id| Ok(Some(id)))?;
+    let feed = Feed::new(ctx, bucket, followed, FeedFormat::EventStream, DEFAULT_LIMIT)?;
+    let Some(permit) = settings.long_polls.limit.try_acquire(bucket, ctx.client.0) else {
+        counters::add(&settings.metrics.counters().long_polls_rejected);
+        return Ok(event_stream::try_later());
+    };
+    let end = if settings.long_polls.short_streams {
+        StreamEnd::AfterFirstEvents(settings.long_polls.max_wait)
+    } else {
+        StreamEnd::AtStop
+    };
+    EventStream::new(feed, since, end, settings.stop.clone(), permit).open().await
+}
+
+/// The revision in `Last-Event-ID`. It is more recent than `since` in the URL, which stays the same when a client
+/// connects again. A malformed one is ignored, because clients cannot change it.
+fn last_event_id(headers: &HeaderMap) -> Option<Revision> {
+    headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
+}

@@ -1,0 +1,204 @@
+//! The changes of a bucket, or of a part of it, as long polls and event streams fetch them.
+//!
+//! Readers at the same position share one fetch, so a change costs the store one read, not one for each reader.
+
+use std::sync::Arc;
+
+use super::coalesce::Coalescer;
+use super::fetch::{Fetched, Representation, Wakeup};
+use crate::model::{Bucket, ChangesPage, ChangesQuery, Clock, Key, KeyChange, Revision, Snapshot};
+use crate::web::budget::Budget;
+use crate::web::context::RequestContext;
+use crate::web::metrics::counted::Counted;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::streamed;
+use crate::web::response::streamed::Content;
+
+/// The largest `limit` of a page, in changes.
+pub(crate) const MAX_LIMIT: i64 = 1000;
+/// The `limit` of a page if the client sends none.
+pub(crate) const DEFAULT_LIMIT: usize = 100;
+/// A page ends early when its values have this many bytes as JSON.
+const MAX_PAGE_BYTES: u64 = 16 << 20;
+
+/// The keys that are followed.
+#[derive(Clone, Debug)]
+pub(crate) enum Followed {
+    /// One key.
+    Key(Key),
+    /// The keys that begin with this.
+    Prefix(String),
+}
+
+/// How changes are formatted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FeedFormat {
+    Json,
+    EventStream,
+}
+
+/// The changes of some keys of a bucket.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    pub(crate) store: Counted,
+    coalescer: Coalescer,
+    clock: Arc<dyn Clock>,
+    pub(crate) responses: Budget,
+    pub(crate) bucket: Bucket,
+    followed: Followed,
+    limit: usize,
+    format: FeedFormat,
+}
+
+/// Formats changes, in their order.
+pub(crate) type Formatter = fn(&Feed, &[KeyChange], Revision) -> Result<Content, ApiError>;
+
+impl Feed {
+    /// # Errors
+    /// If the store remembers no changes.
+    pub(crate) fn new(
+        ctx: RequestContext<'_>,
+        bucket: &Bucket,
+        followed: Followed,
+        format: FeedFormat,
+        limit: usize,
+    ) -> Result<Self, ApiError> {
+        let state = ctx.state;
+        if !state.store.has_changes() {
+            return Err(ApiError::not_implemented(
+                "the store of this server remembers no changes; poll the list instead",
+            ));
+        }
+        Ok(Self {
+            store: state.store.clone(),
+            coalescer: state.coalescer.clone(),
+            clock: Arc::clone(&state.settings.clock),
+            responses: state.settings.responses.clone(),
+            bucket: bucket.clone(),
+            followed,
+            limit,
+            format,
+        })
+    }
+
+    /// The changes since a revision, formatted; without a representation if there are none. The revision of the result
+    /// is the next `since`. `None` if they are not all known.
+    pub(crate) async fn fetch(
+        &self,
+        since: Revision,
+        wakeup: Option<Wakeup>,
+        format: Formatter,
+    ) -> Result<Option<Fetched>, ApiError> {
+        let Some(wakeup) = wakeup else { return self.fetch_alone(since, format).await };
+        let name = format!("changes {} {:?} {:?} {} {since}", self.bucket, self.followed, self.format, self.limit);
+        // A reader that wakes up was at a known position, so that the changes are unknown is rare, and is not shared.
+        let fetch = async || self.fetch_alone(since, format).await?.ok_or_else(unknown);
+        match self.coalescer.fetch(name, wakeup, self.clock.now(), fetch()).await {
+            Ok(fetched) => Ok(Some(fetched)),
+            Err(_) => self.fetch_alone(since, format).await,
+        }
+    }
+
+    /// The beginning for a client that has seen nothing, or not enough: the state of the key, or else a `reset`.
+    pub(crate) async fn begin_again(
+        &self,
+        format: Formatter,
+        reset: impl Fn(&Self, Revision) -> Result<Content, ApiError>,
+    ) -> Result<Fetched, ApiError> {
+        let keys = match &self.followed {
+            Followed::Key(key) => std::slice::from_ref(key),
+            Followed::Prefix(_) => &[],
+        };
+        let Snapshot { revision, entries } = self.store.get(&self.bucket, keys).await.map_err(ApiError::from_read)?;
+        let body = match &self.followed {
+            Followed::Prefix(_) => reset(self, revision)?,
+            Followed::Key(key) => {
+                let entry = entries.into_iter().next().flatten();
+                format(self, &[KeyChange { revision, key: key.clone(), entry }], revision)?
+            }
+        };
+        let representation = Representation { tag: String::new(), modified: None, headers: vec![], body };
+        Ok(Fetched { revision, expires: None, representation: Some(representation) })
+    }
+
+    async fn fetch_alone(&self, since: Revision, format: Formatter) -> Result<Option<Fetched>, ApiError> {
+        let mut since = since;
+        loop {
+            let Some(page) = self.page(since).await? else { return Ok(None) };
+            if page.changes.is_empty() && page.has_more {
+                since = page.next;
+                continue;
+            }
+            let body = if page.changes.is_empty() { None } else { Some(format(self, &page.changes, page.next)?) };
+            let representation =
+                body.map(|body| Representation { tag: String::new(), modified: None, headers: vec![], body });
+            return Ok(Some(Fetched { revision: page.next, expires: None, representation }));
+        }
+    }
+
+    async fn page(&self, since: Revision) -> Result<Option<ChangesPage>, ApiError> {
+        let prefix = match &self.followed {
+            Followed::Key(key) => key.as_str().to_owned(),
+            Followed::Prefix(prefix) => prefix.clone(),
+        };
+        let query = ChangesQuery { since, prefix, limit: self.limit };
+        let page = self.store.changes_since(&self.bucket, query).await.map_err(ApiError::from_read)?;
+        Ok(page.map(|mut page| {
+            if let Followed::Key(only) = &self.followed {
+                page.changes.retain(|KeyChange { key, .. }| key == only);
+            }
+            limit_size(page)
+        }))
+    }
+}
+
+/// The error if the changes since a revision are not all known.
+pub(crate) fn unknown() -> ApiError {
+    ApiError::gone("since is too long ago, or it is of another store; read the list again, and follow it from there")
+}
+
+/// The page, cut off at the size limit. It keeps at least one change. Changes of one revision are not separated.
+fn limit_size(mut page: ChangesPage) -> ChangesPage {
+    let (mut bytes, mut last) = (0_u64, None);
+    let fits = page.changes.iter().take_while(|change| {
+        bytes = bytes.saturating_add(change.entry.as_ref().map_or(0, |e| streamed::length_in_json(&e.value)));
+        let is_first_or_same = last.is_none_or(|last| last == change.revision);
+        last = Some(change.revision);
+        is_first_or_same || bytes <= MAX_PAGE_BYTES
+    });
+    let fits = fits.count();
+    if fits < page.changes.len() {
+        page.changes.truncate(fits);
+        page.next = page.changes.last().map_or(page.next, |change| change.revision);
+        page.has_more = true;
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ContentType, Entry, Time};
+
+    #[test]
+    fn page_of_large_values_ends_early() {
+        let change = |revision| {
+            let entry = Entry {
+                value: vec![b'x'; 9 << 20].into(),
+                content_type: ContentType::default(),
+                revision: Revision::new(revision),
+                created: Time::from_secs(1),
+                modified: None,
+                expires: None,
+            };
+            KeyChange { revision: entry.revision, key: Key::new("k").unwrap(), entry: Some(entry) }
+        };
+        let page = |changes: Vec<KeyChange>| ChangesPage { changes, next: Revision::new(9), has_more: false };
+        let cut = limit_size(page(vec![change(1), change(2), change(3)]));
+        assert_eq!((cut.changes.len(), cut.next.number(), cut.has_more), (1, 1, true));
+        let whole = limit_size(page(vec![change(1)]));
+        assert_eq!((whole.changes.len(), whole.next.number(), whole.has_more), (1, 9, false));
+        let together = limit_size(page(vec![change(1), change(1), change(1), change(2)]));
+        assert_eq!((together.changes.len(), together.next.number()), (3, 1));
+    }
+}

@@ -1,0 +1,193 @@
+//! A response with Server-Sent Events: the events at hand, then each change when it happens.
+//!
+//! It ends when the program stops, when the store fails, and after an hour; clients then connect again. A comment is
+//! sent every 15 seconds, so that both sides notice a broken connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::api_error::ApiError;
+use super::response::{Cache, with_body};
+use super::streamed::{Composer, Content};
+use super::{entry_json, response};
+use crate::model::{KeyChange, Revision};
+use crate::web::body::{Body, BodyError, Response};
+use crate::web::read::feed::Feed;
+use crate::web::read::fetch::{Fetched, Wakeup};
+use crate::web::read::long_poll_limit::LongPollPermit;
+
+/// The media type of event streams.
+pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
+
+/// The time between two comments.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+const HEARTBEAT: &str = ":\n\n";
+
+/// The longest time of a stream. Then the secret of the client is checked again.
+const MAX_STREAM_TIME: Duration = Duration::from_secs(3_600);
+
+/// After this time in milliseconds a client connects again: at the end of a stream, and if it could not wait.
+const RETRY_MS: u32 = 1_000;
+const RETRY_LATER_MS: u32 = 5_000;
+
+/// nginx must not collect the response.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// When a stream ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StreamEnd {
+    /// When the program stops.
+    AtStop,
+    /// After the first events, or after this time without any.
+    AfterFirstEvents(Duration),
+}
+
+/// The stream of one client.
+pub(crate) struct EventStream {
+    feed: Feed,
+    /// The revision up to which the client has seen everything; `None` at its first connection.
+    since: Option<Revision>,
+    is_short: bool,
+    deadline: Instant,
+    stop: CancellationToken,
+    _permit: LongPollPermit,
+    /// The events that are being sent.
+    sending: Option<Body>,
+}
+
+/// What a stream sends next.
+enum Next {
+    Events(Content),
+    Heartbeat,
+    End,
+}
+
+impl EventStream {
+    pub(crate) fn new(
+        feed: Feed,
+        since: Option<Revision>,
+        end: StreamEnd,
+        stop: CancellationToken,
+        permit: LongPollPermit,
+    ) -> Self {
+        let (is_short, time) = match end {
+            StreamEnd::AtStop => (false, MAX_STREAM_TIME),
+            StreamEnd::AfterFirstEvents(max_wait) => (true, max_wait),
+        };
+        let deadline = Instant::now() + time;
+        Self { feed, since, is_short, deadline, stop, _permit: permit, sending: None }
+    }
+
+    /// The response. Its first frame is sent at once, so that the client sees that it is connected.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) async fn open(mut self) -> Result<Response, ApiError> {
+        let first = self.fetch(None).await?;
+        let greeting = Bytes::from(format!("retry: {RETRY_MS}\n\n"));
+        self.sending = first.map(Body::from);
+        let stream = unfold((Some(greeting), self), |(greeting, mut stream)| async move {
+            let frame = match greeting {
+                Some(greeting) => Ok(Frame::data(greeting)),
+                None => stream.next_frame().await?,
+            };
+            Some((frame, (None, stream)))
+        });
+        Ok(with_headers(Body::stream(StreamBody::new(Box::pin(stream)))))
+    }
+
+    async fn next_frame(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        loop {
+            if let Some(body) = &mut self.sending {
+                if let Some(frame) = body.frame().await {
+                    return Some(frame);
+                }
+                self.sending = None;
+                if self.is_short {
+                    return None;
+                }
+            }
+            match self.next().await {
+                Next::Events(events) => self.sending = Some(events.into()),
+                Next::Heartbeat => return Some(Ok(Frame::data(HEARTBEAT.into()))),
+                Next::End => return None,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
+        loop {
+            let since = self.since.unwrap_or_default();
+            let revision = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Next::End,
+                () = sleep_until(self.deadline) => return Next::End,
+                changed = self.feed.store.changed(&self.feed.bucket, since) => changed,
+                () = sleep_until(heartbeat) => return Next::Heartbeat,
+            };
+            let Ok(revision) = revision else { return Next::End };
+            let wakeup = Wakeup { at: Instant::now(), revision: Some(revision) };
+            match self.fetch(Some(wakeup)).await {
+                Ok(Some(events)) => return Next::Events(events),
+                Ok(None) => {}
+                // The store has logged the reason. When the client connects again, it gets the error.
+                Err(_) => return Next::End,
+            }
+        }
+    }
+
+    /// The events that the client has not seen, if there are any.
+    async fn fetch(&mut self, wakeup: Option<Wakeup>) -> Result<Option<Content>, ApiError> {
+        let fetched = match self.since {
+            Some(since) => self.feed.fetch(since, wakeup, events).await?,
+            None => None,
+        };
+        let Fetched { revision, representation, .. } = match fetched {
+            Some(fetched) => fetched,
+            None => self.feed.begin_again(events, reset).await?,
+        };
+        self.since = Some(revision);
+        Ok(representation.map(|representation| representation.body))
+    }
+}
+
+/// A stream that ends at once, because too many are open. The client connects again.
+pub(crate) fn try_later() -> Response {
+    with_headers(format!("retry: {RETRY_LATER_MS}\n\n").into())
+}
+
+fn with_headers(body: Body) -> Response {
+    let mut response = with_body(StatusCode::OK, Cache::Never, CONTENT_TYPE, body);
+    response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response::vary(&mut response, "Accept");
+    response
+}
+
+/// Changes as events.
+fn events(feed: &Feed, changes: &[KeyChange], _: Revision) -> Result<Content, ApiError> {
+    let mut out = Composer::default();
+    for change in changes {
+        out.text(&format!("event: {}\nid: {}\ndata: ", entry_json::event_name(change), change.revision));
+        entry_json::change(&mut out, &feed.bucket, change)?;
+        out.text("\n\n");
+    }
+    out.finish(&feed.responses)
+}
+
+/// The event after which the client must read the list again.
+fn reset(feed: &Feed, revision: Revision) -> Result<Content, ApiError> {
+    let mut out = Composer::default();
+    out.text(&format!("event: reset\nid: {revision}\ndata: "));
+    out.json(&serde_json::json!({ "event": "reset", "id": revision.to_string(), "bucket": feed.bucket.as_str() }))?;
+    out.text("\n\n");
+    out.finish(&feed.responses)
+}
