@@ -50,6 +50,10 @@ sub vcl_recv {
     if (req.http.Authorization || req.http.X-KVS-Auth) {
         return (pass);
     }
+    # An event stream lasts as long as its client, so Varnish only passes its bytes on.
+    if (req.http.Accept ~ "(?i)text/event-stream") {
+        return (pipe);
+    }
     # A long poll must reach kvs; a cached response would be old.
     if (req.http.Prefer ~ "(?i)wait" || req.url ~ "[?&](wait|seen)=") {
         return (pass);

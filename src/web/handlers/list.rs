@@ -33,6 +33,8 @@ const MAX_PAGE_BYTES: u64 = 16 << 20;
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// The header with the percent-encoded cursor, for a page of plain text.
 const KVS_CURSOR: HeaderName = HeaderName::from_static("kvs-cursor");
+/// The header with the revision of the bucket, from which its changes can be followed.
+const KVS_REVISION: HeaderName = HeaderName::from_static("kvs-revision");
 
 struct ListFetch<'a> {
     state: &'a ApiState,
@@ -90,6 +92,7 @@ impl Fetch for ListFetch<'_> {
             ("application/json", json(&self.bucket, self.query.projection, &page, &self.state.settings.responses)?)
         };
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        headers.extend(HeaderValue::try_from(page.revision.to_string()).ok().map(|value| (KVS_REVISION, value)));
         if self.is_text
             && let Some(cursor) = &page.cursor
         {

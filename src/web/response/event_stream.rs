@@ -11,6 +11,7 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,14 @@ pub(crate) enum StreamEnd {
     AtStop,
     /// After the first events, or after this time without any.
     AfterFirstEvents(Duration),
+}
+
+/// The data of the event `reset`.
+#[derive(Serialize)]
+struct Reset<'a> {
+    event: &'a str,
+    id: String,
+    bucket: &'a str,
 }
 
 /// The stream of one client.
@@ -187,7 +196,7 @@ fn events(feed: &Feed, changes: &[KeyChange], _: Revision) -> Result<Content, Ap
 fn reset(feed: &Feed, revision: Revision) -> Result<Content, ApiError> {
     let mut out = Composer::default();
     out.text(&format!("event: reset\nid: {revision}\ndata: "));
-    out.json(&serde_json::json!({ "event": "reset", "id": revision.to_string(), "bucket": feed.bucket.as_str() }))?;
+    out.json(&Reset { event: "reset", id: revision.to_string(), bucket: feed.bucket.as_str() })?;
     out.text("\n\n");
     out.finish(&feed.responses)
 }
