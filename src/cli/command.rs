@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
     check, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode, serve, set,
-    store_init, sweep,
+    store_init, sweep, watch,
 };
 use super::config::flags::GlobalFlags;
 use super::config::home::HomeDir;
@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Set(set::Args),
     Delete(delete::Args),
     List(list::Args),
+    Watch(watch::Args),
     Incr(incr::Args),
     Edit(edit::Args),
     Export(export::Args),
@@ -83,7 +84,7 @@ fn shown_options(command: &str) -> &'static [&'static str] {
         "passcode" => &["auth", "config", "quiet"],
         "store" => &["store", "config", "quiet"],
         "check" => &["bucket", "store", "auth", "lock_timeout", "config", "quiet", "verbose"],
-        "get" | "list" | "export" | "compact" | "sweep" => {
+        "get" | "list" | "watch" | "export" | "compact" | "sweep" => {
             &["bucket", "store", "lock_timeout", "config", "quiet", "verbose"]
         }
         "delete" | "incr" => &["bucket", "store", "lock_timeout", "no_hooks", "config", "quiet", "verbose"],
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn help_fits_on_a_screen_and_begins_with_own_options() {
-        for name in ["get", "set", "delete", "incr", "check", "compact", "sweep", "passcode"] {
+        for name in ["get", "set", "delete", "watch", "incr", "check", "compact", "sweep", "passcode"] {
             let help = help(&[name, "--help"]);
             assert!(help.lines().count() <= 40, "{} lines in {help}", help.lines().count());
             assert_eq!(help, self::help(&[name, "-h"]));

@@ -26,7 +26,7 @@ use tracing_subscriber::filter::LevelFilter;
 use self::command::{Command, CommandLine};
 use self::commands::{
     check, check_config, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode,
-    serve, set, store_init, sweep,
+    serve, set, store_init, sweep, watch,
 };
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
@@ -119,6 +119,7 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Set(args) => set::run(settings, args).await,
         Command::Delete(args) => delete::run(settings, args).await,
         Command::List(args) => list::run(settings, args).await,
+        Command::Watch(args) => watch::run(settings, args).await,
         Command::Incr(args) => incr::run(settings, args).await,
         Command::Edit(args) => edit::run(settings, args).await,
         Command::Export(args) => export::run(settings, args).await,

@@ -23,6 +23,7 @@ mod transaction;
 mod ttl;
 mod typed;
 mod value;
+mod watch;
 
 pub use self::client::Client;
 pub use self::codec::{Codec, CodecError, Json};
@@ -33,3 +34,4 @@ pub use self::sweep_old::Sweep;
 pub use self::transaction::Transaction;
 pub use self::typed::{Typed, TypedPage};
 pub use self::value::IntoValue;
+pub use self::watch::{Watch, WatchEvent};

@@ -18,3 +18,4 @@ pub(super) mod serve;
 pub(super) mod set;
 pub(super) mod store_init;
 pub(super) mod sweep;
+pub(super) mod watch;

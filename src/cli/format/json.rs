@@ -13,7 +13,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::import_entry::{ImportEntry, TextFields, text_or_base64};
-use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result};
+use crate::client::WatchEvent;
+use crate::model::{Bucket, ContentType, Entry, Error, ErrorKind, Key, Result};
+
+/// A change, as the HTTP API has it.
+#[derive(Serialize)]
+struct ChangeRow<'a> {
+    event: &'a str,
+    id: String,
+    bucket: &'a str,
+    #[serde(flatten)]
+    entry: Option<ExportedRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+}
+
+/// A change on one line.
+pub(crate) fn change_line(bucket: &Bucket, event: &WatchEvent) -> Result<String> {
+    let (name, entry, key) = match event {
+        WatchEvent::Put { key, entry, .. } => ("put", Some(ExportedRow::new(key, entry)), None),
+        WatchEvent::Delete { key, .. } => ("delete", None, Some(key.as_str())),
+        WatchEvent::Reset { .. } => ("reset", None, None),
+    };
+    let row = ChangeRow { event: name, id: event.revision().to_string(), bucket: bucket.as_str(), entry, key };
+    serde_json::to_string(&row).map_err(|error| Error::new(ErrorKind::Invalid, format!("cannot write JSON: {error}")))
+}
 
 /// An object of the list in an export.
 #[derive(Serialize)]
@@ -33,13 +57,10 @@ struct ExportedRow<'a> {
     expires: Option<String>,
 }
 
-/// Writes a list with one entry per line.
-pub(crate) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to: &mut impl Write) -> io::Result<()> {
-    let mut before = "[\n";
-    for (key, entry) in entries {
+impl<'a> ExportedRow<'a> {
+    fn new(key: &'a Key, entry: &'a Entry) -> Self {
         let (value, base64) = text_or_base64(&entry.value);
-        to.write_all(before.as_bytes())?;
-        let row = ExportedRow {
+        Self {
             key: key.as_str(),
             value,
             base64,
@@ -49,8 +70,16 @@ pub(crate) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to:
             created: entry.created.to_string(),
             modified: entry.modified.map(|time| time.to_string()),
             expires: entry.expires.map(|time| time.to_string()),
-        };
-        serde_json::to_writer(&mut *to, &row)?;
+        }
+    }
+}
+
+/// Writes a list with one entry per line.
+pub(crate) fn write<'a>(entries: impl Iterator<Item = (&'a Key, &'a Entry)>, to: &mut impl Write) -> io::Result<()> {
+    let mut before = "[\n";
+    for (key, entry) in entries {
+        to.write_all(before.as_bytes())?;
+        serde_json::to_writer(&mut *to, &ExportedRow::new(key, entry))?;
         before = ",\n";
     }
     to.write_all(if before == "[\n" { b"[]\n" } else { b"\n]\n" })

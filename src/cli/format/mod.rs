@@ -4,7 +4,7 @@
 
 mod csv;
 mod import_entry;
-mod json;
+pub(crate) mod json;
 mod rows;
 
 use std::io::{self, Write};

@@ -10,6 +10,7 @@ mod read;
 mod sweep_old;
 mod transaction;
 mod typed;
+mod watch;
 mod write;
 
 pub use self::client::Client;
