@@ -10,8 +10,10 @@ mod encrypted;
 #[cfg(feature = "encryption")]
 mod encryption_keys;
 mod hooked;
+mod replica;
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod sealed_type;
+mod tiered;
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod transformed;
 
@@ -22,3 +24,4 @@ pub use self::encrypted::{ENCRYPTION_OVERHEAD_BYTES, Encrypted};
 #[cfg(feature = "encryption")]
 pub use self::encryption_keys::EncryptionKeys;
 pub use self::hooked::{ChangeListener, Hooked};
+pub use self::tiered::{ReadPolicy, Tiered, WritePolicy};

@@ -1,12 +1,16 @@
 //! Layers that store values in another form, over every store: each alone and all together, and what is stored inside.
 
 mod encryption;
+mod tiers;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kvs::client::Client;
-use kvs::layers::{Compressed, ENCRYPTION_OVERHEAD_BYTES, Encrypted, EncryptionKeys, Hooked};
+use kvs::layers::{
+    Compressed, ENCRYPTION_OVERHEAD_BYTES, Encrypted, EncryptionKeys, Hooked, ReadPolicy, Tiered, WritePolicy,
+};
 use kvs::memory::MemoryStore;
 use kvs::model::{Bucket, Clock, Key, SystemClock};
 use kvs::store::suite;
@@ -42,8 +46,37 @@ fn encrypted(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) 
 
 fn all(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
     let encrypted = encrypted(store, clock.clone(), limits, folder);
-    let compressed = Compressed::new(encrypted, COMPRESS_FROM_BYTES, clock, limits);
-    Arc::new(Hooked::new(Arc::new(compressed), Arc::new(|events| assert!(!events.is_empty()))))
+    let compressed = Arc::new(Compressed::new(encrypted, COMPRESS_FROM_BYTES, clock.clone(), limits));
+    let front = Arc::new(MemoryStore::new(clock, limits));
+    let read = ReadPolicy::FrontFirst { max_age: Duration::from_secs(3_600) };
+    let tiered = Tiered::new(front, compressed, WritePolicy::Through, read).unwrap();
+    Arc::new(Hooked::new(Arc::new(tiered), Arc::new(|events| assert!(!events.is_empty()))))
+}
+
+/// Memory in front of a store, with each pair of policies.
+fn tiered(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path, policies: Policies) -> Arc<dyn Store> {
+    let front = Arc::new(MemoryStore::new(clock.clone(), limits));
+    let back = named(store)(clock, limits, folder);
+    Arc::new(Tiered::new(front, back, policies.write, policies.read).unwrap())
+}
+
+struct Policies {
+    write: WritePolicy,
+    read: ReadPolicy,
+}
+
+fn tiered_through(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let read = ReadPolicy::FrontFirst { max_age: Duration::from_secs(3_600) };
+    tiered(store, clock, limits, folder, Policies { write: WritePolicy::Through, read })
+}
+
+fn tiered_around(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let read = ReadPolicy::FrontFirst { max_age: Duration::ZERO };
+    tiered(store, clock, limits, folder, Policies { write: WritePolicy::Around, read })
+}
+
+fn tiered_front_only(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    tiered(store, clock, limits, folder, Policies { write: WritePolicy::Through, read: ReadPolicy::FrontOnly })
 }
 
 async fn passes_the_suite(layer: Layer, store: &str) {
@@ -70,6 +103,9 @@ suites! {
     compressed: memory yaml postgresql;
     encrypted: memory yaml postgresql;
     all: memory yaml postgresql;
+    tiered_through: memory yaml postgresql;
+    tiered_around: memory yaml postgresql;
+    tiered_front_only: memory yaml postgresql;
 }
 
 #[tokio::test]

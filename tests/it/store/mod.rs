@@ -72,7 +72,7 @@ stores! {
 
 #[expect(dead_code, unreachable_pub, reason = "it is a program of its own: `cargo run --example own_store`")]
 #[path = "../../../examples/own_store.rs"]
-mod own_store;
+pub(crate) mod own_store;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_of_the_example_passes_the_suite() {

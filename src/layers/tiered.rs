@@ -1,0 +1,264 @@
+//! A fast store in front of a slow one, such as memory in front of PostgreSQL.
+//!
+//! The front is a copy of the back, bucket by bucket, and not a cache with holes: a bucket is copied at its first use,
+//! and then follows the changes of the back. So the front answers scans too, and every answer is a state that the back
+//! had at one moment. Writes are evaluated by the back alone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::replica::Replica;
+use crate::model::{Batch, Bucket, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::store::{Changes, Report, Store, Task};
+
+/// The pauses after a failed attempt of the follower to read the back.
+const MIN_RETRY_PAUSE: Duration = Duration::from_millis(500);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(30);
+
+/// When the front gets the writes that are made through the layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WritePolicy {
+    /// Before the write returns. The front is updated after the back has committed, so a write takes a little longer
+    /// and the next read is fast.
+    #[default]
+    Through,
+    /// With the next read that asks the back, or when the follower notices. For data that is seldom read soon.
+    Around,
+}
+
+/// How old an answer may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadPolicy {
+    /// Answers are at most this much older than the back. If the front was not compared with the back within this time,
+    /// the read first asks for the changes since then, which is one call. If the back cannot be reached, that read
+    /// fails.
+    FrontFirst {
+        /// The bound. Zero: every read asks the back.
+        max_age: Duration,
+    },
+    /// Only the front answers, so reads work while the back cannot be reached. A task follows the back: answers are
+    /// usually as old as the store takes to [notice](Store::changed) a change, and as old as the connection is down.
+    /// With [`WritePolicy::Through`] a write is seen when it returns; with `Around` it may be seen later.
+    FrontOnly,
+}
+
+/// A fast store in front of a slow one.
+///
+/// ```
+/// # kvs::example::run(async |_| {
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use kvs::client::Client;
+/// use kvs::layers::{ReadPolicy, Tiered, WritePolicy};
+/// use kvs::memory::MemoryStore;
+///
+/// let (front, back) = (Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default()));
+/// let slow = Client::new(back.clone());
+/// slow.set("door", "open").await?;
+///
+/// let read = ReadPolicy::FrontFirst { max_age: Duration::from_secs(60) };
+/// let store = Arc::new(Tiered::new(front, back, WritePolicy::Through, read)?);
+/// let client = Client::new(store.clone());
+/// store.warm_up(client.bucket()).await?; // otherwise the first read does this
+/// assert_eq!(client.get_string("door").await?.as_deref(), Some("open"));
+///
+/// client.set("door", "shut").await?;
+/// assert_eq!(slow.get_string("door").await?.as_deref(), Some("shut"));
+/// # Ok(()) });
+/// ```
+#[derive(Clone)]
+pub struct Tiered {
+    tiers: Arc<Tiers>,
+}
+
+struct Tiers {
+    front: Arc<dyn Store>,
+    back: Arc<dyn Store>,
+    write: WritePolicy,
+    read: ReadPolicy,
+    buckets: Mutex<HashMap<Bucket, FollowedBucket>>,
+}
+
+/// A bucket that was used.
+#[derive(Default)]
+struct FollowedBucket {
+    replica: Arc<Replica>,
+    /// The task that follows the back, if there is one. It ends with the layer.
+    follower: Option<AbortHandle>,
+}
+
+impl Drop for Tiers {
+    fn drop(&mut self) {
+        for bucket in self.buckets.get_mut().values() {
+            if let Some(follower) = &bucket.follower {
+                follower.abort();
+            }
+        }
+    }
+}
+
+impl Tiered {
+    /// Puts `front` in front of `back`. Nobody else may write to `front`; what is in it is compared at the first use.
+    ///
+    /// With [`ReadPolicy::FrontOnly`] the layer must be used on a tokio runtime.
+    ///
+    /// # Errors
+    /// `Invalid` if `back` [remembers no changes](Store::changes).
+    pub fn new(front: Arc<dyn Store>, back: Arc<dyn Store>, write: WritePolicy, read: ReadPolicy) -> Result<Self> {
+        if back.changes().is_none() {
+            let text = "the back of a tiered store must remember changes, or the front could not follow it";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        Ok(Self { tiers: Arc::new(Tiers { front, back, write, read, buckets: Mutex::default() }) })
+    }
+
+    /// Brings the front up to date with the back, whatever the policy is. At the first use of a bucket this copies it.
+    ///
+    /// # Errors
+    /// Those of both stores.
+    pub async fn warm_up(&self, bucket: &Bucket) -> Result<()> {
+        self.refresh(&self.replica(bucket), bucket).await
+    }
+
+    /// The copy of a bucket.
+    fn replica(&self, bucket: &Bucket) -> Arc<Replica> {
+        Arc::clone(&self.tiers.buckets.lock().entry(bucket.clone()).or_default().replica)
+    }
+
+    /// Makes sure that the front is as current as the policy demands. The result is the copy to read.
+    async fn current(&self, bucket: &Bucket) -> Result<Arc<Replica>> {
+        let replica = self.replica(bucket);
+        let is_current = match self.tiers.read {
+            ReadPolicy::FrontFirst { max_age } => replica.is_checked_within(max_age).await,
+            ReadPolicy::FrontOnly => self.is_followed(bucket),
+        };
+        if !is_current {
+            let refreshed = self.refresh(&replica, bucket).await;
+            if self.tiers.read != ReadPolicy::FrontOnly {
+                refreshed?;
+            }
+        }
+        Ok(replica)
+    }
+
+    fn is_followed(&self, bucket: &Bucket) -> bool {
+        self.tiers.buckets.lock().get(bucket).is_some_and(|known| known.follower.is_some())
+    }
+
+    /// Brings the front up to date. A bucket that exists is followed from now on, if the policy needs that; one that
+    /// does not exist is forgotten, so that reads of random names do not fill the memory.
+    async fn refresh(&self, replica: &Arc<Replica>, bucket: &Bucket) -> Result<()> {
+        let refreshed = self.tiers.refresh(replica, bucket).await;
+        let exists = match &refreshed {
+            Ok(()) => replica.position().await.is_some_and(|position| position > Revision::ZERO),
+            // The back cannot be reached, but the front may have a copy from an earlier run.
+            Err(_) => self.tiers.front.get(bucket, &[]).await?.revision > Revision::ZERO,
+        };
+        let mut buckets = self.tiers.buckets.lock();
+        if exists && self.tiers.read == ReadPolicy::FrontOnly {
+            let known = buckets.entry(bucket.clone()).or_default();
+            if let (None, Ok(runtime)) = (&known.follower, Handle::try_current()) {
+                let follow = follow(Arc::downgrade(&self.tiers), bucket.clone(), Arc::clone(&known.replica));
+                known.follower = Some(runtime.spawn(follow).abort_handle());
+            }
+        }
+        // One reference is in the map, one is ours.
+        if !exists && Arc::strong_count(replica) == 2 {
+            buckets.remove(bucket);
+        }
+        refreshed
+    }
+}
+
+impl Tiers {
+    async fn refresh(&self, replica: &Replica, bucket: &Bucket) -> Result<()> {
+        replica.refresh(&*self.front, &*self.back, bucket).await
+    }
+}
+
+/// Follows a bucket of the back as long as the layer exists.
+async fn follow(tiers: Weak<Tiers>, bucket: Bucket, replica: Arc<Replica>) {
+    let mut pause = MIN_RETRY_PAUSE;
+    loop {
+        // The layer is not kept alive while the task waits.
+        let Some(back) = tiers.upgrade().map(|tiers| Arc::clone(&tiers.back)) else { return };
+        let changed = match replica.position().await {
+            Some(position) => back.changed(&bucket, position).await.map(drop),
+            None => Ok(()),
+        };
+        let Some(tiers) = tiers.upgrade() else { return };
+        let refreshed = match changed {
+            Ok(()) => tiers.refresh(&replica, &bucket).await,
+            Err(error) => Err(error),
+        };
+        drop(tiers);
+        match refreshed {
+            Ok(()) => pause = MIN_RETRY_PAUSE,
+            Err(error) => {
+                tracing::warn!("the front of bucket {bucket} cannot follow the back and may be old: {error}");
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(MAX_RETRY_PAUSE);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Tiered {
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let copy = self.current(bucket).await?;
+        copy.read(async |revision| Ok(Snapshot { revision, ..self.tiers.front.get(bucket, keys).await? })).await
+    }
+
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        let copy = self.current(bucket).await?;
+        copy.read(async |_| self.tiers.front.get_values(bucket, keys).await).await
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        let outcome = self.tiers.back.apply(bucket, batch).await?;
+        let copy = self.replica(bucket);
+        copy.distrust().await;
+        // After a failed expectation the caller reads again, and must not get the same old entry.
+        let must_refresh = self.tiers.write == WritePolicy::Through || !matches!(outcome, Outcome::Committed { .. });
+        if must_refresh && let Err(error) = self.refresh(&copy, bucket).await {
+            // The batch is done. The next read that may ask the back does so.
+            tracing::warn!("bucket {bucket} was written, but its front could not be updated: {error}");
+        }
+        Ok(outcome)
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+        let copy = self.current(bucket).await?;
+        copy.read(async |revision| Ok(Page { revision, ..self.tiers.front.scan(bucket, query).await? })).await
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.tiers.back.changed(bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        match self.tiers.read {
+            ReadPolicy::FrontFirst { .. } => self.tiers.back.buckets().await,
+            ReadPolicy::FrontOnly => self.tiers.front.buckets().await,
+        }
+    }
+
+    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        let mut report = self.tiers.back.maintain(bucket, task).await?;
+        report.findings.extend(self.tiers.front.maintain(bucket, task).await?.findings);
+        Ok(report)
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        self.tiers.back.changes()
+    }
+}
