@@ -50,7 +50,7 @@ pub(crate) async fn commit(
                 may_be_plain = false;
                 continue;
             }
-            Err(error) if error.reason == Some(Reason::NoPartition) => match commit.create_partition().await {
+            Err(error) if error.reason == Some(Reason::NoPartition) => match commit.add_partition().await {
                 Ok(()) => PgError { is_retryable: true, ..error },
                 Err(other) => other,
             },
@@ -186,7 +186,7 @@ impl GroupCommit<'_> {
         if self.pool.url().table_options.partitioned {
             // Outside of the transaction, in which it would wait for all readers of the table.
             client.batch_execute("ROLLBACK").await.map_err(PgError::query)?;
-            self.create_partition().await?;
+            self.create_partition(client).await?;
             client.batch_execute(BEGIN).await.map_err(PgError::query)?;
         }
         let create = client.prepare_cached(&statements.create_bucket).await.map_err(PgError::query)?;
@@ -228,15 +228,21 @@ impl GroupCommit<'_> {
         committed.map_err(PgError::commit)
     }
 
-    /// Creates the partition of the bucket.
-    async fn create_partition(&self) -> Result<(), PgError> {
+    /// Creates the partition of the bucket on a connection of its own.
+    async fn add_partition(&self) -> Result<(), PgError> {
         let client = self.pool.connection().await?;
-        let url = self.pool.url();
-        let created = client.batch_execute(&url.names.create_partition(self.bucket, url.table_options)).await;
-        created.map_err(|error| {
+        let created = self.create_partition(&client).await;
+        if created.is_err() {
             discard(client);
-            PgError::query(error)
-        })
+        }
+        created
+    }
+
+    /// Creates the partition of the bucket. After an error the connection must be discarded.
+    async fn create_partition(&self, client: &Client) -> Result<(), PgError> {
+        let url = self.pool.url();
+        let sql = url.names.create_partition(self.bucket, url.table_options);
+        client.batch_execute(&sql).await.map_err(PgError::query)
     }
 
     /// Replies to the writers and finishes the work on the connection. The writers do not wait for that.
