@@ -1,4 +1,5 @@
-//! Maintenance of a bucket: removes expired entries and old changes, vacuums and analyzes the tables, and checks the stored rows.
+//! Maintenance of a bucket: removes expired entries and old changes, vacuums and analyzes the tables, and checks the
+//! stored rows.
 
 use super::connect::permission;
 use super::connect::pool::Pool;

@@ -77,20 +77,18 @@ fn since(names: &TableNames) -> String {
 /// A bucket without a mark gets one: somebody has emptied the table, or an older kvs has made the bucket.
 fn forget(names: &TableNames) -> String {
     let TableNames { buckets, changes, .. } = names;
+    let of_bucket = format!("bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> ''");
     let marked = remember(
         names,
         &format!(
-            "SELECT $1, '', coalesce(past.revision, b.revision) FROM past, {buckets} b WHERE b.bucket = $1 \
-             AND (past.revision IS NOT NULL OR NOT EXISTS (SELECT 1 FROM mark))"
+            "SELECT $1, '', coalesce(past.revision, b.revision) FROM past, {buckets} b WHERE b.bucket = $1 AND \
+             (past.revision IS NOT NULL OR NOT EXISTS (SELECT 1 FROM {changes} WHERE bucket = $1 AND key = ''))"
         ),
     );
     format!(
-        "WITH mark AS MATERIALIZED (SELECT revision FROM {changes} WHERE bucket = $1 AND key = ''), \
-         past AS MATERIALIZED (SELECT max(revision) AS revision FROM (SELECT revision FROM {changes} \
-         WHERE bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND revision > coalesce((SELECT revision FROM mark), 0) AND revision <= $2 \
-         ORDER BY revision LIMIT $3) p), \
-         gone AS (DELETE FROM {changes} WHERE bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> '' \
-         AND revision <= (SELECT revision FROM past) RETURNING 1), \
+        "WITH past AS MATERIALIZED (SELECT max(revision) AS revision FROM (SELECT revision FROM {changes} \
+         WHERE {of_bucket} AND revision <= $2 ORDER BY revision LIMIT $3) p), \
+         gone AS (DELETE FROM {changes} WHERE {of_bucket} AND revision <= (SELECT revision FROM past) RETURNING 1), \
          marked AS ({marked}) SELECT count(*) FROM gone"
     )
 }

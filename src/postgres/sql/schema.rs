@@ -9,8 +9,8 @@ use crate::model::Bucket;
 /// PostgreSQL truncates longer names.
 const MAX_IDENTIFIER_BYTES: usize = 63;
 
-/// A fifth of each page stays free for new versions of its rows. An update on the same page needs no new index entries,
-/// and PostgreSQL reclaims the old versions early. Values are typically overwritten many times.
+/// A fifth of each page stays free for new versions of its rows, so that they stay on the page and PostgreSQL reclaims
+/// the old versions early. Values are typically overwritten many times.
 const FILLFACTOR: &str = "WITH (fillfactor = 80)";
 
 /// The collation of the buckets in the indexes of revisions. It has the same order as that of the column, but only a
