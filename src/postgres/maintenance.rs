@@ -1,11 +1,13 @@
-//! Maintenance of a bucket: removes expired entries, vacuums and analyzes the tables, and checks the stored rows.
+//! Maintenance of a bucket: removes expired entries and old changes, vacuums and analyzes the tables, and checks the
+//! stored rows.
 
 use super::connect::permission;
 use super::connect::pool::Pool;
 use super::connect::url::ExpiryPolicy;
 use super::error::PgError;
 use super::sql::row::column;
-use crate::model::{Bucket, ContentType, ErrorKind, Key, Result};
+use super::write::old_changes::{forget, newest_old_revision};
+use crate::model::{Bucket, ContentType, ErrorKind, Key, Result, Time};
 use crate::store::{Finding, Report, Severity, Task};
 
 /// A check stops after this many findings.
@@ -29,15 +31,19 @@ pub(crate) async fn maintain(pool: &Pool, bucket: &Bucket, task: Task) -> Result
         }
         return Ok(Report::default());
     }
-    let now = pool.now().nanos();
+    let now = pool.now();
     let before = size(pool, bucket, now).await?;
     let mut report = Report { bytes_before: before.bytes, ..Report::default() };
     match task {
         Task::Compact => {
             report.removed = remove_expired(pool, bucket, now).await?;
+            remove_old_changes(pool, bucket, now).await?;
             vacuum(pool).await?;
         }
-        Task::RemoveExpired => report.removed = remove_expired(pool, bucket, now).await?,
+        Task::RemoveExpired => {
+            report.removed = remove_expired(pool, bucket, now).await?;
+            remove_old_changes(pool, bucket, now).await?;
+        }
         // The server has rolled back interrupted writes.
         Task::RemoveLeftovers | Task::Status => {}
         Task::Check => report.findings = check_rows(pool, bucket).await?,
@@ -60,29 +66,30 @@ async fn check_permission(pool: &Pool) -> Result<()> {
     }
 }
 
-async fn size(pool: &Pool, bucket: &Bucket, now: i64) -> Result<BucketSize> {
+async fn size(pool: &Pool, bucket: &Bucket, now: Time) -> Result<BucketSize> {
     let sql = format!(
         "SELECT count(*) FILTER (WHERE expires_at IS NULL OR expires_at > $2), \
          coalesce(sum(octet_length(key) + octet_length(value)), 0)::bigint FROM {} WHERE bucket = $1",
         pool.names().table
     );
-    let rows = pool.query(&sql, &[&bucket.as_str(), &now]).await?;
+    let rows = pool.query(&sql, &[&bucket.as_str(), &now.nanos()]).await?;
     let number = |index| rows.first().map_or(Ok(0), |row| column::<i64>(row, index));
     Ok(BucketSize { entries: number(0)?.try_into().unwrap_or(0), bytes: number(1)?.try_into().unwrap_or(0) })
 }
 
 /// Removes expired entries, unless the URL says `expired=never`. Returns their number.
-async fn remove_expired(pool: &Pool, bucket: &Bucket, now: i64) -> Result<u64> {
+async fn remove_expired(pool: &Pool, bucket: &Bucket, now: Time) -> Result<u64> {
     if pool.url().expiry == ExpiryPolicy::Never {
         return Ok(0);
     }
-    let table = &pool.names().table;
-    let sql = format!(
-        "WITH gone AS (DELETE FROM {table} WHERE bucket = $1 AND expires_at <= $2 RETURNING 1) \
-         SELECT count(*) FROM gone"
-    );
-    let rows = pool.query(&sql, &[&bucket.as_str(), &now]).await?;
+    let statement = &pool.statements().changes.remove_expired;
+    let rows = pool.query(statement, &[&bucket.as_str(), &now.nanos(), &newest_old_revision(now)]).await?;
     rows.first().map_or(Ok(0), |row| Ok(u64::try_from(column::<i64>(row, 0)?).unwrap_or(0)))
+}
+
+async fn remove_old_changes(pool: &Pool, bucket: &Bucket, now: Time) -> Result<()> {
+    let client = pool.client().await.map_err(|error| error.error)?;
+    forget(&client, pool.statements(), bucket, now).await.map_err(|error| PgError::query(error).error)
 }
 
 /// Frees space and updates the planner's statistics. A table that another process vacuums is skipped, and so is a
@@ -90,7 +97,7 @@ async fn remove_expired(pool: &Pool, bucket: &Bucket, now: i64) -> Result<u64> {
 async fn vacuum(pool: &Pool) -> Result<()> {
     let client = pool.client().await.map_err(|error| error.error)?;
     let names = pool.names();
-    for table in [&names.table, &names.buckets] {
+    for table in [&names.table, &names.buckets, &names.changes] {
         let sql = format!("VACUUM (SKIP_LOCKED, ANALYZE) {table}");
         let Err(error) = client.batch_execute(&sql).await else { continue };
         if error.code().is_none_or(|code| !matches!(code.code(), "42601" | "0A000" | "42501")) {

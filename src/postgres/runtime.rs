@@ -13,6 +13,7 @@ use super::connect::pool::{Config, Pool};
 use super::notify::{Notifier, WakeAll};
 use super::read::read_batching::ReadBatcher;
 use super::write::locked_transaction::commit;
+use super::write::old_changes::OldChanges;
 use super::write::write_queue::WriteQueue;
 use crate::model::{Bucket, Error, ErrorKind, Result, Revision};
 
@@ -33,8 +34,10 @@ impl Runtime {
         let notifier = Arc::new(Notifier::new(pool.clone(), wake_all));
         let reads = Arc::new(ReadBatcher::new(pool.clone(), handle));
         let (commit_pool, commit_notifier) = (pool.clone(), Arc::clone(&notifier));
+        let old_changes = Arc::<OldChanges>::default();
         let writes = WriteQueue::new(lock_timeout, move |bucket, group| {
-            Box::pin(commit(commit_pool.clone(), Arc::clone(&commit_notifier), bucket, group))
+            let (notifier, old_changes) = (Arc::clone(&commit_notifier), Arc::clone(&old_changes));
+            Box::pin(commit(commit_pool.clone(), notifier, old_changes, bucket, group))
         });
         Ok(Self { pool, writes: Arc::new(writes), reads, notifier, shutdown_task: OnceLock::new() })
     }

@@ -10,13 +10,16 @@ use super::connect::url::{CONNECT_TIMEOUT, Url};
 use super::error::{PgError, Reason};
 use super::maintenance::maintain;
 use super::options::PostgresOptions;
+use super::read::changes_page::changes_page;
 use super::read::scan::scan;
 use super::runtime::{Runtime, Runtimes};
 use super::sql::row::column;
-use crate::model::{Batch, Bucket, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::model::{
+    Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+};
 use crate::store::{Changes, Report, Store, Task};
 
-/// A store in two tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
+/// A store in three tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
 #[derive(Clone)]
 pub struct PostgresStore {
     config: Arc<Config>,
@@ -25,7 +28,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// Opens the store at a URL such as `postgresql://user@host/database?table=kvs`. This does not contact the server.
-    /// The first use creates the tables if they do not exist.
+    /// The first use creates the tables that do not exist.
     ///
     /// # Errors
     /// `Invalid` if the URL is wrong. The error names the parameter, and never contains the password.
@@ -51,7 +54,8 @@ impl PostgresStore {
     /// `PermissionDenied` if the role may not create them, `Unavailable` if `distributed` is set and there is no Citus.
     pub async fn init(&self, distributed: bool) -> Result<()> {
         let client = self.runtime()?.pool.connection().await.map_err(|e| self.locate("the tables", e.error))?;
-        let created = client.batch_execute(&self.config.url.names.exclusively(&self.sql(distributed))).await;
+        let created =
+            client.batch_execute(&self.config.url.names.create_tables_exclusively(&self.sql(distributed))).await;
         created.map_err(|error| {
             discard(client);
             let what = if distributed { "cannot create and distribute the tables" } else { "cannot create the tables" };
@@ -60,13 +64,13 @@ impl PostgresStore {
         })
     }
 
-    /// Whether the tables exist. Unlike other methods, this does not create them.
+    /// Whether the tables exist, also those of an earlier version. Unlike other methods, this does not create them.
     ///
     /// # Errors
     /// `Busy` or `Unavailable` if the server cannot be reached.
     pub async fn is_made(&self) -> Result<bool> {
         let client = self.runtime()?.pool.connection().await.map_err(|e| self.locate("the tables", e.error))?;
-        match client.batch_execute(&self.config.statements.find_tables).await.map_err(PgError::query) {
+        match client.batch_execute(&self.config.statements.find_data).await.map_err(PgError::query) {
             Ok(()) => Ok(true),
             Err(error) if error.reason == Some(Reason::NoTable) => Ok(false),
             Err(error) => Err(self.locate("the tables", error.error)),
@@ -128,6 +132,13 @@ impl Store for PostgresStore {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
-        None
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Changes for PostgresStore {
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        changes_page(&self.runtime()?.pool, bucket, &query).await.map_err(|e| self.config.locate(bucket, e))
     }
 }

@@ -44,10 +44,11 @@ impl Session {
         let schema = names.schema().map(|schema| format!("GRANT USAGE ON SCHEMA {schema} TO {role}; "));
         let text = format!(
             "the role {role} lacks a privilege in PostgreSQL; nothing was stored. The owner of the tables can grant \
-             it: {}GRANT SELECT, INSERT, UPDATE, DELETE ON {}, {} TO {role}",
+             it: {}GRANT SELECT, INSERT, UPDATE, DELETE ON {}, {}, {} TO {role}",
             schema.unwrap_or_default(),
             names.table,
-            names.buckets
+            names.buckets,
+            names.changes
         );
         Error::new(ErrorKind::PermissionDenied, text)
     }
@@ -73,11 +74,13 @@ pub(crate) async fn check(client: &Client, names: &TableNames) -> Result<()> {
     if session.is_read_only {
         return Err(session.read_only_error());
     }
-    let needed = [(&names.table, "SELECT"), (&names.table, "INSERT"), (&names.table, "UPDATE")].into_iter();
-    let needed = needed.chain([(&names.table, "DELETE"), (&names.buckets, "SELECT")]);
-    let needed = needed.chain([(&names.buckets, "INSERT"), (&names.buckets, "UPDATE")]);
-    let terms: Vec<_> =
-        needed.map(|(table, privilege)| format!("has_table_privilege('{table}', '{privilege}')")).collect();
+    let all = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    let without_delete = ["SELECT", "INSERT", "UPDATE"];
+    let needed = [(&names.table, &all[..]), (&names.buckets, &without_delete), (&names.changes, &all)];
+    let terms: Vec<_> = needed
+        .into_iter()
+        .flat_map(|(table, these)| these.iter().map(move |one| format!("has_table_privilege('{table}', '{one}')")))
+        .collect();
     let row = client.query_one(&format!("SELECT {}", terms.join(" AND ")), &[]).await;
     match row.ok().and_then(|row| column::<bool>(&row, 0).ok()) {
         Some(false) => Err(session.missing_privilege_error(names)),

@@ -225,16 +225,19 @@ impl Pool {
             return Err(error);
         }
         let (names, options) = (self.names(), self.url().table_options);
-        let created = client.batch_execute(&names.exclusively(&names.create_tables(options))).await;
+        let sql = names.create_tables_exclusively(&names.create_tables(options));
+        let created = client.batch_execute(&sql).await.map_err(PgError::query);
         if created.is_err() {
             let _ = client.batch_execute("ROLLBACK").await;
         }
         // If another process created them at the same time, our attempt failed but the tables exist.
         match (client.batch_execute(find).await, created) {
             (Ok(()), _) => Ok(()),
-            (Err(_), Err(error)) => {
-                let cause = PgError::query(error).error;
-                let text = "cannot create the tables; ask a user who may create tables to run `kvs store init`";
+            // Another process is creating them, or an index over many entries.
+            (Err(_), Err(error)) if error.reason == Some(Reason::LockTimeout) => Err(error),
+            (Err(_), Err(PgError { error: cause, .. })) => {
+                let text = "cannot create the tables, or those that this version of kvs needs in addition; ask the \
+                            owner of the tables, or a user who may create tables, to run `kvs store init`";
                 Err(Error::new(cause.kind(), text).with_source(cause).into())
             }
             (Err(error), Ok(())) => Err(PgError::query(error)),

@@ -21,6 +21,7 @@ use crate::postgres::connect::url::ExpiryPolicy;
 use crate::postgres::error::{PgError, Retry};
 use crate::postgres::sql::row::{column, entry, position, revision};
 use crate::postgres::sql::statements::{LookupStatements, Statements};
+use crate::postgres::write::old_changes::newest_old_revision;
 
 /// A longer list of keys uses the statement that checks whether the table is small.
 const MAX_SHORT_LIST_KEYS: usize = 200;
@@ -177,12 +178,10 @@ async fn rows(
 fn remove_expired(pool: &Pool, bucket: &Bucket, keys: Vec<Key>, now: Time) {
     let (pool, bucket) = (pool.clone(), bucket.clone());
     tokio::spawn(async move {
-        let sql = format!(
-            "DELETE FROM {} WHERE bucket = $1 AND key = ANY($2::text[]) AND expires_at <= $3",
-            pool.names().table
-        );
+        let statement = &pool.statements().changes.remove_expired_keys;
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        if let Err(error) = pool.query(&sql, &[&bucket.as_str(), &names, &now.nanos()]).await {
+        let parameters: [&(dyn ToSql + Sync); 4] = [&bucket.as_str(), &now.nanos(), &newest_old_revision(now), &names];
+        if let Err(error) = pool.query(statement, &parameters).await {
             tracing::debug!("cannot remove expired entries from bucket {bucket}: {error}");
         }
     });

@@ -6,6 +6,9 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result, Revision, Time};
 
+/// The columns of an entry, in the order in which [`entry`] reads them.
+pub(super) const ENTRY_COLUMNS: &str = "value, type, revision, created_at, modified_at, expires_at";
+
 /// Reads an entry from the columns that begin at `first`. `last_type` is the content type of the previous row. Most
 /// rows have the same one, which is then shared instead of allocated.
 ///
@@ -77,13 +80,13 @@ pub(crate) fn type_name(content_type: &ContentType) -> Option<&str> {
 
 /// The typed parameters of a statement that stores and deletes. The server plans such a statement anew each time.
 ///
-/// `stored` is the bucket, a number, the lists of keys, values and types, and then lists of numbers. `deleted` is the
-/// list of keys to delete.
+/// `stored` is the bucket, a number, the lists of keys, values and types, and then lists of numbers. `others` are the
+/// parameters after them.
 pub(crate) fn typed_parameters<'a>(
     stored: &[&'a (dyn ToSql + Sync)],
-    deleted: &'a (dyn ToSql + Sync),
+    others: impl IntoIterator<Item = (&'a (dyn ToSql + Sync), Type)>,
 ) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
     let first = [Type::TEXT, Type::INT8, Type::TEXT_ARRAY, Type::BYTEA_ARRAY, Type::TEXT_ARRAY];
     let types = first.into_iter().chain(std::iter::repeat(Type::INT8_ARRAY));
-    stored.iter().copied().zip(types).chain([(deleted, Type::TEXT_ARRAY)]).collect()
+    stored.iter().copied().zip(types).chain(others).collect()
 }

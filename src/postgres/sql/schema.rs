@@ -9,9 +9,14 @@ use crate::model::Bucket;
 /// PostgreSQL truncates longer names.
 const MAX_IDENTIFIER_BYTES: usize = 63;
 
-/// A fifth of each page stays free for new versions of its rows. An update on the same page needs no new index entries,
-/// and PostgreSQL reclaims the old versions early. Values are typically overwritten many times.
+/// A fifth of each page stays free for new versions of its rows, so that they stay on the page and PostgreSQL reclaims
+/// the old versions early. Values are typically overwritten many times.
 const FILLFACTOR: &str = "WITH (fillfactor = 80)";
+
+/// The collation of the buckets in the indexes of revisions. It has the same order as that of the column, but only a
+/// condition that names it can use these indexes. Otherwise the server could choose one of them to look up a key in a
+/// small table, and the plan would stay in use after the table has grown.
+pub(super) const REVISIONS_COLLATION: &str = r#"COLLATE "POSIX""#;
 
 /// The names of the tables of a store, quoted for use in statements.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +27,8 @@ pub(crate) struct TableNames {
     pub(crate) table: String,
     /// The table of buckets.
     pub(crate) buckets: String,
+    /// The table of changes that the revisions of the entries do not show.
+    pub(crate) changes: String,
     /// The NOTIFY channel for changes, without quotes.
     pub(crate) channel: String,
 }
@@ -42,6 +49,7 @@ impl TableNames {
         Self {
             table: format!("{prefix}\"{name}\""),
             buckets: format!("{prefix}\"{name}_buckets\""),
+            changes: format!("{prefix}\"{name}_changes\""),
             channel: format!("{name}_changed"),
             schema: schema.map(str::to_owned),
             name: name.to_owned(),
@@ -110,6 +118,7 @@ CREATE {unlogged_parent}TABLE IF NOT EXISTS {table} (
     PRIMARY KEY (bucket, key)
 ) {layout};
 CREATE INDEX IF NOT EXISTS "{name}_expires" ON {table} (bucket, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{name}_revisions" ON {table} (bucket {REVISIONS_COLLATION}, revision);
 CREATE OR REPLACE VIEW {view} AS SELECT
     bucket,
     key,
@@ -124,7 +133,40 @@ FROM {table};
 "#,
             view = self.in_schema(&format!("{name}_readable")),
         );
-        sql
+        sql + &self.create_changes()
+    }
+
+    /// Creates the table of changes unless it exists.
+    ///
+    /// It marks in each bucket that nothing is known about deletions until now. In a transaction with the creation of
+    /// the index, which locks the entries, no process deletes anything between that mark and the end.
+    ///
+    /// If one of the tables is empty after a crash, all must be. So it is unlogged if the table of buckets is.
+    fn create_changes(&self) -> String {
+        let Self { buckets, changes, name, .. } = self;
+        format!(
+            r#"DO $make$ BEGIN
+IF to_regclass('{changes}') IS NULL THEN
+    CREATE TABLE {changes} (
+        bucket text COLLATE "C" NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        revision bigint NOT NULL,
+        PRIMARY KEY (bucket, key)
+    ) {FILLFACTOR};
+    IF (SELECT relpersistence FROM pg_class WHERE oid = '{buckets}'::regclass) = 'u' THEN
+        ALTER TABLE {changes} SET UNLOGGED;
+    END IF;
+    CREATE INDEX "{name}_changes_revisions" ON {changes} (bucket {REVISIONS_COLLATION}, revision);
+    INSERT INTO {changes} SELECT bucket, '', revision FROM {buckets};
+END IF;
+END $make$;
+"#
+        )
+    }
+
+    /// Creates the tables that do not exist, in a transaction that may take any time: an index over many entries does.
+    pub(crate) fn create_tables_exclusively(&self, statements: &str) -> String {
+        self.exclusively(&format!("SET LOCAL statement_timeout = 0;\n{statements}"))
     }
 
     /// Distributes the tables over the nodes of a Citus cluster, unless they are.
@@ -135,8 +177,8 @@ FROM {table};
                  WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = '{table}'::regclass);\n"
             )
         };
-        // Citus puts both rows of a bucket on one node, since their distribution columns have the same type.
-        distribute(&self.buckets) + &distribute(&self.table)
+        // Citus puts all rows of a bucket on one node, since their distribution columns have the same type.
+        distribute(&self.buckets) + &distribute(&self.table) + &distribute(&self.changes)
     }
 
     /// Creates the partition of a bucket unless it exists. Other partitions stay usable meanwhile.
@@ -163,6 +205,7 @@ mod tests {
         let names = TableNames::new(Some("App"), "kvs");
         assert_eq!(names.table, r#""App"."kvs""#);
         assert_eq!(names.buckets, r#""App"."kvs_buckets""#);
+        assert_eq!(names.changes, r#""App"."kvs_changes""#);
         assert_eq!(TableNames::new(None, "kvs").table, r#""kvs""#);
     }
 
@@ -185,8 +228,8 @@ mod tests {
         assert!(
             plain.starts_with("CREATE SCHEMA IF NOT EXISTS \"s\";\nCREATE TABLE IF NOT EXISTS \"s\".\"t_buckets\"")
         );
-        assert!(!plain.contains("UNLOGGED") && !plain.contains("PARTITION"));
-        assert_eq!(plain.matches(") WITH (fillfactor = 80);").count(), 2);
+        assert!(!plain.contains("CREATE UNLOGGED") && !plain.contains("PARTITION"));
+        assert_eq!(plain.matches(") WITH (fillfactor = 80);").count(), 3);
         let fast = names.create_tables(TableOptions { unlogged: true, partitioned: false });
         assert_eq!(fast.matches("CREATE UNLOGGED TABLE").count(), 2);
         let parted = names.create_tables(TableOptions { unlogged: true, partitioned: true });

@@ -9,10 +9,9 @@
 //! removes nothing. It makes a generic plan look cheap, so that the server makes and keeps one plan instead of one for
 //! each list.
 
+use super::change_statements::{ChangeStatements, remember};
+use super::row::ENTRY_COLUMNS;
 use super::schema::TableNames;
-
-/// The columns of an entry, in the order in which `row.rs` reads them.
-const ENTRY_COLUMNS: &str = "value, type, revision, created_at, modified_at, expires_at";
 
 /// All columns of the table.
 const TABLE_COLUMNS: &str = "(bucket, key, value, type, revision, created_at, modified_at, expires_at)";
@@ -46,10 +45,12 @@ const RETURN_REVISIONS: &str = "SELECT o.revision, m.revision, NULL::bigint FROM
 
 /// The statements of a store. In all of them `$1` is the bucket.
 ///
-/// Each is prepared once on each connection, except `store_and_delete` and `plain.mixed`. The server plans these two
-/// each time: no wording makes sure how it finds the rows of a list that are to be deleted.
+/// Each is prepared once on each connection, except `store_and_remember`, `plain.mixed` and `changes.forget`. The
+/// server plans these three each time: no wording makes sure how it finds the rows that are to be deleted.
 pub(crate) struct Statements {
-    /// Fails if the tables do not exist.
+    /// Fails if the tables do not exist, with or without the table of changes, which older versions do not have.
+    pub(crate) find_data: String,
+    /// Fails if one of the tables does not exist.
     pub(crate) find_tables: String,
     /// Reads entries.
     pub(crate) entries: LookupStatements,
@@ -65,9 +66,10 @@ pub(crate) struct Statements {
     pub(crate) create_bucket: String,
     /// Sets the revision `$2` and stores entries `$3` to `$9`, while the bucket is locked.
     pub(crate) store: String,
-    /// Does the same and deletes keys `$10`.
-    pub(crate) store_and_delete: String,
+    /// Does the same, deletes keys `$10`, and remembers the changes of keys `$11` at the revisions `$12`.
+    pub(crate) store_and_remember: String,
     pub(crate) plain: PlainWriteStatements,
+    pub(crate) changes: ChangeStatements,
     /// Lists all buckets.
     pub(crate) buckets: String,
 }
@@ -146,15 +148,18 @@ pub(crate) struct PutStatements {
 
 impl Statements {
     pub(crate) fn new(names: &TableNames) -> Self {
-        let TableNames { table, buckets, .. } = names;
+        let TableNames { table, buckets, changes, .. } = names;
         let stored = format!(
             "INSERT INTO {table} {TABLE_COLUMNS} SELECT $1, g.* FROM (SELECT * FROM unnest($3::text[], $4::bytea[], \
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
              {ON_CONFLICT_REPLACE}, created_at = excluded.created_at, modified_at = excluded.modified_at"
         );
         let raised = format!("moved AS (UPDATE {buckets} SET revision = $2 WHERE bucket = $1)");
+        let find_data = format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0");
         Self {
-            find_tables: format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0"),
+            // A role that only reads entries needs no privilege for the table of changes.
+            find_tables: format!("{find_data}; SELECT '{changes}'::regclass"),
+            find_data,
             entries: LookupStatements::new(
                 names,
                 ENTRY_COLUMNS,
@@ -168,10 +173,13 @@ impl Statements {
                 "INSERT INTO {buckets} (bucket, revision) VALUES ($1, 0) ON CONFLICT (bucket) DO NOTHING"
             ),
             store: format!("WITH {raised} {stored}"),
-            store_and_delete: format!(
-                "WITH {raised}, stored AS ({stored}) DELETE FROM {table} WHERE bucket = $1 AND key = ANY($10::text[])"
+            store_and_remember: format!(
+                "WITH {raised}, stored AS ({stored}), \
+                 removed AS (DELETE FROM {table} WHERE bucket = $1 AND key = ANY($10::text[])) {remembered}",
+                remembered = remember(names, "SELECT $1, g.* FROM unnest($11::text[], $12::bigint[]) g"),
             ),
             plain: PlainWriteStatements::new(names),
+            changes: ChangeStatements::new(names),
             buckets: format!("SELECT bucket FROM {buckets} WHERE revision > 0 ORDER BY bucket"),
         }
     }
@@ -201,6 +209,7 @@ impl PlainWriteStatements {
         let listed =
             format!("e AS MATERIALIZED (SELECT g.n, e.* FROM {})", found("$3", table, ENTRY_COLUMNS, NOT_EXPIRED));
         let many = Self::stored_in_order(table);
+        let remembered = format!("remembered AS ({})", remember(names, "SELECT $1, $3::text, m.revision FROM moved m"));
         Self {
             returning_replaced: PutStatements {
                 one: format!("{old}, {lone}, {}, {one} {RETURN_REPLACED}", moved(next, "")),
@@ -211,13 +220,13 @@ impl PlainWriteStatements {
                 many: format!("{old}, {}, {many} {RETURN_REVISIONS}", moved(&last, "")),
             },
             delete: format!(
-                "{old}, {lone}, {moved}, removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = $3) \
-                 {RETURN_REPLACED}",
+                "{old}, {lone}, {moved}, removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = $3), \
+                 {remembered} {RETURN_REPLACED}",
                 moved = moved(next, " AND EXISTS (SELECT 1 FROM e)"),
             ),
             touch: format!(
                 "{old}, {lone}, {moved}, touched AS (UPDATE {table} SET expires_at = $4 FROM moved \
-                 WHERE bucket = $1 AND key = $3) {RETURN_REPLACED}",
+                 WHERE bucket = $1 AND key = $3), {remembered} {RETURN_REPLACED}",
                 moved = moved(next, " AND (SELECT expires_at IS DISTINCT FROM $4::bigint FROM e)"),
             ),
             increment: format!(
@@ -229,7 +238,7 @@ impl PlainWriteStatements {
                 moved = moved(next, " AND (SELECT sum FROM sum) IS NOT NULL"),
             ),
             mixed: Self::mixed(
-                table,
+                names,
                 &old,
                 &moved(
                     &format!("{next} + (SELECT max(place) FROM work) - 1"),
@@ -251,14 +260,19 @@ impl PlainWriteStatements {
         )
     }
 
-    /// Puts and deletes together. A delete of a missing key takes no revision.
-    fn mixed(table: &str, old: &str, moved: &str) -> String {
+    /// Puts and deletes together. A delete of a missing key takes no revision, and an expired entry stays: its last
+    /// change must not be lost.
+    fn mixed(names: &TableNames, old: &str, moved: &str) -> String {
+        let table = &names.table;
+        let deleted =
+            "SELECT $1, w.key, base.revision + w.place FROM base, work w WHERE w.value IS NULL AND w.is_present";
+        let remembered = remember(names, deleted);
         format!(
             "{old}, g AS (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
              WITH ORDINALITY AS g (key, value, type, modified_at, expires_at, n)), \
              e AS MATERIALIZED (SELECT g.n, e.* FROM g CROSS JOIN LATERAL \
              (SELECT {ENTRY_COLUMNS} FROM {table} WHERE bucket = $1 AND key = g.key AND {NOT_EXPIRED} LIMIT 1) e), \
-             work AS MATERIALIZED (SELECT g.*, \
+             work AS MATERIALIZED (SELECT g.*, e.n IS NOT NULL AS is_present, \
              count(*) FILTER (WHERE g.value IS NOT NULL OR e.n IS NOT NULL) OVER (ORDER BY g.n) AS place \
              FROM g LEFT JOIN e ON e.n = g.n), \
              {moved}, base AS (SELECT m.revision - (SELECT max(place) FROM work) AS revision FROM moved m), \
@@ -266,7 +280,8 @@ impl PlainWriteStatements {
              SELECT $1, w.key, w.value, w.type, base.revision + w.place, base.revision + w.place, \
              w.modified_at, w.expires_at FROM base, work w WHERE w.value IS NOT NULL \
              {ON_CONFLICT_REPLACE}, {KEEP_TIMES}), \
-             removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = ANY($8::text[])) {RETURN_REPLACED}"
+             removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = ANY($8::text[]) \
+             AND {NOT_EXPIRED}), remembered AS ({remembered}) {RETURN_REPLACED}"
         )
     }
 }

@@ -11,9 +11,10 @@ use deadpool_postgres::Client;
 use futures_util::FutureExt;
 use futures_util::future::{join, join3};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::change_columns::ChangeColumns;
+use super::old_changes::{OldChanges, forget};
 use super::single_statement::{self, SingleStatement};
 use super::write_queue::WriteGroup;
 use crate::model::{Batch, Bucket, ContentType, Entry, Key, Result, Revision, Write};
@@ -27,8 +28,14 @@ use crate::store::{self, Moment, evaluate_all};
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Commits the group and replies to its writers.
-pub(crate) async fn commit(pool: Pool, notifier: Arc<Notifier>, bucket: Bucket, mut group: WriteGroup) {
-    let commit = GroupCommit { pool: &pool, notifier: &notifier, bucket: &bucket };
+pub(crate) async fn commit(
+    pool: Pool,
+    notifier: Arc<Notifier>,
+    old_changes: Arc<OldChanges>,
+    bucket: Bucket,
+    mut group: WriteGroup,
+) {
+    let commit = GroupCommit { pool: &pool, notifier: &notifier, old_changes: &old_changes, bucket: &bucket };
     let mut retry = Retry::default();
     let mut may_be_plain = true;
     loop {
@@ -43,7 +50,7 @@ pub(crate) async fn commit(pool: Pool, notifier: Arc<Notifier>, bucket: Bucket, 
                 may_be_plain = false;
                 continue;
             }
-            Err(error) if error.reason == Some(Reason::NoPartition) => match commit.create_partition().await {
+            Err(error) if error.reason == Some(Reason::NoPartition) => match commit.add_partition().await {
                 Ok(()) => PgError { is_retryable: true, ..error },
                 Err(other) => other,
             },
@@ -59,6 +66,7 @@ pub(crate) async fn commit(pool: Pool, notifier: Arc<Notifier>, bucket: Bucket, 
 struct GroupCommit<'a> {
     pool: &'a Pool,
     notifier: &'a Arc<Notifier>,
+    old_changes: &'a OldChanges,
     bucket: &'a Bucket,
 }
 
@@ -68,7 +76,19 @@ enum Ending {
     Rollback,
     /// Other processes must be notified of the new revision.
     Notify(Revision),
+    /// The same. The group may also have added changes to those that are remembered, so that old ones must go.
+    NotifyAndForget(Revision),
     Nothing,
+}
+
+impl Ending {
+    /// The ending of a group that was committed at this revision.
+    fn after(batches: &[Batch], revision: Revision) -> Self {
+        let mut writes = batches.iter().flat_map(|batch| &batch.writes);
+        let may_be_remembered =
+            |write: &Write| matches!(write, Write::Delete { .. } | Write::Touch { .. } | Write::Restore { .. });
+        if writes.any(may_be_remembered) { Self::NotifyAndForget(revision) } else { Self::Notify(revision) }
+    }
 }
 
 impl GroupCommit<'_> {
@@ -88,7 +108,7 @@ impl GroupCommit<'_> {
             }
             Ok(SingleStatement::NotApplicable) => Ok(false),
             Ok(SingleStatement::Done { outcomes, new_revision }) => {
-                let ending = new_revision.map_or(Ending::Nothing, Ending::Notify);
+                let ending = new_revision.map_or(Ending::Nothing, |revision| Ending::after(&group.batches, revision));
                 self.conclude(client, ending, || group.reply(outcomes.into_iter().map(Ok)));
                 Ok(true)
             }
@@ -100,8 +120,11 @@ impl GroupCommit<'_> {
         let client = self.pool.client().await?;
         match self.evaluate_and_store(&client, &group.batches).await {
             Ok(evaluated) => {
-                let ending =
-                    if evaluated.changes.is_empty() { Ending::Rollback } else { Ending::Notify(evaluated.revision) };
+                let ending = if evaluated.changes.is_empty() {
+                    Ending::Rollback
+                } else {
+                    Ending::after(&group.batches, evaluated.revision)
+                };
                 self.conclude(client, ending, || group.reply(evaluated.outcomes));
                 Ok(())
             }
@@ -119,7 +142,7 @@ impl GroupCommit<'_> {
         let limits = self.pool.options().limits;
         let evaluated = evaluate_all(batches, limits, start, |key| stored.get(key).cloned(), |_, _| {});
         if !evaluated.changes.is_empty() {
-            self.store(client, &evaluated).await?;
+            self.store(client, &evaluated, last).await?;
         }
         Ok(evaluated)
     }
@@ -163,7 +186,7 @@ impl GroupCommit<'_> {
         if self.pool.url().table_options.partitioned {
             // Outside of the transaction, in which it would wait for all readers of the table.
             client.batch_execute("ROLLBACK").await.map_err(PgError::query)?;
-            self.create_partition().await?;
+            self.create_partition(client).await?;
             client.batch_execute(BEGIN).await.map_err(PgError::query)?;
         }
         let create = client.prepare_cached(&statements.create_bucket).await.map_err(PgError::query)?;
@@ -180,59 +203,79 @@ impl GroupCommit<'_> {
         Ok((last, rows.map_err(PgError::query)?))
     }
 
-    /// Stores the changes and commits.
-    async fn store(&self, client: &Client, evaluated: &store::Group) -> Result<(), PgError> {
+    /// Stores the changes and commits. `last` is the revision of the bucket before them.
+    async fn store(&self, client: &Client, evaluated: &store::Group, last: Revision) -> Result<(), PgError> {
         let statements = self.pool.statements();
-        let (bucket, last) = (self.bucket.as_str(), revision_number(evaluated.revision));
-        let c = ChangeColumns::new(&evaluated.changes);
+        let (bucket, revision) = (self.bucket.as_str(), revision_number(evaluated.revision));
+        let c = ChangeColumns::new(evaluated, last);
         let stored: [&(dyn ToSql + Sync); 9] =
-            [&bucket, &last, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires];
+            [&bucket, &revision, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires];
         let commit = client.batch_execute("COMMIT");
-        let (written, committed) = if c.deleted.is_empty() {
+        let (written, committed) = if c.deleted.is_empty() && c.remembered.is_empty() {
             let store = client.prepare_cached(&statements.store).await.map_err(PgError::query)?;
             join(client.execute(&store, &stored), commit).await
         } else {
-            let parameters = typed_parameters(&stored, &c.deleted);
-            join(client.execute_typed(&statements.store_and_delete, &parameters), commit).await
+            let others: [(&(dyn ToSql + Sync), Type); 3] = [
+                (&c.deleted, Type::TEXT_ARRAY),
+                (&c.remembered, Type::TEXT_ARRAY),
+                (&c.remembered_revisions, Type::INT8_ARRAY),
+            ];
+            let parameters = typed_parameters(&stored, others);
+            join(client.execute_typed(&statements.store_and_remember, &parameters), commit).await
         };
         // If the server refused the first statement, the COMMIT has rolled back.
         written.map_err(PgError::commit)?;
         committed.map_err(PgError::commit)
     }
 
-    /// Creates the partition of the bucket.
-    async fn create_partition(&self) -> Result<(), PgError> {
+    /// Creates the partition of the bucket on a connection of its own.
+    async fn add_partition(&self) -> Result<(), PgError> {
         let client = self.pool.connection().await?;
-        let url = self.pool.url();
-        let created = client.batch_execute(&url.names.create_partition(self.bucket, url.table_options)).await;
-        created.map_err(|error| {
+        let created = self.create_partition(&client).await;
+        if created.is_err() {
             discard(client);
-            PgError::query(error)
-        })
+        }
+        created
+    }
+
+    /// Creates the partition of the bucket. After an error the connection must be discarded.
+    async fn create_partition(&self, client: &Client) -> Result<(), PgError> {
+        let url = self.pool.url();
+        let sql = url.names.create_partition(self.bucket, url.table_options);
+        client.batch_execute(&sql).await.map_err(PgError::query)
     }
 
     /// Replies to the writers and finishes the work on the connection. The writers do not wait for that.
     fn conclude(&self, client: Client, ending: Ending, reply: impl FnOnce()) {
-        if let Ending::Notify(revision) = ending {
-            self.notifier.wake_all(self.bucket, revision);
-        }
         let sql = match ending {
             Ending::Rollback => Some("ROLLBACK".to_owned()),
-            Ending::Notify(revision) => self.notifier.notify_sql(self.bucket, revision),
+            Ending::Notify(revision) | Ending::NotifyAndForget(revision) => {
+                self.notifier.wake_all(self.bucket, revision);
+                self.notifier.notify_sql(self.bucket, revision)
+            }
             Ending::Nothing => None,
         };
-        let Some(sql) = sql else {
+        let now = self.pool.now();
+        let forgets = matches!(ending, Ending::NotifyAndForget(_)) && self.old_changes.are_due(self.bucket, now);
+        if sql.is_none() && !forgets {
             drop(client);
             return reply();
-        };
-        let notifier = Arc::clone(self.notifier);
+        }
+        let (pool, notifier, bucket) = (self.pool.clone(), Arc::clone(self.notifier), self.bucket.clone());
         let mut rest = Box::pin(async move {
-            if let Err(error) = client.batch_execute(&sql).await {
+            let notified = async { if let Some(sql) = &sql { client.batch_execute(sql).await } else { Ok(()) } };
+            let forgotten = async {
+                if forgets && let Err(error) = forget(&client, pool.statements(), &bucket, now).await {
+                    tracing::debug!("cannot remove old changes of bucket {bucket}: {error}");
+                }
+            };
+            let (notified, ()) = join(notified, forgotten).await;
+            if let Err(error) = notified {
                 notifier.notify_failed(&error);
                 discard(client);
             }
         });
-        // The statement is sent before the reply, because a program may exit as soon as it has the reply.
+        // The statements are sent before the reply, because a program may exit as soon as it has the reply.
         let sent = (&mut rest).now_or_never();
         reply();
         if sent.is_none() {

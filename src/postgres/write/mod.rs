@@ -2,5 +2,6 @@
 
 pub(super) mod change_columns;
 pub(super) mod locked_transaction;
+pub(super) mod old_changes;
 pub(super) mod single_statement;
 pub(super) mod write_queue;

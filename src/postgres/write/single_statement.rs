@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use deadpool_postgres::Client;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Outcome, Result, Revision, Time, Write};
 use crate::postgres::error::PgError;
@@ -150,7 +150,7 @@ impl PlainStatement<'_> {
         if deleted.is_empty() {
             return self.query(&self.puts.many, &stored).await;
         }
-        let parameters = typed_parameters(&stored, &deleted);
+        let parameters = typed_parameters(&stored, [(&deleted as &(dyn ToSql + Sync), Type::TEXT_ARRAY)]);
         self.client.query_typed(&self.statements.mixed, &parameters).await.map_err(PgError::commit)
     }
 }

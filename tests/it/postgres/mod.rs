@@ -6,6 +6,7 @@ mod encryption;
 mod outage;
 mod plain;
 mod readers;
+mod remembered_changes;
 mod scaling;
 mod server;
 mod sharing;
