@@ -32,14 +32,14 @@ async fn missing_privilege_is_reported_with_the_grant() {
     let (table, url) = role(server);
     let guest = format!("\"{table}_Guest\"");
     let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
-    let both = format!("\"{table}\", \"{table}_buckets\"");
-    let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {both} TO {guest}");
+    let tables = format!("\"{table}\", \"{table}_buckets\", \"{table}_changes\"");
+    let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {guest}");
     // It may not create tables either.
     assert_eq!(refused(&store).await.kind(), ErrorKind::PermissionDenied);
     made(server, &table).await;
     for granted in ["", "SELECT", "SELECT, INSERT", "SELECT, UPDATE, DELETE"] {
         if !granted.is_empty() {
-            server.psql(&format!("REVOKE ALL ON {both} FROM {guest}; GRANT {granted} ON {both} TO {guest}"));
+            server.psql(&format!("REVOKE ALL ON {tables} FROM {guest}; GRANT {granted} ON {tables} TO {guest}"));
         }
         let (write, status) =
             (refused(&store).await, store.maintain(&Bucket::default(), Task::Status).await.unwrap_err());
@@ -61,7 +61,8 @@ async fn read_only_role_is_reported_at_once_without_retry() {
     let (table, url) = role(server);
     made(server, &table).await;
     let guest = format!("\"{table}_Guest\"");
-    server.psql(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON \"{table}\", \"{table}_buckets\" TO {guest}"));
+    let tables = format!("\"{table}\", \"{table}_buckets\", \"{table}_changes\"");
+    server.psql(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {guest}"));
     server.psql(&format!("ALTER ROLE {guest} SET default_transaction_read_only = on"));
     let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
     assert_eq!(store.get(&Bucket::default(), &[]).await.unwrap().entries.len(), 0);
