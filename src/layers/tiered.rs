@@ -242,7 +242,13 @@ impl Store for Tiered {
     }
 
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
-        self.tiers.back.changed(bucket, since).await
+        let revision = self.tiers.back.changed(bucket, since).await?;
+        // Whoever wakes up reads the change.
+        let replica = self.replica(bucket);
+        if replica.position().await.is_none_or(|position| position < revision) {
+            self.refresh(&replica, bucket).await?;
+        }
+        Ok(revision)
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {

@@ -66,24 +66,35 @@ impl BucketState {
     ///
     /// `appended` are the writes in the log of the file. `remembered` is the revision up to which the lock file
     /// remembers the changes before this log, if it does.
-    pub(crate) fn follow(&mut self, old: &Self, appended: Vec<(Revision, Key)>, remembered: Option<Revision>) {
-        // A person may have removed the last write, or restored an old file; that is a change of the bucket as well.
-        self.revision = self.revision.max(old.revision);
-        if self.revision == old.revision && self.entries != old.entries {
-            self.revision = old.revision.following();
-        }
-        self.recent =
-            if old.is_good() { old.recent.clone() } else { RecentChanges::after(remembered.unwrap_or(self.revision)) };
-        for (revision, key) in appended {
-            self.recent.add(revision, key);
-        }
+    pub(crate) fn follow(&mut self, old: &Self, appended: &[(Revision, Key)], remembered: Option<Revision>) {
+        self.revision = self.revision.max(old.revision).max(remembered.unwrap_or_default());
         if old.is_good() {
-            for key in self.keys_that_differ(old) {
+            let differ = self.keys_that_differ(old);
+            // A person may have restored an old file; that is a change of the bucket as well. An entry with an expiry
+            // is missing if it has expired, which is none.
+            let is_change = |key: &Key| {
+                self.entries.contains_key(key) || old.entries.get(key).is_none_or(|was| was.expires.is_none())
+            };
+            if self.revision == old.revision && differ.iter().any(is_change) {
+                self.revision = old.revision.following();
+            }
+            self.recent = old.recent.clone();
+            self.add_changes(appended);
+            for key in differ {
                 if !self.recent.has_after(old.revision, &key) {
                     let revision = self.entries.get(&key).map(|entry| entry.revision);
                     self.recent.add(revision.filter(|own| *own > old.revision).unwrap_or(self.revision), key);
                 }
             }
+            return;
+        }
+        self.recent = RecentChanges::after(remembered.unwrap_or(self.revision));
+        self.add_changes(appended);
+    }
+
+    fn add_changes(&mut self, changes: &[(Revision, Key)]) {
+        for (revision, key) in changes {
+            self.recent.add(*revision, key.clone());
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Entry, Key, Revision, Time};
+use crate::yaml::fs::Stat;
 use crate::yaml::state::{BucketState, Unstamped};
 
 /// The size of the digest in the revisions of entries that a person wrote.
@@ -79,6 +80,20 @@ impl BucketState {
         let any = !new.is_empty() || kept || !ttls.is_empty();
         self.stamp_all(new, last, &ttls);
         any
+    }
+
+    /// Raises the revision if a person has changed the entries, even if they only deleted some: whoever has read the
+    /// bucket before must see that it has changed. The new revision depends only on the file and the state before, so
+    /// all processes compute the same one.
+    pub(crate) fn raise_after_edit(&mut self, origin: FileOrigin<'_>, stat: Option<Stat>) {
+        let before = match origin {
+            FileOrigin::Ours => return,
+            FileOrigin::Edited(before) if before.entries == self.entries => return,
+            FileOrigin::Edited(before) => before.revision,
+            FileOrigin::Unknown => self.revision,
+        };
+        let saved = stat.map_or(0, |stat| stat.modified.max(stat.changed));
+        self.revision = self.revision.max(before.following()).max(revision_at(saved));
     }
 
     fn stamp_all(&mut self, keys: Vec<Key>, min: Revision, ttls: &[(Key, Duration)]) {

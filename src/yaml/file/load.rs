@@ -99,6 +99,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
         }
         let was_edited = !matches!(origin, FileOrigin::Ours);
         restamped = state.stamp(unstamped, origin, modified);
+        state.raise_after_edit(origin, stat);
         if was_edited || source.is_small && restamped {
             known.edited = Some(Fingerprint::of(committed));
         }
@@ -108,7 +109,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
         known.append_state = AppendState::AfterRewrite;
     }
     known.is_tidy = is_one && !restamped;
-    state.follow(old, appended, source.remembered);
+    state.follow(old, &appended, source.remembered);
     Loaded { state, overwritten, is_copied }
 }
 

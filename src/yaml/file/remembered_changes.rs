@@ -97,8 +97,10 @@ impl RememberedChanges {
         for (revision, key) in state.recent.iter_after(Revision::ZERO) {
             all.insert(revision, key.clone());
         }
-        let is_invisible =
-            |(revision, key): &(Revision, &Key)| state.entries.get(*key).is_none_or(|entry| entry.revision < *revision);
+        // A rewrite may leave out an entry with an expiry.
+        let is_invisible = |(revision, key): &(Revision, &Key)| {
+            state.entries.get(*key).is_none_or(|entry| entry.revision < *revision || entry.expires.is_some())
+        };
         let mut changes: Vec<(Revision, Key)> = all
             .iter_after(Revision::ZERO)
             .filter(is_invisible)

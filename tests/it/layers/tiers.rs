@@ -29,7 +29,7 @@ struct LineState {
 #[async_trait]
 impl Around for Line {
     async fn before(&self, _: &Bucket, call: Call<'_>) -> Result<()> {
-        if matches!(call, Call::Get(_) | Call::Scan) {
+        if matches!(call, Call::Get(_) | Call::Scan | Call::Changes) {
             self.0.reads.fetch_add(1, Ordering::SeqCst);
         }
         if self.0.is_cut.load(Ordering::SeqCst) {

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kvs::memory::MemoryStore;
-use kvs::model::{Batch, Bucket, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use kvs::model::{
+    Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+};
 use kvs::store::{Changes, Report, Store, Task};
 
 /// A call of a store.
@@ -17,6 +19,7 @@ pub(crate) enum Call<'a> {
     Apply,
     Scan,
     Changed,
+    Changes,
     Buckets,
     Maintain,
 }
@@ -81,7 +84,15 @@ impl<A: Around> Store for PassThrough<A> {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
-        self.inner.changes()
+        self.inner.changes().map(|_| self as &dyn Changes)
+    }
+}
+
+#[async_trait]
+impl<A: Around> Changes for PassThrough<A> {
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        let changes = self.inner.changes().unwrap();
+        self.pass(bucket, Call::Changes, changes.changes_since(bucket, query)).await
     }
 }
 
