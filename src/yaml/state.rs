@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Entry, Key, Revision};
 use crate::store::RecentChanges;
+use crate::yaml::file::remembered_changes::RememberedChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::parsed::ParsedLine;
 use crate::yaml::fs::Stat;
@@ -44,6 +45,20 @@ impl Damage {
     }
 }
 
+/// What a file and its lock file say about the changes before the file was read.
+#[derive(Debug, Default)]
+pub(crate) struct FileHistory {
+    /// The writes in the log of the file.
+    pub(crate) appended: Vec<(Revision, Key)>,
+    /// The revision up to which the lock file remembers the changes before this log, if it does.
+    pub(crate) remembered_up_to: Option<Revision>,
+    /// These changes. They are only read for a process that knew the bucket before.
+    pub(crate) remembered: Option<RememberedChanges>,
+    /// Whether this process knew the file as its last writer left it, so that only one edit or append can be between
+    /// the two states.
+    pub(crate) was_current: bool,
+}
+
 /// Entries of documents that do not have revisions yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unstamped {
@@ -63,33 +78,33 @@ impl BucketState {
 
     /// Continues `old`, the state that this process had before it read the file: the revision does not go back, and
     /// what has changed is remembered.
-    ///
-    /// `appended` are the writes in the log of the file. `remembered` is the revision up to which the lock file
-    /// remembers the changes before this log, if it does.
-    pub(crate) fn follow(&mut self, old: &Self, appended: &[(Revision, Key)], remembered: Option<Revision>) {
+    pub(crate) fn follow(&mut self, old: &Self, history: &FileHistory) {
+        let remembered = history.remembered_up_to;
         self.revision = self.revision.max(old.revision).max(remembered.unwrap_or_default());
-        if old.is_good() {
-            let differ = self.keys_that_differ(old);
-            // A person may have restored an old file; that is a change of the bucket as well. An entry with an expiry
-            // is missing if it has expired, which is none.
-            let is_change = |key: &Key| {
-                self.entries.contains_key(key) || old.entries.get(key).is_none_or(|was| was.expires.is_none())
-            };
-            if self.revision == old.revision && differ.iter().any(is_change) {
-                self.revision = old.revision.following();
-            }
-            self.recent = old.recent.clone();
-            self.add_changes(appended);
-            for key in differ {
-                if !self.recent.has_after(old.revision, &key) {
-                    let revision = self.entries.get(&key).map(|entry| entry.revision);
-                    self.recent.add(revision.filter(|own| *own > old.revision).unwrap_or(self.revision), key);
-                }
-            }
-            return;
+        let differ = if old.is_good() { self.keys_that_differ(old) } else { vec![] };
+        // A person may have restored an old file; that is a change of the bucket as well. An entry with an expiry is
+        // missing if it has expired, which is none.
+        let is_change =
+            |key: &Key| self.entries.contains_key(key) || old.entries.get(key).is_none_or(|was| was.expires.is_none());
+        if self.revision == old.revision && differ.iter().any(is_change) {
+            self.revision = old.revision.following();
         }
-        self.recent = RecentChanges::after(remembered.unwrap_or(self.revision));
-        self.add_changes(appended);
+        let covering = history.remembered.as_ref().filter(|remembered| remembered.from <= old.revision);
+        if let Some(remembered) = covering.filter(|_| old.is_good()) {
+            self.recent = old.recent.clone();
+            self.add_changes(&remembered.changes);
+            let visible = RecentChanges::of_entries(old.revision, &self.entries);
+            let visible: Vec<_> = visible.iter_after(old.revision).map(|(at, key)| (at, key.clone())).collect();
+            self.add_changes(&visible);
+        } else if old.is_good() && history.was_current {
+            self.recent = old.recent.clone();
+            let changes: Vec<_> = differ.into_iter().map(|key| (self.revision, key)).collect();
+            self.add_changes(&changes);
+        } else {
+            // Others may have written, and a person may have undone it.
+            self.recent = RecentChanges::after(remembered.unwrap_or(self.revision));
+        }
+        self.add_changes(&history.appended);
     }
 
     fn add_changes(&mut self, changes: &[(Revision, Key)]) {

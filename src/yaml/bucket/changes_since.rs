@@ -35,7 +35,8 @@ impl BucketStore {
         file.refresh(&self.state)?;
         let state = self.readable_state()?;
         let is_complete = |from: Revision, to: Revision| from <= query.since && state.recent.start() <= to;
-        let remembered = file.remembered_changes().filter(|remembered| is_complete(remembered.from, remembered.to));
+        let remembered =
+            file.remembered_changes(file.known.epoch).filter(|remembered| is_complete(remembered.from, remembered.to));
         let Some(remembered) = remembered else { return Ok(None) };
         let mut all = RecentChanges::of_entries(query.since, &state.entries);
         for (revision, key) in remembered.changes {

@@ -38,7 +38,7 @@ impl DataFile {
         if self.copy.is_for(stat.len) && self.write_copy(&state.read(), &of) && self.known.committed > 0 {
             self.known.no_rewrite_needed();
         }
-        let remembered = self.remembered_changes();
+        let remembered = self.remembered_changes(self.known.epoch);
         self.known.epoch = None;
         // A torn tail was never durable.
         self.write_record(Stat { len: self.known.committed, ..stat });

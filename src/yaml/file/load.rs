@@ -12,7 +12,7 @@ use crate::yaml::format::stream::{RawDocument, YamlStream};
 use crate::yaml::format::whole_file::{MAX_ERRORS, documents, torn_stored_data};
 use crate::yaml::format::{at_rest, stream};
 use crate::yaml::fs::Stat;
-use crate::yaml::state::{BucketState, Damage, Unstamped};
+use crate::yaml::state::{BucketState, Damage, FileHistory, Unstamped};
 
 /// A file to load, with what is known about it.
 pub(crate) struct LoadInput<'a> {
@@ -23,8 +23,6 @@ pub(crate) struct LoadInput<'a> {
     /// The last copy of this file.
     pub(crate) last: Option<&'a LastCopy>,
     pub(crate) change: FileChange,
-    /// The revision up to which the lock file remembers the changes before the log, if it does.
-    pub(crate) remembered: Option<Revision>,
     /// Whether files of this length have a copy.
     pub(crate) is_small: bool,
 }
@@ -50,7 +48,12 @@ pub(crate) struct Loaded {
 }
 
 /// Loads a file: the state that its bytes give, or the last good state and the errors.
-pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &BucketState) -> Loaded {
+pub(crate) fn load_bytes(
+    source: &LoadInput<'_>,
+    history: FileHistory,
+    known: &mut KnownFile,
+    old: &BucketState,
+) -> Loaded {
     let stat = source.stat;
     let stream = stream::split(source.bytes);
     let (documents, mut errors) = documents(&stream);
@@ -72,7 +75,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
     let is_one = documents.iter().skip(1).all(|document| document.lines.is_empty() && !document.has_notes);
 
     let header_revision = header_revision(&stream);
-    let appended = written_in_log(&documents);
+    let history = FileHistory { appended: written_in_log(&documents), ..history };
     let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
     let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
     let mut overwritten = Overwritten::default();
@@ -109,7 +112,7 @@ pub(crate) fn load_bytes(source: &LoadInput<'_>, known: &mut KnownFile, old: &Bu
         known.append_state = AppendState::AfterRewrite;
     }
     known.is_tidy = is_one && !restamped;
-    state.follow(old, &appended, source.remembered);
+    state.follow(old, &history);
     Loaded { state, overwritten, is_copied }
 }
 

@@ -17,7 +17,7 @@ use crate::store::RecentChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::{at_rest, reader, stream};
 use crate::yaml::fs::Stat;
-use crate::yaml::state::{BucketState, Damage, Unstamped};
+use crate::yaml::state::{BucketState, Damage, FileHistory, Unstamped};
 
 /// The target of the log entry for a file that cannot be read.
 pub const DAMAGE_LOG_TARGET: &str = "kvs::yaml::damage";
@@ -274,10 +274,10 @@ impl DataFile {
             durable: matched.durable(trusted),
             last: last.as_ref(),
             change,
-            remembered: self.remembered_up_to(matched.epoch()),
             is_small,
         };
-        let loaded = load_bytes(&source, &mut known, &state.read());
+        let loaded =
+            load_bytes(&source, self.history(&state.read(), record, matched.epoch()), &mut known, &state.read());
         if suspect.is_some() {
             known.append_state = AppendState::Suspect;
         }
@@ -288,6 +288,17 @@ impl DataFile {
         *state.write() = loaded.state;
         self.known = known;
         Ok(Some(bytes))
+    }
+
+    /// What the lock file says about the changes since the state that this process has.
+    /// `epoch` is that of the file, if the record matches it.
+    fn history(&self, old: &BucketState, record: Option<LockRecord>, epoch: Option<u64>) -> FileHistory {
+        FileHistory {
+            appended: vec![],
+            remembered_up_to: self.remembered_up_to(epoch),
+            remembered: if old.is_good() { self.remembered_changes(epoch) } else { None },
+            was_current: record.is_some_and(|record| old.stat == Some(record.stat)),
+        }
     }
 }
 

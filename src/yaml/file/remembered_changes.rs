@@ -130,9 +130,9 @@ impl DataFile {
         Some(header.to).filter(|_| epoch == Some(header.epoch))
     }
 
-    /// The changes that are remembered from before the current epoch. Under the lock, in any mode.
-    pub(crate) fn remembered_changes(&self) -> Option<RememberedChanges> {
-        RememberedChanges::read(&**self.lock.as_ref()?, self.known.epoch?)
+    /// The changes that are remembered from before an epoch. Under the lock, in any mode.
+    pub(crate) fn remembered_changes(&self, epoch: Option<u64>) -> Option<RememberedChanges> {
+        RememberedChanges::read(&**self.lock.as_ref()?, epoch?)
     }
 
     /// Remembers the changes of a state for a new epoch. `before` are those of the epoch before. Under the exclusive

@@ -212,7 +212,7 @@ impl DataFile {
             }
             return Err(failed("replace", e));
         }
-        let remembered = self.remembered_changes();
+        let remembered = self.remembered_changes(self.known.epoch);
         // A process that waits for the old file finds the new one locked.
         let stat = Stat { len, ..file.stat().map_err(|e| failed("inspect", e))? };
         self.locks.lock().adopt(file, stat);

@@ -141,7 +141,7 @@ impl<F: Fn(Done) -> BoxFuture<'static, ()> + Send + Sync + 'static> Around for F
             Call::Apply => (self.0)(Done::Apply).await,
             Call::Scan => (self.0)(Done::Scan).await,
             Call::Maintain => (self.0)(Done::Maintain).await,
-            Call::Changed | Call::Buckets => {}
+            Call::Changed | Call::Changes | Call::Buckets => {}
         }
         Ok(())
     }
