@@ -23,7 +23,7 @@ mod transaction;
 mod ttl;
 mod typed;
 mod value;
-mod watch;
+mod watch_changes;
 
 pub use self::client::Client;
 pub use self::codec::{Codec, CodecError, Json};
@@ -34,4 +34,4 @@ pub use self::sweep_old::Sweep;
 pub use self::transaction::Transaction;
 pub use self::typed::{Typed, TypedPage};
 pub use self::value::IntoValue;
-pub use self::watch::{Watch, WatchEvent};
+pub use self::watch_changes::{Watch, WatchEvent};

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::model::{Entry, Key, Revision};
 use crate::store::RecentChanges;
-use crate::yaml::file::remembered_changes::RememberedChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::parsed::ParsedLine;
 use crate::yaml::fs::Stat;
@@ -43,6 +42,15 @@ impl Damage {
         let errors: Vec<String> = self.errors.iter().map(|error| error.of(file)).collect();
         errors.join("; ")
     }
+}
+
+/// The changes before an epoch that the data file does not show.
+#[derive(Debug)]
+pub(crate) struct RememberedChanges {
+    /// All changes after `from`, up to `to`, are here or visible in the data file.
+    pub(crate) from: Revision,
+    pub(crate) to: Revision,
+    pub(crate) changes: Vec<(Revision, Key)>,
 }
 
 /// What a file and its lock file say about the changes before the file was read.

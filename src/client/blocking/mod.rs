@@ -10,7 +10,7 @@ mod read;
 mod sweep_old;
 mod transaction;
 mod typed;
-mod watch;
+mod watch_changes;
 mod write;
 
 pub use self::client::Client;

@@ -35,9 +35,9 @@ struct ChangesFetch {
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     authorize::require_list(ctx, bucket).await?;
-    for name in PARAMETERS_OF_LISTS {
-        ctx.query
-            .reject(name, "changes are filtered by prefix and limit only; leave out the other parameters of lists")?;
+    if let Some(name) = PARAMETERS_OF_LISTS.iter().find(|name| ctx.query.all(name).next().is_some()) {
+        let text = format!("{name} is only for lists; with since use prefix, limit and wait");
+        return Err(ApiError::invalid(text));
     }
     let since = since(ctx.query)?.unwrap_or_default();
     let limit = ctx.query.number("limit", 1..=MAX_LIMIT)?.and_then(|limit| usize::try_from(limit).ok());

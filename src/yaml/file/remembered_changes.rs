@@ -15,7 +15,7 @@ use super::lock::{RECORD_BYTES, checksum};
 use crate::model::{Key, Revision};
 use crate::store::RecentChanges;
 use crate::yaml::fs::File;
-use crate::yaml::state::BucketState;
+use crate::yaml::state::{BucketState, RememberedChanges};
 
 /// The maximum number of changes in the record.
 const MAX_CHANGES: usize = 10_000;
@@ -64,63 +64,52 @@ impl Header {
     }
 }
 
-/// The changes in the record of an epoch.
-#[derive(Debug)]
-pub(crate) struct RememberedChanges {
-    pub(crate) from: Revision,
-    pub(crate) to: Revision,
-    pub(crate) changes: Vec<(Revision, Key)>,
+/// The changes in the record of an epoch, if the lock file has one.
+fn read(lock: &dyn File, epoch: u64) -> Option<RememberedChanges> {
+    let header = Header::read(lock).filter(|header| header.epoch == epoch)?;
+    let bytes = lock.read(OFFSET + RECORD_BYTES as u64 + 1, header.bytes).ok()?;
+    let text = std::str::from_utf8(&bytes).ok()?;
+    if checksum(text) != header.sum {
+        return None;
+    }
+    let change = |line: &str| {
+        let (revision, key) = line.split_once(' ')?;
+        Some((revision.parse().ok()?, Key::new(key).ok()?))
+    };
+    let changes = text.lines().map(change).collect::<Option<_>>()?;
+    Some(RememberedChanges { from: header.from, to: header.to, changes })
 }
 
-impl RememberedChanges {
-    fn read(lock: &dyn File, epoch: u64) -> Option<Self> {
-        let header = Header::read(lock).filter(|header| header.epoch == epoch)?;
-        let bytes = lock.read(OFFSET + RECORD_BYTES as u64 + 1, header.bytes).ok()?;
-        let text = std::str::from_utf8(&bytes).ok()?;
-        if checksum(text) != header.sum {
-            return None;
-        }
-        let change = |line: &str| {
-            let (revision, key) = line.split_once(' ')?;
-            Some((revision.parse().ok()?, Key::new(key).ok()?))
-        };
-        Some(Self { from: header.from, to: header.to, changes: text.lines().map(change).collect::<Option<_>>()? })
+fn write(lock: &dyn File, epoch: u64, remembered: &RememberedChanges) -> io::Result<()> {
+    let mut text = String::new();
+    for (revision, key) in &remembered.changes {
+        let _ = writeln!(text, "{revision} {}", key.as_str());
     }
+    let (bytes, sum) = (text.len() as u64, checksum(&text));
+    let header = Header { epoch, from: remembered.from, to: remembered.to, bytes, sum }.text();
+    lock.write(OFFSET, (header + &text).as_bytes())?;
+    lock.truncate(OFFSET + RECORD_BYTES as u64 + 1 + bytes)
+}
 
-    /// What must be remembered of a state, given what was remembered before.
-    fn of(state: &BucketState, before: Option<Self>) -> Self {
-        let before = before.filter(|before| before.to >= state.recent.start());
-        let mut all = RecentChanges::after(before.as_ref().map_or(state.recent.start(), |before| before.from));
-        for (revision, key) in before.into_iter().flat_map(|before| before.changes) {
-            all.insert(revision, key);
-        }
-        for (revision, key) in state.recent.iter_after(Revision::ZERO) {
-            all.insert(revision, key.clone());
-        }
-        // A rewrite may leave out an entry with an expiry.
-        let is_invisible = |(revision, key): &(Revision, &Key)| {
-            state.entries.get(*key).is_none_or(|entry| entry.revision < *revision || entry.expires.is_some())
-        };
-        let mut changes: Vec<(Revision, Key)> = all
-            .iter_after(Revision::ZERO)
-            .filter(is_invisible)
-            .map(|(revision, key)| (revision, key.clone()))
-            .collect();
-        let forgotten = changes.drain(..changes.len().saturating_sub(MAX_CHANGES)).next_back();
-        let from = forgotten.map_or(all.start(), |(revision, _)| revision);
-        Self { from, to: state.revision, changes }
+/// What must be remembered of a state, given what was remembered before.
+fn to_remember(state: &BucketState, before: Option<RememberedChanges>) -> RememberedChanges {
+    let before = before.filter(|before| before.to >= state.recent.start());
+    let mut all = RecentChanges::after(before.as_ref().map_or(state.recent.start(), |before| before.from));
+    for (revision, key) in before.into_iter().flat_map(|before| before.changes) {
+        all.insert(revision, key);
     }
-
-    fn write(&self, lock: &dyn File, epoch: u64) -> io::Result<()> {
-        let mut text = String::new();
-        for (revision, key) in &self.changes {
-            let _ = writeln!(text, "{revision} {}", key.as_str());
-        }
-        let (bytes, sum) = (text.len() as u64, checksum(&text));
-        let header = Header { epoch, from: self.from, to: self.to, bytes, sum }.text();
-        lock.write(OFFSET, (header + &text).as_bytes())?;
-        lock.truncate(OFFSET + RECORD_BYTES as u64 + 1 + bytes)
+    for (revision, key) in state.recent.iter_after(Revision::ZERO) {
+        all.insert(revision, key.clone());
     }
+    // A rewrite may leave out an entry with an expiry.
+    let is_invisible = |(revision, key): &(Revision, &Key)| {
+        state.entries.get(*key).is_none_or(|entry| entry.revision < *revision || entry.expires.is_some())
+    };
+    let invisible = all.iter_after(Revision::ZERO).filter(is_invisible);
+    let mut changes: Vec<(Revision, Key)> = invisible.map(|(revision, key)| (revision, key.clone())).collect();
+    let forgotten = changes.drain(..changes.len().saturating_sub(MAX_CHANGES)).next_back();
+    let from = forgotten.map_or(all.start(), |(revision, _)| revision);
+    RememberedChanges { from, to: state.revision, changes }
 }
 
 impl DataFile {
@@ -132,7 +121,7 @@ impl DataFile {
 
     /// The changes that are remembered from before an epoch. Under the lock, in any mode.
     pub(crate) fn remembered_changes(&self, epoch: Option<u64>) -> Option<RememberedChanges> {
-        RememberedChanges::read(&**self.lock.as_ref()?, epoch?)
+        read(&**self.lock.as_ref()?, epoch?)
     }
 
     /// Remembers the changes of a state for a new epoch. `before` are those of the epoch before. Under the exclusive
@@ -140,7 +129,7 @@ impl DataFile {
     pub(crate) fn remember_changes(&self, state: &BucketState, before: Option<RememberedChanges>) {
         if let (Some(lock), Some(epoch)) = (&self.lock, self.known.epoch) {
             // Without this record followers read the bucket again, which is slower but correct.
-            let _ = RememberedChanges::of(state, before).write(&**lock, epoch);
+            let _ = write(&**lock, epoch, &to_remember(state, before));
         }
     }
 }

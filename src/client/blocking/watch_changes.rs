@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 
 use super::client::Client;
-use crate::client::watch::WatchEvent;
+use crate::client::watch_changes::WatchEvent;
 use crate::model::{Result, Revision};
 
 impl Client {
