@@ -54,21 +54,21 @@ pub(crate) fn answer(port: u16, request: &[u8]) -> String {
     })
 }
 
-struct Client {
+pub(crate) struct Client {
     port: u16,
     stream: TcpStream,
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
 }
 
 impl Client {
-    async fn connect(port: u16) -> Self {
+    pub(crate) async fn connect(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { port, stream, buffer: Vec::with_capacity(4096) }
     }
 
     /// Sends a request and reads the complete response.
-    async fn ask(&mut self, request: &[u8]) {
+    pub(crate) async fn ask(&mut self, request: &[u8]) {
         // Apache closes connections between two requests when it stops a process that it does not need.
         while !self.try_ask(request).await {
             *self = Self::connect(self.port).await;
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Returns false if the connection was closed before the first byte of the response.
-    async fn try_ask(&mut self, request: &[u8]) -> bool {
+    pub(crate) async fn try_ask(&mut self, request: &[u8]) -> bool {
         self.buffer.clear();
         let mut whole = None;
         if self.stream.write_all(request).await.is_err() {

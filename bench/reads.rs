@@ -8,6 +8,7 @@ mod comparison;
 mod direct;
 mod load;
 mod servers;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -47,6 +48,9 @@ fn main() {
     }
     if comparison::is_selected("http") {
         http();
+    }
+    if comparison::is_selected("streams") {
+        streams::run();
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) const SECRET: &str = "Secret-of-the-benchmark-4Tz8";
 pub(crate) struct Servers {
     folder: TempDir,
     /// The web server first.
-    children: Vec<Child>,
+    pub(crate) children: Vec<Child>,
     pub(crate) port: u16,
 }
 
