@@ -3,20 +3,28 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use crate::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Entry, Error, ErrorKind, Key, KeyChange, Outcome, Projection, Result,
-    Revision, Scan, Write,
+    Batch, Bucket, ChangesPage, ChangesQuery, Entry, Error, ErrorKind, Key, Outcome, Projection, Result, Revision,
+    Scan, Write,
 };
 use crate::store::Store;
 
 /// How many entries are copied in one step.
 const PAGE_ENTRIES: usize = 100;
 
-/// The state of a copy. Readers share the lock, so that they never see a part of an update.
+/// How often a bucket is copied in one refresh.
+const MAX_COPIES: usize = 3;
+
+/// The state of a copy.
 #[derive(Default)]
-pub(super) struct Replica(RwLock<Copied>);
+pub(super) struct Replica {
+    /// Held during a refresh, so that there is one at a time. Readers do not wait for it.
+    refreshing: Mutex<()>,
+    /// Readers share the lock while they read the front, so that they never see a part of an update.
+    copied: RwLock<Copied>,
+}
 
 #[derive(Default)]
 struct Copied {
@@ -24,56 +32,57 @@ struct Copied {
     position: Option<Revision>,
     /// When the front was known to be as new as the back.
     checked: Option<Instant>,
+    /// When the back was last changed through this layer.
+    distrusted: Option<Instant>,
+}
+
+/// What a refresh has read: the writes that bring the front to this revision of the back.
+struct Update {
+    writes: Vec<Write>,
+    position: Revision,
 }
 
 impl Replica {
     /// The revision of the back that the front is at.
     pub(super) async fn position(&self) -> Option<Revision> {
-        self.0.read().await.position
+        self.copied.read().await.position
     }
 
     /// Whether the front was as new as the back within this time.
     pub(super) async fn is_checked_within(&self, time: Duration) -> bool {
-        self.0.read().await.checked.is_some_and(|checked| checked.elapsed() < time)
+        let copied = self.copied.read().await;
+        let is_trusted = |checked: &Instant| copied.distrusted.is_none_or(|distrusted| *checked > distrusted);
+        copied.checked.filter(is_trusted).is_some_and(|checked| checked.elapsed() < time)
     }
 
     /// Notes that the back has changed.
     pub(super) async fn distrust(&self) {
-        self.0.write().await.checked = None;
+        self.copied.write().await.distrusted = Some(Instant::now());
     }
 
     /// Reads from the front; `work` gets the revision of the bucket.
     pub(super) async fn read<T>(&self, work: impl AsyncFnOnce(Revision) -> Result<T>) -> Result<T> {
-        let copied = self.0.read().await;
+        let copied = self.copied.read().await;
         work(copied.position.unwrap_or_default()).await
     }
 
-    /// Makes the front as new as the back is now.
+    /// Makes the front as new as the back is now. The back is read first; then the front gets all changes in one batch.
     pub(super) async fn refresh(&self, front: &dyn Store, back: &dyn Store, bucket: &Bucket) -> Result<()> {
         let wanted = Instant::now();
-        let mut copied = self.0.write().await;
-        if copied.checked.is_some_and(|checked| checked >= wanted) {
-            return Ok(());
-        }
+        let _turn = self.refreshing.lock().await;
+        let position = {
+            let copied = self.copied.read().await;
+            if copied.checked.is_some_and(|checked| checked >= wanted) {
+                return Ok(());
+            }
+            copied.position
+        };
         let start = Instant::now();
         let tiers = Tiers { front, back, bucket };
-        copied.checked = None;
-        let mut position = match copied.position {
-            Some(position) => position,
-            None => tiers.copy().await?,
-        };
-        loop {
-            match tiers.apply_changes(position).await? {
-                Some(ChangesPage { next, has_more, .. }) => {
-                    position = next;
-                    copied.position = Some(position);
-                    if !has_more {
-                        break;
-                    }
-                }
-                None => position = tiers.copy().await?,
-            }
-        }
+        let Update { writes, position } = tiers.update(position).await?;
+        let mut copied = self.copied.write().await;
+        tiers.write(writes).await?;
+        copied.position = Some(position);
         copied.checked = Some(start);
         Ok(())
     }
@@ -87,40 +96,62 @@ struct Tiers<'a> {
 }
 
 impl Tiers<'_> {
-    /// Applies a page of changes to the front.
-    async fn apply_changes(&self, since: Revision) -> Result<Option<ChangesPage>> {
-        let Some(changes) = self.back.changes() else { return Ok(None) };
-        let query = ChangesQuery { limit: PAGE_ENTRIES, ..ChangesQuery::since(since) };
-        let page = changes.changes_since(self.bucket, query).await?;
-        if let Some(page) = &page {
-            let writes = page.changes.iter().flat_map(|KeyChange { key, entry, .. }| replace(key, entry.clone()));
-            self.write(writes.collect()).await?;
+    /// What the front needs to be as new as the back, if it is at this revision.
+    async fn update(&self, position: Option<Revision>) -> Result<Update> {
+        if let Some(position) = position
+            && let Some(update) = self.completed(Update { writes: vec![], position }).await?
+        {
+            return Ok(update);
         }
-        Ok(page)
+        for _ in 0..MAX_COPIES {
+            if let Some(update) = self.completed(self.copy().await?).await? {
+                return Ok(update);
+            }
+        }
+        let text =
+            format!("bucket {}: the back forgets its changes faster than it can be copied; try again", self.bucket);
+        Err(Error::new(ErrorKind::Busy, text))
     }
 
-    /// Copies the bucket: what is missing or differs in the front, and removes what the back does not have. Returns the
-    /// revision from which on changes are missing.
-    async fn copy(&self) -> Result<Revision> {
+    /// The update with all later changes of the back; `None` if they are not all known.
+    async fn completed(&self, mut update: Update) -> Result<Option<Update>> {
+        loop {
+            let Some(page) = self.changes_since(update.position).await? else { return Ok(None) };
+            let ChangesPage { changes, next, has_more } = page;
+            update.writes.extend(changes.into_iter().flat_map(|change| replace(&change.key, change.entry)));
+            update.position = next;
+            if !has_more {
+                return Ok(Some(update));
+            }
+        }
+    }
+
+    async fn changes_since(&self, since: Revision) -> Result<Option<ChangesPage>> {
+        let Some(changes) = self.back.changes() else { return Ok(None) };
+        let query = ChangesQuery { limit: PAGE_ENTRIES, ..ChangesQuery::since(since) };
+        changes.changes_since(self.bucket, query).await
+    }
+
+    /// The writes that copy the bucket: what is missing or differs in the front, and the removal of what the back does
+    /// not have. The position is the revision from which on changes are missing.
+    async fn copy(&self) -> Result<Update> {
         let mut query = Scan { limit: PAGE_ENTRIES, ..Scan::default() };
         let mut gone = self.keys_in_front().await?;
-        let mut start = None;
+        let (mut writes, mut start) = (vec![], None);
         loop {
             let page = self.back.scan(self.bucket, query.clone()).await?;
-            let start_of_copy = *start.get_or_insert(page.revision);
+            let position = *start.get_or_insert(page.revision);
             let keys: Vec<Key> = page.entries.iter().map(|(key, _)| key.clone()).collect();
             let present = self.front.get(self.bucket, &keys).await?.entries;
-            let mut writes = vec![];
             for ((key, entry), present) in page.entries.into_iter().zip(present) {
                 gone.remove(&key);
                 if entry != present {
                     writes.extend(replace(&key, entry));
                 }
             }
-            self.write(writes).await?;
             let Some(cursor) = page.cursor else {
-                self.write(gone.into_iter().map(|key| Write::Delete { key }).collect()).await?;
-                return Ok(start_of_copy);
+                writes.extend(gone.into_iter().map(|key| Write::Delete { key }));
+                return Ok(Update { writes, position });
             };
             query.after = Some(cursor.as_str().to_owned());
         }

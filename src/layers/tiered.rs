@@ -15,7 +15,9 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::replica::Replica;
-use crate::model::{Batch, Bucket, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::model::{
+    Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+};
 use crate::store::{Changes, Report, Store, Task};
 
 /// The pauses after a failed attempt of the follower to read the back.
@@ -43,8 +45,9 @@ pub enum ReadPolicy {
         /// The bound. Zero: every read asks the back.
         max_age: Duration,
     },
-    /// Only the front answers, so reads work while the back cannot be reached. A task follows the back: answers are
-    /// usually as old as the store takes to [notice](Store::changed) a change, and as old as the connection is down.
+    /// Only the front answers, so reads work while the back cannot be reached (waiting for changes does not). A task
+    /// follows the back: answers are usually as old as the store takes to [notice](Store::changed) a change, and as old
+    /// as the connection is down.
     /// With [`WritePolicy::Through`] a write is seen when it returns; with `Around` it may be seen later.
     FrontOnly,
 }
@@ -95,6 +98,13 @@ struct FollowedBucket {
     follower: Option<AbortHandle>,
 }
 
+impl FollowedBucket {
+    /// Whether a task follows the back. It ends early with its runtime.
+    fn is_followed(&self) -> bool {
+        self.follower.as_ref().is_some_and(|follower| !follower.is_finished())
+    }
+}
+
 impl Drop for Tiers {
     fn drop(&mut self) {
         for bucket in self.buckets.get_mut().values() {
@@ -106,7 +116,8 @@ impl Drop for Tiers {
 }
 
 impl Tiered {
-    /// Puts `front` in front of `back`. Nobody else may write to `front`; what is in it is compared at the first use.
+    /// Puts `front` in front of `back`. Nobody else may write to `front`; what is in it is compared at the first use. It must
+    /// accept every value of the back.
     ///
     /// With [`ReadPolicy::FrontOnly`] the layer must be used on a tokio runtime.
     ///
@@ -142,7 +153,8 @@ impl Tiered {
         };
         if !is_current {
             let refreshed = self.refresh(&replica, bucket).await;
-            if self.tiers.read != ReadPolicy::FrontOnly {
+            // A front without a copy has no answer.
+            if self.tiers.read != ReadPolicy::FrontOnly || !self.is_followed(bucket) {
                 refreshed?;
             }
         }
@@ -150,7 +162,7 @@ impl Tiered {
     }
 
     fn is_followed(&self, bucket: &Bucket) -> bool {
-        self.tiers.buckets.lock().get(bucket).is_some_and(|known| known.follower.is_some())
+        self.tiers.buckets.lock().get(bucket).is_some_and(FollowedBucket::is_followed)
     }
 
     /// Brings the front up to date. A bucket that exists is followed from now on, if the policy needs that; one that
@@ -165,7 +177,7 @@ impl Tiered {
         let mut buckets = self.tiers.buckets.lock();
         if exists && self.tiers.read == ReadPolicy::FrontOnly {
             let known = buckets.entry(bucket.clone()).or_default();
-            if let (None, Ok(runtime)) = (&known.follower, Handle::try_current()) {
+            if let (false, Ok(runtime)) = (known.is_followed(), Handle::try_current()) {
                 let follow = follow(Arc::downgrade(&self.tiers), bucket.clone(), Arc::clone(&known.replica));
                 known.follower = Some(runtime.spawn(follow).abort_handle());
             }
@@ -224,9 +236,11 @@ impl Store for Tiered {
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        let outcome = self.tiers.back.apply(bucket, batch).await?;
+        let applied = self.tiers.back.apply(bucket, batch).await;
         let copy = self.replica(bucket);
+        // Also after an error: the batch may have been done.
         copy.distrust().await;
+        let outcome = applied?;
         // After a failed expectation the caller reads again, and must not get the same old entry.
         let must_refresh = self.tiers.write == WritePolicy::Through || !matches!(outcome, Outcome::Committed { .. });
         if must_refresh && let Err(error) = self.refresh(&copy, bucket).await {
@@ -265,6 +279,21 @@ impl Store for Tiered {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
-        self.tiers.back.changes()
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Changes for Tiered {
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        let Some(changes) = self.tiers.back.changes() else { return Ok(None) };
+        let page = changes.changes_since(bucket, query).await?;
+        // Whoever gets a change, or must read again, reads at least that state.
+        let replica = self.replica(bucket);
+        let position = replica.position().await;
+        if page.as_ref().is_none_or(|page| position < Some(page.next)) {
+            self.refresh(&replica, bucket).await?;
+        }
+        Ok(page)
     }
 }

@@ -81,6 +81,9 @@ impl BucketContent {
     }
 
     fn commit(&mut self, changes: HashMap<Key, Option<Entry>>, revisions: Vec<(Revision, Key)>) {
+        if self.revision() == Revision::ZERO {
+            self.recent = RecentChanges::of_new_bucket(&revisions);
+        }
         for (revision, key) in revisions {
             self.recent.add(revision, key);
         }
@@ -200,7 +203,7 @@ impl Changes for MemoryStore {
         let content = buckets.get(bucket).unwrap_or(&empty);
         let of_entries;
         let changes = if query.since == Revision::ZERO && content.recent.start() > Revision::ZERO {
-            of_entries = RecentChanges::of_entries(Revision::ZERO, &content.entries);
+            of_entries = RecentChanges::of_entries(&query, &content.entries);
             &of_entries
         } else {
             &content.recent

@@ -44,6 +44,12 @@ impl Revision {
         whole(1_000_000).or_else(|| whole(1_000)).map_or(now, Self::time)
     }
 
+    /// The greatest revision before this one.
+    #[must_use]
+    pub const fn preceding(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// The lowest revision after this one.
     #[must_use]
     pub const fn following(self) -> Self {

@@ -67,8 +67,9 @@ pub trait Changes: Send + Sync {
     ///
     /// `None` if the store no longer knows all changes since then, or if `since` is greater than the revision of the
     /// bucket. The caller must read the bucket again. The deletions among the last 10,000 changes or of the last hour
-    /// are always known, except that a person has edited or replaced the data since. [`Revision::ZERO`] is always
-    /// known, because a caller that has read nothing needs no deletions; but the page after it need not be.
+    /// are always known, except after a person has edited or replaced the data, or a writer was killed.
+    /// [`Revision::ZERO`] is always known, because a caller that has read nothing needs no deletions; but the page
+    /// after it need not be.
     async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>>;
 }
 

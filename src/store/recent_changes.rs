@@ -28,11 +28,22 @@ impl RecentChanges {
         Self { start, ..Self::default() }
     }
 
-    /// The changes of these entries after `start`, whatever their number.
-    pub fn of_entries<'a>(start: Revision, entries: impl IntoIterator<Item = (&'a Key, &'a Entry)>) -> Self {
-        let mut changes = Self::after(start);
-        for (key, entry) in entries.into_iter().filter(|(_, entry)| entry.revision > start) {
-            changes.insert(entry.revision, key.clone());
+    /// The beginning for a bucket that gets its first writes. Positions from before them, of an earlier bucket of this
+    /// name, are not known.
+    #[must_use]
+    pub fn of_new_bucket(first: &[(Revision, Key)]) -> Self {
+        Self::after(first.first().map_or(Revision::ZERO, |(revision, _)| revision.preceding()))
+    }
+
+    /// The changes after `query.since` that these entries show, whatever their number: of the keys with the prefix.
+    #[must_use]
+    pub fn of_entries(query: &ChangesQuery, entries: &BTreeMap<Key, Entry>) -> Self {
+        let mut changes = Self::after(query.since);
+        let from = (Bound::Included(query.prefix.as_str()), Bound::Unbounded);
+        for (key, entry) in entries.range::<str, _>(from).take_while(|(key, _)| query.includes(key)) {
+            if entry.revision > query.since {
+                changes.insert(entry.revision, key.clone());
+            }
         }
         changes
     }

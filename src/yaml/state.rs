@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Entry, Key, Revision};
+use crate::model::{ChangesQuery, Entry, Key, Revision};
 use crate::store::RecentChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::parsed::ParsedLine;
@@ -65,6 +65,8 @@ pub(crate) struct FileHistory {
     /// Whether this process knew the file as its last writer left it, so that only one edit or append can be between
     /// the two states.
     pub(crate) was_current: bool,
+    /// The time of change of the file, if it is not the file that the last writer left: a person has put it there.
+    pub(crate) replaced_at: Option<Revision>,
 }
 
 /// Entries of documents that do not have revisions yet.
@@ -101,7 +103,7 @@ impl BucketState {
         if let Some(remembered) = covering.filter(|_| old.is_good()) {
             self.recent = old.recent.clone();
             self.add_changes(&remembered.changes);
-            let visible = RecentChanges::of_entries(old.revision, &self.entries);
+            let visible = RecentChanges::of_entries(&ChangesQuery::since(old.revision), &self.entries);
             let visible: Vec<_> = visible.iter_after(old.revision).map(|(at, key)| (at, key.clone())).collect();
             self.add_changes(&visible);
         } else if old.is_good() && history.was_current {
@@ -110,7 +112,13 @@ impl BucketState {
             self.add_changes(&changes);
         } else {
             // Others may have written, and a person may have undone it.
-            self.recent = RecentChanges::after(remembered.unwrap_or(self.revision));
+            self.revision = self.revision.max(history.replaced_at.unwrap_or_default());
+            self.recent = match remembered {
+                // The whole history of the bucket is in the log.
+                Some(Revision::ZERO) => RecentChanges::of_new_bucket(&history.appended),
+                Some(up_to) => RecentChanges::after(up_to),
+                None => RecentChanges::after(self.revision),
+            };
         }
         self.add_changes(&history.appended);
     }

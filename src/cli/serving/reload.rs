@@ -36,6 +36,8 @@ struct ReloadState {
 struct CurrentApi {
     stamp: FileStamp,
     api: Api,
+    /// Ends the event streams and long polls of this API.
+    stop: CancellationToken,
     /// The error, if the secrets cannot be read.
     fault: Option<String>,
     /// The warning that other users can read them.
@@ -66,7 +68,9 @@ impl ReloadingApp {
         settings.hooks.register(metrics.registry());
         let exposure = settings.auth.exposure();
         let parts = ApiParts { opened: settings.open()?, settings, long_polls, metrics: Arc::new(metrics), stop };
-        let current = Mutex::new(CurrentApi { stamp, api: parts.api(secrets), fault: None, exposure });
+        let stop = parts.stop.child_token();
+        let api = parts.api(secrets, stop.clone());
+        let current = Mutex::new(CurrentApi { stamp, api, stop, fault: None, exposure });
         Ok(Self(Arc::new(ReloadState { parts, current })))
     }
 
@@ -108,9 +112,9 @@ impl ApiParts {
         false
     }
 
-    fn api(&self, secrets: SecretList) -> Api {
+    fn api(&self, secrets: SecretList, stop: CancellationToken) -> Api {
         let settings = web::ApiSettings {
-            stop: self.stop.clone(),
+            stop,
             clock: Arc::new(SystemClock),
             max_value_bytes: self.settings.store_options.limits.max_value_bytes,
             secrets,
@@ -165,7 +169,10 @@ impl ReloadState {
         if exposure.is_some() && exposure != current.exposure {
             tracing::warn!("{}", exposure.as_deref().unwrap_or_default());
         }
-        let api = self.parts.api(read.unwrap_or_else(|_| SecretList::unreadable()));
-        *current = CurrentApi { stamp, api, fault, exposure };
+        let stop = self.parts.stop.child_token();
+        let api = self.parts.api(read.unwrap_or_else(|_| SecretList::unreadable()), stop.clone());
+        // A client whose secret was removed must not go on reading. All others connect again.
+        current.stop.cancel();
+        *current = CurrentApi { stamp, api, stop, fault, exposure };
     }
 }

@@ -22,6 +22,7 @@ cases![
     only_keys_with_the_prefix_are_returned,
     pages_end_at_the_limit,
     a_future_revision_is_unknown,
+    a_revision_before_the_first_write_is_unknown,
     a_missing_bucket_has_no_changes,
     revision_zero_returns_all_entries,
     deletions_are_known_after_maintenance,
@@ -176,6 +177,19 @@ async fn a_future_revision_is_unknown(bench: TestBench) {
     assert_eq!(bench.page(future).await, None, "of a missing bucket");
     let revision = bench.put("a", "1").await.revision;
     assert_eq!(bench.page(ChangesQuery::since(revision.following())).await, None);
+}
+
+async fn a_revision_before_the_first_write_is_unknown(bench: TestBench) {
+    if !bench.has_changes() {
+        return;
+    }
+    let first = bench.put("a", "1").await.revision;
+    bench.put("b", "1").await;
+    // A client has such a revision from an earlier bucket of this name.
+    for earlier in [Revision::new(1), first.preceding().preceding()] {
+        assert_eq!(bench.page(ChangesQuery::since(earlier)).await, None, "{earlier}");
+    }
+    assert_eq!(keys(&bench.since(first).await), ["b"]);
 }
 
 async fn a_missing_bucket_has_no_changes(bench: TestBench) {

@@ -22,9 +22,10 @@ use crate::web::response::event_stream::{EventStream, StreamEnd};
 /// The header with the revision of the last event that a client has seen.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// Whether the client asks for an event stream.
+/// Whether the client asks for an event stream. A client that also accepts JSON gets that.
 pub(crate) fn is_requested(headers: &HeaderMap) -> bool {
     accept_header::lists(headers, &[event_stream::CONTENT_TYPE])
+        && !accept_header::lists(headers, &["application/json"])
 }
 
 /// The changes of the keys of a bucket with a prefix.

@@ -20,6 +20,7 @@ use crate::web::read::fetch::{Fetch, Fetched, Representation, Wakeup};
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
+use crate::web::response::response::KVS_REVISION;
 use crate::web::response::streamed::{Composer, Content};
 use crate::web::response::{entry_json, streamed};
 
@@ -33,9 +34,6 @@ const MAX_PAGE_BYTES: u64 = 16 << 20;
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// The header with the percent-encoded cursor, for a page of plain text.
 const KVS_CURSOR: HeaderName = HeaderName::from_static("kvs-cursor");
-/// The header with the revision of the bucket, from which its changes can be followed.
-const KVS_REVISION: HeaderName = HeaderName::from_static("kvs-revision");
-
 struct ListFetch<'a> {
     state: &'a ApiState,
     bucket: Bucket,

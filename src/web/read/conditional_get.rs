@@ -16,7 +16,7 @@ use crate::web::request::read_preconditions::{Evaluation, ReadPreconditions, See
 use crate::web::request::{date_header, etag};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::response;
-use crate::web::response::response::Cache;
+use crate::web::response::response::{Cache, KVS_REVISION};
 
 /// The request headers that a read of a bucket with client timestamps depends on.
 const VARY_BY_DATE: &str = "If-Match, X-If-Match";
@@ -118,7 +118,11 @@ async fn answer_without_vary(
     headers.extend(modified.and_then(date_header::format_date).map(|date| (LAST_MODIFIED, date)));
     let response = match evaluation {
         Evaluation::Failed => return Err(ApiError::read_precondition_failed(cache).without_body(by_date)),
-        Evaluation::NotModified => response::not_modified(cache, headers),
+        Evaluation::NotModified => {
+            // It is newer than the one that the client has, although the list is the same.
+            headers.extend(representation.headers.into_iter().filter(|(name, _)| *name == KVS_REVISION));
+            response::not_modified(cache, headers)
+        }
         Evaluation::Send => {
             headers.extend(representation.headers);
             response::bytes(representation.body.charge_if_unique(&ctx.responses())?, cache, headers)

@@ -91,11 +91,11 @@ impl Feed {
     ) -> Result<Option<Fetched>, ApiError> {
         let Some(wakeup) = wakeup else { return self.fetch_alone(since, format).await };
         let name = format!("changes {} {:?} {:?} {} {since}", self.bucket, self.followed, self.format, self.limit);
-        // A reader that wakes up was at a known position, so that the changes are unknown is rare, and is not shared.
         let fetch = async || self.fetch_alone(since, format).await?.ok_or_else(unknown);
         match self.coalescer.fetch(name, wakeup, self.clock.now(), fetch()).await {
             Ok(fetched) => Ok(Some(fetched)),
-            Err(_) => self.fetch_alone(since, format).await,
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

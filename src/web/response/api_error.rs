@@ -80,6 +80,11 @@ impl ApiError {
         Self::new(StatusCode::GONE, text)
     }
 
+    /// Whether this is a 410.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.status == StatusCode::GONE
+    }
+
     /// 501: the store lacks a capability.
     pub(crate) fn not_implemented(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, text)

@@ -30,7 +30,6 @@ pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
 
 /// The time between two comments.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-const HEARTBEAT: &str = ":\n\n";
 
 /// The longest time of a stream. Then the secret of the client is checked again.
 const MAX_STREAM_TIME: Duration = Duration::from_secs(3_600);
@@ -70,6 +69,7 @@ pub(crate) struct EventStream {
     _permit: LongPollPermit,
     /// The events that are being sent.
     sending: Option<Body>,
+    is_ended: bool,
 }
 
 /// What a stream sends next.
@@ -92,7 +92,7 @@ impl EventStream {
             StreamEnd::AfterFirstEvents(max_wait) => (true, max_wait),
         };
         let deadline = Instant::now() + time;
-        Self { feed, since, is_short, deadline, stop, _permit: permit, sending: None }
+        Self { feed, since, is_short, deadline, stop, _permit: permit, sending: None, is_ended: false }
     }
 
     /// The response. Its first frame is sent at once, so that the client sees that it is connected.
@@ -120,16 +120,25 @@ impl EventStream {
                     return Some(frame);
                 }
                 self.sending = None;
-                if self.is_short {
-                    return None;
-                }
+                self.is_ended = self.is_short;
+            }
+            if self.is_ended {
+                return None;
             }
             match self.next().await {
                 Next::Events(events) => self.sending = Some(events.into()),
-                Next::Heartbeat => return Some(Ok(Frame::data(HEARTBEAT.into()))),
-                Next::End => return None,
+                Next::Heartbeat => return Some(Ok(self.heartbeat())),
+                Next::End => {
+                    self.is_ended = true;
+                    return Some(Ok(self.heartbeat()));
+                }
             }
         }
+    }
+
+    /// A comment, and the position: changes of other keys move it too, so the client does not ask for them again.
+    fn heartbeat(&self) -> Frame<Bytes> {
+        Frame::data(format!(":\nid: {}\n\n", self.since.unwrap_or_default()).into())
     }
 
     async fn next(&mut self) -> Next {
@@ -140,8 +149,9 @@ impl EventStream {
                 biased;
                 () = self.stop.cancelled() => return Next::End,
                 () = sleep_until(self.deadline) => return Next::End,
-                changed = self.feed.store.changed(&self.feed.bucket, since) => changed,
+                // Before the changes: those of other keys must not keep a stream silent.
                 () = sleep_until(heartbeat) => return Next::Heartbeat,
+                changed = self.feed.store.changed(&self.feed.bucket, since) => changed,
             };
             let Ok(revision) = revision else { return Next::End };
             let wakeup = Wakeup { at: Instant::now(), revision: Some(revision) };

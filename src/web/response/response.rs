@@ -55,6 +55,9 @@ impl Cache {
 /// The header that lists the types of patches (RFC 5789, section 3.1).
 pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
+/// The header with the revision of a bucket, from which its changes can be followed.
+pub(crate) const KVS_REVISION: HeaderName = HeaderName::from_static("kvs-revision");
+
 /// Adds a name to `Vary`, on the same line.
 pub(crate) fn vary(response: &mut Response, name: &str) {
     let present = response.headers().get(VARY).and_then(|value| value.to_str().ok());

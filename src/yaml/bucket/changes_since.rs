@@ -14,7 +14,7 @@ impl BucketStore {
         {
             let state = self.current().await?;
             if query.since == Revision::ZERO && state.recent.start() > Revision::ZERO {
-                return Ok(self.page(&state, &RecentChanges::of_entries(Revision::ZERO, &state.entries), query));
+                return Ok(self.page(&state, &RecentChanges::of_entries(query, &state.entries), query));
             }
             if query.since >= state.recent.start() || query.since > state.revision {
                 return Ok(self.page(&state, &state.recent, query));
@@ -33,12 +33,13 @@ impl BucketStore {
     fn remembered_since(&self, query: &ChangesQuery) -> Result<Option<ChangesPage>> {
         let mut file = self.lock_files(LockMode::Shared)?;
         file.refresh(&self.state)?;
+        self.watch.notify(self.state.read().revision);
         let state = self.readable_state()?;
         let is_complete = |from: Revision, to: Revision| from <= query.since && state.recent.start() <= to;
         let remembered =
             file.remembered_changes(file.known.epoch).filter(|remembered| is_complete(remembered.from, remembered.to));
         let Some(remembered) = remembered else { return Ok(None) };
-        let mut all = RecentChanges::of_entries(query.since, &state.entries);
+        let mut all = RecentChanges::of_entries(query, &state.entries);
         for (revision, key) in remembered.changes {
             all.insert(revision, key);
         }

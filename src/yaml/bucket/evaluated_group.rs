@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::{Batch, Change, Entry, Key, Outcome, Result, Revision, Time};
 use crate::store;
-use crate::store::{Limits, Moment, evaluate_all};
+use crate::store::{Limits, Moment, RecentChanges, evaluate_all};
 use crate::yaml::format::document::document;
 use crate::yaml::state::BucketState;
 
@@ -45,6 +45,9 @@ impl EvaluatedGroup {
                 Some(entry) => state.entries.insert(key, entry),
                 None => state.entries.remove(&key),
             };
+        }
+        if state.revision == Revision::ZERO {
+            state.recent = RecentChanges::of_new_bucket(&self.revisions);
         }
         for (revision, key) in self.revisions {
             state.recent.add(revision, key);

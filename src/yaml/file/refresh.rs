@@ -12,7 +12,7 @@ use super::last_copy::read_last;
 use super::load::{FileChange, LoadInput, load_bytes};
 use super::lock;
 use super::lock::LockRecord;
-use crate::model::Result;
+use crate::model::{Result, Revision};
 use crate::store::RecentChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::{at_rest, reader, stream};
@@ -277,7 +277,7 @@ impl DataFile {
             is_small,
         };
         let loaded =
-            load_bytes(&source, self.history(&state.read(), record, matched.epoch()), &mut known, &state.read());
+            load_bytes(&source, self.history(&state.read(), record, &matched, stat), &mut known, &state.read());
         if suspect.is_some() {
             known.append_state = AppendState::Suspect;
         }
@@ -291,13 +291,21 @@ impl DataFile {
     }
 
     /// What the lock file says about the changes since the state that this process has.
-    /// `epoch` is that of the file, if the record matches it.
-    fn history(&self, old: &BucketState, record: Option<LockRecord>, epoch: Option<u64>) -> FileHistory {
+    fn history(
+        &self,
+        old: &BucketState,
+        record: Option<LockRecord>,
+        matched: &RecordMatch,
+        stat: &Stat,
+    ) -> FileHistory {
+        let epoch = matched.epoch();
+        let is_replaced = record.is_some() && *matched == RecordMatch::Unrelated;
         FileHistory {
             appended: vec![],
             remembered_up_to: self.remembered_up_to(epoch),
             remembered: if old.is_good() { self.remembered_changes(epoch) } else { None },
             was_current: record.is_some_and(|record| old.stat == Some(record.stat)),
+            replaced_at: is_replaced.then(|| Revision::new(u64::try_from(stat.changed).unwrap_or(0))),
         }
     }
 }
