@@ -95,7 +95,7 @@ impl Client {
     /// `Invalid` if the store remembers no changes.
     pub fn watch_since(&self, prefix: &str, since: Revision) -> Result<Watch> {
         if self.store.changes().is_none() {
-            return Err(Error::new(ErrorKind::Invalid, "this store remembers no changes; poll the bucket instead"));
+            return Err(remembers_nothing());
         }
         let query = ChangesQuery { prefix: prefix.to_owned(), ..ChangesQuery::since(since) };
         let watch = Watching { client: self.clone(), query, pending: VecDeque::new() };
@@ -105,6 +105,10 @@ impl Client {
         };
         Ok(Box::pin(try_unfold(watch, next)))
     }
+}
+
+fn remembers_nothing() -> Error {
+    Error::new(ErrorKind::Invalid, "this store remembers no changes; poll the bucket instead")
 }
 
 /// The state of a watch.
@@ -122,10 +126,8 @@ impl Watching {
             if let Some(change) = self.pending.pop_front() {
                 return Ok(change.into());
             }
-            let page = match store.changes() {
-                Some(changes) => changes.changes_since(bucket, self.query.clone()).await?,
-                None => None,
-            };
+            let changes = store.changes().ok_or_else(remembers_nothing)?;
+            let page = changes.changes_since(bucket, self.query.clone()).await?;
             let Some(ChangesPage { changes, next, has_more }) = page else {
                 let revision = store.get(bucket, &[]).await?.revision;
                 self.query.since = revision;

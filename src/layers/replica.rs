@@ -23,17 +23,17 @@ pub(super) struct Replica {
     /// Held during a refresh, so that there is one at a time. Readers do not wait for it.
     refreshing: Mutex<()>,
     /// Readers share the lock while they read the front, so that they never see a part of an update.
-    copied: RwLock<Copied>,
+    copied: RwLock<ReplicaState>,
 }
 
 #[derive(Default)]
-struct Copied {
+struct ReplicaState {
     /// The revision of the back that the front is at; `None` before the first copy.
     position: Option<Revision>,
     /// When the front was known to be as new as the back.
     checked: Option<Instant>,
     /// When the back was last changed through this layer.
-    distrusted: Option<Instant>,
+    outdated: Option<Instant>,
 }
 
 /// What a refresh has read: the writes that bring the front to this revision of the back.
@@ -51,13 +51,13 @@ impl Replica {
     /// Whether the front was as new as the back within this time.
     pub(super) async fn is_checked_within(&self, time: Duration) -> bool {
         let copied = self.copied.read().await;
-        let is_trusted = |checked: &Instant| copied.distrusted.is_none_or(|distrusted| *checked > distrusted);
+        let is_trusted = |checked: &Instant| copied.outdated.is_none_or(|outdated| *checked > outdated);
         copied.checked.filter(is_trusted).is_some_and(|checked| checked.elapsed() < time)
     }
 
     /// Notes that the back has changed.
-    pub(super) async fn distrust(&self) {
-        self.copied.write().await.distrusted = Some(Instant::now());
+    pub(super) async fn mark_outdated(&self) {
+        self.copied.write().await.outdated = Some(Instant::now());
     }
 
     /// Reads from the front; `work` gets the revision of the bucket.
@@ -78,7 +78,7 @@ impl Replica {
             copied.position
         };
         let start = Instant::now();
-        let tiers = Tiers { front, back, bucket };
+        let tiers = BucketTiers { front, back, bucket };
         let Update { writes, position } = tiers.update(position).await?;
         let mut copied = self.copied.write().await;
         tiers.write(writes).await?;
@@ -89,13 +89,13 @@ impl Replica {
 }
 
 /// The bucket in both stores.
-struct Tiers<'a> {
+struct BucketTiers<'a> {
     front: &'a dyn Store,
     back: &'a dyn Store,
     bucket: &'a Bucket,
 }
 
-impl Tiers<'_> {
+impl BucketTiers<'_> {
     /// What the front needs to be as new as the back, if it is at this revision.
     async fn update(&self, position: Option<Revision>) -> Result<Update> {
         if let Some(position) = position
@@ -127,7 +127,8 @@ impl Tiers<'_> {
     }
 
     async fn changes_since(&self, since: Revision) -> Result<Option<ChangesPage>> {
-        let Some(changes) = self.back.changes() else { return Ok(None) };
+        let none = || Error::new(ErrorKind::Invalid, "the back of this tiered store remembers no changes");
+        let changes = self.back.changes().ok_or_else(none)?;
         let query = ChangesQuery { limit: PAGE_ENTRIES, ..ChangesQuery::since(since) };
         changes.changes_since(self.bucket, query).await
     }

@@ -239,7 +239,7 @@ impl Store for Tiered {
         let applied = self.tiers.back.apply(bucket, batch).await;
         let copy = self.replica(bucket);
         // Also after an error: the batch may have been done.
-        copy.distrust().await;
+        copy.mark_outdated().await;
         let outcome = applied?;
         // After a failed expectation the caller reads again, and must not get the same old entry.
         let must_refresh = self.tiers.write == WritePolicy::Through || !matches!(outcome, Outcome::Committed { .. });
@@ -257,7 +257,7 @@ impl Store for Tiered {
 
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
         let revision = self.tiers.back.changed(bucket, since).await?;
-        // Whoever wakes up reads the change.
+        // A caller that wakes up must see the change when it reads.
         let replica = self.replica(bucket);
         if replica.position().await.is_none_or(|position| position < revision) {
             self.refresh(&replica, bucket).await?;
@@ -288,7 +288,7 @@ impl Changes for Tiered {
     async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
         let Some(changes) = self.tiers.back.changes() else { return Ok(None) };
         let page = changes.changes_since(bucket, query).await?;
-        // Whoever gets a change, or must read again, reads at least that state.
+        // A caller that gets a change, or must read again, reads at least that state.
         let replica = self.replica(bucket);
         let position = replica.position().await;
         if page.as_ref().is_none_or(|page| position < Some(page.next)) {

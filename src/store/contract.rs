@@ -59,17 +59,18 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self) -> Option<&dyn Changes>;
 }
 
-/// The changes of each bucket: an optional part of a store. Whoever has read a bucket once can follow it from there.
+/// The changes of each bucket: an optional part of a store. A program that has read a bucket once can
+/// follow it from there.
 #[async_trait]
 pub trait Changes: Send + Sync {
     /// The changes of a bucket after `query.since`, with the entries as they are now. An entry that has expired by now
     /// counts as missing; an expiry alone is not a change.
     ///
     /// `None` if the store no longer knows all changes since then, or if `since` is greater than the revision of the
-    /// bucket. The caller must read the bucket again. The deletions among the last 10,000 changes or of the last hour
-    /// are always known, except after a person has edited or replaced the data, or a writer was killed.
-    /// [`Revision::ZERO`] is always known, because a caller that has read nothing needs no deletions; but the page
-    /// after it need not be.
+    /// bucket. The caller must read the bucket again. A store knows the last changes of 10,000 keys, or those of the
+    /// last hour. It may know less after a person has edited or replaced the data, and after a crash. It never returns
+    /// a page that lacks a change. [`Revision::ZERO`] is always known, because a caller that has read nothing needs no
+    /// deletions; but the next page need not be known.
     async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>>;
 }
 

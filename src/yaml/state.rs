@@ -60,7 +60,7 @@ pub(crate) struct FileHistory {
     pub(crate) appended: Vec<(Revision, Key)>,
     /// The revision up to which the lock file remembers the changes before this log, if it does.
     pub(crate) remembered_up_to: Option<Revision>,
-    /// These changes. They are only read for a process that knew the bucket before.
+    /// Those changes; `None` if this process did not know the bucket before.
     pub(crate) remembered: Option<RememberedChanges>,
     /// Whether this process knew the file as its last writer left it, so that only one edit or append can be between
     /// the two states.
@@ -92,8 +92,8 @@ impl BucketState {
         let remembered = history.remembered_up_to;
         self.revision = self.revision.max(old.revision).max(remembered.unwrap_or_default());
         let differ = if old.is_good() { self.keys_that_differ(old) } else { vec![] };
-        // A person may have restored an old file; that is a change of the bucket as well. An entry with an expiry is
-        // missing if it has expired, which is none.
+        // A person may have restored an old file; that is a change of the bucket as well. If an entry with an expiry is
+        // missing, it may have expired, and an expiry is not a change.
         let is_change =
             |key: &Key| self.entries.contains_key(key) || old.entries.get(key).is_none_or(|was| was.expires.is_none());
         if self.revision == old.revision && differ.iter().any(is_change) {

@@ -22,8 +22,8 @@ Examples:
 
 /// Print each change when it happens
 ///
-/// Prints one line for each key that is put or deleted, by whomever: the event, the key and the value, separated by
-/// tabs. `reset` means that changes may have been missed. It runs until it is interrupted.
+/// Prints one line for each key that is put or deleted, no matter who does it. A line has the event, the key and the
+/// value, separated by tabs. `reset` means that changes may be missing. It runs until it is interrupted.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "REVISION")]
     since: Option<Revision>,
 
-    /// Print JSON, one object per line, as GET /kv/BUCKET?since= has them
+    /// Print JSON, one object per line, with the members that event streams have
     #[arg(long)]
     json: bool,
 
@@ -56,7 +56,10 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     };
     while let Some(event) = changes.try_next().await? {
         if let Some(command) = &args.exec {
-            execute(command, client.bucket(), &event)?;
+            let (command, bucket) = (command.clone(), client.bucket().clone());
+            // Notifications of the store arrive meanwhile.
+            let work = tokio::task::spawn_blocking(move || execute(&command, &bucket, &event));
+            work.await.map_err(|error| Failure::Failed(format!("the command was aborted: {error}")))??;
             continue;
         }
         let mut output = Output::new();

@@ -77,12 +77,13 @@ fn since(names: &TableNames) -> String {
 /// A bucket without a mark gets one: somebody has emptied the table, or an older kvs has made the bucket.
 fn forget(names: &TableNames) -> String {
     let TableNames { buckets, changes, .. } = names;
+    let has_mark = has_mark(names);
     let of_bucket = format!("bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> ''");
     let marked = remember(
         names,
         &format!(
-            "SELECT $1, '', coalesce(past.revision, b.revision) FROM past, {buckets} b WHERE b.bucket = $1 AND \
-             (past.revision IS NOT NULL OR NOT EXISTS (SELECT 1 FROM {changes} WHERE bucket = $1 AND key = ''))"
+            "SELECT $1, '', CASE WHEN {has_mark} THEN past.revision ELSE b.revision END FROM past, {buckets} b \
+             WHERE b.bucket = $1 AND (past.revision IS NOT NULL OR NOT {has_mark})"
         ),
     );
     format!(
@@ -93,12 +94,22 @@ fn forget(names: &TableNames) -> String {
     )
 }
 
-/// The last change of an entry that is removed must not be lost: a caller may not have seen it.
+/// Whether the bucket has a mark.
+fn has_mark(names: &TableNames) -> String {
+    format!("EXISTS (SELECT 1 FROM {} WHERE bucket = $1 AND key = '')", names.changes)
+}
+
+/// The last change of an entry that is removed must not be lost: a caller may not have seen it. A mark that is missing
+/// stays missing, because earlier deletions may be unknown.
 fn remove_expired(names: &TableNames, condition: &str) -> String {
     let remembered = remember(
         names,
-        "SELECT $1, key, revision FROM gone WHERE revision > $3 \
-         UNION ALL SELECT $1, '', max(revision) FROM gone WHERE revision <= $3 HAVING max(revision) IS NOT NULL",
+        &format!(
+            "SELECT $1, key, revision FROM gone WHERE revision > $3 \
+             UNION ALL SELECT $1, '', max(revision) FROM gone WHERE revision <= $3 AND {} \
+             HAVING max(revision) IS NOT NULL",
+            has_mark(names)
+        ),
     );
     format!(
         "WITH gone AS (DELETE FROM {} WHERE bucket = $1 AND expires_at <= $2 {condition} RETURNING key, revision), \

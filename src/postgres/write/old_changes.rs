@@ -1,4 +1,4 @@
-//! Removes remembered changes that nobody may ask for any more, so that their table does not grow.
+//! Removes remembered changes that are older than the promised hour, so that their table does not grow.
 //!
 //! The store remembers changes for an hour. A write that adds some removes old ones after it has replied, but each
 //! process does so at most once a minute for each bucket. Maintenance removes them too.
@@ -36,6 +36,7 @@ impl OldChanges {
         let mut removed = self.removed.lock();
         let is_due = removed.get(bucket).is_none_or(|last| now.since(*last) >= INTERVAL || now < *last);
         if is_due {
+            removed.retain(|_, last| now.since(*last) < INTERVAL);
             removed.insert(bucket.clone(), now);
         }
         is_due

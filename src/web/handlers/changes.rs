@@ -35,10 +35,7 @@ struct ChangesFetch {
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     authorize::require_list(ctx, bucket).await?;
-    if let Some(name) = PARAMETERS_OF_LISTS.iter().find(|name| ctx.query.all(name).next().is_some()) {
-        let text = format!("{name} is only for lists; with since use prefix, limit and wait");
-        return Err(ApiError::invalid(text));
-    }
+    reject_parameters_of_lists(ctx.query)?;
     let since = since(ctx.query)?.unwrap_or_default();
     let limit = ctx.query.number("limit", 1..=MAX_LIMIT)?.and_then(|limit| usize::try_from(limit).ok());
     let followed = Followed::Prefix(ctx.query.text("prefix")?.unwrap_or_default());
@@ -56,6 +53,19 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<R
         response::retry_after(&mut response, retry_after);
     }
     Ok(response)
+}
+
+/// Checks that a query has no parameter that means nothing for changes.
+///
+/// # Errors
+/// If it has one.
+pub(crate) fn reject_parameters_of_lists(query: QueryString<'_>) -> Result<(), ApiError> {
+    match PARAMETERS_OF_LISTS.iter().find(|name| query.all(name).next().is_some()) {
+        None => Ok(()),
+        Some(name) => {
+            Err(ApiError::invalid(format!("{name} is only for lists; with since use prefix, limit and wait")))
+        }
+    }
 }
 
 /// The revision in `since`.

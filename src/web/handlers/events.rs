@@ -2,7 +2,7 @@
 //! HTML standard, section 9.2).
 //!
 //! `id` is the revision of a change, so a client that connects again with `Last-Event-ID` misses nothing. The event
-//! `reset` says that it may have: then it reads the list again.
+//! `reset` says that changes may be missing. The client then reads the list again.
 
 use http::HeaderMap;
 
@@ -31,6 +31,7 @@ pub(crate) fn is_requested(headers: &HeaderMap) -> bool {
 /// The changes of the keys of a bucket with a prefix.
 pub(crate) async fn of_bucket(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     authorize::require_list(ctx, bucket).await?;
+    changes::reject_parameters_of_lists(ctx.query)?;
     let prefix = ctx.query.text("prefix")?.unwrap_or_default();
     answer(ctx, bucket, Followed::Prefix(prefix)).await
 }
@@ -48,12 +49,12 @@ async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, followed: Followed) ->
     let feed = Feed::new(ctx, bucket, followed, FeedFormat::EventStream, DEFAULT_LIMIT)?;
     let Some(permit) = settings.long_polls.limit.try_acquire(bucket, ctx.client.0) else {
         counters::add(&settings.metrics.counters().long_polls_rejected);
-        return Ok(event_stream::try_later());
+        return Ok(event_stream::rejected());
     };
     let end = if settings.long_polls.short_streams {
         StreamEnd::AfterFirstEvents(settings.long_polls.max_wait)
     } else {
-        StreamEnd::AtStop
+        StreamEnd::AfterAnHour
     };
     EventStream::new(feed, since, end, settings.stop.clone(), permit).open().await
 }

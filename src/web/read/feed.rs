@@ -99,7 +99,7 @@ impl Feed {
         }
     }
 
-    /// The beginning for a client that has seen nothing, or not enough: the state of the key, or else a `reset`.
+    /// The first event for a client without a known position: the state of the key, or else a `reset`.
     pub(crate) async fn begin_again(
         &self,
         format: Formatter,

@@ -1,4 +1,4 @@
-//! A response with Server-Sent Events: the events at hand, then each change when it happens.
+//! A response with Server-Sent Events: the changes since the position of the client, then each one when it happens.
 //!
 //! It ends when the program stops, when the store fails, and after an hour; clients then connect again. A comment is
 //! sent every 15 seconds, so that both sides notice a broken connection.
@@ -38,14 +38,14 @@ const MAX_STREAM_TIME: Duration = Duration::from_secs(3_600);
 const RETRY_MS: u32 = 1_000;
 const RETRY_LATER_MS: u32 = 5_000;
 
-/// nginx must not collect the response.
+/// It tells nginx not to buffer the response.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// When a stream ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StreamEnd {
-    /// When the program stops.
-    AtStop,
+    /// After an hour, or when the program stops.
+    AfterAnHour,
     /// After the first events, or after this time without any.
     AfterFirstEvents(Duration),
 }
@@ -88,7 +88,7 @@ impl EventStream {
         permit: LongPollPermit,
     ) -> Self {
         let (is_short, time) = match end {
-            StreamEnd::AtStop => (false, MAX_STREAM_TIME),
+            StreamEnd::AfterAnHour => (false, MAX_STREAM_TIME),
             StreamEnd::AfterFirstEvents(max_wait) => (true, max_wait),
         };
         let deadline = Instant::now() + time;
@@ -180,7 +180,7 @@ impl EventStream {
 }
 
 /// A stream that ends at once, because too many are open. The client connects again.
-pub(crate) fn try_later() -> Response {
+pub(crate) fn rejected() -> Response {
     with_headers(format!("retry: {RETRY_LATER_MS}\n\n").into())
 }
 

@@ -82,9 +82,9 @@ impl BucketState {
         any
     }
 
-    /// Raises the revision if a person has changed the entries, even if they only deleted some: whoever has read the
-    /// bucket before must see that it has changed. The new revision depends only on the file and the state before, so
-    /// all processes compute the same one.
+    /// Raises the revision if a person has changed the entries, even if they only deleted some: clients that have read
+    /// the bucket before must see that it has changed. The new revision depends only on the file and the state before,
+    /// so all processes compute the same one.
     pub(crate) fn raise_after_edit(&mut self, origin: FileOrigin<'_>, stat: Option<Stat>) {
         let before = match origin {
             FileOrigin::Ours => return,

@@ -2,10 +2,10 @@
 //! it.
 //!
 //! A deleted key is only in the log of a data file, and a changed expiry leaves the revision of its entry. So a rewrite
-//! records these changes here, for those who follow the bucket. If the record is lost, they read the bucket again.
+//! records these changes here, for clients that follow the bucket. If the record is lost, they read the bucket again.
 //!
 //! The record belongs to an epoch, which every rewrite and every edit by a person ends. So it is never combined with a
-//! file that it does not describe, and it needs no sync.
+//! file that it does not describe. It needs no sync.
 
 use std::fmt::Write as _;
 use std::io;
