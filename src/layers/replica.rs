@@ -66,13 +66,21 @@ impl Replica {
         work(copied.position.unwrap_or_default()).await
     }
 
-    /// Makes the front as new as the back is now. The back is read first; then the front gets all changes in one batch.
-    pub(super) async fn refresh(&self, front: &dyn Store, back: &dyn Store, bucket: &Bucket) -> Result<()> {
+    /// Makes the front as new as the back is now, or at least as new as `goal`. The back is read first; then the front
+    /// gets all changes in one batch.
+    pub(super) async fn refresh(
+        &self,
+        front: &dyn Store,
+        back: &dyn Store,
+        bucket: &Bucket,
+        goal: Option<Revision>,
+    ) -> Result<()> {
         let wanted = Instant::now();
         let _turn = self.refreshing.lock().await;
         let position = {
             let copied = self.copied.read().await;
-            if copied.checked.is_some_and(|checked| checked >= wanted) {
+            let is_reached = goal.is_some() && copied.position >= goal;
+            if is_reached || copied.checked.is_some_and(|checked| checked >= wanted) {
                 return Ok(());
             }
             copied.position

@@ -136,7 +136,7 @@ impl Tiered {
     /// # Errors
     /// Those of both stores.
     pub async fn warm_up(&self, bucket: &Bucket) -> Result<()> {
-        self.refresh(&self.replica(bucket), bucket).await
+        self.refresh(&self.replica(bucket), bucket, None).await
     }
 
     /// The copy of a bucket.
@@ -152,7 +152,7 @@ impl Tiered {
             ReadPolicy::FrontOnly => self.is_followed(bucket),
         };
         if !is_current {
-            let refreshed = self.refresh(&replica, bucket).await;
+            let refreshed = self.refresh(&replica, bucket, None).await;
             // A front without a copy has no answer.
             if self.tiers.read != ReadPolicy::FrontOnly || !self.is_followed(bucket) {
                 refreshed?;
@@ -161,14 +161,21 @@ impl Tiered {
         Ok(replica)
     }
 
+    /// Brings the front up to date if possible. Otherwise the log has the reason.
+    async fn try_refresh(&self, bucket: &Bucket, goal: Option<Revision>) {
+        if let Err(error) = self.refresh(&self.replica(bucket), bucket, goal).await {
+            tracing::warn!("the front of bucket {bucket} could not be updated: {error}");
+        }
+    }
+
     fn is_followed(&self, bucket: &Bucket) -> bool {
         self.tiers.buckets.lock().get(bucket).is_some_and(FollowedBucket::is_followed)
     }
 
     /// Brings the front up to date. A bucket that exists is followed from now on, if the policy needs that; one that
     /// does not exist is forgotten, so that reads of random names do not fill the memory.
-    async fn refresh(&self, replica: &Arc<Replica>, bucket: &Bucket) -> Result<()> {
-        let refreshed = self.tiers.refresh(replica, bucket).await;
+    async fn refresh(&self, replica: &Arc<Replica>, bucket: &Bucket, goal: Option<Revision>) -> Result<()> {
+        let refreshed = self.tiers.refresh(replica, bucket, goal).await;
         let exists = match &refreshed {
             Ok(()) => replica.position().await.is_some_and(|position| position > Revision::ZERO),
             // The back cannot be reached, but the front may have a copy from an earlier run.
@@ -191,8 +198,8 @@ impl Tiered {
 }
 
 impl Tiers {
-    async fn refresh(&self, replica: &Replica, bucket: &Bucket) -> Result<()> {
-        replica.refresh(&*self.front, &*self.back, bucket).await
+    async fn refresh(&self, replica: &Replica, bucket: &Bucket, goal: Option<Revision>) -> Result<()> {
+        replica.refresh(&*self.front, &*self.back, bucket, goal).await
     }
 }
 
@@ -208,7 +215,7 @@ async fn follow(tiers: Weak<Tiers>, bucket: Bucket, replica: Arc<Replica>) {
         };
         let Some(tiers) = tiers.upgrade() else { return };
         let refreshed = match changed {
-            Ok(()) => tiers.refresh(&replica, &bucket).await,
+            Ok(()) => tiers.refresh(&replica, &bucket, None).await,
             Err(error) => Err(error),
         };
         drop(tiers);
@@ -237,15 +244,17 @@ impl Store for Tiered {
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
         let applied = self.tiers.back.apply(bucket, batch).await;
-        let copy = self.replica(bucket);
         // Also after an error: the batch may have been done.
-        copy.mark_outdated().await;
+        let known = self.tiers.buckets.lock().get(bucket).map(|known| Arc::clone(&known.replica));
+        if let Some(known) = known {
+            known.mark_outdated().await;
+        }
         let outcome = applied?;
         // After a failed expectation the caller reads again, and must not get the same old entry.
         let must_refresh = self.tiers.write == WritePolicy::Through || !matches!(outcome, Outcome::Committed { .. });
-        if must_refresh && let Err(error) = self.refresh(&copy, bucket).await {
-            // The batch is done. The next read that may ask the back does so.
-            tracing::warn!("bucket {bucket} was written, but its front could not be updated: {error}");
+        if must_refresh {
+            // The batch is done. If this fails, the next read that may ask the back does so.
+            self.try_refresh(bucket, None).await;
         }
         Ok(outcome)
     }
@@ -260,7 +269,7 @@ impl Store for Tiered {
         // A caller that wakes up must see the change when it reads.
         let replica = self.replica(bucket);
         if replica.position().await.is_none_or(|position| position < revision) {
-            self.refresh(&replica, bucket).await?;
+            self.refresh(&replica, bucket, Some(revision)).await?;
         }
         Ok(revision)
     }
@@ -289,11 +298,7 @@ impl Changes for Tiered {
         let Some(changes) = self.tiers.back.changes() else { return Ok(None) };
         let page = changes.changes_since(bucket, query).await?;
         // A caller that gets a change, or must read again, reads at least that state.
-        let replica = self.replica(bucket);
-        let position = replica.position().await;
-        if page.as_ref().is_none_or(|page| position < Some(page.next)) {
-            self.refresh(&replica, bucket).await?;
-        }
+        self.try_refresh(bucket, page.as_ref().map(|page| page.next)).await;
         Ok(page)
     }
 }

@@ -91,6 +91,8 @@ impl BucketState {
     pub(crate) fn follow(&mut self, old: &Self, history: &FileHistory) {
         let remembered = history.remembered_up_to;
         self.revision = self.revision.max(old.revision).max(remembered.unwrap_or_default());
+        // In every process, so that all have the same revision.
+        self.revision = self.revision.max(history.replaced_at.unwrap_or_default());
         let differ = if old.is_good() { self.keys_that_differ(old) } else { vec![] };
         // A person may have restored an old file; that is a change of the bucket as well. If an entry with an expiry is
         // missing, it may have expired, and an expiry is not a change.
@@ -112,7 +114,6 @@ impl BucketState {
             self.add_changes(&changes);
         } else {
             // Others may have written, and a person may have undone it.
-            self.revision = self.revision.max(history.replaced_at.unwrap_or_default());
             self.recent = match remembered {
                 // The whole history of the bucket is in the log.
                 Some(Revision::ZERO) => RecentChanges::of_new_bucket(&history.appended),

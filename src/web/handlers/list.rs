@@ -34,6 +34,7 @@ const MAX_PAGE_BYTES: u64 = 16 << 20;
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// The header with the percent-encoded cursor, for a page of plain text.
 const KVS_CURSOR: HeaderName = HeaderName::from_static("kvs-cursor");
+
 struct ListFetch<'a> {
     state: &'a ApiState,
     bucket: Bucket,

@@ -120,24 +120,27 @@ impl EventStream {
                     return Some(frame);
                 }
                 self.sending = None;
-                self.is_ended = self.is_short;
+                if self.is_short {
+                    self.is_ended = true;
+                    return Some(Ok(self.position_comment()));
+                }
             }
             if self.is_ended {
                 return None;
             }
             match self.next().await {
                 Next::Events(events) => self.sending = Some(events.into()),
-                Next::Heartbeat => return Some(Ok(self.heartbeat())),
+                Next::Heartbeat => return Some(Ok(self.position_comment())),
                 Next::End => {
                     self.is_ended = true;
-                    return Some(Ok(self.heartbeat()));
+                    return Some(Ok(self.position_comment()));
                 }
             }
         }
     }
 
     /// A comment, and the position: changes of other keys move it too, so the client does not ask for them again.
-    fn heartbeat(&self) -> Frame<Bytes> {
+    fn position_comment(&self) -> Frame<Bytes> {
         Frame::data(format!(":\nid: {}\n\n", self.since.unwrap_or_default()).into())
     }
 
@@ -167,8 +170,9 @@ impl EventStream {
     /// The events that the client has not seen, if there are any.
     async fn fetch(&mut self, wakeup: Option<Wakeup>) -> Result<Option<Content>, ApiError> {
         let fetched = match self.since {
-            Some(since) => self.feed.fetch(since, wakeup, events).await?,
-            None => None,
+            // Only a bucket has a beginning to read from; a key begins with its entry.
+            Some(since) if since > Revision::ZERO => self.feed.fetch(since, wakeup, events).await?,
+            _ => None,
         };
         let Fetched { revision, representation, .. } = match fetched {
             Some(fetched) => fetched,
