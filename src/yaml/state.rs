@@ -101,7 +101,8 @@ impl BucketState {
         if self.revision == old.revision && differ.iter().any(is_change) {
             self.revision = old.revision.following();
         }
-        let covering = history.remembered.as_ref().filter(|remembered| remembered.from <= old.revision);
+        let covers = |remembered: &&RememberedChanges| (remembered.from..=remembered.to).contains(&old.revision);
+        let covering = history.remembered.as_ref().filter(covers);
         if let Some(remembered) = covering.filter(|_| old.is_good()) {
             self.recent = old.recent.clone();
             self.add_changes(&remembered.changes);
@@ -114,7 +115,7 @@ impl BucketState {
             self.add_changes(&changes);
         } else {
             // Others may have written, and a person may have undone it.
-            self.recent = match remembered {
+            self.recent = match remembered.filter(|up_to| *up_to >= old.revision) {
                 // The whole history of the bucket is in the log.
                 Some(Revision::ZERO) => RecentChanges::of_new_bucket(&history.appended),
                 Some(up_to) => RecentChanges::after(up_to),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bucket_store::BucketStore;
-use crate::model::{Error, ErrorKind, Key, Result};
+use crate::model::{Error, ErrorKind, Key, Result, Time};
 use crate::store::Report;
 use crate::yaml::file::rewrite::{Replacement, create_locked, discard};
 use crate::yaml::format::at_rest::FileContents;
@@ -46,6 +46,8 @@ struct WrittenSnapshot {
     entries: u64,
     /// Expired entries, which were left out.
     removed: u64,
+    /// The time at which they had expired.
+    now: Time,
 }
 
 /// The file that is being written.
@@ -171,11 +173,12 @@ impl BucketStore {
         let log = self.options.file_system.open(&start.data, OpenMode::Read).map_err(failed)?;
         new_file.file.resemble(&*log).map_err(failed)?;
         let is_small = start.committed <= self.options.tidy_up_to;
-        let WrittenSnapshot { mark, entries, removed } = if start.is_plain && !is_small && order == EntryOrder::Kept {
-            self.write_plain(new_file).map_err(failed)?
-        } else {
-            self.write_tidied(new_file, &*log, start, order)?
-        };
+        let WrittenSnapshot { mark, entries, removed, now } =
+            if start.is_plain && !is_small && order == EntryOrder::Kept {
+                self.write_plain(new_file).map_err(failed)?
+            } else {
+                self.write_tidied(new_file, &*log, start, order)?
+            };
         (report.entries, report.removed) = (entries, removed);
         let snapshot = new_file.len;
         // Most of what was appended meanwhile is copied and synced before the lock is taken, so that little is left to
@@ -207,8 +210,7 @@ impl BucketStore {
         let mut state = self.state.write();
         state.stat = file.known.stat;
         if report.removed > 0 {
-            // The file no longer has the expired entries, so they need not stay in memory.
-            let now = self.options.clock.now();
+            // The file no longer has these entries, so they need not stay in memory.
             state.entries.retain(|_, entry| entry.is_live(now));
         }
         Ok(report)
@@ -274,13 +276,13 @@ impl BucketStore {
         let text = text.map_err(|error| Error::new(ErrorKind::Corrupt, error.of(self.paths.data.display())))?;
         let live = entries.values().filter(|entry| entry.is_live(now)).count() as u64;
         new_file.push(&text).map_err(failed)?;
-        Ok(WrittenSnapshot { mark: at_rest::mark(&text), entries: live, removed: entries.len() as u64 - live })
+        Ok(WrittenSnapshot { mark: at_rest::mark(&text), entries: live, removed: entries.len() as u64 - live, now })
     }
 
     /// Writes the entries in the order of their keys, a part at a time.
     fn write_plain(&self, new_file: &mut NewFile) -> io::Result<WrittenSnapshot> {
-        let mut written = WrittenSnapshot { mark: b"", entries: 0, removed: 0 };
         let now = self.options.clock.now();
+        let mut written = WrittenSnapshot { mark: b"", entries: 0, removed: 0, now };
         let mut text = header(&self.paths.bucket, self.state.read().revision).into_bytes();
         let mut last: Option<Key> = None;
         loop {
