@@ -65,8 +65,10 @@ pub(crate) struct FileHistory {
     /// Whether this process knew the file as its last writer left it, so that only one edit or append can be between
     /// the two states.
     pub(crate) was_current: bool,
-    /// The time of change of the file, if it is not the file that the last writer left: a person has put it there.
-    pub(crate) replaced_at: Option<Revision>,
+    /// Whether the file is not the one that the last writer left: a person has put it there.
+    pub(crate) is_replaced: bool,
+    /// When the file was last changed.
+    pub(crate) changed_at: Revision,
 }
 
 /// Entries of documents that do not have revisions yet.
@@ -91,8 +93,12 @@ impl BucketState {
     pub(crate) fn follow(&mut self, old: &Self, history: &FileHistory) {
         let remembered = history.remembered_up_to;
         self.revision = self.revision.max(old.revision).max(remembered.unwrap_or_default());
-        // In every process, so that all have the same revision.
-        self.revision = self.revision.max(history.replaced_at.unwrap_or_default());
+        // A person may have undone writes that this process has not seen. Processes that have seen them raise the
+        // revision as well.
+        let is_edited_unseen = old.is_good() && !history.was_current && remembered.is_none();
+        if history.is_replaced || is_edited_unseen {
+            self.revision = self.revision.max(history.changed_at);
+        }
         let differ = if old.is_good() { self.keys_that_differ(old) } else { vec![] };
         // A person may have restored an old file; that is a change of the bucket as well. If an entry with an expiry is
         // missing, it may have expired, and an expiry is not a change.

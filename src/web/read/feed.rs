@@ -81,6 +81,11 @@ impl Feed {
         })
     }
 
+    /// Whether one key is followed.
+    pub(crate) fn is_of_one_key(&self) -> bool {
+        matches!(self.followed, Followed::Key(_))
+    }
+
     /// The changes since a revision, formatted; without a representation if there are none. The revision of the result
     /// is the next `since`. `None` if they are not all known.
     pub(crate) async fn fetch(

@@ -92,6 +92,8 @@ impl EventStream {
             StreamEnd::AfterFirstEvents(max_wait) => (true, max_wait),
         };
         let deadline = Instant::now() + time;
+        // A key begins with its entry, which is one lookup.
+        let since = since.filter(|since| *since > Revision::ZERO || !feed.is_of_one_key());
         Self { feed, since, is_short, deadline, stop, _permit: permit, sending: None, is_ended: false }
     }
 
@@ -170,9 +172,8 @@ impl EventStream {
     /// The events that the client has not seen, if there are any.
     async fn fetch(&mut self, wakeup: Option<Wakeup>) -> Result<Option<Content>, ApiError> {
         let fetched = match self.since {
-            // Only a bucket has a beginning to read from; a key begins with its entry.
-            Some(since) if since > Revision::ZERO => self.feed.fetch(since, wakeup, events).await?,
-            _ => None,
+            Some(since) => self.feed.fetch(since, wakeup, events).await?,
+            None => None,
         };
         let Fetched { revision, representation, .. } = match fetched {
             Some(fetched) => fetched,

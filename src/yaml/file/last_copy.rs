@@ -43,7 +43,7 @@ impl DataFile {
         // A torn tail was never durable.
         self.write_record(Stat { len: self.known.committed, ..stat });
         self.known.stat = Some(stat);
-        self.remember_changes(&state.read(), remembered);
+        self.remember_changes(&state.read(), remembered, true);
         // So that after a power cut the file is not taken for another edit.
         let _ = self.lock.as_ref().map(|lock| lock::announce(&**lock, &of));
         Ok(())

@@ -305,7 +305,8 @@ impl DataFile {
             remembered_up_to: self.remembered_up_to(epoch),
             remembered: if old.is_good() { self.remembered_changes(epoch) } else { None },
             was_current: record.is_some_and(|record| old.stat == Some(record.stat)),
-            replaced_at: is_replaced.then(|| Revision::new(u64::try_from(stat.changed).unwrap_or(0))),
+            is_replaced,
+            changed_at: Revision::new(u64::try_from(stat.changed).unwrap_or(0)),
         }
     }
 }

@@ -92,7 +92,9 @@ fn write(lock: &dyn File, epoch: u64, remembered: &RememberedChanges) -> io::Res
 }
 
 /// What must be remembered of a state, given what was remembered before.
-fn to_remember(state: &BucketState, before: Option<RememberedChanges>) -> RememberedChanges {
+///
+/// After an edit by a person the file does not show all revisions of the state, so that all changes are remembered.
+fn to_remember(state: &BucketState, before: Option<RememberedChanges>, after_edit: bool) -> RememberedChanges {
     let before = before.filter(|before| before.to >= state.recent.start());
     let mut all = RecentChanges::after(before.as_ref().map_or(state.recent.start(), |before| before.from));
     for (revision, key) in before.into_iter().flat_map(|before| before.changes) {
@@ -103,7 +105,8 @@ fn to_remember(state: &BucketState, before: Option<RememberedChanges>) -> Rememb
     }
     // A rewrite may leave out an entry with an expiry.
     let is_invisible = |(revision, key): &(Revision, &Key)| {
-        state.entries.get(*key).is_none_or(|entry| entry.revision < *revision || entry.expires.is_some())
+        let entry = state.entries.get(*key);
+        after_edit || entry.is_none_or(|entry| entry.revision < *revision || entry.expires.is_some())
     };
     let invisible = all.iter_after(Revision::ZERO).filter(is_invisible);
     let mut changes: Vec<(Revision, Key)> = invisible.map(|(revision, key)| (revision, key.clone())).collect();
@@ -126,10 +129,10 @@ impl DataFile {
 
     /// Remembers the changes of a state for a new epoch. `before` are those of the epoch before. Under the exclusive
     /// lock.
-    pub(crate) fn remember_changes(&self, state: &BucketState, before: Option<RememberedChanges>) {
+    pub(crate) fn remember_changes(&self, state: &BucketState, before: Option<RememberedChanges>, after_edit: bool) {
         if let (Some(lock), Some(epoch)) = (&self.lock, self.known.epoch) {
             // Without this record followers read the bucket again, which is slower but correct.
-            let _ = write(&**lock, epoch, &to_remember(state, before));
+            let _ = write(&**lock, epoch, &to_remember(state, before, after_edit));
         }
     }
 }

@@ -228,7 +228,7 @@ impl DataFile {
         self.renew_copy(&state.read());
         self.known.epoch = epoch.map(|e| e.wrapping_add(1));
         self.write_record(stat);
-        self.remember_changes(&state.read(), remembered);
+        self.remember_changes(&state.read(), remembered, false);
         Ok(())
     }
 }

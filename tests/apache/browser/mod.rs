@@ -6,6 +6,7 @@
 
 mod chromium;
 mod endpoint;
+mod event_source;
 mod storing;
 mod visit;
 

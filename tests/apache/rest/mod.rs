@@ -7,6 +7,7 @@
 mod buckets;
 mod conditions;
 mod entries;
+mod event_streams;
 mod hostile;
 mod json_documents;
 mod many;

@@ -36,6 +36,11 @@ pub(crate) trait Around: Send + Sync + 'static {
     async fn after(&self, _: &Bucket, _: Call<'_>) -> Result<()> {
         Ok(())
     }
+
+    /// Whether the store remembers changes, if the inner one does.
+    fn remembers(&self) -> bool {
+        true
+    }
 }
 
 /// A store that passes every call on to the inner store.
@@ -84,7 +89,7 @@ impl<A: Around> Store for PassThrough<A> {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
-        self.inner.changes().map(|_| self as &dyn Changes)
+        self.inner.changes().filter(|_| self.around.remembers()).map(|_| self as &dyn Changes)
     }
 }
 
@@ -119,6 +124,16 @@ impl Around for Failing {
             return Ok(());
         }
         Err(Error::new(self.kind, self.text))
+    }
+}
+
+/// Makes a store that remembers no changes.
+pub(crate) struct Forgetful;
+
+#[async_trait]
+impl Around for Forgetful {
+    fn remembers(&self) -> bool {
+        false
     }
 }
 

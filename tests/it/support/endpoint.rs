@@ -195,10 +195,10 @@ impl Endpoint {
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let client = request.extensions().get::<ClientAddr>().copied().unwrap_or_default();
-        let response = Box::pin(self.api.handle(request, client)).await;
+        let response = self.respond(request).await;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let body = tokio::time::timeout(Duration::from_secs(60), body.collect()).await;
+        let body = body.unwrap_or_else(|_| panic!("the response to {method} {path} does not end")).unwrap().to_bytes();
         let status = parts.status.as_u16();
         crate::web::openapi::assert_described(method.as_str(), &path, status);
         assert_eq!(parts.headers.get("x-content-type-options").unwrap(), "nosniff");
@@ -210,6 +210,21 @@ impl Endpoint {
         }
         assert!(status != 500 || self.fails, "{body:?}");
         Answer { status, headers: parts.headers, body }
+    }
+
+    /// Sends a read with the secret, unless the headers have one. The caller reads the body.
+    pub(crate) async fn open(&self, uri: &str, headers: Headers<'_>) -> http::Response<Body> {
+        let mut request = request("GET", uri, headers, "");
+        if !headers.iter().any(|(name, _)| *name == NOBODY.0) {
+            request.headers_mut().insert(NOBODY.0, "s3cret".parse().unwrap());
+        }
+        self.respond(request).await
+    }
+
+    /// The response to a request. The caller reads the body.
+    pub(crate) async fn respond(&self, request: Request<Body>) -> http::Response<Body> {
+        let client = request.extensions().get::<ClientAddr>().copied().unwrap_or_default();
+        Box::pin(self.api.handle(request, client)).await
     }
 
     /// Sends a request without adding a secret.

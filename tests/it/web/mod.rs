@@ -1,6 +1,7 @@
 //! The HTTP API: the classic and the REST contract on every store, its resources and settings, hostile requests.
 
 mod classic;
+mod following;
 mod hostile;
 pub(crate) mod openapi;
 mod polls;

@@ -6,6 +6,7 @@ mod damage;
 mod edits;
 mod failures;
 pub(crate) mod fixtures;
+mod following;
 pub(crate) mod formats;
 mod model;
 mod person;

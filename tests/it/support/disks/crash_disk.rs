@@ -92,6 +92,16 @@ impl CrashFs {
         self.0.lock().changes
     }
 
+    /// The time of the files, in nanoseconds since 1970.
+    pub(crate) fn time(&self) -> i64 {
+        self.0.lock().now()
+    }
+
+    /// Lets this many milliseconds pass.
+    pub(crate) fn pass(&self, milliseconds: u64) {
+        self.0.lock().changes += milliseconds;
+    }
+
     /// The state that a new process finds after this one was killed: all visible changes, with the same durability.
     pub(crate) fn killed(&self, seed: &mut Seed) -> Self {
         let mut state = self.0.lock().clone();
