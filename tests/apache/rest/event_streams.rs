@@ -74,8 +74,9 @@ impl Stream {
 
     /// The id of the last whole event.
     fn last_id(&self) -> Option<String> {
-        let (_, event) = self.text.rsplit_once("\nid: ")?;
-        event.contains("}\n\n").then(|| event.split('\n').next().unwrap().to_owned())
+        let (_, event) = self.text.rsplit_once("event: ")?;
+        let (_, id) = event.split_once("\nid: ").filter(|_| event.contains("}\n\n"))?;
+        id.split('\n').next().map(str::to_owned)
     }
 
     /// Waits for an event with another id, and returns the id.
