@@ -69,8 +69,9 @@ impl Client {
     /// use futures_util::TryStreamExt as _;
     /// use kvs::client::WatchEvent;
     ///
+    /// client.set("kitchen/temp", "21.5").await?;
     /// let mut changes = client.watch("kitchen/").await?;
-    /// client.set_many(&[("kitchen/temp", "21.5"), ("attic/temp", "9")]).await?;
+    /// client.set("attic/temp", "9").await?;
     /// client.delete("kitchen/temp").await?;
     /// client.set("kitchen/hum", "40").await?;
     /// let first = changes.try_next().await?.expect("it has no end");
