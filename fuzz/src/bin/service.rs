@@ -26,7 +26,7 @@ fuzz_target!(|input: (&str, &[u8], u8)| {
         secrets: SecretList::parse("correct-horse-battery").expect("a secret"),
         policies: Policies::default(),
         cors: Cors::default(),
-        long_polls: LongPollSettings { max_wait: Duration::ZERO, limit: LongPollLimit::new(1), short_streams: false },
+        long_polls: LongPollSettings { max_wait: Duration::ZERO, limit: LongPollLimit::new(1), short_streams: true },
         responses: kvs::web::Budget::default(),
         metrics: Arc::default(),
     };
