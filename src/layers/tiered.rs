@@ -116,8 +116,8 @@ impl Drop for Tiers {
 }
 
 impl Tiered {
-    /// Puts `front` in front of `back`. Nobody else may write to `front`; what is in it is compared at the first use. It must
-    /// accept every value of the back.
+    /// Puts `front` in front of `back`. Nobody else may write to `front`; what is in it is compared at the first use.
+    /// It must accept every value of the back.
     ///
     /// With [`ReadPolicy::FrontOnly`] the layer must be used on a tokio runtime.
     ///

@@ -201,14 +201,7 @@ impl Changes for MemoryStore {
         let now = self.shared.clock.now();
         let empty = BucketContent::default();
         let content = buckets.get(bucket).unwrap_or(&empty);
-        let of_entries;
-        let changes = if query.since == Revision::ZERO && content.recent.start() > Revision::ZERO {
-            of_entries = RecentChanges::of_entries(&query, &content.entries);
-            &of_entries
-        } else {
-            &content.recent
-        };
-        Ok(changes.page(&query, content.revision(), |key| content.live(key, now).cloned()))
+        Ok(content.recent.page_of(&query, content.revision(), &content.entries, now))
     }
 }
 

@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use crate::model::{ChangesPage, ChangesQuery, Entry, Key, KeyChange, Revision};
-
-/// The number of keys whose last change is remembered.
-const MAX_REMEMBERED_KEYS: usize = 10_000;
+use crate::model::{ChangesPage, ChangesQuery, Entry, Key, KeyChange, Revision, Time};
 
 /// The last change of each key that was changed recently. It has revisions and keys; the entries are in the store.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +19,9 @@ pub struct RecentChanges {
 type Place = (Revision, u32);
 
 impl RecentChanges {
+    /// The number of keys whose last change is remembered.
+    pub const MAX_KEYS: usize = 10_000;
+
     /// No changes, complete from this revision on.
     #[must_use]
     pub fn after(start: Revision) -> Self {
@@ -69,7 +69,7 @@ impl RecentChanges {
     /// Adds a change. The oldest ones are forgotten if there are too many.
     pub fn add(&mut self, revision: Revision, key: Key) {
         self.insert(revision, key);
-        while self.by_key.len() > MAX_REMEMBERED_KEYS
+        while self.by_key.len() > Self::MAX_KEYS
             && let Some(((revision, _), key)) = self.by_place.pop_first()
         {
             self.by_key.remove(&key);
@@ -90,6 +90,23 @@ impl RecentChanges {
         let place = (revision, last.map_or(0, |((_, number), _)| number + 1));
         self.by_key.insert(key.clone(), place);
         self.by_place.insert(place, key);
+    }
+
+    /// The page for a query over these entries, which may have expired. `revision` is that of the bucket. `None` if
+    /// `query.since` is too long ago or in the future. [`Revision::ZERO`] needs only the entries.
+    #[must_use]
+    pub fn page_of(
+        &self,
+        query: &ChangesQuery,
+        revision: Revision,
+        entries: &BTreeMap<Key, Entry>,
+        now: Time,
+    ) -> Option<ChangesPage> {
+        let live = |key: &Key| entries.get(key).filter(|entry| entry.is_live(now)).cloned();
+        if query.since == Revision::ZERO && self.start > Revision::ZERO {
+            return Self::of_entries(query, entries).page(query, revision, live);
+        }
+        self.page(query, revision, live)
     }
 
     /// The page for a query. `revision` is that of the bucket, and `lookup` returns the entry under a key unless it has
@@ -151,13 +168,13 @@ mod tests {
     #[test]
     fn the_oldest_changes_are_forgotten() {
         let mut changes = RecentChanges::default();
-        for n in 0..=MAX_REMEMBERED_KEYS {
+        for n in 0..=RecentChanges::MAX_KEYS {
             changes.add(Revision::new(n as u64 + 1), key(n));
             // A key that changes often takes no room.
             changes.add(Revision::new(n as u64 + 1), key(n));
         }
         assert_eq!(changes.start(), Revision::new(1));
-        let revision = Revision::new(MAX_REMEMBERED_KEYS as u64 + 1);
+        let revision = Revision::new(RecentChanges::MAX_KEYS as u64 + 1);
         let page = |since| changes.page(&ChangesQuery::since(Revision::new(since)), revision, |_| None);
         assert_eq!(page(0), None);
         let first = page(1).unwrap();

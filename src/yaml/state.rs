@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{ChangesQuery, Entry, Key, Revision};
+use crate::model::{Entry, Key, Revision};
 use crate::store::RecentChanges;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::parsed::ParsedLine;
@@ -99,7 +99,11 @@ impl BucketState {
         if history.is_replaced || is_edited_unseen {
             self.revision = self.revision.max(history.changed_at);
         }
-        let differ = if old.is_good() { self.keys_that_differ(old) } else { vec![] };
+        let covers = |remembered: &&RememberedChanges| (remembered.from..=remembered.to).contains(&old.revision);
+        let covering = history.remembered.as_ref().filter(|_| old.is_good()).filter(covers);
+        // The comparison takes long for a large bucket.
+        let must_compare = self.revision == old.revision || covering.is_none() && history.was_current;
+        let differ = if old.is_good() && must_compare { self.keys_that_differ(old) } else { vec![] };
         // A person may have restored an old file; that is a change of the bucket as well. If an entry with an expiry is
         // missing, it may have expired, and an expiry is not a change.
         let is_change =
@@ -107,14 +111,12 @@ impl BucketState {
         if self.revision == old.revision && differ.iter().any(is_change) {
             self.revision = old.revision.following();
         }
-        let covers = |remembered: &&RememberedChanges| (remembered.from..=remembered.to).contains(&old.revision);
-        let covering = history.remembered.as_ref().filter(covers);
-        if let Some(remembered) = covering.filter(|_| old.is_good()) {
+        if let Some(remembered) = covering {
             self.recent = old.recent.clone();
             self.add_changes(&remembered.changes);
-            let visible = RecentChanges::of_entries(&ChangesQuery::since(old.revision), &self.entries);
-            let visible: Vec<_> = visible.iter_after(old.revision).map(|(at, key)| (at, key.clone())).collect();
-            self.add_changes(&visible);
+            for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.revision > old.revision) {
+                self.recent.add(entry.revision, key.clone());
+            }
         } else if old.is_good() && history.was_current {
             self.recent = old.recent.clone();
             let changes: Vec<_> = differ.into_iter().map(|key| (self.revision, key)).collect();

@@ -53,7 +53,7 @@ fn page(table: &str, query: &ChangesQuery, rows: &[Row], moment: Moment) -> Resu
     Ok(ChangesPage { changes, next: if has_more { last } else { moment.reached }, has_more })
 }
 
-/// Whether the rows are changes. The only row has none if there are no changes.
+/// Whether the rows have changes. If there are no changes, there is one row without one.
 fn has_change(rows: &[Row]) -> Result<bool> {
     rows.first().map_or(Ok(false), |row| Ok(column::<Option<&str>>(row, 3)?.is_some()))
 }

@@ -1,6 +1,6 @@
 //! Changes since a revision: every change is found, in order, and a follower ends with the state of the bucket.
 //!
-//! In a store without [`Changes`](crate::store::Changes) these cases have nothing to test.
+//! They run only if the store has [`Changes`](crate::store::Changes).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::cases::cases;
-use super::store_under_test::{TestBench, expect, key, put_until};
+use super::store_under_test::{TestBench, changes_of_each_kind, expect, key, put_until};
 use crate::model::{
-    Bucket, ChangesPage, ChangesQuery, Condition, End, Entry, Key, KeyChange, Outcome, Revision, Scan, Write,
+    Bucket, ChangesPage, ChangesQuery, Condition, Entry, Key, KeyChange, Outcome, Revision, Scan, Write,
 };
 use crate::store::contract::Task;
 
@@ -33,9 +33,9 @@ cases![
 ];
 
 impl TestBench {
-    /// A page of changes. `None` also if the store remembers none.
+    /// A page of changes; `None` if they are not all known.
     async fn page(&self, query: ChangesQuery) -> Option<ChangesPage> {
-        self.store.changes()?.changes_since(&self.bucket, query).await.unwrap()
+        self.store.changes().unwrap().changes_since(&self.bucket, query).await.unwrap()
     }
 
     /// The changes since then, which must be known and fit a page.
@@ -43,10 +43,6 @@ impl TestBench {
         let page = self.page(ChangesQuery::since(since)).await.unwrap_or_else(|| panic!("{since} is unknown"));
         assert!(!page.has_more && page.next == self.revision().await, "{page:?}");
         page
-    }
-
-    fn has_changes(&self) -> bool {
-        self.store.changes().is_some()
     }
 }
 
@@ -56,32 +52,18 @@ fn keys(page: &ChangesPage) -> Vec<&str> {
 }
 
 async fn every_kind_of_write_is_a_change(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
-    let name = || key("a");
-    for write in [
-        Write::put(name(), "1"),
-        Write::put(name(), "1"),
-        Write::Increment { key: name(), by: 1 },
-        Write::Append { key: name(), value: "0".into(), end: End::Append },
-        Write::Touch { key: name(), expires: Some(bench.secs_ahead(60)) },
-        Write::Touch { key: name(), expires: None },
-        Write::Delete { key: name() },
-    ] {
+    let creation = [Write::put(key("a"), "1")];
+    for write in creation.into_iter().chain(changes_of_each_kind(&bench, "a")) {
         let since = bench.revision().await;
         let (revision, _) = bench.commit(vec![write.clone()]).await;
         let entry = bench.entry("a").await;
-        let changes = vec![KeyChange { revision, key: name(), entry }];
+        let changes = vec![KeyChange { revision, key: key("a"), entry }];
         assert_eq!(bench.since(since).await, ChangesPage { changes, next: revision, has_more: false }, "{write:?}");
         assert_eq!(bench.since(revision).await.changes, [], "{write:?}");
     }
 }
 
 async fn only_changes_count(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("a", "1").await.revision;
     let refused = bench.apply(vec![expect("a", Condition::Absent)], vec![Write::put(key("a"), "2")]).await;
     assert!(matches!(refused, Outcome::PreconditionFailed { .. }));
@@ -93,9 +75,6 @@ async fn only_changes_count(bench: TestBench) {
 }
 
 async fn each_key_is_in_a_page_once_with_its_last_change(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("a", "1").await.revision;
     for value in ["2", "3", "4"] {
         bench.put("b", value).await;
@@ -109,9 +88,6 @@ async fn each_key_is_in_a_page_once_with_its_last_change(bench: TestBench) {
 }
 
 async fn changes_are_in_the_order_of_their_revisions(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("z", "1").await.revision;
     bench.put("x", "1").await;
     let writes = ["c", "a", "b"].map(|name| Write::put(key(name), "1"));
@@ -127,9 +103,6 @@ async fn changes_are_in_the_order_of_their_revisions(bench: TestBench) {
 }
 
 async fn only_keys_with_the_prefix_are_returned(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("rooms/hall", "1").await.revision;
     for name in ["rooms/hall", "rooms", "rooms/", "ROOMS/a", "rooms/\u{10ffff}", "rooms%/a", "s"] {
         bench.put(name, "2").await;
@@ -145,9 +118,6 @@ async fn only_keys_with_the_prefix_are_returned(bench: TestBench) {
 }
 
 async fn pages_end_at_the_limit(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let start = bench.put("first", "1").await.revision;
     let writes = (0..10).map(|n| Write::put(key(&format!("k{n}")), "1"));
     bench.commit(writes.collect()).await;
@@ -170,9 +140,6 @@ async fn pages_end_at_the_limit(bench: TestBench) {
 }
 
 async fn a_future_revision_is_unknown(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let future = ChangesQuery::since(Revision::new(1));
     assert_eq!(bench.page(future).await, None, "of a missing bucket");
     let revision = bench.put("a", "1").await.revision;
@@ -180,9 +147,6 @@ async fn a_future_revision_is_unknown(bench: TestBench) {
 }
 
 async fn a_revision_before_the_first_write_is_unknown(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let first = bench.put("a", "1").await.revision;
     bench.put("b", "1").await;
     // A client has such a revision from an earlier bucket of this name.
@@ -193,9 +157,6 @@ async fn a_revision_before_the_first_write_is_unknown(bench: TestBench) {
 }
 
 async fn a_missing_bucket_has_no_changes(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     assert_eq!(bench.since(Revision::ZERO).await, ChangesPage::default());
     assert_eq!(bench.store.buckets().await.unwrap(), []);
     let entry = bench.put("a", "1").await;
@@ -204,9 +165,6 @@ async fn a_missing_bucket_has_no_changes(bench: TestBench) {
 }
 
 async fn revision_zero_returns_all_entries(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     for name in ["b", "a", "c"] {
         bench.put(name, "1").await;
     }
@@ -219,9 +177,6 @@ async fn revision_zero_returns_all_entries(bench: TestBench) {
 }
 
 async fn deletions_are_known_after_maintenance(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("a", "1").await.revision;
     for (n, task) in [Task::Compact, Task::RemoveExpired, Task::RemoveLeftovers, Task::Check].into_iter().enumerate() {
         let name = key(&format!("gone{n}"));
@@ -234,9 +189,6 @@ async fn deletions_are_known_after_maintenance(bench: TestBench) {
 }
 
 async fn an_expired_entry_is_missing(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("a", "1").await.revision;
     bench.write(put_until("b", "1", bench.secs_ahead(1))).await;
     assert!(bench.since(since).await.changes[0].entry.is_some());
@@ -248,9 +200,6 @@ async fn an_expired_entry_is_missing(bench: TestBench) {
 }
 
 async fn buckets_have_separate_changes(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let since = bench.put("a", "1").await.revision;
     let other = TestBench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
     other.put("b", "1").await;
@@ -260,9 +209,6 @@ async fn buckets_have_separate_changes(bench: TestBench) {
 }
 
 async fn a_restored_entry_is_a_change_now(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let entry = bench.put("a", "1").await;
     bench.write(Write::Delete { key: key("a") }).await;
     let since = bench.revision().await;
@@ -312,9 +258,6 @@ async fn follow(bench: TestBench, limit: usize, last: Key) -> BTreeMap<Key, Entr
 }
 
 async fn followers_end_with_the_state_of_the_bucket(bench: TestBench) {
-    if !bench.has_changes() {
-        return;
-    }
     let last = key("last");
     let mut followers = JoinSet::new();
     for limit in [1, 7, 1_000] {

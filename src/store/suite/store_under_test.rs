@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::clock::TestClock;
 use crate::model::{
-    Batch, Bucket, Change, Clock, Condition, ContentType, Entry, Error, Expectation, Key, Outcome, Page, Revision,
+    Batch, Bucket, Change, Clock, Condition, ContentType, End, Entry, Error, Expectation, Key, Outcome, Page, Revision,
     Scan, Time, Write,
 };
 use crate::store::contract::Store;
@@ -152,6 +152,19 @@ pub(crate) fn put_until(name: &str, value: &str, expiry: Time) -> Write {
 pub(crate) fn put_all(name: &str, value: &str, expires: Option<Time>, modified: Option<Time>) -> Write {
     let value = Bytes::copy_from_slice(value.as_bytes());
     Write::Put { key: key(name), value, content_type: json(), expires, modified }
+}
+
+/// Writes of each kind to an existing key, in their order. Each changes it.
+pub(crate) fn changes_of_each_kind(bench: &TestBench, name: &str) -> Vec<Write> {
+    let key = || key(name);
+    vec![
+        Write::put(key(), "1"),
+        Write::Increment { key: key(), by: 1 },
+        Write::Append { key: key(), value: "0".into(), end: End::Append },
+        Write::Touch { key: key(), expires: Some(bench.secs_ahead(60)) },
+        Write::Touch { key: key(), expires: None },
+        Write::Delete { key: key() },
+    ]
 }
 
 pub(crate) fn json() -> ContentType {

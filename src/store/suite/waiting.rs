@@ -6,8 +6,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::cases::cases;
-use super::store_under_test::{TestBench, expect, key};
-use crate::model::{Bucket, Condition, End, Outcome, Revision, Write};
+use super::store_under_test::{TestBench, changes_of_each_kind, expect, key};
+use crate::model::{Bucket, Condition, Outcome, Revision, Write};
 
 cases![
     every_change_wakes_a_waiter,
@@ -44,15 +44,7 @@ async fn sleeps(bench: &TestBench, since: Revision) {
 
 async fn every_change_wakes_a_waiter(bench: TestBench) {
     bench.put("a", "1").await;
-    let name = || key("a");
-    for write in [
-        Write::put(name(), "1"),
-        Write::Increment { key: name(), by: 1 },
-        Write::Append { key: name(), value: "0".into(), end: End::Append },
-        Write::Touch { key: name(), expires: Some(bench.secs_ahead(60)) },
-        Write::Touch { key: name(), expires: None },
-        Write::Delete { key: name() },
-    ] {
+    for write in changes_of_each_kind(&bench, "a") {
         let since = bench.revision().await;
         let waiter = {
             let bench = bench.clone();

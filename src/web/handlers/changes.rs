@@ -8,10 +8,10 @@ use crate::model::{Bucket, KeyChange, Revision};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
-use crate::web::read::feed::{DEFAULT_LIMIT, Feed, FeedFormat, Followed, MAX_LIMIT, unknown};
+use crate::web::read::feed::{Feed, FeedFormat, Followed, unknown};
 use crate::web::read::fetch::{Fetch, Fetched, Wakeup};
-use crate::web::read::long_poll;
 use crate::web::read::long_poll::Waited;
+use crate::web::read::{long_poll, page_limits};
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
@@ -20,6 +20,8 @@ use crate::web::response::{entry_json, json_response, response};
 
 /// The parameters of a list that mean nothing for changes.
 const PARAMETERS_OF_LISTS: [&str; 7] = ["start", "end", "after", "reverse", "keys", "count", "format"];
+
+const JSON: FeedFormat = FeedFormat { name: "json", changes: json };
 
 #[derive(Serialize)]
 struct Rest {
@@ -37,9 +39,9 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<R
     authorize::require_list(ctx, bucket).await?;
     reject_parameters_of_lists(ctx.query)?;
     let since = since(ctx.query)?.unwrap_or_default();
-    let limit = ctx.query.number("limit", 1..=MAX_LIMIT)?.and_then(|limit| usize::try_from(limit).ok());
+    let limit = page_limits::limit(ctx.query)?;
     let followed = Followed::Prefix(ctx.query.text("prefix")?.unwrap_or_default());
-    let feed = Feed::new(ctx, bucket, followed, FeedFormat::Json, limit.unwrap_or(DEFAULT_LIMIT))?;
+    let feed = Feed::new(ctx, bucket, followed, JSON, limit)?;
     let changes = ChangesFetch { feed, since: Mutex::new(since) };
     let max_wait = long_poll::parse(ctx.parts, ctx.query)?;
     let (fetched, waited) =
@@ -96,7 +98,7 @@ fn json(feed: &Feed, changes: &[KeyChange], next: Revision) -> Result<Content, A
 impl ChangesFetch {
     async fn fetch_on(&self, wakeup: Option<Wakeup>) -> Result<Fetched, ApiError> {
         let since = *self.since.lock();
-        let fetched = self.feed.fetch(since, wakeup, json).await?.ok_or_else(unknown)?;
+        let fetched = self.feed.fetch(since, wakeup).await?.ok_or_else(unknown)?;
         if fetched.representation.is_none() {
             *self.since.lock() = fetched.revision;
         }

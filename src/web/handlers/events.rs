@@ -13,7 +13,8 @@ use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
 use crate::web::handlers::changes;
 use crate::web::metrics::counters;
-use crate::web::read::feed::{DEFAULT_LIMIT, Feed, FeedFormat, Followed};
+use crate::web::read::feed::{Feed, Followed};
+use crate::web::read::page_limits::DEFAULT_LIMIT;
 use crate::web::request::accept_header;
 use crate::web::response::api_error::ApiError;
 use crate::web::response::event_stream;
@@ -46,7 +47,7 @@ pub(crate) async fn of_entry(ctx: RequestContext<'_>, name: EntryName<'_>) -> Re
 async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, followed: Followed) -> Result<Response, ApiError> {
     let settings = &ctx.state.settings;
     let since = last_event_id(&ctx.parts.headers).map_or_else(|| changes::since(ctx.query), |id| Ok(Some(id)))?;
-    let feed = Feed::new(ctx, bucket, followed, FeedFormat::EventStream, DEFAULT_LIMIT)?;
+    let feed = Feed::new(ctx, bucket, followed, event_stream::FORMAT, DEFAULT_LIMIT)?;
     let Some(permit) = settings.long_polls.limit.try_acquire(bucket, ctx.client.0) else {
         counters::add(&settings.metrics.counters().long_polls_rejected);
         return Ok(event_stream::rejected());

@@ -17,6 +17,8 @@ use crate::web::context::{ApiState, RequestContext};
 use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
 use crate::web::read::fetch::{Fetch, Fetched, Representation, Wakeup};
+use crate::web::read::page_limits;
+use crate::web::read::page_limits::MAX_PAGE_BYTES;
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
@@ -24,12 +26,6 @@ use crate::web::response::response::KVS_REVISION;
 use crate::web::response::streamed::{Composer, Content};
 use crate::web::response::{entry_json, streamed};
 
-/// The largest `limit` of a page, in entries.
-const MAX_LIMIT: i64 = 1000;
-/// The `limit` of a page if the client sends none.
-const DEFAULT_LIMIT: usize = 100;
-/// A page ends early when its values have this many bytes as JSON.
-const MAX_PAGE_BYTES: u64 = 16 << 20;
 /// A long poll fetches again after this time at the latest, because entries that the page does not show may expire too.
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 /// The header with the percent-encoded cursor, for a page of plain text.
@@ -58,8 +54,6 @@ fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
             return Err(ApiError::invalid(format!("format must be json or text, got {}", number::quote(other))));
         }
     };
-    let limit =
-        query.number("limit", 1..=MAX_LIMIT)?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT);
     let projection = if query.flag("count")? {
         Projection::Count
     } else if query.flag("keys")? || is_text {
@@ -72,7 +66,7 @@ fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
         start: query.text("start")?,
         end: query.text("end")?,
         after: query.text("after")?,
-        limit,
+        limit: page_limits::limit(query)?,
         reverse: query.flag("reverse")?,
         projection,
     };

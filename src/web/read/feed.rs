@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::coalesce::Coalescer;
 use super::fetch::{Fetched, Representation, Wakeup};
+use super::page_limits::MAX_PAGE_BYTES;
 use crate::model::{Bucket, ChangesPage, ChangesQuery, Clock, Key, KeyChange, Revision, Snapshot};
 use crate::web::budget::Budget;
 use crate::web::context::RequestContext;
@@ -13,13 +14,6 @@ use crate::web::metrics::counted::Counted;
 use crate::web::response::api_error::ApiError;
 use crate::web::response::streamed;
 use crate::web::response::streamed::Content;
-
-/// The largest `limit` of a page, in changes.
-pub(crate) const MAX_LIMIT: i64 = 1000;
-/// The `limit` of a page if the client sends none.
-pub(crate) const DEFAULT_LIMIT: usize = 100;
-/// A page ends early when its values have this many bytes as JSON.
-const MAX_PAGE_BYTES: u64 = 16 << 20;
 
 /// The keys that are followed.
 #[derive(Clone, Debug)]
@@ -31,10 +25,12 @@ pub(crate) enum Followed {
 }
 
 /// How changes are formatted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum FeedFormat {
-    Json,
-    EventStream,
+#[derive(Clone, Copy)]
+pub(crate) struct FeedFormat {
+    /// Different formats have different names.
+    pub(crate) name: &'static str,
+    /// Formats changes, in their order. The revision is the next `since`.
+    pub(crate) changes: fn(&Feed, &[KeyChange], Revision) -> Result<Content, ApiError>,
 }
 
 /// The changes of some keys of a bucket.
@@ -49,9 +45,6 @@ pub(crate) struct Feed {
     limit: usize,
     format: FeedFormat,
 }
-
-/// Formats changes, in their order.
-pub(crate) type Formatter = fn(&Feed, &[KeyChange], Revision) -> Result<Content, ApiError>;
 
 impl Feed {
     /// # Errors
@@ -88,15 +81,10 @@ impl Feed {
 
     /// The changes since a revision, formatted; without a representation if there are none. The revision of the result
     /// is the next `since`. `None` if they are not all known.
-    pub(crate) async fn fetch(
-        &self,
-        since: Revision,
-        wakeup: Option<Wakeup>,
-        format: Formatter,
-    ) -> Result<Option<Fetched>, ApiError> {
-        let Some(wakeup) = wakeup else { return self.fetch_alone(since, format).await };
-        let name = format!("changes {} {:?} {:?} {} {since}", self.bucket, self.followed, self.format, self.limit);
-        let fetch = async || self.fetch_alone(since, format).await?.ok_or_else(unknown);
+    pub(crate) async fn fetch(&self, since: Revision, wakeup: Option<Wakeup>) -> Result<Option<Fetched>, ApiError> {
+        let Some(wakeup) = wakeup else { return self.fetch_alone(since).await };
+        let name = format!("changes {} {:?} {} {} {since}", self.bucket, self.followed, self.format.name, self.limit);
+        let fetch = async || self.fetch_alone(since).await?.ok_or_else(unknown);
         match self.coalescer.fetch(name, wakeup, self.clock.now(), fetch()).await {
             Ok(fetched) => Ok(Some(fetched)),
             Err(error) if error.is_gone() => Ok(None),
@@ -107,7 +95,6 @@ impl Feed {
     /// The first event for a client without a known position: the state of the key, or else a `reset`.
     pub(crate) async fn begin_again(
         &self,
-        format: Formatter,
         reset: impl Fn(&Self, Revision) -> Result<Content, ApiError>,
     ) -> Result<Fetched, ApiError> {
         let keys = match &self.followed {
@@ -119,14 +106,13 @@ impl Feed {
             Followed::Prefix(_) => reset(self, revision)?,
             Followed::Key(key) => {
                 let entry = entries.into_iter().next().flatten();
-                format(self, &[KeyChange { revision, key: key.clone(), entry }], revision)?
+                (self.format.changes)(self, &[KeyChange { revision, key: key.clone(), entry }], revision)?
             }
         };
-        let representation = Representation { tag: String::new(), modified: None, headers: vec![], body };
-        Ok(Fetched { revision, expires: None, representation: Some(representation) })
+        Ok(fetched(revision, Some(body)))
     }
 
-    async fn fetch_alone(&self, since: Revision, format: Formatter) -> Result<Option<Fetched>, ApiError> {
+    async fn fetch_alone(&self, since: Revision) -> Result<Option<Fetched>, ApiError> {
         let mut since = since;
         loop {
             let Some(page) = self.page(since).await? else { return Ok(None) };
@@ -134,10 +120,9 @@ impl Feed {
                 since = page.next;
                 continue;
             }
-            let body = if page.changes.is_empty() { None } else { Some(format(self, &page.changes, page.next)?) };
-            let representation =
-                body.map(|body| Representation { tag: String::new(), modified: None, headers: vec![], body });
-            return Ok(Some(Fetched { revision: page.next, expires: None, representation }));
+            let format = || (self.format.changes)(self, &page.changes, page.next);
+            let body = if page.changes.is_empty() { None } else { Some(format()?) };
+            return Ok(Some(fetched(page.next, body)));
         }
     }
 
@@ -155,6 +140,12 @@ impl Feed {
             limit_size(page)
         }))
     }
+}
+
+/// What was fetched, up to this revision of the bucket.
+fn fetched(revision: Revision, body: Option<Content>) -> Fetched {
+    let representation = |body| Representation { tag: String::new(), modified: None, headers: vec![], body };
+    Fetched { revision, expires: None, representation: body.map(representation) }
 }
 
 /// The error if the changes since a revision are not all known.

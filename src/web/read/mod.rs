@@ -6,4 +6,5 @@ pub(super) mod feed;
 pub(super) mod fetch;
 pub(super) mod long_poll;
 pub(super) mod long_poll_limit;
+pub(super) mod page_limits;
 pub(super) mod reuse;

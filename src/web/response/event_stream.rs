@@ -21,12 +21,15 @@ use super::streamed::{Composer, Content};
 use super::{entry_json, response};
 use crate::model::{KeyChange, Revision};
 use crate::web::body::{Body, BodyError, Response};
-use crate::web::read::feed::Feed;
+use crate::web::read::feed::{Feed, FeedFormat};
 use crate::web::read::fetch::{Fetched, Wakeup};
 use crate::web::read::long_poll_limit::LongPollPermit;
 
 /// The media type of event streams.
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
+
+/// Changes as events.
+pub(crate) const FORMAT: FeedFormat = FeedFormat { name: "events", changes: events };
 
 /// The time between two comments.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -172,12 +175,12 @@ impl EventStream {
     /// The events that the client has not seen, if there are any.
     async fn fetch(&mut self, wakeup: Option<Wakeup>) -> Result<Option<Content>, ApiError> {
         let fetched = match self.since {
-            Some(since) => self.feed.fetch(since, wakeup, events).await?,
+            Some(since) => self.feed.fetch(since, wakeup).await?,
             None => None,
         };
         let Fetched { revision, representation, .. } = match fetched {
             Some(fetched) => fetched,
-            None => self.feed.begin_again(events, reset).await?,
+            None => self.feed.begin_again(reset).await?,
         };
         self.since = Some(revision);
         Ok(representation.map(|representation| representation.body))
@@ -196,7 +199,6 @@ fn with_headers(body: Body) -> Response {
     response
 }
 
-/// Changes as events.
 fn events(feed: &Feed, changes: &[KeyChange], _: Revision) -> Result<Content, ApiError> {
     let mut out = Composer::default();
     for change in changes {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bucket_store::{BucketStore, blocking};
-use crate::model::{ChangesPage, ChangesQuery, Key, Result, Revision};
+use crate::model::{ChangesPage, ChangesQuery, Result, Revision};
 use crate::store::RecentChanges;
 use crate::yaml::fs::LockMode;
 use crate::yaml::state::BucketState;
@@ -13,10 +13,8 @@ impl BucketStore {
     pub(crate) async fn changes_since(self: &Arc<Self>, query: &ChangesQuery) -> Result<Option<ChangesPage>> {
         {
             let state = self.current().await?;
-            if query.since == Revision::ZERO && state.recent.start() > Revision::ZERO {
-                return Ok(self.page(&state, &RecentChanges::of_entries(query, &state.entries), query));
-            }
-            if query.since >= state.recent.start() || query.since > state.revision {
+            let is_in_memory = query.since == Revision::ZERO || query.since >= state.recent.start();
+            if is_in_memory || query.since > state.revision {
                 return Ok(self.page(&state, &state.recent, query));
             }
         }
@@ -24,9 +22,7 @@ impl BucketStore {
     }
 
     fn page(&self, state: &BucketState, changes: &RecentChanges, query: &ChangesQuery) -> Option<ChangesPage> {
-        let now = self.options.clock.now();
-        let live = |key: &Key| state.entries.get(key).filter(|entry| entry.is_live(now)).cloned();
-        changes.page(query, state.revision, live)
+        changes.page_of(query, state.revision, &state.entries, self.options.clock.now())
     }
 
     /// A page of changes from before this process read the file.

@@ -17,9 +17,6 @@ use crate::store::RecentChanges;
 use crate::yaml::fs::File;
 use crate::yaml::state::{BucketState, RememberedChanges};
 
-/// The maximum number of changes in the record.
-const MAX_CHANGES: usize = 10_000;
-
 /// The offset of the record, after the two lines before it.
 const OFFSET: u64 = 2 * (RECORD_BYTES as u64 + 1);
 
@@ -110,7 +107,7 @@ fn to_remember(state: &BucketState, before: Option<RememberedChanges>, after_edi
     };
     let invisible = all.iter_after(Revision::ZERO).filter(is_invisible);
     let mut changes: Vec<(Revision, Key)> = invisible.map(|(revision, key)| (revision, key.clone())).collect();
-    let forgotten = changes.drain(..changes.len().saturating_sub(MAX_CHANGES)).next_back();
+    let forgotten = changes.drain(..changes.len().saturating_sub(RecentChanges::MAX_KEYS)).next_back();
     let from = forgotten.map_or(all.start(), |(revision, _)| revision);
     RememberedChanges { from, to: state.revision, changes }
 }

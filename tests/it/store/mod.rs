@@ -41,7 +41,9 @@ macro_rules! stores {
             let folders = tempfile::tempdir().unwrap();
             suite::run(async |setup| {
                 let folder = tempfile::tempdir_in(folders.path()).unwrap().keep();
-                make(setup.clock, setup.limits, &folder)
+                let store = make(setup.clock, setup.limits, &folder);
+                assert!(store.changes().is_some(), "the suite tests changes only if there are any");
+                store
             })
             .await;
         })+

@@ -123,7 +123,7 @@ async fn expired_entry_is_a_deletion(make: Make) {
     kvs.clock.advance(Duration::from_secs(5));
     let (changes, _) = since(&kvs, &format!("/kv/default?since={start}")).await;
     assert_eq!((kinds(&changes), changes[0].as_object().unwrap().len()), (vec!["delete a".to_owned()], 4));
-    // An expiry is no change.
+    // An expiry is not a change.
     assert_eq!(since(&kvs, &format!("/kv/default?since={next}")).await, (vec![], next));
 }
 
