@@ -104,10 +104,13 @@ impl BucketState {
         // The comparison takes long for a large bucket.
         let must_compare = self.revision == old.revision || covering.is_none() && history.was_current;
         let differ = if old.is_good() && must_compare { self.keys_that_differ(old) } else { vec![] };
-        // A person may have restored an old file; that is a change of the bucket as well. If an entry with an expiry is
-        // missing, it may have expired, and an expiry is not a change.
-        let is_change =
-            |key: &Key| self.entries.contains_key(key) || old.entries.get(key).is_none_or(|was| was.expires.is_none());
+        // A person may have restored an old file; that is a change of the bucket as well. If an entry is missing or only
+        // reappears, its expiry may be the reason, and an expiry is not a change.
+        let is_change = |key: &Key| match (self.entries.get(key), old.entries.get(key)) {
+            (None, Some(was)) => was.expires.is_none(),
+            (Some(entry), None) => entry.is_live(history.changed_at.time()),
+            _ => true,
+        };
         if self.revision == old.revision && differ.iter().any(is_change) {
             self.revision = old.revision.following();
         }

@@ -2,8 +2,8 @@
 //!
 //! A game has several processes on one folder, their writes, compactions and restarts, and in every other game edits by
 //! a person and a lost lock file. Each follower asks any process, as clients of a program under `mod_fcgid` do. What
-//! always holds: after it has caught up, a follower has exactly what the process returns. Without a person the changes
-//! are nearly always known.
+//! always holds: after it has caught up, a follower has exactly what the process returns. Without a person all changes
+//! are known.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -264,6 +264,7 @@ impl Game {
             assert_eq!(follower.since, listed.since, "{}", case());
             self.followers[number] = follower;
         } else {
+            assert!(self.has_person, "unknown after {:#?}\n{}", self.log, self.text());
             self.unknown += 1;
             self.followers[number] = listed;
         }
@@ -296,8 +297,8 @@ fn followers_end_with_the_state_of_any_process() {
         let (of_game, not) = play(number, 80);
         (known, unknown) = (known + of_game, unknown + not);
     }
-    // A process may raise its revision when another one has removed expired entries.
-    assert!(unknown * 100 < known, "{unknown} of {known} positions were not known");
+    // Otherwise the test proves little.
+    assert!(known > 0 && unknown == 0, "{known} known, {unknown} not");
 }
 
 #[test]
