@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::sealed_type::{read_type, write_type};
-use super::transformed::{Form, Transformed, is_store};
+use super::transformed::{Form, Place, Transformed, is_store};
 use crate::model::{Bucket, Clock, ContentType, Error, ErrorKind, Key, Result};
 use crate::store::{Limits, Store};
 
@@ -54,11 +54,11 @@ struct Zstd {
 impl Form for Zstd {
     const MARK: &'static str = "application/vnd.kvs.zstd";
 
-    fn encode(&self, _: &Bucket, key: &Key, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+    fn encode(&self, place: Place<'_>, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
         if value.len() < self.from_bytes {
             return Ok((value, content_type.clone()));
         }
-        let cannot = |error| Error::io(format!("cannot compress the value for {key:?}"), error);
+        let cannot = |error| Error::io(format!("cannot compress {place}"), error);
         let compressed = zstd::bulk::compress(&value, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(cannot)?;
         let mut stored = BytesMut::new();
         write_type(&mut stored, content_type);
@@ -69,11 +69,9 @@ impl Form for Zstd {
         Ok((stored.freeze(), ContentType::new(Self::MARK)?))
     }
 
-    fn decode(&self, bucket: &Bucket, key: &Key, value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
+    fn decode(&self, place: Place<'_>, value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
         let damaged = || {
-            let text = format!(
-                "the value of {key:?} in bucket {bucket} cannot be decompressed; store it again, or restore it from a backup"
-            );
+            let text = format!("{place} cannot be decompressed; store it again, or restore it from a backup");
             Error::new(ErrorKind::Corrupt, text)
         };
         let (content_type, compressed) = read_type(value).ok_or_else(damaged)?;

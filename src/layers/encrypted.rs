@@ -3,7 +3,8 @@
 //! Encrypted are the value and its content type. Not encrypted are the names of buckets and keys, times, revisions, and
 //! the length of a value to a few bytes. A value is bound to its bucket, its key and the id of its encryption key:
 //! moved to another place it cannot be decrypted. An older value of the same key is not noticed if somebody puts it
-//! back.
+//! back, nor are entries of a log that change places. [`rekey`](Encrypted::rekey) does not encrypt logs anew, because
+//! their entries are never rewritten.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use super::encryption_keys::{EncryptionKey, EncryptionKeys};
 use super::sealed_type::{read_type, write_type};
-use super::transformed::{Form, Transformed, is_store};
+use super::transformed::{Form, Place, Transformed, is_store};
 use crate::model::{
     Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
 };
@@ -103,12 +104,13 @@ impl Encrypted {
     /// Returns whether the entry was still the same. An entry that somebody has written meanwhile is left to the next
     /// run.
     async fn rekey_entry(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<bool> {
+        let place = Place::of_value(bucket, key);
         let expectation = Expectation::unchanged(key.clone(), Some(&entry));
         let (value, content_type) = match key_id(&entry.content_type) {
-            Some(_) => self.0.form.decode(bucket, key, &entry.value, &entry.content_type)?,
+            Some(_) => self.0.form.decode(place, &entry.value, &entry.content_type)?,
             None => (entry.value.clone(), entry.content_type.clone()),
         };
-        let (value, content_type) = self.0.form.encode(bucket, key, value, &content_type)?;
+        let (value, content_type) = self.0.form.encode(place, value, &content_type)?;
         let entry = Entry { value, content_type, ..entry };
         let batch = Batch::new(vec![Write::Restore { key: key.clone(), entry }])
             .with_expectations(vec![expectation])
@@ -126,13 +128,7 @@ struct Sealed {
 impl Form for Sealed {
     const MARK: &'static str = "application/vnd.kvs.encrypted";
 
-    fn encode(
-        &self,
-        bucket: &Bucket,
-        key: &Key,
-        value: Bytes,
-        content_type: &ContentType,
-    ) -> Result<(Bytes, ContentType)> {
+    fn encode(&self, place: Place<'_>, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
         let current =
             self.keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
         let mut plain = BytesMut::with_capacity(value.len() + 256);
@@ -142,28 +138,17 @@ impl Form for Sealed {
         getrandom::fill(&mut nonce).map_err(|error| {
             Error::new(ErrorKind::Unavailable, format!("the system has no random numbers: {error}; nothing was stored"))
         })?;
-        let bound = associated_data(bucket, key, &current.id);
+        let bound = associated_data(place, &current.id);
         let payload = Payload { msg: &plain, aad: &bound };
-        let sealed = cipher(current).encrypt(&XNonce::from(nonce), payload).map_err(|_| {
-            Error::new(ErrorKind::TooLarge, format!("the value for {key:?} is too large to be encrypted"))
-        })?;
+        let sealed = cipher(current)
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| Error::new(ErrorKind::TooLarge, format!("{place} is too large to be encrypted")))?;
         let mark = ContentType::new(&format!("{}; key={}", Self::MARK, current.id))?;
         Ok(([&nonce[..], &sealed].concat().into(), mark))
     }
 
-    fn decode(
-        &self,
-        bucket: &Bucket,
-        key: &Key,
-        value: &Bytes,
-        content_type: &ContentType,
-    ) -> Result<(Bytes, ContentType)> {
-        let failed = |why: &str| {
-            Error::new(
-                ErrorKind::Corrupt,
-                format!("the value of {key:?} in bucket {bucket} cannot be decrypted: {why}"),
-            )
-        };
+    fn decode(&self, place: Place<'_>, value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+        let failed = |why: &str| Error::new(ErrorKind::Corrupt, format!("{place} cannot be decrypted: {why}"));
         let id = key_id(content_type).unwrap_or_default();
         let found = self.keys.find(id).ok_or_else(|| {
             failed(&format!("the encryption key {id:?} is missing; add it to the file of encryption keys"))
@@ -175,7 +160,7 @@ impl Form for Sealed {
             )
         };
         let (nonce, sealed) = value.split_first_chunk::<NONCE_BYTES>().ok_or_else(changed)?;
-        let bound = associated_data(bucket, key, id);
+        let bound = associated_data(place, id);
         let plain = cipher(found).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &bound });
         let plain = Bytes::from(plain.map_err(|_| changed())?);
         let (content_type, value) = read_type(&plain).ok_or_else(changed)?;
@@ -193,11 +178,14 @@ fn key_id(content_type: &ContentType) -> Option<&str> {
 }
 
 /// What a value is bound to. The lengths keep apart what would be the same text.
-fn associated_data(bucket: &Bucket, key: &Key, id: &str) -> Vec<u8> {
+fn associated_data(place: Place<'_>, id: &str) -> Vec<u8> {
     let mut data = vec![];
-    for part in [bucket.as_str(), key.as_str(), id] {
+    for part in [place.bucket.as_str(), place.key.as_str(), id] {
         data.put_u64(part.len() as u64);
         data.put_slice(part.as_bytes());
+    }
+    if place.is_in_log {
+        data.put_slice(b"log");
     }
     data
 }

@@ -1,7 +1,7 @@
 //! A store that reports each change to a listener after it is committed.
 //!
 //! It reports the writes that go through it. It does not report writes of other processes, edits of a data file by
-//! hand, entries that expire, and writes to reserved buckets.
+//! hand, entries that expire, appends to logs, and writes to reserved buckets.
 //!
 //! The listener is called after the commit and before `apply` returns, even if the caller has dropped the future of
 //! `apply`. So a listener that reads the key sees the change, or a later one.
@@ -17,7 +17,7 @@ use crate::model::{
     Batch, Bucket, Change, ChangeKind, Entry, Error, ErrorKind, Event, Key, Outcome, Page, Result, Revision, Scan,
     Snapshot,
 };
-use crate::store::{Changes, Report, Store, Task};
+use crate::store::{Changes, Logs, Report, Store, Task};
 
 /// Receives the changes of a batch: one event for each changed key, in the order of their last writes. It must return
 /// at once, and leave long work to another task.
@@ -103,6 +103,10 @@ impl Store for Hooked {
 
     fn changes(&self) -> Option<&dyn Changes> {
         self.inner.changes()
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.inner.logs()
     }
 }
 

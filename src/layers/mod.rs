@@ -16,6 +16,8 @@ mod sealed_type;
 mod tiered;
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod transformed;
+#[cfg(any(feature = "compression", feature = "encryption"))]
+mod transformed_logs;
 
 #[cfg(feature = "compression")]
 pub use self::compressed::Compressed;

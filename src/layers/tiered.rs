@@ -18,7 +18,7 @@ use super::replica::Replica;
 use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Changes, Report, Store, Task};
+use crate::store::{Changes, Logs, Report, Store, Task};
 
 /// The pauses after a failed attempt of the follower to read the back.
 const MIN_RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -289,6 +289,11 @@ impl Store for Tiered {
 
     fn changes(&self) -> Option<&dyn Changes> {
         Some(self)
+    }
+
+    /// Those of the back: the front has no copy of them.
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.tiers.back.logs()
     }
 }
 

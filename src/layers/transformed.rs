@@ -5,6 +5,7 @@
 //! entries, and committed if these entries are still unchanged.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +19,30 @@ use crate::store::{Decision, Finding, Limits, Moment, Report, Severity, Store, T
 /// How many entries a check decodes at a time.
 const PAGE_ENTRIES: usize = 100;
 
-/// The form in which a layer stores values. Both functions get the name of the entry; [`Encrypted`] binds values to it.
+/// Where a value is.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) bucket: &'a Bucket,
+    pub(super) key: &'a Key,
+    /// Whether it is in the log of the key; otherwise it is the value of the key.
+    pub(super) is_in_log: bool,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of_value(bucket: &'a Bucket, key: &'a Key) -> Self {
+        Self { bucket, key, is_in_log: false }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bucket, key, is_in_log } = self;
+        let what = if *is_in_log { "an entry of log" } else { "the value of" };
+        write!(f, "{what} {key:?} in bucket {bucket}")
+    }
+}
+
+/// The form in which a layer stores values. Both functions get the place of the value; [`Encrypted`] binds it to that.
 ///
 /// [`Encrypted`]: super::encrypted::Encrypted
 pub(super) trait Form: Clone + Send + Sync + 'static {
@@ -26,22 +50,10 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
     const MARK: &'static str;
 
     /// The stored form of a value with its type. Without the mark: the value is stored as it is.
-    fn encode(
-        &self,
-        bucket: &Bucket,
-        key: &Key,
-        value: Bytes,
-        content_type: &ContentType,
-    ) -> Result<(Bytes, ContentType)>;
+    fn encode(&self, place: Place<'_>, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)>;
 
     /// The value and its type, from a stored value with the mark.
-    fn decode(
-        &self,
-        bucket: &Bucket,
-        key: &Key,
-        value: &Bytes,
-        content_type: &ContentType,
-    ) -> Result<(Bytes, ContentType)>;
+    fn decode(&self, place: Place<'_>, value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)>;
 }
 
 /// A store whose values have another form in `inner`.
@@ -56,20 +68,42 @@ pub(super) struct Transformed<F> {
 
 impl<F: Form> Transformed<F> {
     fn decode(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<Entry> {
-        if entry.content_type.essence() != F::MARK {
-            return Ok(entry);
-        }
-        let (value, content_type) = self.form.decode(bucket, key, &entry.value, &entry.content_type)?;
+        let Entry { value, content_type, .. } = entry;
+        let (value, content_type) = self.decode_value(Place::of_value(bucket, key), value, content_type)?;
         Ok(Entry { value, content_type, ..entry })
     }
 
     fn encode(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<Entry> {
-        if entry.content_type.essence() == F::MARK {
-            let text = format!("the content type {} of {key:?} is reserved for a layer; use another one", F::MARK);
+        let Entry { value, content_type, .. } = entry;
+        let (value, content_type) = self.encode_value(Place::of_value(bucket, key), value, &content_type)?;
+        Ok(Entry { value, content_type, ..entry })
+    }
+
+    /// The value and its type, from what is stored.
+    pub(super) fn decode_value(
+        &self,
+        place: Place<'_>,
+        value: Bytes,
+        content_type: ContentType,
+    ) -> Result<(Bytes, ContentType)> {
+        if content_type.essence() != F::MARK {
+            return Ok((value, content_type));
+        }
+        self.form.decode(place, &value, &content_type)
+    }
+
+    /// What is stored for a value.
+    pub(super) fn encode_value(
+        &self,
+        place: Place<'_>,
+        value: Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)> {
+        if content_type.essence() == F::MARK {
+            let text = format!("{place}: the content type {} is reserved for a layer; use another one", F::MARK);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let (value, content_type) = self.form.encode(bucket, key, entry.value, &entry.content_type)?;
-        Ok(Entry { value, content_type, ..entry })
+        self.form.encode(place, value, content_type)
     }
 
     /// The batch with encoded values, if it needs nothing of the current ones.
@@ -253,6 +287,10 @@ macro_rules! is_store {
             fn changes(&self) -> Option<&dyn crate::store::Changes> {
                 self.0.inner.changes().map(|_| self as &dyn crate::store::Changes)
             }
+
+            fn logs(&self) -> Option<&dyn crate::store::Logs> {
+                self.0.inner.logs().map(|_| &self.0 as &dyn crate::store::Logs)
+            }
         }
 
         #[async_trait::async_trait]
@@ -344,6 +382,7 @@ impl<F: Form> Transformed<F> {
                 let Some(cursor) = page.cursor else { break };
                 query.after = Some(cursor.as_str().to_owned());
             }
+            report.findings.extend(self.check_logs(bucket).await?);
         }
         Ok(report)
     }

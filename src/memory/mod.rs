@@ -5,6 +5,8 @@
 //!
 //! One lock guards all buckets and is never held across an await, so every read shows one moment.
 
+mod logs;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,11 +15,12 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use self::logs::MemoryLogs;
 use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
     SystemClock, Time,
 };
-use crate::store::{Changes, Limits, Moment, RecentChanges, Report, Store, Task, evaluate_all, page};
+use crate::store::{Changes, Limits, Logs, Moment, RecentChanges, Report, Store, Task, evaluate_all, page};
 
 /// A store in memory. Clones share its data.
 #[derive(Clone)]
@@ -31,6 +34,7 @@ struct Shared {
     buckets: RwLock<BTreeMap<Bucket, BucketContent>>,
     /// The number of buckets. Waiters for a missing bucket watch this, so that waiting does not create the bucket.
     created: watch::Sender<usize>,
+    logs: MemoryLogs,
 }
 
 /// The content of a bucket that has been written.
@@ -63,7 +67,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let buckets = RwLock::default();
-        Self { shared: Arc::new(Shared { clock, limits, buckets, created: watch::Sender::new(0) }) }
+        let (created, logs) = (watch::Sender::new(0), MemoryLogs::default());
+        Self { shared: Arc::new(Shared { clock, limits, buckets, created, logs }) }
     }
 }
 
@@ -190,6 +195,10 @@ impl Store for MemoryStore {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
         Some(self)
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod http_date;
 pub mod json;
+mod log;
 mod name;
 mod revision;
 mod scan;
@@ -24,6 +25,9 @@ pub use self::content_type::ContentType;
 pub use self::entry::{Entry, Snapshot};
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::event::{ChangeKind, Event};
+pub use self::log::{
+    AppendOutcome, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, LogStart, NewLogEntry, Retention,
+};
 pub use self::name::{Bucket, Key};
 pub use self::revision::Revision;
 pub use self::scan::{Page, Projection, Scan};

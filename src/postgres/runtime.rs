@@ -10,6 +10,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
 use super::connect::pool::{Config, Pool};
+use super::logs::watched_logs::WatchedLogs;
 use super::notify::{Notifier, WakeAll};
 use super::read::read_batching::ReadBatcher;
 use super::write::locked_transaction::commit;
@@ -23,6 +24,7 @@ pub(crate) struct Runtime {
     pub(crate) writes: Arc<WriteQueue>,
     pub(crate) reads: Arc<ReadBatcher>,
     pub(crate) notifier: Arc<Notifier>,
+    pub(crate) logs: WatchedLogs,
     /// The task that removes this from the table when the runtime shuts down.
     shutdown_task: OnceLock<AbortHandle>,
 }
@@ -39,7 +41,8 @@ impl Runtime {
             let (notifier, old_changes) = (Arc::clone(&commit_notifier), Arc::clone(&old_changes));
             Box::pin(commit(commit_pool.clone(), notifier, old_changes, bucket, group))
         });
-        Ok(Self { pool, writes: Arc::new(writes), reads, notifier, shutdown_task: OnceLock::new() })
+        let logs = WatchedLogs::default();
+        Ok(Self { pool, writes: Arc::new(writes), reads, notifier, logs, shutdown_task: OnceLock::new() })
     }
 }
 

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::connect::pool::{Config, discard};
 use super::connect::url::{CONNECT_TIMEOUT, Url};
 use super::error::{PgError, Reason};
+use super::logs;
+use super::logs::LogName;
 use super::maintenance::maintain;
 use super::options::PostgresOptions;
 use super::read::changes_page::changes_page;
@@ -15,9 +17,10 @@ use super::read::scan::scan;
 use super::runtime::{Runtime, Runtimes};
 use super::sql::row::column;
 use crate::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage, LogQuery,
+    Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Changes, Report, Store, Task};
+use crate::store::{Changes, Logs, Report, Store, Task};
 
 /// A store in three tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
 #[derive(Clone)]
@@ -134,11 +137,52 @@ impl Store for PostgresStore {
     fn changes(&self) -> Option<&dyn Changes> {
         Some(self)
     }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        Some(self)
+    }
 }
 
 #[async_trait]
 impl Changes for PostgresStore {
     async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
         changes_page(&self.runtime()?.pool, bucket, &query).await.map_err(|e| self.config.locate(bucket, e))
+    }
+}
+
+#[async_trait]
+impl Logs for PostgresStore {
+    async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
+        logs::append::append(&*self.runtime()?, LogName { bucket, key }, append)
+            .await
+            .map_err(|e| self.config.locate(bucket, e))
+    }
+
+    async fn read_log(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Result<Option<LogPage>> {
+        logs::page::read(&self.runtime()?.pool, LogName { bucket, key }, &query)
+            .await
+            .map_err(|e| self.config.locate(bucket, e))
+    }
+
+    async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>> {
+        logs::remove::remove(&*self.runtime()?, LogName { bucket, key }, before)
+            .await
+            .map_err(|e| self.config.locate(bucket, e))
+    }
+
+    async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64> {
+        let runtime = self.runtime()?;
+        let waited = runtime.logs.next_changed(&runtime.pool, LogName { bucket, key }, next);
+        waited.await.map_err(|e| self.config.locate(bucket, e))
+    }
+
+    async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
+        logs::page::keys(&self.runtime()?.pool, bucket, &query).await.map_err(|e| self.config.locate(bucket, e))
+    }
+
+    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
+        let rows = self.runtime()?.pool.query(&self.config.statements.logs.buckets, &[]).await;
+        let rows = rows.map_err(|e| self.locate("the list of logs", e))?;
+        rows.iter().map(|row| Bucket::new(column(row, 0)?)).collect()
     }
 }

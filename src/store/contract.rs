@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{Batch, Bucket, ChangesPage, ChangesQuery, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use crate::model::{
+    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Key, LogAppend, LogKeysQuery, LogPage, LogQuery, Outcome,
+    Page, Result, Revision, Scan, Snapshot,
+};
 
 /// A store of buckets of entries.
 ///
@@ -57,6 +60,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The part of the store that remembers changes; `None` if it has none.
     fn changes(&self) -> Option<&dyn Changes>;
+
+    /// The part of the store that has logs; `None` if it has none.
+    fn logs(&self) -> Option<&dyn Logs>;
 }
 
 /// The changes of each bucket: an optional part of a store. A program that has read a bucket once can
@@ -72,6 +78,39 @@ pub trait Changes: Send + Sync {
     /// a page that lacks a change. [`Revision::ZERO`] is always known, because a caller that has read nothing needs no
     /// deletions; but the next page need not be known.
     async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>>;
+}
+
+/// Append-only logs: an optional part of a store. A log is not a value: [`Store::get`], [`Store::scan`],
+/// [`Store::changed`] and the revision of the bucket have nothing to do with it.
+///
+/// The rules of [`Store`] apply: an append is done completely or not at all, is durable when it returns, and is seen by
+/// all later reads. The time of an append and of a read does not depend on the length of the log.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// Appends entries to a log, and creates the log if it is missing.
+    ///
+    /// # Errors
+    /// `TooLarge` if a value exceeds the limit of the store, and those of [`Store::apply`]. After `Unavailable` the
+    /// outcome is unknown.
+    async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome>;
+
+    /// A part of a log; `None` if there is no such log. Entries that the retention no longer keeps are not returned,
+    /// whether they have been removed or not.
+    async fn read_log(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Result<Option<LogPage>>;
+
+    /// Removes the entries before an index or, without one, the whole log; a new log of that name begins at index 0.
+    /// Returns the number of entries that were removed; `None` if there is no such log.
+    async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>>;
+
+    /// Waits until the index of the next entry is not `next`, no matter who appends to the log or removes it, and
+    /// returns it. That of a missing log is 0.
+    async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64>;
+
+    /// The keys of the logs of a bucket, in their order.
+    async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>>;
+
+    /// The buckets that have logs, ordered by name.
+    async fn log_buckets(&self) -> Result<Vec<Bucket>>;
 }
 
 /// A maintenance task.

@@ -5,6 +5,8 @@
 mod contract;
 mod evaluate;
 mod evaluate_all;
+mod log_bounds;
+mod polled_watch;
 mod recent_changes;
 mod scan_bounds;
 mod source;
@@ -12,9 +14,11 @@ mod source;
 pub mod suite;
 mod watched_revision;
 
-pub use self::contract::{Changes, Finding, Report, Severity, Store, Task};
+pub use self::contract::{Changes, Finding, Logs, Report, Severity, Store, Task};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
+pub use self::log_bounds::{LogBounds, check_append};
+pub use self::polled_watch::{PollRate, PolledWatch};
 pub use self::recent_changes::RecentChanges;
 pub use self::scan_bounds::{bounds, page};
 pub use self::source::{ImportSource, Rejected, Row, Rows};

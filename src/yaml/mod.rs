@@ -7,6 +7,7 @@
 //! - `state`: the state of a bucket in memory
 //! - `file`: the data file of a bucket, its lock file, and the files next to them
 //! - `bucket`: what can be done with a bucket: read, write, wait, compact, edit, check
+//! - `log`: the logs of a bucket
 //! - `store`: a folder of buckets
 //!
 //! What always holds: nothing is acknowledged, and nothing is shown, before it is durable; a file that cannot be read
@@ -16,6 +17,7 @@ mod bucket;
 mod file;
 mod format;
 pub mod fs;
+mod log;
 mod options;
 mod state;
 mod store;

@@ -1,7 +1,7 @@
 //! [`YamlStore`]: a folder of buckets.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +17,19 @@ use super::bucket::tidier::Tidier;
 use super::file::errors::io_error_with_advice;
 use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
+use super::log::logs::UsedLogs;
 use super::options::YamlOptions;
 use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Changes, RecentChanges, Report, Store, Task, page};
+use crate::store::{Changes, Logs, PollRate, RecentChanges, Report, Store, Task, page};
 
 /// The maximum lock timeout of the buckets that kvs keeps for itself, because the clients that wait for them requested
 /// something else.
 const OWN_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A waiter wakes at most this much later than another process wrote.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A folder of YAML files, one for each bucket. Clones share it; so do processes.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ pub struct YamlStore {
     buckets: Arc<Buckets>,
     shared: SharedResources,
     status: Arc<StatusReader>,
+    logs: Arc<UsedLogs>,
 }
 
 /// The buckets that were used by this process.
@@ -64,11 +69,28 @@ impl YamlStore {
             return Err(Error::new(crate::model::ErrorKind::Invalid, text));
         }
         let open_files = Arc::new(OpenFiles::new(options.max_open_buckets));
-        let shared = SharedResources { open_files, tidier: Arc::default(), polled_buckets: Arc::default() };
+        let poll_rate = PollRate::new(POLL_INTERVAL);
+        let shared = SharedResources { open_files, tidier: Arc::default(), poll_rate };
         let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
         let folder = Arc::new(folder);
         let status = Arc::new(StatusReader::new(Arc::clone(&folder), options.clone()));
-        Ok(Self { folder, options, buckets, shared, status })
+        Ok(Self { folder, options, buckets, shared, status, logs: Arc::default() })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn options(&self) -> &YamlOptions {
+        &self.options
+    }
+
+    pub(super) fn shared(&self) -> &SharedResources {
+        &self.shared
+    }
+
+    pub(super) fn used_logs(&self) -> &UsedLogs {
+        &self.logs
     }
 
     fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
@@ -219,6 +241,10 @@ impl Store for YamlStore {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
         Some(self)
     }
 }

@@ -29,6 +29,10 @@ pub(crate) struct TableNames {
     pub(crate) buckets: String,
     /// The table of changes that the revisions of the entries do not show.
     pub(crate) changes: String,
+    /// The table of logs, without their entries.
+    pub(crate) logs: String,
+    /// The table of the entries of logs.
+    pub(crate) log_entries: String,
     /// The NOTIFY channel for changes, without quotes.
     pub(crate) channel: String,
 }
@@ -50,6 +54,8 @@ impl TableNames {
             table: format!("{prefix}\"{name}\""),
             buckets: format!("{prefix}\"{name}_buckets\""),
             changes: format!("{prefix}\"{name}_changes\""),
+            logs: format!("{prefix}\"{name}_logs\""),
+            log_entries: format!("{prefix}\"{name}_log_entries\""),
             channel: format!("{name}_changed"),
             schema: schema.map(str::to_owned),
             name: name.to_owned(),
@@ -133,7 +139,37 @@ FROM {table};
 "#,
             view = self.in_schema(&format!("{name}_readable")),
         );
-        sql + &self.create_changes()
+        sql + &self.create_changes() + &self.create_logs(options)
+    }
+
+    /// Creates the tables of logs unless they exist. They have no partitions.
+    fn create_logs(&self, options: TableOptions) -> String {
+        let Self { logs, log_entries, name, .. } = self;
+        let unlogged = if options.unlogged { "UNLOGGED " } else { "" };
+        format!(
+            r#"CREATE {unlogged}TABLE IF NOT EXISTS {logs} (
+    bucket text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    first_index bigint NOT NULL,
+    next_index bigint NOT NULL,
+    previous_at bigint NOT NULL,
+    last_at bigint NOT NULL,
+    keep bigint,
+    keep_for_ms bigint,
+    PRIMARY KEY (bucket, key)
+) {FILLFACTOR};
+CREATE {unlogged}TABLE IF NOT EXISTS {log_entries} (
+    bucket text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    index bigint NOT NULL,
+    value bytea NOT NULL,
+    type text,
+    updated_at bigint NOT NULL,
+    PRIMARY KEY (bucket, key, index)
+);
+CREATE INDEX IF NOT EXISTS "{name}_log_times" ON {log_entries} (bucket, key, updated_at, index);
+"#
+        )
     }
 
     /// Creates the table of changes unless it exists.
@@ -178,7 +214,9 @@ END $make$;
             )
         };
         // Citus puts all rows of a bucket on one node, since their distribution columns have the same type.
-        distribute(&self.buckets) + &distribute(&self.table) + &distribute(&self.changes)
+        [&self.buckets, &self.table, &self.changes, &self.logs, &self.log_entries]
+            .map(|table| distribute(table))
+            .concat()
     }
 
     /// Creates the partition of a bucket unless it exists. Other partitions stay usable meanwhile.
@@ -229,11 +267,11 @@ mod tests {
             plain.starts_with("CREATE SCHEMA IF NOT EXISTS \"s\";\nCREATE TABLE IF NOT EXISTS \"s\".\"t_buckets\"")
         );
         assert!(!plain.contains("CREATE UNLOGGED") && !plain.contains("PARTITION"));
-        assert_eq!(plain.matches(") WITH (fillfactor = 80);").count(), 3);
+        assert_eq!(plain.matches(") WITH (fillfactor = 80);").count(), 4);
         let fast = names.create_tables(TableOptions { unlogged: true, partitioned: false });
-        assert_eq!(fast.matches("CREATE UNLOGGED TABLE").count(), 2);
+        assert_eq!(fast.matches("CREATE UNLOGGED TABLE").count(), 4);
         let parted = names.create_tables(TableOptions { unlogged: true, partitioned: true });
-        assert_eq!(parted.matches("CREATE UNLOGGED TABLE").count(), 1);
+        assert_eq!(parted.matches("CREATE UNLOGGED TABLE").count(), 3);
         assert!(parted.contains(") PARTITION BY LIST (bucket);"));
         let partition = names.create_partition(&Bucket::new("b").unwrap(), TableOptions::default());
         assert!(partition.contains("INCLUDING ALL) WITH (fillfactor = 80);"), "{partition}");

@@ -10,6 +10,7 @@
 //! each list.
 
 use super::change_statements::{ChangeStatements, remember};
+use super::log_statements::LogStatements;
 use super::row::ENTRY_COLUMNS;
 use super::schema::TableNames;
 
@@ -70,6 +71,7 @@ pub(crate) struct Statements {
     pub(crate) store_and_remember: String,
     pub(crate) plain: PlainWriteStatements,
     pub(crate) changes: ChangeStatements,
+    pub(crate) logs: LogStatements,
     /// Lists all buckets.
     pub(crate) buckets: String,
 }
@@ -148,7 +150,7 @@ pub(crate) struct PutStatements {
 
 impl Statements {
     pub(crate) fn new(names: &TableNames) -> Self {
-        let TableNames { table, buckets, changes, .. } = names;
+        let TableNames { table, buckets, changes, log_entries, .. } = names;
         let stored = format!(
             "INSERT INTO {table} {TABLE_COLUMNS} SELECT $1, g.* FROM (SELECT * FROM unnest($3::text[], $4::bytea[], \
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
@@ -158,7 +160,7 @@ impl Statements {
         let find_data = format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0");
         Self {
             // A role that only reads entries needs no privilege for the table of changes.
-            find_tables: format!("{find_data}; SELECT '{changes}'::regclass"),
+            find_tables: format!("{find_data}; SELECT '{changes}'::regclass, '{log_entries}'::regclass"),
             find_data,
             entries: LookupStatements::new(
                 names,
@@ -180,6 +182,7 @@ impl Statements {
             ),
             plain: PlainWriteStatements::new(names),
             changes: ChangeStatements::new(names),
+            logs: LogStatements::new(names),
             buckets: format!("SELECT bucket FROM {buckets} WHERE revision > 0 ORDER BY bucket"),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cases::Case;
 use super::store_under_test::{Setup, TestBench};
 use super::{
-    batches, changes_since, concurrency, dates, expectations, limits, maintenance_cases, restores, scans, text,
+    batches, changes_since, concurrency, dates, expectations, limits, logs, maintenance_cases, restores, scans, text,
     waiting, writes,
 };
 use crate::store::contract::{Severity, Store, Task};
@@ -37,6 +37,9 @@ pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {
     ];
     if make(Setup::default()).await.changes().is_some() {
         files.push(changes_since::CASES);
+    }
+    if make(Setup::default()).await.logs().is_some() {
+        files.push(logs::CASES);
     }
     if let Err(text) = failures(&files.concat(), make).await {
         panic!("{text}");
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
     use crate::model;
     use crate::model::{Batch, Bucket, Key, Outcome, Page, Revision, Scan, Snapshot};
-    use crate::store::contract::{Changes, Report};
+    use crate::store::contract::{Changes, Logs, Report};
 
     /// Reports success and does nothing.
     struct ForgetfulStore;
@@ -124,6 +127,9 @@ mod tests {
             Ok(Report::default())
         }
         fn changes(&self) -> Option<&dyn Changes> {
+            None
+        }
+        fn logs(&self) -> Option<&dyn Logs> {
             None
         }
     }

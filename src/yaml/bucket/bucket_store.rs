@@ -4,7 +4,7 @@
 //! this folder.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use super::locked_files::{Backoff, LockedFiles};
 use super::queue::{RequestQueue, WriteStint};
-use super::revision_watch::RevisionWatch;
 use super::tidier::Tidier;
 use crate::model::{Error, ErrorKind, Result, Revision};
+use crate::store::{PollRate, PolledWatch};
 use crate::yaml::file::data_file::DataFile;
 use crate::yaml::file::open_files::{OpenFiles, SharedFiles};
 use crate::yaml::file::paths::BucketPaths;
@@ -51,7 +51,7 @@ pub(crate) struct BucketStore {
     pub(crate) retry_compaction_at_bytes: AtomicU64,
     /// The length of the file and the number of entries when the last compaction started.
     pub(crate) last_compaction: Mutex<(u64, usize)>,
-    pub(crate) watch: Arc<RevisionWatch>,
+    pub(crate) watch: Arc<PolledWatch<Revision>>,
 }
 
 /// The resources that all buckets of a store share.
@@ -59,8 +59,8 @@ pub(crate) struct BucketStore {
 pub(crate) struct SharedResources {
     pub(crate) open_files: Arc<OpenFiles>,
     pub(crate) tidier: Arc<Tidier>,
-    /// The number of buckets that are polled for waiters.
-    pub(crate) polled_buckets: Arc<AtomicUsize>,
+    /// How often buckets and logs are polled for waiters.
+    pub(crate) poll_rate: PollRate,
 }
 
 /// Runs work that may block for milliseconds. Other tasks of a runtime with several threads continue meanwhile.
@@ -74,7 +74,7 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 
 impl BucketStore {
     pub(crate) fn new(paths: BucketPaths, options: YamlOptions, shared: &SharedResources) -> Self {
-        let SharedResources { open_files, tidier, polled_buckets } = shared.clone();
+        let SharedResources { open_files, tidier, poll_rate } = shared.clone();
         Self {
             files: Arc::new(Mutex::new(DataFile::new(
                 paths.clone(),
@@ -95,7 +95,7 @@ impl BucketStore {
             last_log_compaction: Mutex::default(),
             retry_compaction_at_bytes: AtomicU64::new(0),
             last_compaction: Mutex::default(),
-            watch: Arc::new(RevisionWatch::new(polled_buckets)),
+            watch: Arc::new(PolledWatch::new(|new, known| new > known, poll_rate)),
             options,
             paths,
         }

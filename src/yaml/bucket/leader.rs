@@ -71,7 +71,7 @@ impl BucketStore {
             let bucket = Arc::clone(&bucket);
             async move { Ok(bucket.current().await?.revision) }
         };
-        self.watch.changed(since, refresh).await
+        self.watch.wait_for(move |revision| revision > since, refresh).await
     }
 
     /// Queues a request and waits for its answer. `request` builds it from the sender of the answer.

@@ -21,7 +21,10 @@ pub(crate) const MAX_IMPLICIT_KEY_BYTES: usize = 1024;
 pub(crate) fn write(out: &mut Vec<u8>, key: &Key, entry: Option<&Entry>, revision: Option<Revision>) {
     write_key(out, key);
     match entry {
-        Some(entry) => write_entry(out, entry, false),
+        Some(entry) => {
+            out.extend_from_slice(b": {");
+            write_entry(out, entry, false);
+        }
         None => out.extend_from_slice(b": ~"),
     }
     if let Some(revision) = revision {
@@ -33,6 +36,7 @@ pub(crate) fn write(out: &mut Vec<u8>, key: &Key, entry: Option<&Entry>, revisio
 /// Appends an entry on one line, with JSON as JSON.
 pub(crate) fn write_at_rest(out: &mut Vec<u8>, key: &Key, entry: &Entry) {
     write_key(out, key);
+    out.extend_from_slice(b": {");
     write_entry(out, entry, true);
     out.push(b'\n');
 }
@@ -46,10 +50,11 @@ fn write_key(out: &mut Vec<u8>, key: &Key) {
     }
 }
 
-fn write_entry(out: &mut Vec<u8>, entry: &Entry, at_rest: bool) {
+/// Appends the fields of an entry and the closing brace.
+pub(crate) fn write_entry(out: &mut Vec<u8>, entry: &Entry, at_rest: bool) {
     match std::str::from_utf8(&entry.value) {
         Ok(text) if at_rest && entry.content_type.is_json() && inline_json::is_embeddable(text) => {
-            out.extend_from_slice(b": {json: ");
+            out.extend_from_slice(b"json: ");
             out.extend_from_slice(text.as_bytes());
             out.extend_from_slice(b", ");
             if entry.content_type.as_str() == ContentType::JSON {
@@ -59,13 +64,13 @@ fn write_entry(out: &mut Vec<u8>, entry: &Entry, at_rest: bool) {
             }
         }
         Ok(text) => {
-            out.extend_from_slice(b": {value: ");
+            out.extend_from_slice(b"value: ");
             scalar::write(out, text);
             out.extend_from_slice(b", ");
             write_fields(out, entry, "", ", ");
         }
         Err(_) => {
-            out.extend_from_slice(b": {base64: ");
+            out.extend_from_slice(b"base64: ");
             scalar::write_quoted(out, &STANDARD.encode(&entry.value));
             out.extend_from_slice(b", ");
             write_fields(out, entry, "", ", ");
@@ -139,7 +144,8 @@ pub(crate) fn read(line: &str) -> Option<ParsedLine> {
     Some(ParsedLine { key, parsed, revision })
 }
 
-fn read_entry(text: &str) -> Option<(ParsedEntry, &str)> {
+/// Reads what [`write_entry`] has written, and returns the rest.
+pub(crate) fn read_entry(text: &str) -> Option<(ParsedEntry, &str)> {
     let (parsed, rest) = if let Some(text) = text.strip_prefix("value: ") {
         let (value, rest) = scalar::read(text)?;
         let bytes = match value {

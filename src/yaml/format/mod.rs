@@ -8,6 +8,8 @@ pub(super) mod handwritten;
 pub(super) mod import_export;
 pub(super) mod inline_json;
 pub(super) mod line;
+pub(super) mod log_header;
+pub(super) mod log_line;
 pub(super) mod mistakes;
 pub(super) mod parse_error;
 pub(super) mod parsed;

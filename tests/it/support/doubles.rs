@@ -10,7 +10,7 @@ use kvs::memory::MemoryStore;
 use kvs::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use kvs::store::{Changes, Report, Store, Task};
+use kvs::store::{Changes, Logs, Report, Store, Task};
 
 /// A call of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +90,10 @@ impl<A: Around> Store for PassThrough<A> {
 
     fn changes(&self) -> Option<&dyn Changes> {
         self.inner.changes().filter(|_| self.around.remembers()).map(|_| self as &dyn Changes)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.inner.logs()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Page, Projection, Revision, Scan, Snapshot};
 use crate::store::suite::TestClock;
-use crate::store::{Changes, Limits, Report};
+use crate::store::{Changes, Limits, Logs, Report};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::net::Ipv4Addr;
@@ -90,6 +90,10 @@ impl Store for YieldingStore {
 
     fn changes(&self) -> Option<&dyn Changes> {
         self.inner.changes()
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.inner.logs()
     }
 }
 

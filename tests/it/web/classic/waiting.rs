@@ -11,7 +11,7 @@ use kvs::model::{
     Batch, Bucket, ContentType, Entry, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot, Time,
     Write,
 };
-use kvs::store::{Changes, Report, Store, Task};
+use kvs::store::{Changes, Logs, Report, Store, Task};
 use kvs::web::{LongPollLimit, WaiterGate};
 use tokio::time::Instant;
 
@@ -306,6 +306,10 @@ impl Store for LendingStore {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
+        None
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
         None
     }
 }

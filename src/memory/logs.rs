@@ -1,0 +1,128 @@
+//! The logs of a store in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::MemoryStore;
+use crate::model::{AppendOutcome, Bucket, Key, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, Result, Time};
+use crate::store::{LogBounds, Logs};
+
+/// All logs of a store.
+#[derive(Default)]
+pub(super) struct MemoryLogs {
+    logs: Mutex<BTreeMap<Bucket, BTreeMap<Key, MemoryLog>>>,
+    /// Grows with each change of any log.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct MemoryLog {
+    bounds: LogBounds,
+    entries: VecDeque<LogEntry>,
+}
+
+impl MemoryLog {
+    /// Removes what the retention no longer keeps.
+    fn trim(&mut self, now: Time) {
+        let (first, oldest) = (self.bounds.first_kept(), self.bounds.oldest_kept(now));
+        let is_kept = |entry: &LogEntry| entry.index >= first && oldest.is_none_or(|oldest| entry.updated >= oldest);
+        self.remove_until(is_kept);
+    }
+
+    /// Removes the entries before the first one that `is_kept`, and returns their number.
+    fn remove_until(&mut self, is_kept: impl Fn(&LogEntry) -> bool) -> u64 {
+        let removed = self.entries.iter().position(is_kept).unwrap_or(self.entries.len());
+        if removed > 0 {
+            self.entries.drain(..removed);
+            self.bounds.first = self.entries.front().map_or(self.bounds.next, |entry| entry.index);
+        }
+        removed as u64
+    }
+
+    fn page(&self, query: &LogQuery, now: Time) -> LogPage {
+        let (start, since) = (self.bounds.start(query), self.bounds.start_time(query, now));
+        let is_wanted = |entry: &&LogEntry| entry.index >= start && since.is_none_or(|since| entry.updated >= since);
+        let begin = self.entries.partition_point(|entry| !is_wanted(&entry));
+        let mut bytes = 0_usize;
+        let fits = self.entries.iter().skip(begin).take(query.limit).enumerate().take_while(|(number, entry)| {
+            bytes = bytes.saturating_add(entry.value.len());
+            *number == 0 || bytes <= LogQuery::MAX_PAGE_BYTES
+        });
+        let entries = fits.map(|(_, entry)| entry.clone()).collect();
+        LogPage { entries, first: self.bounds.first, next: self.bounds.next, retention: self.bounds.retention }
+    }
+}
+
+#[async_trait]
+impl Logs for MemoryStore {
+    async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
+        let mut logs = self.shared.logs.logs.lock();
+        let now = self.shared.clock.now();
+        let known = logs.get(bucket).and_then(|logs| logs.get(key));
+        let mut bounds = known.map(|log| log.bounds).unwrap_or_default();
+        let retention = bounds.retention;
+        let (outcome, entries) = bounds.append(key, append, self.shared.limits, now)?;
+        if !entries.is_empty() || bounds.retention != retention {
+            let log = logs.entry(bucket.clone()).or_default().entry(key.clone()).or_default();
+            log.bounds = bounds;
+            log.entries.extend(entries);
+            log.trim(now);
+            self.shared.logs.changes.send_modify(|changes| *changes += 1);
+        }
+        Ok(outcome)
+    }
+
+    async fn read_log(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Result<Option<LogPage>> {
+        let mut logs = self.shared.logs.logs.lock();
+        let now = self.shared.clock.now();
+        Ok(logs.get_mut(bucket).and_then(|logs| logs.get_mut(key)).map(|log| {
+            log.trim(now);
+            log.page(&query, now)
+        }))
+    }
+
+    async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>> {
+        let mut logs = self.shared.logs.logs.lock();
+        let now = self.shared.clock.now();
+        let Some(of_bucket) = logs.get_mut(bucket) else { return Ok(None) };
+        let Some(log) = of_bucket.get_mut(key) else { return Ok(None) };
+        log.trim(now);
+        let removed = log.remove_until(|entry| before.is_some_and(|before| entry.index >= before));
+        if before.is_none() {
+            of_bucket.remove(key);
+            if of_bucket.is_empty() {
+                logs.remove(bucket);
+            }
+        }
+        self.shared.logs.changes.send_modify(|changes| *changes += 1);
+        Ok(Some(removed))
+    }
+
+    async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64> {
+        let mut changes = self.shared.logs.changes.subscribe();
+        loop {
+            let reached = {
+                let logs = self.shared.logs.logs.lock();
+                logs.get(bucket).and_then(|logs| logs.get(key)).map_or(0, |log| log.bounds.next)
+            };
+            if reached != next {
+                return Ok(reached);
+            }
+            // The sender lives as long as `self`; if this failed, looking again would be right.
+            let _ = changes.changed().await;
+        }
+    }
+
+    async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
+        let logs = self.shared.logs.logs.lock();
+        let keys = logs.get(bucket).into_iter().flat_map(BTreeMap::keys);
+        Ok(keys.filter(|key| query.includes(key)).take(query.limit).cloned().collect())
+    }
+
+    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
+        Ok(self.shared.logs.logs.lock().keys().cloned().collect())
+    }
+}

@@ -1,0 +1,101 @@
+//! Appends entries to a log, in one statement.
+
+use deadpool_postgres::Client;
+use tokio_postgres::Row;
+
+use super::LogName;
+use super::page::next_index;
+use crate::model::{AppendOutcome, LogAppend, Result, Retention, Time};
+use crate::postgres::connect::pool::{Pool, discard};
+use crate::postgres::error::{PgError, Retry};
+use crate::postgres::runtime::Runtime;
+use crate::postgres::sql::row::{column, type_name};
+use crate::store::check_append;
+
+/// Entries that are no longer kept are removed when there are this many more than twice those that are.
+const SPARE_ENTRIES: i64 = 64;
+
+/// Appends entries.
+pub(crate) async fn append(runtime: &Runtime, name: LogName<'_>, append: LogAppend) -> Result<AppendOutcome> {
+    let pool = &runtime.pool;
+    check_append(name.key, &append, pool.options().limits)?;
+    if append.entries.is_empty() && append.retention.is_none() {
+        let next = next_index(pool, name).await?;
+        let index = append.index.unwrap_or(next);
+        return Ok(if index < next { AppendOutcome::IndexTaken { next } } else { AppendOutcome::Appended { index } });
+    }
+    let mut retry = Retry::default();
+    loop {
+        match try_append(pool, name, &append).await {
+            Ok(Some(index)) => {
+                runtime.logs.notify(name, index.saturating_add(append.entries.len() as u64));
+                return Ok(AppendOutcome::Appended { index });
+            }
+            Ok(None) => {
+                // If the log was removed since, the index is free.
+                let next = next_index(pool, name).await?;
+                if append.index.is_some_and(|index| index < next) {
+                    return Ok(AppendOutcome::IndexTaken { next });
+                }
+            }
+            Err(error) => pool.retry(&mut retry, error).await?,
+        }
+    }
+}
+
+/// Returns the first index of the entries; `None` if it is taken.
+async fn try_append(pool: &Pool, name: LogName<'_>, append: &LogAppend) -> Result<Option<u64>, PgError> {
+    let client = pool.client().await?;
+    match execute(pool, &client, name, append).await {
+        Err(error) => {
+            discard(client);
+            Err(error)
+        }
+        Ok(None) => Ok(None),
+        Ok(Some(row)) => {
+            if is_trim_due(&row, append.entries.len())? {
+                let (bucket, key) = (name.bucket.as_str(), name.key.as_str());
+                let now = pool.now().nanos();
+                // The append is done. What is not removed now is removed later.
+                if let Err(error) = client.execute(&pool.statements().logs.trim, &[&bucket, &key, &now]).await {
+                    tracing::debug!("cannot remove old entries of log {key:?} in bucket {bucket}: {error}");
+                    discard(client);
+                }
+            }
+            Ok(Some(u64::try_from(column::<i64>(&row, 0)?).unwrap_or(0)))
+        }
+    }
+}
+
+async fn execute(pool: &Pool, client: &Client, name: LogName<'_>, append: &LogAppend) -> Result<Option<Row>, PgError> {
+    let now = pool.now();
+    let (mut times, mut values, mut types) = (vec![], vec![], vec![]);
+    for entry in &append.entries {
+        times.push(entry.updated.unwrap_or(now).min(Time::LATEST_COMMIT).nanos());
+        values.push(&entry.value[..]);
+        types.push(type_name(&entry.content_type));
+    }
+    let index = append.index.map(number);
+    let Retention { max_entries, max_age } = append.retention.unwrap_or_default();
+    let (keep, keep_for) = (max_entries.map(number), max_age.map(|age| number(age.as_millis())));
+    let (bucket, key, sets) = (name.bucket.as_str(), name.key.as_str(), append.retention.is_some());
+    let now = now.nanos();
+    let statement = client.prepare_cached(&pool.statements().logs.append).await.map_err(PgError::query)?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
+        [&bucket, &key, &times, &values, &types, &index, &sets, &keep, &keep_for, &now];
+    client.query_opt(&statement, &parameters).await.map_err(PgError::commit)
+}
+
+/// Whether so many entries are no longer kept that they are removed. Old entries are looked for once in a while.
+fn is_trim_due(row: &Row, appended: usize) -> Result<bool> {
+    let (first, next): (i64, i64) = (column(row, 1)?, column(row, 2)?);
+    let keep: Option<i64> = column(row, 3)?;
+    let has_max_age = column::<Option<i64>>(row, 4)?.is_some();
+    let too_many = keep.is_some_and(|keep| next - first > keep.saturating_mul(2).saturating_add(SPARE_ENTRIES));
+    Ok(too_many || has_max_age && next.rem_euclid(SPARE_ENTRIES) < number(appended))
+}
+
+/// A number for the table.
+fn number(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,126 @@
+//! An open log file, and what is known about it.
+//!
+//! Writers hold the exclusive lock of the file, and readers of a state that they do not know the shared one. A file that
+//! was replaced or removed meanwhile is opened again.
+
+use std::io;
+use std::time::Instant;
+
+use super::log_path::LogPath;
+use super::page;
+use super::tail;
+use super::tail::Tail;
+use crate::model::{Error, ErrorKind, Result, Time};
+use crate::store::LogBounds;
+use crate::yaml::bucket::locked_files::Backoff;
+use crate::yaml::file::open_files::OpenFiles;
+use crate::yaml::format::log_header;
+use crate::yaml::format::log_header::LogHeader;
+use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
+
+/// An open log file.
+pub(crate) type OpenLog = Box<dyn File>;
+
+/// A log file in one state. All entries up to `tail.end` are durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct KnownLog {
+    pub(crate) stat: Stat,
+    /// The offset of the first entry.
+    pub(crate) begin: u64,
+    pub(crate) tail: Tail,
+    /// Index and time of the first entry in the file, which the retention may no longer keep.
+    pub(crate) oldest: Option<(u64, Time)>,
+    pub(crate) bounds: LogBounds,
+}
+
+impl KnownLog {
+    /// Whether there are bytes after the last whole append.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.tail.end < self.stat.len
+    }
+}
+
+/// Opens and locks files of logs.
+pub(crate) struct LogLocker<'a> {
+    pub(crate) fs: &'a dyn FileSystem,
+    pub(crate) path: &'a LogPath,
+    pub(crate) open_files: &'a OpenFiles,
+    pub(crate) deadline: Instant,
+}
+
+impl LogLocker<'_> {
+    /// Opens the file and locks it; `None` if it does not exist. The exclusive lock creates it if `creates`.
+    ///
+    /// # Errors
+    /// `Busy` after the deadline.
+    pub(crate) fn lock(&self, mode: LockMode, creates: bool) -> Result<Option<OpenLog>> {
+        let how = match mode {
+            LockMode::Shared => OpenMode::Read,
+            LockMode::Exclusive => OpenMode::Append,
+        };
+        let mut backoff = Backoff::new(self.open_files);
+        loop {
+            let file = match self.fs.open(&self.path.file, how) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound && !creates => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    self.create()?;
+                    continue;
+                }
+                Err(e) => return Err(self.path.failed("open", e)),
+            };
+            let failed = |e| self.path.failed("lock", e);
+            if file.try_lock(mode).map_err(failed)? {
+                let named = self.fs.stat(&self.path.file).map_err(failed)?;
+                if named.is_some_and(|named| file.stat().is_ok_and(|stat| stat.is_same_file(&named))) {
+                    return Ok(Some(file));
+                }
+                // It was replaced or removed.
+                continue;
+            }
+            drop(file);
+            if Instant::now() >= self.deadline {
+                let text = format!("log {:?}: locked by others; nothing was done, try again", self.path.key);
+                return Err(Error::new(ErrorKind::Busy, text));
+            }
+            backoff.sleep();
+        }
+    }
+
+    fn create(&self) -> Result<()> {
+        let failed = |e| self.path.failed("create", e);
+        self.fs.make_folder(&self.path.folder).map_err(failed)?;
+        drop(self.fs.open(&self.path.file, OpenMode::Create).map_err(failed)?);
+        Ok(())
+    }
+}
+
+/// Makes a file durable as it is, and reads what it is. `None` if it has no entries and never had any. The caller holds
+/// its lock.
+pub(crate) fn inspect(file: &dyn File, path: &LogPath) -> Result<Option<KnownLog>> {
+    let failed = |e| path.failed("read", e);
+    // Its last writer may have been killed before the sync.
+    file.sync().map_err(|e| path.failed("sync", e))?;
+    let stat = file.stat().map_err(failed)?;
+    let head = file.read(0, stat.len.min(log_header::MAX_HEADER_BYTES)).map_err(failed)?;
+    let Some((header, begin)) = log_header::read(&head) else {
+        // The first append writes the header too, so a part of it was never acknowledged.
+        let is_partial = head.contains(&0) || head.len() as u64 == stat.len && !head.windows(3).any(|at| at == b"\n- ");
+        let text = "its first lines are not the header of a log (key and entries); restore them, or remove the file";
+        return if is_partial { Ok(None) } else { Err(path.corrupt(text)) };
+    };
+    if header.key != path.key {
+        return Err(path.corrupt("the file is of another key; give it the name that belongs to its key"));
+    }
+    let tail = tail::find(file, path, begin, stat.len)?;
+    let oldest = page::first_entry(file, path, begin, tail.end)?;
+    let bounds = bounds(&header, tail, oldest);
+    Ok(Some(KnownLog { stat, begin, tail, oldest, bounds }))
+}
+
+fn bounds(header: &LogHeader, tail: Tail, oldest: Option<(u64, Time)>) -> LogBounds {
+    let next = tail.last.map_or(0, |(index, _)| index.saturating_add(1)).max(header.first);
+    let first = oldest.map_or(next, |(index, _)| index).max(header.first).min(next);
+    let last_time = tail.last.map_or(Time::default(), |(_, time)| time);
+    LogBounds { first, next, last_time, retention: header.retention }
+}

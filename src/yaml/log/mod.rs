@@ -1,0 +1,15 @@
+//! The logs of a bucket: a file for each in the folder `<bucket>.logs`, with a line for each entry.
+//!
+//! From the bottom: `log_path` names the files, `log_file` is an open and locked file, `tail` finds where its last
+//! append ends, `page` finds and reads entries, `rewrite` replaces the file without its oldest entries, and `log_store`
+//! is a log in this process. `logs` implements [`Logs`](crate::store::Logs).
+//!
+//! What always holds: an entry is durable before anybody reads it. A line is written once, at the end of the file.
+
+mod log_file;
+mod log_path;
+mod log_store;
+pub(super) mod logs;
+mod page;
+mod rewrite;
+mod tail;
