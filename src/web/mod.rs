@@ -49,7 +49,8 @@ use self::damage_report::DamageReport;
 use self::entry_name::EntryName;
 use self::handlers::index::IndexPage;
 use self::handlers::{
-    changes, classic_get, classic_post, delete_prefix, entry, events, health, help, list, multi, openapi, status, txn,
+    changes, classic_get, classic_post, delete_prefix, entry, events, health, help, list, log, multi, openapi, status,
+    txn,
 };
 use self::metrics::counted::Counted;
 use self::metrics::counters::Class;
@@ -106,7 +107,7 @@ impl Api {
         });
         state.settings.cors.add_headers(CorsRequest::new(&parts), &mut response);
         state.settings.metrics.count(class, &method, &timer, &response);
-        log(&parts, client, &method, &timer, &response);
+        log_request(&parts, client, &method, &timer, &response);
         if method == Method::HEAD {
             // The headers stay those of the GET, including its Content-Length (RFC 9110, section 9.3.2).
             *response.body_mut() = response
@@ -119,7 +120,7 @@ impl Api {
 }
 
 /// Logs a request, without the parts in which a client may have put a secret: the query, the headers and the body.
-fn log(parts: &Parts, client: ClientAddr, method: &Method, timer: &RequestTimer, response: &Response) {
+fn log_request(parts: &Parts, client: ClientAddr, method: &Method, timer: &RequestTimer, response: &Response) {
     tracing::debug!(
         target: "kvs::request",
         "{method} {} {} in {:.1?} for {}",
@@ -162,6 +163,10 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
         }
         Route::Entry(bucket, key) => entry::answer(context, EntryName { bucket, key }, body).await,
         Route::Multi(bucket) if multi::supports(method) => Box::pin(multi::answer(context, bucket, body)).await,
+        Route::Logs(bucket) if is_read => Box::pin(log::list(context, bucket)).await,
+        Route::Log(bucket, key) if is_read || method == Method::POST || method == Method::DELETE => {
+            Box::pin(log::answer(context, EntryName { bucket, key }, body)).await
+        }
         Route::Txn(bucket) if method == Method::POST => Box::pin(txn::answer(context, bucket, body)).await,
         route => Err(ApiError::method_not_allowed(route.allow())),
     }

@@ -42,6 +42,10 @@ pub(crate) enum Route {
     Multi(Bucket),
     /// `/txn/{bucket}`.
     Txn(Bucket),
+    /// `/log/{bucket}`.
+    Logs(Bucket),
+    /// `/log/{bucket}/{key}`, or `/log/{bucket}?key=KEY`.
+    Log(Bucket, Key),
     /// `*`, the server as a whole, in `OPTIONS *`.
     Server,
 }
@@ -85,16 +89,14 @@ impl Route {
         let second = decode(second)?;
         let third = if third.is_empty() { None } else { Some(decode(third)?) };
         match (first.as_str(), third) {
-            ("kv", None) => match query.all("key").last() {
-                Some(key) => Ok(Self::Entry(bucket(&second)?, key.key()?)),
-                None => Ok(Self::Bucket(bucket(&second)?)),
-            },
-            ("kv", Some(key)) if query.all("key").next().is_none() => {
-                Ok(Self::Entry(bucket(&second)?, Key::new(&key)?))
-            }
-            ("kv", Some(_)) => {
-                Err(ApiError::invalid("the URL has a key in its path and another one in ?key=; send only one"))
-            }
+            ("kv", key) => Ok(match entry_key(key, query)? {
+                Some(key) => Self::Entry(bucket(&second)?, key),
+                None => Self::Bucket(bucket(&second)?),
+            }),
+            ("log", key) => Ok(match entry_key(key, query)? {
+                Some(key) => Self::Log(bucket(&second)?, key),
+                None => Self::Logs(bucket(&second)?),
+            }),
             ("multi", None) => Ok(Self::Multi(bucket(&second)?)),
             ("txn", None) => Ok(Self::Txn(bucket(&second)?)),
             _ => Err(not_found()),
@@ -112,6 +114,8 @@ impl Route {
             Self::Entry(..) => Self::ENTRY_METHODS,
             Self::Multi(_) => "POST, PUT, DELETE, OPTIONS",
             Self::Txn(_) => "POST, OPTIONS",
+            Self::Logs(_) => "GET, HEAD, OPTIONS",
+            Self::Log(..) => "GET, HEAD, POST, DELETE, OPTIONS",
         }
     }
 
@@ -128,7 +132,20 @@ impl Route {
             Self::Entry(..) => Class::Entry,
             Self::Multi(_) => Class::Multi,
             Self::Txn(_) => Class::Txn,
+            Self::Logs(_) | Self::Log(..) => Class::Log,
             Self::Server => Class::Other,
+        }
+    }
+}
+
+/// The key in the path or in `?key=`.
+fn entry_key(in_path: Option<String>, query: QueryString<'_>) -> Result<Option<Key>, ApiError> {
+    match (in_path, query.all("key").last()) {
+        (None, None) => Ok(None),
+        (None, Some(key)) => Ok(Some(key.key()?)),
+        (Some(key), None) => Ok(Some(Key::new(&key)?)),
+        (Some(_), Some(_)) => {
+            Err(ApiError::invalid("the URL has a key in its path and another one in ?key=; send only one"))
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::web::context::RequestContext;
 use crate::web::read::feed::{Feed, FeedFormat, Followed, unknown};
 use crate::web::read::fetch::{Fetch, Fetched, Wakeup};
 use crate::web::read::long_poll::Waited;
+use crate::web::read::watched::Watched;
 use crate::web::read::{long_poll, page_limits};
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
@@ -45,7 +46,8 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<R
     let changes = ChangesFetch { feed, since: Mutex::new(since) };
     let max_wait = long_poll::parse(ctx.parts, ctx.query)?;
     let (fetched, waited) =
-        long_poll::wait(ctx, bucket, max_wait, &changes, |fetched| fetched.representation.is_some()).await?;
+        long_poll::wait(ctx, Watched::Bucket(bucket), max_wait, &changes, |fetched| fetched.representation.is_some())
+            .await?;
     let body = match fetched.representation {
         Some(representation) => representation.body.charge_if_unique(&ctx.responses())?,
         None => json(&changes.feed, &[], fetched.revision)?,

@@ -4,6 +4,8 @@
 //! `id` is the revision of a change, so a client that connects again with `Last-Event-ID` misses nothing. The event
 //! `reset` says that changes may be missing. The client then reads the list again.
 
+use std::str::FromStr;
+
 use http::HeaderMap;
 
 use crate::model::{Bucket, Revision};
@@ -17,8 +19,8 @@ use crate::web::read::feed::{Feed, Followed};
 use crate::web::read::page_limits::DEFAULT_LIMIT;
 use crate::web::request::accept_header;
 use crate::web::response::api_error::ApiError;
-use crate::web::response::event_stream;
-use crate::web::response::event_stream::{EventStream, StreamEnd};
+use crate::web::response::event_stream::{EventSource, EventStream, StreamEnd};
+use crate::web::response::{change_events, event_stream};
 
 /// The header with the revision of the last event that a client has seen.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -45,9 +47,24 @@ pub(crate) async fn of_entry(ctx: RequestContext<'_>, name: EntryName<'_>) -> Re
 }
 
 async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, followed: Followed) -> Result<Response, ApiError> {
-    let settings = &ctx.state.settings;
     let since = last_event_id(&ctx.parts.headers).map_or_else(|| changes::since(ctx.query), |id| Ok(Some(id)))?;
-    let feed = Feed::new(ctx, bucket, followed, event_stream::FORMAT, DEFAULT_LIMIT)?;
+    let feed = Feed::new(ctx, bucket, followed, change_events::FORMAT, DEFAULT_LIMIT)?;
+    // A key begins with its entry, which is one lookup.
+    let since = since.filter(|since| *since > Revision::ZERO || !feed.is_of_one_key());
+    open(ctx, bucket, feed, since).await
+}
+
+/// The stream of a source, from a position on.
+///
+/// # Errors
+/// If the store cannot be read.
+pub(crate) async fn open<S: EventSource>(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    source: S,
+    since: Option<S::Position>,
+) -> Result<Response, ApiError> {
+    let settings = &ctx.state.settings;
     let Some(permit) = settings.long_polls.limit.try_acquire(bucket, ctx.client.0) else {
         counters::add(&settings.metrics.counters().long_polls_rejected);
         return Ok(event_stream::rejected());
@@ -57,11 +74,11 @@ async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, followed: Followed) ->
     } else {
         StreamEnd::AfterAnHour
     };
-    EventStream::new(feed, since, end, settings.stop.clone(), permit).open().await
+    EventStream::new(source, since, end, settings.stop.clone(), permit).open().await
 }
 
-/// The revision in `Last-Event-ID`. It is more recent than `since` in the URL, which stays the same when a client
-/// connects again. A malformed one is ignored, because clients cannot change it.
-fn last_event_id(headers: &HeaderMap) -> Option<Revision> {
+/// The position in `Last-Event-ID`. It is more recent than one in the URL, which stays the same when a client connects
+/// again. A malformed one is ignored, because clients cannot change it.
+pub(crate) fn last_event_id<P: FromStr>(headers: &HeaderMap) -> Option<P> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
 }

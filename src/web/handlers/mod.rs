@@ -10,6 +10,7 @@ pub(super) mod health;
 pub(super) mod help;
 pub(super) mod index;
 pub(super) mod list;
+pub(super) mod log;
 pub(super) mod metrics;
 pub(super) mod multi;
 pub(super) mod openapi;

@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use super::counters::Counters;
-use crate::model::{Batch, Bucket, ChangesPage, ChangesQuery, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use crate::store::{Report, Store, Task};
+use crate::model::{
+    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Key, LogAppend, LogKeysQuery, LogPage, LogQuery, Outcome,
+    Page, Result, Revision, Scan, Snapshot,
+};
+use crate::store::{Logs, Report, Store, Task};
+use crate::web::entry_name::EntryName;
 
 /// A store whose calls are counted.
 #[derive(Clone)]
@@ -56,6 +60,11 @@ impl Counted {
         self.counted(changes.changes_since(bucket, query).await)
     }
 
+    /// The logs of the store; `None` if it has none.
+    pub(crate) fn logs(&self) -> Option<CountedLogs<'_>> {
+        self.inner.logs().map(|inner| CountedLogs { store: self, inner })
+    }
+
     pub(crate) async fn buckets(&self) -> Result<Vec<Bucket>> {
         self.counted(self.inner.buckets().await)
     }
@@ -69,5 +78,37 @@ impl Counted {
             self.counters.error(error.kind());
         }
         result
+    }
+}
+
+/// The logs of a store whose calls are counted.
+pub(crate) struct CountedLogs<'a> {
+    store: &'a Counted,
+    inner: &'a dyn Logs,
+}
+
+impl CountedLogs<'_> {
+    pub(crate) async fn append(&self, name: EntryName<'_>, append: LogAppend) -> Result<AppendOutcome> {
+        self.store.counters.commit(append.entries.len());
+        self.store.counted(self.inner.append(name.bucket, name.key, append).await)
+    }
+
+    pub(crate) async fn read(&self, name: EntryName<'_>, query: LogQuery) -> Result<Option<LogPage>> {
+        self.store.counters.read();
+        self.store.counted(self.inner.read_log(name.bucket, name.key, query).await)
+    }
+
+    pub(crate) async fn remove(&self, name: EntryName<'_>, before: Option<u64>) -> Result<Option<u64>> {
+        self.store.counters.commit(1);
+        self.store.counted(self.inner.remove_log(name.bucket, name.key, before).await)
+    }
+
+    pub(crate) async fn changed(&self, name: EntryName<'_>, next: u64) -> Result<u64> {
+        self.store.counted(self.inner.log_changed(name.bucket, name.key, next).await)
+    }
+
+    pub(crate) async fn keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
+        self.store.counters.read();
+        self.store.counted(self.inner.log_keys(bucket, query).await)
     }
 }

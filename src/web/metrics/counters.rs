@@ -16,6 +16,7 @@ pub(crate) enum Class {
     Entry,
     Multi,
     Txn,
+    Log,
     Status,
     Help,
     Health,
@@ -26,12 +27,13 @@ pub(crate) enum Class {
 }
 
 /// The classes in their order, with their labels.
-pub(crate) const CLASSES: [(Class, &str); 11] = [
+pub(crate) const CLASSES: [(Class, &str); 12] = [
     (Class::Root, "root"),
     (Class::Bucket, "bucket"),
     (Class::Entry, "entry"),
     (Class::Multi, "multi"),
     (Class::Txn, "txn"),
+    (Class::Log, "log"),
     (Class::Status, "status"),
     (Class::Help, "help"),
     (Class::Health, "health"),

@@ -7,6 +7,7 @@ use super::fetch::{Fetch, Fetched};
 use super::long_poll;
 use super::long_poll::Waited;
 use super::reuse::{ReusableResponse, Validity};
+use super::watched::Watched;
 use crate::model::Bucket;
 use crate::web::auth::policy::Timestamps;
 use crate::web::body::Response;
@@ -91,7 +92,7 @@ async fn answer_without_vary(
     // A client that does not send the version that it has gets its response at once, but a malformed `wait` is an
     // error.
     let max_wait = long_poll::parse(parts, query)?.filter(|_| conditions.has_seen());
-    let (fetched, waited) = long_poll::wait(ctx, bucket, max_wait, resource, is_change).await?;
+    let (fetched, waited) = long_poll::wait(ctx, Watched::Bucket(bucket), max_wait, resource, is_change).await?;
     let cache = cache.until(fetched.expires.map(|end| end.since(state.settings.clock.now()).as_secs()));
     // A secret must be checked each time, and an expiry or a date in the future depends on the time.
     let is_past = fetched

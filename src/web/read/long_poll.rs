@@ -9,7 +9,8 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::fetch::{Fetch, Fetched, Wakeup};
-use crate::model::{Bucket, Clock, Time};
+use super::watched::Watched;
+use crate::model::{Clock, Time};
 use crate::web::context::RequestContext;
 use crate::web::metrics::counters;
 use crate::web::request::form::QueryString;
@@ -69,14 +70,14 @@ pub(crate) enum Waited {
 /// nothing changed, the fetch has no body.
 pub(crate) async fn wait(
     ctx: RequestContext<'_>,
-    bucket: &Bucket,
+    watched: Watched<'_>,
     max_wait: Option<Duration>,
     resource: &impl Fetch,
     is_change: impl Fn(&Fetched) -> bool + Send + Sync,
 ) -> Result<(Fetched, Waited), ApiError> {
     let fetched = resource.fetch().await?;
     let Some(max_wait) = max_wait.filter(|_| !is_change(&fetched)) else { return Ok((fetched, Waited::Done)) };
-    let poll = LongPoll { ctx, bucket, max_wait };
+    let poll = LongPoll { ctx, watched, max_wait };
     // Boxed: most reads do not wait, and their futures need no memory for it.
     Box::pin(poll.wait_for_change(fetched, resource, is_change)).await
 }
@@ -84,7 +85,7 @@ pub(crate) async fn wait(
 /// A request that waits for a change.
 struct LongPoll<'a> {
     ctx: RequestContext<'a>,
-    bucket: &'a Bucket,
+    watched: Watched<'a>,
     max_wait: Duration,
 }
 
@@ -97,7 +98,7 @@ impl LongPoll<'_> {
     ) -> Result<(Fetched, Waited), ApiError> {
         let state = self.ctx.state;
         let settings = &state.settings;
-        let Some(_permit) = settings.long_polls.limit.try_acquire(self.bucket, self.ctx.client.0) else {
+        let Some(_permit) = settings.long_polls.limit.try_acquire(self.watched.bucket(), self.ctx.client.0) else {
             counters::add(&settings.metrics.counters().long_polls_rejected);
             return Ok((fetched, Waited::Rejected { retry_after: RETRY_AFTER_SECONDS }));
         };
@@ -115,7 +116,7 @@ impl LongPoll<'_> {
                     return Ok((fetched, Waited::Rejected { retry_after: RETRY_AFTER_STOP_SECONDS }));
                 }
                 () = tokio::time::sleep_until(deadline) => return Ok((fetched, Waited::Done)),
-                changed = state.store.changed(self.bucket, fetched.revision) => {
+                changed = self.watched.changed(&state.store, fetched.revision) => {
                     Some(changed.map_err(ApiError::from_read)?)
                 }
                 () = sleep_until_expiry(fetched.expires, settings.clock.as_ref()) => None,

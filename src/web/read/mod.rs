@@ -8,3 +8,4 @@ pub(super) mod long_poll;
 pub(super) mod long_poll_limit;
 pub(super) mod page_limits;
 pub(super) mod reuse;
+pub(super) mod watched;

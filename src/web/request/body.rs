@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 
+use crate::model::ContentType;
 use crate::web::body::{Body, CollectError};
 use crate::web::context::RequestContext;
 use crate::web::response::api_error::ApiError;
@@ -25,6 +26,18 @@ pub(crate) fn max_encoded_bytes(max_value_bytes: usize) -> usize {
 pub(crate) fn essence(headers: &HeaderMap) -> String {
     let Some(value) = headers.get(CONTENT_TYPE) else { return String::new() };
     value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+/// The media type of the value. The type of a form is ignored, because `curl -d` always sends it. Without a type, a
+/// value in UTF-8 is text and any other value is bytes.
+pub(crate) fn content_type(headers: &HeaderMap, value: &[u8]) -> Result<ContentType, ApiError> {
+    let sent = headers.get(CONTENT_TYPE).map(|sent| sent.to_str().unwrap_or("?"));
+    match sent {
+        _ if essence(headers) == FORM_TYPE => Ok(ContentType::default()),
+        Some(sent) if !sent.trim().is_empty() => Ok(ContentType::new(sent)?),
+        _ if std::str::from_utf8(value).is_ok() => Ok(ContentType::default()),
+        _ => Ok(ContentType::new("application/octet-stream")?),
+    }
 }
 
 /// Reads the whole body, at most `max_bytes`.
@@ -80,4 +93,25 @@ pub(crate) async fn json(ctx: RequestContext<'_>, body: Body) -> Result<Bytes, A
         return Err(ApiError::unsupported_media_type("the body must be JSON; send Content-Type: application/json"));
     }
     collect(ctx, body, max_encoded_bytes(ctx.state.settings.max_value_bytes)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_type_is_kept_except_that_of_a_form() {
+        let kept = |sent: Option<&str>, value: &[u8]| {
+            let headers = sent.into_iter().map(|sent| (CONTENT_TYPE, sent.parse().unwrap())).collect();
+            content_type(&headers, value).map(|kept| kept.as_str().to_owned())
+        };
+        let text = ContentType::TEXT;
+        assert_eq!(kept(Some("image/png"), b"\x89").unwrap(), "image/png");
+        assert_eq!(kept(Some("application/json; charset=utf-8"), b"1").unwrap(), "application/json; charset=utf-8");
+        assert_eq!(kept(Some("Application/X-WWW-Form-Urlencoded"), b"a=1").unwrap(), text);
+        assert_eq!(kept(Some(""), b"a").unwrap(), text);
+        assert_eq!(kept(None, "ä".as_bytes()).unwrap(), text);
+        assert_eq!(kept(None, b"\xff").unwrap(), "application/octet-stream");
+        assert!(kept(Some("png"), b"").is_err());
+    }
 }

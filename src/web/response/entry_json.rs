@@ -105,7 +105,8 @@ pub(crate) fn value(out: &mut Composer, value: &Bytes) {
     out.text("}");
 }
 
-fn value_member(out: &mut Composer, value: &Bytes) {
+/// Adds a value as the member `value` or `base64`.
+pub(crate) fn value_member(out: &mut Composer, value: &Bytes) {
     let is_text = std::str::from_utf8(value).is_ok();
     out.text(if is_text { "\"value\":" } else { "\"base64\":" });
     out.string(value);

@@ -1,8 +1,9 @@
-//! A response with Server-Sent Events: the changes since the position of the client, then each one when it happens.
+//! A response with Server-Sent Events: the events since the position of the client, then each one when it happens.
 //!
 //! It ends when the program stops, when the store fails, and after an hour; clients then connect again. A comment is
 //! sent every 15 seconds, so that both sides notice a broken connection.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,25 +12,20 @@ use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::api_error::ApiError;
+use super::response;
 use super::response::{Cache, with_body};
-use super::streamed::{Composer, Content};
-use super::{entry_json, response};
-use crate::model::{KeyChange, Revision};
+use super::streamed::Content;
+use crate::model::Error;
 use crate::web::body::{Body, BodyError, Response};
-use crate::web::read::feed::{Feed, FeedFormat};
-use crate::web::read::fetch::{Fetched, Wakeup};
+use crate::web::read::fetch::Wakeup;
 use crate::web::read::long_poll_limit::LongPollPermit;
 
 /// The media type of event streams.
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
-
-/// Changes as events.
-pub(crate) const FORMAT: FeedFormat = FeedFormat { name: "events", changes: events };
 
 /// The time between two comments.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -53,19 +49,28 @@ pub(crate) enum StreamEnd {
     AfterFirstEvents(Duration),
 }
 
-/// The data of the event `reset`.
-#[derive(Serialize)]
-struct Reset<'a> {
-    event: &'a str,
-    id: String,
-    bucket: &'a str,
+/// What a stream sends.
+pub(crate) trait EventSource: Send + Sync + 'static {
+    /// A position in the events, which a client sends back as `Last-Event-ID`.
+    type Position: fmt::Display + Send + Sync;
+
+    /// The events after a position, if there are any, and the position after them. Without a position: the first events
+    /// for a client that connects for the first time. With a `wakeup` the result may be shared.
+    fn events(
+        &self,
+        since: Option<&Self::Position>,
+        wakeup: Option<Wakeup>,
+    ) -> impl Future<Output = Result<(Self::Position, Option<Content>), ApiError>> + Send;
+
+    /// Waits until there may be events after a position.
+    fn changed(&self, since: &Self::Position) -> impl Future<Output = Result<Wakeup, Error>> + Send;
 }
 
 /// The stream of one client.
-pub(crate) struct EventStream {
-    feed: Feed,
-    /// The revision up to which the client has seen everything; `None` at its first connection.
-    since: Option<Revision>,
+pub(crate) struct EventStream<S: EventSource> {
+    source: S,
+    /// The position up to which the client has seen everything; `None` at its first connection.
+    since: Option<S::Position>,
     is_short: bool,
     deadline: Instant,
     stop: CancellationToken,
@@ -82,10 +87,10 @@ enum Next {
     End,
 }
 
-impl EventStream {
+impl<S: EventSource> EventStream<S> {
     pub(crate) fn new(
-        feed: Feed,
-        since: Option<Revision>,
+        source: S,
+        since: Option<S::Position>,
         end: StreamEnd,
         stop: CancellationToken,
         permit: LongPollPermit,
@@ -95,9 +100,7 @@ impl EventStream {
             StreamEnd::AfterFirstEvents(max_wait) => (true, max_wait),
         };
         let deadline = Instant::now() + time;
-        // A key begins with its entry, which is one lookup.
-        let since = since.filter(|since| *since > Revision::ZERO || !feed.is_of_one_key());
-        Self { feed, since, is_short, deadline, stop, _permit: permit, sending: None, is_ended: false }
+        Self { source, since, is_short, deadline, stop, _permit: permit, sending: None, is_ended: false }
     }
 
     /// The response. Its first frame is sent at once, so that the client sees that it is connected.
@@ -146,23 +149,23 @@ impl EventStream {
 
     /// A comment, and the position: changes of other keys move it too, so the client does not ask for them again.
     fn position_comment(&self) -> Frame<Bytes> {
-        Frame::data(format!(":\nid: {}\n\n", self.since.unwrap_or_default()).into())
+        let position = self.since.as_ref().map(|since| format!("id: {since}\n")).unwrap_or_default();
+        Frame::data(format!(":\n{position}\n").into())
     }
 
     async fn next(&mut self) -> Next {
         let heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
         loop {
-            let since = self.since.unwrap_or_default();
-            let revision = tokio::select! {
+            let Some(since) = &self.since else { return Next::End };
+            let wakeup = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Next::End,
                 () = sleep_until(self.deadline) => return Next::End,
                 // Before the changes: those of other keys must not keep a stream silent.
                 () = sleep_until(heartbeat) => return Next::Heartbeat,
-                changed = self.feed.store.changed(&self.feed.bucket, since) => changed,
+                changed = self.source.changed(since) => changed,
             };
-            let Ok(revision) = revision else { return Next::End };
-            let wakeup = Wakeup { at: Instant::now(), revision: Some(revision) };
+            let Ok(wakeup) = wakeup else { return Next::End };
             match self.fetch(Some(wakeup)).await {
                 Ok(Some(events)) => return Next::Events(events),
                 Ok(None) => {}
@@ -174,16 +177,9 @@ impl EventStream {
 
     /// The events that the client has not seen, if there are any.
     async fn fetch(&mut self, wakeup: Option<Wakeup>) -> Result<Option<Content>, ApiError> {
-        let fetched = match self.since {
-            Some(since) => self.feed.fetch(since, wakeup).await?,
-            None => None,
-        };
-        let Fetched { revision, representation, .. } = match fetched {
-            Some(fetched) => fetched,
-            None => self.feed.begin_again(reset).await?,
-        };
-        self.since = Some(revision);
-        Ok(representation.map(|representation| representation.body))
+        let (position, events) = self.source.events(self.since.as_ref(), wakeup).await?;
+        self.since = Some(position);
+        Ok(events)
     }
 }
 
@@ -197,23 +193,4 @@ fn with_headers(body: Body) -> Response {
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response::vary(&mut response, "Accept");
     response
-}
-
-fn events(feed: &Feed, changes: &[KeyChange], _: Revision) -> Result<Content, ApiError> {
-    let mut out = Composer::default();
-    for change in changes {
-        out.text(&format!("event: {}\nid: {}\ndata: ", entry_json::event_name(change), change.revision));
-        entry_json::change(&mut out, &feed.bucket, change)?;
-        out.text("\n\n");
-    }
-    out.finish(&feed.responses)
-}
-
-/// The event after which the client must read the list again.
-fn reset(feed: &Feed, revision: Revision) -> Result<Content, ApiError> {
-    let mut out = Composer::default();
-    out.text(&format!("event: reset\nid: {revision}\ndata: "));
-    out.json(&Reset { event: "reset", id: revision.to_string(), bucket: feed.bucket.as_str() })?;
-    out.text("\n\n");
-    out.finish(&feed.responses)
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod api_error;
 pub(super) mod cache_urls;
+pub(super) mod change_events;
 pub(super) mod cors;
 pub(super) mod entry_json;
 pub(super) mod event_stream;

@@ -1,0 +1,48 @@
+//! `GET /log/{bucket}`: the keys of the logs of a bucket.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::logs;
+use crate::model::{Bucket, Key, LogKeysQuery};
+use crate::web::auth::authorize;
+use crate::web::body::Response;
+use crate::web::context::RequestContext;
+use crate::web::read::page_limits;
+use crate::web::request::number;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::json_response;
+use crate::web::response::response;
+use crate::web::response::response::Cache;
+
+#[derive(Serialize)]
+struct Keys<'a> {
+    keys: Vec<&'a str>,
+    cursor: Option<&'a str>,
+}
+
+pub(super) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
+    authorize::require_list(ctx, bucket).await?;
+    let is_text = match ctx.query.text("format")?.as_deref() {
+        None | Some("json") => false,
+        Some("text") => true,
+        Some(other) => {
+            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::quote(other))));
+        }
+    };
+    let limit = page_limits::limit(ctx.query)?;
+    let after = ctx.query.text("after")?.map(|after| Key::new(&after)).transpose()?;
+    let prefix = ctx.query.text("prefix")?.unwrap_or_default();
+    // One more shows whether there is another page.
+    let query = LogKeysQuery { prefix, after, limit: limit + 1 };
+    let mut keys = logs(&ctx.state.store)?.keys(bucket, query).await.map_err(ApiError::from_read)?;
+    let has_more = keys.len() > limit;
+    keys.truncate(limit);
+    if is_text {
+        let lines: String = keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect();
+        return Ok(response::text(Bytes::from(lines), Cache::Never));
+    }
+    let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
+    let cursor = keys.last().copied().filter(|_| has_more);
+    json_response::json(&Keys { keys, cursor })
+}

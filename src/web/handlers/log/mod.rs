@@ -1,0 +1,41 @@
+//! `/log/{bucket}/{key}`: an append-only log.
+
+mod append;
+mod cursor;
+mod entry_format;
+mod events;
+mod keys;
+mod read;
+mod remove;
+
+use http::Method;
+
+use crate::model::Bucket;
+use crate::web::body::{Body, Response};
+use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
+use crate::web::handlers::events as event_streams;
+use crate::web::metrics::counted::{Counted, CountedLogs};
+use crate::web::response::api_error::ApiError;
+
+pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
+    match *ctx.method {
+        Method::POST => append::answer(ctx, name, body).await,
+        Method::DELETE => remove::answer(ctx, name, body).await,
+        _ if event_streams::is_requested(&ctx.parts.headers) => events::answer(ctx, name).await,
+        _ => read::answer(ctx, name).await,
+    }
+}
+
+/// The list of the logs of a bucket.
+pub(crate) async fn list(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
+    keys::answer(ctx, bucket).await
+}
+
+/// The logs of the store.
+///
+/// # Errors
+/// If it has none.
+fn logs(store: &Counted) -> Result<CountedLogs<'_>, ApiError> {
+    store.logs().ok_or_else(|| ApiError::not_implemented("this store has no logs"))
+}

@@ -1,0 +1,29 @@
+//! `DELETE /log/{bucket}/{key}`: removes a log; with `before=INDEX` only the entries before an index.
+
+use std::collections::BTreeMap;
+
+use super::logs;
+use crate::web::auth::authorize;
+use crate::web::body::{Body, Response};
+use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
+use crate::web::request::body;
+use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::response::api_error::ApiError;
+use crate::web::response::json_response;
+use crate::web::response::response::Cache;
+
+pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
+    authorize::require_write(ctx, name.bucket).await?;
+    WritePreconditions::none(ctx)?;
+    let before = ctx.query.number("before", 0..=i64::MAX)?.map(i64::unsigned_abs);
+    // If they were ignored, more would be removed than the client wants.
+    for parameter in ["from", "since", "limit", "keep", "keep_for", "index"] {
+        ctx.query.reject(parameter, "DELETE accepts only before=INDEX, for the entries before an index")?;
+    }
+    body::drain(ctx, body).await?;
+    match logs(&ctx.state.store)?.remove(name, before).await? {
+        Some(removed) => json_response::json(&BTreeMap::from([("removed", removed)])),
+        None => Err(ApiError::not_found("no such log", Cache::Never)),
+    }
+}
