@@ -153,7 +153,7 @@ impl Changes for PostgresStore {
 #[async_trait]
 impl Logs for PostgresStore {
     async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
-        logs::append::append(&*self.runtime()?, LogName { bucket, key }, append)
+        logs::append_entries::append(&*self.runtime()?, LogName { bucket, key }, append)
             .await
             .map_err(|e| self.config.locate(bucket, e))
     }
@@ -165,7 +165,7 @@ impl Logs for PostgresStore {
     }
 
     async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>> {
-        logs::remove::remove(&*self.runtime()?, LogName { bucket, key }, before)
+        logs::remove_entries::remove(&*self.runtime()?, LogName { bucket, key }, before)
             .await
             .map_err(|e| self.config.locate(bucket, e))
     }

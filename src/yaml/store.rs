@@ -17,7 +17,7 @@ use super::bucket::tidier::Tidier;
 use super::file::errors::io_error_with_advice;
 use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
-use super::log::logs::UsedLogs;
+use super::log::used_logs::UsedLogs;
 use super::options::YamlOptions;
 use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,

@@ -1,8 +1,8 @@
 //! Logs: appending, reading, removing, and waiting for entries.
 
-pub(super) mod append;
+pub(super) mod append_entries;
 pub(super) mod page;
-pub(super) mod remove;
+pub(super) mod remove_entries;
 pub(super) mod watched_logs;
 
 use crate::model::{Bucket, Key};

@@ -19,8 +19,8 @@ fn template(path: &str) -> String {
     let path = percent_decode_str(path).decode_utf8_lossy();
     let mut segments = path.trim_start_matches('/').splitn(3, '/');
     match (segments.next(), segments.next(), segments.next()) {
-        (Some("kv"), Some(_), Some(key)) if !key.is_empty() => "/kv/{bucket}/{key}".to_owned(),
-        (Some(first @ ("kv" | "multi" | "txn")), Some(_), _) => format!("/{first}/{{bucket}}"),
+        (Some(first @ ("kv" | "log")), Some(_), Some(key)) if !key.is_empty() => format!("/{first}/{{bucket}}/{{key}}"),
+        (Some(first @ ("kv" | "log" | "multi" | "txn")), Some(_), _) => format!("/{first}/{{bucket}}"),
         _ => path.into_owned(),
     }
 }

@@ -1,12 +1,12 @@
 //! `/log/{bucket}/{key}`: an append-only log.
 
-mod append;
+mod append_entries;
 mod cursor;
 mod entry_format;
-mod events;
-mod keys;
-mod read;
-mod remove;
+mod list_logs;
+mod log_events;
+mod read_page;
+mod remove_entries;
 
 use http::Method;
 
@@ -20,16 +20,16 @@ use crate::web::response::api_error::ApiError;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
     match *ctx.method {
-        Method::POST => append::answer(ctx, name, body).await,
-        Method::DELETE => remove::answer(ctx, name, body).await,
-        _ if event_streams::is_requested(&ctx.parts.headers) => events::answer(ctx, name).await,
-        _ => read::answer(ctx, name).await,
+        Method::POST => append_entries::answer(ctx, name, body).await,
+        Method::DELETE => remove_entries::answer(ctx, name, body).await,
+        _ if event_streams::is_requested(&ctx.parts.headers) => log_events::answer(ctx, name).await,
+        _ => read_page::answer(ctx, name).await,
     }
 }
 
 /// The list of the logs of a bucket.
 pub(crate) async fn list(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
-    keys::answer(ctx, bucket).await
+    list_logs::answer(ctx, bucket).await
 }
 
 /// The logs of the store.
