@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    check, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode, serve, set,
+    check, compact, completions, copy, delete, edit, export, get, import, incr, list, logs, man, passcode, serve, set,
     store_init, sweep, watch,
 };
 use super::config::flags::GlobalFlags;
@@ -23,6 +23,7 @@ Examples:
   kvs set kitchen/temp 21.5            store a value
   kvs get kitchen/temp                 print it
   kvs list kitchen/                    list keys, values and ages
+  kvs append kitchen/temp 21.5         append to the log of a sensor
   kvs passcode --write                 create auth.txt, so that clients may write
   kvs serve --http 127.0.0.1:8080      answer clients
 
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Delete(delete::Args),
     List(list::Args),
     Watch(watch::Args),
+    Log(logs::show::Args),
+    Append(logs::append::Args),
     Incr(incr::Args),
     Edit(edit::Args),
     Export(export::Args),
@@ -84,10 +87,11 @@ fn shown_options(command: &str) -> &'static [&'static str] {
         "passcode" => &["auth", "config", "quiet"],
         "store" => &["store", "config", "quiet"],
         "check" => &["bucket", "store", "auth", "lock_timeout", "config", "quiet", "verbose"],
-        "get" | "list" | "watch" | "export" | "compact" | "sweep" => {
+        "get" | "list" | "watch" | "log" | "export" | "compact" | "sweep" => {
             &["bucket", "store", "lock_timeout", "config", "quiet", "verbose"]
         }
         "delete" | "incr" => &["bucket", "store", "lock_timeout", "no_hooks", "config", "quiet", "verbose"],
+        "append" => &["bucket", "store", "max_value", "lock_timeout", "config", "quiet", "verbose"],
         "set" | "edit" | "import" => {
             &["bucket", "store", "max_value", "lock_timeout", "no_hooks", "config", "quiet", "verbose"]
         }
@@ -188,7 +192,8 @@ mod tests {
 
     #[test]
     fn help_fits_on_a_screen_and_begins_with_own_options() {
-        for name in ["get", "set", "delete", "watch", "incr", "check", "compact", "sweep", "passcode"] {
+        for name in ["get", "set", "delete", "watch", "log", "append", "incr", "check", "compact", "sweep", "passcode"]
+        {
             let help = help(&[name, "--help"]);
             assert!(help.lines().count() <= 40, "{} lines in {help}", help.lines().count());
             assert_eq!(help, self::help(&[name, "-h"]));

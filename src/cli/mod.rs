@@ -25,8 +25,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use self::command::{Command, CommandLine};
 use self::commands::{
-    check, check_config, compact, completions, copy, delete, edit, export, get, import, incr, list, man, passcode,
-    serve, set, store_init, sweep, watch,
+    check, check_config, compact, completions, copy, delete, edit, export, get, import, incr, list, logs, man,
+    passcode, serve, set, store_init, sweep, watch,
 };
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
@@ -120,6 +120,8 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Delete(args) => delete::run(settings, args).await,
         Command::List(args) => list::run(settings, args).await,
         Command::Watch(args) => watch::run(settings, args).await,
+        Command::Log(args) => logs::show::run(settings, args).await,
+        Command::Append(args) => logs::append::run(settings, args).await,
         Command::Incr(args) => incr::run(settings, args).await,
         Command::Edit(args) => edit::run(settings, args).await,
         Command::Export(args) => export::run(settings, args).await,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::content_type::ContentType;
+use super::json::JsonValue;
 use super::name::Key;
 use super::time::Time;
 
@@ -21,6 +22,23 @@ pub struct LogEntry {
     pub content_type: ContentType,
     /// When it was appended; never earlier than the entry before it.
     pub updated: Time,
+}
+
+impl LogEntry {
+    /// The value as text, if it is UTF-8.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.value).ok()
+    }
+
+    /// The value as JSON on one line, if its type is JSON and it is JSON. Numbers keep their spelling.
+    #[must_use]
+    pub fn as_json_line(&self) -> Option<String> {
+        let text = self.as_text().filter(|_| self.content_type.is_json())?;
+        JsonValue::parse(text).ok()?;
+        // A line break in JSON can only be white space.
+        Some(text.trim().replace(['\n', '\r'], " "))
+    }
 }
 
 /// An entry to append.

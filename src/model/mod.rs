@@ -31,5 +31,5 @@ pub use self::log::{
 pub use self::name::{Bucket, Key};
 pub use self::revision::Revision;
 pub use self::scan::{Page, Projection, Scan};
-pub use self::span::parse_span;
+pub use self::span::{parse_since, parse_span};
 pub use self::time::Time;

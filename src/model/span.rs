@@ -1,4 +1,4 @@
-//! Spans of time as a person writes them: `25s`, `10m`, `1d12h`.
+//! Spans of time as a person writes them: `25s`, `10m`, `1d12h`; and times before now.
 
 use std::time::Duration;
 
@@ -43,4 +43,30 @@ pub fn parse_span(text: &str) -> Result<Duration, Error> {
         return Err(bad("it must be at most 36500d (a hundred years)"));
     }
     Ok(span)
+}
+
+/// Reads a time: RFC 3339, a date (midnight in UTC), whole seconds since 1970, or a span of time before `now`.
+///
+/// ```
+/// use kvs::model::{Time, parse_since};
+///
+/// let now = Time::from_secs(1_000_000);
+/// assert_eq!(parse_since("1970-01-02", now)?, Time::from_secs(86_400));
+/// assert_eq!(parse_since("90", now)?, Time::from_secs(90));
+/// assert_eq!(parse_since("1h", now)?, Time::from_secs(996_400));
+/// # Ok::<(), kvs::model::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if the text is none of these.
+pub fn parse_since(text: &str, now: Time) -> Result<Time, Error> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(Time::from_secs(text.parse().unwrap_or(i64::MAX)));
+    }
+    let midnight = format!("{text}T00:00:00Z");
+    let time = Time::parse_clamped(text).or_else(|_| Time::parse_clamped(&midnight)).ok();
+    time.or_else(|| parse_span(text).ok().map(|span| now.minus(span))).ok_or_else(|| {
+        let form = "2026-11-29T12:00:00Z, 2026-11-29, seconds since 1970, or 12h for the last 12 hours";
+        Error::new(ErrorKind::Invalid, format!("bad time {text:?}: write it as {form}"))
+    })
 }

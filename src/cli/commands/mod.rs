@@ -12,6 +12,7 @@ pub(super) mod get;
 pub(super) mod import;
 pub(super) mod incr;
 pub(super) mod list;
+pub(super) mod logs;
 pub(super) mod man;
 pub(super) mod passcode;
 pub(super) mod serve;

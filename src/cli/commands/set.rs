@@ -52,7 +52,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
 }
 
 /// The value of the argument or of standard input. Does not read much more than `max_value` bytes.
-fn value(argument: OsString, max_value: usize) -> CliResult<Bytes> {
+pub(in crate::cli::commands) fn value(argument: OsString, max_value: usize) -> CliResult<Bytes> {
     if argument != "-" {
         return Ok(argument.into_vec().into());
     }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::import_entry::{ImportEntry, TextFields, text_or_base64};
 use crate::client::WatchEvent;
-use crate::model::{Bucket, ContentType, Entry, Error, ErrorKind, Key, Result};
+use crate::model::{Bucket, ContentType, Entry, Error, ErrorKind, Key, LogEntry, Result};
 
 /// A change, as the HTTP API has it.
 #[derive(Serialize)]
@@ -36,6 +36,32 @@ pub(crate) fn change_line(bucket: &Bucket, event: &WatchEvent) -> Result<String>
         WatchEvent::Reset { .. } => ("reset", None, None),
     };
     let row = ChangeRow { event: name, id: event.revision().to_string(), bucket: bucket.as_str(), entry, key };
+    serde_json::to_string(&row).map_err(|error| Error::new(ErrorKind::Invalid, format!("cannot write JSON: {error}")))
+}
+
+/// An entry of a log, as the HTTP API has it.
+#[derive(Serialize)]
+struct LogRow<'a> {
+    index: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    updated: String,
+}
+
+/// An entry of a log on one line.
+pub(crate) fn log_line(entry: &LogEntry) -> Result<String> {
+    let json = entry.as_json_line().and_then(|json| RawValue::from_string(json).ok());
+    let usual_type = if json.is_some() { ContentType::JSON } else { ContentType::TEXT };
+    let (value, base64) = if json.is_some() { (None, None) } else { text_or_base64(&entry.value) };
+    let content_type = entry.content_type.as_str();
+    let r#type = (content_type != usual_type).then_some(content_type);
+    let row = LogRow { index: entry.index, json, value, base64, r#type, updated: entry.updated.to_string() };
     serde_json::to_string(&row).map_err(|error| Error::new(ErrorKind::Invalid, format!("cannot write JSON: {error}")))
 }
 

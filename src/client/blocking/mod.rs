@@ -6,6 +6,7 @@
 mod client;
 mod executor;
 mod json_parts;
+mod log_handle;
 mod read;
 mod sweep_old;
 mod transaction;
@@ -14,5 +15,6 @@ mod watch_changes;
 mod write;
 
 pub use self::client::Client;
+pub use self::log_handle::Log;
 pub use self::transaction::Transaction;
 pub use self::typed::Typed;

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::model::json::JsonValue;
 use crate::model::{ContentType, LogEntry, LogPage};
 use crate::web::budget::Budget;
 use crate::web::request::form::QueryString;
@@ -103,7 +102,7 @@ pub(super) fn entry(out: &mut Composer, entry: &LogEntry) -> Result<(), ApiError
     entry_json::charge(out, &entry.value);
     out.open_object(&Index { index: entry.index })?;
     out.text(",");
-    let is_usual_type = if let Some(json) = json(entry) {
+    let is_usual_type = if let Some(json) = entry.as_json_line() {
         out.text("\"json\":");
         out.text(&json);
         entry.content_type.as_str() == ContentType::JSON
@@ -113,13 +112,6 @@ pub(super) fn entry(out: &mut Composer, entry: &LogEntry) -> Result<(), ApiError
     };
     let r#type = (!is_usual_type).then_some(entry.content_type.as_str());
     out.close_object(&Meta { r#type, updated: entry.updated.to_string() })
-}
-
-/// The value as JSON on one line, if it is JSON. A line break in JSON can only be white space.
-fn json(entry: &LogEntry) -> Option<String> {
-    let text = std::str::from_utf8(&entry.value).ok().filter(|_| entry.content_type.is_json())?;
-    JsonValue::parse(text).ok()?;
-    Some(text.trim().replace(['\n', '\r'], " "))
 }
 
 fn csv(page: &LogPage) -> Bytes {

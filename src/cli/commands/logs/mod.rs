@@ -1,0 +1,4 @@
+//! The commands for logs.
+
+pub(crate) mod append;
+pub(crate) mod show;
