@@ -119,7 +119,7 @@ pub mod blocking {
 /// |---|---|
 /// | `yaml:DIR` | YAML files in the folder `DIR`, which the first write creates |
 /// | `memory:` | in memory, a new one each time |
-/// | `postgresql://USER@HOST/DATABASE` | three tables of a PostgreSQL database |
+/// | `postgresql://USER@HOST/DATABASE` | tables of a PostgreSQL database |
 ///
 /// PostgreSQL needs the feature `postgres` and a tokio runtime. It is connected with the first call, so its errors come
 /// from that call.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::compare::{BucketDiff, Comparison};
 use super::job_settings::{CopySettings, Mode, Phase, Progress, ProgressFn};
+use super::log_copy::{LogCopy, LogDiff};
 use super::progress_record::ProgressRecord;
-use super::report::{Conflict, CopyReport};
+use super::report::{Conflict, CopyReport, LogConflict};
 use super::side::{Side, on};
 use super::store_source::StoreSource;
 use super::writer::BucketWriter;
@@ -57,6 +58,7 @@ struct ComparedBucket {
     diff: BucketDiff,
     /// Whether everything that the target has in it came from this source.
     is_own: bool,
+    logs: Vec<LogDiff>,
 }
 
 impl CopyJob {
@@ -97,25 +99,28 @@ impl CopyJob {
         for bucket in &buckets {
             compared.push(self.prepare(bucket, &mut report).await?);
         }
-        let is_blocked =
-            !report.conflicts.is_empty() || (!report.rejected.is_empty() && !self.settings.skip_incompatible);
+        let is_blocked = report.has_conflicts() || (!report.rejected.is_empty() && !self.settings.skip_incompatible);
         if is_blocked || self.settings.mode != Mode::Copy {
-            for ComparedBucket { bucket, diff, .. } in &compared {
-                report.equal += diff.equal;
-                report.copied += diff.missing.len() as u64;
+            for ComparedBucket { bucket, diff, logs, .. } in &compared {
+                report.equal += diff.equal + logs.iter().map(|log| log.equal).sum::<u64>();
+                report.copied += diff.missing.len() as u64 + logs.iter().map(|log| log.missing).sum::<u64>();
                 report.deleted += diff.extra.len() as u64;
                 report.differences.add(bucket, diff);
+                report.differences.add_logs(bucket, logs);
             }
             return Ok(report);
         }
         for compared in compared {
+            let bucket = compared.bucket.clone();
             self.copy_bucket(compared, &mut report).await?;
+            self.copy_logs(&bucket, &mut report).await?;
         }
         // Buckets that were created in the meantime.
         for bucket in self.buckets().await?.0.iter().filter(|bucket| !buckets.contains(bucket)) {
             let compared = self.prepare(bucket, &mut report).await?;
-            if report.conflicts.is_empty() {
+            if !report.has_conflicts() {
                 self.copy_bucket(compared, &mut report).await?;
+                self.copy_logs(bucket, &mut report).await?;
             }
         }
         Ok(report)
@@ -154,7 +159,14 @@ impl CopyJob {
         if loses_data && !self.settings.replace && self.settings.mode != Mode::Verify {
             report.conflicts.push(Conflict::new(bucket, &diff));
         }
-        Ok(ComparedBucket { bucket: bucket.clone(), diff, is_own })
+        let logs = match self.logs(bucket) {
+            Some(logs) => logs.compare().await?,
+            None => vec![],
+        };
+        if !self.settings.replace && self.settings.mode != Mode::Verify {
+            report.log_conflicts.extend(logs.iter().filter_map(|log| LogConflict::new(bucket, log)));
+        }
+        Ok(ComparedBucket { bucket: bucket.clone(), diff, is_own, logs })
     }
 
     async fn compare(&self, bucket: &Bucket, phase: Phase) -> Result<BucketDiff> {
@@ -168,7 +180,7 @@ impl CopyJob {
 
     /// Writes the differences of a bucket and compares again, until both sides are equal.
     async fn copy_bucket(&self, compared: ComparedBucket, report: &mut CopyReport) -> Result<()> {
-        let ComparedBucket { bucket, mut diff, is_own } = compared;
+        let ComparedBucket { bucket, mut diff, is_own, .. } = compared;
         let record = self.record()?;
         let last = diff.target_revision;
         if !is_own && last > Revision::ZERO {
@@ -206,6 +218,24 @@ impl CopyJob {
         report.deleted += writer.deleted;
         report.equal += diff.equal;
         report.differences.add(&bucket, &diff);
+        Ok(())
+    }
+
+    /// The logs of a bucket; `None` if one of the sides has none.
+    fn logs<'a>(&'a self, bucket: &'a Bucket) -> Option<LogCopy<'a>> {
+        Some(LogCopy { from: self.from.logs()?, to: self.to.logs()?, bucket })
+    }
+
+    /// Copies the logs of a bucket and compares again.
+    async fn copy_logs(&self, bucket: &Bucket, report: &mut CopyReport) -> Result<()> {
+        let Some(logs) = self.logs(bucket) else { return Ok(()) };
+        for diff in logs.compare().await?.iter().filter(|diff| diff.differences() > 0) {
+            report.deleted += logs.write(diff).await?;
+            report.copied += diff.missing;
+        }
+        let diffs = logs.compare().await?;
+        report.equal += diffs.iter().map(|diff| diff.equal).sum::<u64>();
+        report.differences.add_logs(bucket, &diffs);
         Ok(())
     }
 }

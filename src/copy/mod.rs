@@ -1,5 +1,5 @@
 //! Copies the content of a store, or of another [`ImportSource`](crate::store::ImportSource), into a store: values,
-//! content types, times, expiry and revisions.
+//! content types, times, expiry and revisions, and logs with the indices and times of their entries.
 //!
 //! A run compares both sides key by key, writes the missing entries in the order of their revisions, and compares again
 //! until both sides are equal. So it can be interrupted at any point and run again: it copies only what is missing, and
@@ -10,6 +10,7 @@
 mod compare;
 mod job;
 mod job_settings;
+mod log_copy;
 mod plan;
 mod progress_record;
 mod report;
@@ -20,4 +21,4 @@ mod writer;
 pub use self::compare::Fields;
 pub use self::job::CopyJob;
 pub use self::job_settings::{CopySettings, Mode, Phase, Progress, ProgressFn};
-pub use self::report::{Conflict, CopyReport, Difference, DifferenceKind, Differences};
+pub use self::report::{Conflict, CopyReport, Difference, DifferenceKind, Differences, LogConflict};

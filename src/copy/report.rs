@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::compare::{BucketDiff, Fields};
+use super::log_copy::LogDiff;
 use crate::model::{Bucket, Key};
 use crate::store::Rejected;
 
@@ -15,7 +16,7 @@ const MAX_LISTED: usize = 10;
 pub struct CopyReport {
     /// The number of buckets of the source that were compared.
     pub buckets: u64,
-    /// The number of entries that are equal on both sides in the last comparison.
+    /// The number of entries, those of logs too, that are equal on both sides in the last comparison.
     pub equal: u64,
     /// The number of entries that were written to the target or, in a dry run, would be.
     pub copied: u64,
@@ -23,6 +24,8 @@ pub struct CopyReport {
     pub deleted: u64,
     /// Buckets with other data. If there are any, nothing was written.
     pub conflicts: Vec<Conflict>,
+    /// Logs with other entries. If there are any, nothing was written.
+    pub log_conflicts: Vec<LogConflict>,
     /// Rows that the target cannot hold. If there are any, nothing was written, unless
     /// [`skip_incompatible`](super::job_settings::CopySettings::skip_incompatible) is set.
     pub rejected: Vec<Rejected>,
@@ -34,7 +37,13 @@ impl CopyReport {
     /// Whether the target is now equal to the source, except for rejected rows.
     #[must_use]
     pub fn is_equal(&self) -> bool {
-        self.conflicts.is_empty() && self.differences.count == 0
+        !self.has_conflicts() && self.differences.count == 0
+    }
+
+    /// Whether the target has other data, so that nothing was written.
+    #[must_use]
+    pub fn has_conflicts(&self) -> bool {
+        !self.conflicts.is_empty() || !self.log_conflicts.is_empty()
     }
 }
 
@@ -87,6 +96,33 @@ impl fmt::Display for Conflict {
     }
 }
 
+/// A log that is not written because the target has other entries, which would be lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LogConflict {
+    /// The bucket of the log.
+    pub bucket: Bucket,
+    /// The key of the log.
+    pub key: Key,
+    /// How the logs differ.
+    pub why: String,
+}
+
+impl LogConflict {
+    /// The conflict of a log, if there is one.
+    pub(crate) fn new(bucket: &Bucket, diff: &LogDiff) -> Option<Self> {
+        let why = diff.conflict?.to_owned();
+        Some(Self { bucket: bucket.clone(), key: diff.key.clone(), why })
+    }
+}
+
+impl fmt::Display for LogConflict {
+    /// One line with bucket, key and reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bucket {}, log {:?}: {}", self.bucket, self.key.as_str(), self.why)
+    }
+}
+
 fn keys(count: u64) -> String {
     format!("{count} {}", if count == 1 { "key" } else { "keys" })
 }
@@ -116,7 +152,19 @@ impl Differences {
     }
 }
 
-/// An entry that differs.
+impl Differences {
+    pub(crate) fn add_logs(&mut self, bucket: &Bucket, diffs: &[LogDiff]) {
+        for diff in diffs.iter().filter(|diff| diff.differences() > 0) {
+            self.count += diff.differences();
+            if self.first.len() < MAX_LISTED {
+                let (bucket, key) = (bucket.clone(), diff.key.clone());
+                self.first.push(Difference { bucket, key, kind: DifferenceKind::Log });
+            }
+        }
+    }
+}
+
+/// An entry or a log that differs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Difference {
@@ -138,6 +186,8 @@ pub enum DifferenceKind {
     Extra,
     /// Both have it, with these fields different.
     Changed(Fields),
+    /// The log of the key differs.
+    Log,
 }
 
 impl fmt::Display for Difference {
@@ -148,6 +198,7 @@ impl fmt::Display for Difference {
             DifferenceKind::Missing => f.write_str("only in the source"),
             DifferenceKind::Extra => f.write_str("only in the target"),
             DifferenceKind::Changed(fields) => write!(f, "different {fields}"),
+            DifferenceKind::Log => f.write_str("different log"),
         }
     }
 }

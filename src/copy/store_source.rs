@@ -7,7 +7,7 @@ use futures_util::stream;
 
 use super::plan::{MAX_BATCH_BYTES, MAX_BATCH_KEYS};
 use crate::model::{Bucket, Entry, Key, Projection, Result, Scan};
-use crate::store::{ImportSource, Rejected, Row, Rows, Store};
+use crate::store::{ImportSource, Logs, Rejected, Row, Rows, Store};
 
 /// The number of entries of the first page. The size of the others is chosen so that they have about
 /// [`MAX_BATCH_BYTES`].
@@ -58,6 +58,10 @@ impl ImportSource for StoreSource {
 
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
         Ok(self.0.get(bucket, keys).await?.entries)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.0.logs()
     }
 
     fn has_revisions(&self) -> bool {

@@ -24,6 +24,12 @@ struct MemoryLog {
     entries: VecDeque<LogEntry>,
 }
 
+impl MemoryLogs {
+    pub(super) fn buckets(&self) -> Vec<Bucket> {
+        self.logs.lock().keys().cloned().collect()
+    }
+}
+
 impl MemoryLog {
     /// Removes what the retention no longer keeps.
     fn trim(&mut self, now: Time) {
@@ -120,9 +126,5 @@ impl Logs for MemoryStore {
         let logs = self.shared.logs.logs.lock();
         let keys = logs.get(bucket).into_iter().flat_map(BTreeMap::keys);
         Ok(keys.filter(|key| query.includes(key)).take(query.limit).cloned().collect())
-    }
-
-    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
-        Ok(self.shared.logs.logs.lock().keys().cloned().collect())
     }
 }

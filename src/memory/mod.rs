@@ -7,7 +7,7 @@
 
 mod logs;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -185,7 +185,9 @@ impl Store for MemoryStore {
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
-        Ok(self.shared.buckets.read().keys().cloned().collect())
+        let mut buckets: BTreeSet<Bucket> = self.shared.buckets.read().keys().cloned().collect();
+        buckets.extend(self.shared.logs.buckets());
+        Ok(buckets.into_iter().collect())
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {

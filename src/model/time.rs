@@ -76,6 +76,12 @@ impl Time {
         Self::from_secs(self.secs())
     }
 
+    /// The start of this millisecond.
+    #[must_use]
+    pub const fn floor_to_millisecond(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(1_000_000))
+    }
+
     /// The duration since `earlier`; zero if that is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

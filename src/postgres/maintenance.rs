@@ -5,9 +5,10 @@ use super::connect::permission;
 use super::connect::pool::Pool;
 use super::connect::url::ExpiryPolicy;
 use super::error::PgError;
+use super::logs::page::keys as log_keys;
 use super::sql::row::column;
 use super::write::old_changes::{forget, newest_old_revision};
-use crate::model::{Bucket, ContentType, ErrorKind, Key, Result, Time};
+use crate::model::{Bucket, ContentType, ErrorKind, Key, LogKeysQuery, Result, Time};
 use crate::store::{Finding, Report, Severity, Task};
 
 /// A check stops after this many findings.
@@ -38,11 +39,13 @@ pub(crate) async fn maintain(pool: &Pool, bucket: &Bucket, task: Task) -> Result
         Task::Compact => {
             report.removed = remove_expired(pool, bucket, now).await?;
             remove_old_changes(pool, bucket, now).await?;
+            report.removed += trim_logs(pool, bucket, now).await?;
             vacuum(pool).await?;
         }
         Task::RemoveExpired => {
             report.removed = remove_expired(pool, bucket, now).await?;
             remove_old_changes(pool, bucket, now).await?;
+            report.removed += trim_logs(pool, bucket, now).await?;
         }
         // The server has rolled back interrupted writes.
         Task::RemoveLeftovers | Task::Status => {}
@@ -92,12 +95,29 @@ async fn remove_old_changes(pool: &Pool, bucket: &Bucket, now: Time) -> Result<(
     forget(&client, pool.statements(), bucket, now).await.map_err(|error| PgError::query(error).error)
 }
 
+/// Removes entries of logs that are no longer kept. Returns their number.
+async fn trim_logs(pool: &Pool, bucket: &Bucket, now: Time) -> Result<u64> {
+    let mut query = LogKeysQuery::default();
+    let mut removed = 0;
+    loop {
+        let keys = log_keys(pool, bucket, &query).await?;
+        let Some(last) = keys.last() else { return Ok(removed) };
+        query.after = Some(last.clone());
+        let client = pool.client().await.map_err(|error| error.error)?;
+        for key in &keys {
+            let (bucket, key, now) = (bucket.as_str(), key.as_str(), now.nanos());
+            let trimmed = client.execute(&pool.statements().logs.trim, &[&bucket, &key, &now]).await;
+            removed += trimmed.map_err(|error| PgError::query(error).error)?;
+        }
+    }
+}
+
 /// Frees space and updates the planner's statistics. A table that another process vacuums is skipped, and so is a
 /// server without VACUUM.
 async fn vacuum(pool: &Pool) -> Result<()> {
     let client = pool.client().await.map_err(|error| error.error)?;
     let names = pool.names();
-    for table in [&names.table, &names.buckets, &names.changes] {
+    for table in [&names.table, &names.buckets, &names.changes, &names.logs, &names.log_entries] {
         let sql = format!("VACUUM (SKIP_LOCKED, ANALYZE) {table}");
         let Err(error) = client.batch_execute(&sql).await else { continue };
         if error.code().is_none_or(|code| !matches!(code.code(), "42601" | "0A000" | "42501")) {

@@ -52,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
     /// well.
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision>;
 
-    /// The buckets that have been written, ordered by name.
+    /// The buckets that have been written or have logs, ordered by name.
     async fn buckets(&self) -> Result<Vec<Bucket>>;
 
     /// Runs a maintenance task on a bucket. Readers see no difference.
@@ -81,7 +81,7 @@ pub trait Changes: Send + Sync {
 }
 
 /// Append-only logs: an optional part of a store. A log is not a value: [`Store::get`], [`Store::scan`],
-/// [`Store::changed`] and the revision of the bucket have nothing to do with it.
+/// [`Store::changed`] and the revision of the bucket have nothing to do with it. [`Store::maintain`] cares for logs too.
 ///
 /// The rules of [`Store`] apply: an append is done completely or not at all, is durable when it returns, and is seen by
 /// all later reads. The time of an append and of a read does not depend on the length of the log.
@@ -108,9 +108,6 @@ pub trait Logs: Send + Sync {
 
     /// The keys of the logs of a bucket, in their order.
     async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>>;
-
-    /// The buckets that have logs, ordered by name.
-    async fn log_buckets(&self) -> Result<Vec<Bucket>>;
 }
 
 /// A maintenance task.

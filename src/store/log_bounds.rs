@@ -2,7 +2,7 @@
 //! them. All stores use these functions.
 
 use crate::model::{
-    AppendOutcome, Error, ErrorKind, Key, LogAppend, LogEntry, LogQuery, LogStart, Result, Retention, Time,
+    AppendOutcome, Error, ErrorKind, Key, LogAppend, LogEntry, LogQuery, LogStart, NewLogEntry, Result, Retention, Time,
 };
 use crate::store::Limits;
 
@@ -53,7 +53,7 @@ impl LogBounds {
         self.next = index;
         let mut entries = Vec::with_capacity(append.entries.len());
         for new in append.entries {
-            self.last_time = self.last_time.max(new.updated.unwrap_or(now)).min(Time::LATEST_COMMIT);
+            self.last_time = self.last_time.max(log_time(&new, now));
             entries.push(LogEntry {
                 index: self.next,
                 value: new.value,
@@ -95,6 +95,13 @@ impl LogBounds {
     }
 }
 
+/// The time of an entry that is appended now, unless the last one is later. A millisecond is exact enough, and reads
+/// better than nanoseconds.
+#[must_use]
+pub fn log_time(entry: &NewLogEntry, now: Time) -> Time {
+    entry.updated.unwrap_or_else(|| now.floor_to_millisecond()).min(Time::LATEST_COMMIT)
+}
+
 fn check_index(key: &Key, index: u64, entries: usize) -> Result<()> {
     if index.saturating_add(entries as u64) <= MAX_INDEX {
         return Ok(());
@@ -130,7 +137,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::NewLogEntry;
 
     fn append(bounds: &mut LogBounds, append: LogAppend, second: i64) -> (AppendOutcome, Vec<(u64, i64)>) {
         let key = Key::new("k").unwrap();

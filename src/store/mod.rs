@@ -17,7 +17,7 @@ mod watched_revision;
 pub use self::contract::{Changes, Finding, Logs, Report, Severity, Store, Task};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
-pub use self::log_bounds::{LogBounds, check_append};
+pub use self::log_bounds::{LogBounds, check_append, log_time};
 pub use self::polled_watch::{PollRate, PolledWatch};
 pub use self::recent_changes::RecentChanges;
 pub use self::scan_bounds::{bounds, page};

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures_util::Stream;
 
+use super::contract::Logs;
 use crate::model::{Bucket, Entry, Key, Result};
 
 /// The rows of a bucket in chunks, ordered by the bytes of their keys.
@@ -59,6 +60,9 @@ pub trait ImportSource: Send + Sync + 'static {
 
     /// The current entries under these keys.
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Entry>>>;
+
+    /// The logs of the source; `None` if it has none.
+    fn logs(&self) -> Option<&dyn Logs>;
 
     /// Whether each entry of a bucket has a unique revision. If not, the revision of an entry only says when it was
     /// written, and the importer must make it unique.

@@ -17,7 +17,8 @@ use super::bucket::tidier::Tidier;
 use super::file::errors::io_error_with_advice;
 use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
-use super::log::used_logs::UsedLogs;
+use super::log::used_logs;
+use super::log::used_logs::{UsedLogs, buckets_with_logs};
 use super::options::YamlOptions;
 use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
@@ -220,6 +221,7 @@ impl Store for YamlStore {
         let others = names.iter().filter_map(ending(".lock")).chain(known).filter(|name| !buckets.contains(name));
         let vanished: Vec<Bucket> = others.filter(|bucket| self.has_vanished(bucket)).collect();
         buckets.extend(vanished);
+        buckets.extend(buckets_with_logs(self, &names)?);
         Ok(buckets.into_iter().collect())
     }
 
@@ -229,13 +231,17 @@ impl Store for YamlStore {
             if task == Task::Status {
                 return store.status.status(&name, store.known(&name).as_deref());
             }
-            let Some(bucket) = store.existing(&name)? else { return Ok(Report::default()) };
-            match task {
-                Task::Compact => bucket.compact_when_free(EntryOrder::Kept),
-                Task::RemoveExpired => bucket.remove_expired(),
-                Task::RemoveLeftovers => bucket.remove_leftovers(),
-                Task::Check | Task::Status => bucket.check(),
-            }
+            let mut report = match store.existing(&name)? {
+                None => Report::default(),
+                Some(bucket) => match task {
+                    Task::Compact => bucket.compact_when_free(EntryOrder::Kept)?,
+                    Task::RemoveExpired => bucket.remove_expired()?,
+                    Task::RemoveLeftovers => bucket.remove_leftovers()?,
+                    Task::Check | Task::Status => bucket.check()?,
+                },
+            };
+            used_logs::maintain(&store, &name, task, &mut report)?;
+            Ok(report)
         };
         run_blocking(work).await
     }

@@ -233,8 +233,9 @@ fn report_result(settings: &CliSettings, report: &CopyReport, args: &Args) -> Cl
     let entries = |count: u64| count_noun(count, "entry", "entries");
     let buckets = count_noun(report.buckets, "bucket", "buckets");
     print_some(&report.conflicts, "buckets");
+    print_some(&report.log_conflicts, "logs");
     print_some(&report.rejected, "entries");
-    if !report.conflicts.is_empty() {
+    if report.has_conflicts() {
         let text = "nothing was written: the target contains other data, listed above. Use an empty target, or \
                     --replace to overwrite it";
         return Err(Failure::Failed(text.to_owned()));

@@ -24,7 +24,7 @@ use super::connect::url::{self, Url};
 use super::error::PgError;
 use super::sql::row::column;
 use crate::model::{Bucket, Clock, Entry, Error, ErrorKind, Key, Result, Time};
-use crate::store::{ImportSource, Rejected, Row, Rows};
+use crate::store::{ImportSource, Logs, Rejected, Row, Rows};
 
 use self::layout::Layout;
 
@@ -245,6 +245,10 @@ impl ImportSource for ForeignTable {
             }
         }
         Ok(names.iter().map(|name| found.get(name).cloned()).collect())
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        None
     }
 
     fn has_revisions(&self) -> bool {

@@ -5,12 +5,12 @@ use tokio_postgres::Row;
 
 use super::LogName;
 use super::page::next_index;
-use crate::model::{AppendOutcome, LogAppend, Result, Retention, Time};
+use crate::model::{AppendOutcome, LogAppend, Result, Retention};
 use crate::postgres::connect::pool::{Pool, discard};
 use crate::postgres::error::{PgError, Retry};
 use crate::postgres::runtime::Runtime;
 use crate::postgres::sql::row::{column, type_name};
-use crate::store::check_append;
+use crate::store::{check_append, log_time};
 
 /// Entries that are no longer kept are removed when there are this many more than twice those that are.
 const SPARE_ENTRIES: i64 = 64;
@@ -71,7 +71,7 @@ async fn execute(pool: &Pool, client: &Client, name: LogName<'_>, append: &LogAp
     let now = pool.now();
     let (mut times, mut values, mut types) = (vec![], vec![], vec![]);
     for entry in &append.entries {
-        times.push(entry.updated.unwrap_or(now).min(Time::LATEST_COMMIT).nanos());
+        times.push(log_time(entry, now).nanos());
         values.push(&entry.value[..]);
         types.push(type_name(&entry.content_type));
     }

@@ -369,7 +369,7 @@ async fn waiters_wake_for_appends_and_removals(bench: TestBench) {
 }
 
 async fn logs_of_a_bucket_are_listed(bench: TestBench) {
-    assert_eq!(bench.logs().log_buckets().await.unwrap(), []);
+    assert_eq!(bench.store.buckets().await.unwrap(), []);
     for name in ["b/2", "a", "b/1", "c", "b/10"] {
         bench.appended(name, values(&["x"])).await;
     }
@@ -379,7 +379,7 @@ async fn logs_of_a_bucket_are_listed(bench: TestBench) {
     assert_eq!(bench.log_keys(LogKeysQuery { after: Some(key("b/1")), ..all.clone() }).await, ["b/10", "b/2", "c"]);
     assert_eq!(bench.log_keys(LogKeysQuery { prefix: "b/".into(), ..all.clone() }).await, ["b/1", "b/10", "b/2"]);
     assert_eq!(bench.log_keys(LogKeysQuery { prefix: "x\0".into(), ..all }).await, [""; 0]);
-    assert_eq!(bench.logs().log_buckets().await.unwrap(), std::slice::from_ref(&bench.bucket));
+    assert_eq!(bench.store.buckets().await.unwrap(), std::slice::from_ref(&bench.bucket));
     assert_eq!(bench.revision().await, Revision::ZERO);
 }
 

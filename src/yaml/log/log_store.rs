@@ -27,8 +27,8 @@ const SPARE_ENTRIES: u64 = 64;
 
 /// A log in this process.
 pub(crate) struct LogStore {
-    path: LogPath,
-    options: YamlOptions,
+    pub(super) path: LogPath,
+    pub(super) options: YamlOptions,
     open_files: Arc<OpenFiles>,
     /// The last known state of the file; `None` if none is known.
     known: Mutex<Option<KnownLog>>,
@@ -50,13 +50,20 @@ struct QueuedAppend {
 }
 
 /// The appends of a group after they were evaluated.
-struct Group {
+pub(super) struct Group {
     bounds: LogBounds,
     /// The lines of all appends.
     text: Vec<u8>,
     /// The number of entries in them.
     entries: u64,
     outcomes: Vec<Result<AppendOutcome>>,
+}
+
+impl Group {
+    /// A group without entries.
+    pub(super) fn empty(bounds: LogBounds) -> Self {
+        Self { bounds, text: vec![], entries: 0, outcomes: vec![] }
+    }
 }
 
 impl LogStore {
@@ -66,24 +73,24 @@ impl LogStore {
         Self { path, options, open_files, known: Mutex::default(), queue: Mutex::default(), watch }
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.options.clock.now()
     }
 
-    fn locker(&self) -> LogLocker<'_> {
+    pub(super) fn locker(&self) -> LogLocker<'_> {
         let now = Instant::now();
         // An unlimited timeout is a year.
         let deadline = now.checked_add(self.options.lock_timeout).unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
         LogLocker { fs: &*self.options.file_system, path: &self.path, open_files: &self.open_files, deadline }
     }
 
-    fn learn(&self, known: Option<KnownLog>) {
+    pub(super) fn learn(&self, known: Option<KnownLog>) {
         *self.known.lock() = known;
         self.watch.notify(known.map_or(0, |known| known.bounds.next));
     }
 
     /// The file and its present state; `None` if there is no log.
-    fn current(&self) -> Result<Option<(OpenLog, KnownLog)>> {
+    pub(super) fn current(&self) -> Result<Option<(OpenLog, KnownLog)>> {
         match self.options.file_system.open(&self.path.file, OpenMode::Read) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 self.learn(None);
@@ -107,7 +114,7 @@ impl LogStore {
     }
 
     /// The state of a file whose lock the caller holds.
-    fn inspect(&self, file: &OpenLog) -> Result<Option<KnownLog>> {
+    pub(super) fn inspect(&self, file: &OpenLog) -> Result<Option<KnownLog>> {
         let is_same = |known: &KnownLog| file.stat().is_ok_and(|stat| known.stat == stat);
         if let Some(known) = self.known.lock().filter(is_same) {
             return Ok(Some(known));
@@ -296,7 +303,7 @@ impl LogStore {
     }
 
     /// Writes a new file with the entries that are kept and those of the group.
-    fn store_anew(&self, file: OpenLog, known: Option<KnownLog>, group: &Group) -> Result<KnownLog> {
+    pub(super) fn store_anew(&self, file: OpenLog, known: Option<KnownLog>, group: &Group) -> Result<KnownLog> {
         let path = &self.path;
         let header = LogHeader { key: path.key.clone(), first: group.bounds.first, retention: group.bounds.retention };
         let Some(known) = known else {

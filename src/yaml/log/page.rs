@@ -181,7 +181,7 @@ pub(crate) fn first_kept(file: &dyn File, path: &LogPath, known: &KnownLog, now:
     Ok(found.map_or(bounds.next, |(index, _)| index))
 }
 
-/// The number of entries with these indices.
+/// The number of entries with these indices. If they begin at 0, all lines of the file before their end are read.
 pub(crate) fn count(file: &dyn File, path: &LogPath, known: &KnownLog, indices: std::ops::Range<u64>) -> Result<u64> {
     let offset = offset_of(file, path, known, (indices.start, None))?;
     let mut lines = Lines::new(file, path, offset, known.tail.end);

@@ -10,7 +10,7 @@ use super::log_path;
 use super::log_path::{LogPath, NamedKey};
 use super::log_store::LogStore;
 use crate::model::{AppendOutcome, Bucket, Key, LogAppend, LogKeysQuery, LogPage, LogQuery, Result};
-use crate::store::Logs;
+use crate::store::{Finding, Logs, Report, Severity, Task};
 use crate::yaml::bucket::bucket_store::blocking;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::format::log_header;
@@ -60,19 +60,35 @@ impl Logs for YamlStore {
     async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
         blocking(|| keys(self, bucket, &query))
     }
+}
 
-    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
-        let names = list(self, self.folder())?;
-        let buckets: BTreeSet<Bucket> = names.iter().filter_map(|name| log_path::bucket_of(name)).collect();
-        let first = LogKeysQuery { limit: 1, ..LogKeysQuery::default() };
-        let mut found = vec![];
-        for bucket in buckets {
-            if !keys(self, &bucket, &first)?.is_empty() {
-                found.push(bucket);
-            }
+/// The buckets that have logs, given the names in the data folder.
+pub(crate) fn buckets_with_logs(store: &YamlStore, names: &[String]) -> Result<Vec<Bucket>> {
+    let first = LogKeysQuery { limit: 1, ..LogKeysQuery::default() };
+    let mut found = vec![];
+    for bucket in names.iter().filter_map(|name| log_path::bucket_of(name)) {
+        if !keys(store, &bucket, &first)?.is_empty() {
+            found.push(bucket);
         }
-        Ok(found)
     }
+    Ok(found)
+}
+
+/// Runs a maintenance task on the logs of a bucket.
+pub(crate) fn maintain(store: &YamlStore, bucket: &Bucket, task: Task, report: &mut Report) -> Result<()> {
+    for key in keys(store, bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })? {
+        let log = store.used_logs().log(store, bucket, &key);
+        match task {
+            Task::Compact | Task::RemoveExpired => report.removed += log.trim()?,
+            Task::RemoveLeftovers => report.removed += u64::from(log.remove_unfinished()?),
+            Task::Check => {
+                let damage = log.check().err().map(|error| Finding::new(Severity::Damage, error.to_string()));
+                report.findings.extend(damage);
+            }
+            Task::Status => {}
+        }
+    }
+    Ok(())
 }
 
 fn list(store: &YamlStore, folder: &std::path::Path) -> Result<Vec<String>> {

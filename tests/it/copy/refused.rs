@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream;
 use kvs::copy::{CopyJob, CopyReport, CopySettings, Mode};
 use kvs::model::{Bucket, Entry, ErrorKind, Key, Result, Write};
-use kvs::store::{ImportSource, Limits, Rejected, Row, Rows, Store};
+use kvs::store::{ImportSource, Limits, Logs, Rejected, Row, Rows, Store};
 
 use super::{all, copied, copy, delete, everything, fill, key, memory, named, put, settings, write};
 
@@ -197,6 +197,10 @@ impl ImportSource for Given {
             })
         };
         Ok(keys.iter().map(find).collect())
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        None
     }
 
     fn has_revisions(&self) -> bool {
