@@ -6,6 +6,7 @@
 mod bare;
 mod comparison;
 mod load;
+mod logs;
 mod servers;
 
 use std::path::Path;
@@ -41,6 +42,9 @@ fn main() {
     }
     if comparison::is_selected("flat") {
         flat();
+    }
+    if comparison::is_selected("logs") {
+        logs::logs();
     }
     if comparison::is_selected("http") {
         http();

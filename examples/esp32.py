@@ -9,6 +9,13 @@
 #         valve.value(value == b"open")
 #
 # Over REST: kvs.put("garden/pump", "on", 60) stores for one minute, kvs.increment("boots") counts.
+#
+# A log keeps a history. These readings are sent together, each exactly once, even if an answer is lost:
+#
+#     readings = kvs.readings("garden/temp", keep=10000)
+#     while True:
+#         readings.add(sensor.read())
+#         time.sleep(60)
 
 import socket
 import time
@@ -99,6 +106,18 @@ class Kvs:
             raise OSError(body)
         return int(body)
 
+    def append(self, key, value, keep=None):
+        """Appends to the log of a key and returns the index. With `keep` only that many entries are kept."""
+        rest = "" if keep is None else "&keep=%d" % keep
+        status, _, body = self.request("POST", "log/default?key=" + quote(key) + rest, str(value), "text/plain")
+        if status != 201:
+            raise OSError(body)
+        return int(body[body.find(b":") + 1 : body.find(b"}")])
+
+    def readings(self, key, keep):
+        """Readings of a sensor, which wait here while kvs cannot be reached."""
+        return Readings(self, key, keep)
+
     def watch(self, key):
         """Yields the value (None: there is no such key), and again each time it changes."""
         seen, last = "none", False
@@ -120,3 +139,46 @@ class Kvs:
                 last = value
                 yield value
             time.sleep(pause)
+
+
+class Readings:
+    """Appends numbers to a log. No other program may append to it."""
+
+    def __init__(self, kvs, key, keep):
+        self.kvs, self.keep = kvs, keep
+        self.log = "log/default?key=" + quote(key)
+        self.waiting = []
+        self.index = None  # the index in the log that the first waiting reading gets
+
+    def add(self, number):
+        """Adds a reading, and sends all that wait. Returns how many wait now, because kvs cannot be reached."""
+        self.waiting.append(number)
+        del self.waiting[: -self.keep]
+        try:
+            self.send()
+        except OSError:
+            pass  # they are sent with the next reading
+        return len(self.waiting)
+
+    def end(self):
+        """The index that the next entry of the log gets."""
+        status, headers, body = self.kvs.request("GET", self.log + "&limit=1")
+        if status not in (200, 404):
+            raise OSError(body)
+        return int(headers.get("kvs-end", 0))
+
+    def send(self):
+        if self.index is None:
+            self.index = self.end()
+        query = "%s&keep=%d&index=%d" % (self.log, self.keep, self.index)
+        lines = "\n".join([str(number) for number in self.waiting])
+        status, _, body = self.kvs.request("POST", query, lines, "application/x-ndjson")
+        if status == 409:
+            # The answer to an earlier request was lost, but its readings were stored.
+            stored = self.end() - self.index
+        elif status == 201:
+            stored = len(self.waiting)
+        else:
+            raise OSError(body)
+        self.index += stored
+        del self.waiting[:stored]

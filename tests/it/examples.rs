@@ -148,6 +148,13 @@ fn the_micropython_example_stores_and_watches() {
          kvs.store({{'a b': '50% & +', 'n': 12.5}})\n\
          kvs.put('\u{e4}//b', '\u{e4}', 60)\nassert kvs.get('\u{e4}//b') == '\u{e4}'.encode()\n\
          assert kvs.increment('boots') == 1 and kvs.increment('boots', -3) == -2\n\
+         assert kvs.append('log/ä', '21.5') == 0 and kvs.append('log/ä', 'x', keep=1) == 1\n\
+         readings = kvs.readings('r', keep=3)\n\
+         assert [readings.add(n) for n in (1.5, 2, 3, 4)] == [0, 0, 0, 0]\n\
+         readings.index -= 2\nreadings.waiting = [3, 4]\n\
+         assert readings.add(5) == 1 and readings.add(6) == 0\n\
+         status, headers, body = kvs.request('GET', 'log/default/r?format=text')\n\
+         assert (body, headers['kvs-end']) == (b'4\\n5\\n6\\n', '6'), (body, headers)\n\
          assert kvs.get('a b', 'nothing') == b'50% & +' and kvs.get('n') == b'12.5' and kvs.get('nothing') is None\n\
          for value in kvs.watch('w'):\n    print(value.decode())\n",
         example("").display()

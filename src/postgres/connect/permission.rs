@@ -44,11 +44,11 @@ impl Session {
         let schema = names.schema().map(|schema| format!("GRANT USAGE ON SCHEMA {schema} TO {role}; "));
         let text = format!(
             "the role {role} lacks a privilege in PostgreSQL; nothing was stored. The owner of the tables can grant \
-             it: {}GRANT SELECT, INSERT, UPDATE, DELETE ON {}, {}, {} TO {role}",
+             it: {}GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {role}",
             schema.unwrap_or_default(),
-            names.table,
-            names.buckets,
-            names.changes
+            [&names.table, &names.buckets, &names.changes, &names.logs, &names.log_entries]
+                .map(String::as_str)
+                .join(", ")
         );
         Error::new(ErrorKind::PermissionDenied, text)
     }
@@ -76,7 +76,13 @@ pub(crate) async fn check(client: &Client, names: &TableNames) -> Result<()> {
     }
     let all = ["SELECT", "INSERT", "UPDATE", "DELETE"];
     let without_delete = ["SELECT", "INSERT", "UPDATE"];
-    let needed = [(&names.table, &all[..]), (&names.buckets, &without_delete), (&names.changes, &all)];
+    let needed = [
+        (&names.table, &all[..]),
+        (&names.buckets, &without_delete),
+        (&names.changes, &all),
+        (&names.logs, &all),
+        (&names.log_entries, &all),
+    ];
     let terms: Vec<_> = needed
         .into_iter()
         .flat_map(|(table, these)| these.iter().map(move |one| format!("has_table_privilege('{table}', '{one}')")))

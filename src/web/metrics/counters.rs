@@ -46,8 +46,8 @@ pub(crate) const CLASSES: [(Class, &str); 12] = [
 pub(crate) const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
 
 /// The statuses that are counted separately. All other statuses share one more counter after them.
-pub(crate) const STATUSES: [u16; 20] =
-    [200, 304, 201, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415, 429, 500, 503, 507];
+pub(crate) const STATUSES: [u16; 22] =
+    [200, 206, 304, 201, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415, 416, 429, 500, 503, 507];
 
 /// The kinds of error in their order, with their labels.
 pub(crate) const KINDS: [(ErrorKind, &str); 7] = [

@@ -18,6 +18,8 @@ use crate::web::request::{date_header, etag};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::response;
 use crate::web::response::response::{Cache, KVS_REVISION};
+use crate::web::response::value_response;
+use crate::web::response::value_response::Found;
 
 /// The request headers that a read of a bucket with client timestamps depends on.
 const VARY_BY_DATE: &str = "If-Match, X-If-Match";
@@ -126,7 +128,8 @@ async fn answer_without_vary(
         }
         Evaluation::Send => {
             headers.extend(representation.headers);
-            response::bytes(representation.body.charge_if_unique(&ctx.responses())?, cache, headers)
+            let body = representation.body.charge_if_unique(&ctx.responses())?;
+            value_response::answer(ctx, cache, Found { tag: representation.tag, headers, body })
         }
     };
     Ok(finish(ctx, response, waited, validity))

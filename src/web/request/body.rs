@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 
+use super::content_digest;
 use crate::model::ContentType;
 use crate::web::body::{Body, CollectError};
 use crate::web::context::RequestContext;
@@ -43,7 +44,8 @@ pub(crate) fn content_type(headers: &HeaderMap, value: &[u8]) -> Result<ContentT
 /// Reads the whole body, at most `max_bytes`.
 ///
 /// # Errors
-/// If the body is larger or ends early, if its length is not its `Content-Length`, or if it is partial or compressed.
+/// If the body is larger or ends early, if its length is not its `Content-Length` or its hash not its `Content-Digest`,
+/// or if it is partial or compressed.
 pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
     let headers = &ctx.parts.headers;
     if headers.contains_key(CONTENT_RANGE) {
@@ -68,6 +70,7 @@ pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, max_bytes: usiz
         return Err(ApiError::invalid("the length of the body is not its Content-Length; send the request again"));
     }
     drop(receiving);
+    content_digest::verify(headers, &body)?;
     ctx.timer.set_received(body.len());
     Ok(body)
 }

@@ -2,7 +2,9 @@
 
 pub(super) mod accept_header;
 pub(super) mod body;
+pub(super) mod byte_range;
 pub(super) mod client_timestamps;
+pub(super) mod content_digest;
 pub(super) mod cross_site;
 pub(super) mod date_header;
 pub(super) mod etag;

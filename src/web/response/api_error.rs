@@ -85,6 +85,14 @@ impl ApiError {
         self.status == StatusCode::GONE
     }
 
+    /// 416: a range begins after the end of a value.
+    pub(crate) fn range_not_satisfiable(length: usize) -> Self {
+        Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            format!("the value has {length} bytes; the range begins after them"),
+        )
+    }
+
     /// 501: the store lacks a capability.
     pub(crate) fn not_implemented(text: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, text)

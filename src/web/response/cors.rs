@@ -19,7 +19,7 @@ use crate::web::body::Response;
 
 /// The response headers that a page may read.
 const EXPOSED_HEADERS: &str = "ETag, Last-Modified, Allow, Retry-After, KVS-Key, KVS-Cursor, \
-                               KVS-Revision";
+                               KVS-Revision, KVS-First, KVS-Next, KVS-End";
 /// The request headers that a page may send.
 const ALLOWED_HEADERS: &str = "Content-Type, Authorization, X-KVS-Auth, If-Match, X-If-Match, If-None-Match, \
                                If-Modified-Since, If-Unmodified-Since, Last-Event-ID, Prefer, \

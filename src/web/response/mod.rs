@@ -10,3 +10,4 @@ pub(super) mod json_response;
 pub(super) mod response;
 pub(super) mod safe_types;
 pub(super) mod streamed;
+pub(super) mod value_response;

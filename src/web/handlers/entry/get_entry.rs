@@ -1,4 +1,4 @@
-//! `GET /kv/{bucket}/{key}`: the value, byte for byte; with `?path=` a part of a JSON value; with `?meta` the whole
+//! `GET /kv/{bucket}/{key}`: the value, byte for byte, or the part in `Range`; with `?path=` a part of a JSON value; with `?meta` the whole
 //! entry as JSON.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -14,7 +14,7 @@ use crate::web::read::conditional_get;
 use crate::web::read::conditional_get::ResponsePolicy;
 use crate::web::read::fetch::{Fetch, Fetched, Representation};
 use crate::web::response::api_error::ApiError;
-use crate::web::response::{cache_urls, entry_json, safe_types};
+use crate::web::response::{cache_urls, entry_json, safe_types, value_response};
 
 struct EntryFetch<'a> {
     ctx: RequestContext<'a>,
@@ -63,7 +63,11 @@ impl Fetch for EntryFetch<'_> {
         let (modified, expires) = (Some(entry.last_modified()), entry.expires);
         let json = || vec![(CONTENT_TYPE, HeaderValue::from_static(ContentType::JSON))];
         let (headers, body) = match &self.shown {
-            Shown::Value => (safe_types::headers(&entry.content_type), entry.value.into()),
+            Shown::Value => {
+                let mut headers = safe_types::headers(&entry.content_type);
+                headers.push(value_response::accept_ranges());
+                (headers, entry.value.into())
+            }
             Shown::Part(path) => match json_part::find(&entry, path)? {
                 Some(part) => (json(), part.into()),
                 None => return Ok(Fetched { revision: snapshot.revision, expires, representation: None }),

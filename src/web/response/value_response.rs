@@ -1,0 +1,81 @@
+//! A response with a value, whole or in part (RFC 9110, section 14), and its digest (RFC 9530).
+
+use bytes::Bytes;
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, LAST_MODIFIED};
+use http::{Method, StatusCode};
+
+use super::api_error::ApiError;
+use super::response;
+use super::response::Cache;
+use super::streamed::Content;
+use crate::web::body::Response;
+use crate::web::context::RequestContext;
+use crate::web::request::byte_range::{Requested, requested};
+use crate::web::request::content_digest;
+use crate::web::request::content_digest::CONTENT_DIGEST;
+
+/// Larger parts are hashed only for clients that ask for it.
+const MAX_HASHED_BYTES: usize = 1 << 20;
+
+/// The header that says that parts of a value can be requested.
+pub(crate) fn accept_ranges() -> (HeaderName, HeaderValue) {
+    (ACCEPT_RANGES, HeaderValue::from_static("bytes"))
+}
+
+/// A representation with its tag, without quotes, and its headers.
+pub(crate) struct Found {
+    pub(crate) tag: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Content,
+}
+
+/// The response to a read: 200, 206 with the part that the client asks for, or 416. Only values have parts and a
+/// digest; [`accept_ranges`] marks them.
+pub(crate) fn answer(ctx: RequestContext<'_>, cache: Cache, found: Found) -> Response {
+    let Found { tag, headers, body } = found;
+    let is_value = headers.iter().any(|(name, _)| *name == ACCEPT_RANGES);
+    let Content::Whole(whole) = body else { return response::bytes(body, cache, headers) };
+    if !is_value {
+        return response::bytes(Content::Whole(whole), cache, headers);
+    }
+    let modified = headers.iter().find(|(name, _)| *name == LAST_MODIFIED).map(|(_, value)| value);
+    // Only GET has parts (RFC 9110, section 14.2).
+    let requested = if *ctx.method == Method::GET {
+        requested(&ctx.parts.headers, whole.len(), &tag, modified)
+    } else {
+        Requested::Whole
+    };
+    let length = whole.len();
+    match requested {
+        Requested::Whole => with_digest(ctx, whole, cache, headers),
+        Requested::Part(part) => {
+            let range = HeaderValue::try_from(format!("bytes {}-{}/{length}", part.start, part.end - 1));
+            // A shared cache that does not know ranges would send the part to other clients.
+            let mut response = with_digest(ctx, whole.slice(part), cache.unshared(), headers);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().extend(range.ok().map(|range| (CONTENT_RANGE, range)));
+            response
+        }
+        Requested::Unsatisfiable => {
+            let mut response = ApiError::range_not_satisfiable(length).response(&ctx.parts.headers);
+            let range = HeaderValue::try_from(format!("bytes */{length}"));
+            response.headers_mut().extend(range.ok().map(|range| (CONTENT_RANGE, range)));
+            response
+        }
+    }
+}
+
+fn with_digest(
+    ctx: RequestContext<'_>,
+    body: Bytes,
+    cache: Cache,
+    headers: Vec<(HeaderName, HeaderValue)>,
+) -> Response {
+    let is_hashed = body.len() <= MAX_HASHED_BYTES || content_digest::is_wanted(&ctx.parts.headers);
+    let digest = if is_hashed { content_digest::sha_256(&body) } else { None };
+    let length = body.len();
+    let mut response = response::bytes(Content::Whole(body), cache, headers);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().extend(digest.map(|digest| (CONTENT_DIGEST, digest)));
+    response
+}
