@@ -7,7 +7,7 @@ use futures_util::stream;
 
 use super::plan::{MAX_BATCH_BYTES, MAX_BATCH_KEYS};
 use crate::model::{Bucket, Entry, Key, Projection, Result, Scan};
-use crate::store::{ImportSource, Logs, Rejected, Row, Rows, Store};
+use crate::store::{ImportSource, Logs, Rejected, Row, Rows, Store, all_buckets};
 
 /// The number of entries of the first page. The size of the others is chosen so that they have about
 /// [`MAX_BATCH_BYTES`].
@@ -35,7 +35,7 @@ impl NextPage {
 #[async_trait]
 impl ImportSource for StoreSource {
     async fn buckets(&self) -> Result<(Vec<Bucket>, Vec<Rejected>)> {
-        Ok((self.0.buckets().await?, vec![]))
+        Ok((all_buckets(&*self.0).await?, vec![]))
     }
 
     async fn count(&self, bucket: &Bucket) -> Result<u64> {

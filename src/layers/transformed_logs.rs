@@ -91,4 +91,8 @@ impl<F: Form> Logs for Transformed<F> {
     async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
         self.inner_logs()?.log_keys(bucket, query).await
     }
+
+    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
+        self.inner_logs()?.log_buckets().await
+    }
 }

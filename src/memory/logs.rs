@@ -1,18 +1,20 @@
 //! The logs of a store in memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::MemoryStore;
-use crate::model::{AppendOutcome, Bucket, Key, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, Result, Time};
-use crate::store::{LogBounds, Logs};
+use crate::model::{
+    AppendOutcome, Bucket, Clock, Key, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, Result, Time,
+};
+use crate::store::{Limits, LogBounds};
 
 /// All logs of a store.
-#[derive(Default)]
 pub(super) struct MemoryLogs {
+    clock: Arc<dyn Clock>,
+    limits: Limits,
     logs: Mutex<BTreeMap<Bucket, BTreeMap<Key, MemoryLog>>>,
     /// Grows with each change of any log.
     changes: watch::Sender<u64>,
@@ -22,12 +24,6 @@ pub(super) struct MemoryLogs {
 struct MemoryLog {
     bounds: LogBounds,
     entries: VecDeque<LogEntry>,
-}
-
-impl MemoryLogs {
-    pub(super) fn buckets(&self) -> Vec<Bucket> {
-        self.logs.lock().keys().cloned().collect()
-    }
 }
 
 impl MemoryLog {
@@ -62,39 +58,42 @@ impl MemoryLog {
     }
 }
 
-#[async_trait]
-impl Logs for MemoryStore {
-    async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
-        let mut logs = self.shared.logs.logs.lock();
-        let now = self.shared.clock.now();
+impl MemoryLogs {
+    pub(super) fn new(clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { clock, limits, logs: Mutex::default(), changes: watch::Sender::default() }
+    }
+
+    pub(super) fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
+        let mut logs = self.logs.lock();
+        let now = self.clock.now();
         let known = logs.get(bucket).and_then(|logs| logs.get(key));
         let mut bounds = known.map(|log| log.bounds).unwrap_or_default();
         let retention = bounds.retention;
-        let (outcome, entries) = bounds.append(key, append, self.shared.limits, now)?;
+        let (outcome, entries) = bounds.append(key, append, self.limits, now)?;
         if !entries.is_empty() || bounds.retention != retention {
             let log = logs.entry(bucket.clone()).or_default().entry(key.clone()).or_default();
             log.bounds = bounds;
             log.entries.extend(entries);
             log.trim(now);
-            self.shared.logs.changes.send_modify(|changes| *changes += 1);
+            self.changes.send_modify(|changes| *changes += 1);
         }
         Ok(outcome)
     }
 
-    async fn read_log(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Result<Option<LogPage>> {
-        let mut logs = self.shared.logs.logs.lock();
-        let now = self.shared.clock.now();
-        Ok(logs.get_mut(bucket).and_then(|logs| logs.get_mut(key)).map(|log| {
+    pub(super) fn read(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Option<LogPage> {
+        let mut logs = self.logs.lock();
+        let now = self.clock.now();
+        logs.get_mut(bucket).and_then(|logs| logs.get_mut(key)).map(|log| {
             log.trim(now);
             log.page(&query, now)
-        }))
+        })
     }
 
-    async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>> {
-        let mut logs = self.shared.logs.logs.lock();
-        let now = self.shared.clock.now();
-        let Some(of_bucket) = logs.get_mut(bucket) else { return Ok(None) };
-        let Some(log) = of_bucket.get_mut(key) else { return Ok(None) };
+    pub(super) fn remove(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Option<u64> {
+        let mut logs = self.logs.lock();
+        let now = self.clock.now();
+        let of_bucket = logs.get_mut(bucket)?;
+        let log = of_bucket.get_mut(key)?;
         log.trim(now);
         let removed = log.remove_until(|entry| before.is_some_and(|before| entry.index >= before));
         if before.is_none() {
@@ -103,28 +102,32 @@ impl Logs for MemoryStore {
                 logs.remove(bucket);
             }
         }
-        self.shared.logs.changes.send_modify(|changes| *changes += 1);
-        Ok(Some(removed))
+        self.changes.send_modify(|changes| *changes += 1);
+        Some(removed)
     }
 
-    async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64> {
-        let mut changes = self.shared.logs.changes.subscribe();
+    pub(super) async fn changed(&self, bucket: &Bucket, key: &Key, next: u64) -> u64 {
+        let mut changes = self.changes.subscribe();
         loop {
             let reached = {
-                let logs = self.shared.logs.logs.lock();
+                let logs = self.logs.lock();
                 logs.get(bucket).and_then(|logs| logs.get(key)).map_or(0, |log| log.bounds.next)
             };
             if reached != next {
-                return Ok(reached);
+                return reached;
             }
             // The sender lives as long as `self`; if this failed, looking again would be right.
             let _ = changes.changed().await;
         }
     }
 
-    async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
-        let logs = self.shared.logs.logs.lock();
+    pub(super) fn keys(&self, bucket: &Bucket, query: &LogKeysQuery) -> Vec<Key> {
+        let logs = self.logs.lock();
         let keys = logs.get(bucket).into_iter().flat_map(BTreeMap::keys);
-        Ok(keys.filter(|key| query.includes(key)).take(query.limit).cloned().collect())
+        keys.filter(|key| query.includes(key)).take(query.limit).cloned().collect()
+    }
+
+    pub(super) fn buckets(&self) -> Vec<Bucket> {
+        self.logs.lock().keys().cloned().collect()
     }
 }

@@ -7,7 +7,7 @@
 
 mod logs;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use self::logs::MemoryLogs;
 use crate::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
-    SystemClock, Time,
+    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Key, LogAppend, LogKeysQuery, LogPage,
+    LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Time,
 };
 use crate::store::{Changes, Limits, Logs, Moment, RecentChanges, Report, Store, Task, evaluate_all, page};
 
@@ -67,7 +67,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let buckets = RwLock::default();
-        let (created, logs) = (watch::Sender::new(0), MemoryLogs::default());
+        let logs = MemoryLogs::new(Arc::clone(&clock), limits);
+        let created = watch::Sender::new(0);
         Self { shared: Arc::new(Shared { clock, limits, buckets, created, logs }) }
     }
 }
@@ -185,9 +186,7 @@ impl Store for MemoryStore {
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
-        let mut buckets: BTreeSet<Bucket> = self.shared.buckets.read().keys().cloned().collect();
-        buckets.extend(self.shared.logs.buckets());
-        Ok(buckets.into_iter().collect())
+        Ok(self.shared.buckets.read().keys().cloned().collect())
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
@@ -213,6 +212,33 @@ impl Changes for MemoryStore {
         let empty = BucketContent::default();
         let content = buckets.get(bucket).unwrap_or(&empty);
         Ok(content.recent.page_of(&query, content.revision(), &content.entries, now))
+    }
+}
+
+#[async_trait]
+impl Logs for MemoryStore {
+    async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
+        self.shared.logs.append(bucket, key, append)
+    }
+
+    async fn read_log(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Result<Option<LogPage>> {
+        Ok(self.shared.logs.read(bucket, key, query))
+    }
+
+    async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>> {
+        Ok(self.shared.logs.remove(bucket, key, before))
+    }
+
+    async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64> {
+        Ok(self.shared.logs.changed(bucket, key, next).await)
+    }
+
+    async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
+        Ok(self.shared.logs.keys(bucket, &query))
+    }
+
+    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
+        Ok(self.shared.logs.buckets())
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::content_type::ContentType;
+use super::error::{Error, ErrorKind};
 use super::json::JsonValue;
 use super::name::Key;
 use super::time::Time;
@@ -54,6 +55,16 @@ pub struct NewLogEntry {
 }
 
 impl NewLogEntry {
+    /// A value as JSON, appended now.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be written as JSON.
+    pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, Error> {
+        let json = serde_json::to_vec(value)
+            .map_err(|error| Error::new(ErrorKind::Invalid, format!("cannot write the entry as JSON: {error}")))?;
+        Ok(Self { content_type: ContentType::json(), ..Self::new(json) })
+    }
+
     /// A text, appended now.
     pub fn new(value: impl Into<Bytes>) -> Self {
         Self { value: value.into(), content_type: ContentType::default(), updated: None }

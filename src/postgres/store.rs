@@ -179,4 +179,10 @@ impl Logs for PostgresStore {
     async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
         logs::page::keys(&self.runtime()?.pool, bucket, &query).await.map_err(|e| self.config.locate(bucket, e))
     }
+
+    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
+        let rows = self.runtime()?.pool.query(&self.config.statements.logs.buckets, &[]).await;
+        let rows = rows.map_err(|e| self.locate("the list of logs", e))?;
+        rows.iter().map(|row| Bucket::new(column(row, 0)?)).collect()
+    }
 }

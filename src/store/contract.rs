@@ -52,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
     /// well.
     async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision>;
 
-    /// The buckets that have been written or have logs, ordered by name.
+    /// The buckets that have been written, ordered by name. [`all_buckets`](super::all_buckets) also has those with logs.
     async fn buckets(&self) -> Result<Vec<Bucket>>;
 
     /// Runs a maintenance task on a bucket. Readers see no difference.
@@ -108,6 +108,9 @@ pub trait Logs: Send + Sync {
 
     /// The keys of the logs of a bucket, in their order.
     async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>>;
+
+    /// The buckets that have logs, ordered by name.
+    async fn log_buckets(&self) -> Result<Vec<Bucket>>;
 }
 
 /// A maintenance task.

@@ -1,10 +1,10 @@
 //! The bounds of a log: its first and its next index, its last time and its retention; and what an append makes of
 //! them. All stores use these functions.
 
+use super::evaluate::Limits;
 use crate::model::{
     AppendOutcome, Error, ErrorKind, Key, LogAppend, LogEntry, LogQuery, LogStart, NewLogEntry, Result, Retention, Time,
 };
-use crate::store::Limits;
 
 /// The greatest index of an entry.
 const MAX_INDEX: u64 = i64::MAX as u64 - 1;

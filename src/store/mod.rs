@@ -2,6 +2,7 @@
 //!
 //! A store is a folder next to this one and imports only `model` and `store`. So does a layer.
 
+mod all_buckets;
 mod contract;
 mod evaluate;
 mod evaluate_all;
@@ -14,6 +15,7 @@ mod source;
 pub mod suite;
 mod watched_revision;
 
+pub use self::all_buckets::all_buckets;
 pub use self::contract::{Changes, Finding, Logs, Report, Severity, Store, Task};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};

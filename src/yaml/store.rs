@@ -1,7 +1,7 @@
 //! [`YamlStore`]: a folder of buckets.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::bucket::bucket_store::{BucketStore, SharedResources};
+use super::bucket::bucket_store::{BucketStore, SharedResources, blocking};
 use super::bucket::compact::EntryOrder;
 use super::bucket::edit::{EditSession, EditSummary};
 use super::bucket::status::StatusReader;
@@ -17,11 +17,11 @@ use super::bucket::tidier::Tidier;
 use super::file::errors::io_error_with_advice;
 use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
-use super::log::used_logs;
-use super::log::used_logs::{UsedLogs, buckets_with_logs};
+use super::log::used_logs::UsedLogs;
 use super::options::YamlOptions;
 use crate::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage, LogQuery,
+    Outcome, Page, Result, Revision, Scan, Snapshot,
 };
 use crate::store::{Changes, Logs, PollRate, RecentChanges, Report, Store, Task, page};
 
@@ -75,23 +75,8 @@ impl YamlStore {
         let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
         let folder = Arc::new(folder);
         let status = Arc::new(StatusReader::new(Arc::clone(&folder), options.clone()));
-        Ok(Self { folder, options, buckets, shared, status, logs: Arc::default() })
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub(super) fn options(&self) -> &YamlOptions {
-        &self.options
-    }
-
-    pub(super) fn shared(&self) -> &SharedResources {
-        &self.shared
-    }
-
-    pub(super) fn used_logs(&self) -> &UsedLogs {
-        &self.logs
+        let logs = Arc::new(UsedLogs::new(Arc::clone(&folder), options.clone(), shared.clone()));
+        Ok(Self { folder, options, buckets, shared, status, logs })
     }
 
     fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
@@ -221,7 +206,6 @@ impl Store for YamlStore {
         let others = names.iter().filter_map(ending(".lock")).chain(known).filter(|name| !buckets.contains(name));
         let vanished: Vec<Bucket> = others.filter(|bucket| self.has_vanished(bucket)).collect();
         buckets.extend(vanished);
-        buckets.extend(buckets_with_logs(self, &names)?);
         Ok(buckets.into_iter().collect())
     }
 
@@ -240,7 +224,7 @@ impl Store for YamlStore {
                     Task::Check | Task::Status => bucket.check()?,
                 },
             };
-            used_logs::maintain(&store, &name, task, &mut report)?;
+            store.logs.maintain(&name, task, &mut report)?;
             Ok(report)
         };
         run_blocking(work).await
@@ -262,6 +246,33 @@ impl Changes for YamlStore {
             Some(bucket) => bucket.changes_since(&query).await,
             None => Ok(RecentChanges::default().page(&query, Revision::ZERO, |_| None)),
         }
+    }
+}
+
+#[async_trait]
+impl Logs for YamlStore {
+    async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
+        self.logs.log(bucket, key).append(append).await
+    }
+
+    async fn read_log(&self, bucket: &Bucket, key: &Key, query: LogQuery) -> Result<Option<LogPage>> {
+        self.logs.log(bucket, key).read(&query)
+    }
+
+    async fn remove_log(&self, bucket: &Bucket, key: &Key, before: Option<u64>) -> Result<Option<u64>> {
+        self.logs.log(bucket, key).remove(before)
+    }
+
+    async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64> {
+        self.logs.log(bucket, key).next_changed(next).await
+    }
+
+    async fn log_keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
+        blocking(|| self.logs.keys(bucket, &query))
+    }
+
+    async fn log_buckets(&self) -> Result<Vec<Bucket>> {
+        blocking(|| self.logs.buckets())
     }
 }
 

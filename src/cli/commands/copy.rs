@@ -168,7 +168,7 @@ async fn source(settings: &CliSettings, url: &StoreUrl) -> CliResult<OpenStore> 
     }
     if opened.yaml.is_some() {
         // The store would return the last good state of a damaged file.
-        for bucket in opened.store.buckets().await? {
+        for bucket in store::all_buckets(&*opened.store).await? {
             let wanted = settings.bucket.as_ref().is_none_or(|only| *only == bucket) && !bucket.is_reserved();
             if wanted
                 && opened

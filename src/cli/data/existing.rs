@@ -9,6 +9,7 @@ use crate::cli::config::suggest::nearest;
 use crate::cli::exit::{CliResult, Failure};
 use crate::client::Client;
 use crate::model::Bucket;
+use crate::store::all_buckets;
 
 /// The maximum number of names that an error lists.
 const MAX_NAMES: usize = 20;
@@ -35,7 +36,7 @@ pub(crate) async fn buckets(settings: &CliSettings) -> CliResult<(OpenStore, Vec
             bucket_in(&settings.store, &opened, one).await?;
             vec![one.clone()]
         }
-        None => opened.store.buckets().await?,
+        None => all_buckets(&*opened.store).await?,
     };
     Ok((opened, buckets))
 }
@@ -70,7 +71,7 @@ async fn bucket_in(url: &StoreUrl, opened: &OpenStore, bucket: &Bucket) -> CliRe
 /// # Errors
 /// If the store cannot list its buckets.
 pub(crate) async fn instead_of(bucket: &Bucket, opened: &OpenStore) -> CliResult<Option<String>> {
-    let all = opened.store.buckets().await?;
+    let all = all_buckets(&*opened.store).await?;
     let names: Vec<&str> = all.iter().filter(|bucket| !bucket.is_reserved()).map(Bucket::as_str).collect();
     Ok((!all.contains(bucket)).then(|| choice(bucket.as_str(), &names)))
 }

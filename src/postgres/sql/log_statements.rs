@@ -29,6 +29,8 @@ pub(crate) struct LogStatements {
     pub(crate) remove_log: String,
     /// Lists the keys after `$2` that begin with `$3`, at most `$4`.
     pub(crate) keys: String,
+    /// Lists the buckets that have logs.
+    pub(crate) buckets: String,
 }
 
 impl LogStatements {
@@ -58,6 +60,7 @@ impl LogStatements {
                 "SELECT key FROM {logs} WHERE bucket = $1 AND key > $2 AND left(key, length($3::text)) = $3 \
                  ORDER BY key LIMIT $4"
             ),
+            buckets: format!("SELECT DISTINCT bucket FROM {logs} ORDER BY bucket"),
         }
     }
 }

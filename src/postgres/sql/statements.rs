@@ -183,10 +183,7 @@ impl Statements {
             plain: PlainWriteStatements::new(names),
             changes: ChangeStatements::new(names),
             logs: LogStatements::new(names),
-            buckets: format!(
-                "SELECT bucket FROM {buckets} WHERE revision > 0 UNION SELECT bucket FROM {} ORDER BY bucket",
-                names.logs
-            ),
+            buckets: format!("SELECT bucket FROM {buckets} WHERE revision > 0 ORDER BY bucket"),
         }
     }
 }

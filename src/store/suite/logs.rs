@@ -29,11 +29,6 @@ cases![
     log_and_value_of_a_key_are_separate,
     an_index_that_is_taken_is_refused,
     an_index_after_the_end_leaves_a_gap,
-    only_the_last_entries_are_kept,
-    only_recent_entries_are_kept,
-    the_retention_stays_until_it_is_changed,
-    the_first_entries_can_be_removed,
-    a_removed_log_begins_again,
     waiters_wake_for_appends_and_removals,
     logs_of_a_bucket_are_listed,
     buckets_have_separate_logs,
@@ -44,54 +39,54 @@ cases![
 /// The maximum time until a store notices a change.
 const SOON: Duration = Duration::from_secs(10);
 
-fn values(values: &[&str]) -> LogAppend {
+pub(super) fn values(values: &[&str]) -> LogAppend {
     let entries = values.iter().map(|value| NewLogEntry::new(value.to_string())).collect();
     LogAppend { entries, ..LogAppend::default() }
 }
 
-fn numbered(numbers: std::ops::Range<u64>) -> LogAppend {
+pub(super) fn numbered(numbers: std::ops::Range<u64>) -> LogAppend {
     let entries = numbers.map(|number| NewLogEntry::new(number.to_string())).collect();
     LogAppend { entries, ..LogAppend::default() }
 }
 
-fn keep(max_entries: Option<u64>, max_age_secs: Option<u64>) -> Retention {
+pub(super) fn keep(max_entries: Option<u64>, max_age_secs: Option<u64>) -> Retention {
     Retention { max_entries, max_age: max_age_secs.map(Duration::from_secs) }
 }
 
-fn indices(page: &LogPage) -> Vec<u64> {
+pub(super) fn indices(page: &LogPage) -> Vec<u64> {
     page.entries.iter().map(|entry| entry.index).collect()
 }
 
-fn texts(page: &LogPage) -> Vec<&str> {
+pub(super) fn texts(page: &LogPage) -> Vec<&str> {
     page.entries.iter().map(|entry| std::str::from_utf8(&entry.value).unwrap()).collect()
 }
 
 impl TestBench {
-    fn logs(&self) -> &dyn Logs {
+    pub(super) fn logs(&self) -> &dyn Logs {
         self.store.logs().unwrap()
     }
 
-    async fn append(&self, name: &str, append: LogAppend) -> AppendOutcome {
+    pub(super) async fn append(&self, name: &str, append: LogAppend) -> AppendOutcome {
         self.logs().append(&self.bucket, &key(name), append).await.unwrap()
     }
 
     /// Appends, and returns the index of the first entry.
-    async fn appended(&self, name: &str, append: LogAppend) -> u64 {
+    pub(super) async fn appended(&self, name: &str, append: LogAppend) -> u64 {
         match self.append(name, append).await {
             AppendOutcome::Appended { index } => index,
             AppendOutcome::IndexTaken { next } => panic!("the index is taken; the next one is {next}"),
         }
     }
 
-    async fn log(&self, name: &str, query: LogQuery) -> Option<LogPage> {
+    pub(super) async fn log(&self, name: &str, query: LogQuery) -> Option<LogPage> {
         self.logs().read_log(&self.bucket, &key(name), query).await.unwrap()
     }
 
-    async fn whole_log(&self, name: &str) -> LogPage {
+    pub(super) async fn whole_log(&self, name: &str) -> LogPage {
         self.log(name, LogQuery::default()).await.unwrap()
     }
 
-    async fn log_keys(&self, query: LogKeysQuery) -> Vec<String> {
+    pub(super) async fn log_keys(&self, query: LogKeysQuery) -> Vec<String> {
         let keys = self.logs().log_keys(&self.bucket, query).await.unwrap();
         keys.iter().map(|key| key.as_str().to_owned()).collect()
     }
@@ -273,77 +268,6 @@ async fn an_index_after_the_end_leaves_a_gap(bench: TestBench) {
     assert!(error.is_invalid(), "{error}");
 }
 
-async fn only_the_last_entries_are_kept(bench: TestBench) {
-    let ring = |append: LogAppend| LogAppend { retention: Some(keep(Some(5), None)), ..append };
-    bench.appended("a", ring(numbered(0..3))).await;
-    assert_eq!(indices(&bench.whole_log("a").await), [0, 1, 2]);
-    for number in 3..400 {
-        assert_eq!(bench.appended("a", ring(numbered(number..number + 1))).await, number);
-    }
-    let page = bench.whole_log("a").await;
-    assert_eq!((indices(&page), page.first, page.next), ((395..400).collect(), 395, 400));
-    assert_eq!(texts(&page), ["395", "396", "397", "398", "399"]);
-    assert_eq!(indices(&bench.log("a", LogQuery::last(9)).await.unwrap()), (395..400).collect::<Vec<_>>());
-    bench.appended("a", ring(numbered(400..1_000))).await;
-    assert_eq!(indices(&bench.whole_log("a").await), (995..1_000).collect::<Vec<_>>());
-}
-
-async fn only_recent_entries_are_kept(bench: TestBench) {
-    let ring = |append: LogAppend| LogAppend { retention: Some(keep(None, Some(60))), ..append };
-    for number in 0..200 {
-        bench.appended("a", ring(numbered(number..number + 1))).await;
-        bench.advance(10);
-    }
-    // The last one was appended ten seconds ago.
-    let page = bench.whole_log("a").await;
-    assert_eq!((indices(&page), page.first, page.next), ((194..200).collect(), 194, 200));
-    bench.advance(3_600);
-    let page = bench.whole_log("a").await;
-    assert_eq!((page.entries.len(), page.first, page.next), (0, 200, 200));
-    assert_eq!(bench.appended("a", numbered(200..201)).await, 200);
-    assert_eq!(texts(&bench.whole_log("a").await), ["200"]);
-}
-
-async fn the_retention_stays_until_it_is_changed(bench: TestBench) {
-    let with = |retention, append: LogAppend| LogAppend { retention: Some(retention), ..append };
-    bench.appended("a", with(keep(Some(2), Some(60)), numbered(0..4))).await;
-    bench.appended("a", numbered(4..5)).await;
-    let page = bench.whole_log("a").await;
-    assert_eq!((indices(&page), page.retention), (vec![3, 4], keep(Some(2), Some(60))));
-    bench.appended("a", with(keep(None, None), numbered(5..7))).await;
-    let page = bench.whole_log("a").await;
-    assert_eq!((page.next, page.retention), (7, Retention::default()));
-    assert!(indices(&page).ends_with(&[5, 6]) && page.first >= 3, "{page:?}");
-    bench.appended("a", with(keep(Some(1), None), values(&[]))).await;
-    assert_eq!(indices(&bench.whole_log("a").await), [6]);
-}
-
-async fn the_first_entries_can_be_removed(bench: TestBench) {
-    bench.appended("a", numbered(0..10)).await;
-    let remove = async |before| bench.logs().remove_log(&bench.bucket, &key("a"), Some(before)).await.unwrap();
-    assert_eq!(remove(4).await, Some(4));
-    let page = bench.whole_log("a").await;
-    assert_eq!((indices(&page), page.first, page.next), ((4..10).collect(), 4, 10));
-    assert_eq!((remove(2).await, remove(4).await), (Some(0), Some(0)));
-    assert_eq!(indices(&bench.log("a", LogQuery::last(2)).await.unwrap()), [8, 9]);
-    assert_eq!(remove(u64::MAX).await, Some(6));
-    let page = bench.whole_log("a").await;
-    assert_eq!((page.entries.len(), page.first, page.next), (0, 10, 10));
-    assert_eq!(bench.appended("a", numbered(10..12)).await, 10);
-    assert_eq!(indices(&bench.whole_log("a").await), [10, 11]);
-}
-
-async fn a_removed_log_begins_again(bench: TestBench) {
-    bench.appended("a", LogAppend { retention: Some(keep(Some(3), None)), ..numbered(0..5) }).await;
-    assert_eq!(bench.logs().remove_log(&bench.bucket, &key("a"), None).await.unwrap(), Some(3));
-    assert_eq!(bench.log("a", LogQuery::default()).await, None);
-    assert_eq!(bench.log_keys(LogKeysQuery::default()).await, [""; 0]);
-    assert_eq!(bench.logs().remove_log(&bench.bucket, &key("a"), None).await.unwrap(), None);
-    assert_eq!(bench.appended("a", values(&["x"])).await, 0);
-    let page = bench.whole_log("a").await;
-    assert_eq!((texts(&page), page.retention), (vec!["x"], Retention::default()));
-}
-
 async fn waiters_wake_for_appends_and_removals(bench: TestBench) {
     let changed = async |bench: TestBench, next| {
         let name = key("a");
@@ -369,7 +293,7 @@ async fn waiters_wake_for_appends_and_removals(bench: TestBench) {
 }
 
 async fn logs_of_a_bucket_are_listed(bench: TestBench) {
-    assert_eq!(bench.store.buckets().await.unwrap(), []);
+    assert_eq!(bench.logs().log_buckets().await.unwrap(), []);
     for name in ["b/2", "a", "b/1", "c", "b/10"] {
         bench.appended(name, values(&["x"])).await;
     }
@@ -379,7 +303,7 @@ async fn logs_of_a_bucket_are_listed(bench: TestBench) {
     assert_eq!(bench.log_keys(LogKeysQuery { after: Some(key("b/1")), ..all.clone() }).await, ["b/10", "b/2", "c"]);
     assert_eq!(bench.log_keys(LogKeysQuery { prefix: "b/".into(), ..all.clone() }).await, ["b/1", "b/10", "b/2"]);
     assert_eq!(bench.log_keys(LogKeysQuery { prefix: "x\0".into(), ..all }).await, [""; 0]);
-    assert_eq!(bench.store.buckets().await.unwrap(), std::slice::from_ref(&bench.bucket));
+    assert_eq!(bench.logs().log_buckets().await.unwrap(), std::slice::from_ref(&bench.bucket));
     assert_eq!(bench.revision().await, Revision::ZERO);
 }
 

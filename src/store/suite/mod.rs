@@ -20,6 +20,7 @@ mod dates;
 mod expectations;
 mod hostile_strings;
 mod limits;
+mod log_retention;
 mod logs;
 mod maintenance_cases;
 mod restores;

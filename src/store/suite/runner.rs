@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::cases::Case;
 use super::store_under_test::{Setup, TestBench};
 use super::{
-    batches, changes_since, concurrency, dates, expectations, limits, logs, maintenance_cases, restores, scans, text,
-    waiting, writes,
+    batches, changes_since, concurrency, dates, expectations, limits, log_retention, logs, maintenance_cases, restores,
+    scans, text, waiting, writes,
 };
+use crate::store::all_buckets::all_buckets;
 use crate::store::contract::{Severity, Store, Task};
 
 /// The maximum duration of a case; a longer one counts as hanging.
@@ -39,7 +40,7 @@ pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {
         files.push(changes_since::CASES);
     }
     if make(Setup::default()).await.logs().is_some() {
-        files.push(logs::CASES);
+        files.extend([logs::CASES, log_retention::CASES]);
     }
     if let Err(text) = failures(&files.concat(), make).await {
         panic!("{text}");
@@ -68,7 +69,7 @@ async fn attempt((_, case): Case, bench: TestBench) -> Result<(), String> {
     let store = bench.store.clone();
     let task = tokio::spawn(async move {
         case(bench).await;
-        for bucket in store.buckets().await.unwrap() {
+        for bucket in all_buckets(&*store).await.unwrap() {
             let mut findings = store.maintain(&bucket, Task::Check).await.unwrap().findings;
             findings.retain(|finding| finding.severity == Severity::Damage);
             assert!(findings.is_empty(), "damage in {bucket} after the case: {findings:?}");

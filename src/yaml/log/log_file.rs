@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Instant;
 
+use super::known_log::KnownLog;
 use super::log_path::LogPath;
 use super::page;
 use super::tail;
@@ -16,29 +17,10 @@ use crate::yaml::bucket::locked_files::Backoff;
 use crate::yaml::file::open_files::OpenFiles;
 use crate::yaml::format::log_header;
 use crate::yaml::format::log_header::LogHeader;
-use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
+use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
 
 /// An open log file.
 pub(crate) type OpenLog = Box<dyn File>;
-
-/// A log file in one state. All entries up to `tail.end` are durable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct KnownLog {
-    pub(crate) stat: Stat,
-    /// The offset of the first entry.
-    pub(crate) begin: u64,
-    pub(crate) tail: Tail,
-    /// Index and time of the first entry in the file, which the retention may no longer keep.
-    pub(crate) oldest: Option<(u64, Time)>,
-    pub(crate) bounds: LogBounds,
-}
-
-impl KnownLog {
-    /// Whether there are bytes after the last whole append.
-    pub(crate) fn is_torn(&self) -> bool {
-        self.tail.end < self.stat.len
-    }
-}
 
 /// Opens and locks files of logs.
 pub(crate) struct LogLocker<'a> {

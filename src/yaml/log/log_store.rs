@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::log_file::{KnownLog, LogLocker, OpenLog, inspect};
+use super::known_log::KnownLog;
+use super::log_file::{LogLocker, OpenLog, inspect};
 use super::log_path::LogPath;
 use super::page;
 use super::rewrite::{NewContent, replace};

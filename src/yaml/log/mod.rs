@@ -2,10 +2,11 @@
 //!
 //! From the bottom: `log_path` names the files, `log_file` is an open and locked file, `tail` finds where its last
 //! append ends, `page` finds and reads entries, `rewrite` replaces the file without its oldest entries, and `log_store`
-//! is a log in this process, and `log_upkeep` its maintenance. `used_logs` implements [`Logs`](crate::store::Logs).
+//! is a log in this process, and `log_upkeep` its maintenance. `used_logs` has the logs of a store.
 //!
 //! What always holds: an entry is durable before anybody reads it. A line is written once, at the end of the file.
 
+mod known_log;
 mod log_file;
 mod log_path;
 mod log_store;

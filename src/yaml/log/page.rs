@@ -1,7 +1,7 @@
 //! Finds entries in a log file and reads them. The file has no index: indices and times only grow, so entries are found
 //! by bisection.
 
-use super::log_file::KnownLog;
+use super::known_log::KnownLog;
 use super::log_path::LogPath;
 use super::tail::unreadable_line;
 use crate::model::{LogEntry, LogPage, LogQuery, Result, Time};

@@ -1,6 +1,7 @@
 //! Replaces a log file: without entries that are no longer kept, or with another header.
 
-use super::log_file::{KnownLog, OpenLog, inspect};
+use super::known_log::KnownLog;
+use super::log_file::{OpenLog, inspect};
 use super::log_path::LogPath;
 use crate::model::{Error, ErrorKind, Result};
 use crate::yaml::format::log_header;

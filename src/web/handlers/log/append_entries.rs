@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::logs;
+use super::store_logs::logs;
 use crate::model::{AppendOutcome, ContentType, LogAppend, NewLogEntry, Retention, json::JsonValue, parse_span};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::logs;
+use super::store_logs::logs;
 use crate::model::{Bucket, Key, LogKeysQuery};
 use crate::web::auth::authorize;
 use crate::web::body::Response;

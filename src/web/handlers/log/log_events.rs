@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::cursor;
 use super::cursor::LogPosition;
 use super::entry_format;
-use super::logs;
+use super::store_logs::logs;
 use crate::model::{Bucket, Error, Key, LogPage, LogQuery, LogStart};
 use crate::web::auth::authorize;
 use crate::web::body::Response;

@@ -7,6 +7,7 @@ mod list_logs;
 mod log_events;
 mod read_page;
 mod remove_entries;
+mod store_logs;
 
 use http::Method;
 
@@ -15,7 +16,6 @@ use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
 use crate::web::handlers::events as event_streams;
-use crate::web::metrics::counted::{Counted, CountedLogs};
 use crate::web::response::api_error::ApiError;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
@@ -30,12 +30,4 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
 /// The list of the logs of a bucket.
 pub(crate) async fn list(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     list_logs::answer(ctx, bucket).await
-}
-
-/// The logs of the store.
-///
-/// # Errors
-/// If it has none.
-fn logs(store: &Counted) -> Result<CountedLogs<'_>, ApiError> {
-    store.logs().ok_or_else(|| ApiError::not_implemented("this store has no logs"))
 }

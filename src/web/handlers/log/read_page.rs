@@ -4,7 +4,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::cursor;
 use super::entry_format::LogFormat;
-use super::logs;
+use super::store_logs::logs;
 use crate::model::{LogQuery, Revision};
 use crate::web::auth::authorize;
 use crate::web::body::Response;

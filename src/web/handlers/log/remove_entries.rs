@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::logs;
+use super::store_logs::logs;
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;

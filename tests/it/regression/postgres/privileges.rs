@@ -26,13 +26,18 @@ async fn refused(store: &PostgresStore) -> Error {
     store.apply(&Bucket::default(), batch(vec![put("a", "1")])).await.unwrap_err()
 }
 
+/// The tables of a store, as a statement lists them.
+fn tables(table: &str) -> String {
+    ["", "_buckets", "_changes", "_logs", "_log_entries"].map(|ending| format!("\"{table}{ending}\"")).join(", ")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_privilege_is_reported_with_the_grant() {
     let server = Server::shared();
     let (table, url) = role(server);
     let guest = format!("\"{table}_Guest\"");
     let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
-    let tables = format!("\"{table}\", \"{table}_buckets\", \"{table}_changes\"");
+    let tables = tables(&table);
     let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {guest}");
     // It may not create tables either.
     assert_eq!(refused(&store).await.kind(), ErrorKind::PermissionDenied);
@@ -61,7 +66,7 @@ async fn read_only_role_is_reported_at_once_without_retry() {
     let (table, url) = role(server);
     made(server, &table).await;
     let guest = format!("\"{table}_Guest\"");
-    let tables = format!("\"{table}\", \"{table}_buckets\", \"{table}_changes\"");
+    let tables = tables(&table);
     server.psql(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {guest}"));
     server.psql(&format!("ALTER ROLE {guest} SET default_transaction_read_only = on"));
     let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
