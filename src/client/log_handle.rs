@@ -11,7 +11,7 @@ use super::value::IntoValue;
 use crate::model::{
     AppendOutcome, Error, ErrorKind, Key, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, NewLogEntry, Result,
 };
-use crate::store::Logs;
+use crate::store::{LogPosition, Logs};
 
 /// The entries of a log, one after another.
 pub type LogEntries = Pin<Box<dyn Stream<Item = Result<LogEntry>> + Send>>;
@@ -157,7 +157,8 @@ impl Log {
     }
 
     fn stream(&self, from: u64, follows: bool) -> LogEntries {
-        let reader = LogReader { log: self.clone(), next: from, pending: VecDeque::new(), follows };
+        let position = LogPosition::before(from);
+        let reader = LogReader { log: self.clone(), position, pending: VecDeque::new(), follows };
         let next = |mut reader: LogReader| async move { Ok(reader.next_entry().await?.map(|entry| (entry, reader))) };
         Box::pin(try_unfold(reader, next))
     }
@@ -185,11 +186,13 @@ impl Log {
     }
 }
 
+/// The number of entries that a stream reads at a time.
+const PAGE_ENTRIES: usize = 1_000;
+
 /// Reads a log page by page.
 struct LogReader {
     log: Log,
-    /// The index of the next entry to read.
-    next: u64,
+    position: LogPosition,
     /// Entries that were read and not yet returned.
     pending: VecDeque<LogEntry>,
     /// Whether the reader waits at the end.
@@ -200,22 +203,18 @@ impl LogReader {
     async fn next_entry(&mut self) -> Result<Option<LogEntry>> {
         loop {
             if let Some(entry) = self.pending.pop_front() {
-                self.next = entry.index.saturating_add(1);
                 return Ok(Some(entry));
             }
-            let page = self.log.page(LogQuery::from_index(self.next)).await?.unwrap_or_default();
-            if page.next < self.next && self.follows {
-                // The log was removed.
-                self.next = 0;
-                continue;
-            }
-            self.pending = page.entries.into();
-            if self.pending.is_empty() {
+            let page = self.log.page(self.position.query(PAGE_ENTRIES)).await?.unwrap_or_default();
+            let step = self.position.advance(page);
+            self.position = step.position;
+            self.pending = step.entries.into();
+            if step.is_at_end {
                 if !self.follows {
                     return Ok(None);
                 }
                 let Log { client, key } = &self.log;
-                self.log.logs()?.log_changed(&client.bucket, key, page.next).await?;
+                self.log.logs()?.log_changed(&client.bucket, key, self.position.end()).await?;
             }
         }
     }

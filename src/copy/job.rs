@@ -230,6 +230,11 @@ impl CopyJob {
     async fn copy_logs(&self, bucket: &Bucket, report: &mut CopyReport) -> Result<()> {
         let Some(logs) = self.logs(bucket) else { return Ok(()) };
         for diff in logs.compare().await?.iter().filter(|diff| diff.differences() > 0) {
+            // Somebody may have written to the target since the first comparison.
+            if let Some(conflict) = LogConflict::new(bucket, diff).filter(|_| !self.settings.replace) {
+                report.log_conflicts.push(conflict);
+                continue;
+            }
             report.deleted += logs.write(diff).await?;
             report.copied += diff.missing;
         }

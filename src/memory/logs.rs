@@ -34,6 +34,12 @@ impl MemoryLog {
         self.remove_until(is_kept);
     }
 
+    /// The bounds, after what the retention no longer keeps was removed.
+    fn trimmed(&mut self, now: Time) -> LogBounds {
+        self.trim(now);
+        self.bounds
+    }
+
     /// Removes the entries before the first one that `is_kept`, and returns their number.
     fn remove_until(&mut self, is_kept: impl Fn(&LogEntry) -> bool) -> u64 {
         let removed = self.entries.iter().position(is_kept).unwrap_or(self.entries.len());
@@ -66,8 +72,9 @@ impl MemoryLogs {
     pub(super) fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
         let mut logs = self.logs.lock();
         let now = self.clock.now();
-        let known = logs.get(bucket).and_then(|logs| logs.get(key));
-        let mut bounds = known.map(|log| log.bounds).unwrap_or_default();
+        // What the old retention does not keep is gone, whatever the new one is.
+        let known = logs.get_mut(bucket).and_then(|logs| logs.get_mut(key));
+        let mut bounds = known.map(|log| log.trimmed(now)).unwrap_or_default();
         let retention = bounds.retention;
         let (outcome, entries) = bounds.append(key, append, self.limits, now)?;
         if !entries.is_empty() || bounds.retention != retention {

@@ -1,6 +1,8 @@
 //! The bounds of a log: its first and its next index, its last time and its retention; and what an append makes of
 //! them. All stores use these functions.
 
+use std::time::Duration;
+
 use super::evaluate::Limits;
 use crate::model::{
     AppendOutcome, Error, ErrorKind, Key, LogAppend, LogEntry, LogQuery, LogStart, NewLogEntry, Result, Retention, Time,
@@ -106,17 +108,30 @@ fn check_index(key: &Key, index: u64, entries: usize) -> Result<()> {
     if index.saturating_add(entries as u64) <= MAX_INDEX {
         return Ok(());
     }
-    let text = format!("log {key:?}: index {index} is too great; the greatest is {MAX_INDEX}");
+    let text = format!("log {key:?}: index {index} is too great; the greatest is {MAX_INDEX}; nothing was appended");
     Err(Error::new(ErrorKind::Invalid, text))
 }
 
-/// Checks the index that an append asks for, and its values against the limit of a store.
+fn check_retention(key: &Key, retention: Option<Retention>) -> Result<()> {
+    let is_storable = |age: Duration| {
+        (Duration::from_millis(1)..=Time::MAX_TTL).contains(&age) && age.subsec_nanos().is_multiple_of(1_000_000)
+    };
+    if retention.and_then(|retention| retention.max_age).is_none_or(is_storable) {
+        return Ok(());
+    }
+    let text =
+        format!("log {key:?}: entries must be kept for 1 ms to 36500 days, in whole milliseconds; nothing was done");
+    Err(Error::new(ErrorKind::Invalid, text))
+}
+
+/// Checks the index that an append asks for, its retention, and its values against the limit of a store.
 ///
 /// # Errors
-/// `Invalid` if the index is too great; `TooLarge` if a value exceeds the limit, or all of them together exceed that of
+/// `Invalid` if the index is too great or the retention cannot be stored; `TooLarge` if a value exceeds the limit, or all of them together exceed that of
 /// a batch.
 pub fn check_append(key: &Key, append: &LogAppend, limits: Limits) -> Result<()> {
     check_index(key, append.index.unwrap_or(0), append.entries.len())?;
+    check_retention(key, append.retention)?;
     let max = limits.max_value_bytes;
     let too_large = |what: &str, max: usize| {
         let text = format!("log {key:?}: {what}; the limit is {max} bytes, and nothing was appended");
@@ -134,8 +149,6 @@ pub fn check_append(key: &Key, append: &LogAppend, limits: Limits) -> Result<()>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn append(bounds: &mut LogBounds, append: LogAppend, second: i64) -> (AppendOutcome, Vec<(u64, i64)>) {

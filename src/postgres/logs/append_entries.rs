@@ -4,8 +4,9 @@ use deadpool_postgres::Client;
 use tokio_postgres::Row;
 
 use super::LogName;
+use super::page;
 use super::page::next_index;
-use crate::model::{AppendOutcome, LogAppend, Result, Retention};
+use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogQuery, Result, Retention};
 use crate::postgres::connect::pool::{Pool, discard};
 use crate::postgres::error::{PgError, Retry};
 use crate::postgres::runtime::Runtime;
@@ -19,10 +20,16 @@ const SPARE_ENTRIES: i64 = 64;
 pub(crate) async fn append(runtime: &Runtime, name: LogName<'_>, append: LogAppend) -> Result<AppendOutcome> {
     let pool = &runtime.pool;
     check_append(name.key, &append, pool.options().limits)?;
-    if append.entries.is_empty() && append.retention.is_none() {
-        let next = next_index(pool, name).await?;
-        let index = append.index.unwrap_or(next);
-        return Ok(if index < next { AppendOutcome::IndexTaken { next } } else { AppendOutcome::Appended { index } });
+    if append.entries.is_empty() {
+        let bounds = LogQuery { limit: 0, ..LogQuery::default() };
+        let log = page::read(pool, name, &bounds).await?.unwrap_or_default();
+        let index = append.index.unwrap_or(log.next);
+        if index < log.next {
+            return Ok(AppendOutcome::IndexTaken { next: log.next });
+        }
+        if append.retention.is_none_or(|retention| retention == log.retention) {
+            return Ok(AppendOutcome::Appended { index });
+        }
     }
     let mut retry = Retry::default();
     loop {
@@ -75,7 +82,8 @@ async fn execute(pool: &Pool, client: &Client, name: LogName<'_>, append: &LogAp
         values.push(&entry.value[..]);
         types.push(type_name(&entry.content_type));
     }
-    let index = append.index.map(number);
+    // Without entries, the next index stays.
+    let index = append.index.filter(|_| !append.entries.is_empty()).map(number);
     let Retention { max_entries, max_age } = append.retention.unwrap_or_default();
     let (keep, keep_for) = (max_entries.map(number), max_age.map(|age| number(age.as_millis())));
     let (bucket, key, sets) = (name.bucket.as_str(), name.key.as_str(), append.retention.is_some());
@@ -83,7 +91,16 @@ async fn execute(pool: &Pool, client: &Client, name: LogName<'_>, append: &LogAp
     let statement = client.prepare_cached(&pool.statements().logs.append).await.map_err(PgError::query)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
         [&bucket, &key, &times, &values, &types, &index, &sets, &keep, &keep_for, &now];
-    client.query_opt(&statement, &parameters).await.map_err(PgError::commit)
+    client.query_opt(&statement, &parameters).await.map_err(|error| after_append(PgError::commit(error)))
+}
+
+/// The caller of a lost append must read the log, not the value of a key.
+fn after_append(error: PgError) -> PgError {
+    if error.error.kind() != ErrorKind::Unavailable || error.reason.is_some() || error.is_retryable {
+        return error;
+    }
+    let text = "the append to the log may have been done or not; read the end of the log before you append again";
+    PgError { error: Error::new(ErrorKind::Unavailable, text).with_source(error.error), ..error }
 }
 
 /// Whether so many entries are no longer kept that they are removed. Old entries are looked for once in a while.

@@ -22,14 +22,14 @@ pub(crate) async fn remove(runtime: &Runtime, name: LogName<'_>, before: Option<
                 if before.is_none() {
                     runtime.logs.notify(name, 0);
                 }
-                return Ok(Some(removed));
+                return Ok(removed);
             }
             Err(error) => pool.retry(&mut retry, error).await?,
         }
     }
 }
 
-async fn try_remove(pool: &Pool, name: LogName<'_>, before: Option<u64>, first: u64) -> Result<u64, PgError> {
+async fn try_remove(pool: &Pool, name: LogName<'_>, before: Option<u64>, first: u64) -> Result<Option<u64>, PgError> {
     let statements = &pool.statements().logs;
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let (bucket, key) = (name.bucket.as_str(), name.key.as_str());
@@ -39,7 +39,10 @@ async fn try_remove(pool: &Pool, name: LogName<'_>, before: Option<u64>, first: 
     let done = async {
         let transaction = client.transaction().await.map_err(PgError::query)?;
         // Each statement sees what was committed when it began, so the lock comes first.
-        transaction.query(&statements.lock, &log).await.map_err(PgError::query)?;
+        if transaction.query(&statements.lock, &log).await.map_err(PgError::query)?.is_empty() {
+            // Somebody else has removed it. The transaction is rolled back.
+            return Ok(None);
+        }
         let row = transaction.query_one(&statements.remove_entries, &[&bucket, &key, &before, &first]).await;
         let removed: i64 = column(&row.map_err(PgError::query)?, 0)?;
         if is_whole {
@@ -48,7 +51,7 @@ async fn try_remove(pool: &Pool, name: LogName<'_>, before: Option<u64>, first: 
             transaction.execute(&statements.move_first, &[&bucket, &key, &before]).await.map_err(PgError::query)?;
         }
         transaction.commit().await.map_err(PgError::commit)?;
-        Ok(u64::try_from(removed).unwrap_or(0))
+        Ok(Some(u64::try_from(removed).unwrap_or(0)))
     };
     let done = done.await;
     if done.is_err() {

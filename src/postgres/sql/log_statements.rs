@@ -96,13 +96,17 @@ fn append(names: &TableNames) -> String {
     )
 }
 
-/// The index of the first entry of a log that is not older than a time; that of the next entry if there is none. NULL
-/// unless the condition holds.
+/// The index of the first entry of a log that is not older than a time; if there is none, the index after the last entry,
+/// or `first_index` without entries. NULL unless the condition holds.
+///
+/// All of it is what the statement saw when it began. An entry that was appended since, while the statement waited for
+/// the row of the log, has a later index. So it is never taken for an old one, as it would be with `next_index`.
 fn first_since(names: &TableNames, time: &str, condition: &str) -> String {
+    let of_log = format!("FROM {} e WHERE e.bucket = $1 AND e.key = $2", names.log_entries);
     format!(
-        "CASE WHEN {condition} THEN coalesce((SELECT e.index FROM {} e WHERE e.bucket = $1 AND e.key = $2 \
-         AND e.updated_at >= {time} ORDER BY e.updated_at, e.index LIMIT 1), l.next_index) END",
-        names.log_entries
+        "CASE WHEN {condition} THEN coalesce(\
+         (SELECT e.index {of_log} AND e.updated_at >= {time} ORDER BY e.updated_at, e.index LIMIT 1), \
+         (SELECT e.index + 1 {of_log} ORDER BY e.index DESC LIMIT 1), l.first_index) END"
     )
 }
 

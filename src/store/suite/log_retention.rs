@@ -2,6 +2,8 @@
 //!
 //! They run only if the store has [`Logs`](crate::store::Logs).
 
+use std::time::Duration;
+
 use super::cases::cases;
 use super::logs::{indices, keep, numbered, texts, values};
 use super::store_under_test::{TestBench, key};
@@ -11,6 +13,8 @@ cases![
     only_the_last_entries_are_kept,
     only_recent_entries_are_kept,
     the_retention_stays_until_it_is_changed,
+    old_entries_stay_forgotten_with_a_longer_retention,
+    a_retention_that_cannot_be_stored_is_refused,
     the_first_entries_can_be_removed,
     a_removed_log_begins_again,
 ];
@@ -84,4 +88,23 @@ async fn a_removed_log_begins_again(bench: TestBench) {
     assert_eq!(bench.appended("a", values(&["x"])).await, 0);
     let page = bench.whole_log("a").await;
     assert_eq!((texts(&page), page.retention), (vec!["x"], Retention::default()));
+}
+
+async fn old_entries_stay_forgotten_with_a_longer_retention(bench: TestBench) {
+    let with = |retention, append: LogAppend| LogAppend { retention: Some(retention), ..append };
+    bench.appended("a", with(keep(None, Some(1)), numbered(0..3))).await;
+    bench.advance(10);
+    assert_eq!(bench.appended("a", with(keep(None, None), numbered(3..4))).await, 3);
+    assert_eq!(indices(&bench.whole_log("a").await), [3]);
+}
+
+async fn a_retention_that_cannot_be_stored_is_refused(bench: TestBench) {
+    bench.appended("a", values(&["x"])).await;
+    for max_age in [Duration::ZERO, Duration::from_micros(1_500), Duration::MAX] {
+        let retention = Some(Retention { max_entries: None, max_age: Some(max_age) });
+        let append = LogAppend { retention, ..values(&["y"]) };
+        let error = bench.logs().append(&bench.bucket, &key("a"), append).await.unwrap_err();
+        assert!(error.is_invalid(), "{error}");
+    }
+    assert_eq!(texts(&bench.whole_log("a").await), ["x"]);
 }

@@ -1,6 +1,8 @@
 //! `Content-Digest` and `Repr-Digest` (RFC 9530): the hash of a body, with which both sides notice that it was changed
 //! on its way.
 
+use std::cell::LazyCell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
@@ -37,28 +39,36 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
 /// # Errors
 /// If a digest is malformed, or is not that of the body.
 pub(crate) fn verify(headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
+    // Each hash is computed once, however often it is sent.
+    let (sha_256, sha_512) =
+        (LazyCell::new(|| Sha256::digest(body).to_vec()), LazyCell::new(|| Sha512::digest(body).to_vec()));
+    let hash = |algorithm: &str| match algorithm {
+        "sha-256" => Some(sha_256.as_slice()),
+        "sha-512" => Some(sha_512.as_slice()),
+        _ => None,
+    };
     for name in [CONTENT_DIGEST, REPR_DIGEST] {
         for line in headers.get_all(&name) {
             let line = line.to_str().map_err(|_| malformed(&name))?;
             for member in line.split(',') {
-                verify_member(&name, member, body)?;
+                verify_member(&name, member, &hash)?;
             }
         }
     }
     Ok(())
 }
 
-fn verify_member(name: &HeaderName, member: &str, body: &[u8]) -> Result<(), ApiError> {
+fn verify_member<'h>(
+    name: &HeaderName,
+    member: &str,
+    hash: &impl Fn(&str) -> Option<&'h [u8]>,
+) -> Result<(), ApiError> {
     let (algorithm, rest) = member.split_once('=').ok_or_else(|| malformed(name))?;
-    let expected = match algorithm.trim() {
-        "sha-256" => Sha256::digest(body).to_vec(),
-        "sha-512" => Sha512::digest(body).to_vec(),
-        _ => return Ok(()),
-    };
+    let Some(expected) = hash(algorithm.trim()) else { return Ok(()) };
     // Parameters may follow.
     let (encoded, _) = rest.strip_prefix(':').and_then(|rest| rest.split_once(':')).ok_or_else(|| malformed(name))?;
     let digest = STANDARD.decode(encoded).map_err(|_| malformed(name))?;
-    if digest == expected {
+    if digest == *expected {
         return Ok(());
     }
     Err(ApiError::invalid(format!("the body does not have the hash in {name}; nothing was stored; send it again")))

@@ -1,7 +1,7 @@
 //! A response with a value, whole or in part (RFC 9110, section 14), and its digest (RFC 9530).
 
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, LAST_MODIFIED};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::api_error::ApiError;
@@ -38,13 +38,9 @@ pub(crate) fn answer(ctx: RequestContext<'_>, cache: Cache, found: Found) -> Res
     if !is_value {
         return response::bytes(Content::Whole(whole), cache, headers);
     }
-    let modified = headers.iter().find(|(name, _)| *name == LAST_MODIFIED).map(|(_, value)| value);
     // Only GET has parts (RFC 9110, section 14.2).
-    let requested = if *ctx.method == Method::GET {
-        requested(&ctx.parts.headers, whole.len(), &tag, modified)
-    } else {
-        Requested::Whole
-    };
+    let requested =
+        if *ctx.method == Method::GET { requested(&ctx.parts.headers, whole.len(), &tag) } else { Requested::Whole };
     let length = whole.len();
     match requested {
         Requested::Whole => with_digest(ctx, whole, cache, headers),
@@ -71,7 +67,8 @@ fn with_digest(
     cache: Cache,
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Response {
-    let is_hashed = body.len() <= MAX_HASHED_BYTES || content_digest::is_wanted(&ctx.parts.headers);
+    let is_wanted = *ctx.method != Method::HEAD && content_digest::is_wanted(&ctx.parts.headers);
+    let is_hashed = body.len() <= MAX_HASHED_BYTES || is_wanted;
     let digest = if is_hashed { content_digest::sha_256(&body) } else { None };
     let length = body.len();
     let mut response = response::bytes(Content::Whole(body), cache, headers);

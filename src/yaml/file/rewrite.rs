@@ -37,6 +37,35 @@ pub(crate) fn create_locked(fs: &dyn FileSystem, path: &Path, how: OpenMode) -> 
     Ok(None)
 }
 
+/// Like [`create_locked`], but removes a leftover of another user. Nobody writes it, since the caller has the lock of the
+/// file next to it.
+pub(crate) fn create_owned(fs: &dyn FileSystem, path: &Path, how: OpenMode) -> io::Result<Arc<dyn File>> {
+    let owned = match create_locked(fs, path, how) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            fs.remove(path)?;
+            create_locked(fs, path, how)
+        }
+        other => other,
+    };
+    owned?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+}
+
+/// Writes a file with the rights of another one and syncs it. The caller has the lock of the file next to it.
+pub(crate) fn write_like(
+    fs: &dyn FileSystem,
+    path: &Path,
+    bytes: &[u8],
+    like: Option<&dyn File>,
+) -> io::Result<Arc<dyn File>> {
+    let file = create_owned(fs, path, if like.is_some() { OpenMode::Private } else { OpenMode::Create })?;
+    let rights = like.map_or(Ok(()), |like| file.resemble(like));
+    if let Err(e) = rights.and_then(|()| file.write(0, bytes)).and_then(|()| file.sync()) {
+        discard(fs, &*file, path);
+        return Err(e);
+    }
+    Ok(file)
+}
+
 /// Whether this path is a name of this file.
 pub(crate) fn is_named(fs: &dyn FileSystem, file: &dyn File, path: &Path) -> io::Result<bool> {
     let own = file.stat()?;
@@ -67,22 +96,7 @@ pub(crate) struct Replacement<'a> {
 impl DataFile {
     /// Writes a file next to the data file and syncs it. Under the exclusive lock.
     pub(crate) fn write_side_file(&self, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
-        let how = if self.file.is_some() { OpenMode::Private } else { OpenMode::Create };
-        let owned = match create_locked(&*self.fs, path, how) {
-            // A leftover of another user. Nobody writes it, since we have the lock.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                self.fs.remove(path)?;
-                create_locked(&*self.fs, path, how)
-            }
-            other => other,
-        };
-        let file = owned?.ok_or(io::ErrorKind::WouldBlock)?;
-        let rights = self.file.as_ref().map_or(Ok(()), |data| file.resemble(&**data));
-        if let Err(e) = rights.and_then(|()| file.write(0, bytes)).and_then(|()| file.sync()) {
-            discard(&*self.fs, &*file, path);
-            return Err(e);
-        }
-        Ok(file)
+        write_like(&*self.fs, path, bytes, self.file.as_deref())
     }
 
     /// Keeps the bytes of a file from an offset on in a separate file, durably. Returns the path and the length.

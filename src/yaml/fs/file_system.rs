@@ -91,6 +91,9 @@ pub trait FileSystem: Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Creates a folder and its missing parents, durably.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
+    /// Creates a folder unless it exists, durably, with the rights of the folder above it. If that does not exist, it is
+    /// created too, as by [`make_folder`](Self::make_folder).
+    fn make_subfolder(&self, path: &Path) -> io::Result<()>;
     /// Makes the creations, renames and removals in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// The names of the files in a folder, in any order; none if the folder does not exist.

@@ -104,6 +104,20 @@ impl FileSystem for RealFileSystem {
         Ok(())
     }
 
+    fn make_subfolder(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let above = folder_of(path);
+        self.make_folder(above)?;
+        let above = std::fs::metadata(above)?;
+        self.make_folder(path)?;
+        let folder = std::fs::File::open(path)?;
+        let grouped = give(&folder, above.uid(), above.gid());
+        folder.set_permissions(Permissions::from_mode(shared_with(above.mode() & 0o7777, grouped)))?;
+        folder.sync_all()
+    }
+
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         std::fs::File::open(path)?.sync_all()
     }

@@ -4,6 +4,7 @@
 //! was replaced or removed meanwhile is opened again.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::known_log::KnownLog;
@@ -20,7 +21,7 @@ use crate::yaml::format::log_header::LogHeader;
 use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
 
 /// An open log file.
-pub(crate) type OpenLog = Box<dyn File>;
+pub(crate) type OpenLog = Arc<dyn File>;
 
 /// Opens and locks files of logs.
 pub(crate) struct LogLocker<'a> {
@@ -43,7 +44,7 @@ impl LogLocker<'_> {
         let mut backoff = Backoff::new(self.open_files);
         loop {
             let file = match self.fs.open(&self.path.file, how) {
-                Ok(file) => file,
+                Ok(file) => OpenLog::from(file),
                 Err(e) if e.kind() == io::ErrorKind::NotFound && !creates => return Ok(None),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     self.create()?;
@@ -71,7 +72,7 @@ impl LogLocker<'_> {
 
     fn create(&self) -> Result<()> {
         let failed = |e| self.path.failed("create", e);
-        self.fs.make_folder(&self.path.folder).map_err(failed)?;
+        self.fs.make_subfolder(&self.path.folder).map_err(failed)?;
         drop(self.fs.open(&self.path.file, OpenMode::Create).map_err(failed)?);
         Ok(())
     }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{Bucket, Error, ErrorKind, Key, Time};
 use crate::yaml::file::errors::io_error_with_advice;
+use crate::yaml::fs::FileSystem;
 
 /// The longest name without an ending. File systems allow 255 bytes, and some files have a longer ending.
 const MAX_NAME_BYTES: usize = 200;
@@ -27,6 +28,9 @@ pub(crate) struct LogPath {
     pub(crate) folder: PathBuf,
     pub(crate) file: PathBuf,
 }
+
+/// The ending of the file that is being written, before it replaces the log.
+pub(crate) const UNFINISHED_ENDING: &str = ".new";
 
 /// What the name of a file says about its key.
 #[derive(PartialEq, Eq, Debug)]
@@ -48,9 +52,16 @@ impl LogPath {
         self.file.with_extension("new")
     }
 
-    /// A file for the end of a log that was written only in part.
-    pub(crate) fn torn(&self, now: Time) -> PathBuf {
-        self.file.with_extension(format!("torn-{}", now.nanos()))
+    /// An unused path for the end of a log that was written only in part.
+    pub(crate) fn torn(&self, fs: &dyn FileSystem, now: Time) -> std::io::Result<PathBuf> {
+        let mut number = now.nanos();
+        loop {
+            let path = self.file.with_extension(format!("torn-{number}"));
+            if fs.stat(&path)?.is_none() {
+                return Ok(path);
+            }
+            number = number.saturating_add(1);
+        }
     }
 
     pub(crate) fn failed(&self, doing: &str, e: std::io::Error) -> Error {

@@ -14,17 +14,14 @@ use super::log_file::{LogLocker, OpenLog, inspect};
 use super::log_path::LogPath;
 use super::page;
 use super::rewrite::{NewContent, replace};
-use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogEntry, LogPage, LogQuery, Result, Time};
-use crate::store::{LogBounds, PolledWatch};
+use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogPage, LogQuery, Result, Time};
+use crate::store::PolledWatch;
 use crate::yaml::bucket::bucket_store::{SharedResources, blocking};
+use crate::yaml::bucket::queue::{WriteStint, YIELD_TIME};
 use crate::yaml::file::open_files::OpenFiles;
 use crate::yaml::format::log_header::LogHeader;
-use crate::yaml::format::{log_header, log_line};
 use crate::yaml::fs::{LockMode, OpenMode};
 use crate::yaml::options::YamlOptions;
-
-/// The file is rewritten when it has this many more entries than twice those that are kept.
-const SPARE_ENTRIES: u64 = 64;
 
 /// A log in this process.
 pub(crate) struct LogStore {
@@ -32,8 +29,9 @@ pub(crate) struct LogStore {
     pub(super) options: YamlOptions,
     open_files: Arc<OpenFiles>,
     /// The last known state of the file; `None` if none is known.
-    known: Mutex<Option<KnownLog>>,
+    pub(super) known: Mutex<Option<KnownLog>>,
     queue: Mutex<Queue>,
+    stint: Mutex<WriteStint>,
     watch: Arc<PolledWatch<u64>>,
 }
 
@@ -50,20 +48,14 @@ struct QueuedAppend {
     answer: oneshot::Sender<Result<AppendOutcome>>,
 }
 
-/// The appends of a group after they were evaluated.
-pub(super) struct Group {
-    bounds: LogBounds,
-    /// The lines of all appends.
-    text: Vec<u8>,
-    /// The number of entries in them.
-    entries: u64,
-    outcomes: Vec<Result<AppendOutcome>>,
-}
+/// Lets the next append serve itself if the one that serves now panics.
+struct ServeGuard<'a>(&'a LogStore);
 
-impl Group {
-    /// A group without entries.
-    pub(super) fn empty(bounds: LogBounds) -> Self {
-        Self { bounds, text: vec![], entries: 0, outcomes: vec![] }
+impl Drop for ServeGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.queue.lock() = Queue::default();
+        }
     }
 }
 
@@ -71,7 +63,15 @@ impl LogStore {
     pub(crate) fn new(path: LogPath, options: YamlOptions, shared: &SharedResources) -> Self {
         let SharedResources { open_files, poll_rate, .. } = shared.clone();
         let watch = Arc::new(PolledWatch::new(|new, known| new != known, poll_rate));
-        Self { path, options, open_files, known: Mutex::default(), queue: Mutex::default(), watch }
+        Self {
+            path,
+            options,
+            open_files,
+            known: Mutex::default(),
+            queue: Mutex::default(),
+            stint: Mutex::default(),
+            watch,
+        }
     }
 
     pub(super) fn now(&self) -> Time {
@@ -101,7 +101,7 @@ impl LogStore {
             Ok(file) => {
                 let stat = file.stat().map_err(|e| self.path.failed("inspect", e))?;
                 if let Some(known) = self.known.lock().filter(|known| known.stat == stat) {
-                    return Ok(Some((file, known)));
+                    return Ok(Some((file.into(), known)));
                 }
             }
         }
@@ -203,10 +203,18 @@ impl LogStore {
     }
 
     fn serve_group(&self) {
+        // Other processes poll the lock, so a process that appends without a pause leaves it free now and then.
+        if self.stint.lock().is_over(Instant::now()) {
+            std::thread::sleep(YIELD_TIME);
+            *self.stint.lock() = WriteStint::default();
+        }
+        let _guard = ServeGuard(self);
         let waiting = std::mem::take(&mut self.queue.lock().waiting);
         let (appends, answers): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
-        match self.commit(appends) {
+        let committed = self.commit(appends);
+        self.stint.lock().last_release = Instant::now();
+        match committed {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     let _ = answer.send(outcome);
@@ -220,144 +228,6 @@ impl LogStore {
         }
     }
 
-    fn commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
-        let Some(file) = self.locker().lock(LockMode::Exclusive, true)? else {
-            return Err(self.path.corrupt("the file vanished while it was created; try again"));
-        };
-        let known = self.inspect(&file)?;
-        let old = known.map(|known| known.bounds).unwrap_or_default();
-        let group = self.evaluate(old, appends);
-        if group.text.is_empty() && group.bounds.retention == old.retention {
-            if known.is_none() {
-                self.remove_if_empty(&file);
-            }
-            return Ok(group.outcomes);
-        }
-        let stored = match known {
-            Some(known) if group.bounds.retention == old.retention && !self.is_trim_due(&known, &group) => {
-                self.store(file, known, &group)
-            }
-            known => self.store_anew(file, known, &group),
-        };
-        match stored {
-            Ok(known) => {
-                self.learn(Some(known));
-                Ok(group.outcomes)
-            }
-            Err(error) => {
-                *self.known.lock() = None;
-                Err(error)
-            }
-        }
-    }
-
-    fn evaluate(&self, mut bounds: LogBounds, appends: Vec<LogAppend>) -> Group {
-        let now = self.now();
-        let (mut text, mut entries) = (Vec::new(), 0);
-        let outcomes = appends.into_iter().map(|append| {
-            let (outcome, appended): (_, Vec<LogEntry>) =
-                bounds.append(&self.path.key, append, self.options.limits, now)?;
-            log_line::write_all(&mut text, &appended);
-            entries += appended.len() as u64;
-            Ok(outcome)
-        });
-        let outcomes = outcomes.collect();
-        Group { bounds, text, entries, outcomes }
-    }
-
-    /// Whether so many entries are no longer kept that the file is rewritten without them. It is rewritten after as many
-    /// appends as entries are kept, so an append costs the same, however many they are.
-    fn is_trim_due(&self, known: &KnownLog, group: &Group) -> bool {
-        let Some((oldest, time)) = known.oldest else { return false };
-        let bounds = &group.bounds;
-        let too_many = bounds.retention.max_entries.is_some_and(|max| {
-            bounds.next.saturating_sub(oldest) > max.saturating_mul(2).saturating_add(SPARE_ENTRIES)
-        });
-        let too_old = bounds.retention.max_age.is_some_and(|age| self.now().since(time) > age.saturating_mul(2));
-        too_many || too_old
-    }
-
-    /// Appends the text to the file.
-    fn store(&self, file: OpenLog, known: KnownLog, group: &Group) -> Result<KnownLog> {
-        let path = &self.path;
-        if known.is_torn() {
-            self.set_torn_tail_aside(&file, &known)?;
-        }
-        let line_feed: &[u8] = if known.tail.is_ended { b"" } else { b"\n" };
-        let text = [line_feed, &group.text].concat();
-        if let Err(e) = file.write(known.tail.end, &text) {
-            // A part may have been written. If this fails too, the next writer does it.
-            let _ = file.truncate(known.tail.end);
-            return Err(path.failed("write", e));
-        }
-        if let Err(e) = file.sync() {
-            let _ = file.truncate(known.tail.end);
-            return Err(path.failed("sync", e).of_kind(ErrorKind::Unavailable));
-        }
-        let stat = file.stat().map_err(|e| path.failed("inspect", e))?;
-        let mut tail = known.tail;
-        (tail.end, tail.is_ended) = (stat.len, true);
-        tail.last = group.bounds.next.checked_sub(1).map(|last| (last, group.bounds.last_time));
-        let oldest =
-            known.oldest.or_else(|| Some((group.bounds.next.saturating_sub(group.entries), group.bounds.last_time)));
-        Ok(KnownLog { stat, tail, oldest, bounds: group.bounds, ..known })
-    }
-
-    /// Writes a new file with the entries that are kept and those of the group.
-    pub(super) fn store_anew(&self, file: OpenLog, known: Option<KnownLog>, group: &Group) -> Result<KnownLog> {
-        let path = &self.path;
-        let header = LogHeader { key: path.key.clone(), first: group.bounds.first, retention: group.bounds.retention };
-        let Some(known) = known else {
-            // A new log. A file that was begun before was never acknowledged.
-            let mut text = Vec::new();
-            log_header::write(&mut text, &header);
-            text.extend_from_slice(&group.text);
-            let failed = |doing: &str, e| path.failed(doing, e);
-            file.truncate(0).map_err(|e| failed("empty", e))?;
-            let written = file.write(0, &text).map_err(|e| failed("write", e));
-            let synced = written.and_then(|()| {
-                let synced = file.sync().and_then(|()| self.options.file_system.sync_folder(&path.folder));
-                synced.map_err(|e| failed("sync", e).of_kind(ErrorKind::Unavailable))
-            });
-            if let Err(error) = synced {
-                let _ = file.truncate(0);
-                self.remove_if_empty(&file);
-                return Err(error);
-            }
-            return self.inspect(&file)?.ok_or_else(|| path.corrupt("the file that was just written has no header"));
-        };
-        // Neither the old retention nor the new one keeps the entries before this.
-        let now = self.now();
-        let mut first = group.bounds.first.max(group.bounds.first_kept());
-        for retention in [known.bounds.retention, group.bounds.retention] {
-            let bounds = LogBounds { retention, ..known.bounds };
-            first = first.max(page::first_kept(&*file, path, &KnownLog { bounds, ..known }, now)?);
-        }
-        let from = page::offset_of(&*file, path, &known, (first, None))?;
-        let header = LogHeader { first, ..header };
-        let content = NewContent { header: &header, from, appended: &group.text };
-        replace(&*self.options.file_system, path, (&*file, &known), &content).map(|(_, known)| known)
-    }
-
-    /// Copies a part of an append that was never acknowledged to another file, and cuts it off.
-    fn set_torn_tail_aside(&self, file: &OpenLog, known: &KnownLog) -> Result<()> {
-        let (path, fs) = (&self.path, &self.options.file_system);
-        let failed = |doing: &str, e| path.failed(doing, e);
-        let (end, len) = (known.tail.end, known.stat.len);
-        let bytes = file.read(end, len - end).map_err(|e| failed("read", e))?;
-        let torn = fs.open(&path.torn(self.now()), OpenMode::Create).map_err(|e| failed("set aside the end of", e))?;
-        torn.write(0, &bytes).and_then(|()| torn.sync()).map_err(|e| failed("set aside the end of", e))?;
-        file.truncate(end).map_err(|e| failed("cut the torn end of", e))
-    }
-
-    /// Removes a file that was created for a log without entries. The caller has its exclusive lock.
-    fn remove_if_empty(&self, file: &OpenLog) {
-        if file.stat().is_ok_and(|stat| stat.len == 0) {
-            // It does no harm.
-            let _ = self.options.file_system.remove(&self.path.file);
-        }
-    }
-
     /// Removes the entries before an index, or the whole log. Returns how many there were; `None` if there is no log.
     pub(crate) fn remove(&self, before: Option<u64>) -> Result<Option<u64>> {
         blocking(|| self.remove_now(before))
@@ -366,7 +236,7 @@ impl LogStore {
     fn remove_now(&self, before: Option<u64>) -> Result<Option<u64>> {
         let (path, fs) = (&self.path, &self.options.file_system);
         let Some(file) = self.locker().lock(LockMode::Exclusive, false)? else { return Ok(None) };
-        let Some(known) = self.inspect(&file)? else { return Ok(None) };
+        let Some(known) = self.inspect_for_change(&file)? else { return Ok(None) };
         let first = page::first_kept(&*file, path, &known, self.now())?;
         let Some(before) = before else {
             let removed = page::count(&*file, path, &known, first..known.bounds.next)?;
@@ -381,9 +251,9 @@ impl LogStore {
         }
         let removed = page::count(&*file, path, &known, first..before)?;
         let from = page::offset_of(&*file, path, &known, (before, None))?;
-        let header = LogHeader { key: path.key.clone(), first: before, retention: known.bounds.retention };
+        let header = LogHeader { first: before, ..self.header(known.bounds) };
         let content = NewContent { header: &header, from, appended: b"" };
-        let (_, known) = replace(&**fs, path, (&*file, &known), &content)?;
+        let (_, known) = replace(&**fs, path, &file, &known, &content)?;
         self.learn(Some(known));
         Ok(Some(removed))
     }

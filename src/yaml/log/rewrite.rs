@@ -1,12 +1,15 @@
 //! Replaces a log file: without entries that are no longer kept, or with another header.
 
+use std::io;
+
 use super::known_log::KnownLog;
 use super::log_file::{OpenLog, inspect};
 use super::log_path::LogPath;
 use crate::model::{Error, ErrorKind, Result};
+use crate::yaml::file::rewrite::{create_owned, discard};
 use crate::yaml::format::log_header;
 use crate::yaml::format::log_header::LogHeader;
-use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
+use crate::yaml::fs::{File, FileSystem, OpenMode};
 
 /// How much is copied at a time.
 const PART_BYTES: u64 = 1 << 20;
@@ -20,26 +23,41 @@ pub(crate) struct NewContent<'a> {
 
 /// Writes the new file and puts it in the place of the old one, durably. The caller holds the exclusive lock of the old
 /// file; afterwards it holds that of the new one, which is returned.
+///
+/// # Errors
+/// `Unavailable` if either file may be in place. After any other error the old file is unchanged.
 pub(crate) fn replace(
     fs: &dyn FileSystem,
     path: &LogPath,
-    (old, known): (&dyn File, &KnownLog),
+    old: &OpenLog,
+    known: &KnownLog,
     content: &NewContent<'_>,
 ) -> Result<(OpenLog, KnownLog)> {
     let unfinished = path.unfinished();
-    let failed = |doing: &str, e| path.failed(doing, e);
-    let file = fs.open(&unfinished, OpenMode::Private).map_err(|e| failed("open the new file of", e))?;
-    file.truncate(0).map_err(|e| failed("empty the new file of", e))?;
-    // Others may open it as soon as it is renamed, but must not append before the rename is durable.
-    if !file.try_lock(LockMode::Exclusive).map_err(|e| failed("lock the new file of", e))? {
-        return Err(Error::new(ErrorKind::Busy, format!("log {:?}: another process replaces its file", path.key)));
+    // It is locked: others may open it as soon as it is renamed, but must not append before the rename is durable.
+    let file = create_owned(fs, &unfinished, OpenMode::Private).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => Error::new(
+            ErrorKind::Busy,
+            format!("log {:?}: another process rewrites its file; nothing was done", path.key),
+        ),
+        _ => path.failed("create the new file of", e),
+    })?;
+    let rights =
+        file.resemble(&**old).map_err(|e| path.failed("give the rights of the old file to the new file of", e));
+    let written = rights.and_then(|()| write(&*file, path, (&**old, known), content));
+    let synced = written.and_then(|()| file.sync().map_err(|e| path.failed("sync the new file of", e)));
+    if let Err(error) = synced {
+        discard(fs, &*file, &unfinished);
+        return Err(error);
     }
-    file.resemble(old).map_err(|e| failed("give the rights of the old file to the new file of", e))?;
-    write(&*file, path, (old, known), content)?;
-    file.sync().map_err(|e| failed("sync the new file of", e))?;
-    fs.rename(&unfinished, &path.file).map_err(|e| failed("replace", e))?;
-    fs.sync_folder(&path.folder).map_err(|e| failed("sync the folder of", e))?;
-    let known = inspect(&*file, path)?.ok_or_else(|| path.corrupt("the file that was just written has no header"))?;
+    let unknown = |doing: &str, e| path.failed(doing, e).of_kind(ErrorKind::Unavailable);
+    if let Err(e) = fs.rename(&unfinished, &path.file) {
+        discard(fs, &*file, &unfinished);
+        return Err(unknown("replace", e));
+    }
+    fs.sync_folder(&path.folder).map_err(|e| unknown("sync the folder of", e))?;
+    let known = inspect(&*file, path).map_err(|e| e.of_kind(ErrorKind::Unavailable))?;
+    let known = known.ok_or_else(|| path.corrupt("the file that was just written has no header"))?;
     Ok((file, known))
 }
 

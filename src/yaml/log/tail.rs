@@ -55,7 +55,8 @@ pub(crate) fn unreadable_line(file: &dyn File, path: &LogPath, at: u64) -> crate
         from += PART_BYTES;
     }
     path.corrupt(&format!(
-        "line {line} is no entry as kvs writes it; correct or remove the line. Until then nothing is appended to this log"
+        "line {line} is no entry as kvs writes it; correct the line or remove it. Until then nothing from there on can be \
+         read and, if it is near the end, nothing can be appended"
     ))
 }
 

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::log_path;
-use super::log_path::{LogPath, NamedKey};
+use super::log_path::{LogPath, NamedKey, UNFINISHED_ENDING};
 use super::log_store::LogStore;
-use crate::model::{Bucket, Key, LogKeysQuery, Result};
+use crate::model::{Bucket, ErrorKind, Key, LogKeysQuery, Result};
 use crate::store::{Finding, Report, Severity, Task};
 use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::format::log_header;
-use crate::yaml::fs::OpenMode;
+use crate::yaml::fs::{LockMode, OpenMode};
 use crate::yaml::options::YamlOptions;
+
+/// The number of logs of which the last state is kept in memory.
+const MAX_KNOWN_LOGS: usize = 1_024;
 
 /// The logs in a folder of buckets, and those that this process uses.
 pub(crate) struct UsedLogs {
@@ -36,8 +39,8 @@ impl UsedLogs {
         if let Some(log) = used.get(&(bucket.clone(), key.clone())) {
             return Arc::clone(log);
         }
-        if used.len() == used.capacity() {
-            // Before the map grows: what is known of a log can be read again.
+        if used.len() >= MAX_KNOWN_LOGS {
+            // What is known of a log can be read again.
             used.retain(|_, log| Arc::strong_count(log) > 1);
         }
         let path = LogPath::new(&self.data_folder, bucket, key);
@@ -59,17 +62,50 @@ impl UsedLogs {
     }
 
     /// Runs a maintenance task on the logs of a bucket.
+    ///
+    /// # Errors
+    /// The first one. The task is done for the other logs all the same.
     pub(crate) fn maintain(&self, bucket: &Bucket, task: Task, report: &mut Report) -> Result<()> {
+        if task == Task::RemoveLeftovers {
+            return self.remove_unfinished(bucket, report);
+        }
+        let mut result = Ok(());
         for key in self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })? {
             let log = self.log(bucket, &key);
-            match task {
-                Task::Compact | Task::RemoveExpired => report.removed += log.trim()?,
-                Task::RemoveLeftovers => report.removed += u64::from(log.remove_unfinished()?),
-                Task::Check => {
-                    let damage = log.check().err().map(|error| Finding::new(Severity::Damage, error.to_string()));
-                    report.findings.extend(damage);
+            let done = match task {
+                Task::Compact | Task::RemoveExpired => log.trim().map(|removed| report.removed += removed),
+                Task::Check => match log.check() {
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        report.findings.push(Finding::new(Severity::Damage, error.to_string()));
+                        Ok(())
+                    }
+                    checked => checked,
+                },
+                Task::RemoveLeftovers | Task::Status => Ok(()),
+            };
+            result = result.and(done);
+        }
+        result
+    }
+
+    /// Removes new files that were never put in the place of a log. Whoever writes one holds its lock.
+    fn remove_unfinished(&self, bucket: &Bucket, report: &mut Report) -> Result<()> {
+        let folder = log_path::folder(&self.data_folder, bucket);
+        let fs = &self.options.file_system;
+        for name in self.list(&folder)?.iter().filter(|name| name.ends_with(UNFINISHED_ENDING)) {
+            let path = folder.join(name);
+            let removed = fs.open(&path, OpenMode::Read).and_then(|file| {
+                let is_unused = file.try_lock(LockMode::Exclusive)?;
+                if is_unused {
+                    fs.remove(&path)?;
                 }
-                Task::Status => {}
+                Ok(is_unused)
+            });
+            match removed {
+                Ok(is_removed) => report.removed += u64::from(is_removed),
+                // Its writer has finished meanwhile.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(io_error_with_advice(format!("cannot remove {}", path.display()), e)),
             }
         }
         Ok(())

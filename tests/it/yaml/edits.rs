@@ -161,6 +161,10 @@ impl kvs::yaml::FileSystem for Guarded {
     fn make_folder(&self, path: &Path) -> std::io::Result<()> {
         RealFileSystem.make_folder(path)
     }
+
+    fn make_subfolder(&self, path: &Path) -> std::io::Result<()> {
+        RealFileSystem.make_subfolder(path)
+    }
     fn sync_folder(&self, path: &Path) -> std::io::Result<()> {
         RealFileSystem.sync_folder(path)
     }

@@ -130,7 +130,7 @@ async fn print(log: &Log, args: &Args) -> CliResult {
         query.start = LogStart::Index(next);
     }
     if args.follow {
-        let mut entries = log.follow(next);
+        let mut entries = log.follow(next.max(args.from));
         while let Some(entry) = entries.try_next().await? {
             write(&[entry], args)?;
         }

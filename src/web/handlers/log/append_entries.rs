@@ -24,6 +24,9 @@ use crate::web::response::response::Cache;
 /// Lines of JSON.
 const NDJSON: &str = "application/x-ndjson";
 
+/// The most entries of a request.
+const MAX_LINES: usize = 10_000;
+
 /// The response.
 #[derive(Serialize)]
 struct Appended {
@@ -75,6 +78,9 @@ fn parse_lines(body: &Bytes, max_value_bytes: usize) -> Result<Vec<NewLogEntry>,
         let failed = |why: String| ApiError::invalid(format!("line {number} {why}; nothing was appended"));
         let text = std::str::from_utf8(line).map_err(|_| failed("is not UTF-8".to_owned()))?;
         JsonValue::parse(text).map_err(|error| failed(format!("is no JSON value: {error}")))?;
+        if entries.len() >= MAX_LINES {
+            return Err(ApiError::too_large(format!("at most {MAX_LINES} lines are possible; nothing was appended")));
+        }
         if line.len() > max_value_bytes {
             return Err(ApiError::too_large(format!(
                 "line {number} is too large; the limit is {max_value_bytes} bytes, and nothing was appended"

@@ -6,11 +6,11 @@
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::cursor;
-use super::cursor::LogPosition;
 use super::entry_format;
+use super::log_query;
 use super::store_logs::logs;
-use crate::model::{Bucket, Error, Key, LogPage, LogQuery, LogStart};
+use crate::model::{Bucket, Error, Key, LogPage, LogQuery, LogStart, Time};
+use crate::store::{LogPosition, LogStep};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::budget::Budget;
@@ -41,22 +41,24 @@ struct LogEvents {
     bucket: Bucket,
     key: Key,
     /// Where a client begins that connects for the first time.
-    begin: LogQuery,
+    start: LogStart,
+    /// Only entries of this time or later.
+    since: Option<Time>,
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
     authorize::require_read(ctx, name.bucket).await?;
     logs(&ctx.state.store)?;
-    let query = cursor::query(ctx.query, ctx.now())?;
+    let query = log_query::parse(ctx.query, ctx.now())?;
     let has_begin = ["from", "since"].iter().any(|name| ctx.query.all(name).next().is_some());
-    // By default: only new entries.
-    let start = if has_begin { query.start } else { LogStart::FromEnd(0) };
     let source = LogEvents {
         store: ctx.state.store.clone(),
         responses: ctx.responses(),
         bucket: name.bucket.clone(),
         key: name.key.clone(),
-        begin: LogQuery { start, limit: PAGE_ENTRIES, ..query },
+        // By default: only new entries.
+        start: if has_begin { query.start } else { LogStart::FromEnd(0) },
+        since: query.since,
     };
     let since = event_streams::last_event_id(&ctx.parts.headers);
     event_streams::open(ctx, name.bucket, source, since).await
@@ -68,36 +70,33 @@ impl LogEvents {
     }
 
     async fn page(&self, query: LogQuery) -> Result<LogPage, ApiError> {
+        let query = LogQuery { since: self.since, ..query };
         let page = logs(&self.store)?.read(self.name(), query).await.map_err(ApiError::from_read)?;
         Ok(page.unwrap_or_default())
     }
 
-    /// The first events of a client that connects for the first time.
-    async fn begin(&self) -> Result<(LogPosition, Option<Content>), ApiError> {
-        let page = self.page(self.begin).await?;
-        if !page.entries.is_empty() {
-            return Ok((LogPosition::default().after_page(&page), Some(self.format(&page, None)?)));
-        }
-        // The position is after the last entry, which the client does not want.
-        let last = self.page(LogQuery::last(1)).await?;
-        Ok((LogPosition::before(last.next).after_page(&last), None))
+    /// The position of a client that connects for the first time.
+    async fn begin(&self) -> Result<LogPosition, ApiError> {
+        let number = match self.start {
+            LogStart::Index(index) => return Ok(LogPosition::before(index)),
+            LogStart::FromEnd(number) => number,
+        };
+        // With the entry before, it is noticed if the log begins again.
+        let last = LogQuery { start: LogStart::FromEnd(number.saturating_add(1)), limit: 1, since: None };
+        let page = self.page(last).await?;
+        let wanted = page.next.saturating_sub(number);
+        Ok(match page.entries.first() {
+            Some(entry) if entry.index < wanted && self.since.is_none() => LogPosition::after(entry),
+            _ => LogPosition::before(wanted.max(page.first)),
+        })
     }
+}
 
-    /// The entries of a page as events, after a `reset` to a position if there is one.
-    fn format(&self, page: &LogPage, reset: Option<LogPosition>) -> Result<Content, ApiError> {
-        let mut out = Composer::default();
-        if let Some(position) = reset {
-            out.text(&format!("event: reset\nid: {position}\ndata: "));
-            out.json(&Reset { event: "reset", first: page.first, end: page.next })?;
-            out.text("\n\n");
-        }
-        for entry in &page.entries {
-            out.text(&format!("event: put\nid: {}\ndata: ", LogPosition::after(entry)));
-            entry_format::entry(&mut out, entry)?;
-            out.text("\n\n");
-        }
-        out.finish(&self.responses)
-    }
+fn add_reset(out: &mut Composer, step: &LogStep, first: u64) -> Result<(), ApiError> {
+    out.text(&format!("event: reset\nid: {}\ndata: ", step.position));
+    out.json(&Reset { event: "reset", first, end: step.position.end() })?;
+    out.text("\n\n");
+    Ok(())
 }
 
 impl EventSource for LogEvents {
@@ -108,20 +107,38 @@ impl EventSource for LogEvents {
         since: Option<&LogPosition>,
         _: Option<Wakeup>,
     ) -> Result<(LogPosition, Option<Content>), ApiError> {
-        let Some(since) = since else { return self.begin().await };
-        let mut page = self.page(since.query(PAGE_ENTRIES)).await?;
-        if since.skip_last(&mut page) {
-            let page = self.page(LogQuery { limit: PAGE_ENTRIES, ..LogQuery::from_index(page.first) }).await?;
-            let start = LogPosition::before(page.first);
-            return Ok((start.after_page(&page), Some(self.format(&page, Some(start))?)));
+        let mut position = match since {
+            Some(since) => *since,
+            None => self.begin().await?,
+        };
+        let (mut out, mut has_events) = (Composer::default(), false);
+        loop {
+            let page = self.page(position.query(PAGE_ENTRIES)).await?;
+            let first = page.first;
+            let step = position.advance(page);
+            position = step.position;
+            if step.has_missed {
+                has_events = true;
+                add_reset(&mut out, &step, first)?;
+            }
+            for entry in &step.entries {
+                out.text(&format!("event: put\nid: {}\ndata: ", LogPosition::after(entry)));
+                entry_format::entry(&mut out, entry)?;
+                out.text("\n\n");
+            }
+            has_events |= !step.entries.is_empty();
+            // A page is sent before the next one is read.
+            if step.is_at_end || !step.entries.is_empty() {
+                break;
+            }
         }
-        let events = if page.entries.is_empty() { None } else { Some(self.format(&page, None)?) };
-        Ok((since.after_page(&page), events))
+        let events = if has_events { Some(out.finish(&self.responses)?) } else { None };
+        Ok((position, events))
     }
 
     async fn changed(&self, since: &LogPosition) -> Result<Wakeup, Error> {
         match self.store.logs() {
-            Some(logs) => logs.changed(self.name(), since.next).await?,
+            Some(logs) => logs.changed(self.name(), since.end()).await?,
             None => std::future::pending().await,
         };
         Ok(Wakeup { at: Instant::now(), revision: None })

@@ -1,10 +1,10 @@
 //! `/log/{bucket}/{key}`: an append-only log.
 
 mod append_entries;
-mod cursor;
 mod entry_format;
 mod list_logs;
 mod log_events;
+mod log_query;
 mod read_page;
 mod remove_entries;
 mod store_logs;

@@ -2,8 +2,8 @@
 
 use http::header::{HeaderName, HeaderValue};
 
-use super::cursor;
 use super::entry_format::LogFormat;
+use super::log_query;
 use super::store_logs::logs;
 use crate::model::{LogQuery, Revision};
 use crate::web::auth::authorize;
@@ -33,7 +33,7 @@ struct PageFetch<'a> {
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
     authorize::require_read(ctx, name.bucket).await?;
-    let query = cursor::query(ctx.query, ctx.now())?;
+    let query = log_query::parse(ctx.query, ctx.now())?;
     let page = PageFetch { ctx, name, query, format: LogFormat::parse(ctx.query)? };
     let max_wait = long_poll::parse(ctx.parts, ctx.query)?;
     // A page without entries has no tag.

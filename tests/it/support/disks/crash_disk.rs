@@ -238,6 +238,10 @@ impl FileSystem for CrashFs {
         self.0.lock().step()
     }
 
+    fn make_subfolder(&self, path: &Path) -> io::Result<()> {
+        self.make_folder(path)
+    }
+
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;

@@ -105,6 +105,11 @@ impl<P: Probe> FileSystem for Probed<P> {
         self.inner.make_folder(path)
     }
 
+    fn make_subfolder(&self, path: &Path) -> io::Result<()> {
+        self.probe.before(Call::MakeFolder, path, 0)?;
+        self.inner.make_subfolder(path)
+    }
+
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.probe.before(Call::SyncFolder, path, 0)?;
         self.inner.sync_folder(path)

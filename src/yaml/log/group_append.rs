@@ -1,0 +1,212 @@
+//! Appends the entries of a group of callers: evaluates them, writes all of them at once, and syncs once.
+
+use super::known_log::KnownLog;
+use super::log_file::{OpenLog, inspect};
+use super::log_store::LogStore;
+use super::page;
+use super::rewrite::{NewContent, replace};
+use super::tail::Tail;
+use crate::model::{AppendOutcome, ErrorKind, LogAppend, LogEntry, Result, Time};
+use crate::store::LogBounds;
+use crate::yaml::file::rewrite::write_like;
+use crate::yaml::format::log_header::LogHeader;
+use crate::yaml::format::{log_header, log_line};
+use crate::yaml::fs::LockMode;
+
+/// The file is rewritten when it has this many more entries than twice those that are kept.
+const SPARE_ENTRIES: u64 = 64;
+
+/// The appends of a group after they were evaluated.
+pub(super) struct Group {
+    bounds: LogBounds,
+    /// The lines of all appends.
+    text: Vec<u8>,
+    /// Index and time of the first entry in them.
+    first: Option<(u64, Time)>,
+    /// Whether one of the appends has changed the retention.
+    has_new_retention: bool,
+    outcomes: Vec<Result<AppendOutcome>>,
+}
+
+impl Group {
+    /// A group without entries.
+    pub(super) fn empty(bounds: LogBounds) -> Self {
+        Self { bounds, text: vec![], first: None, has_new_retention: false, outcomes: vec![] }
+    }
+}
+
+impl LogStore {
+    pub(super) fn commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
+        let Some(file) = self.locker().lock(LockMode::Exclusive, true)? else {
+            return Err(self.path.corrupt("the file vanished while it was created; nothing was appended, try again"));
+        };
+        let known = self.inspect_for_change(&file)?;
+        let group = self.evaluate(known.map(|known| known.bounds).unwrap_or_default(), appends);
+        if group.text.is_empty() && !group.has_new_retention {
+            if known.is_none() {
+                self.remove_if_empty(&file);
+            }
+            return Ok(group.outcomes);
+        }
+        let stored = match known {
+            None => self.store_new(&file, &group),
+            Some(known) if group.has_new_retention => self.store_anew(&file, &known, &group).map(|(_, known)| known),
+            Some(known) if self.is_trim_due(&known, &group) => match self.store_anew(&file, &known, &group) {
+                Ok((_, known)) => Ok(known),
+                Err(error) if error.is_outcome_unknown() => Err(error),
+                // The disk may have room for the entries, but not for a second file.
+                Err(error) => {
+                    tracing::warn!("entries that are no longer kept could not be removed: {error}");
+                    self.store(&file, known, &group)
+                }
+            },
+            Some(known) => self.store(&file, known, &group),
+        };
+        match stored {
+            Ok(known) => {
+                self.learn(Some(known));
+                Ok(group.outcomes)
+            }
+            Err(error) => {
+                *self.known.lock() = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// The state of a file whose exclusive lock the caller has. What a killed writer left is set aside first.
+    pub(super) fn inspect_for_change(&self, file: &OpenLog) -> Result<Option<KnownLog>> {
+        match self.inspect(file)? {
+            Some(known) if known.is_torn() => {
+                self.set_aside(file, known.tail.end, known.stat.len)?;
+                inspect(&**file, &self.path)
+            }
+            None => {
+                let length = file.stat().map_err(|e| self.path.failed("inspect", e))?.len;
+                if length > 0 {
+                    self.set_aside(file, 0, length)?;
+                }
+                Ok(None)
+            }
+            known => Ok(known),
+        }
+    }
+
+    fn evaluate(&self, old: LogBounds, appends: Vec<LogAppend>) -> Group {
+        let now = self.now();
+        let (mut bounds, mut entries, mut has_new_retention): (_, Vec<LogEntry>, _) = (old, vec![], false);
+        let outcomes = appends.into_iter().map(|append| {
+            let (outcome, appended) = bounds.append(&self.path.key, append, self.options.limits, now)?;
+            has_new_retention |= bounds.retention != old.retention;
+            entries.extend(appended);
+            Ok(outcome)
+        });
+        let outcomes = outcomes.collect();
+        // All entries of the group are written together: a part of them is recognized by its missing end.
+        let mut text = Vec::new();
+        log_line::write_all(&mut text, &entries);
+        let first = entries.first().map(|entry| (entry.index, entry.updated));
+        Group { bounds, text, first, has_new_retention, outcomes }
+    }
+
+    /// Whether so many entries are no longer kept that the file is rewritten without them. It is rewritten after as many
+    /// appends as entries are kept, so an append costs the same, however many they are.
+    fn is_trim_due(&self, known: &KnownLog, group: &Group) -> bool {
+        let Some((oldest, time)) = known.oldest else { return false };
+        let bounds = &group.bounds;
+        let too_many = bounds.retention.max_entries.is_some_and(|max| {
+            bounds.next.saturating_sub(oldest) > max.saturating_mul(2).saturating_add(SPARE_ENTRIES)
+        });
+        let too_old = bounds.retention.max_age.is_some_and(|age| self.now().since(time) > age.saturating_mul(2));
+        too_many || too_old
+    }
+
+    /// Appends the text to the file.
+    fn store(&self, file: &OpenLog, known: KnownLog, group: &Group) -> Result<KnownLog> {
+        let failed = |doing: &str, e| self.path.failed(doing, e);
+        let unknown = |doing: &str, e| failed(doing, e).of_kind(ErrorKind::Unavailable);
+        let line_feed: &[u8] = if known.tail.is_ended { b"" } else { b"\n" };
+        let text = [line_feed, &group.text].concat();
+        if let Err(e) = file.write(known.tail.end, &text) {
+            // A part may have been written.
+            return Err(if file.truncate(known.tail.end).is_ok() { failed("write", e) } else { unknown("write", e) });
+        }
+        if let Err(e) = file.sync() {
+            let _ = file.truncate(known.tail.end);
+            return Err(unknown("sync", e));
+        }
+        let stat = file.stat().map_err(|e| unknown("inspect", e))?;
+        let last = group.bounds.next.checked_sub(1).map(|last| (last, group.bounds.last_time));
+        let tail = Tail { end: stat.len, is_ended: true, last };
+        Ok(KnownLog { stat, tail, oldest: known.oldest.or(group.first), bounds: group.bounds, ..known })
+    }
+
+    /// Writes a new log. The file is empty.
+    fn store_new(&self, file: &OpenLog, group: &Group) -> Result<KnownLog> {
+        let path = &self.path;
+        let mut text = Vec::new();
+        log_header::write(&mut text, &self.header(group.bounds));
+        text.extend_from_slice(&group.text);
+        let unknown = |doing: &str, e| path.failed(doing, e).of_kind(ErrorKind::Unavailable);
+        let written = file.write(0, &text).map_err(|e| path.failed("write", e));
+        let synced = written.and_then(|()| {
+            let synced = file.sync().and_then(|()| self.options.file_system.sync_folder(&path.folder));
+            synced.map_err(|e| unknown("sync", e))
+        });
+        if let Err(error) = synced {
+            if file.truncate(0).is_err() {
+                return Err(error.of_kind(ErrorKind::Unavailable));
+            }
+            self.remove_if_empty(file);
+            return Err(error);
+        }
+        let known = self.inspect(file).map_err(|e| e.of_kind(ErrorKind::Unavailable))?;
+        known.ok_or_else(|| path.corrupt("the file that was just written has no header"))
+    }
+
+    pub(super) fn header(&self, bounds: LogBounds) -> LogHeader {
+        LogHeader { key: self.path.key.clone(), first: bounds.first, retention: bounds.retention }
+    }
+
+    /// Writes a new file with the entries that are kept and those of the group.
+    pub(super) fn store_anew(&self, file: &OpenLog, known: &KnownLog, group: &Group) -> Result<(OpenLog, KnownLog)> {
+        let path = &self.path;
+        // Neither the old retention nor the new one keeps the entries before this.
+        let now = self.now();
+        let mut first = group.bounds.first.max(group.bounds.first_kept());
+        for retention in [known.bounds.retention, group.bounds.retention] {
+            let bounds = LogBounds { retention, ..known.bounds };
+            first = first.max(page::first_kept(&**file, path, &KnownLog { bounds, ..*known }, now)?);
+        }
+        let from = page::offset_of(&**file, path, known, (first, None))?;
+        let header = LogHeader { first, ..self.header(group.bounds) };
+        let content = NewContent { header: &header, from, appended: &group.text };
+        replace(&*self.options.file_system, path, file, known, &content)
+    }
+
+    /// Copies what an interrupted append left to another file, durably, and cuts it off.
+    fn set_aside(&self, file: &OpenLog, from: u64, to: u64) -> Result<()> {
+        let (path, fs) = (&self.path, &*self.options.file_system);
+        let failed = |doing: &str, e| path.failed(doing, e);
+        let kept = file.read(from, to - from).and_then(|bytes| {
+            let aside = path.torn(fs, self.now())?;
+            write_like(fs, &aside, &bytes, Some(&**file))?;
+            fs.sync_folder(&path.folder)?;
+            Ok(aside)
+        });
+        let aside = kept.map_err(|e| failed("set aside the torn end of", e))?;
+        let cut = file.truncate(from).and_then(|()| file.sync());
+        cut.map_err(|e| failed("cut the torn end of", e))?;
+        let (file, bytes) = (path.file.display(), to - from);
+        tracing::warn!("{file}: cut off {bytes} bytes that an interrupted append left; kept in {}", aside.display());
+        Ok(())
+    }
+
+    /// Removes a file that was created for a log without entries. The caller has its exclusive lock.
+    fn remove_if_empty(&self, file: &OpenLog) {
+        if file.stat().is_ok_and(|stat| stat.len == 0) {
+            // It does no harm.
+            let _ = self.options.file_system.remove(&self.path.file);
+        }
+    }
+}
