@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -22,14 +21,13 @@ use crate::web::read::page_limits::MAX_PAGE_BYTES;
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
+use crate::web::response::response;
 use crate::web::response::response::KVS_REVISION;
 use crate::web::response::streamed::{Composer, Content};
 use crate::web::response::{entry_json, streamed};
 
 /// A long poll fetches again after this time at the latest, because entries that the page does not show may expire too.
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
-/// The header with the percent-encoded cursor, for a page of plain text.
-const KVS_CURSOR: HeaderName = HeaderName::from_static("kvs-cursor");
 
 struct ListFetch<'a> {
     state: &'a ApiState,
@@ -89,8 +87,7 @@ impl Fetch for ListFetch<'_> {
         if self.is_text
             && let Some(cursor) = &page.cursor
         {
-            let cursor = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
-            headers.extend(HeaderValue::try_from(cursor).ok().map(|value| (KVS_CURSOR, value)));
+            headers.extend(response::cursor(cursor));
         }
         let representation = Representation { tag: tag(&page, &body), modified: None, headers, body };
         Ok(Fetched {

@@ -128,6 +128,12 @@ impl<'a> QueryString<'a> {
         number::parse(name, &text, range).map(Some).map_err(ApiError::invalid)
     }
 
+    /// The first parameter with another name than these, in quotes.
+    pub(crate) fn other_than(self, names: &[&str]) -> Option<String> {
+        let mut all = pairs(self.0).map(|(name, _)| name);
+        all.find(|name| !names.iter().any(|known| name.equals(known))).map(RawParam::quote)
+    }
+
     /// Rejects a request with this parameter.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::model::ContentType;
+use crate::model::{ContentType, Key};
 use crate::web::body::{Body, Response};
 
 /// The cache policy of a response.
@@ -57,6 +58,15 @@ pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patc
 
 /// The header with the revision of a bucket, from which its changes can be followed.
 pub(crate) const KVS_REVISION: HeaderName = HeaderName::from_static("kvs-revision");
+
+/// The header with the percent-encoded cursor, for a page of plain text.
+const KVS_CURSOR: HeaderName = HeaderName::from_static("kvs-cursor");
+
+/// The header with the cursor of a page of plain text.
+pub(crate) fn cursor(cursor: &Key) -> Option<(HeaderName, HeaderValue)> {
+    let cursor = utf8_percent_encode(cursor.as_str(), NON_ALPHANUMERIC).to_string();
+    HeaderValue::try_from(cursor).ok().map(|value| (KVS_CURSOR, value))
+}
 
 /// Adds a name to `Vary`, on the same line.
 pub(crate) fn vary(response: &mut Response, name: &str) {

@@ -3,8 +3,10 @@
 mod classic;
 mod following;
 mod hostile;
+mod logs;
 pub(crate) mod openapi;
 mod polls;
+mod ranges;
 mod resources;
 mod rest;
 mod settings;

@@ -40,7 +40,9 @@ pub(super) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<R
     keys.truncate(limit);
     if is_text {
         let lines: String = keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect();
-        return Ok(response::text(Bytes::from(lines), Cache::Never));
+        let mut answer = response::text(Bytes::from(lines), Cache::Never);
+        answer.headers_mut().extend(keys.last().filter(|_| has_more).and_then(response::cursor));
+        return Ok(answer);
     }
     let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
     let cursor = keys.last().copied().filter(|_| has_more);

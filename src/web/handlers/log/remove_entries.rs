@@ -17,9 +17,9 @@ pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     authorize::require_write(ctx, name.bucket).await?;
     WritePreconditions::none(ctx)?;
     let before = ctx.query.number("before", 0..=i64::MAX)?.map(i64::unsigned_abs);
-    // If they were ignored, more would be removed than the client wants.
-    for parameter in ["from", "since", "limit", "keep", "keep_for", "index"] {
-        ctx.query.reject(parameter, "DELETE accepts only before=INDEX, for the entries before an index")?;
+    // If a misspelled parameter were ignored, the whole log would be removed.
+    if let Some(other) = ctx.query.other_than(&["before", "key"]) {
+        return Err(ApiError::invalid(format!("unknown parameter {other}; DELETE of a log accepts only before=INDEX")));
     }
     body::drain(ctx, body).await?;
     match logs(&ctx.state.store)?.remove(name, before).await? {

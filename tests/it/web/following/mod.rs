@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::support::endpoint::{Endpoint, Headers};
 
 /// The header of a request for an event stream.
-const EVENTS: (&str, &str) = ("accept", "text/event-stream");
+pub(super) const EVENTS: (&str, &str) = ("accept", "text/event-stream");
 
 /// The longest time until something that must happen has happened, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -42,10 +42,10 @@ fn kinds(changes: &[Value]) -> Vec<String> {
 
 /// A Server-Sent Event.
 #[derive(Clone, PartialEq, Debug, Default)]
-struct Event {
-    name: String,
-    id: String,
-    data: Value,
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) data: Value,
 }
 
 impl Event {
@@ -58,7 +58,7 @@ impl Event {
 
 /// What a stream sends.
 #[derive(Clone, PartialEq, Debug)]
-enum Block {
+pub(super) enum Block {
     Event(Event),
     /// A comment with the position of the stream.
     Comment(String),
@@ -66,25 +66,25 @@ enum Block {
 }
 
 /// An open event stream.
-struct Stream {
+pub(super) struct Stream {
     body: Body,
     text: Vec<u8>,
 }
 
 impl Stream {
     /// Opens a stream and checks its headers and its greeting.
-    async fn open(kvs: &Endpoint, uri: &str, headers: Headers<'_>) -> Self {
+    pub(super) async fn open(kvs: &Endpoint, uri: &str, headers: Headers<'_>) -> Self {
         let mut stream = Self::begin(kvs, uri, headers).await;
         assert_eq!(stream.block().await, Some(Block::Retry(1_000)), "{uri}");
         stream
     }
 
     /// Opens a stream and checks its headers.
-    async fn begin(kvs: &Endpoint, uri: &str, headers: Headers<'_>) -> Self {
+    pub(super) async fn begin(kvs: &Endpoint, uri: &str, headers: Headers<'_>) -> Self {
         Self::of(kvs.open(uri, &[&[EVENTS], headers].concat()).await)
     }
 
-    fn of(response: Response<Body>) -> Self {
+    pub(super) fn of(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let header = |name: &str| parts.headers.get(name).map_or("", |value| value.to_str().unwrap());
         assert_eq!((parts.status.as_u16(), header("content-type")), (200, "text/event-stream"));
@@ -100,7 +100,7 @@ impl Stream {
     }
 
     /// The next block, as the HTML standard parses it: lines end with CR LF, LF or CR, and an empty line ends a block.
-    async fn block(&mut self) -> Option<Block> {
+    pub(super) async fn block(&mut self) -> Option<Block> {
         loop {
             if let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
                 let rest = self.text.split_off(end + 2);
@@ -116,7 +116,7 @@ impl Stream {
     }
 
     /// The next event; `None` at the end.
-    async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<Event> {
         loop {
             match self.block().await? {
                 Block::Event(event) => return Some(event),
@@ -134,7 +134,7 @@ impl Stream {
     }
 
     /// Checks that nothing comes for a while.
-    async fn assert_silent(&mut self) {
+    pub(super) async fn assert_silent(&mut self) {
         let early = tokio::time::timeout(Duration::from_millis(300), self.block()).await;
         assert!(early.is_err(), "{early:?}");
     }
