@@ -4,6 +4,7 @@
 
 mod killed_writers;
 mod other_processes;
+mod yaml_readers;
 
 use std::path::{Path, PathBuf};
 
