@@ -4,6 +4,7 @@
 
 mod killed_writers;
 mod other_processes;
+mod power_cuts;
 mod yaml_readers;
 
 use std::path::{Path, PathBuf};
