@@ -3,6 +3,7 @@
 //! Several stores on one folder are several processes. The model of a log is the same log in a store in memory.
 
 mod crash_games;
+mod group_commits;
 mod killed_writers;
 mod other_processes;
 mod power_cuts;
