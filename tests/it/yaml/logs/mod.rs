@@ -8,6 +8,7 @@ mod kept_elsewhere;
 mod killed_writers;
 mod other_processes;
 mod power_cuts;
+mod refused_calls;
 mod yaml_readers;
 
 use std::path::{Path, PathBuf};
