@@ -4,6 +4,7 @@
 
 mod crash_games;
 mod group_commits;
+mod hand_edits;
 mod kept_elsewhere;
 mod killed_writers;
 mod other_processes;
