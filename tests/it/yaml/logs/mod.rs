@@ -10,6 +10,7 @@ mod killed_writers;
 mod other_processes;
 mod power_cuts;
 mod refused_calls;
+mod same_answers;
 mod yaml_readers;
 
 use std::path::{Path, PathBuf};
