@@ -7,6 +7,7 @@ mod group_commits;
 mod hand_edits;
 mod kept_elsewhere;
 mod killed_writers;
+mod log_costs;
 mod other_processes;
 mod power_cuts;
 mod refused_calls;
