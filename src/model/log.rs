@@ -74,7 +74,8 @@ impl NewLogEntry {
 /// How much of a log is kept. The oldest entries are removed first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Retention {
-    /// At most this many entries; `None`: no limit.
+    /// Only entries whose index is one of this many before the next one; `None`: no limit. Without gaps in the indices
+    /// these are the last so many entries.
     pub max_entries: Option<u64>,
     /// Only entries that are not older than this, in whole milliseconds; `None`: no limit.
     pub max_age: Option<Duration>,
@@ -156,7 +157,7 @@ impl LogQuery {
 pub struct LogPage {
     /// The entries, in the order of their indices.
     pub entries: Vec<LogEntry>,
-    /// The index of the oldest entry of the log; that of the next entry if the log is empty.
+    /// The log has no entries before this index.
     pub first: u64,
     /// The index that the next entry of the log gets.
     pub next: u64,

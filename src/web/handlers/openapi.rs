@@ -30,7 +30,7 @@ mod tests {
     }
 
     /// A URL for every route, and its path in the document.
-    const ROUTES: [(&str, &str); 12] = [
+    const ROUTES: [(&str, &str); 15] = [
         ("/", "/"),
         ("/status", "/status"),
         ("/help", "/help"),
@@ -43,6 +43,9 @@ mod tests {
         ("/kv/b/k", "/kv/{bucket}/{key}"),
         ("/multi/b", "/multi/{bucket}"),
         ("/txn/b", "/txn/{bucket}"),
+        ("/log/b", "/log/{bucket}"),
+        ("/log/b?key=k", "/log/{bucket}"),
+        ("/log/b/k", "/log/{bucket}/{key}"),
     ];
 
     fn route(url: &str) -> Route {

@@ -217,9 +217,9 @@ mod tests {
         let counted = |cell: &Cell| cell.statuses.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
         assert_eq!(cells.map(counted).sum::<u64>(), 2);
         let put = &counters.requests[Class::Entry as usize][3];
-        assert_eq!(put.statuses[2].load(Ordering::Relaxed), 1);
+        assert_eq!(put.statuses[3].load(Ordering::Relaxed), 1);
         assert!(!put.spent.is_empty());
-        assert_eq!(counters.requests[10][7].statuses[20].load(Ordering::Relaxed), 1);
+        assert_eq!(counters.requests[11][7].statuses[22].load(Ordering::Relaxed), 1);
         assert_eq!((counters.received.into_inner(), counters.sent.into_inner()), (4, 3));
     }
 }

@@ -52,11 +52,11 @@ fn parse(line: &str, length: usize) -> Option<Requested> {
         length.saturating_sub(number(last)?)..length
     } else {
         let first = number(first)?;
-        let end = if last.is_empty() { usize::MAX } else { number(last)?.saturating_add(1) };
-        if end <= first {
+        let last = if last.is_empty() { usize::MAX } else { number(last)? };
+        if last < first {
             return None;
         }
-        first..end.min(length)
+        first..last.saturating_add(1).min(length)
     };
     Some(if part.is_empty() { Requested::Unsatisfiable } else { Requested::Part(part) })
 }

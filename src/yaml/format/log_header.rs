@@ -53,8 +53,13 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(LogHeader, u64)> {
     let mut length = 0;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
         length += line.len() as u64;
-        let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+        // A person may have removed the last line feed of a log without entries.
+        let is_ended = line.ends_with(b"\n");
+        let line = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
         let line = line.strip_suffix('\r').unwrap_or(line);
+        if !is_ended && line != ENTRIES {
+            return None;
+        }
         match line.split_once(": ") {
             _ if line.trim_end() == ENTRIES => return Some((LogHeader { key: key?, first, retention }, length)),
             _ if line.trim_start().starts_with('#') || line.trim().is_empty() => {}
@@ -89,9 +94,10 @@ mod tests {
             let mut text = Vec::new();
             write(&mut text, &header);
             let length = text.len();
-            for end in 0..length {
+            for end in 0..length - 1 {
                 assert_eq!(read(&text[..end]), None);
             }
+            assert_eq!(read(&text[..length - 1]), Some((header.clone(), length as u64 - 1)));
             text.extend_from_slice(b"- {index: 0, value: a, updated: 2026-11-28T12:00:00Z}\n");
             assert_eq!(read(&text), Some((header, length as u64)));
             let yaml: serde_yaml::Value = serde_yaml::from_slice(&text).unwrap();

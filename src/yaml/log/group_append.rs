@@ -4,13 +4,13 @@ use super::known_log::KnownLog;
 use super::log_file::{OpenLog, inspect};
 use super::log_store::LogStore;
 use super::page;
-use super::rewrite::{NewContent, replace};
+use super::rewrite::{KeptEntries, NewContent, replace};
 use super::tail::Tail;
 use crate::model::{AppendOutcome, ErrorKind, LogAppend, LogEntry, Result, Time};
 use crate::store::LogBounds;
 use crate::yaml::file::rewrite::write_like;
 use crate::yaml::format::log_header::LogHeader;
-use crate::yaml::format::{log_header, log_line};
+use crate::yaml::format::log_line;
 use crate::yaml::fs::LockMode;
 
 /// The file is rewritten when it has this many more entries than twice those that are kept.
@@ -37,41 +37,52 @@ impl Group {
 
 impl LogStore {
     pub(super) fn commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
-        let Some(file) = self.locker().lock(LockMode::Exclusive, true)? else {
-            return Err(self.path.corrupt("the file vanished while it was created; nothing was appended, try again"));
-        };
-        let known = self.inspect_for_change(&file)?;
-        let group = self.evaluate(known.map(|known| known.bounds).unwrap_or_default(), appends);
-        if group.text.is_empty() && !group.has_new_retention {
-            if known.is_none() {
-                self.remove_if_empty(&file);
+        let committed = self.try_commit(appends);
+        if committed.is_err() {
+            *self.known.lock() = None;
+        }
+        committed
+    }
+
+    fn try_commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
+        loop {
+            let file = self.locker().lock(LockMode::Exclusive)?;
+            let known = match &file {
+                Some(file) => self.inspect_for_change(file)?,
+                None => None,
+            };
+            let group = self.evaluate(known.map(|known| known.bounds).unwrap_or_default(), appends.clone());
+            if group.text.is_empty() && !group.has_new_retention {
+                return Ok(group.outcomes);
             }
+            // The new file stays locked until this process knows it.
+            let (_new, stored) = match (&file, known) {
+                (Some(file), Some(known)) => self.store_or_trim(file, known, &group)?,
+                (old, _) => match self.store_new(old.as_ref(), &group)? {
+                    Some((new, known)) => (Some(new), known),
+                    // Another process was faster.
+                    None => continue,
+                },
+            };
+            self.learn(Some(stored));
             return Ok(group.outcomes);
         }
-        let stored = match known {
-            None => self.store_new(&file, &group),
-            Some(known) if group.has_new_retention => self.store_anew(&file, &known, &group).map(|(_, known)| known),
-            Some(known) if self.is_trim_due(&known, &group) => match self.store_anew(&file, &known, &group) {
-                Ok((_, known)) => Ok(known),
-                Err(error) if error.is_outcome_unknown() => Err(error),
+    }
+
+    /// Stores a group in a log that exists.
+    fn store_or_trim(&self, file: &OpenLog, known: KnownLog, group: &Group) -> Result<(Option<OpenLog>, KnownLog)> {
+        if group.has_new_retention {
+            return self.store_anew(file, &known, group).map(|(new, known)| (Some(new), known));
+        }
+        if self.is_trim_due(&known, group) {
+            match self.store_anew(file, &known, group) {
+                Ok((new, known)) => return Ok((Some(new), known)),
+                Err(error) if error.is_outcome_unknown() => return Err(error),
                 // The disk may have room for the entries, but not for a second file.
-                Err(error) => {
-                    tracing::warn!("entries that are no longer kept could not be removed: {error}");
-                    self.store(&file, known, &group)
-                }
-            },
-            Some(known) => self.store(&file, known, &group),
-        };
-        match stored {
-            Ok(known) => {
-                self.learn(Some(known));
-                Ok(group.outcomes)
-            }
-            Err(error) => {
-                *self.known.lock() = None;
-                Err(error)
+                Err(error) => tracing::warn!("entries that are no longer kept could not be removed: {error}"),
             }
         }
+        Ok((None, self.store(file, known, group)?))
     }
 
     /// The state of a file whose exclusive lock the caller has. What a killed writer left is set aside first.
@@ -80,13 +91,6 @@ impl LogStore {
             Some(known) if known.is_torn() => {
                 self.set_aside(file, known.tail.end, known.stat.len)?;
                 inspect(&**file, &self.path)
-            }
-            None => {
-                let length = file.stat().map_err(|e| self.path.failed("inspect", e))?.len;
-                if length > 0 {
-                    self.set_aside(file, 0, length)?;
-                }
-                Ok(None)
             }
             known => Ok(known),
         }
@@ -141,27 +145,14 @@ impl LogStore {
         Ok(KnownLog { stat, tail, oldest: known.oldest.or(group.first), bounds: group.bounds, ..known })
     }
 
-    /// Writes a new log. The file is empty.
-    fn store_new(&self, file: &OpenLog, group: &Group) -> Result<KnownLog> {
-        let path = &self.path;
-        let mut text = Vec::new();
-        log_header::write(&mut text, &self.header(group.bounds));
-        text.extend_from_slice(&group.text);
-        let unknown = |doing: &str, e| path.failed(doing, e).of_kind(ErrorKind::Unavailable);
-        let written = file.write(0, &text).map_err(|e| path.failed("write", e));
-        let synced = written.and_then(|()| {
-            let synced = file.sync().and_then(|()| self.options.file_system.sync_folder(&path.folder));
-            synced.map_err(|e| unknown("sync", e))
-        });
-        if let Err(error) = synced {
-            if file.truncate(0).is_err() {
-                return Err(error.of_kind(ErrorKind::Unavailable));
-            }
-            self.remove_if_empty(file);
-            return Err(error);
+    /// Creates the log. `None` if another process has created it meanwhile. `old` is an empty file in its place.
+    fn store_new(&self, old: Option<&OpenLog>, group: &Group) -> Result<Option<(OpenLog, KnownLog)>> {
+        let (path, fs) = (&self.path, &*self.options.file_system);
+        if old.is_none() {
+            fs.make_subfolder(&path.folder).map_err(|e| path.failed("create the folder of", e))?;
         }
-        let known = self.inspect(file).map_err(|e| e.of_kind(ErrorKind::Unavailable))?;
-        known.ok_or_else(|| path.corrupt("the file that was just written has no header"))
+        let content = NewContent { header: &self.header(group.bounds), kept: None, appended: &group.text };
+        replace(fs, path, old, &content)
     }
 
     pub(super) fn header(&self, bounds: LogBounds) -> LogHeader {
@@ -180,8 +171,10 @@ impl LogStore {
         }
         let from = page::offset_of(&**file, path, known, (first, None))?;
         let header = LogHeader { first, ..self.header(group.bounds) };
-        let content = NewContent { header: &header, from, appended: &group.text };
-        replace(&*self.options.file_system, path, file, known, &content)
+        let kept = Some(KeptEntries { known, from });
+        let content = NewContent { header: &header, kept, appended: &group.text };
+        let replaced = replace(&*self.options.file_system, path, Some(file), &content)?;
+        replaced.ok_or_else(|| path.busy("another process has replaced its file"))
     }
 
     /// Copies what an interrupted append left to another file, durably, and cuts it off.
@@ -200,13 +193,5 @@ impl LogStore {
         let (file, bytes) = (path.file.display(), to - from);
         tracing::warn!("{file}: cut off {bytes} bytes that an interrupted append left; kept in {}", aside.display());
         Ok(())
-    }
-
-    /// Removes a file that was created for a log without entries. The caller has its exclusive lock.
-    fn remove_if_empty(&self, file: &OpenLog) {
-        if file.stat().is_ok_and(|stat| stat.len == 0) {
-            // It does no harm.
-            let _ = self.options.file_system.remove(&self.path.file);
-        }
     }
 }

@@ -12,7 +12,7 @@ use super::log_path::LogPath;
 use super::page;
 use super::tail;
 use super::tail::Tail;
-use crate::model::{Error, ErrorKind, Result, Time};
+use crate::model::{Result, Time};
 use crate::store::LogBounds;
 use crate::yaml::bucket::locked_files::Backoff;
 use crate::yaml::file::open_files::OpenFiles;
@@ -32,11 +32,11 @@ pub(crate) struct LogLocker<'a> {
 }
 
 impl LogLocker<'_> {
-    /// Opens the file and locks it; `None` if it does not exist. The exclusive lock creates it if `creates`.
+    /// Opens the file and locks it; `None` if it does not exist.
     ///
     /// # Errors
     /// `Busy` after the deadline.
-    pub(crate) fn lock(&self, mode: LockMode, creates: bool) -> Result<Option<OpenLog>> {
+    pub(crate) fn lock(&self, mode: LockMode) -> Result<Option<OpenLog>> {
         let how = match mode {
             LockMode::Shared => OpenMode::Read,
             LockMode::Exclusive => OpenMode::Append,
@@ -45,11 +45,7 @@ impl LogLocker<'_> {
         loop {
             let file = match self.fs.open(&self.path.file, how) {
                 Ok(file) => OpenLog::from(file),
-                Err(e) if e.kind() == io::ErrorKind::NotFound && !creates => return Ok(None),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    self.create()?;
-                    continue;
-                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(self.path.failed("open", e)),
             };
             let failed = |e| self.path.failed("lock", e);
@@ -63,23 +59,15 @@ impl LogLocker<'_> {
             }
             drop(file);
             if Instant::now() >= self.deadline {
-                let text = format!("log {:?}: locked by others; nothing was done, try again", self.path.key);
-                return Err(Error::new(ErrorKind::Busy, text));
+                return Err(self.path.busy("locked by others"));
             }
             backoff.sleep();
         }
     }
-
-    fn create(&self) -> Result<()> {
-        let failed = |e| self.path.failed("create", e);
-        self.fs.make_subfolder(&self.path.folder).map_err(failed)?;
-        drop(self.fs.open(&self.path.file, OpenMode::Create).map_err(failed)?);
-        Ok(())
-    }
 }
 
-/// Makes a file durable as it is, and reads what it is. `None` if it has no entries and never had any. The caller holds
-/// its lock.
+/// Makes a file durable as it is, and reads what it is. `None` if it is empty, as a person may have made it. The caller
+/// holds its lock.
 pub(crate) fn inspect(file: &dyn File, path: &LogPath) -> Result<Option<KnownLog>> {
     let failed = |e| path.failed("read", e);
     // Its last writer may have been killed before the sync.
@@ -87,15 +75,17 @@ pub(crate) fn inspect(file: &dyn File, path: &LogPath) -> Result<Option<KnownLog
     let stat = file.stat().map_err(failed)?;
     let head = file.read(0, stat.len.min(log_header::MAX_HEADER_BYTES)).map_err(failed)?;
     let Some((header, begin)) = log_header::read(&head) else {
-        // The first append writes the header too, so a part of it was never acknowledged.
-        let is_partial = head.contains(&0) || head.len() as u64 == stat.len && !head.windows(3).any(|at| at == b"\n- ");
+        // The first append renames a whole file, so a part of a header was not written by kvs.
         let text = "its first lines are not the header of a log (key and entries); restore them, or remove the file";
-        return if is_partial { Ok(None) } else { Err(path.corrupt(text)) };
+        return if head.is_empty() { Ok(None) } else { Err(path.corrupt(text)) };
     };
     if header.key != path.key {
         return Err(path.corrupt("the file is of another key; give it the name that belongs to its key"));
     }
-    let tail = tail::find(file, path, begin, stat.len)?;
+    let mut tail = tail::find(file, path, begin, stat.len)?;
+    if begin == stat.len {
+        tail.is_ended = head.ends_with(b"\n");
+    }
     let oldest = page::first_entry(file, path, begin, tail.end)?;
     let bounds = bounds(&header, tail, oldest);
     Ok(Some(KnownLog { stat, begin, tail, oldest, bounds }))

@@ -68,6 +68,17 @@ impl LogPath {
         io_error_with_advice(format!("cannot {doing} {}", self.file.display()), e)
     }
 
+    pub(crate) fn busy(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Busy, format!("log {:?}: {why}; nothing was done, try again", self.key))
+    }
+
+    /// Makes the name of the file durable, and that of its folder. The process that made the folder may have been killed
+    /// before this.
+    pub(crate) fn sync_folders(&self, fs: &dyn FileSystem) -> std::io::Result<()> {
+        fs.sync_folder(&self.folder)?;
+        self.folder.parent().map_or(Ok(()), |above| fs.sync_folder(above))
+    }
+
     pub(crate) fn corrupt(&self, text: &str) -> Error {
         Error::new(ErrorKind::Corrupt, format!("{}: {text}", self.file.display()))
     }

@@ -13,7 +13,7 @@ use super::known_log::KnownLog;
 use super::log_file::{LogLocker, OpenLog, inspect};
 use super::log_path::LogPath;
 use super::page;
-use super::rewrite::{NewContent, replace};
+use super::rewrite::{KeptEntries, NewContent, replace};
 use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogPage, LogQuery, Result, Time};
 use crate::store::PolledWatch;
 use crate::yaml::bucket::bucket_store::{SharedResources, blocking};
@@ -93,10 +93,7 @@ impl LogStore {
     /// The file and its present state; `None` if there is no log.
     pub(super) fn current(&self) -> Result<Option<(OpenLog, KnownLog)>> {
         match self.options.file_system.open(&self.path.file, OpenMode::Read) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.learn(None);
-                return Ok(None);
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return self.missing(),
             Err(e) => return Err(self.path.failed("open", e)),
             Ok(file) => {
                 let stat = file.stat().map_err(|e| self.path.failed("inspect", e))?;
@@ -105,13 +102,20 @@ impl LogStore {
                 }
             }
         }
-        let Some(file) = self.locker().lock(LockMode::Shared, false)? else {
-            self.learn(None);
-            return Ok(None);
-        };
+        let Some(file) = self.locker().lock(LockMode::Shared)? else { return self.missing() };
         let known = self.inspect(&file)?;
         self.learn(known);
         Ok(known.map(|known| (file, known)))
+    }
+
+    /// There is no file. If there was one, its removal must be durable before anybody learns of it.
+    fn missing<T>(&self) -> Result<Option<T>> {
+        let fs = &self.options.file_system;
+        if self.known.lock().is_some() && fs.stat(&self.path.folder).is_ok_and(|folder| folder.is_some()) {
+            fs.sync_folder(&self.path.folder).map_err(|e| self.path.failed("sync the folder of", e))?;
+        }
+        self.learn(None);
+        Ok(None)
     }
 
     /// The state of a file whose lock the caller holds.
@@ -123,10 +127,8 @@ impl LogStore {
         let is_known_file = |known: &KnownLog| file.stat().is_ok_and(|stat| known.stat.is_same_file(&stat));
         if !self.known.lock().as_ref().is_some_and(is_known_file) {
             // The process that made the file may have been killed before this.
-            self.options
-                .file_system
-                .sync_folder(&self.path.folder)
-                .map_err(|e| self.path.failed("sync the folder of", e))?;
+            let synced = self.path.sync_folders(&*self.options.file_system);
+            synced.map_err(|e| self.path.failed("sync the folder of", e))?;
         }
         inspect(&**file, &self.path)
     }
@@ -235,13 +237,14 @@ impl LogStore {
 
     fn remove_now(&self, before: Option<u64>) -> Result<Option<u64>> {
         let (path, fs) = (&self.path, &self.options.file_system);
-        let Some(file) = self.locker().lock(LockMode::Exclusive, false)? else { return Ok(None) };
+        let Some(file) = self.locker().lock(LockMode::Exclusive)? else { return Ok(None) };
         let Some(known) = self.inspect_for_change(&file)? else { return Ok(None) };
         let first = page::first_kept(&*file, path, &known, self.now())?;
         let Some(before) = before else {
             let removed = page::count(&*file, path, &known, first..known.bounds.next)?;
             fs.remove(&path.file).map_err(|e| path.failed("remove", e))?;
-            fs.sync_folder(&path.folder).map_err(|e| path.failed("sync the folder of", e))?;
+            let synced = fs.sync_folder(&path.folder);
+            synced.map_err(|e| path.failed("sync the folder of", e).of_kind(ErrorKind::Unavailable))?;
             self.learn(None);
             return Ok(Some(removed));
         };
@@ -252,9 +255,9 @@ impl LogStore {
         let removed = page::count(&*file, path, &known, first..before)?;
         let from = page::offset_of(&*file, path, &known, (before, None))?;
         let header = LogHeader { first: before, ..self.header(known.bounds) };
-        let content = NewContent { header: &header, from, appended: b"" };
-        let (_, known) = replace(&**fs, path, &file, &known, &content)?;
-        self.learn(Some(known));
+        let kept = Some(KeptEntries { known: &known, from });
+        let new = replace(&**fs, path, Some(&file), &NewContent { header: &header, kept, appended: b"" })?;
+        self.learn(new.as_ref().map(|(_, known)| *known));
         Ok(Some(removed))
     }
 }

@@ -108,8 +108,9 @@ pub(crate) fn first_entry(file: &dyn File, path: &LogPath, begin: u64, end: u64)
 /// The offset of the first entry that is not before `start` and `since`, or of an entry a little before it.
 fn bisect(file: &dyn File, path: &LogPath, known: &KnownLog, is_before: impl Fn(&LogEntry) -> bool) -> Result<u64> {
     let (mut low, mut high) = (known.begin, known.tail.end);
+    // Most readers want the end, which is found at once.
+    let mut middle = high.saturating_sub(BISECTED_BYTES);
     while high.saturating_sub(low) > BISECTED_BYTES {
-        let middle = low + (high - low) / 2;
         let mut lines = Lines::new(file, path, middle, known.tail.end);
         lines.skip_line()?;
         match lines.entry()? {
@@ -117,6 +118,7 @@ fn bisect(file: &dyn File, path: &LogPath, known: &KnownLog, is_before: impl Fn(
             // The wanted entry is that one, or begins before the middle.
             Some(_) | None => high = middle,
         }
+        middle = low + high.saturating_sub(low) / 2;
     }
     // This is always the begin of a line.
     Ok(low)

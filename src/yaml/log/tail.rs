@@ -87,7 +87,16 @@ fn scan(bytes: &[u8], from: u64, is_whole: bool) -> Scanned {
             if !is_within {
                 tail.end = offset;
             }
-        } else if ended.is_none() || line.contains(&0) {
+        } else if let Some(zero) = memchr::memchr(0, line) {
+            // After a power failure, the line feed after a last entry may be the begin of zeros.
+            let before = line.get(..zero).and_then(|line| std::str::from_utf8(line).ok()).and_then(log_line::read);
+            if let Some(line) = before.filter(|line| !line.continues) {
+                appends += 1;
+                let last = Some((line.entry.index, line.entry.updated));
+                tail = Tail { end: at + zero as u64, is_ended: false, last };
+            }
+            break;
+        } else if ended.is_none() {
             break;
         } else {
             return Scanned::Foreign(at);

@@ -71,17 +71,21 @@ async fn event_source_works_through_every_web_server() {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         };
+        let write = |line: &str| {
+            let head = format!("{line} HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\nX-KVS-Auth: {SECRET}");
+            let answer = server.send(format!("{head}\r\nContent-Length: 1\r\n\r\n1").as_bytes());
+            assert!(matches!(answer.status, 200 | 201), "{way:?}: {}", answer.text());
+        };
+        write("PUT /kv/rooms/attic");
         // The page itself waits for changes of another bucket.
         see(&FOLLOW.replace("LIST", "/kv/rooms?prefix=h")).await;
         until("reset").await;
-        for (write, kinds) in [
+        for (line, kinds) in [
             ("PUT /kv/rooms/hall", "reset, put hall"),
             ("PUT /kv/rooms/attic", "reset, put hall"),
             ("DELETE /kv/rooms/hall", "reset, put hall, delete hall"),
         ] {
-            let head = format!("{write} HTTP/1.1\r\nHost: kvs.test\r\nConnection: close\r\nX-KVS-Auth: {SECRET}");
-            let answer = server.send(format!("{head}\r\nContent-Length: 1\r\n\r\n1").as_bytes());
-            assert!(matches!(answer.status, 200 | 201), "{way:?}: {}", answer.text());
+            write(line);
             until(kinds).await;
         }
         assert_eq!(see("source.close()").await, Value::Null);

@@ -167,6 +167,7 @@ fn changes_are_returned_through_every_server() {
 fn stream_is_refused_while_another_occupies_the_process_of_its_bucket() {
     for way in [Way::ModFcgid, Way::ModCgid] {
         let server = Server::start(way);
+        ask(&server, "PUT /kv/rooms/attic", &auth(), (201, b"1"));
         let list = ask(&server, "GET /kv/rooms", &auth(), (200, b""));
         let since = list.header("kvs-revision").unwrap().to_owned();
         let mut first = Stream::open(&server, &format!("/kv/rooms?since={since}"), &auth());

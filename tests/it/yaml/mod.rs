@@ -1,4 +1,4 @@
-//! The YAML store: crashes, failures, races, edits by a person, and the file format.
+//! The YAML store: crashes, failures, races, edits by a person, logs, and the file format.
 
 mod costs;
 pub(crate) mod crash;
@@ -8,6 +8,7 @@ mod failures;
 pub(crate) mod fixtures;
 mod following;
 pub(crate) mod formats;
+mod logs;
 mod model;
 mod person;
 mod processes;

@@ -19,14 +19,14 @@ use crate::yaml::formats::{bytes as formats, pyyaml};
 /// The task of a process that a test starts: the folder and its number.
 const PART: &str = "KVS_TEST_PART";
 
-fn part() -> Option<(String, usize)> {
+pub(super) fn part() -> Option<(String, usize)> {
     let part = std::env::var(PART).ok()?;
     let (number, folder) = part.split_once(':').unwrap();
     Some((folder.to_owned(), number.parse().unwrap()))
 }
 
 /// Starts this test again as another process.
-fn start(test: &str, folder: &Path, number: usize) -> Child {
+pub(super) fn start(test: &str, folder: &Path, number: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(PART, format!("{number}:{}", folder.display()))
@@ -36,7 +36,7 @@ fn start(test: &str, folder: &Path, number: usize) -> Child {
 }
 
 /// With a long timeout: on a busy machine a sync, and so the wait for another process, may take seconds.
-fn real(folder: &Path) -> YamlStore {
+pub(super) fn real(folder: &Path) -> YamlStore {
     YamlStore::open(folder, YamlOptions { lock_timeout: Duration::from_secs(60), ..YamlOptions::default() }).unwrap()
 }
 

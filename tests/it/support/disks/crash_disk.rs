@@ -5,9 +5,10 @@
 //! call that changes something; [`CrashFs::crashed`] is the state that the machine finds after a power cut, and
 //! [`CrashFs::killed`] the state that other processes find if only the process was killed. What always holds: after a
 //! crash a file is as at its last sync, plus any part of the later changes, page by page; a name is as at the last sync
-//! of the folder, plus any of the later changes.
+//! of its folder, plus any of the later changes. The same holds for a folder within the folder of a store; if it is
+//! lost, its files are lost too. The folder of a store exists and is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ struct State {
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
     unsynced_names: Vec<Naming>,
+    /// The folders within the folder of a store, and those of them that are not durable.
+    folders: BTreeSet<PathBuf>,
+    unsynced_folders: BTreeSet<PathBuf>,
     handles: u64,
     /// The number of calls that changed something.
     changes: u64,
@@ -32,6 +36,9 @@ struct State {
     /// The write that was interrupted.
     halved: Option<(u64, usize, Vec<u8>)>,
 }
+
+/// The number of parts of the path of the folder of a store: the root, and two names.
+const STORE_FOLDER_PARTS: usize = 3;
 
 fn dead() -> io::Error {
     io::Error::other("the disk is gone")
@@ -127,6 +134,12 @@ impl CrashFs {
                 naming.apply(&mut names);
             }
         }
+        for folder in std::mem::take(&mut state.unsynced_folders) {
+            if seed.below(2) == 0 {
+                names.retain(|path, _| !path.starts_with(&folder));
+                state.folders.remove(&folder);
+            }
+        }
         state.inodes.retain(|number, _| names.values().any(|n| n == number));
         for inode in state.inodes.values_mut() {
             inode.crash(seed);
@@ -183,6 +196,9 @@ impl CrashFs {
         state.inodes.insert(number, Inode { seen: bytes.into(), durable: bytes.into(), modified, ..Inode::default() });
         state.names.insert(path.to_owned(), number);
         state.durable_names.insert(path.to_owned(), number);
+        let folder = path.parent().unwrap();
+        state.folders.insert(folder.to_owned());
+        state.unsynced_folders.remove(folder);
     }
 }
 
@@ -234,20 +250,32 @@ impl FileSystem for CrashFs {
         Ok(())
     }
 
-    fn make_folder(&self, _: &Path) -> io::Result<()> {
-        self.0.lock().step()
-    }
-
     fn make_subfolder(&self, path: &Path) -> io::Result<()> {
         self.make_folder(path)
     }
 
-    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;
-        state.unsynced_names.clear();
-        let names = state.names.clone();
-        state.durable_names = names;
+        if path.components().count() <= STORE_FOLDER_PARTS || !state.folders.insert(path.to_owned()) {
+            return Ok(());
+        }
+        state.unsynced_folders.insert(path.to_owned());
+        // It is made, and then the folder above is synced.
+        state.step()?;
+        state.unsynced_folders.remove(path);
+        Ok(())
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        state.unsynced_folders.retain(|folder| folder.parent() != Some(path));
+        let (synced, others) = std::mem::take(&mut state.unsynced_names).into_iter().partition(|n| n.is_in(path));
+        state.unsynced_names = others;
+        for naming in Vec::<Naming>::into_iter(synced) {
+            naming.apply(&mut state.durable_names);
+        }
         Ok(())
     }
 

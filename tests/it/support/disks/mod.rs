@@ -41,6 +41,8 @@ pub(crate) enum Call {
 pub(crate) trait Probe: Send + Sync + 'static {
     /// An error fails the call.
     fn before(&self, call: Call, path: &Path, len: usize) -> io::Result<()>;
+    /// Gets the number of bytes of each read.
+    fn after_read(&self, _: usize) {}
     /// The number of bytes of a failing write that are written nevertheless.
     fn part(&self) -> usize {
         0
@@ -150,7 +152,9 @@ impl<P: Probe> File for ProbedFile<P> {
 
     fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         self.probe.before(Call::Read, &self.path, 0)?;
-        self.inner.read(offset, len)
+        let bytes = self.inner.read(offset, len)?;
+        self.probe.after_read(bytes.len());
+        Ok(bytes)
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -351,12 +355,18 @@ impl Probe for Meddling {
 #[derive(Default)]
 pub(crate) struct Counting {
     counts: Mutex<BTreeMap<(Call, String), (u64, u64)>>,
+    read: Mutex<u64>,
 }
 
 impl Counting {
     /// The counts since the last call of this function: by call and file ending, the number of calls and of bytes.
     pub(crate) fn take(&self) -> BTreeMap<(Call, String), (u64, u64)> {
         std::mem::take(&mut *self.counts.lock())
+    }
+
+    /// The number of bytes that were read since the last call of this function.
+    pub(crate) fn take_read(&self) -> u64 {
+        std::mem::take(&mut *self.read.lock())
     }
 }
 
@@ -368,5 +378,9 @@ impl Probe for Counting {
         count.0 += 1;
         count.1 += len as u64;
         Ok(())
+    }
+
+    fn after_read(&self, len: usize) {
+        *self.read.lock() += len as u64;
     }
 }

@@ -1,7 +1,7 @@
 //! Changes of files and names that are not durable yet, and what a crash leaves of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kvs::yaml::fs::LockMode;
 
@@ -81,6 +81,12 @@ pub(super) enum Naming {
 }
 
 impl Naming {
+    /// Whether it changes a name in this folder.
+    pub(super) fn is_in(&self, folder: &Path) -> bool {
+        let (Self::Set(path, _) | Self::Rename(_, path, _) | Self::Remove(path)) = self;
+        path.parent() == Some(folder)
+    }
+
     pub(super) fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
         match self {
             Self::Set(path, inode) => {

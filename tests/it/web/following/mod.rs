@@ -1,6 +1,7 @@
 //! Following a bucket: `?since=`, event streams, and clients that lose their connection.
 
 mod event_streams;
+mod new_buckets;
 mod pages_of_changes;
 mod reconnecting;
 mod stream_ends;

@@ -158,7 +158,8 @@ async fn a_reader_waits_for_an_entry(make: Make) {
 
 async fn a_reader_waits_for_a_log(make: Make) {
     let kvs = Endpoint::new(make);
-    let waiting = kvs.get(&format!("{LOG}?wait=20"));
+    let uri = format!("{LOG}?wait=20");
+    let waiting = kvs.get(&uri);
     let appending = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         append(&kvs, LOG, "x").await;
