@@ -60,7 +60,8 @@ impl LogOfLength {
     fn reads_per_second(&self, runtime: &Runtime) -> f64 {
         let start = Instant::now();
         for _ in 0..READS {
-            let read = self.store.read_log(&Bucket::default(), &self.key, LogQuery::last(10));
+            let bucket = Bucket::default();
+            let read = self.store.read_log(&bucket, &self.key, LogQuery::last(10));
             let page = runtime.block_on(read).unwrap().unwrap();
             assert_eq!((page.entries.len(), page.end()), (10, self.next));
         }

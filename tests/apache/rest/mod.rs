@@ -10,6 +10,7 @@ mod entries;
 mod event_streams;
 mod hostile;
 mod json_documents;
+mod logs_and_ranges;
 mod many;
 mod refusals;
 
@@ -29,6 +30,7 @@ pub(crate) fn steps() -> Vec<Step> {
         conditions::steps(),
         buckets::steps(),
         json_documents::steps(),
+        logs_and_ranges::steps(),
         many::steps(),
         refusals::steps(),
     ];

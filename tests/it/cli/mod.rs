@@ -4,6 +4,7 @@
 mod edit;
 mod formats;
 mod hooks;
+mod logs;
 mod once;
 pub(super) mod serving;
 mod settings;

@@ -2,6 +2,7 @@
 
 mod foreign;
 mod interrupted;
+mod logs_copied;
 mod program;
 mod refused;
 

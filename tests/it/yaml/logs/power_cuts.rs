@@ -235,24 +235,6 @@ fn last_entry_without_a_line_feed_survives_when_the_power_is_cut() {
 }
 
 #[test]
-fn first_append_over_a_begun_file_leaves_no_damage_when_the_power_is_cut() {
-    let next = || keeping(values(&["one", &long("two")]), Some(100_000));
-    for (point, number) in (0..12).flat_map(|point| (0..SEEDS).map(move |number| (point, number))) {
-        let seed = &mut Seed::new(number);
-        let disk = CrashFs::default();
-        next().run(&open(disk.clone())).unwrap();
-        // A killed process has begun the same file with another retention.
-        let begun = text(&disk).replace("keep: 100000\n", "keep: 9\nkeep_for: 1s\n");
-        disk.put(&file(), &begun.as_bytes()[..begun.find("entries").unwrap() + 3]);
-        disk.stop_before(point);
-        let _ = next().run(&open(disk.clone()));
-        let left = disk.crashed(seed);
-        let found = view(&open(left.clone()));
-        assert!(found.is_ok(), "stopped before change {point}, seed {number}: {found:?}\n{}", text(&left));
-    }
-}
-
-#[test]
 fn acknowledged_entries_survive_if_the_process_that_made_the_folder_was_killed() {
     for point in 0..4 {
         for number in 0..SEEDS {
@@ -266,24 +248,4 @@ fn acknowledged_entries_survive_if_the_process_that_made_the_folder_was_killed()
             assert_eq!(found, ["acknowledged"], "killed before change {point}, seed {number}");
         }
     }
-}
-
-#[test]
-fn removal_that_was_seen_stays_when_the_power_is_cut() {
-    let mut seen = 0;
-    for (point, number) in (0..8).flat_map(|point| (0..SEEDS).map(move |number| (point, number))) {
-        let seed = &mut Seed::new(number);
-        let disk = CrashFs::default();
-        some_entries(&disk);
-        let remover = open(disk.clone());
-        disk.stop_before(point);
-        let is_removed = Deed::Remove(None).run(&remover).is_ok();
-        let disk = disk.killed(seed);
-        if view(&open(disk.clone())).unwrap().is_none() {
-            seen += 1;
-            let later = view(&open(disk.crashed(seed))).unwrap();
-            assert_eq!(later, None, "stopped before change {point}, seed {number}, acknowledged: {is_removed}");
-        }
-    }
-    assert!(seen > 0);
 }
