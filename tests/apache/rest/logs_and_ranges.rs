@@ -9,10 +9,10 @@ pub(super) fn steps() -> Vec<Step> {
     let delete = "X-HTTP-Method-Override: DELETE\r\n";
     vec![
         get("missing log", "/log/sensors/hall/temp").status(404),
-        write("append", "POST /log/sensors/hall/temp", "", "21.5").status(201).body("{\"index\":0}"),
+        write("append", "POST /log/sensors/hall/temp", "", "21.5").body("{\"index\":0}").status(201),
         write("append lines", "POST /log/sensors/hall/temp", ndjson, "21.6\n{\"t\":21.70}\n")
-            .status(201)
-            .body("{\"index\":1,\"count\":2}"),
+            .body("{\"index\":1,\"count\":2}")
+            .status(201),
         write("bad line", "POST /log/sensors/hall/temp", ndjson, "1\n{").status(400),
         write("index that is taken", "POST /log/sensors/hall/temp?index=2", "", "x").status(409),
         write("wrong limit", "POST /log/sensors/hall/temp?keep=0", "", "x").status(400),
@@ -46,10 +46,10 @@ pub(super) fn steps() -> Vec<Step> {
             .header("accept-ranges", "bytes")
             .header("content-digest", "sha-256=:hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII=:"),
         ask("part of a value", "GET /kv/images/a", "Range: bytes=2-4\r\n")
-            .status(206)
             .body("234")
+            .status(206)
             .header("content-range", "bytes 2-4/10"),
-        ask("end of a value", "GET /kv/images/a", "Range: bytes=-3\r\n").status(206).body("789"),
+        ask("end of a value", "GET /kv/images/a", "Range: bytes=-3\r\n").body("789").status(206),
         ask("range after the end", "GET /kv/images/a", "Range: bytes=10-\r\n")
             .status(416)
             .header("content-range", "bytes */10"),

@@ -73,7 +73,7 @@ fn to_come() -> Vec<Step> {
         write("for the next steps", "PUT /kv/default/json", "Content-Type: application/json\r\n", "{\"a\":1}")
             .status(201),
         get("a log", "/log/default/a").status(404),
-        write("POST to a log", "POST /log/default/a", "", "x").status(404),
+        write("PUT of a log", "PUT /log/default/a", "", "x").status(405),
         get("is unchanged", "/kv/default/json").body("{\"a\":1}"),
     ]
 }
