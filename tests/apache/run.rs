@@ -55,8 +55,13 @@ impl Tree {
 
     /// `make run` in a process group of its own, as a terminal starts it.
     fn make_run(&self, port: u16) -> Command {
-        let mut command = Command::new("make");
-        command.arg("run").arg(format!("PORT={port}")).current_dir(self.root()).process_group(0);
+        // A shell that starts the tests in the background makes them ignore SIGINT.
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal", "make", "run"])
+            .arg(format!("PORT={port}"))
+            .current_dir(self.root())
+            .process_group(0);
         command.env("PROGRAM", self.program()).env("TMPDIR", self.scratch()).env_remove("SITE").env_remove("KVS_HOME");
         command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
