@@ -1,11 +1,16 @@
 """Changes the requests of schemathesis so that they reach the store: adds the secret in KVS_SECRET, and removes headers
-that are not allowed together."""
+that are not allowed together. Sends lines of JSON as they are."""
 
 import os
 
 import schemathesis
 
 SECRET = os.environ.get("KVS_SECRET", "")
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
 @schemathesis.hook

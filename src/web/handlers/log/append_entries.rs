@@ -40,6 +40,8 @@ struct Appended {
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
     authorize::require_write(ctx, name.bucket).await?;
     WritePreconditions::none(ctx)?;
+    // If it were ignored, entries would be added that should be removed.
+    ctx.query.reject("before", "before is only allowed with DELETE; nothing was appended")?;
     let index = ctx.query.number("index", 0..=i64::MAX)?.map(i64::unsigned_abs);
     let retention = retention(ctx.query)?;
     let max_bytes = ctx.max_value_bytes(name.bucket);
