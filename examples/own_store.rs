@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use kvs::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use kvs::store::{Changes, Limits, Logs, Moment, Report, Store, Task, evaluate_all, page, suite};
+use kvs::store::{Blobs, Changes, Limits, Logs, Moment, Report, Store, Task, evaluate_all, page, suite};
 use tokio::sync::watch;
 
 /// A bucket.
@@ -134,6 +134,10 @@ impl Store for MapStore {
 
     fn logs(&self) -> Option<&dyn Logs> {
         None // and has no logs
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        None // and has no blobs
     }
 }
 

@@ -85,9 +85,10 @@ pub mod yaml;
 use std::sync::Arc;
 
 use crate::client::Client;
+use crate::layers::LargeValues;
 use crate::memory::MemoryStore;
 use crate::model::{Error, ErrorKind, Result};
-use crate::store::Store;
+use crate::store::{Limits, Store};
 use crate::yaml::YamlStore;
 
 /// The client for programs without `async`.
@@ -131,12 +132,16 @@ pub fn open(url: &str) -> Result<Client> {
     Ok(Client::new(store_at(url)?))
 }
 
+fn with_large_values(store: impl Store) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(LargeValues::new(Arc::new(store), Limits::default())?))
+}
+
 fn store_at(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once(':') {
         Some(("yaml", folder)) if !folder.is_empty() => {
-            Ok(Arc::new(YamlStore::open(folder, yaml::YamlOptions::default())?))
+            with_large_values(YamlStore::open(folder, yaml::YamlOptions::default())?)
         }
-        Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
+        Some(("memory", "")) => with_large_values(MemoryStore::default()),
         #[cfg(feature = "postgres")]
         Some(("postgresql" | "postgres", _)) => {
             Ok(Arc::new(postgres::PostgresStore::open(url, postgres::PostgresOptions::default())?))

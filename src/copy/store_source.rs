@@ -7,7 +7,7 @@ use futures_util::stream;
 
 use super::plan::{MAX_BATCH_BYTES, MAX_BATCH_KEYS};
 use crate::model::{Bucket, Entry, Key, Projection, Result, Scan};
-use crate::store::{ImportSource, Logs, Rejected, Row, Rows, Store, all_buckets};
+use crate::store::{Blobs, ImportSource, Logs, Rejected, Row, Rows, Store, all_buckets};
 
 /// The number of entries of the first page. The size of the others is chosen so that they have about
 /// [`MAX_BATCH_BYTES`].
@@ -62,6 +62,10 @@ impl ImportSource for StoreSource {
 
     fn logs(&self) -> Option<&dyn Logs> {
         self.0.logs()
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        self.0.blobs()
     }
 
     fn has_revisions(&self) -> bool {

@@ -8,8 +8,11 @@ use super::compare::{BucketDiff, MissingEntry};
 use super::plan::{MAX_BATCH_KEYS, WriteOrder, batches};
 use super::progress_record::ProgressRecord;
 use super::side::{Side, on};
-use crate::model::{Batch, Bucket, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, Write};
-use crate::store::{ImportSource, Store};
+use crate::model::{Batch, BlobRef, Bucket, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, Write};
+use crate::store::{ImportSource, Store, StoredBlob};
+
+/// How many bytes of a blob are copied at a time.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Writes one bucket of the target.
 pub(crate) struct BucketWriter<'a> {
@@ -70,9 +73,14 @@ impl BucketWriter<'_> {
         let keys: Vec<Key> = missing.iter().map(|missing| missing.key.clone()).collect();
         let entries = self.from.get(self.bucket, &keys).await.map_err(on(Side::Source))?;
         let mut writes = Vec::with_capacity(missing.len());
+        // Kept until the entries that refer to them are committed.
+        let mut blobs = vec![];
         let mut next = self.last;
         for (missing, entry) in missing.iter().zip(entries) {
             let Some(mut entry) = entry.filter(|entry| entry.revision == missing.source_revision) else { continue };
+            if let Some(blob) = BlobRef::of(&entry) {
+                blobs.push(self.copy_blob(&missing.key, &blob).await?);
+            }
             entry.revision = missing.revision;
             next = entry.revision.max(next.following());
             if deletes_first {
@@ -87,6 +95,37 @@ impl BucketWriter<'_> {
         let expectations = if deletes_first { self.expect_unchanged(keys).await? } else { vec![] };
         self.copied += self.commit(writes, expectations, (!deletes_first).then_some(next)).await?;
         Ok(())
+    }
+
+    /// Copies a blob, which may be larger than the memory.
+    async fn copy_blob(&self, key: &Key, blob: &BlobRef) -> Result<StoredBlob> {
+        let cannot = |why: &str| {
+            let text =
+                format!("bucket {}, key {key:?}: the value is a blob of {} bytes, {why}", self.bucket, blob.bytes);
+            Error::new(ErrorKind::TooLarge, text)
+        };
+        let to = self.to.blobs().ok_or_else(|| cannot("and the target has no blobs; it cannot be copied"))?;
+        let reader = match self.from.blobs() {
+            Some(from) => from.open_blob(self.bucket, blob.id).await.map_err(on(Side::Source))?,
+            None => None,
+        };
+        let reader = reader.ok_or_else(|| cannot("which is missing in the source; store the value again"))?;
+        let mut copied = to.create_blob(self.bucket).await.map_err(on(Side::Target))?;
+        let mut offset = 0;
+        while offset < blob.bytes {
+            let piece = reader.read(offset, PIECE_BYTES).await.map_err(on(Side::Source))?;
+            if piece.is_empty() {
+                break;
+            }
+            offset += piece.len() as u64;
+            copied.write(piece).await.map_err(on(Side::Target))?;
+        }
+        let stored = copied.finish().await.map_err(on(Side::Target))?;
+        if stored.id == blob.id {
+            Ok(stored)
+        } else {
+            Err(cannot("which is damaged in the source; store the value again"))
+        }
     }
 
     async fn delete(&mut self, extra: &[(Key, Revision)]) -> Result<()> {

@@ -54,7 +54,15 @@ struct Zstd {
 impl Form for Zstd {
     const MARK: &'static str = "application/vnd.kvs.zstd";
 
-    fn encode(&self, place: Place<'_>, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+    type Hold = ();
+
+    async fn encode(
+        &self,
+        place: Place<'_>,
+        value: Bytes,
+        content_type: &ContentType,
+        (): &mut (),
+    ) -> Result<(Bytes, ContentType)> {
         if value.len() < self.from_bytes {
             return Ok((value, content_type.clone()));
         }
@@ -69,7 +77,7 @@ impl Form for Zstd {
         Ok((stored.freeze(), ContentType::new(Self::MARK)?))
     }
 
-    fn decode(&self, place: Place<'_>, value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
+    async fn decode(&self, place: Place<'_>, value: &Bytes, _: &ContentType) -> Result<(Bytes, ContentType)> {
         let damaged = || {
             let text = format!("{place} cannot be decompressed; store it again, or restore it from a backup");
             Error::new(ErrorKind::Corrupt, text)

@@ -107,10 +107,10 @@ impl Encrypted {
         let place = Place::of_value(bucket, key);
         let expectation = Expectation::unchanged(key.clone(), Some(&entry));
         let (value, content_type) = match key_id(&entry.content_type) {
-            Some(_) => self.0.form.decode(place, &entry.value, &entry.content_type)?,
+            Some(_) => self.0.form.decode(place, &entry.value, &entry.content_type).await?,
             None => (entry.value.clone(), entry.content_type.clone()),
         };
-        let (value, content_type) = self.0.form.encode(place, value, &content_type)?;
+        let (value, content_type) = self.0.form.encode(place, value, &content_type, &mut ()).await?;
         let entry = Entry { value, content_type, ..entry };
         let batch = Batch::new(vec![Write::Restore { key: key.clone(), entry }])
             .with_expectations(vec![expectation])
@@ -128,7 +128,15 @@ struct Sealed {
 impl Form for Sealed {
     const MARK: &'static str = "application/vnd.kvs.encrypted";
 
-    fn encode(&self, place: Place<'_>, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+    type Hold = ();
+
+    async fn encode(
+        &self,
+        place: Place<'_>,
+        value: Bytes,
+        content_type: &ContentType,
+        (): &mut (),
+    ) -> Result<(Bytes, ContentType)> {
         let current =
             self.keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
         let mut plain = BytesMut::with_capacity(value.len() + 256);
@@ -147,7 +155,12 @@ impl Form for Sealed {
         Ok(([&nonce[..], &sealed].concat().into(), mark))
     }
 
-    fn decode(&self, place: Place<'_>, value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)> {
+    async fn decode(
+        &self,
+        place: Place<'_>,
+        value: &Bytes,
+        content_type: &ContentType,
+    ) -> Result<(Bytes, ContentType)> {
         let failed = |why: &str| Error::new(ErrorKind::Corrupt, format!("{place} cannot be decrypted: {why}"));
         let id = key_id(content_type).unwrap_or_default();
         let found = self.keys.find(id).ok_or_else(|| {

@@ -17,7 +17,7 @@ use crate::model::{
     Batch, Bucket, Change, ChangeKind, Entry, Error, ErrorKind, Event, Key, Outcome, Page, Result, Revision, Scan,
     Snapshot,
 };
-use crate::store::{Changes, Logs, Report, Store, Task};
+use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
 /// Receives the changes of a batch: one event for each changed key, in the order of their last writes. It must return
 /// at once, and leave long work to another task.
@@ -107,6 +107,10 @@ impl Store for Hooked {
 
     fn logs(&self) -> Option<&dyn Logs> {
         self.inner.logs()
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        self.inner.blobs()
     }
 }
 

@@ -10,12 +10,13 @@ mod encrypted;
 #[cfg(feature = "encryption")]
 mod encryption_keys;
 mod hooked;
+mod large_values;
 mod replica;
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod sealed_type;
 mod tiered;
-#[cfg(any(feature = "compression", feature = "encryption"))]
 mod transformed;
+mod transformed_batches;
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod transformed_logs;
 
@@ -26,4 +27,5 @@ pub use self::encrypted::{ENCRYPTION_OVERHEAD_BYTES, Encrypted};
 #[cfg(feature = "encryption")]
 pub use self::encryption_keys::EncryptionKeys;
 pub use self::hooked::{ChangeListener, Hooked};
+pub use self::large_values::LargeValues;
 pub use self::tiered::{ReadPolicy, Tiered, WritePolicy};

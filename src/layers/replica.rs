@@ -48,6 +48,11 @@ impl Replica {
         self.copied.read().await.position
     }
 
+    /// Whether it is known to be a copy of a bucket that does not exist, or is a copy of nothing yet.
+    pub(super) fn is_of_no_bucket(&self) -> bool {
+        self.copied.try_read().is_ok_and(|copied| copied.position.is_none_or(|position| position == Revision::ZERO))
+    }
+
     /// Whether the front was as new as the back within this time.
     pub(super) async fn is_checked_within(&self, time: Duration) -> bool {
         let copied = self.copied.read().await;

@@ -5,6 +5,7 @@
 //! had at one moment. Writes are evaluated by the back alone.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::replica::Replica;
 use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Changes, Logs, Report, Store, Task};
+use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
 /// The pauses after a failed attempt of the follower to read the back.
 const MIN_RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -140,12 +141,13 @@ impl Tiered {
     }
 
     /// The copy of a bucket.
-    fn replica(&self, bucket: &Bucket) -> Arc<Replica> {
-        Arc::clone(&self.tiers.buckets.lock().entry(bucket.clone()).or_default().replica)
+    fn replica<'a>(&'a self, bucket: &'a Bucket) -> UsedReplica<'a> {
+        let replica = Arc::clone(&self.tiers.buckets.lock().entry(bucket.clone()).or_default().replica);
+        UsedReplica { tiers: &self.tiers, bucket, replica }
     }
 
     /// Makes sure that the front is as current as the policy demands. The result is the copy to read.
-    async fn current(&self, bucket: &Bucket) -> Result<Arc<Replica>> {
+    async fn current<'a>(&'a self, bucket: &'a Bucket) -> Result<UsedReplica<'a>> {
         let replica = self.replica(bucket);
         let is_current = match self.tiers.read {
             ReadPolicy::FrontFirst { max_age } => replica.is_checked_within(max_age).await,
@@ -172,28 +174,49 @@ impl Tiered {
         self.tiers.buckets.lock().get(bucket).is_some_and(FollowedBucket::is_followed)
     }
 
-    /// Brings the front up to date. A bucket that exists is followed from now on, if the policy needs that; one that
-    /// does not exist is forgotten, so that reads of random names do not fill the memory.
-    async fn refresh(&self, replica: &Arc<Replica>, bucket: &Bucket, goal: Option<Revision>) -> Result<()> {
+    /// Brings the front up to date. A bucket that exists is followed from now on, if the policy needs that.
+    async fn refresh(&self, replica: &UsedReplica<'_>, bucket: &Bucket, goal: Option<Revision>) -> Result<()> {
         let refreshed = self.tiers.refresh(replica, bucket, goal).await;
         let exists = match &refreshed {
             Ok(()) => replica.position().await.is_some_and(|position| position > Revision::ZERO),
             // The back cannot be reached, but the front may have a copy from an earlier run.
             Err(_) => self.tiers.front.get(bucket, &[]).await?.revision > Revision::ZERO,
         };
-        let mut buckets = self.tiers.buckets.lock();
         if exists && self.tiers.read == ReadPolicy::FrontOnly {
+            let mut buckets = self.tiers.buckets.lock();
             let known = buckets.entry(bucket.clone()).or_default();
             if let (false, Ok(runtime)) = (known.is_followed(), Handle::try_current()) {
                 let follow = follow(Arc::downgrade(&self.tiers), bucket.clone(), Arc::clone(&known.replica));
                 known.follower = Some(runtime.spawn(follow).abort_handle());
             }
         }
-        // One reference is in the map, one is ours.
-        if !exists && Arc::strong_count(replica) == 2 {
-            buckets.remove(bucket);
-        }
         refreshed
+    }
+}
+
+/// The copy of a bucket while it is used. After its last use the copy of a bucket that does not exist is forgotten, so
+/// that reads of random names do not fill the memory.
+struct UsedReplica<'a> {
+    tiers: &'a Tiers,
+    bucket: &'a Bucket,
+    replica: Arc<Replica>,
+}
+
+impl Deref for UsedReplica<'_> {
+    type Target = Replica;
+
+    fn deref(&self) -> &Replica {
+        &self.replica
+    }
+}
+
+impl Drop for UsedReplica<'_> {
+    fn drop(&mut self) {
+        let mut buckets = self.tiers.buckets.lock();
+        // One reference is in the map, one is ours. Nobody gets another one as long as the map is locked.
+        if Arc::strong_count(&self.replica) == 2 && self.replica.is_of_no_bucket() {
+            buckets.remove(self.bucket);
+        }
     }
 }
 
@@ -294,6 +317,11 @@ impl Store for Tiered {
     /// Those of the back: the front has no copy of them.
     fn logs(&self) -> Option<&dyn Logs> {
         self.tiers.back.logs()
+    }
+
+    /// The front has no blobs.
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        None
     }
 }
 

@@ -1,8 +1,6 @@
 //! What layers that store values in another form have in common: they encode what is written and decode what is read.
 //!
-//! An encoded value is marked by its content type, so a value from before the layer is returned unchanged. Conditions
-//! on values, increments and appends need the decoded value. A batch with one of them is evaluated here, on the decoded
-//! entries, and committed if these entries are still unchanged.
+//! An encoded value is marked by its content type, so a value from before the layer is returned unchanged.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +10,15 @@ use bytes::Bytes;
 
 use crate::model::{
     Batch, Bucket, Change, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error, ErrorKind,
-    Expectation, Key, KeyChange, Outcome, Page, Result, Revision, Scan, Snapshot, Time, Write,
+    Expectation, Key, Page, Result, Revision, Scan, Snapshot, Write,
 };
-use crate::store::{Decision, Finding, Limits, Moment, Report, Severity, Store, Task, evaluate};
+use crate::store::{Finding, Limits, Report, Severity, Store, Task};
 
 /// How many entries a check decodes at a time.
 const PAGE_ENTRIES: usize = 100;
+
+/// How many bytes the decoded entries of one result may take, unless it has a single entry.
+pub(super) const MAX_DECODED_BYTES: u64 = 64 << 20;
 
 /// Where a value is.
 #[derive(Clone, Copy)]
@@ -49,11 +50,60 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
     /// The `type/subtype` that marks a value of this form.
     const MARK: &'static str;
 
+    /// What is needed until the values of a batch are committed.
+    type Hold: Default + Send;
+
     /// The stored form of a value with its type. Without the mark: the value is stored as it is.
-    fn encode(&self, place: Place<'_>, value: Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)>;
+    fn encode(
+        &self,
+        place: Place<'_>,
+        value: Bytes,
+        content_type: &ContentType,
+        hold: &mut Self::Hold,
+    ) -> impl Future<Output = Result<(Bytes, ContentType)>> + Send;
 
     /// The value and its type, from a stored value with the mark.
-    fn decode(&self, place: Place<'_>, value: &Bytes, content_type: &ContentType) -> Result<(Bytes, ContentType)>;
+    fn decode(
+        &self,
+        place: Place<'_>,
+        value: &Bytes,
+        content_type: &ContentType,
+    ) -> impl Future<Output = Result<(Bytes, ContentType)>> + Send;
+
+    /// Whether a batch can only be evaluated on the decoded entries. The evaluation also decides whether a value that is
+    /// too large is the error of the batch.
+    fn needs_decoded(&self, batch: &Batch, limits: Limits) -> bool {
+        let write_needs_it = |write: &Write| match write {
+            Write::Increment { .. } | Write::Append { .. } | Write::Restore { .. } => true,
+            Write::Put { value, .. } => value.len() > limits.max_value_bytes,
+            Write::Delete { .. } | Write::Read { .. } | Write::Touch { .. } => false,
+        };
+        batch.expectations.iter().any(is_on_value) || batch.writes.iter().any(write_needs_it)
+    }
+
+    /// Whether a value with the mark, given by a caller, is already in the stored form.
+    fn is_encoded(&self, _place: Place<'_>, _value: &Bytes) -> bool {
+        false
+    }
+
+    /// The entry to return for one that was committed and cannot be decoded.
+    fn undecodable(&self, _stored: Entry, error: Error) -> Result<Entry> {
+        let text = "the write was done, but the value before it could not be read";
+        Err(Error::new(ErrorKind::Unavailable, text).with_source(error))
+    }
+
+    /// How much memory it takes to decode an entry.
+    fn decoded_bytes(&self, _entry: &Entry) -> u64 {
+        0
+    }
+
+    /// Whether [`on_commit`](Self::on_commit) needs the changes of every batch.
+    const NEEDS_CHANGES: bool = false;
+
+    /// Called after a commit, with what was stored before and after.
+    fn on_commit(&self, _bucket: &Bucket, _changes: Vec<Change>) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// A store whose values have another form in `inner`.
@@ -67,20 +117,62 @@ pub(super) struct Transformed<F> {
 }
 
 impl<F: Form> Transformed<F> {
-    fn decode(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<Entry> {
+    async fn decode(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<Entry> {
         let Entry { value, content_type, .. } = entry;
-        let (value, content_type) = self.decode_value(Place::of_value(bucket, key), value, content_type)?;
+        let (value, content_type) = self.decode_value(Place::of_value(bucket, key), value, content_type).await?;
         Ok(Entry { value, content_type, ..entry })
     }
 
-    fn encode(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<Entry> {
-        let Entry { value, content_type, .. } = entry;
-        let (value, content_type) = self.encode_value(Place::of_value(bucket, key), value, &content_type)?;
-        Ok(Entry { value, content_type, ..entry })
+    /// The decoded entry; `None` if it cannot be decoded, because it was replaced meanwhile.
+    async fn decode_unless_replaced(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<Option<Entry>> {
+        match self.decode(bucket, key, entry.clone()).await {
+            Err(error) => {
+                let now = self.inner.get(bucket, std::slice::from_ref(key)).await?.entries.pop().flatten();
+                if now == Some(entry) { Err(error) } else { Ok(None) }
+            }
+            decoded => decoded.map(Some),
+        }
+    }
+
+    /// Decodes entries in their place; false if one was replaced meanwhile, so that all must be read again.
+    pub(super) async fn decode_all<'e>(
+        &self,
+        bucket: &Bucket,
+        entries: impl Iterator<Item = (&'e Key, &'e mut Option<Entry>)> + Send,
+    ) -> Result<bool> {
+        // A key that is requested several times is decoded once, and shares its memory.
+        let mut decoded: HashMap<&Key, Entry> = HashMap::new();
+        for (key, found) in entries {
+            let Some(entry) = found.take_if(|entry| entry.content_type.is_of_a_layer()) else { continue };
+            let entry = match decoded.get(key) {
+                Some(known) => known.clone(),
+                None => match self.decode_unless_replaced(bucket, key, entry).await? {
+                    Some(entry) => entry,
+                    None => return Ok(false),
+                },
+            };
+            decoded.insert(key, entry.clone());
+            *found = Some(entry);
+        }
+        Ok(true)
+    }
+
+    /// The decoded entry of an outcome.
+    pub(super) async fn decode_committed(
+        &self,
+        bucket: &Bucket,
+        key: &Key,
+        entry: Option<Entry>,
+    ) -> Result<Option<Entry>> {
+        let Some(entry) = entry else { return Ok(None) };
+        match self.decode(bucket, key, entry.clone()).await {
+            Err(error) => self.form.undecodable(entry, error).map(Some),
+            decoded => decoded.map(Some),
+        }
     }
 
     /// The value and its type, from what is stored.
-    pub(super) fn decode_value(
+    pub(super) async fn decode_value(
         &self,
         place: Place<'_>,
         value: Bytes,
@@ -89,166 +181,30 @@ impl<F: Form> Transformed<F> {
         if content_type.essence() != F::MARK {
             return Ok((value, content_type));
         }
-        self.form.decode(place, &value, &content_type)
+        self.form.decode(place, &value, &content_type).await
     }
 
     /// What is stored for a value.
-    pub(super) fn encode_value(
+    pub(super) async fn encode_value(
         &self,
         place: Place<'_>,
         value: Bytes,
         content_type: &ContentType,
+        hold: &mut F::Hold,
     ) -> Result<(Bytes, ContentType)> {
         if content_type.essence() == F::MARK {
+            if self.form.is_encoded(place, &value) {
+                return Ok((value, content_type.clone()));
+            }
             let text = format!("{place}: the content type {} is reserved for a layer; use another one", F::MARK);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        self.form.encode(place, value, content_type)
-    }
-
-    /// The batch with encoded values, if it needs nothing of the current ones.
-    fn encoded(&self, bucket: &Bucket, batch: &Batch) -> Result<Option<Batch>> {
-        if batch.expectations.iter().any(is_on_value) {
-            return Ok(None);
-        }
-        let mut writes = Vec::with_capacity(batch.writes.len());
-        for write in &batch.writes {
-            writes.push(match write {
-                Write::Increment { .. } | Write::Append { .. } | Write::Restore { .. } => return Ok(None),
-                // The evaluation decides whether this is the error of the batch.
-                Write::Put { value, .. } if value.len() > self.limits.max_value_bytes => return Ok(None),
-                Write::Put { key, value, content_type, expires, modified } => {
-                    let entry = plain_entry(value, content_type);
-                    let Entry { value, content_type, .. } = self.encode(bucket, key, entry)?;
-                    Write::Put { key: key.clone(), value, content_type, expires: *expires, modified: *modified }
-                }
-                same => same.clone(),
-            });
-        }
-        Ok(Some(Batch { writes, ..batch.clone() }))
-    }
-
-    /// The outcome of a batch with decoded entries.
-    fn decoded(&self, bucket: &Bucket, batch: &Batch, outcome: Outcome) -> Result<Outcome> {
-        let decode = |key: &Key, entry: Option<Entry>| entry.map(|entry| self.decode(bucket, key, entry)).transpose();
-        Ok(match outcome {
-            Outcome::Committed { revision, changes } => {
-                let named = batch.writes.iter().map(Write::key).zip(changes);
-                let change = |(key, Change { before, after })| {
-                    Ok(Change { before: decode(key, before)?, after: decode(key, after)? })
-                };
-                let changes = named.map(change).collect::<Result<_>>().map_err(after_commit)?;
-                Outcome::Committed { revision, changes }
-            }
-            Outcome::PreconditionFailed { index, found } => {
-                let key = batch.expectations.get(index).map(|expectation| &expectation.key);
-                let found = key.map(|key| decode(key, found)).transpose()?.flatten();
-                Outcome::PreconditionFailed { index, found }
-            }
-        })
-    }
-
-    /// Evaluates a batch on the decoded entries, and commits its result if they are unchanged.
-    async fn evaluate_and_apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        let keys = keys_of(&batch);
-        // Each round but the last means that another writer was faster, so some writer always makes progress.
-        loop {
-            let snapshot = self.inner.get(bucket, &keys).await?;
-            let stored: Entries<'_> = keys.iter().zip(snapshot.entries).filter_map(|(k, e)| Some((k, e?))).collect();
-            let mut plain: Entries<'_> = HashMap::with_capacity(stored.len());
-            for (key, entry) in &stored {
-                plain.insert(key, self.decode(bucket, key, entry.clone())?);
-            }
-            let moment = Moment::new(self.clock.now(), snapshot.revision);
-            let changes = match evaluate(&batch, self.limits, moment, |key| plain.get(key).cloned())? {
-                Decision::PreconditionFailed { index, found } => {
-                    return Ok(Outcome::PreconditionFailed { index, found });
-                }
-                Decision::Commit { changes } => changes.into_iter().map(|(_, change, _)| change.after),
-            };
-            let writes = self.plan(bucket, batch.writes.iter().zip(changes), &stored, &plain)?;
-            let unchanged = keys.iter().map(|key| Expectation::unchanged(key.clone(), stored.get(key)));
-            let others = batch.expectations.iter().enumerate().filter(|(_, expectation)| !is_on_value(expectation));
-            let expectations = unchanged.chain(others.clone().map(|(_, expectation)| expectation.clone())).collect();
-            let planned = Batch { expectations, writes, returning_nothing: batch.returning_nothing };
-            match self.inner.apply(bucket, planned).await? {
-                Outcome::PreconditionFailed { index, .. } if index < keys.len() => {}
-                Outcome::PreconditionFailed { index, found } => {
-                    let index = others.clone().nth(index - keys.len()).map_or(0, |(index, _)| index);
-                    return self.decoded(bucket, &batch, Outcome::PreconditionFailed { index, found });
-                }
-                committed @ Outcome::Committed { .. } => return self.decoded(bucket, &batch, committed),
-            }
-        }
-    }
-
-    /// For each write of a batch, with the entry after it: the write of an encoded value that does the same.
-    fn plan<'b>(
-        &self,
-        bucket: &Bucket,
-        writes: impl Iterator<Item = (&'b Write, Option<Entry>)>,
-        stored: &Entries<'_>,
-        plain: &Entries<'_>,
-    ) -> Result<Vec<Write>> {
-        let put = |key: &Key, entry: Entry, modified| {
-            let Entry { value, content_type, expires, .. } = self.encode(bucket, key, entry)?;
-            Ok(Write::Put { key: key.clone(), value, content_type, expires, modified })
-        };
-        let plan = |(write, after): (&Write, Option<Entry>)| match (write, after) {
-            (Write::Increment { key, .. } | Write::Append { key, .. }, Some(after)) => put(key, after, None),
-            (Write::Put { key, value, content_type, expires, modified }, _) => {
-                let entry = Entry { expires: *expires, ..plain_entry(value, content_type) };
-                put(key, entry, *modified)
-            }
-            (Write::Restore { key, entry }, _) => {
-                // An encoding may differ each time, but the same entry must stay the same.
-                let is_same = |seen: &&Entry| seen.value == entry.value && seen.content_type == entry.content_type;
-                let entry = match (stored.get(key), plain.get(key).filter(is_same)) {
-                    (Some(old), Some(_)) => {
-                        let (value, content_type) = (old.value.clone(), old.content_type.clone());
-                        Entry { value, content_type, ..entry.clone() }
-                    }
-                    _ => self.encode(bucket, key, entry.clone())?,
-                };
-                Ok(Write::Restore { key: key.clone(), entry })
-            }
-            (same, _) => Ok(same.clone()),
-        };
-        writes.map(plan).collect()
+        self.form.encode(place, value, content_type, hold).await
     }
 }
 
-type Entries<'a> = HashMap<&'a Key, Entry>;
-
-/// The keys of a batch, each once.
-fn keys_of(batch: &Batch) -> Vec<Key> {
-    let expected = batch.expectations.iter().map(|expectation| &expectation.key);
-    let mut keys: Vec<Key> = expected.chain(batch.writes.iter().map(Write::key)).cloned().collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
-
-fn is_on_value(expectation: &Expectation) -> bool {
+pub(super) fn is_on_value(expectation: &Expectation) -> bool {
     matches!(expectation.condition, Condition::ValueIs(_))
-}
-
-/// An entry of which only the value and its type matter.
-fn plain_entry(value: &Bytes, content_type: &ContentType) -> Entry {
-    Entry {
-        value: value.clone(),
-        content_type: content_type.clone(),
-        revision: Revision::ZERO,
-        created: Time::default(),
-        modified: None,
-        expires: None,
-    }
-}
-
-/// An old value that cannot be decoded is found only after the commit, if nothing else needed it.
-fn after_commit(error: Error) -> Error {
-    Error::new(ErrorKind::Unavailable, "the write was done, but the value before it could not be read")
-        .with_source(error)
 }
 
 /// Makes a type around a [`Transformed`] a store, so that the public type of a layer has its own methods only.
@@ -291,6 +247,11 @@ macro_rules! is_store {
             fn logs(&self) -> Option<&dyn crate::store::Logs> {
                 self.0.inner.logs().map(|_| &self.0 as &dyn crate::store::Logs)
             }
+
+            /// A blob could be read or written past the layer.
+            fn blobs(&self) -> Option<&dyn crate::store::Blobs> {
+                None
+            }
         }
 
         #[async_trait::async_trait]
@@ -310,54 +271,47 @@ pub(super) use is_store;
 
 impl<F: Form> Transformed<F> {
     pub(super) async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let Snapshot { revision, entries } = self.inner.get(bucket, keys).await?;
-        // A key that is requested several times is decoded once, and shares its memory.
-        let mut decoded: HashMap<&Key, Entry> = HashMap::new();
-        let mut plain = Vec::with_capacity(entries.len());
-        for (key, entry) in keys.iter().zip(entries) {
-            let entry = match (entry, decoded.get(key)) {
-                (None, _) => None,
-                (Some(_), Some(known)) => Some(known.clone()),
-                (Some(entry), None) => {
-                    let entry = self.decode(bucket, key, entry)?;
-                    decoded.insert(key, entry.clone());
-                    Some(entry)
-                }
-            };
-            plain.push(entry);
+        loop {
+            let mut snapshot = self.inner.get(bucket, keys).await?;
+            if self.decode_snapshot(bucket, keys, &mut snapshot).await? {
+                return Ok(snapshot);
+            }
         }
-        Ok(Snapshot { revision, entries: plain })
+    }
+
+    pub(super) async fn decode_snapshot(&self, bucket: &Bucket, keys: &[Key], snapshot: &mut Snapshot) -> Result<bool> {
+        self.decode_all(bucket, keys.iter().zip(&mut snapshot.entries)).await
     }
 
     pub(super) async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         Ok(self.get(bucket, keys).await?.into_values())
     }
 
-    pub(super) async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        match self.encoded(bucket, &batch)? {
-            Some(encoded) => {
-                let outcome = self.inner.apply(bucket, encoded).await?;
-                self.decoded(bucket, &batch, outcome)
+    pub(super) async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+        loop {
+            let mut page = self.inner.scan(bucket, query.clone()).await?;
+            if self.decode_page(bucket, &mut page).await? {
+                return Ok(page);
             }
-            None => self.evaluate_and_apply(bucket, batch).await,
         }
     }
 
-    pub(super) async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
-        let mut page = self.inner.scan(bucket, query).await?;
-        for (key, entry) in &mut page.entries {
-            *entry = entry.take().map(|entry| self.decode(bucket, key, entry)).transpose()?;
-        }
-        Ok(page)
+    pub(super) async fn decode_page(&self, bucket: &Bucket, page: &mut Page) -> Result<bool> {
+        self.decode_all(bucket, page.entries.iter_mut().map(|(key, entry)| (&*key, entry))).await
     }
 
     pub(super) async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
         let Some(changes) = self.inner.changes() else { return Ok(None) };
-        let mut page = changes.changes_since(bucket, query).await?;
-        for KeyChange { key, entry, .. } in page.iter_mut().flat_map(|page| &mut page.changes) {
-            *entry = entry.take().map(|entry| self.decode(bucket, key, entry)).transpose()?;
+        loop {
+            let Some(mut page) = changes.changes_since(bucket, query.clone()).await? else { return Ok(None) };
+            if self.decode_changes(bucket, &mut page).await? {
+                return Ok(Some(page));
+            }
         }
-        Ok(page)
+    }
+
+    pub(super) async fn decode_changes(&self, bucket: &Bucket, page: &mut ChangesPage) -> Result<bool> {
+        self.decode_all(bucket, page.changes.iter_mut().map(|change| (&change.key, &mut change.entry))).await
     }
 
     pub(super) async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
@@ -375,7 +329,8 @@ impl<F: Form> Transformed<F> {
             loop {
                 let page = self.inner.scan(bucket, query.clone()).await?;
                 for (key, entry) in page.entries {
-                    if let Some(Err(error)) = entry.map(|entry| self.decode(bucket, &key, entry)) {
+                    let Some(entry) = entry else { continue };
+                    if let Err(error) = self.decode(bucket, &key, entry).await {
                         report.findings.push(Finding::new(Severity::Damage, error.to_string()));
                     }
                 }

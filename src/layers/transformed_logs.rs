@@ -14,9 +14,9 @@ impl<F: Form> Transformed<F> {
         self.inner.logs().ok_or_else(|| Error::new(ErrorKind::Invalid, "the store inside this layer has no logs"))
     }
 
-    fn decode_log_entry(&self, bucket: &Bucket, key: &Key, entry: LogEntry) -> Result<LogEntry> {
+    async fn decode_log_entry(&self, bucket: &Bucket, key: &Key, entry: LogEntry) -> Result<LogEntry> {
         let LogEntry { value, content_type, .. } = entry;
-        let (value, content_type) = self.decode_value(in_log(bucket, key), value, content_type)?;
+        let (value, content_type) = self.decode_value(in_log(bucket, key), value, content_type).await?;
         Ok(LogEntry { value, content_type, ..entry })
     }
 
@@ -32,7 +32,7 @@ impl<F: Form> Transformed<F> {
                     from = page.end();
                     let is_last = page.entries.is_empty() || from >= page.next;
                     for entry in page.entries {
-                        if let Err(error) = self.decode_log_entry(bucket, key, entry) {
+                        if let Err(error) = self.decode_log_entry(bucket, key, entry).await {
                             findings.push(Finding::new(Severity::Damage, error.to_string()));
                         }
                     }
@@ -57,12 +57,12 @@ fn in_log<'a>(bucket: &'a Bucket, key: &'a Key) -> Place<'a> {
 impl<F: Form> Logs for Transformed<F> {
     async fn append(&self, bucket: &Bucket, key: &Key, append: LogAppend) -> Result<AppendOutcome> {
         check_append(key, &append, self.limits)?;
-        let encode = |entry: NewLogEntry| {
-            let NewLogEntry { value, content_type, updated } = entry;
-            let (value, content_type) = self.encode_value(in_log(bucket, key), value, &content_type)?;
-            Ok(NewLogEntry { value, content_type, updated })
-        };
-        let entries = append.entries.into_iter().map(encode).collect::<Result<_>>()?;
+        let (mut entries, mut hold) = (Vec::with_capacity(append.entries.len()), F::Hold::default());
+        for NewLogEntry { value, content_type, updated } in append.entries {
+            let place = in_log(bucket, key);
+            let (value, content_type) = self.encode_value(place, value, &content_type, &mut hold).await?;
+            entries.push(NewLogEntry { value, content_type, updated });
+        }
         self.inner_logs()?.append(bucket, key, LogAppend { entries, ..append }).await
     }
 
@@ -70,7 +70,7 @@ impl<F: Form> Logs for Transformed<F> {
         let Some(page) = self.inner_logs()?.read_log(bucket, key, query).await? else { return Ok(None) };
         let (mut entries, mut bytes) = (Vec::with_capacity(page.entries.len()), 0_usize);
         for entry in page.entries {
-            let entry = self.decode_log_entry(bucket, key, entry)?;
+            let entry = self.decode_log_entry(bucket, key, entry).await?;
             bytes = bytes.saturating_add(entry.value.len());
             if !entries.is_empty() && bytes > LogQuery::MAX_PAGE_BYTES {
                 break;

@@ -5,6 +5,7 @@
 //!
 //! One lock guards all buckets and is never held across an await, so every read shows one moment.
 
+mod blobs;
 mod logs;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,12 +16,15 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use self::blobs::MemoryBlobs;
 use self::logs::MemoryLogs;
 use crate::model::{
-    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Key, LogAppend, LogKeysQuery, LogPage,
-    LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Time,
+    AppendOutcome, Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Key, LogAppend, LogKeysQuery,
+    LogPage, LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Time,
 };
-use crate::store::{Changes, Limits, Logs, Moment, RecentChanges, Report, Store, Task, evaluate_all, page};
+use crate::store::{
+    BlobReader, Blobs, Changes, Limits, Logs, Moment, NewBlob, RecentChanges, Report, Store, Task, evaluate_all, page,
+};
 
 /// A store in memory. Clones share its data.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ struct Shared {
     /// The number of buckets. Waiters for a missing bucket watch this, so that waiting does not create the bucket.
     created: watch::Sender<usize>,
     logs: MemoryLogs,
+    blobs: Arc<MemoryBlobs>,
 }
 
 /// The content of a bucket that has been written.
@@ -69,7 +74,7 @@ impl MemoryStore {
         let buckets = RwLock::default();
         let logs = MemoryLogs::new(Arc::clone(&clock), limits);
         let created = watch::Sender::new(0);
-        Self { shared: Arc::new(Shared { clock, limits, buckets, created, logs }) }
+        Self { shared: Arc::new(Shared { clock, limits, buckets, created, logs, blobs: Arc::default() }) }
     }
 }
 
@@ -192,7 +197,17 @@ impl Store for MemoryStore {
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         let now = self.shared.clock.now();
         let mut buckets = self.shared.buckets.write();
-        Ok(buckets.get_mut(bucket).map(|content| content.maintain(task, now)).unwrap_or_default())
+        let mut report = buckets.get_mut(bucket).map(|content| content.maintain(task, now)).unwrap_or_default();
+        let content = buckets.get(bucket);
+        match task {
+            Task::Compact | Task::RemoveExpired | Task::RemoveLeftovers => {
+                let removed = self.shared.blobs.remove_unused(bucket, None, content.map(|c| &c.entries));
+                report.removed += if task == Task::RemoveLeftovers { removed } else { 0 };
+            }
+            Task::Check => report.findings.extend(self.shared.blobs.missing(bucket, content.map(|c| &c.entries))),
+            Task::Status => {}
+        }
+        Ok(report)
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
@@ -200,6 +215,10 @@ impl Store for MemoryStore {
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
+        Some(self)
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
         Some(self)
     }
 }
@@ -239,6 +258,28 @@ impl Logs for MemoryStore {
 
     async fn log_buckets(&self) -> Result<Vec<Bucket>> {
         Ok(self.shared.logs.buckets())
+    }
+}
+
+#[async_trait]
+impl Blobs for MemoryStore {
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.get(bucket, keys).await
+    }
+
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
+        Ok(self.shared.blobs.create(bucket))
+    }
+
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
+        Ok(self.shared.blobs.open(bucket, id))
+    }
+
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        let buckets = self.shared.buckets.read();
+        let entries = buckets.get(bucket).map(|content| &content.entries);
+        self.shared.blobs.remove_unused(bucket, Some(ids), entries);
+        Ok(true)
     }
 }
 

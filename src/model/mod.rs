@@ -3,6 +3,7 @@
 //! This floor imports no other floor. It does no I/O and takes the time as an argument.
 
 mod batch;
+mod blob;
 mod changes;
 mod clock;
 mod content_type;
@@ -19,6 +20,7 @@ mod span;
 mod time;
 
 pub use self::batch::{Batch, Change, Condition, End, Expectation, Outcome, Write};
+pub use self::blob::{BlobId, BlobRef};
 pub use self::changes::{ChangesPage, ChangesQuery, KeyChange};
 pub use self::clock::{Clock, SystemClock};
 pub use self::content_type::ContentType;

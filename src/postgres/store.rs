@@ -20,7 +20,7 @@ use crate::model::{
     AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage, LogQuery,
     Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Changes, Logs, Report, Store, Task};
+use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
 /// A store in tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
 #[derive(Clone)]
@@ -140,6 +140,10 @@ impl Store for PostgresStore {
 
     fn logs(&self) -> Option<&dyn Logs> {
         Some(self)
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        None
     }
 }
 

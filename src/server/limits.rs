@@ -15,8 +15,11 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 /// The limits of a server. Clones share the budget and the counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerLimits {
-    /// The longest body, in bytes. A longer one is answered with 413 and not kept in memory.
+    /// The longest body that is kept in memory, in bytes. A longer one is answered with 413, unless it is a value that
+    /// is stored piece by piece.
     pub body: usize,
+    /// The longest body that is stored piece by piece, in bytes; 0 if there are none.
+    pub piecewise_body: u64,
     /// The memory budget for all bodies together, and the part of it for one address.
     pub bodies: Budget,
     /// The size limit of all variables (FastCGI, CGI) or headers (HTTP, between 8 and 64 KiB) together, in bytes.
@@ -30,7 +33,8 @@ pub struct ServerLimits {
     pub proxies: Vec<Proxy>,
     /// How long a request line and headers may take (HTTP). An idle connection is closed after the same time.
     pub header_timeout: Duration,
-    /// How long a body may take; over FastCGI, a whole request.
+    /// How long a body may take; over FastCGI, a whole request. A body that is stored piece by piece may take longer if
+    /// 16 KiB arrive for each second of this time.
     pub body_timeout: Duration,
     /// How long a write may wait for a client that does not read.
     pub write_timeout: Duration,
@@ -47,6 +51,7 @@ impl Default for ServerLimits {
         let body = 4 << 20;
         Self {
             body,
+            piecewise_body: 0,
             bodies: Budget::new(64 << 20, body).sharing(32 << 20),
             head: 256 << 10,
             connections: 12_000,
@@ -67,6 +72,11 @@ impl ServerLimits {
     /// A trusted proxy has no limit.
     pub(crate) fn try_acquire(&self, peer: Option<IpAddr>) -> Option<SharePermit> {
         self.shares.try_acquire(peer.filter(|_| !forwarded::is_trusted(&self.proxies, peer)))
+    }
+
+    /// The longest body of any kind, in bytes.
+    pub(crate) fn longest_body(&self) -> u64 {
+        self.piecewise_body.max(self.body as u64)
     }
 
     /// The same limits for a program that a web server starts. `mod_fcgid` kills the program 8 seconds after it asked

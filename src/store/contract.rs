@@ -1,13 +1,14 @@
 //! The trait that every store implements.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::model::{
-    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Key, LogAppend, LogKeysQuery, LogPage, LogQuery, Outcome,
-    Page, Result, Revision, Scan, Snapshot,
+    AppendOutcome, Batch, BlobId, BlobRef, Bucket, ChangesPage, ChangesQuery, ContentType, Key, LogAppend,
+    LogKeysQuery, LogPage, LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
 
 /// A store of buckets of entries.
@@ -63,6 +64,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The part of the store that has logs; `None` if it has none.
     fn logs(&self) -> Option<&dyn Logs>;
+
+    /// The part of the store that has blobs; `None` if it has none.
+    fn blobs(&self) -> Option<&dyn Blobs>;
 }
 
 /// The changes of each bucket: an optional part of a store. A program that has read a bucket once can
@@ -111,6 +115,75 @@ pub trait Logs: Send + Sync {
 
     /// The buckets that have logs, ordered by name.
     async fn log_buckets(&self) -> Result<Vec<Bucket>>;
+}
+
+/// Blobs: an optional part of a store. A blob is a value that is stored on its own and read and written in parts, so it
+/// may be larger than the memory. It belongs to a bucket, and its name is the hash of its bytes.
+///
+/// To store a blob, write it, then put its [reference](StoredBlob::reference) under a key while you have the
+/// [`StoredBlob`]. [`Store::get`] of a store returns the reference; the layer `LargeValues` returns the value.
+///
+/// A blob that nothing refers to is removed by [`Store::maintain`]: by every task except `Check` and `Status`.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// The entries under these keys, like [`Store::get`], with a reference in place of each blob.
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot>;
+
+    /// Begins to write a blob.
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>>;
+
+    /// Opens a blob; `None` if there is none of this name. It can be read to its end even if it is removed meanwhile.
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>>;
+
+    /// Removes those of these blobs that nothing refers to. Returns false if it did not look, because others are storing
+    /// blobs in the bucket; then call it again later, or leave them to [`Store::maintain`].
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool>;
+}
+
+/// A blob that is being written. Nothing of it is kept if it is dropped.
+#[async_trait]
+pub trait NewBlob: Send {
+    /// Adds bytes. After an error the blob cannot be used any more.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes the blob durable.
+    async fn finish(self: Box<Self>) -> Result<StoredBlob>;
+}
+
+/// A durable blob. It is not removed while you have this, even though nothing refers to it yet.
+#[must_use = "the blob may be removed when this is dropped, unless an entry refers to it"]
+pub struct StoredBlob {
+    /// The name of the blob.
+    pub id: BlobId,
+    /// Its length in bytes.
+    pub bytes: u64,
+    hold: Box<dyn Send + Sync>,
+}
+
+impl StoredBlob {
+    /// A blob, and what prevents its removal until it is dropped.
+    pub fn new(id: BlobId, bytes: u64, hold: Box<dyn Send + Sync>) -> Self {
+        Self { id, bytes, hold }
+    }
+
+    /// What prevents the removal.
+    #[must_use]
+    pub fn into_hold(self) -> Box<dyn Send + Sync> {
+        self.hold
+    }
+
+    /// The value and the type that an entry has in place of the blob. `content_type` is that of the value.
+    #[must_use]
+    pub fn reference(&self, content_type: ContentType) -> (Bytes, ContentType) {
+        BlobRef { id: self.id, bytes: self.bytes, content_type }.reference()
+    }
+}
+
+/// An open blob.
+#[async_trait]
+pub trait BlobReader: Send + Sync {
+    /// The bytes from an offset on: at most so many, and none only at the end.
+    async fn read(&self, offset: u64, max_bytes: usize) -> Result<Bytes>;
 }
 
 /// A maintenance task.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bytes::{Bytes, BytesMut};
 
 use crate::model::{
-    Batch, Change, Condition, End, Entry, Error, ErrorKind, Expectation, Key, Result, Revision, Time, Write,
+    Batch, BlobRef, Change, Condition, End, Entry, Error, ErrorKind, Expectation, Key, Result, Revision, Time, Write,
 };
 
 /// The limits of a store.
@@ -197,6 +197,10 @@ fn after(write: &Write, before: Option<&Entry>, stamp: Stamp, limits: Limits) ->
         modified: stamp.modified,
         expires: before.and_then(|e| e.expires),
     };
+    if let (Write::Increment { key, .. } | Write::Append { key, .. }, Some(_)) = (write, before.and_then(BlobRef::of)) {
+        let text = format!("the value of {key:?} is a blob, which can only be replaced");
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
     Ok(match write {
         Write::Put { value, content_type, expires, modified, .. } => Some(Entry {
             value: fits(value.clone())?,
@@ -230,14 +234,15 @@ fn after(write: &Write, before: Option<&Entry>, stamp: Stamp, limits: Limits) ->
 }
 
 /// Checks that `entry` may replace `before`: it must not be older, and the same revision must have the same value,
-/// because readers identify values by their revision. Values that a layer has encoded cannot be compared here.
+/// because readers identify values by their revision. Values that a layer has encoded cannot be compared here, except
+/// references: they have the hash of the value.
 fn check_restore(key: &Key, entry: &Entry, before: Option<&Entry>) -> Result<()> {
     let fault = if entry.revision == Revision::ZERO || entry.revision > Time::LATEST_COMMIT.into() {
         "its revision must be a time from 1970 to 2261"
     } else if before.is_some_and(|old| old.revision > entry.revision) {
         "the target has a newer entry"
     } else if before.is_some_and(|old| old.revision == entry.revision && old.value != entry.value)
-        && !entry.content_type.is_of_a_layer()
+        && !BlobRef::of(entry).map_or_else(|| entry.content_type.clone(), |blob| blob.content_type).is_of_a_layer()
     {
         "the target has another value with the same revision"
     } else {

@@ -14,10 +14,13 @@ mod scan_bounds;
 mod source;
 #[cfg(any(test, feature = "test-suite"))]
 pub mod suite;
+mod value_writer;
 mod watched_revision;
 
 pub use self::all_buckets::all_buckets;
-pub use self::contract::{Changes, Finding, Logs, Report, Severity, Store, Task};
+pub use self::contract::{
+    BlobReader, Blobs, Changes, Finding, Logs, NewBlob, Report, Severity, Store, StoredBlob, Task,
+};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
 pub use self::log_bounds::{LogBounds, check_append, log_time};
@@ -26,4 +29,5 @@ pub use self::polled_watch::{PollRate, PolledWatch};
 pub use self::recent_changes::RecentChanges;
 pub use self::scan_bounds::{bounds, page};
 pub use self::source::{ImportSource, Rejected, Row, Rows};
+pub use self::value_writer::{CollectedValue, ValueWriter};
 pub use self::watched_revision::raise_revision;

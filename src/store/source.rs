@@ -8,7 +8,7 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures_util::Stream;
 
-use super::contract::Logs;
+use super::contract::{Blobs, Logs};
 use crate::model::{Bucket, Entry, Key, Result};
 
 /// The rows of a bucket in chunks, ordered by the bytes of their keys.
@@ -63,6 +63,9 @@ pub trait ImportSource: Send + Sync + 'static {
 
     /// The logs of the source; `None` if it has none.
     fn logs(&self) -> Option<&dyn Logs>;
+
+    /// Its blobs, which entries refer to; `None` if it has none.
+    fn blobs(&self) -> Option<&dyn Blobs>;
 
     /// Whether each entry of a bucket has a unique revision. If not, the revision of an entry only says when it was
     /// written, and the importer must make it unique.

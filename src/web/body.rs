@@ -4,6 +4,8 @@
 //! boxed [`http_body::Body`]. This type implements that trait too, so other servers and frameworks can send it.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -25,6 +27,8 @@ type BoxedBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + 
 pub struct Body {
     content: BodyContent,
     reusable: Option<ReusableResponse>,
+    /// Set if the body is wanted in pieces.
+    in_pieces: Option<Arc<AtomicBool>>,
 }
 
 enum BodyContent {
@@ -51,7 +55,26 @@ impl Body {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        Self { content: BodyContent::Stream(Box::pin(body.map_err(Into::into))), reusable: None }
+        let content = BodyContent::Stream(Box::pin(body.map_err(Into::into)));
+        Self { content, ..Self::default() }
+    }
+
+    /// A request body that a server supplies when it is polled: whole, or in pieces as it arrives if `in_pieces` is set
+    /// by then.
+    pub(crate) fn lazy<B>(body: B, in_pieces: Arc<AtomicBool>) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BodyError>,
+    {
+        Self { in_pieces: Some(in_pieces), ..Self::stream(body) }
+    }
+
+    /// Asks the server for pieces of the body as they arrive, which may be longer than the memory.
+    pub(crate) fn in_pieces(self) -> Self {
+        if let Some(in_pieces) = &self.in_pieces {
+            in_pieces.store(true, Ordering::Relaxed);
+        }
+        self
     }
 
     /// The length in bytes, if it is known.
@@ -67,10 +90,10 @@ impl Body {
     ///
     /// # Errors
     /// The body itself, if it is a stream.
-    pub fn into_whole(self) -> Result<Bytes, Self> {
-        match self.content {
+    pub fn into_whole(mut self) -> Result<Bytes, Self> {
+        match std::mem::take(&mut self.content) {
             BodyContent::Whole(bytes) => Ok(bytes),
-            stream @ BodyContent::Stream(_) => Err(Self { content: stream, reusable: self.reusable }),
+            stream @ BodyContent::Stream(_) => Err(Self { content: stream, ..self }),
         }
     }
 
@@ -118,7 +141,7 @@ pub(crate) enum CollectError {
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
-        Self { content: BodyContent::Whole(bytes.into()), reusable: None }
+        Self { content: BodyContent::Whole(bytes.into()), ..Self::default() }
     }
 }
 

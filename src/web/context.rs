@@ -35,8 +35,10 @@ pub struct ApiSettings {
     pub stop: CancellationToken,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// The size limit of a value, in bytes. A policy can lower it for a bucket.
+    /// The size limit of a value that is kept in memory, in bytes. A policy can lower it for a bucket.
     pub max_value_bytes: usize,
+    /// The size limit of a value that is stored piece by piece, in bytes. A policy can lower it too.
+    pub max_blob_bytes: u64,
     /// The secrets and their permissions.
     pub secrets: SecretList,
     /// The policies of the buckets.
@@ -92,6 +94,13 @@ impl RequestContext<'_> {
         let settings = &self.state.settings;
         let all = settings.max_value_bytes;
         settings.policies.for_bucket(bucket).max_value.map_or(all, |of_bucket| of_bucket.min(all))
+    }
+
+    /// The size limit of a value in this bucket that is stored piece by piece, in bytes.
+    pub(crate) fn max_blob_bytes(&self, bucket: &Bucket) -> u64 {
+        let settings = &self.state.settings;
+        let all = settings.max_blob_bytes;
+        settings.policies.for_bucket(bucket).max_value.map_or(all, |of_bucket| all.min(of_bucket as u64))
     }
 
     /// The memory budget for responses to this client.

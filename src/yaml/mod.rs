@@ -8,11 +8,13 @@
 //! - `file`: the data file of a bucket, its lock file, and the files next to them
 //! - `bucket`: what can be done with a bucket: read, write, wait, compact, edit, check
 //! - `log`: the logs of a bucket
+//! - `blob`: the blobs of a bucket
 //! - `store`: a folder of buckets
 //!
 //! What always holds: nothing is acknowledged, and nothing is shown, before it is durable; a file that cannot be read
 //! is never overwritten.
 
+mod blob;
 mod bucket;
 mod file;
 mod format;

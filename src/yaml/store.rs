@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use super::blob::{BlobFolder, UsedBlobs};
 use super::bucket::bucket_store::{BucketStore, SharedResources, blocking};
 use super::bucket::compact::EntryOrder;
 use super::bucket::edit::{EditSession, EditSummary};
@@ -20,10 +21,10 @@ use super::file::paths::BucketPaths;
 use super::log::used_logs::UsedLogs;
 use super::options::YamlOptions;
 use crate::model::{
-    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage, LogQuery,
-    Outcome, Page, Result, Revision, Scan, Snapshot,
+    AppendOutcome, Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage,
+    LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Changes, Logs, PollRate, RecentChanges, Report, Store, Task, page};
+use crate::store::{BlobReader, Blobs, Changes, Logs, NewBlob, PollRate, RecentChanges, Report, Store, Task, page};
 
 /// The maximum lock timeout of the buckets that kvs keeps for itself, because the clients that wait for them requested
 /// something else.
@@ -114,6 +115,11 @@ impl YamlStore {
             }
         }
         Ok(None)
+    }
+
+    fn used_blobs(&self, bucket: &Bucket) -> Result<UsedBlobs> {
+        let folder = BlobFolder::new(&self.folder, bucket, &self.options);
+        Ok(UsedBlobs { folder, bucket: self.existing(bucket)? })
     }
 
     /// Whether the bucket had a data file that is missing now.
@@ -225,6 +231,7 @@ impl Store for YamlStore {
                 },
             };
             store.logs.maintain(&name, task, &mut report)?;
+            store.used_blobs(&name)?.maintain(task, &mut report)?;
             Ok(report)
         };
         run_blocking(work).await
@@ -236,6 +243,29 @@ impl Store for YamlStore {
 
     fn logs(&self) -> Option<&dyn Logs> {
         Some(self)
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Blobs for YamlStore {
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.get(bucket, keys).await
+    }
+
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
+        self.used_blobs(bucket)?.create().await
+    }
+
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
+        blocking(|| self.used_blobs(bucket)?.open(id))
+    }
+
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        blocking(|| self.used_blobs(bucket)?.remove_unused(ids))
     }
 }
 

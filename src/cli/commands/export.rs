@@ -12,7 +12,7 @@ use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::Format;
 use crate::cli::output::{Output, progress};
 use crate::cli::random;
-use crate::model::{Entry, Key, Scan};
+use crate::model::{BlobRef, Entry, Key, Scan};
 
 /// More entries than any bucket has.
 const NO_LIMIT: usize = u32::MAX as usize;
@@ -46,6 +46,16 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     let format = args.format.or_else(|| Format::from_name(file.as_deref()?)).unwrap_or(Format::Yaml);
     // A single page is a snapshot.
     let page = existing::client(settings).await?.scan(Scan { limit: NO_LIMIT, ..Scan::default() }).await?;
+    let has_large_values =
+        page.entries.iter().any(|(_, entry)| entry.as_ref().is_some_and(|e| BlobRef::of(e).is_some()));
+    if page.cursor.is_some() || has_large_values {
+        let text = format!(
+            "the values of bucket {} are too large for an export, which is written in memory; nothing was written. Copy \
+             the bucket with kvs copy",
+            settings.bucket()
+        );
+        return Err(Failure::Failed(text));
+    }
     let entries: Vec<(Key, Entry)> = page.entries.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect();
     if let Some(path) = file.as_deref().filter(|path| entries.is_empty() && !args.force && has_bytes(path)) {
         let text = format!(

@@ -8,8 +8,9 @@ use crate::cli::config::settings::CliSettings;
 use crate::cli::config::units::TimeSpan;
 use crate::cli::exit::{CliResult, Failure};
 use crate::client::Options;
-use crate::model::{ContentType, Key};
+use crate::model::{ContentType, Error, ErrorKind, Key, Result};
 use bytes::Bytes;
+use futures_util::{Stream, stream};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +18,9 @@ Examples:
   kvs set session/42 open --ttl 30m
   kvs set offset -- -.5                         put a value that begins with - last
   kvs set logo.png - --type image/png < logo.png";
+
+/// How many bytes of standard input are read at a time.
+const PART_BYTES: usize = 256 << 10;
 
 /// Store a value
 ///
@@ -46,9 +50,29 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
         ttl: args.ttl.map(|TimeSpan(ttl)| ttl),
         modified: None,
     };
-    let value = value(args.value, settings.store_options.limits.max_value_bytes)?;
-    settings.client()?.set_with(args.key.as_str(), value, &options).await?;
+    let (client, key) = (settings.client()?, args.key.as_str());
+    if args.value == "-" {
+        client.put_stream(key, standard_input(settings.max_value), &options).await?;
+    } else {
+        client.set_with(key, Bytes::from(args.value.into_vec()), &options).await?;
+    }
     Ok(())
+}
+
+/// Standard input in parts; an error if it has more than `max_bytes`.
+fn standard_input(max_bytes: u64) -> impl Stream<Item = Result<Bytes>> {
+    stream::try_unfold(0, move |bytes: u64| async move {
+        let mut part = vec![0; PART_BYTES];
+        let count = std::io::stdin().read(&mut part).map_err(|e| Error::io("cannot read standard input", e))?;
+        part.truncate(count);
+        let bytes = bytes + count as u64;
+        if bytes > max_bytes {
+            let text =
+                format!("the value has more than {max_bytes} bytes; store a smaller one, or set a larger max_value");
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        Ok((count > 0).then(|| (part.into(), bytes)))
+    })
 }
 
 /// The value of the argument or of standard input. Does not read much more than `max_value` bytes.

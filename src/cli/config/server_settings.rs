@@ -11,6 +11,7 @@ use crate::cli::exit::CliResult;
 use crate::model::Bucket;
 use crate::server;
 use crate::server::BasePath;
+use crate::store::Limits;
 use crate::web::{Budget, Cors, MetricsAccess, Policies, Policy, Shares};
 
 /// The maximum length of the values of one answer, in bytes, unless a single value may be larger.
@@ -48,11 +49,13 @@ impl ServerSettings {
         if limit_flags.max_connections == 0 {
             return Err(sources.error_at("max_connections", "must be at least 1"));
         }
-        let body = max_value.saturating_mul(FORM_BYTES_PER_BYTE).saturating_add(default.body);
+        let in_memory = max_value.min(Limits::MAX_VALUE_LIMIT);
+        let body = in_memory.saturating_mul(FORM_BYTES_PER_BYTE).saturating_add(default.body);
         let share = limit_flags.address_share;
         let budget = |bytes: usize, largest| Budget::new(bytes, largest).sharing(share.of(bytes));
         let limits = server::ServerLimits {
             body,
+            piecewise_body: max_value as u64,
             bodies: budget(limit_flags.body_memory.0, body),
             connections: limit_flags.max_connections,
             shares: Shares::new(share.of(limit_flags.max_connections)),
@@ -69,7 +72,7 @@ impl ServerSettings {
             max_waiters: limit_flags.max_waiters,
             metrics: policies.metrics,
             address_share: share,
-            responses: budget(limit_flags.response_memory.0, max_value.max(MAX_RESPONSE_BYTES)),
+            responses: budget(limit_flags.response_memory.0, in_memory.max(MAX_RESPONSE_BYTES)),
             limits,
         })
     }

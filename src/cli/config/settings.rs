@@ -23,7 +23,7 @@ use crate::cli::serving::hook_runtime;
 use crate::cli::serving::hook_runtime::HookRuntime;
 use crate::cli::stderr::say;
 use crate::client::Client;
-use crate::model::Bucket;
+use crate::model::{BlobRef, Bucket};
 use crate::store::Limits;
 use crate::web::SecretList;
 
@@ -41,6 +41,8 @@ pub(crate) struct CliSettings {
     pub(crate) bucket: Option<Bucket>,
     pub(crate) store: StoreUrl,
     pub(crate) store_options: StoreOptions,
+    /// The longest value, in bytes.
+    pub(crate) max_value: u64,
     pub(crate) auth: AuthFile,
     pub(crate) hooks: HookRuntime,
     pub(crate) server: ServerSettings,
@@ -72,9 +74,8 @@ impl CliSettings {
             None => StoreUrl::yaml(&home.join("data"))?,
         };
         let Size(max_value) = data.max_value;
-        if max_value > Limits::MAX_VALUE_LIMIT {
-            let text = format!("must be at most {}", Size(Limits::MAX_VALUE_LIMIT));
-            return Err(sources.error_at("max_value", text));
+        if max_value as u64 > BlobRef::MAX_BYTES {
+            return Err(sources.error_at("max_value", "must be at most 10 GiB"));
         }
         let (TimeSpan(lock_timeout), TimeSpan(tidy_after)) = (data.lock_timeout, data.tidy_after);
         let hooks = hook_runtime::resolve(hooks, &sources)?;
@@ -82,11 +83,13 @@ impl CliSettings {
             bucket: global.bucket,
             store,
             store_options: StoreOptions {
-                limits: Limits { max_value_bytes: max_value },
+                // Longer values are never in memory.
+                limits: Limits { max_value_bytes: max_value.min(Limits::MAX_VALUE_LIMIT) },
                 lock_timeout,
                 tidy_after,
                 tidy_up_to: data.tidy_up_to.0 as u64,
             },
+            max_value: max_value as u64,
             auth: AuthFile {
                 is_required: data.auth.is_some(),
                 path: data.auth.unwrap_or_else(|| home.join("auth.txt")),
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn errors_have_the_line_in_the_file_or_the_name_of_the_flag() {
         for (config, says) in [
-            ("reads: open\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: must be at most 100 MiB"),
+            ("reads: open\nmax_value: 11GiB\n", "config.yaml: line 2: max_value: must be at most 10 GiB"),
             ("\nmax_connections: 0\n", "config.yaml: line 2: max_connections: must be at least 1"),
             ("reads: open\nmax_value: big\n", "line 2: max_value: bad size"),
             ("store: mysql:x\n", "line 1: store: no store of this kind; the kinds are: yaml:DIR, memory:"),
@@ -255,7 +258,7 @@ mod tests {
         assert!(error(&["--policy", "a: reads=open;a: max_age=1s"], "").starts_with("--policy: the bucket a is given"));
         assert!(error(&["--policy", "a: max_value=2MiB"], "").starts_with("--policy: a: max_value: 2 MiB is more"));
         assert!(error(&["--max-wait", "1s"], "max_wait: soon\n").contains("line 1: max_wait: bad span"));
-        assert!(resolve(&[], "max_value: 100MiB\n").is_ok());
+        assert!(resolve(&[], "max_value: 10GiB\n").is_ok());
     }
 
     #[test]

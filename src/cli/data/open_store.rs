@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::config::tilde;
+use crate::layers::LargeValues;
 use crate::memory::MemoryStore;
 use crate::model::{Error, ErrorKind, Result, SystemClock};
 use crate::postgres::PostgresStore;
@@ -73,13 +74,16 @@ fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
     let StoreOptions { limits, lock_timeout, tidy_after, tidy_up_to } = options;
     let options = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, ..yaml::YamlOptions::default() };
     let store = YamlStore::open(dir, options)?;
-    Ok(OpenStore { store: Arc::new(store.clone()), yaml: Some(store), postgres: None })
+    Ok(OpenStore { store: with_large_values(store.clone(), limits)?, yaml: Some(store), postgres: None })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "all stores are opened by the same signature")]
+fn with_large_values(store: impl Store, limits: Limits) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(LargeValues::new(Arc::new(store), limits)?))
+}
+
 fn open_memory(_: &str, options: StoreOptions) -> Result<OpenStore> {
     let store = MemoryStore::new(Arc::new(SystemClock), options.limits);
-    Ok(OpenStore { store: Arc::new(store), yaml: None, postgres: None })
+    Ok(OpenStore { store: with_large_values(store, options.limits)?, yaml: None, postgres: None })
 }
 
 fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {

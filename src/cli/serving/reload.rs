@@ -117,6 +117,7 @@ impl ApiParts {
             stop,
             clock: Arc::new(SystemClock),
             max_value_bytes: self.settings.store_options.limits.max_value_bytes,
+            max_blob_bytes: self.settings.server.limits.piecewise_body,
             secrets,
             policies: self.settings.server.policies.clone(),
             cors: self.settings.server.cors.clone(),

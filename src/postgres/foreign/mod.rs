@@ -24,7 +24,7 @@ use super::connect::url::{self, Url};
 use super::error::PgError;
 use super::sql::row::column;
 use crate::model::{Bucket, Clock, Entry, Error, ErrorKind, Key, Result, Time};
-use crate::store::{ImportSource, Logs, Rejected, Row, Rows};
+use crate::store::{Blobs, ImportSource, Logs, Rejected, Row, Rows};
 
 use self::layout::Layout;
 
@@ -248,6 +248,10 @@ impl ImportSource for ForeignTable {
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
+        None
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
         None
     }
 

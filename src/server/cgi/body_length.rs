@@ -13,7 +13,7 @@ use super::variables::Variables;
 use crate::server::error_response::TransportError;
 
 /// The length that the body must have. Checks the announced lengths before the body is read.
-pub(crate) fn announced(variables: &Variables, base_path: &BasePath, limit: usize) -> Result<usize, TransportError> {
+pub(crate) fn announced(variables: &Variables, base_path: &BasePath, limit: u64) -> Result<u64, TransportError> {
     let length = match variables.get("CONTENT_LENGTH") {
         b"" => None,
         digits => Some(parse_number(digits).ok_or(TransportError::BadContentLength)?),
@@ -29,11 +29,11 @@ pub(crate) fn announced(variables: &Variables, base_path: &BasePath, limit: usiz
         return Err(TransportError::LengthUnknown);
     }
     let length = length.unwrap_or(0);
-    usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(TransportError::BodyTooLarge)
+    if length > limit { Err(TransportError::BodyTooLarge) } else { Ok(length) }
 }
 
 /// Compares the length that has arrived with the announced length.
-pub(crate) fn arrived(variables: &Variables, announced: usize, arrived: usize) -> Result<(), TransportError> {
+pub(crate) fn arrived(variables: &Variables, announced: u64, arrived: u64) -> Result<(), TransportError> {
     match arrived {
         _ if arrived == announced => Ok(()),
         _ if variables.get("CONTENT_LENGTH").is_empty() => Err(TransportError::LengthUnknown),
@@ -54,11 +54,11 @@ mod tests {
     use super::*;
     use crate::server::cgi::request::tests::variables;
 
-    fn checked(pairs: &[(&str, &str)], arrived_bytes: usize) -> Result<usize, TransportError> {
+    fn checked(pairs: &[(&str, &str)], arrived_bytes: u64) -> Result<u64, TransportError> {
         checked_at(&BasePath::served(), pairs, arrived_bytes)
     }
 
-    fn checked_at(base_path: &BasePath, pairs: &[(&str, &str)], arrived_bytes: usize) -> Result<usize, TransportError> {
+    fn checked_at(base_path: &BasePath, pairs: &[(&str, &str)], arrived_bytes: u64) -> Result<u64, TransportError> {
         let variables = variables(pairs);
         let length = announced(&variables, base_path, 100)?;
         arrived(&variables, length, arrived_bytes).map(|()| length)

@@ -10,22 +10,29 @@ pub(super) mod variables;
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt as _;
+use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use self::base_path::BasePath;
 use self::response::print;
 use self::variables::Variables;
 use super::error_response::TransportError;
 use super::handler::{Handler, call};
+use super::lazy_body::{BodySender, lazy_body};
 use super::limits::ServerLimits;
 use crate::web::Response;
 
 /// How many bytes of a rejected body are read and dropped.
 const MAX_DRAINED_BYTES: u64 = 64 << 20;
+
+/// How many bytes of a long body are read at a time.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// How long reading them may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,12 +67,118 @@ async fn respond<H: Handler>(
             return (method, error.response(&headers));
         }
     };
-    let method = parts.method.clone();
-    let response = match read_body(variables, base_path, limits, input).await {
-        Ok(body) => call(handler, Request::from_parts(parts, body.into()), request::client(variables)).await,
-        Err(error) => error.response(&parts.headers),
+    let (method, client) = (parts.method.clone(), request::client(variables));
+    let response = match body_length::announced(variables, base_path, limits.longest_body()) {
+        Ok(length) if length > limits.body as u64 => {
+            let (body, sender) = lazy_body(Some(length));
+            let headers = parts.headers.clone();
+            let response = call(handler, Request::from_parts(parts, body), client);
+            answer_in_pieces(response, sender, Input { input, length }, limits)
+                .await
+                .unwrap_or_else(|error| error.response(&headers))
+        }
+        Ok(length) => match read_exactly(input, length, limits.body_timeout).await {
+            Ok(body) => call(handler, Request::from_parts(parts, body.into()), client).await,
+            Err(error) => error.response(&parts.headers),
+        },
+        Err(error) => {
+            drain(input).await;
+            error.response(&parts.headers)
+        }
     };
     (method, response)
+}
+
+/// Standard input, and how many bytes of it are the body.
+struct Input<I> {
+    input: I,
+    length: u64,
+}
+
+/// Answers a request with a body that is too long for the memory: the handler takes it piece by piece, or refuses it.
+async fn answer_in_pieces(
+    response: impl Future<Output = Response>,
+    mut sender: BodySender,
+    Input { input, length }: Input<impl Read + Send + 'static>,
+    limits: &ServerLimits,
+) -> Result<Response, TransportError> {
+    let mut response = pin!(response);
+    tokio::select! {
+        biased;
+        response = response.as_mut() => {
+            drain(input).await;
+            return Ok(response);
+        }
+        () = sender.requested() => {}
+    }
+    if !sender.is_in_pieces() {
+        drain(input).await;
+        return Err(TransportError::BodyTooLarge);
+    }
+    let (mut pieces, finished) = read_in_pieces(input.take(length));
+    let supply = async {
+        let mut arrived = 0;
+        while let Some(piece) =
+            timeout(limits.body_timeout, pieces.recv()).await.map_err(|_| TransportError::BodyTimeout)?
+        {
+            let piece = piece.map_err(|_| TransportError::BrokenBody)?;
+            arrived += piece.len() as u64;
+            sender.send_piece(piece).await;
+        }
+        if arrived != length {
+            return Err(TransportError::LengthMismatch);
+        }
+        sender.end().await;
+        Ok(())
+    };
+    let early = tokio::select! {
+        biased;
+        supplied = supply => {
+            supplied?;
+            None
+        }
+        response = response.as_mut() => Some(response),
+    };
+    match early {
+        None => Ok(response.await),
+        Some(early) => {
+            drop(pieces);
+            // What the thread reads now is dropped.
+            let _ = timeout(DRAIN_TIMEOUT, finished).await;
+            Ok(early)
+        }
+    }
+}
+
+/// Reads all input on a thread. If the pieces are no longer wanted, the thread drops the next ones up to a limit.
+fn read_in_pieces(mut input: impl Read + Send + 'static) -> (mpsc::Receiver<io::Result<Bytes>>, oneshot::Receiver<()>) {
+    let (pieces_tx, pieces_rx) = mpsc::channel(1);
+    let (finished_tx, finished_rx) = oneshot::channel();
+    std::thread::spawn(move || {
+        loop {
+            let mut piece = vec![0; PIECE_BYTES];
+            let read = match input.read(&mut piece) {
+                Ok(0) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read,
+            };
+            let is_error = read.is_err();
+            let read = read.map(|count| {
+                piece.truncate(count);
+                piece.into()
+            });
+            if pieces_tx.blocking_send(read).is_err() {
+                // The error response is the same whether this worked or not.
+                let _ = io::copy(&mut input.take(MAX_DRAINED_BYTES), &mut io::sink());
+                break;
+            }
+            if is_error {
+                break;
+            }
+        }
+        let _ = finished_tx.send(());
+    });
+    (pieces_rx, finished_rx)
 }
 
 async fn write_response(output: &mut impl Write, method: &Method, response: Response) -> io::Result<()> {
@@ -82,22 +195,6 @@ async fn write_response(output: &mut impl Write, method: &Method, response: Resp
     output.flush()
 }
 
-async fn read_body(
-    variables: &Variables,
-    base_path: &BasePath,
-    limits: &ServerLimits,
-    input: impl Read + Send + 'static,
-) -> Result<Vec<u8>, TransportError> {
-    match body_length::announced(variables, base_path, limits.body) {
-        Ok(0) => Ok(Vec::new()),
-        Ok(length) => read_exactly(input, length, limits.body_timeout).await,
-        Err(error) => {
-            drain(input).await;
-            Err(error)
-        }
-    }
-}
-
 /// Reads and drops a rejected body. If the program ended before it had read its input, Apache would treat it as broken
 /// and lose the response.
 async fn drain(input: impl Read + Send + 'static) {
@@ -108,27 +205,29 @@ async fn drain(input: impl Read + Send + 'static) {
         let _ = done_tx.send(outcome);
     });
     // The error response is the same whether this worked or not.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, done_rx).await;
+    let _ = timeout(DRAIN_TIMEOUT, done_rx).await;
 }
 
 /// Reads `length` bytes and does not try to read more, because a web server may leave standard input open.
 async fn read_exactly(
     input: impl Read + Send + 'static,
-    length: usize,
-    timeout: Duration,
+    length: u64,
+    max_time: Duration,
 ) -> Result<Vec<u8>, TransportError> {
+    if length == 0 {
+        return Ok(Vec::new());
+    }
     let (body_tx, body_rx) = oneshot::channel();
     // Not a blocking task of the runtime: the runtime would wait for it when it ends.
     std::thread::spawn(move || {
         let mut body = Vec::new();
-        let limit = u64::try_from(length).unwrap_or(u64::MAX);
-        let outcome = input.take(limit).read_to_end(&mut body);
+        let outcome = input.take(length).read_to_end(&mut body);
         // The receiver is gone after the timeout.
         let _ = body_tx.send(outcome.map(|_| body));
     });
-    match tokio::time::timeout(timeout, body_rx).await {
+    match timeout(max_time, body_rx).await {
         Err(_elapsed) => Err(TransportError::BodyTimeout),
-        Ok(Ok(Ok(body))) if body.len() == length => Ok(body),
+        Ok(Ok(Ok(body))) if body.len() as u64 == length => Ok(body),
         Ok(Ok(Ok(_))) => Err(TransportError::LengthMismatch),
         Ok(_) => Err(TransportError::BrokenBody),
     }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
@@ -99,6 +100,11 @@ impl Connection {
     pub(crate) fn forget(&mut self, id: u16) {
         self.decoder.forget(id);
         self.stream.state().leave_unread();
+    }
+
+    /// Takes the body of a request piece by piece from now on. Returns what has arrived of it.
+    pub(crate) fn take_pieces(&mut self, id: u16) -> Option<Bytes> {
+        self.decoder.take_pieces(id)
     }
 
     /// Notes that a new response begins, with its own time limit.

@@ -15,6 +15,7 @@ use crate::server::cgi::request as cgi_request;
 use crate::server::cgi::variables::{ParamBuffer, Variables};
 use crate::server::error_response::TransportError;
 use crate::server::limits::ServerLimits;
+use crate::server::net::stream::min_bytes_in;
 
 /// How many requests may be open on one connection. Web servers send them one after the other.
 const MAX_OPEN_REQUESTS: usize = 8;
@@ -45,6 +46,8 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 pub(crate) enum DecodedEvent {
     /// A request is complete except for its body.
     Head(Head),
+    /// A piece of the body of a request whose body is taken [piece by piece](Decoder::take_pieces).
+    Piece(u16, Bytes),
     /// A request is complete.
     Request(RequestInProgress),
     /// A request was aborted before it was complete. Its end must still be sent.
@@ -81,6 +84,10 @@ pub(crate) struct RequestInProgress {
     /// The parameters. Empty until all have arrived.
     pub(crate) variables: Variables,
     pub(crate) body: BodyBuffer,
+    /// How many bytes of the body were taken as pieces; `None` if it is collected.
+    taken_bytes: Option<u64>,
+    /// The number of them after which the timeout began.
+    timeout_bytes: u64,
     /// The error to answer with, if the request cannot be handled.
     pub(crate) error: Option<TransportError>,
     params: ParamBuffer,
@@ -98,6 +105,8 @@ impl RequestInProgress {
             role,
             variables: Variables::default(),
             body,
+            taken_bytes: None,
+            timeout_bytes: 0,
             error: None,
             params: ParamBuffer::default(),
             params_ended: false,
@@ -113,6 +122,21 @@ impl RequestInProgress {
     /// Whether the method is safe. Then the request can be dropped when nobody waits for its response any more.
     pub(crate) fn is_safe(&self) -> bool {
         Method::from_bytes(self.variables.get("REQUEST_METHOD")).is_ok_and(|method| method.is_safe())
+    }
+
+    /// The length of the body, as far as it has arrived.
+    pub(crate) fn body_length(&self) -> u64 {
+        self.taken_bytes.unwrap_or(0) + self.body.len() as u64
+    }
+
+    /// Takes a piece of a body that is not collected. While enough of it arrives, the request does not time out.
+    fn take_piece(&mut self, content: Bytes, limits: &ServerLimits, now: Instant) -> DecodedEvent {
+        let taken = self.taken_bytes.get_or_insert_default();
+        *taken += content.len() as u64;
+        if *taken - self.timeout_bytes >= min_bytes_in(limits.body_timeout) {
+            (self.timeout_start, self.timeout_bytes) = (now, *taken);
+        }
+        DecodedEvent::Piece(self.id, content)
     }
 
     /// The event for a complete head, if a body is announced.
@@ -210,6 +234,16 @@ impl Decoder {
         }
     }
 
+    /// Takes the body of a request piece by piece from now on. Returns what has arrived of it.
+    pub(crate) fn take_pieces(&mut self, id: u16) -> Option<Bytes> {
+        let request = self.find_open(id)?;
+        let (arrived, _share) = std::mem::take(&mut request.body).finish();
+        request.taken_bytes = Some(arrived.len() as u64);
+        // What counts is the length of the whole body, which the handler limits.
+        request.error = request.error.filter(|error| *error != TransportError::BodyTooLarge);
+        Some(arrived)
+    }
+
     /// Forgets a request that was answered before it was complete. The rest of it is dropped.
     pub(crate) fn forget(&mut self, id: u16) {
         self.close(id);
@@ -221,7 +255,7 @@ impl Decoder {
                 BEGIN_REQUEST => self.begin(id, &content, now)?,
                 ABORT_REQUEST => self.close(id).map(DecodedEvent::Aborted),
                 PARAMS => self.params(id, content)?,
-                STDIN => self.stdin(id, &content)?,
+                STDIN => self.stdin(id, content, now)?,
                 GET_VALUES => Some(DecodedEvent::Values(
                     Variables::parse(content).ok_or(Malformed("FCGI_GET_VALUES is cut off"))?,
                 )),
@@ -310,8 +344,8 @@ impl Decoder {
         Ok(None)
     }
 
-    fn stdin(&mut self, id: u16, content: &Bytes) -> Result<Option<DecodedEvent>, Malformed> {
-        let Some(request) = self.find_open(id) else { return Ok(None) };
+    fn stdin(&mut self, id: u16, content: Bytes, now: Instant) -> Result<Option<DecodedEvent>, Malformed> {
+        let Some(request) = self.open.iter_mut().find(|request| request.id == id) else { return Ok(None) };
         if request.body_ended {
             return Err(Malformed("FCGI_STDIN after the end of the body"));
         }
@@ -319,8 +353,11 @@ impl Decoder {
             request.body_ended = true;
             return Ok(self.close_if_complete(id));
         }
+        if request.taken_bytes.is_some() {
+            return Ok(Some(request.take_piece(content, &self.limits, now)));
+        }
         if request.error.is_none() {
-            request.error = request.body.add(content).err();
+            request.error = request.body.add(&content).err();
         }
         if request.error.is_some() {
             request.body.clear();

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -71,18 +72,44 @@ impl<H: Handler> Responder<H> {
                 DecodedEvent::Head(head) => {
                     let (start, outcome) = (Instant::now(), self.call_early(&head).await);
                     connection.extend_timeouts(start.elapsed());
+                    let outcome = match outcome {
+                        HeadOutcome::Call(call) if call.body_sender.is_in_pieces() => {
+                            let arrived = connection.take_pieces(head.id).unwrap_or_default();
+                            supply(call, arrived).await
+                        }
+                        outcome => outcome,
+                    };
                     match outcome {
                         HeadOutcome::Call(call) => {
                             calls.push(call);
                             true
                         }
                         HeadOutcome::Answered(method, response) => {
-                            connection.forget(head.id);
-                            let (bytes, body) = print(&method, response);
-                            send(connection, head.id, Reply::New(bytes, body)).await?;
+                            answer_early(connection, head.id, &method, response).await?;
                             head.keep
                         }
                     }
+                }
+                DecodedEvent::Piece(id, piece) => {
+                    let start = Instant::now();
+                    let keep = match take_call(&mut calls, id) {
+                        Some(call) => {
+                            let keep = call.keep;
+                            match supply(call, piece).await {
+                                HeadOutcome::Call(call) => {
+                                    calls.push(call);
+                                    true
+                                }
+                                HeadOutcome::Answered(method, response) => {
+                                    answer_early(connection, id, &method, response).await?;
+                                    keep
+                                }
+                            }
+                        }
+                        None => true,
+                    };
+                    connection.extend_timeouts(start.elapsed());
+                    keep
                 }
                 DecodedEvent::Request(request) => {
                     let (id, keep, start) = (request.id, request.keep, Instant::now());
@@ -133,11 +160,11 @@ impl<H: Handler> Responder<H> {
         let Some(share) = self.share(client) else {
             return HeadOutcome::Answered(method, TransportError::ShareUsedUp.response(&headers));
         };
-        let length = match body_length::announced(&head.variables, &self.base_path, self.limits.body) {
+        let length = match body_length::announced(&head.variables, &self.base_path, self.limits.longest_body()) {
             Ok(_) if head.is_over_budget => {
                 return HeadOutcome::Answered(method, TransportError::BodyBudgetUsedUp.response(&headers));
             }
-            Ok(length) => u64::try_from(length).ok(),
+            Ok(length) => Some(length),
             Err(error) => return HeadOutcome::Answered(method, error.response(&headers)),
         };
         let (body, mut body_sender) = lazy_body(length);
@@ -155,12 +182,14 @@ impl<H: Handler> Responder<H> {
             Some(early) => response = Box::pin(std::future::ready(early)),
             None => {}
         }
-        HeadOutcome::Call(Call { id: head.id, method, headers, response, body_sender, _share: share })
+        HeadOutcome::Call(Call { id: head.id, keep: head.keep, method, headers, response, body_sender, _share: share })
     }
 
     /// The reply to a request that has arrived and whose handler waits for the body.
     async fn finish(&self, request: RequestInProgress, call: Call) -> Reply {
         let response = match self.check_complete(&request) {
+            // The handler takes the last pieces meanwhile.
+            Ok(()) if call.body_sender.is_in_pieces() => tokio::join!(call.response, call.body_sender.end()).0,
             Ok(()) => {
                 let (body, _memory) = request.body.finish();
                 call.body_sender.send(body);
@@ -273,9 +302,9 @@ impl<H: Handler> Responder<H> {
         if let Some(TransportError::HeadTooLong) = request.error {
             return Err(TransportError::HeadTooLong);
         }
-        let announced = body_length::announced(&request.variables, &self.base_path, self.limits.body)?;
+        let announced = body_length::announced(&request.variables, &self.base_path, self.limits.longest_body())?;
         request.error.map_or(Ok(()), Err)?;
-        body_length::arrived(&request.variables, announced, request.body.len())
+        body_length::arrived(&request.variables, announced, request.body_length())
     }
 }
 
@@ -292,11 +321,32 @@ type PendingResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// A request whose handler waits for the body.
 struct Call {
     id: u16,
+    keep: bool,
     method: Method,
     headers: HeaderMap,
     response: PendingResponse,
     body_sender: BodySender,
     _share: SharePermit,
+}
+
+/// Supplies a piece of its body to a call, which may respond before the end.
+async fn supply(mut call: Call, piece: Bytes) -> HeadOutcome {
+    let early = tokio::select! {
+        biased;
+        () = call.body_sender.send_piece(piece) => None,
+        response = call.response.as_mut() => Some(response),
+    };
+    match early {
+        None => HeadOutcome::Call(call),
+        Some(response) => HeadOutcome::Answered(call.method, response),
+    }
+}
+
+/// Answers a request before its body has arrived. The rest of it is dropped.
+async fn answer_early(connection: &mut Connection, id: u16, method: &Method, response: Response) -> io::Result<()> {
+    connection.forget(id);
+    let (bytes, body) = print(method, response);
+    send(connection, id, Reply::New(bytes, body)).await
 }
 
 /// Removes the request with this id from `calls`.

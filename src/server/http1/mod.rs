@@ -3,7 +3,8 @@
 //! Each head is checked in `head` before hyper reads it, so that hyper never sends an error response itself.
 //!
 //! A body is read when the handler asks for it, so that errors in the head are reported first. The handler gets the
-//! whole body, or its call is dropped. So no response depends on a part of a body.
+//! whole body, or its call is dropped. So no response depends on a part of a body. A handler that stores a large value
+//! asks for pieces, and drops what it has stored if the body ends early.
 
 pub(super) mod checked_connection;
 pub(super) mod forwarded;
@@ -37,11 +38,11 @@ use super::body_buffer::BodyBuffer;
 use super::cgi::base_path::BasePath;
 use super::error_response::TransportError;
 use super::handler::{Handler, call};
-use super::lazy_body::lazy_body;
+use super::lazy_body::{BodySender, lazy_body};
 use super::limits::ServerLimits;
 use super::net::accept;
 use super::net::listener::Listener;
-use super::net::stream::{Stream, StreamState};
+use super::net::stream::{Stream, StreamState, min_bytes_in};
 use crate::web::{Body, ClientAddr, Response, SMALL_BODY_BYTES, Share};
 
 /// How long to wait for a short body that the handler does not want, so that the connection can be kept.
@@ -145,7 +146,7 @@ impl<H: Handler> HttpServer<H> {
         let accept_headers = accept_headers(&parts.headers);
         // With `Expect` the client has not sent its body yet, and reading the body would ask for it.
         let expects_continue = parts.headers.contains_key(EXPECT);
-        if body.size_hint().lower() > u64::try_from(self.limits.body).unwrap_or(u64::MAX) {
+        if body.size_hint().lower() > self.limits.longest_body() {
             return closing(state, TransportError::BodyTooLarge.response(&accept_headers));
         }
         let (lazy, mut body_sender) = lazy_body(body.size_hint().exact());
@@ -156,6 +157,14 @@ impl<H: Handler> HttpServer<H> {
             () = body_sender.requested() => None,
         };
         let error = match early {
+            None if body_sender.is_in_pieces() => {
+                let supply = supply_pieces(&mut body, body_sender, self.limits.body_timeout);
+                return match first(pin!(supply), response.as_mut()).await {
+                    First::Supplied(Ok(())) => response.await,
+                    First::Supplied(Err(error)) => closing(state, error.response(&accept_headers)),
+                    First::Response(response) => closing(state, response),
+                };
+            }
             None => match read_body(&mut body, BodyBuffer::new(&self.limits, address), deadline).await {
                 Ok((bytes, _share)) => {
                     body_sender.send(bytes);
@@ -224,6 +233,37 @@ async fn read_body(
         buffer.add(&data)?;
     }
     Ok(buffer.finish())
+}
+
+/// What came first: the end of the body, or the response.
+enum First {
+    Supplied(Result<(), TransportError>),
+    Response(Response),
+}
+
+async fn first(
+    supply: impl Future<Output = Result<(), TransportError>>,
+    response: impl Future<Output = Response>,
+) -> First {
+    tokio::select! {
+        biased;
+        supplied = supply => First::Supplied(supplied),
+        response = response => First::Response(response),
+    }
+}
+
+/// Supplies a body to the handler as it arrives. In each period of `timeout` enough of it must arrive, or its end.
+async fn supply_pieces(body: &mut Incoming, sender: BodySender, timeout: Duration) -> Result<(), TransportError> {
+    let (mut deadline, mut bytes) = (Instant::now() + timeout, 0);
+    while let Some(data) = next_piece(body, deadline).await? {
+        bytes += data.len() as u64;
+        sender.send_piece(data).await;
+        if bytes >= min_bytes_in(timeout) {
+            (deadline, bytes) = (Instant::now() + timeout, 0);
+        }
+    }
+    sender.end().await;
+    Ok(())
 }
 
 /// Reads and drops a body of at most `limit` bytes.

@@ -52,7 +52,8 @@ impl Socket {
     }
 }
 
-/// A client that reads at least this fast may read a response of any length. Short pauses do not matter.
+/// A client that reads at least this fast may read a response of any length, and one that sends so fast may send a value
+/// of any length. Short pauses do not matter.
 const MIN_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// How many bytes from a client are read and dropped after the last response.
@@ -94,7 +95,7 @@ struct ResponsePeriod {
 }
 
 /// How many bytes a client must read in this time.
-fn min_bytes_in(time: Duration) -> u64 {
+pub(crate) fn min_bytes_in(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).saturating_mul(MIN_BYTES_PER_SECOND) / 1000
 }
 

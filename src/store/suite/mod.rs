@@ -12,6 +12,7 @@
 )]
 
 mod batches;
+mod blobs;
 mod cases;
 mod changes_since;
 mod clock;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::cases::Case;
 use super::store_under_test::{Setup, TestBench};
 use super::{
-    batches, changes_since, concurrency, dates, expectations, limits, log_retention, logs, maintenance_cases, restores,
-    scans, text, waiting, writes,
+    batches, blobs, changes_since, concurrency, dates, expectations, limits, log_retention, logs, maintenance_cases,
+    restores, scans, text, waiting, writes,
 };
 use crate::store::all_buckets::all_buckets;
 use crate::store::contract::{Severity, Store, Task};
@@ -41,6 +41,9 @@ pub async fn run(make: impl AsyncFn(Setup) -> Arc<dyn Store>) {
     }
     if make(Setup::default()).await.logs().is_some() {
         files.extend([logs::CASES, log_retention::CASES]);
+    }
+    if make(Setup::default()).await.blobs().is_some() {
+        files.push(blobs::CASES);
     }
     if let Err(text) = failures(&files.concat(), make).await {
         panic!("{text}");
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
     use crate::model;
     use crate::model::{Batch, Bucket, Key, Outcome, Page, Revision, Scan, Snapshot};
-    use crate::store::contract::{Changes, Logs, Report};
+    use crate::store::contract::{Blobs, Changes, Logs, Report};
 
     /// Reports success and does nothing.
     struct ForgetfulStore;
@@ -131,6 +134,9 @@ mod tests {
             None
         }
         fn logs(&self) -> Option<&dyn Logs> {
+            None
+        }
+        fn blobs(&self) -> Option<&dyn Blobs> {
             None
         }
     }

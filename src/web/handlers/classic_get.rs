@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use http::header::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::model::{Bucket, Entry, Key};
+use crate::model::{Bucket, Key};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::{ApiState, RequestContext};
 use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
 use crate::web::read::fetch::{Fetch, Fetched, Representation};
+use crate::web::read::newest_value;
+use crate::web::read::newest_value::NewestValue;
 use crate::web::request::form::QueryString;
 use crate::web::response::api_error::ApiError;
 use crate::web::response::{cache_urls, safe_types};
@@ -61,28 +63,18 @@ fn keys(query: QueryString<'_>) -> Result<Vec<Key>, ApiError> {
 
 impl Fetch for NewestFetch<'_> {
     async fn fetch(&self) -> Result<Fetched, ApiError> {
-        let snapshot = self.state.store.get(&self.bucket, &self.keys).await.map_err(ApiError::from_read)?;
-        let found = self.keys.iter().zip(snapshot.entries).filter_map(|(key, entry)| Some((key, entry?)));
-        let newest = found.max_by_key(|(_, entry)| entry.revision);
-        let expires = newest.as_ref().and_then(|(_, entry)| entry.expires);
-        Ok(Fetched {
-            revision: snapshot.revision,
-            expires,
-            representation: newest.map(|(key, entry)| representation(key, entry)),
-        })
+        let (revision, newest) = newest_value::find(&self.state.store, &self.bucket, &self.keys).await?;
+        let expires = newest.as_ref().and_then(|newest| newest.entry.expires);
+        Ok(Fetched { revision, expires, representation: newest.map(representation) })
     }
 }
 
-fn representation(key: &Key, entry: Entry) -> Representation {
-    let mut headers = safe_types::headers(&entry.content_type);
+fn representation(newest: NewestValue<'_>) -> Representation {
+    let NewestValue { key, entry, content_type, content } = newest;
+    let mut headers = safe_types::headers(&content_type);
     let name = Cow::from(utf8_percent_encode(key.as_str(), ENCODED_IN_HEADER));
     headers.extend(HeaderValue::from_str(&name).ok().map(|value| (KVS_KEY, value)));
-    Representation {
-        tag: entry.revision.to_string(),
-        modified: Some(entry.last_modified()),
-        headers,
-        body: entry.value.into(),
-    }
+    Representation { tag: entry.revision.to_string(), modified: Some(entry.last_modified()), headers, body: content }
 }
 
 #[cfg(test)]
@@ -113,7 +105,7 @@ mod tests {
 
     #[test]
     fn kvs_key_header_is_percent_encoded() {
-        let entry = Entry {
+        let entry = crate::model::Entry {
             value: "v".into(),
             content_type: crate::model::ContentType::default(),
             revision: crate::model::Revision::new(72),
@@ -121,7 +113,9 @@ mod tests {
             modified: None,
             expires: None,
         };
-        let representation = representation(&Key::new(" ä%,b").unwrap(), entry);
+        let (key, content_type) = (&Key::new(" ä%,b").unwrap(), entry.content_type.clone());
+        let content = entry.value.clone().into();
+        let representation = representation(NewestValue { key, entry, content_type, content });
         let name = representation.headers.iter().find(|(name, _)| *name == KVS_KEY).unwrap();
         assert_eq!(name.1, "%20%C3%A4%25,b");
         assert_eq!(representation.tag, "20");

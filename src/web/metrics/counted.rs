@@ -8,7 +8,7 @@ use crate::model::{
     AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Key, LogAppend, LogKeysQuery, LogPage, LogQuery, Outcome,
     Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Logs, Report, Store, Task};
+use crate::store::{Blobs, Logs, Report, Store, Task};
 use crate::web::entry_name::EntryName;
 
 /// A store whose calls are counted.
@@ -30,6 +30,18 @@ impl Counted {
     pub(crate) async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         self.counters.read();
         self.counted(self.inner.get(bucket, keys).await)
+    }
+
+    /// The entries, with a reference in place of each blob.
+    pub(crate) async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let Some(blobs) = self.inner.blobs() else { return self.get(bucket, keys).await };
+        self.counters.read();
+        self.counted(blobs.get_references(bucket, keys).await)
+    }
+
+    /// The blobs of the store, if it has any. Reading and writing parts of them is not counted.
+    pub(crate) fn blobs(&self) -> Option<&dyn Blobs> {
+        self.inner.blobs()
     }
 
     pub(crate) async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {

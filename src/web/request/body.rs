@@ -32,11 +32,16 @@ pub(crate) fn essence(headers: &HeaderMap) -> String {
 /// The media type of the value. The type of a form is ignored, because `curl -d` always sends it. Without a type, a
 /// value in UTF-8 is text and any other value is bytes.
 pub(crate) fn content_type(headers: &HeaderMap, value: &[u8]) -> Result<ContentType, ApiError> {
+    content_type_of(headers, || std::str::from_utf8(value).is_ok())
+}
+
+/// The media type of a value that is UTF-8 or not.
+pub(super) fn content_type_of(headers: &HeaderMap, is_utf8: impl FnOnce() -> bool) -> Result<ContentType, ApiError> {
     let sent = headers.get(CONTENT_TYPE).map(|sent| sent.to_str().unwrap_or("?"));
     match sent {
         _ if essence(headers) == FORM_TYPE => Ok(ContentType::default()),
         Some(sent) if !sent.trim().is_empty() => Ok(ContentType::new(sent)?),
-        _ if std::str::from_utf8(value).is_ok() => Ok(ContentType::default()),
+        _ if is_utf8() => Ok(ContentType::default()),
         _ => Ok(ContentType::new("application/octet-stream")?),
     }
 }
@@ -48,6 +53,25 @@ pub(crate) fn content_type(headers: &HeaderMap, value: &[u8]) -> Result<ContentT
 /// or if it is partial or compressed.
 pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
     let headers = &ctx.parts.headers;
+    let announced = announced_length(headers, max_bytes as u64)?;
+    // Waiting for the client does not count as time spent on the request.
+    let receiving = ctx.timer.begin_receive();
+    let body = body.bytes(max_bytes).await.map_err(|error| match error {
+        CollectError::TooLarge => too_large(max_bytes as u64),
+        CollectError::Broken(error) => incomplete_body(error),
+    })?;
+    check_length(announced, body.len() as u64)?;
+    drop(receiving);
+    content_digest::verify(headers, &body)?;
+    ctx.timer.set_received(body.len());
+    Ok(body)
+}
+
+/// The length that a body will have, if the client says so.
+///
+/// # Errors
+/// If it is longer than `max_bytes`, or if the body is partial or compressed.
+pub(super) fn announced_length(headers: &HeaderMap, max_bytes: u64) -> Result<Option<u64>, ApiError> {
     if headers.contains_key(CONTENT_RANGE) {
         // RFC 9110, section 14.5: a part must not be stored as the whole.
         return Err(ApiError::invalid("Content-Range is not supported; send the whole value"));
@@ -55,24 +79,22 @@ pub(crate) async fn collect(ctx: RequestContext<'_>, body: Body, max_bytes: usiz
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::unsupported_media_type("Content-Encoding is not supported; send the body uncompressed"));
     }
-    let too_large = || ApiError::too_large(format!("the body is too large; the limit is {max_bytes} bytes"));
-    let announced: Option<usize> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
+    let announced: Option<u64> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    match announced {
+        Some(length) if length > max_bytes => Err(too_large(max_bytes)),
+        announced => Ok(announced),
     }
-    // Waiting for the client does not count as time spent on the request.
-    let receiving = ctx.timer.begin_receive();
-    let body = body.bytes(max_bytes).await.map_err(|error| match error {
-        CollectError::TooLarge => too_large(),
-        CollectError::Broken(error) => incomplete_body(error),
-    })?;
-    if announced.is_some_and(|length| length != body.len()) {
+}
+
+pub(super) fn check_length(announced: Option<u64>, bytes: u64) -> Result<(), ApiError> {
+    if announced.is_some_and(|length| length != bytes) {
         return Err(ApiError::invalid("the length of the body is not its Content-Length; send the request again"));
     }
-    drop(receiving);
-    content_digest::verify(headers, &body)?;
-    ctx.timer.set_received(body.len());
-    Ok(body)
+    Ok(())
+}
+
+pub(super) fn too_large(max_bytes: u64) -> ApiError {
+    ApiError::too_large(format!("the body is too large; the limit is {max_bytes} bytes"))
 }
 
 /// Reads a body and drops it. If the body ends early, this is an error, because the request must then have no effect.
@@ -84,7 +106,7 @@ pub(crate) async fn drain(ctx: RequestContext<'_>, mut body: Body) -> Result<(),
     Ok(())
 }
 
-fn incomplete_body(error: impl std::fmt::Display) -> ApiError {
+pub(super) fn incomplete_body(error: impl std::fmt::Display) -> ApiError {
     tracing::debug!("a request body ended early: {error}");
     ApiError::invalid("the body ended early; send the request again")
 }

@@ -13,13 +13,13 @@ use http::header::{IF_RANGE, RANGE};
 pub(crate) enum Requested {
     Whole,
     /// These bytes, at least one.
-    Part(Range<usize>),
+    Part(Range<u64>),
     /// A range that begins after the end of the value.
     Unsatisfiable,
 }
 
 /// The part of a value of this length that a GET asks for. The value has this tag, without quotes.
-pub(crate) fn requested(headers: &HeaderMap, length: usize, tag: &str) -> Requested {
+pub(crate) fn requested(headers: &HeaderMap, length: u64, tag: &str) -> Requested {
     let mut lines = headers.get_all(RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return Requested::Whole };
     if !is_same(headers, tag) {
@@ -38,7 +38,7 @@ fn is_same(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// Parses `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-NUMBER`; `None` for anything else.
-fn parse(line: &str, length: usize) -> Option<Requested> {
+fn parse(line: &str, length: u64) -> Option<Requested> {
     let (unit, range) = line.trim().split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -46,13 +46,13 @@ fn parse(line: &str, length: usize) -> Option<Requested> {
     }
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        is_number.then(|| text.parse::<usize>().unwrap_or(usize::MAX))
+        is_number.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
     };
     let part = if first.is_empty() {
         length.saturating_sub(number(last)?)..length
     } else {
         let first = number(first)?;
-        let last = if last.is_empty() { usize::MAX } else { number(last)? };
+        let last = if last.is_empty() { u64::MAX } else { number(last)? };
         if last < first {
             return None;
         }

@@ -14,14 +14,19 @@ use crate::web::response::api_error::ApiError;
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 /// The hash of the whole value. A body is always a whole value here, so in requests it means the same.
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+pub(crate) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// The header with which a client asks for the hash of a large value.
 const WANT_CONTENT_DIGEST: HeaderName = HeaderName::from_static("want-content-digest");
 
 /// The digest of a body, for a response.
 pub(crate) fn sha_256(body: &[u8]) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)))).ok()
+    value_of(&Sha256::digest(body).into())
+}
+
+/// The value of a header with this SHA-256.
+pub(crate) fn value_of(sha_256: &[u8; 32]) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("sha-256=:{}:", STANDARD.encode(sha_256))).ok()
 }
 
 /// Whether the client asks for `sha-256`.
@@ -42,11 +47,44 @@ pub(crate) fn verify(headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
     // Each hash is computed once, however often it is sent.
     let (sha_256, sha_512) =
         (LazyCell::new(|| Sha256::digest(body).to_vec()), LazyCell::new(|| Sha512::digest(body).to_vec()));
-    let hash = |algorithm: &str| match algorithm {
+    verify_hashes(headers, |algorithm: &str| match algorithm {
         "sha-256" => Some(sha_256.as_slice()),
         "sha-512" => Some(sha_512.as_slice()),
         _ => None,
-    };
+    })
+}
+
+/// The hashes of a body that arrives in pieces. Its SHA-256 is known anyway.
+pub(crate) struct PiecewiseDigest {
+    /// Only if the client has sent one.
+    sha_512: Option<Sha512>,
+}
+
+impl PiecewiseDigest {
+    pub(crate) fn new(headers: &HeaderMap) -> Self {
+        let lines = [CONTENT_DIGEST, REPR_DIGEST].map(|name| headers.get_all(name));
+        let mut lines = lines.into_iter().flatten().filter_map(|line| line.to_str().ok());
+        Self { sha_512: lines.any(|line| line.contains("sha-512")).then(Sha512::new) }
+    }
+
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        if let Some(sha_512) = &mut self.sha_512 {
+            sha_512.update(piece);
+        }
+    }
+
+    /// Checks the body with this SHA-256, as [`verify`] does.
+    pub(crate) fn verify(self, headers: &HeaderMap, sha_256: &[u8; 32]) -> Result<(), ApiError> {
+        let sha_512 = self.sha_512.map(|hash| hash.finalize().to_vec());
+        verify_hashes(headers, |algorithm: &str| match algorithm {
+            "sha-256" => Some(sha_256.as_slice()),
+            "sha-512" => sha_512.as_deref(),
+            _ => None,
+        })
+    }
+}
+
+fn verify_hashes<'h>(headers: &HeaderMap, hash: impl Fn(&str) -> Option<&'h [u8]>) -> Result<(), ApiError> {
     for name in [CONTENT_DIGEST, REPR_DIGEST] {
         for line in headers.get_all(&name) {
             let line = line.to_str().map_err(|_| malformed(&name))?;
@@ -105,6 +143,20 @@ mod tests {
         for bad in [other.as_str(), "sha-256", "sha-256=RK", "sha-256=:RK", "sha-256=:!:", "sha-512=:RK==:"] {
             assert!(!verified(&[("content-digest", bad)]), "{bad}");
             assert!(!verified(&[("content-digest", DIGEST), ("repr-digest", bad)]), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digests_of_pieces_are_those_of_the_whole() {
+        let sha_512 = format!("sha-512=:{}:", STANDARD.encode(Sha512::digest(BODY)));
+        let verified = |line: &str, sent: &[u8]| {
+            let headers = [(CONTENT_DIGEST, line.parse().unwrap())].into_iter().collect();
+            let mut digest = PiecewiseDigest::new(&headers);
+            sent.chunks(3).for_each(|piece| digest.update(piece));
+            digest.verify(&headers, &Sha256::digest(sent).into()).is_ok()
+        };
+        for line in [DIGEST, &sha_512, &format!("{DIGEST}, {sha_512}")] {
+            assert!(verified(line, BODY) && !verified(line, &BODY[1..]), "{line}");
         }
     }
 

@@ -13,4 +13,5 @@ pub(super) mod json_fields;
 pub(super) mod number;
 pub(super) mod read_preconditions;
 pub(super) mod ttl;
+pub(super) mod value_body;
 pub(super) mod write_preconditions;

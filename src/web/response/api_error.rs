@@ -86,7 +86,7 @@ impl ApiError {
     }
 
     /// 416: a range begins after the end of a value.
-    pub(crate) fn range_not_satisfiable(length: usize) -> Self {
+    pub(crate) fn range_not_satisfiable(length: u64) -> Self {
         Self::new(
             StatusCode::RANGE_NOT_SATISFIABLE,
             format!("the value has {length} bytes; the range begins after them"),

@@ -1,6 +1,7 @@
 //! The parts of a response: status and headers, errors, JSON, CORS, cache policy.
 
 pub(super) mod api_error;
+pub(super) mod blob_content;
 pub(super) mod cache_urls;
 pub(super) mod change_events;
 pub(super) mod cors;

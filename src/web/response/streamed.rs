@@ -15,6 +15,7 @@ use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
 use super::api_error::ApiError;
+use super::blob_content::BlobContent;
 use crate::web::body::Body;
 use crate::web::budget::{Budget, SMALL_BODY_BYTES, Share};
 
@@ -35,6 +36,8 @@ pub(crate) enum Content {
     Whole(Bytes),
     /// Parts from which the bytes are generated.
     Composed(Arc<Composed>),
+    /// A blob. Only values are blobs.
+    Blob(BlobContent),
 }
 
 /// The parts of a response.
@@ -81,10 +84,11 @@ impl Content {
         match self {
             Self::Whole(bytes) => bytes.len() as u64,
             Self::Composed(composed) => composed.length,
+            Self::Blob(blob) => blob.length(),
         }
     }
 
-    /// Calls `visit` with all bytes, part by part.
+    /// Calls `visit` with all bytes, part by part, except those of a blob.
     pub(crate) fn for_each_part(&self, mut visit: impl FnMut(&[u8])) {
         match self {
             Self::Whole(bytes) => visit(bytes),
@@ -95,6 +99,7 @@ impl Content {
                     out.clear();
                 }
             }
+            Self::Blob(_) => {}
         }
     }
 }
@@ -107,6 +112,7 @@ impl From<Content> for Body {
                 let left = composed.length;
                 Self::stream(ComposedBody { composed, position: Position::default(), left })
             }
+            Content::Blob(blob) => Self::stream(blob.into_body()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A response with a value, whole or in part (RFC 9110, section 14), and its digest (RFC 9530).
 
-use bytes::Bytes;
+use std::ops::Range;
+
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
@@ -12,7 +13,7 @@ use crate::web::body::Response;
 use crate::web::context::RequestContext;
 use crate::web::request::byte_range::{Requested, requested};
 use crate::web::request::content_digest;
-use crate::web::request::content_digest::CONTENT_DIGEST;
+use crate::web::request::content_digest::{CONTENT_DIGEST, REPR_DIGEST};
 
 /// Larger parts are hashed only for clients that ask for it.
 const MAX_HASHED_BYTES: usize = 1 << 20;
@@ -34,20 +35,18 @@ pub(crate) struct Found {
 pub(crate) fn answer(ctx: RequestContext<'_>, cache: Cache, found: Found) -> Response {
     let Found { tag, headers, body } = found;
     let is_value = headers.iter().any(|(name, _)| *name == ACCEPT_RANGES);
-    let Content::Whole(whole) = body else { return response::bytes(body, cache, headers) };
-    if !is_value {
-        return response::bytes(Content::Whole(whole), cache, headers);
-    }
+    let Some(length) = length_of_value(&body).filter(|_| is_value) else {
+        return response::bytes(body, cache, headers);
+    };
     // Only GET has parts (RFC 9110, section 14.2).
     let requested =
-        if *ctx.method == Method::GET { requested(&ctx.parts.headers, whole.len(), &tag) } else { Requested::Whole };
-    let length = whole.len();
+        if *ctx.method == Method::GET { requested(&ctx.parts.headers, length, &tag) } else { Requested::Whole };
     match requested {
-        Requested::Whole => with_digest(ctx, whole, cache, headers),
+        Requested::Whole => with_digest(ctx, body, cache, headers),
         Requested::Part(part) => {
             let range = HeaderValue::try_from(format!("bytes {}-{}/{length}", part.start, part.end - 1));
             // A shared cache that does not know ranges would send the part to other clients.
-            let mut response = with_digest(ctx, whole.slice(part), cache.unshared(), headers);
+            let mut response = with_digest(ctx, slice(body, part), cache.unshared(), headers);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response.headers_mut().extend(range.ok().map(|range| (CONTENT_RANGE, range)));
             response
@@ -61,18 +60,49 @@ pub(crate) fn answer(ctx: RequestContext<'_>, cache: Cache, found: Found) -> Res
     }
 }
 
+fn length_of_value(body: &Content) -> Option<u64> {
+    match body {
+        Content::Whole(bytes) => Some(bytes.len() as u64),
+        Content::Blob(blob) => Some(blob.length()),
+        Content::Composed(_) => None,
+    }
+}
+
+/// A part of a value, which has at least so many bytes.
+fn slice(body: Content, part: Range<u64>) -> Content {
+    match body {
+        Content::Blob(blob) => Content::Blob(blob.part(part)),
+        Content::Whole(bytes) => {
+            let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            Content::Whole(bytes.slice(at(part.start)..at(part.end)))
+        }
+        composed @ Content::Composed(_) => composed,
+    }
+}
+
 fn with_digest(
     ctx: RequestContext<'_>,
-    body: Bytes,
+    body: Content,
     cache: Cache,
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Response {
     let is_wanted = *ctx.method != Method::HEAD && content_digest::is_wanted(&ctx.parts.headers);
-    let is_hashed = body.len() <= MAX_HASHED_BYTES || is_wanted;
-    let digest = if is_hashed { content_digest::sha_256(&body) } else { None };
-    let length = body.len();
-    let mut response = response::bytes(Content::Whole(body), cache, headers);
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    response.headers_mut().extend(digest.map(|digest| (CONTENT_DIGEST, digest)));
+    let digest = match &body {
+        // The name of a blob is the hash of the whole value, for a part too.
+        Content::Blob(blob) => content_digest::value_of(blob.id.sha_256()).map(|digest| (REPR_DIGEST, digest)),
+        Content::Whole(bytes) if bytes.len() <= MAX_HASHED_BYTES || is_wanted => {
+            content_digest::sha_256(bytes).map(|digest| (CONTENT_DIGEST, digest))
+        }
+        _ => None,
+    };
+    let whole_blob = match &body {
+        Content::Blob(blob) if blob.is_whole() => content_digest::value_of(blob.id.sha_256()),
+        _ => None,
+    };
+    let length = length_of_value(&body);
+    let mut response = response::bytes(body, cache, headers);
+    response.headers_mut().extend(length.map(|length| (CONTENT_LENGTH, length.into())));
+    response.headers_mut().extend(digest);
+    response.headers_mut().extend(whole_blob.map(|digest| (CONTENT_DIGEST, digest)));
     response
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream;
 use kvs::copy::{CopyJob, CopyReport, CopySettings, Mode};
 use kvs::model::{Bucket, Entry, ErrorKind, Key, Result, Write};
-use kvs::store::{ImportSource, Limits, Logs, Rejected, Row, Rows, Store};
+use kvs::store::{Blobs, ImportSource, Limits, Logs, Rejected, Row, Rows, Store};
 
 use super::{all, copied, copy, delete, everything, fill, key, memory, named, put, settings, write};
 
@@ -200,6 +200,10 @@ impl ImportSource for Given {
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
+        None
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
         None
     }
 

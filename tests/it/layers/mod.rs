@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use kvs::client::Client;
 use kvs::layers::{
-    Compressed, ENCRYPTION_OVERHEAD_BYTES, Encrypted, EncryptionKeys, Hooked, ReadPolicy, Tiered, WritePolicy,
+    Compressed, ENCRYPTION_OVERHEAD_BYTES, Encrypted, EncryptionKeys, Hooked, LargeValues, ReadPolicy, Tiered,
+    WritePolicy,
 };
 use kvs::memory::MemoryStore;
 use kvs::model::{Bucket, Clock, Key, SystemClock};
@@ -22,6 +23,9 @@ const KEYS: &str = "k1 q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
 
 /// From this length on the layer of these tests compresses. Small, so that it has something to do in the suite.
 const COMPRESS_FROM_BYTES: usize = 20;
+
+/// Longer values are blobs.
+const BLOBS_FROM_BYTES: usize = 10;
 
 fn keys() -> EncryptionKeys {
     KEYS.parse().unwrap()
@@ -44,8 +48,14 @@ fn encrypted(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) 
     Arc::new(Encrypted::new(inner, keys(), clock, limits))
 }
 
+fn large_values(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let inner = named(store)(clock.clone(), limits, folder);
+    Arc::new(LargeValues::new(inner, limits).unwrap().with_blobs_from(BLOBS_FROM_BYTES).with_clock(clock))
+}
+
 fn all(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
-    let encrypted = encrypted(store, clock.clone(), limits, folder);
+    let blobs = large_values(store, clock.clone(), inner_limits(limits), folder);
+    let encrypted = Arc::new(Encrypted::new(blobs, keys(), clock.clone(), limits));
     let compressed = Arc::new(Compressed::new(encrypted, COMPRESS_FROM_BYTES, clock.clone(), limits));
     let front = Arc::new(MemoryStore::new(clock, limits));
     let read = ReadPolicy::FrontFirst { max_age: Duration::from_secs(3_600) };
@@ -101,6 +111,7 @@ macro_rules! suites {
 
 suites! {
     compressed: memory yaml postgresql;
+    large_values: memory yaml;
     encrypted: memory yaml postgresql;
     all: memory yaml postgresql;
     tiered_through: memory yaml postgresql;

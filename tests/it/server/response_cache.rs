@@ -66,6 +66,7 @@ impl Endpoint {
             stop: CancellationToken::new(),
             clock: Arc::new(SystemClock),
             max_value_bytes: store::Limits::default().max_value_bytes,
+            max_blob_bytes: 1 << 30,
             secrets: SecretList::parse("s3cret\n").unwrap(),
             policies: Policies { default: Policy::default(), by_bucket: BTreeMap::from(named) },
             cors: Cors::Any,

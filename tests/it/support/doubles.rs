@@ -10,7 +10,7 @@ use kvs::memory::MemoryStore;
 use kvs::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use kvs::store::{Changes, Logs, Report, Store, Task};
+use kvs::store::{Blobs, Changes, Logs, Report, Store, Task};
 
 /// A call of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,10 @@ impl<A: Around> Store for PassThrough<A> {
 
     fn logs(&self) -> Option<&dyn Logs> {
         self.inner.logs()
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        self.inner.blobs()
     }
 }
 

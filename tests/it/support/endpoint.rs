@@ -136,6 +136,7 @@ fn settings(clock: Arc<dyn Clock>) -> ApiSettings {
         stop: CancellationToken::new(),
         clock,
         max_value_bytes: Limits::default().max_value_bytes,
+        max_blob_bytes: 1 << 30,
         secrets: SecretList::parse(AUTH).unwrap(),
         policies: policies(),
         cors: Cors::default(),

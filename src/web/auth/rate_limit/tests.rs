@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Page, Projection, Revision, Scan, Snapshot};
 use crate::store::suite::TestClock;
-use crate::store::{Changes, Limits, Logs, Report};
+use crate::store::{Blobs, Changes, Limits, Logs, Report};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::net::Ipv4Addr;
@@ -94,6 +94,10 @@ impl Store for YieldingStore {
 
     fn logs(&self) -> Option<&dyn Logs> {
         self.inner.logs()
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        self.inner.blobs()
     }
 }
 

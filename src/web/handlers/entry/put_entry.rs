@@ -1,7 +1,5 @@
 //! `PUT /kv/{bucket}/{key}`, and `POST` without `op`: stores the body as the value, with its media type.
 
-use bytes::Bytes;
-
 use super::return_old;
 use super::write_response::{ok, with_etag};
 use crate::model::Write;
@@ -9,8 +7,9 @@ use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
+use crate::web::request::value_body::ReceivedValue;
 use crate::web::request::write_preconditions::WritePreconditions;
-use crate::web::request::{body, ttl};
+use crate::web::request::{ttl, value_body};
 use crate::web::response::api_error::ApiError;
 use crate::web::write::commit;
 
@@ -23,12 +22,13 @@ pub(crate) async fn answer(
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let return_old = return_old::parse(ctx, bucket).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
-    let headers = &ctx.parts.headers;
-    // A copy, because the memory of the body is charged to a budget and given back with the request.
-    let value = Bytes::copy_from_slice(&body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?);
-    let content_type = body::content_type(headers, &value)?;
+    let ReceivedValue { value, content_type, blob } = value_body::receive(ctx, bucket, body).await?;
     let put = Write::Put { key: key.clone(), value, content_type, expires, modified: None };
-    let changes = commit::commit(ctx, bucket, vec![put], preconditions).await?;
+    let committed = commit::commit(ctx, bucket, vec![put], preconditions).await;
+    if let (Err(_), Some(blob), Some(blobs)) = (&committed, blob, ctx.state.store.blobs()) {
+        value_body::remove(blobs, bucket, blob).await;
+    }
+    let changes = committed?;
     let change =
         changes.into_iter().next().ok_or_else(|| ApiError::internal("the store returned no change for a write"))?;
     let is_new = change.before.is_none();

@@ -11,7 +11,7 @@ use kvs::model::{
     Batch, Bucket, ContentType, Entry, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot, Time,
     Write,
 };
-use kvs::store::{Changes, Logs, Report, Store, Task};
+use kvs::store::{Blobs, Changes, Logs, Report, Store, Task};
 use kvs::web::{LongPollLimit, WaiterGate};
 use tokio::time::Instant;
 
@@ -310,6 +310,10 @@ impl Store for LendingStore {
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
+        None
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
         None
     }
 }

@@ -1,0 +1,385 @@
+//! Large values as blobs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed};
+use crate::model::{
+    Batch, BlobId, BlobRef, Bucket, Change, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error,
+    ErrorKind, Expectation, Key, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Write,
+};
+use crate::store::{BlobReader, Blobs, Changes, Limits, Logs, NewBlob, Report, Store, StoredBlob, Task};
+
+/// Blobs up to this length are read whole, even if the limit for writes is lower now.
+const MIN_WHOLE_BYTES: usize = 16 << 20;
+
+/// How many bytes of a blob are read at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A store that keeps large values as [blobs](Blobs), so that they are not in its documents.
+///
+/// Values up to the limit are written as always. They are read as always too, and so is any other value of up to 16 MiB.
+/// A longer one is written and read through [`Blobs`]; in the results of [`Store`] it stays a [reference](BlobRef). So do
+/// the values that exceed 64 MiB in the outcome of a batch; a page ends before it. When a blob is replaced or deleted, it is removed at once if
+/// nothing else refers to it. Log entries are never blobs.
+///
+/// ```
+/// # kvs::example::run(async |_| {
+/// use std::sync::Arc;
+///
+/// use kvs::client::Client;
+/// use kvs::layers::LargeValues;
+/// use kvs::memory::MemoryStore;
+/// use kvs::store::Limits;
+///
+/// let inner = Arc::new(MemoryStore::default());
+/// let store = LargeValues::new(inner.clone(), Limits::default())?;
+/// let client = Client::new(Arc::new(store));
+/// client.set("picture", vec![7; 100_000]).await?;
+/// assert_eq!(client.get("picture").await?.map(|bytes| bytes.len()), Some(100_000));
+/// assert!(Client::new(inner).get_string("picture").await?.expect("a reference").starts_with("{\"sha-256\":"));
+/// # Ok(()) });
+/// ```
+#[derive(Clone)]
+pub struct LargeValues(Transformed<BlobForm>);
+
+impl LargeValues {
+    /// Values longer than [`BlobRef::FROM_BYTES`] become blobs. `limits` are those of values that are written whole.
+    ///
+    /// # Errors
+    /// `Invalid` if the store has no blobs.
+    pub fn new(inner: Arc<dyn Store>, limits: Limits) -> Result<Self> {
+        if inner.blobs().is_none() {
+            return Err(no_blobs());
+        }
+        let max_bytes = limits.max_value_bytes.max(MIN_WHOLE_BYTES) as u64;
+        let form =
+            BlobForm { inner: Arc::clone(&inner), from_bytes: BlobRef::FROM_BYTES, max_bytes, state: Arc::default() };
+        Ok(Self(Transformed { inner, form, clock: Arc::new(SystemClock), limits }))
+    }
+
+    /// The same with blobs for values longer than `from_bytes`.
+    #[must_use]
+    pub fn with_blobs_from(mut self, from_bytes: usize) -> Self {
+        self.0.form.from_bytes = from_bytes;
+        self
+    }
+
+    /// The same with another clock, which should be that of the store.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.0.clock = clock;
+        self
+    }
+
+    /// After how many of these entries a page must end, because their blobs would take too much memory.
+    fn full_after<'e>(&self, mut entries: impl Iterator<Item = Option<&'e Entry>>) -> Option<usize> {
+        let mut bytes = 0_u64;
+        let end = entries.position(|entry| {
+            bytes = bytes.saturating_add(entry.map_or(0, |entry| self.0.form.decoded_bytes(entry)));
+            bytes > MAX_DECODED_BYTES
+        });
+        end.map(|end| end.max(1))
+    }
+}
+
+/// Values as references to blobs.
+#[derive(Clone)]
+struct BlobForm {
+    inner: Arc<dyn Store>,
+    from_bytes: usize,
+    max_bytes: u64,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How often each blob was stored and is still held: callers may put references to these.
+    held: Mutex<HashMap<(Bucket, BlobId), usize>>,
+    /// Blobs that have lost a reference and could not be removed yet, because others were storing blobs.
+    unused: Mutex<BTreeMap<Bucket, BTreeSet<BlobId>>>,
+}
+
+impl BlobForm {
+    fn blobs(&self) -> Result<&dyn Blobs> {
+        self.inner.blobs().ok_or_else(no_blobs)
+    }
+}
+
+fn no_blobs() -> Error {
+    Error::new(ErrorKind::Invalid, "the store inside the layer for large values has no blobs")
+}
+
+impl Form for BlobForm {
+    const MARK: &'static str = BlobRef::MARK;
+
+    /// The blobs of the batch.
+    type Hold = Vec<StoredBlob>;
+
+    async fn encode(
+        &self,
+        place: Place<'_>,
+        value: Bytes,
+        content_type: &ContentType,
+        hold: &mut Vec<StoredBlob>,
+    ) -> Result<(Bytes, ContentType)> {
+        if value.len() <= self.from_bytes {
+            return Ok((value, content_type.clone()));
+        }
+        let mut blob = self.blobs()?.create_blob(place.bucket).await?;
+        blob.write(value).await?;
+        let stored = blob.finish().await?;
+        let reference = stored.reference(content_type.clone());
+        hold.push(stored);
+        Ok(reference)
+    }
+
+    async fn decode(&self, place: Place<'_>, value: &Bytes, mark: &ContentType) -> Result<(Bytes, ContentType)> {
+        let damaged = |why: String| Error::new(ErrorKind::Corrupt, format!("{place} {why}"));
+        let Some(blob) = BlobRef::parse(value, mark) else {
+            return Err(damaged("is not a reference to a blob, as its type says; store the value again".to_owned()));
+        };
+        if blob.bytes > self.max_bytes {
+            return Ok((value.clone(), mark.clone()));
+        }
+        let id = blob.id;
+        let missing =
+            || damaged(format!("is blob {id}, which is missing; restore it from a backup, or store it again"));
+        let reader = self.blobs()?.open_blob(place.bucket, id).await?.ok_or_else(missing)?;
+        let mut whole = BytesMut::with_capacity(usize::try_from(blob.bytes).unwrap_or(0));
+        loop {
+            let piece = reader.read(whole.len() as u64, PIECE_BYTES).await?;
+            whole.extend_from_slice(&piece);
+            if piece.is_empty() || whole.len() as u64 > blob.bytes {
+                break;
+            }
+        }
+        if whole.len() as u64 != blob.bytes {
+            let found = whole.len();
+            return Err(damaged(format!("is blob {id}, which has {found} bytes and not {}; restore it", blob.bytes)));
+        }
+        Ok((whole.freeze(), blob.content_type))
+    }
+
+    /// The store inside can change a value that is no blob, and compare it with another one.
+    fn needs_decoded(&self, batch: &Batch, limits: Limits) -> bool {
+        let is_blob = |expectation: &Expectation| match &expectation.condition {
+            Condition::ValueIs(value) => value.len() > self.from_bytes,
+            _ => false,
+        };
+        let is_too_large = |write: &Write| match write {
+            Write::Put { value, .. } => value.len() > limits.max_value_bytes,
+            Write::Restore { entry, .. } => entry.value.len() > limits.max_value_bytes,
+            _ => false,
+        };
+        batch.expectations.iter().any(is_blob) || batch.writes.iter().any(is_too_large)
+    }
+
+    fn is_encoded(&self, place: Place<'_>, value: &Bytes) -> bool {
+        let mark = ContentType::new(Self::MARK).unwrap_or_default();
+        let held = self.state.held.lock();
+        BlobRef::parse(value, &mark).is_some_and(|blob| held.contains_key(&(place.bucket.clone(), blob.id)))
+    }
+
+    /// A blob that was replaced by this batch may have been removed meanwhile.
+    fn undecodable(&self, stored: Entry, error: Error) -> Result<Entry> {
+        tracing::debug!("the outcome of a batch has a reference, because {error}");
+        Ok(stored)
+    }
+
+    fn decoded_bytes(&self, entry: &Entry) -> u64 {
+        let bytes = BlobRef::of(entry).map_or(0, |blob| blob.bytes);
+        // A longer one stays a reference.
+        if bytes > self.max_bytes { 0 } else { bytes }
+    }
+
+    const NEEDS_CHANGES: bool = true;
+
+    async fn on_commit(&self, bucket: &Bucket, changes: Vec<Change>) {
+        let before = changes.iter().filter_map(|change| BlobRef::of(change.before.as_ref()?));
+        let lost: BTreeSet<BlobId> = before.map(|blob| blob.id).collect();
+        if lost.is_empty() {
+            return;
+        }
+        let ids: Vec<BlobId> = {
+            let mut unused = self.state.unused.lock();
+            let of_bucket = unused.entry(bucket.clone()).or_default();
+            of_bucket.extend(lost);
+            of_bucket.iter().copied().collect()
+        };
+        let Some(blobs) = self.inner.blobs() else { return };
+        match blobs.remove_unused_blobs(bucket, &ids).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let mut unused = self.state.unused.lock();
+                if let Some(of_bucket) = unused.get_mut(bucket) {
+                    of_bucket.retain(|id| !ids.contains(id));
+                    if of_bucket.is_empty() {
+                        unused.remove(bucket);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!("blobs of bucket {bucket} that nothing refers to are kept until the next sweep: {error}")
+            }
+        }
+    }
+}
+
+/// Registers a blob as held until it is dropped.
+struct Held {
+    state: Arc<State>,
+    name: (Bucket, BlobId),
+    _inner: StoredBlob,
+}
+
+impl Held {
+    fn new(state: Arc<State>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
+        let (id, bytes) = (blob.id, blob.bytes);
+        let name = (bucket, id);
+        *state.held.lock().entry(name.clone()).or_default() += 1;
+        StoredBlob::new(id, bytes, Box::new(Self { state, name, _inner: blob }))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.state.held.lock();
+        if let Some(count) = held.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.name);
+            }
+        }
+    }
+}
+
+struct NewHeldBlob {
+    inner: Box<dyn NewBlob>,
+    state: Arc<State>,
+    bucket: Bucket,
+}
+
+#[async_trait]
+impl NewBlob for NewHeldBlob {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.inner.write(bytes).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<StoredBlob> {
+        let Self { inner, state, bucket } = *self;
+        Ok(Held::new(state, bucket, inner.finish().await?))
+    }
+}
+
+#[async_trait]
+impl Blobs for LargeValues {
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.0.form.blobs()?.get_references(bucket, keys).await
+    }
+
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
+        let inner = self.0.form.blobs()?.create_blob(bucket).await?;
+        Ok(Box::new(NewHeldBlob { inner, state: Arc::clone(&self.0.form.state), bucket: bucket.clone() }))
+    }
+
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
+        self.0.form.blobs()?.open_blob(bucket, id).await
+    }
+
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        self.0.form.blobs()?.remove_unused_blobs(bucket, ids).await
+    }
+}
+
+#[async_trait]
+impl Store for LargeValues {
+    /// # Errors
+    /// `TooLarge` if there are several values with more than 64 MiB together.
+    async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let mut snapshot = self.0.inner.get(bucket, keys).await?;
+        if self.full_after(snapshot.entries.iter().map(Option::as_ref)).is_some_and(|end| end < snapshot.entries.len())
+        {
+            let text = "the values have more than 64 MiB together; read fewer keys at once";
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        self.0.decode_snapshot(bucket, keys, &mut snapshot).await?;
+        Ok(snapshot)
+    }
+
+    async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.get(bucket, keys).await?.into_values())
+    }
+
+    async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        self.0.apply(bucket, batch).await
+    }
+
+    async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
+        loop {
+            let mut page = self.0.inner.scan(bucket, query.clone()).await?;
+            let full_after = self.full_after(page.entries.iter().map(|(_, entry)| entry.as_ref()));
+            if let Some(end) = full_after.filter(|end| *end < page.entries.len()) {
+                page.entries.truncate(end);
+                page.cursor = page.entries.last().map(|(key, _)| key.clone());
+            }
+            if self.0.decode_page(bucket, &mut page).await? {
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn changed(&self, bucket: &Bucket, since: Revision) -> Result<Revision> {
+        self.0.changed(bucket, since).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.0.buckets().await
+    }
+
+    async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.0.inner.maintain(bucket, task).await
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        self.0.inner.changes().map(|_| self as &dyn Changes)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.0.inner.logs()
+    }
+
+    fn blobs(&self) -> Option<&dyn Blobs> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Changes for LargeValues {
+    async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
+        let Some(changes) = self.0.inner.changes() else { return Ok(None) };
+        loop {
+            let Some(mut page) = changes.changes_since(bucket, query.clone()).await? else { return Ok(None) };
+            if let Some(end) = self.full_after(page.changes.iter().map(|change| change.entry.as_ref())) {
+                cut(&mut page, end);
+            }
+            if self.0.decode_changes(bucket, &mut page).await? {
+                return Ok(Some(page));
+            }
+        }
+    }
+}
+
+/// Cuts a page of changes after so many. Changes of one revision are not separated.
+fn cut(page: &mut ChangesPage, end: usize) {
+    let Some(last) = page.changes.get(end - 1).map(|change| change.revision) else { return };
+    let end = end + page.changes.iter().skip(end).take_while(|change| change.revision == last).count();
+    if end < page.changes.len() {
+        page.changes.truncate(end);
+        (page.next, page.has_more) = (last, true);
+    }
+}
