@@ -12,18 +12,23 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
+use kvs::layers::LargeValues;
 use kvs::model::SystemClock;
+use kvs::store::Limits;
 use kvs::web::{Api, ApiSettings, Budget, ClientAddr, Cors, LongPollLimit, LongPollSettings, Policies, SecretList};
 use kvs::yaml::{YamlOptions, YamlStore};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = Arc::new(YamlStore::open("data", YamlOptions::default())?);
+    let limits = Limits::default();
+    let files = YamlStore::open("data", YamlOptions { limits, ..YamlOptions::default() })?;
+    let store = Arc::new(LargeValues::new(Arc::new(files), limits)?);
     let settings = ApiSettings {
         stop: CancellationToken::new(),
         clock: Arc::new(SystemClock),
-        max_value_bytes: 1 << 20,
+        max_value_bytes: limits.max_value_bytes,
+        max_blob_bytes: 1 << 30,
         secrets: SecretList::parse("correct-horse-battery\n")?,
         policies: Policies::default(),
         cors: Cors::default(),

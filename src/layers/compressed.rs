@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::sealed_type::{read_type, write_type};
-use super::transformed::{Form, Place, Transformed, is_store};
+use super::transformed::{Form, Place, Transformed};
+use super::transformed_store::is_store;
 use crate::model::{Bucket, Clock, ContentType, Error, ErrorKind, Key, Result};
 use crate::store::{Limits, Store};
 

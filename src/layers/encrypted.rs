@@ -14,7 +14,8 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use super::encryption_keys::{EncryptionKey, EncryptionKeys};
 use super::sealed_type::{read_type, write_type};
-use super::transformed::{Form, Place, Transformed, is_store};
+use super::transformed::{Form, Place, Transformed};
+use super::transformed_store::is_store;
 use crate::model::{
     Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
 };

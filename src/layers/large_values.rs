@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
+use super::recent_blobs::RecentBlobs;
 use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed};
 use crate::model::{
     Batch, BlobId, BlobRef, Bucket, Change, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error,
@@ -24,8 +25,8 @@ const PIECE_BYTES: usize = 1 << 20;
 ///
 /// Values up to the limit are written as always. They are read as always too, and so is any other value of up to 16 MiB.
 /// A longer one is written and read through [`Blobs`]; in the results of [`Store`] it stays a [reference](BlobRef). So do
-/// the values that exceed 64 MiB in the outcome of a batch; a page ends before it. When a blob is replaced or deleted, it is removed at once if
-/// nothing else refers to it. Log entries are never blobs.
+/// the values that exceed 64 MiB in the outcome of a batch; a page ends before it. When a blob is replaced or deleted,
+/// it is removed at once if nothing else refers to it. Log entries are never blobs.
 ///
 /// ```
 /// # kvs::example::run(async |_| {
@@ -98,6 +99,8 @@ struct BlobForm {
 
 #[derive(Default)]
 struct State {
+    /// So that many clients that read the same values at once share their memory.
+    recent: Mutex<RecentBlobs>,
     /// How often each blob was stored and is still held: callers may put references to these.
     held: Mutex<HashMap<(Bucket, BlobId), usize>>,
     /// Blobs that have lost a reference and could not be removed yet, because others were storing blobs.
@@ -147,6 +150,9 @@ impl Form for BlobForm {
             return Ok((value.clone(), mark.clone()));
         }
         let id = blob.id;
+        if let Some(value) = self.state.recent.lock().get(id) {
+            return Ok((value, blob.content_type));
+        }
         let missing =
             || damaged(format!("is blob {id}, which is missing; restore it from a backup, or store it again"));
         let reader = self.blobs()?.open_blob(place.bucket, id).await?.ok_or_else(missing)?;
@@ -162,7 +168,9 @@ impl Form for BlobForm {
             let found = whole.len();
             return Err(damaged(format!("is blob {id}, which has {found} bytes and not {}; restore it", blob.bytes)));
         }
-        Ok((whole.freeze(), blob.content_type))
+        let whole = whole.freeze();
+        self.state.recent.lock().add(id, &whole);
+        Ok((whole, blob.content_type))
     }
 
     /// The store inside can change a value that is no blob, and compare it with another one.
@@ -224,7 +232,9 @@ impl Form for BlobForm {
                 }
             }
             Err(error) => {
-                tracing::warn!("blobs of bucket {bucket} that nothing refers to are kept until the next sweep: {error}")
+                tracing::warn!(
+                    "blobs of bucket {bucket} that nothing refers to are kept until the next sweep: {error}"
+                );
             }
         }
     }
@@ -237,12 +247,12 @@ struct Held {
     _inner: StoredBlob,
 }
 
-impl Held {
-    fn new(state: Arc<State>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
+impl State {
+    fn hold(self: Arc<Self>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
         let (id, bytes) = (blob.id, blob.bytes);
         let name = (bucket, id);
-        *state.held.lock().entry(name.clone()).or_default() += 1;
-        StoredBlob::new(id, bytes, Box::new(Self { state, name, _inner: blob }))
+        *self.held.lock().entry(name.clone()).or_default() += 1;
+        StoredBlob::new(id, bytes, Box::new(Held { state: self, name, _inner: blob }))
     }
 }
 
@@ -272,7 +282,7 @@ impl NewBlob for NewHeldBlob {
 
     async fn finish(self: Box<Self>) -> Result<StoredBlob> {
         let Self { inner, state, bucket } = *self;
-        Ok(Held::new(state, bucket, inner.finish().await?))
+        Ok(state.hold(bucket, inner.finish().await?))
     }
 }
 

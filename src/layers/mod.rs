@@ -11,14 +11,16 @@ mod encrypted;
 mod encryption_keys;
 mod hooked;
 mod large_values;
+mod recent_blobs;
 mod replica;
 #[cfg(any(feature = "compression", feature = "encryption"))]
 mod sealed_type;
 mod tiered;
 mod transformed;
 mod transformed_batches;
-#[cfg(any(feature = "compression", feature = "encryption"))]
 mod transformed_logs;
+#[cfg(any(feature = "compression", feature = "encryption"))]
+mod transformed_store;
 
 #[cfg(feature = "compression")]
 pub use self::compressed::Compressed;

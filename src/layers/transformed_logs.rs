@@ -7,45 +7,17 @@ use crate::model::{
     AppendOutcome, Bucket, Error, ErrorKind, Key, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, NewLogEntry,
     Result,
 };
-use crate::store::{Finding, Logs, Severity, check_append};
+use crate::store::{Logs, check_append};
 
 impl<F: Form> Transformed<F> {
     fn inner_logs(&self) -> Result<&dyn Logs> {
         self.inner.logs().ok_or_else(|| Error::new(ErrorKind::Invalid, "the store inside this layer has no logs"))
     }
 
-    async fn decode_log_entry(&self, bucket: &Bucket, key: &Key, entry: LogEntry) -> Result<LogEntry> {
+    pub(super) async fn decode_log_entry(&self, bucket: &Bucket, key: &Key, entry: LogEntry) -> Result<LogEntry> {
         let LogEntry { value, content_type, .. } = entry;
         let (value, content_type) = self.decode_value(in_log(bucket, key), value, content_type).await?;
         Ok(LogEntry { value, content_type, ..entry })
-    }
-
-    /// Decodes all logs of a bucket, and returns what is damaged.
-    pub(super) async fn check_logs(&self, bucket: &Bucket) -> Result<Vec<Finding>> {
-        let (Some(logs), mut findings) = (self.inner.logs(), vec![]) else { return Ok(vec![]) };
-        let mut after = None;
-        loop {
-            let keys = logs.log_keys(bucket, LogKeysQuery { after, ..LogKeysQuery::default() }).await?;
-            for key in &keys {
-                let mut from = 0;
-                while let Some(page) = logs.read_log(bucket, key, LogQuery::from_index(from)).await? {
-                    from = page.end();
-                    let is_last = page.entries.is_empty() || from >= page.next;
-                    for entry in page.entries {
-                        if let Err(error) = self.decode_log_entry(bucket, key, entry).await {
-                            findings.push(Finding::new(Severity::Damage, error.to_string()));
-                        }
-                    }
-                    if is_last {
-                        break;
-                    }
-                }
-            }
-            after = keys.last().cloned();
-            if after.is_none() {
-                return Ok(findings);
-            }
-        }
     }
 }
 

@@ -23,6 +23,7 @@ fuzz_target!(|input: (&str, &[u8], u8)| {
         stop: tokio_util::sync::CancellationToken::new(),
         clock: Arc::new(SystemClock),
         max_value_bytes: 1000,
+        max_blob_bytes: 10 << 20,
         secrets: SecretList::parse("correct-horse-battery").expect("a secret"),
         policies: Policies::default(),
         cors: Cors::default(),

@@ -68,7 +68,7 @@ pub(crate) struct DataFlags {
     /// The file of secrets [default: auth.txt]
     #[arg(long, env = "KVS_AUTH", value_name = "FILE", value_parser = path())]
     pub(crate) auth: Option<PathBuf>,
-    /// The largest value that can be stored, at most 100MiB
+    /// The largest value that can be stored, at most 10GiB
     #[arg(long, env = "KVS_MAX_VALUE", value_name = "SIZE", default_value = "1MiB")]
     pub(crate) max_value: Size,
     /// How long to wait for a lock that another process holds, or for earlier writes

@@ -212,10 +212,9 @@ mod tests {
     fn defaults_are_those_of_the_floors_below() {
         let CliSettings { server: serving, store_options: options, .. } = resolve(&[], "").unwrap();
         let default = server::ServerLimits::default();
-        assert_eq!(
-            serving.limits,
-            server::ServerLimits { body: serving.limits.body, bodies: serving.limits.bodies.clone(), ..default }
-        );
+        let server::ServerLimits { body, piecewise_body, bodies, .. } = serving.limits.clone();
+        assert_eq!(serving.limits, server::ServerLimits { body, piecewise_body, bodies, ..default });
+        assert_eq!(piecewise_body, 1 << 20);
         assert_eq!(serving.listen.socket_mode, SocketMode(server::SOCKET_MODE));
         let files = crate::yaml::YamlOptions::default();
         assert_eq!((options.limits, options.lock_timeout), (Limits::default(), files.lock_timeout));
@@ -254,7 +253,7 @@ mod tests {
             let text = error(&[], config);
             assert!(text.contains(says), "{config:?} gave {text}");
         }
-        assert!(error(&["--max-value", "101MiB"], "").starts_with("--max-value: must be at most 100 MiB"));
+        assert!(error(&["--max-value", "11GiB"], "").starts_with("--max-value: must be at most 10 GiB"));
         assert!(error(&["--policy", "a: reads=open;a: max_age=1s"], "").starts_with("--policy: the bucket a is given"));
         assert!(error(&["--policy", "a: max_value=2MiB"], "").starts_with("--policy: a: max_value: 2 MiB is more"));
         assert!(error(&["--max-wait", "1s"], "max_wait: soon\n").contains("line 1: max_wait: bad span"));

@@ -9,7 +9,8 @@ pub(super) mod connection;
 pub(super) mod decoder;
 pub(super) mod encoder;
 pub(super) mod fcgid_loop;
-pub(super) mod responder;
+pub(super) mod reply;
+mod responder;
 pub(super) mod response_cache;
 
 use std::io;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -15,8 +14,9 @@ use super::connection::Connection;
 use super::decoder::{DecodedEvent, Head, RequestInProgress};
 use super::encoder;
 use super::encoder::RequestEnd;
+use super::reply::{Reply, answer_early, send};
 use super::response_cache;
-use super::response_cache::{CachedResponse, ResponseCache};
+use super::response_cache::ResponseCache;
 use crate::server::cgi::base_path::BasePath;
 use crate::server::cgi::response::print;
 use crate::server::cgi::{body_length, request as cgi_request};
@@ -27,9 +27,6 @@ use crate::server::limits::ServerLimits;
 use crate::server::net::accept::STOP_GRACE;
 use crate::server::net::stream::Stream;
 use crate::web::{Body, ClientAddr, Response, SharePermit};
-
-/// Up to this size, a head and a piece of a body are copied together, so that both are one record.
-const MAX_COPIED_BYTES: usize = 32 << 10;
 
 /// The state that all connections share.
 pub(crate) struct Responder<H> {
@@ -70,47 +67,22 @@ impl<H: Handler> Responder<H> {
         while let Some(event) = self.next(connection, idle_deadline, &mut start_deadline).await {
             let keep = match event {
                 DecodedEvent::Head(head) => {
-                    let (start, outcome) = (Instant::now(), self.call_early(&head).await);
-                    connection.extend_timeouts(start.elapsed());
-                    let outcome = match outcome {
-                        HeadOutcome::Call(call) if call.body_sender.is_in_pieces() => {
-                            let arrived = connection.take_pieces(head.id).unwrap_or_default();
-                            supply(call, arrived).await
-                        }
-                        outcome => outcome,
-                    };
-                    match outcome {
-                        HeadOutcome::Call(call) => {
-                            calls.push(call);
-                            true
-                        }
-                        HeadOutcome::Answered(method, response) => {
-                            answer_early(connection, head.id, &method, response).await?;
-                            head.keep
-                        }
-                    }
-                }
-                DecodedEvent::Piece(id, piece) => {
                     let start = Instant::now();
-                    let keep = match take_call(&mut calls, id) {
-                        Some(call) => {
-                            let keep = call.keep;
-                            match supply(call, piece).await {
-                                HeadOutcome::Call(call) => {
-                                    calls.push(call);
-                                    true
-                                }
-                                HeadOutcome::Answered(method, response) => {
-                                    answer_early(connection, id, &method, response).await?;
-                                    keep
-                                }
-                            }
-                        }
-                        None => true,
-                    };
+                    let outcome = self.begin(connection, &head).await;
                     connection.extend_timeouts(start.elapsed());
-                    keep
+                    let is_answered = settle(connection, &mut calls, head.id, outcome).await?;
+                    !is_answered || head.keep
                 }
+                DecodedEvent::Piece(id, piece) => match take_call(&mut calls, id) {
+                    Some(call) => {
+                        let (start, keep) = (Instant::now(), call.keep);
+                        let outcome = supply(call, piece).await;
+                        connection.extend_timeouts(start.elapsed());
+                        let is_answered = settle(connection, &mut calls, id, outcome).await?;
+                        !is_answered || keep
+                    }
+                    None => true,
+                },
                 DecodedEvent::Request(request) => {
                     let (id, keep, start) = (request.id, request.keep, Instant::now());
                     match take_call(&mut calls, id) {
@@ -143,6 +115,17 @@ impl<H: Handler> Responder<H> {
             }
         }
         Ok(())
+    }
+
+    /// Calls the handler for a request whose body is still arriving, and supplies what of it has arrived.
+    async fn begin(&self, connection: &mut Connection, head: &Head) -> HeadOutcome {
+        match self.call_early(head).await {
+            HeadOutcome::Call(call) if call.body_sender.is_in_pieces() => {
+                let arrived = connection.take_pieces(head.id).unwrap_or_default();
+                supply(call, arrived).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Calls the handler for a request whose body is still arriving. Returns when the handler responds or asks for the
@@ -342,27 +325,24 @@ async fn supply(mut call: Call, piece: Bytes) -> HeadOutcome {
     }
 }
 
-/// Answers a request before its body has arrived. The rest of it is dropped.
-async fn answer_early(connection: &mut Connection, id: u16, method: &Method, response: Response) -> io::Result<()> {
-    connection.forget(id);
-    let (bytes, body) = print(method, response);
-    send(connection, id, Reply::New(bytes, body)).await
+/// Keeps a call that waits for more of its body, or sends the response. Returns whether the request was answered.
+async fn settle(connection: &mut Connection, calls: &mut Vec<Call>, id: u16, outcome: HeadOutcome) -> io::Result<bool> {
+    match outcome {
+        HeadOutcome::Call(call) => {
+            calls.push(call);
+            Ok(false)
+        }
+        HeadOutcome::Answered(method, response) => {
+            answer_early(connection, id, &method, response).await?;
+            Ok(true)
+        }
+    }
 }
 
 /// Removes the request with this id from `calls`.
 fn take_call(calls: &mut Vec<Call>, id: u16) -> Option<Call> {
     let at = calls.iter().position(|call| call.id == id)?;
     Some(calls.swap_remove(at))
-}
-
-/// The reply to a request.
-pub(crate) enum Reply {
-    /// A whole response, which may be sent again.
-    Cached(Arc<CachedResponse>),
-    /// The head of a response, and its body if it has one.
-    New(Vec<u8>, Option<Body>),
-    /// The role of the request is not supported.
-    OtherRole,
 }
 
 /// Waits for a reply. If the web server aborts a safe request, the request is dropped and the result is an error, which
@@ -378,50 +358,4 @@ pub(crate) async fn abortable(
         reply = reply => reply,
         () = connection.aborted(id), if is_safe => Err(io::ErrorKind::ConnectionAborted.into()),
     }
-}
-
-/// Writes a reply to the buffer, and sends the buffer when it is full.
-///
-/// # Errors
-/// If the connection fails or the body ends early. The end of the response is not sent then.
-pub(crate) async fn send(connection: &mut Connection, id: u16, reply: Reply) -> io::Result<()> {
-    connection.begin();
-    match reply {
-        Reply::Cached(response) => connection.part(id, &response.bytes).await?,
-        Reply::New(head, body) => send_body(connection, id, head, body.unwrap_or_default()).await?,
-        Reply::OtherRole => {
-            encoder::end_request(connection.outgoing(), id, RequestEnd::UnknownRole);
-            return Ok(());
-        }
-    }
-    encoder::end_request(connection.outgoing(), id, RequestEnd::Complete);
-    Ok(())
-}
-
-/// Sends the head and the body of a response.
-async fn send_body(connection: &mut Connection, id: u16, mut head: Vec<u8>, body: Body) -> io::Result<()> {
-    let mut body = match body.into_whole() {
-        Ok(bytes) => return send_piece(connection, id, &mut head, &bytes).await,
-        Err(stream) => stream,
-    };
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
-        send_piece(connection, id, &mut head, &data).await?;
-        // A client gets each piece of a streamed body at once.
-        if !body.is_end_stream() {
-            connection.flush().await?;
-        }
-    }
-    connection.part(id, &head).await
-}
-
-/// Sends the head, if it is not sent yet, and a piece of the body. If both are small, they are one record.
-async fn send_piece(connection: &mut Connection, id: u16, head: &mut Vec<u8>, piece: &[u8]) -> io::Result<()> {
-    let mut head = std::mem::take(head);
-    if head.len() + piece.len() <= MAX_COPIED_BYTES {
-        head.extend_from_slice(piece);
-        return connection.part(id, &head).await;
-    }
-    connection.part(id, &head).await?;
-    connection.part(id, piece).await
 }

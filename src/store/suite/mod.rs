@@ -12,18 +12,15 @@
 )]
 
 mod batches;
-mod blobs;
 mod cases;
-mod changes_since;
 mod clock;
 mod concurrency;
 mod dates;
 mod expectations;
 mod hostile_strings;
 mod limits;
-mod log_retention;
-mod logs;
 mod maintenance_cases;
+mod optional_parts;
 mod restores;
 mod runner;
 mod scans;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cases::Case;
+use super::optional_parts::{blobs, changes_since, log_retention, logs};
 use super::store_under_test::{Setup, TestBench};
 use super::{
-    batches, blobs, changes_since, concurrency, dates, expectations, limits, log_retention, logs, maintenance_cases,
-    restores, scans, text, waiting, writes,
+    batches, concurrency, dates, expectations, limits, maintenance_cases, restores, scans, text, waiting, writes,
 };
 use crate::store::all_buckets::all_buckets;
 use crate::store::contract::{Severity, Store, Task};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::blob_file::BlobFile;
 use super::blob_folder::{BlobFolder, failed};
 use super::new_blob::NewBlobFile;
-use crate::model::{BlobId, BlobRef, Key, Result};
+use crate::model::{BlobId, BlobRef, ErrorKind, Key, Result};
 use crate::store::{BlobReader, Finding, NewBlob, Report, Severity, Task};
 use crate::yaml::bucket::bucket_store::BucketStore;
 use crate::yaml::fs::LockMode;
@@ -92,7 +92,12 @@ impl UsedBlobs {
     /// Reads all blobs that entries refer to.
     fn check(&self) -> Result<Vec<Finding>> {
         let (mut findings, mut checked) = (vec![], HashSet::new());
-        for (key, BlobRef { id, .. }) in self.references()? {
+        let references = match self.references() {
+            // The check of the bucket reports it.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(vec![]),
+            references => references?,
+        };
+        for (key, BlobRef { id, .. }) in references {
             if !checked.insert(id) {
                 continue;
             }

@@ -16,7 +16,7 @@ fn wrong_usage_is_reported_on_standard_error_with_exit_code_2() {
         &["list", "--keys", "--json"],
         &["set", "a", "1", "--type", "html"],
         &["get", "a", "--store", "mysql:x"],
-        &["get", "a", "--max-value", "200MiB"],
+        &["get", "a", "--max-value", "20GiB"],
         &["edit", "--store", "memory:"],
         &["import", "data.csv", "--format", "xml"],
     ] {

@@ -67,7 +67,7 @@ fn errors_are_named_with_exit_code_2() {
     let place = Place::new();
     for (config, expected) in [
         ("max_vaule: 1\n", "config.yaml: line 1: there is no setting `max_vaule`; did you mean `max_value`?"),
-        ("\nmax_value: 101MiB\n", "config.yaml: line 2: max_value: must be at most 100 MiB"),
+        ("\nmax_value: 11GiB\n", "config.yaml: line 2: max_value: must be at most 10 GiB"),
         (
             "buckets:\n  shop:\n    raeds: open\n",
             "config.yaml: line 3: shop: there is no field `raeds`; did you mean `reads`?",
@@ -89,7 +89,7 @@ fn errors_are_named_with_exit_code_2() {
     checked(&place, &["--config", "none.yaml"], &[]).fails(2, "none.yaml");
     checked(&place, &["--policy", "shop: reads=closed"], &[]).fails(2, "open, secret or listed");
     checked(&place, &[], &[("KVS_POLICY", "shop")]).fails(2, "NAME: reads=secret");
-    checked(&place, &[], &[("KVS_MAX_VALUE", "101MiB")]).fails(2, "KVS_MAX_VALUE: must be at most 100 MiB");
+    checked(&place, &[], &[("KVS_MAX_VALUE", "11GiB")]).fails(2, "KVS_MAX_VALUE: must be at most 10 GiB");
 }
 
 #[test]

@@ -50,6 +50,10 @@ fn encrypted(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) 
 
 fn large_values(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
     let inner = named(store)(clock.clone(), limits, folder);
+    if inner.blobs().is_none() {
+        // PostgreSQL keeps all values in its rows.
+        return inner;
+    }
     Arc::new(LargeValues::new(inner, limits).unwrap().with_blobs_from(BLOBS_FROM_BYTES).with_clock(clock))
 }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kvs::memory::MemoryStore;
 use kvs::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+    Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan,
+    Snapshot,
 };
-use kvs::store::{Blobs, Changes, Logs, Report, Store, Task};
+use kvs::store::{BlobReader, Blobs, Changes, Logs, NewBlob, Report, Store, Task};
 
 /// A call of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +98,27 @@ impl<A: Around> Store for PassThrough<A> {
     }
 
     fn blobs(&self) -> Option<&dyn Blobs> {
-        self.inner.blobs()
+        self.inner.blobs().map(|_| self as &dyn Blobs)
+    }
+}
+
+#[async_trait]
+impl<A: Around> Blobs for PassThrough<A> {
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        let blobs = self.inner.blobs().unwrap();
+        self.pass(bucket, Call::Get(keys), blobs.get_references(bucket, keys)).await
+    }
+
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
+        self.inner.blobs().unwrap().create_blob(bucket).await
+    }
+
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
+        self.inner.blobs().unwrap().open_blob(bucket, id).await
+    }
+
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        self.inner.blobs().unwrap().remove_unused_blobs(bucket, ids).await
     }
 }
 

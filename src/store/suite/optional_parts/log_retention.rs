@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use super::cases::cases;
 use super::logs::{indices, keep, numbered, texts, values};
-use super::store_under_test::{TestBench, key};
 use crate::model::{LogAppend, LogKeysQuery, LogQuery, Retention};
+use crate::store::suite::cases::cases;
+use crate::store::suite::store_under_test::{TestBench, key};
 
 cases![
     only_the_last_entries_are_kept,

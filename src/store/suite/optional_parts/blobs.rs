@@ -8,10 +8,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
-use super::cases::cases;
-use super::store_under_test::{TestBench, expect, key};
 use crate::model::{BlobId, BlobRef, Bucket, Condition, ContentType, Outcome, Write};
 use crate::store::contract::{Blobs, StoredBlob, Task};
+use crate::store::suite::cases::cases;
+use crate::store::suite::store_under_test::{TestBench, expect, key};
 
 cases![
     a_blob_is_read_back_whole_and_in_parts,

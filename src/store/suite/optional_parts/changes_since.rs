@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::cases::cases;
-use super::store_under_test::{TestBench, changes_of_each_kind, expect, key, put_until};
 use crate::model::{
     Bucket, ChangesPage, ChangesQuery, Condition, Entry, Key, KeyChange, Outcome, Revision, Scan, Write,
 };
 use crate::store::contract::Task;
+use crate::store::suite::cases::cases;
+use crate::store::suite::store_under_test::{TestBench, changes_of_each_kind, expect, key, put_until};
 
 cases![
     every_kind_of_write_is_a_change,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::cases::cases;
-use super::hostile_strings::{hostile_keys, hostile_strings};
-use super::store_under_test::{TestBench, json, key};
 use crate::model::{
     AppendOutcome, Bucket, ContentType, ErrorKind, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, NewLogEntry,
     Retention, Revision, Time,
 };
 use crate::store::Logs;
+use crate::store::suite::cases::cases;
+use crate::store::suite::hostile_strings::{hostile_keys, hostile_strings};
+use crate::store::suite::store_under_test::{TestBench, json, key};
 
 cases![
     entries_are_numbered_from_zero,
