@@ -144,7 +144,8 @@ fn store_at(url: &str) -> Result<Arc<dyn Store>> {
         Some(("memory", "")) => with_large_values(MemoryStore::default()),
         #[cfg(feature = "postgres")]
         Some(("postgresql" | "postgres", _)) => {
-            Ok(Arc::new(postgres::PostgresStore::open(url, postgres::PostgresOptions::default())?))
+            let store = postgres::PostgresStore::open(url, postgres::PostgresOptions::default())?;
+            Ok(Arc::new(LargeValues::new(Arc::new(store), Limits::default())?.with_lazy_removal()))
         }
         #[cfg(not(feature = "postgres"))]
         Some(("postgresql" | "postgres", _)) => Err(Error::new(

@@ -1,12 +1,14 @@
 //! Large values as blobs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
+use super::held_blobs::{HeldBlobs, NewHeldBlob};
 use super::recent_blobs::RecentBlobs;
 use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed};
 use crate::model::{
@@ -58,8 +60,8 @@ impl LargeValues {
             return Err(no_blobs());
         }
         let max_bytes = limits.max_value_bytes.max(MIN_WHOLE_BYTES) as u64;
-        let form =
-            BlobForm { inner: Arc::clone(&inner), from_bytes: BlobRef::FROM_BYTES, max_bytes, state: Arc::default() };
+        let from_bytes = BlobRef::FROM_BYTES;
+        let form = BlobForm { inner: Arc::clone(&inner), from_bytes, max_bytes, is_lazy: false, state: Arc::default() };
         Ok(Self(Transformed { inner, form, clock: Arc::new(SystemClock), limits }))
     }
 
@@ -67,6 +69,14 @@ impl LargeValues {
     #[must_use]
     pub fn with_blobs_from(mut self, from_bytes: usize) -> Self {
         self.0.form.from_bytes = from_bytes;
+        self
+    }
+
+    /// The same for a store whose writes are slower if they return what they have replaced. They do only after this
+    /// layer has stored or read a blob. One that is replaced before then is removed by [`Store::maintain`].
+    #[must_use]
+    pub fn with_lazy_removal(mut self) -> Self {
+        self.0.form.is_lazy = true;
         self
     }
 
@@ -94,6 +104,7 @@ struct BlobForm {
     inner: Arc<dyn Store>,
     from_bytes: usize,
     max_bytes: u64,
+    is_lazy: bool,
     state: Arc<State>,
 }
 
@@ -101,8 +112,9 @@ struct BlobForm {
 struct State {
     /// So that many clients that read the same values at once share their memory.
     recent: Mutex<RecentBlobs>,
-    /// How often each blob was stored and is still held: callers may put references to these.
-    held: Mutex<HashMap<(Bucket, BlobId), usize>>,
+    /// Callers may put references to these.
+    held: Arc<HeldBlobs>,
+    has_seen_blob: AtomicBool,
     /// Blobs that have lost a reference and could not be removed yet, because others were storing blobs.
     unused: Mutex<BTreeMap<Bucket, BTreeSet<BlobId>>>,
 }
@@ -110,6 +122,12 @@ struct State {
 impl BlobForm {
     fn blobs(&self) -> Result<&dyn Blobs> {
         self.inner.blobs().ok_or_else(no_blobs)
+    }
+
+    /// The same for a caller that stores or reads a blob.
+    fn used_blobs(&self) -> Result<&dyn Blobs> {
+        self.state.has_seen_blob.store(true, Ordering::Relaxed);
+        self.blobs()
     }
 }
 
@@ -133,7 +151,7 @@ impl Form for BlobForm {
         if value.len() <= self.from_bytes {
             return Ok((value, content_type.clone()));
         }
-        let mut blob = self.blobs()?.create_blob(place.bucket).await?;
+        let mut blob = self.used_blobs()?.create_blob(place.bucket).await?;
         blob.write(value).await?;
         let stored = blob.finish().await?;
         let reference = stored.reference(content_type.clone());
@@ -155,7 +173,7 @@ impl Form for BlobForm {
         }
         let missing =
             || damaged(format!("is blob {id}, which is missing; restore it from a backup, or store it again"));
-        let reader = self.blobs()?.open_blob(place.bucket, id).await?.ok_or_else(missing)?;
+        let reader = self.used_blobs()?.open_blob(place.bucket, id).await?.ok_or_else(missing)?;
         let mut whole = BytesMut::with_capacity(usize::try_from(blob.bytes).unwrap_or(0));
         loop {
             let piece = reader.read(whole.len() as u64, PIECE_BYTES).await?;
@@ -189,8 +207,7 @@ impl Form for BlobForm {
 
     fn is_encoded(&self, place: Place<'_>, value: &Bytes) -> bool {
         let mark = ContentType::new(Self::MARK).unwrap_or_default();
-        let held = self.state.held.lock();
-        BlobRef::parse(value, &mark).is_some_and(|blob| held.contains_key(&(place.bucket.clone(), blob.id)))
+        BlobRef::parse(value, &mark).is_some_and(|blob| self.state.held.contains(place.bucket, blob.id))
     }
 
     /// A blob that was replaced by this batch may have been removed meanwhile.
@@ -205,7 +222,9 @@ impl Form for BlobForm {
         if bytes > self.max_bytes { 0 } else { bytes }
     }
 
-    const NEEDS_CHANGES: bool = true;
+    fn needs_changes(&self) -> bool {
+        !self.is_lazy || self.state.has_seen_blob.load(Ordering::Relaxed)
+    }
 
     async fn on_commit(&self, bucket: &Bucket, changes: Vec<Change>) {
         let before = changes.iter().filter_map(|change| BlobRef::of(change.before.as_ref()?));
@@ -240,52 +259,6 @@ impl Form for BlobForm {
     }
 }
 
-/// Registers a blob as held until it is dropped.
-struct Held {
-    state: Arc<State>,
-    name: (Bucket, BlobId),
-    _inner: StoredBlob,
-}
-
-impl State {
-    fn hold(self: Arc<Self>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
-        let (id, bytes) = (blob.id, blob.bytes);
-        let name = (bucket, id);
-        *self.held.lock().entry(name.clone()).or_default() += 1;
-        StoredBlob::new(id, bytes, Box::new(Held { state: self, name, _inner: blob }))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut held = self.state.held.lock();
-        if let Some(count) = held.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
-                held.remove(&self.name);
-            }
-        }
-    }
-}
-
-struct NewHeldBlob {
-    inner: Box<dyn NewBlob>,
-    state: Arc<State>,
-    bucket: Bucket,
-}
-
-#[async_trait]
-impl NewBlob for NewHeldBlob {
-    async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.inner.write(bytes).await
-    }
-
-    async fn finish(self: Box<Self>) -> Result<StoredBlob> {
-        let Self { inner, state, bucket } = *self;
-        Ok(state.hold(bucket, inner.finish().await?))
-    }
-}
-
 #[async_trait]
 impl Blobs for LargeValues {
     async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
@@ -293,12 +266,12 @@ impl Blobs for LargeValues {
     }
 
     async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
-        let inner = self.0.form.blobs()?.create_blob(bucket).await?;
-        Ok(Box::new(NewHeldBlob { inner, state: Arc::clone(&self.0.form.state), bucket: bucket.clone() }))
+        let inner = self.0.form.used_blobs()?.create_blob(bucket).await?;
+        Ok(Box::new(NewHeldBlob::new(inner, &self.0.form.state.held, bucket)))
     }
 
     async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
-        self.0.form.blobs()?.open_blob(bucket, id).await
+        self.0.form.used_blobs()?.open_blob(bucket, id).await
     }
 
     async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {

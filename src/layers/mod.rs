@@ -9,6 +9,7 @@ mod compressed;
 mod encrypted;
 #[cfg(feature = "encryption")]
 mod encryption_keys;
+mod held_blobs;
 mod hooked;
 mod large_values;
 mod recent_blobs;

@@ -95,7 +95,9 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
     }
 
     /// Whether [`on_commit`](Self::on_commit) needs the changes of every batch.
-    const NEEDS_CHANGES: bool = false;
+    fn needs_changes(&self) -> bool {
+        false
+    }
 
     /// Called after a commit, with what was stored before and after.
     fn on_commit(&self, _bucket: &Bucket, _changes: Vec<Change>) -> impl Future<Output = ()> + Send {

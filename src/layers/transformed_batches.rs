@@ -32,6 +32,10 @@ impl<F: Form> Transformed<F> {
         }
     }
 
+    fn returns_nothing(&self, batch: &Batch) -> bool {
+        batch.returning_nothing && !self.form.needs_changes()
+    }
+
     /// The batch with encoded values.
     async fn encoded(&self, bucket: &Bucket, batch: &Batch, hold: &mut F::Hold) -> Result<Batch> {
         let mut writes = Vec::with_capacity(batch.writes.len());
@@ -52,7 +56,7 @@ impl<F: Form> Transformed<F> {
             });
         }
         let expectations = batch.expectations.clone();
-        Ok(Batch { expectations, writes, returning_nothing: returns_nothing::<F>(batch) })
+        Ok(Batch { expectations, writes, returning_nothing: self.returns_nothing(batch) })
     }
 
     /// The outcome of a batch with decoded entries, as far as they fit into [`MAX_DECODED_BYTES`]. `None` if nothing was
@@ -133,7 +137,7 @@ impl<F: Form> Transformed<F> {
             let unchanged = keys.iter().map(|key| Expectation::unchanged(key.clone(), stored.get(key)));
             let others = batch.expectations.iter().enumerate().filter(|(_, expectation)| !is_on_value(expectation));
             let expectations = unchanged.chain(others.clone().map(|(_, expectation)| expectation.clone())).collect();
-            let planned = Batch { expectations, writes, returning_nothing: returns_nothing::<F>(&batch) };
+            let planned = Batch { expectations, writes, returning_nothing: self.returns_nothing(&batch) };
             match self.inner.apply(bucket, planned).await? {
                 Outcome::PreconditionFailed { index, .. } if index < keys.len() => {}
                 Outcome::PreconditionFailed { index, found } => {
@@ -195,10 +199,6 @@ fn keys_of(batch: &Batch) -> Vec<Key> {
     keys.sort_unstable();
     keys.dedup();
     keys
-}
-
-fn returns_nothing<F: Form>(batch: &Batch) -> bool {
-    batch.returning_nothing && !F::NEEDS_CHANGES
 }
 
 fn changes_in_place(write: &Write) -> bool {

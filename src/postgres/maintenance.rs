@@ -117,7 +117,7 @@ async fn trim_logs(pool: &Pool, bucket: &Bucket, now: Time) -> Result<u64> {
 async fn vacuum(pool: &Pool) -> Result<()> {
     let client = pool.client().await.map_err(|error| error.error)?;
     let names = pool.names();
-    for table in [&names.table, &names.buckets, &names.changes, &names.logs, &names.log_entries] {
+    for table in names.all_tables() {
         let sql = format!("VACUUM (SKIP_LOCKED, ANALYZE) {table}");
         let Err(error) = client.batch_execute(&sql).await else { continue };
         if error.code().is_none_or(|code| !matches!(code.code(), "42601" | "0A000" | "42501")) {

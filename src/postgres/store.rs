@@ -5,6 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::blob::blob_rows::BlobRows;
+use super::blob::stored_parts::StoredParts;
+use super::blob::unused_blobs;
+use super::blob::upload::Upload;
 use super::connect::pool::{Config, discard};
 use super::connect::url::{CONNECT_TIMEOUT, Url};
 use super::error::{PgError, Reason};
@@ -17,10 +21,10 @@ use super::read::scan::scan;
 use super::runtime::{Runtime, Runtimes};
 use super::sql::row::column;
 use crate::model::{
-    AppendOutcome, Batch, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage, LogQuery,
-    Outcome, Page, Result, Revision, Scan, Snapshot,
+    AppendOutcome, Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage,
+    LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
+use crate::store::{BlobReader, Blobs, Changes, Logs, NewBlob, Report, Store, Task};
 
 /// A store in tables of a PostgreSQL database. Clones share the connections, and processes share the tables.
 #[derive(Clone)]
@@ -97,6 +101,10 @@ impl PostgresStore {
         self.runtimes.current(&self.config)
     }
 
+    fn blob_rows(&self, bucket: &Bucket) -> BlobRows {
+        BlobRows::new(&self.config, &self.runtimes, bucket)
+    }
+
     fn locate(&self, what: &str, error: Error) -> Error {
         self.config.locate_in(what, error)
     }
@@ -131,7 +139,18 @@ impl Store for PostgresStore {
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        maintain(&self.runtime()?.pool, bucket, task).await.map_err(|e| self.config.locate(bucket, e))
+        let maintained = maintain(&self.runtime()?.pool, bucket, task).await;
+        let mut report = maintained.map_err(|e| self.config.locate(bucket, e))?;
+        // After the entries that have expired.
+        match task {
+            Task::Compact | Task::RemoveExpired => {
+                unused_blobs::remove_all(&self.blob_rows(bucket)).await?;
+            }
+            Task::RemoveLeftovers => report.removed += unused_blobs::remove_all(&self.blob_rows(bucket)).await?,
+            Task::Check => report.findings.extend(unused_blobs::check(&self.blob_rows(bucket)).await?),
+            Task::Status => {}
+        }
+        Ok(report)
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
@@ -143,7 +162,7 @@ impl Store for PostgresStore {
     }
 
     fn blobs(&self) -> Option<&dyn Blobs> {
-        None
+        Some(self)
     }
 }
 
@@ -151,6 +170,26 @@ impl Store for PostgresStore {
 impl Changes for PostgresStore {
     async fn changes_since(&self, bucket: &Bucket, query: ChangesQuery) -> Result<Option<ChangesPage>> {
         changes_page(&self.runtime()?.pool, bucket, &query).await.map_err(|e| self.config.locate(bucket, e))
+    }
+}
+
+#[async_trait]
+impl Blobs for PostgresStore {
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.get(bucket, keys).await
+    }
+
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
+        Ok(Box::new(Upload::begin(self.blob_rows(bucket)).await?))
+    }
+
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
+        let blob = StoredParts::open(self.blob_rows(bucket), id).await?;
+        Ok(blob.map(|blob| Arc::new(blob) as Arc<dyn BlobReader>))
+    }
+
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        unused_blobs::remove_these(&self.blob_rows(bucket), ids).await
     }
 }
 

@@ -90,7 +90,9 @@ fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {
     let StoreOptions { limits, lock_timeout, .. } = options;
     let options = postgres::PostgresOptions { limits, lock_timeout, ..postgres::PostgresOptions::default() };
     let store = PostgresStore::open(&format!("postgresql:{rest}"), options)?;
-    Ok(OpenStore { store: Arc::new(store.clone()), yaml: None, postgres: Some(store) })
+    // A statement that returns what it has replaced takes longer.
+    let large_values = LargeValues::new(Arc::new(store.clone()), limits)?.with_lazy_removal();
+    Ok(OpenStore { store: Arc::new(large_values), yaml: None, postgres: Some(store) })
 }
 
 /// The URL of a store, of a kind that this program supports.

@@ -46,9 +46,7 @@ impl Session {
             "the role {role} lacks a privilege in PostgreSQL; nothing was stored. The owner of the tables can grant \
              it: {}GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {role}",
             schema.unwrap_or_default(),
-            [&names.table, &names.buckets, &names.changes, &names.logs, &names.log_entries]
-                .map(String::as_str)
-                .join(", ")
+            names.all_tables().join(", ")
         );
         Error::new(ErrorKind::PermissionDenied, text)
     }
@@ -76,16 +74,11 @@ pub(crate) async fn check(client: &Client, names: &TableNames) -> Result<()> {
     }
     let all = ["SELECT", "INSERT", "UPDATE", "DELETE"];
     let without_delete = ["SELECT", "INSERT", "UPDATE"];
-    let needed = [
-        (&names.table, &all[..]),
-        (&names.buckets, &without_delete),
-        (&names.changes, &all),
-        (&names.logs, &all),
-        (&names.log_entries, &all),
-    ];
-    let terms: Vec<_> = needed
+    let needed = |table: &str| if table == names.buckets { &without_delete[..] } else { &all[..] };
+    let terms: Vec<_> = names
+        .all_tables()
         .into_iter()
-        .flat_map(|(table, these)| these.iter().map(move |one| format!("has_table_privilege('{table}', '{one}')")))
+        .flat_map(|table| needed(table).iter().map(move |one| format!("has_table_privilege('{table}', '{one}')")))
         .collect();
     let row = client.query_one(&format!("SELECT {}", terms.join(" AND ")), &[]).await;
     match row.ok().and_then(|row| column::<bool>(&row, 0).ok()) {

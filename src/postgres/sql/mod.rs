@@ -1,5 +1,6 @@
 //! The SQL of the store: how its tables are created, its statements, and its rows.
 
+pub(super) mod blob_statements;
 pub(super) mod change_statements;
 pub(super) mod log_statements;
 pub(super) mod row;

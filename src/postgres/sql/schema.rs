@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::Bucket;
+use crate::model::{BlobRef, Bucket};
 
 /// PostgreSQL truncates longer names.
 const MAX_IDENTIFIER_BYTES: usize = 63;
@@ -17,6 +17,9 @@ const FILLFACTOR: &str = "WITH (fillfactor = 80)";
 /// condition that names it can use these indexes. Otherwise the server could choose one of them to look up a key in a
 /// small table, and the plan would stay in use after the table has grown.
 pub(super) const REVISIONS_COLLATION: &str = r#"COLLATE "POSIX""#;
+
+/// The name of the blob in an entry that refers to one: it comes after `{"sha-256":"`.
+pub(super) const REFERENCE: &str = "substring(value FROM 13 FOR 64)";
 
 /// The names of the tables of a store, quoted for use in statements.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +36,10 @@ pub(crate) struct TableNames {
     pub(crate) logs: String,
     /// The table of the entries of logs.
     pub(crate) log_entries: String,
+    /// The table of blobs, without their bytes.
+    pub(crate) blobs: String,
+    /// The table of the bytes of blobs, in parts.
+    pub(crate) blob_parts: String,
     /// The NOTIFY channel for changes, without quotes.
     pub(crate) channel: String,
 }
@@ -56,10 +63,18 @@ impl TableNames {
             changes: format!("{prefix}\"{name}_changes\""),
             logs: format!("{prefix}\"{name}_logs\""),
             log_entries: format!("{prefix}\"{name}_log_entries\""),
+            blobs: format!("{prefix}\"{name}_blobs\""),
+            blob_parts: format!("{prefix}\"{name}_blob_parts\""),
             channel: format!("{name}_changed"),
             schema: schema.map(str::to_owned),
             name: name.to_owned(),
         }
+    }
+
+    /// All tables of the store.
+    pub(crate) fn all_tables(&self) -> [&str; 7] {
+        let Self { table, buckets, changes, logs, log_entries, blobs, blob_parts, .. } = self;
+        [table, buckets, changes, logs, log_entries, blobs, blob_parts]
     }
 
     /// The schema of the URL, quoted.
@@ -139,7 +154,7 @@ FROM {table};
 "#,
             view = self.in_schema(&format!("{name}_readable")),
         );
-        sql + &self.create_changes() + &self.create_logs(options)
+        sql + &self.create_changes() + &self.create_logs(options) + &self.create_blobs(options)
     }
 
     /// Creates the tables of logs unless they exist. They have no partitions.
@@ -169,6 +184,38 @@ CREATE {unlogged}TABLE IF NOT EXISTS {log_entries} (
 );
 CREATE INDEX IF NOT EXISTS "{name}_log_times" ON {log_entries} (bucket, key, updated_at, index);
 "#
+        )
+    }
+
+    /// Creates the tables of blobs unless they exist. They have no partitions.
+    ///
+    /// The bytes are not compressed, so that the server can read a part of them.
+    fn create_blobs(&self, options: TableOptions) -> String {
+        let Self { table, blobs, blob_parts, name, .. } = self;
+        let unlogged = if options.unlogged { "UNLOGGED " } else { "" };
+        format!(
+            r#"CREATE {unlogged}TABLE IF NOT EXISTS {blobs} (
+    bucket text COLLATE "C" NOT NULL,
+    upload bigint NOT NULL,
+    id bytea,
+    bytes bigint,
+    held_until timestamptz NOT NULL,
+    kept_until timestamptz NOT NULL,
+    PRIMARY KEY (bucket, upload)
+);
+CREATE INDEX IF NOT EXISTS "{name}_blob_ids" ON {blobs} (bucket, id, upload) WHERE id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{name}_blobs_unnamed" ON {blobs} (bucket, kept_until) WHERE id IS NULL;
+CREATE {unlogged}TABLE IF NOT EXISTS {blob_parts} (
+    bucket text COLLATE "C" NOT NULL,
+    upload bigint NOT NULL,
+    part integer NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (bucket, upload, part)
+);
+ALTER TABLE {blob_parts} ALTER COLUMN data SET STORAGE EXTERNAL;
+CREATE INDEX IF NOT EXISTS "{name}_references" ON {table} (bucket, ({REFERENCE})) WHERE type = '{mark}';
+"#,
+            mark = BlobRef::MARK,
         )
     }
 
@@ -214,9 +261,7 @@ END $make$;
             )
         };
         // Citus puts all rows of a bucket on one node, since their distribution columns have the same type.
-        [&self.buckets, &self.table, &self.changes, &self.logs, &self.log_entries]
-            .map(|table| distribute(table))
-            .concat()
+        self.all_tables().map(distribute).concat()
     }
 
     /// Creates the partition of a bucket unless it exists. Other partitions stay usable meanwhile.
@@ -269,9 +314,9 @@ mod tests {
         assert!(!plain.contains("CREATE UNLOGGED") && !plain.contains("PARTITION"));
         assert_eq!(plain.matches(") WITH (fillfactor = 80);").count(), 4);
         let fast = names.create_tables(TableOptions { unlogged: true, partitioned: false });
-        assert_eq!(fast.matches("CREATE UNLOGGED TABLE").count(), 4);
+        assert_eq!(fast.matches("CREATE UNLOGGED TABLE").count(), 6);
         let parted = names.create_tables(TableOptions { unlogged: true, partitioned: true });
-        assert_eq!(parted.matches("CREATE UNLOGGED TABLE").count(), 3);
+        assert_eq!(parted.matches("CREATE UNLOGGED TABLE").count(), 5);
         assert!(parted.contains(") PARTITION BY LIST (bucket);"));
         let partition = names.create_partition(&Bucket::new("b").unwrap(), TableOptions::default());
         assert!(partition.contains("INCLUDING ALL) WITH (fillfactor = 80);"), "{partition}");

@@ -9,6 +9,7 @@
 //! removes nothing. It makes a generic plan look cheap, so that the server makes and keeps one plan instead of one for
 //! each list.
 
+use super::blob_statements::BlobStatements;
 use super::change_statements::{ChangeStatements, remember};
 use super::log_statements::LogStatements;
 use super::row::ENTRY_COLUMNS;
@@ -72,6 +73,8 @@ pub(crate) struct Statements {
     pub(crate) plain: PlainWriteStatements,
     pub(crate) changes: ChangeStatements,
     pub(crate) logs: LogStatements,
+    /// The statements about blobs.
+    pub(crate) blobs: BlobStatements,
     /// Lists all buckets.
     pub(crate) buckets: String,
 }
@@ -150,7 +153,7 @@ pub(crate) struct PutStatements {
 
 impl Statements {
     pub(crate) fn new(names: &TableNames) -> Self {
-        let TableNames { table, buckets, changes, log_entries, .. } = names;
+        let TableNames { table, buckets, changes, blob_parts, .. } = names;
         let stored = format!(
             "INSERT INTO {table} {TABLE_COLUMNS} SELECT $1, g.* FROM (SELECT * FROM unnest($3::text[], $4::bytea[], \
              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) LIMIT cardinality($3::text[])) g \
@@ -160,7 +163,7 @@ impl Statements {
         let find_data = format!("SELECT bucket FROM {buckets} LIMIT 0; SELECT bucket FROM {table} LIMIT 0");
         Self {
             // A role that only reads entries needs no privilege for the table of changes.
-            find_tables: format!("{find_data}; SELECT '{changes}'::regclass, '{log_entries}'::regclass"),
+            find_tables: format!("{find_data}; SELECT '{changes}'::regclass, '{blob_parts}'::regclass"),
             find_data,
             entries: LookupStatements::new(
                 names,
@@ -183,6 +186,7 @@ impl Statements {
             plain: PlainWriteStatements::new(names),
             changes: ChangeStatements::new(names),
             logs: LogStatements::new(names),
+            blobs: BlobStatements::new(names),
             buckets: format!("SELECT bucket FROM {buckets} WHERE revision > 0 ORDER BY bucket"),
         }
     }

@@ -101,7 +101,9 @@ fn with_digest(
     };
     let length = length_of_value(&body);
     let mut response = response::bytes(body, cache, headers);
-    response.headers_mut().extend(length.map(|length| (CONTENT_LENGTH, length.into())));
+    if let Some(length) = length {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     response.headers_mut().extend(digest);
     response.headers_mut().extend(whole_blob.map(|digest| (CONTENT_DIGEST, digest)));
     response

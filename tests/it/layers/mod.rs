@@ -50,10 +50,6 @@ fn encrypted(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) 
 
 fn large_values(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
     let inner = named(store)(clock.clone(), limits, folder);
-    if inner.blobs().is_none() {
-        // PostgreSQL keeps all values in its rows.
-        return inner;
-    }
     Arc::new(LargeValues::new(inner, limits).unwrap().with_blobs_from(BLOBS_FROM_BYTES).with_clock(clock))
 }
 
@@ -115,7 +111,7 @@ macro_rules! suites {
 
 suites! {
     compressed: memory yaml postgresql;
-    large_values: memory yaml;
+    large_values: memory yaml postgresql;
     encrypted: memory yaml postgresql;
     all: memory yaml postgresql;
     tiered_through: memory yaml postgresql;

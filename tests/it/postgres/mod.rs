@@ -1,5 +1,6 @@
 //! The store on PostgreSQL, on private servers: behaviour that the suite of all stores does not cover.
 
+mod blob_tables;
 mod command;
 mod distance;
 mod encryption;

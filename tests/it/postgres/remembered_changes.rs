@@ -95,7 +95,7 @@ async fn a_user_who_cannot_complete_the_tables_is_sent_to_store_init() {
     client(&url).get("a").await.unwrap();
     assert_eq!(user.get_string("a").await.unwrap().as_deref(), Some("1"), "a read needs no further privilege");
     let error = user.delete("a").await.unwrap_err();
-    assert!(error.to_string().contains(&format!("\"{table}_log_entries\" TO \"{table}_user\"")), "{error}");
+    assert!(error.to_string().contains(&format!("\"{table}_blob_parts\" TO \"{table}_user\"")), "{error}");
     server.psql(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table}_changes TO {table}_user"));
     assert!(user.delete("a").await.unwrap());
 }

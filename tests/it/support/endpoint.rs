@@ -203,6 +203,9 @@ impl Endpoint {
         let status = parts.status.as_u16();
         crate::web::openapi::assert_described(method.as_str(), &path, status);
         assert_eq!(parts.headers.get("x-content-type-options").unwrap(), "nosniff");
+        for name in parts.headers.keys() {
+            assert_eq!(parts.headers.get_all(name).iter().count(), 1, "{method} {path}: {name} has one value");
+        }
         assert!(parts.headers.contains_key("cache-control"));
         if status == 304 || status == 204 {
             assert!(body.is_empty() && !parts.headers.contains_key("content-length"), "{status} has no body");

@@ -28,7 +28,9 @@ async fn refused(store: &PostgresStore) -> Error {
 
 /// The tables of a store, as a statement lists them.
 fn tables(table: &str) -> String {
-    ["", "_buckets", "_changes", "_logs", "_log_entries"].map(|ending| format!("\"{table}{ending}\"")).join(", ")
+    ["", "_buckets", "_changes", "_logs", "_log_entries", "_blobs", "_blob_parts"]
+        .map(|ending| format!("\"{table}{ending}\""))
+        .join(", ")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,72 @@
+//! Blobs that were stored through a layer and are not named by an entry yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::model::{BlobId, Bucket, Result};
+use crate::store::{NewBlob, StoredBlob};
+
+/// How often each blob was stored and is still held.
+#[derive(Default)]
+pub(super) struct HeldBlobs(Mutex<HashMap<(Bucket, BlobId), usize>>);
+
+impl HeldBlobs {
+    pub(super) fn contains(&self, bucket: &Bucket, id: BlobId) -> bool {
+        self.0.lock().contains_key(&(bucket.clone(), id))
+    }
+
+    fn hold(self: Arc<Self>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
+        let (id, bytes) = (blob.id, blob.bytes);
+        let name = (bucket, id);
+        *self.0.lock().entry(name.clone()).or_default() += 1;
+        StoredBlob::new(id, bytes, Box::new(Held { all: self, name, _inner: blob }))
+    }
+}
+
+/// Registers a blob as held until it is dropped.
+struct Held {
+    all: Arc<HeldBlobs>,
+    name: (Bucket, BlobId),
+    _inner: StoredBlob,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock();
+        if let Some(count) = all.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.name);
+            }
+        }
+    }
+}
+
+/// A blob that will be held when it is stored.
+pub(super) struct NewHeldBlob {
+    inner: Box<dyn NewBlob>,
+    all: Arc<HeldBlobs>,
+    bucket: Bucket,
+}
+
+impl NewHeldBlob {
+    pub(super) fn new(inner: Box<dyn NewBlob>, all: &Arc<HeldBlobs>, bucket: &Bucket) -> Self {
+        Self { inner, all: Arc::clone(all), bucket: bucket.clone() }
+    }
+}
+
+#[async_trait]
+impl NewBlob for NewHeldBlob {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.inner.write(bytes).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<StoredBlob> {
+        let Self { inner, all, bucket } = *self;
+        Ok(all.hold(bucket, inner.finish().await?))
+    }
+}
