@@ -27,7 +27,8 @@ pub(crate) struct BlobStatements {
     pub(crate) add_part: String,
     /// Keeps the parts for longer.
     pub(crate) keep: String,
-    /// Gives the upload the name `$3` and the length `$4`, and holds it. No row if it was given up meanwhile.
+    /// Gives the upload the name `$3` and the length `$4`, and holds it instead of keeping it. No row if it was given up
+    /// meanwhile.
     pub(crate) name: String,
     /// Holds the blob for longer.
     pub(crate) hold: String,
@@ -75,7 +76,7 @@ impl BlobStatements {
             ),
             keep: format!("UPDATE {blobs} SET kept_until = GREATEST(kept_until, {LEASE}) WHERE {of_upload}"),
             name: format!(
-                "UPDATE {blobs} SET id = $3, bytes = $4, held_until = {LEASE} \
+                "UPDATE {blobs} SET id = $3, bytes = $4, held_until = {LEASE}, kept_until = '-infinity' \
                  WHERE {of_upload} AND kept_until > clock_timestamp() RETURNING upload"
             ),
             hold: format!("UPDATE {blobs} SET held_until = {LEASE} WHERE {of_upload}"),
