@@ -7,9 +7,10 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::commands::maintenance::{check, compact, rekey, sweep};
 use super::commands::{
-    check, compact, completions, copy, delete, edit, export, get, import, incr, list, logs, man, passcode, serve, set,
-    store_init, sweep, watch,
+    completions, copy, delete, edit, export, get, import, incr, list, logs, man, passcode, serve, set, store_init,
+    watch,
 };
 use super::config::flags::GlobalFlags;
 use super::config::home::HomeDir;
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Copy(copy::Args),
     Check(check::Args),
     Compact(compact::Args),
+    Rekey(rekey::Args),
     Sweep(sweep::Args),
     Store(store_init::Args),
     Passcode(passcode::Args),
@@ -90,6 +92,7 @@ fn shown_options(command: &str) -> &'static [&'static str] {
         "get" | "list" | "watch" | "log" | "export" | "compact" | "sweep" => {
             &["bucket", "store", "lock_timeout", "config", "quiet", "verbose"]
         }
+        "rekey" => &["bucket", "store", "encryption_keys", "lock_timeout", "config", "quiet", "verbose"],
         "delete" | "incr" => &["bucket", "store", "lock_timeout", "no_hooks", "config", "quiet", "verbose"],
         "append" => &["bucket", "store", "max_value", "lock_timeout", "config", "quiet", "verbose"],
         "set" | "edit" | "import" => {
@@ -102,7 +105,7 @@ fn shown_options(command: &str) -> &'static [&'static str] {
 }
 
 /// The commands that work on all buckets unless one is named.
-const ON_ALL_BUCKETS: [&str; 4] = ["check", "compact", "copy", "sweep"];
+const ON_ALL_BUCKETS: [&str; 5] = ["check", "compact", "copy", "rekey", "sweep"];
 
 /// The parser, with the help in its long form, as manual pages need it.
 pub(crate) fn parser() -> clap::Command {

@@ -24,9 +24,10 @@ use clap::ArgMatches;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::command::{Command, CommandLine};
+use self::commands::maintenance::{check, compact, rekey, sweep};
 use self::commands::{
-    check, check_config, compact, completions, copy, delete, edit, export, get, import, incr, list, logs, man,
-    passcode, serve, set, store_init, sweep, watch,
+    check_config, completions, copy, delete, edit, export, get, import, incr, list, logs, man, passcode, serve, set,
+    store_init, watch,
 };
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
@@ -129,6 +130,7 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Copy(args) => copy::run(settings, args).await,
         Command::Check(args) => check::run(settings, args).await,
         Command::Compact(args) => compact::run(settings, args).await,
+        Command::Rekey(args) => rekey::run(settings, args).await,
         Command::Sweep(args) => sweep::run(settings, args).await,
         Command::Store(args) => store_init::run(settings, args).await,
         Command::Serve(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => Ok(()),

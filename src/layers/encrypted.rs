@@ -17,7 +17,7 @@ use super::sealed_type::{read_type, write_type};
 use super::transformed::{Form, Place, Transformed};
 use super::transformed_store::is_store;
 use crate::model::{
-    Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
+    Batch, BlobRef, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
 };
 use crate::store::{Limits, Store};
 
@@ -65,7 +65,15 @@ impl Encrypted {
     /// Encrypts values with the first of these keys. `limits` are those of the values before encryption; those of
     /// `inner` must be higher by [`ENCRYPTION_OVERHEAD_BYTES`].
     pub fn new(inner: Arc<dyn Store>, keys: EncryptionKeys, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self(Transformed { inner, form: Sealed { keys }, clock, limits })
+        let form = Sealed { keys: Arc::new(move || keys.clone()) };
+        Self(Transformed { inner, form, clock, limits })
+    }
+
+    /// The same with keys that may change, such as those of a file. This is called for every value.
+    #[must_use]
+    pub fn with_keys_from(mut self, keys: impl Fn() -> EncryptionKeys + Send + Sync + 'static) -> Self {
+        self.0.form.keys = Arc::new(keys);
+        self
     }
 
     /// Encrypts the values of a bucket that are not encrypted with the first key, those from before the layer too.
@@ -73,14 +81,16 @@ impl Encrypted {
     /// done.
     ///
     /// # Errors
-    /// Those of the store. [`ErrorKind::Corrupt`] if a value could not be decrypted; all others are encrypted then.
+    /// Those of the store. [`ErrorKind::Corrupt`] if a value could not be decrypted, or is larger than the store
+    /// inside returns it; all others are encrypted then.
     pub async fn rekey(&self, bucket: &Bucket) -> Result<u64> {
         let mut query = Scan { limit: PAGE_ENTRIES, ..Scan::default() };
         let (mut count, mut failures) = (0, vec![]);
         loop {
             let page = self.0.inner.scan(bucket, query.clone()).await?;
+            let keys = (self.0.form.keys)();
             for (key, entry) in page.entries {
-                let is_current = |entry: &Entry| key_id(&entry.content_type) == Some(self.0.form.keys.current_id());
+                let is_current = |entry: &Entry| key_id(&entry.content_type) == Some(keys.current_id());
                 if let Some(entry) = entry.filter(|entry| !is_current(entry)) {
                     match self.rekey_entry(bucket, &key, entry).await {
                         Ok(is_done) => count += u64::from(is_done),
@@ -96,7 +106,7 @@ impl Encrypted {
         match failures.into_iter().next() {
             None => Ok(count),
             Some(first) => {
-                let text = format!("{count} values were encrypted, and {number} could not be decrypted; the first");
+                let text = format!("{count} values were encrypted, and {number} could not; the first");
                 Err(Error::new(ErrorKind::Corrupt, text).with_source(first))
             }
         }
@@ -106,6 +116,10 @@ impl Encrypted {
     /// run.
     async fn rekey_entry(&self, bucket: &Bucket, key: &Key, entry: Entry) -> Result<bool> {
         let place = Place::of_value(bucket, key);
+        if let Some(blob) = BlobRef::of(&entry) {
+            let text = format!("{place} has {} bytes, which is too much to be encrypted; delete it", blob.bytes);
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
         let expectation = Expectation::unchanged(key.clone(), Some(&entry));
         let (value, content_type) = match key_id(&entry.content_type) {
             Some(_) => self.0.form.decode(place, &entry.value, &entry.content_type).await?,
@@ -123,7 +137,7 @@ impl Encrypted {
 /// Values sealed by an AEAD (RFC 5116).
 #[derive(Clone)]
 struct Sealed {
-    keys: EncryptionKeys,
+    keys: Arc<dyn Fn() -> EncryptionKeys + Send + Sync>,
 }
 
 impl Form for Sealed {
@@ -138,8 +152,8 @@ impl Form for Sealed {
         content_type: &ContentType,
         (): &mut (),
     ) -> Result<(Bytes, ContentType)> {
-        let current =
-            self.keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
+        let keys = (self.keys)();
+        let current = keys.current().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no encryption key"))?;
         let mut plain = BytesMut::with_capacity(value.len() + 256);
         write_type(&mut plain, content_type);
         plain.put_slice(&value);
@@ -164,7 +178,8 @@ impl Form for Sealed {
     ) -> Result<(Bytes, ContentType)> {
         let failed = |why: &str| Error::new(ErrorKind::Corrupt, format!("{place} cannot be decrypted: {why}"));
         let id = key_id(content_type).unwrap_or_default();
-        let found = self.keys.find(id).ok_or_else(|| {
+        let keys = (self.keys)();
+        let found = keys.find(id).ok_or_else(|| {
             failed(&format!("the encryption key {id:?} is missing; add it to the file of encryption keys"))
         })?;
         let changed = || {

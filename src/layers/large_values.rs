@@ -61,7 +61,14 @@ impl LargeValues {
         }
         let max_bytes = limits.max_value_bytes.max(MIN_WHOLE_BYTES) as u64;
         let from_bytes = BlobRef::FROM_BYTES;
-        let form = BlobForm { inner: Arc::clone(&inner), from_bytes, max_bytes, is_lazy: false, state: Arc::default() };
+        let form = BlobForm {
+            inner: Arc::clone(&inner),
+            from_bytes,
+            max_bytes,
+            is_lazy: false,
+            is_only_layer: false,
+            state: Arc::default(),
+        };
         Ok(Self(Transformed { inner, form, clock: Arc::new(SystemClock), limits }))
     }
 
@@ -77,6 +84,14 @@ impl LargeValues {
     #[must_use]
     pub fn with_lazy_removal(mut self) -> Self {
         self.0.form.is_lazy = true;
+        self
+    }
+
+    /// The same without a layer over it that encodes values. Values that were encoded by one are errors then; else
+    /// callers would take them for what was stored.
+    #[must_use]
+    pub fn as_only_layer(mut self) -> Self {
+        self.0.form.is_only_layer = true;
         self
     }
 
@@ -105,6 +120,7 @@ struct BlobForm {
     from_bytes: usize,
     max_bytes: u64,
     is_lazy: bool,
+    is_only_layer: bool,
     state: Arc<State>,
 }
 
@@ -148,7 +164,7 @@ impl Form for BlobForm {
         content_type: &ContentType,
         hold: &mut Vec<StoredBlob>,
     ) -> Result<(Bytes, ContentType)> {
-        if value.len() <= self.from_bytes {
+        if value.len() <= self.from_bytes || place.is_in_log {
             return Ok((value, content_type.clone()));
         }
         let mut blob = self.used_blobs()?.create_blob(place.bucket).await?;
@@ -203,6 +219,10 @@ impl Form for BlobForm {
             _ => false,
         };
         batch.expectations.iter().any(is_blob) || batch.writes.iter().any(is_too_large)
+    }
+
+    fn lacks_layer(&self, content_type: &ContentType) -> bool {
+        self.is_only_layer && content_type.is_of_a_layer() && content_type.essence() != Self::MARK
     }
 
     fn is_encoded(&self, place: Place<'_>, value: &Bytes) -> bool {
@@ -262,7 +282,13 @@ impl Form for BlobForm {
 #[async_trait]
 impl Blobs for LargeValues {
     async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        self.0.form.blobs()?.get_references(bucket, keys).await
+        let snapshot = self.0.form.blobs()?.get_references(bucket, keys).await?;
+        for (key, entry) in keys.iter().zip(&snapshot.entries) {
+            if let Some(entry) = entry.as_ref().filter(|entry| self.0.form.lacks_layer(&entry.content_type)) {
+                self.0.decode(bucket, key, entry.clone()).await?;
+            }
+        }
+        Ok(snapshot)
     }
 
     async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
@@ -333,7 +359,7 @@ impl Store for LargeValues {
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
-        self.0.inner.logs()
+        self.0.inner.logs().map(|_| &self.0 as &dyn Logs)
     }
 
     fn blobs(&self) -> Option<&dyn Blobs> {

@@ -78,6 +78,11 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
         batch.expectations.iter().any(is_on_value) || batch.writes.iter().any(write_needs_it)
     }
 
+    /// Whether a value is in the form of another layer, which would have to be over this one.
+    fn lacks_layer(&self, _content_type: &ContentType) -> bool {
+        false
+    }
+
     /// Whether a value with the mark, given by a caller, is already in the stored form.
     fn is_encoded(&self, _place: Place<'_>, _value: &Bytes) -> bool {
         false
@@ -177,6 +182,14 @@ impl<F: Form> Transformed<F> {
         value: Bytes,
         content_type: ContentType,
     ) -> Result<(Bytes, ContentType)> {
+        if self.form.lacks_layer(&content_type) {
+            let text = format!(
+                "{place} is compressed or encrypted ({}); use the settings compress and encryption_keys of the program \
+                 that has stored it",
+                content_type.as_str()
+            );
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
         if content_type.essence() != F::MARK {
             return Ok((value, content_type));
         }
@@ -191,11 +204,13 @@ impl<F: Form> Transformed<F> {
         content_type: &ContentType,
         hold: &mut F::Hold,
     ) -> Result<(Bytes, ContentType)> {
-        if content_type.essence() == F::MARK {
-            if self.form.is_encoded(place, &value) {
-                return Ok((value, content_type.clone()));
-            }
-            let text = format!("{place}: the content type {} is reserved for a layer; use another one", F::MARK);
+        let is_marked = content_type.essence() == F::MARK;
+        if is_marked && self.form.is_encoded(place, &value) {
+            return Ok((value, content_type.clone()));
+        }
+        if is_marked || self.form.lacks_layer(content_type) {
+            let mark = content_type.essence();
+            let text = format!("{place}: the content type {mark} is reserved for a layer; use another one");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         self.form.encode(place, value, content_type, hold).await

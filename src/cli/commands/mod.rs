@@ -1,8 +1,6 @@
 //! The commands, one file each.
 
-pub(super) mod check;
 pub(super) mod check_config;
-pub(super) mod compact;
 pub(super) mod completions;
 pub(super) mod copy;
 pub(super) mod delete;
@@ -13,10 +11,10 @@ pub(super) mod import;
 pub(super) mod incr;
 pub(super) mod list;
 pub(super) mod logs;
+pub(super) mod maintenance;
 pub(super) mod man;
 pub(super) mod passcode;
 pub(super) mod serve;
 pub(super) mod set;
 pub(super) mod store_init;
-pub(super) mod sweep;
 pub(super) mod watch;

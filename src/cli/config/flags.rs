@@ -80,6 +80,12 @@ pub(crate) struct DataFlags {
     /// The largest data file that is rewritten in this way, and of which a copy is kept
     #[arg(long, env = "KVS_TIDY_UP_TO", value_name = "SIZE", default_value = "1MiB")]
     pub(crate) tidy_up_to: Size,
+    /// Compress values from this size on, as in 4KiB [default: none]
+    #[arg(long, env = "KVS_COMPRESS", value_name = "SIZE")]
+    pub(crate) compress: Option<Size>,
+    /// Encrypt values with the first key in this file; decrypt with all of them [default: none]
+    #[arg(long, env = "KVS_ENCRYPTION_KEYS", value_name = "FILE", value_parser = path())]
+    pub(crate) encryption_keys: Option<PathBuf>,
 }
 
 /// Where to send write hooks.

@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -17,8 +16,10 @@ use super::server_settings::ServerSettings;
 use super::sources::{FileForm, FileForms, Sources};
 use super::units::{Size, TimeSpan};
 use super::{policies, tilde};
+use crate::cli::data::layer_settings::LayerSettings;
 use crate::cli::data::open_store::{OpenStore, StoreOptions, StoreUrl};
 use crate::cli::exit::{CliResult, Failure};
+use crate::cli::serving::file_watch::exposure;
 use crate::cli::serving::hook_runtime;
 use crate::cli::serving::hook_runtime::HookRuntime;
 use crate::cli::stderr::say;
@@ -31,6 +32,7 @@ use crate::web::SecretList;
 const FILE_FORMS: &FileForms = &[
     ("store", FileForm::Path(store_below)),
     ("auth", FileForm::Path(path_below)),
+    ("encryption_keys", FileForm::Path(path_below)),
     ("webhook_secret", FileForm::Path(hook_runtime::secret_below)),
     ("buckets", FileForm::Mapping),
 ];
@@ -43,6 +45,7 @@ pub(crate) struct CliSettings {
     pub(crate) store_options: StoreOptions,
     /// The longest value, in bytes.
     pub(crate) max_value: u64,
+    pub(crate) layers: LayerSettings,
     pub(crate) auth: AuthFile,
     pub(crate) hooks: HookRuntime,
     pub(crate) server: ServerSettings,
@@ -78,6 +81,14 @@ impl CliSettings {
             return Err(sources.error_at("max_value", "must be at most 10 GiB"));
         }
         let (TimeSpan(lock_timeout), TimeSpan(tidy_after)) = (data.lock_timeout, data.tidy_after);
+        let layers = LayerSettings {
+            compress_from_bytes: data.compress.map(|Size(bytes)| bytes),
+            encryption_keys: data.encryption_keys,
+        };
+        if !layers.is_empty() && max_value > Limits::MAX_VALUE_LIMIT {
+            let text = "must be at most 100 MiB with compress or encryption_keys, which work on whole values in memory";
+            return Err(sources.error_at("max_value", text));
+        }
         let hooks = hook_runtime::resolve(hooks, &sources)?;
         Ok(Self {
             bucket: global.bucket,
@@ -88,8 +99,10 @@ impl CliSettings {
                 lock_timeout,
                 tidy_after,
                 tidy_up_to: data.tidy_up_to.0 as u64,
+                lacks_layers: false,
             },
             max_value: max_value as u64,
+            layers,
             auth: AuthFile {
                 is_required: data.auth.is_some(),
                 path: data.auth.unwrap_or_else(|| home.join("auth.txt")),
@@ -112,10 +125,20 @@ impl CliSettings {
         Ok(Client::new(self.open()?.store).with_bucket(self.bucket()))
     }
 
-    /// Opens the store. Writes through it send write hooks.
+    /// Opens the store with its layers. Writes through it send write hooks.
     pub(crate) fn open(&self) -> CliResult<OpenStore> {
-        let opened = self.store.open(self.store_options)?;
-        Ok(OpenStore { store: self.hooks.over(opened.store), ..opened })
+        let limits = self.store_options.limits;
+        let lacks_layers = self.layers.is_empty();
+        let options = StoreOptions { limits: self.layers.inner_limits(limits), lacks_layers, ..self.store_options };
+        let opened = self.store.open(options)?;
+        let layered = self.layers.over(opened.store, limits)?;
+        Ok(OpenStore { store: self.hooks.over(layered), ..opened })
+    }
+
+    /// A warning, if every user of the machine can read or change the secrets or the encryption keys.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        let found = [exposure("secrets", &self.auth.path), self.layers.exposure()];
+        found.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
     }
 
     /// Prints a message that is not data, unless `--quiet`.
@@ -145,22 +168,6 @@ impl AuthFile {
             }
             Err(e) => Err(Failure::file("read the secrets in", &self.path, &e)),
         }
-    }
-
-    /// A warning, if every user of the machine can read or change the file.
-    pub(crate) fn exposure(&self) -> Option<String> {
-        let mode = std::fs::metadata(&self.path).ok()?.permissions().mode();
-        let access = match (mode & 0o004 != 0, mode & 0o002 != 0) {
-            (false, false) => return None,
-            (true, false) => "read",
-            (false, true) => "change",
-            (true, true) => "read and change",
-        };
-        let path = self.path.display();
-        Some(format!(
-            "every user of this machine can {access} the secrets in {path}; make the user that runs kvs its owner, and \
-             `chmod 600` it"
-        ))
     }
 }
 

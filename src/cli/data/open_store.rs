@@ -60,6 +60,8 @@ pub(crate) struct StoreOptions {
     pub(crate) tidy_after: Duration,
     /// YAML: the largest file that is tidied, in bytes.
     pub(crate) tidy_up_to: u64,
+    /// Whether values that a layer has encoded must not be read, because the caller does not decode them.
+    pub(crate) lacks_layers: bool,
 }
 
 /// An open store, for all commands, and again for commands that need one kind of store.
@@ -71,27 +73,29 @@ pub(crate) struct OpenStore {
 }
 
 fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
-    let StoreOptions { limits, lock_timeout, tidy_after, tidy_up_to } = options;
-    let options = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, ..yaml::YamlOptions::default() };
-    let store = YamlStore::open(dir, options)?;
-    Ok(OpenStore { store: with_large_values(store.clone(), limits)?, yaml: Some(store), postgres: None })
+    let StoreOptions { limits, lock_timeout, tidy_after, tidy_up_to, .. } = options;
+    let yaml = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, ..yaml::YamlOptions::default() };
+    let store = YamlStore::open(dir, yaml)?;
+    let large_values = with_large_values(store.clone(), options)?;
+    Ok(OpenStore { store: Arc::new(large_values), yaml: Some(store), postgres: None })
 }
 
-fn with_large_values(store: impl Store, limits: Limits) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(LargeValues::new(Arc::new(store), limits)?))
+fn with_large_values(store: impl Store, options: StoreOptions) -> Result<LargeValues> {
+    let large_values = LargeValues::new(Arc::new(store), options.limits)?;
+    Ok(if options.lacks_layers { large_values.as_only_layer() } else { large_values })
 }
 
 fn open_memory(_: &str, options: StoreOptions) -> Result<OpenStore> {
     let store = MemoryStore::new(Arc::new(SystemClock), options.limits);
-    Ok(OpenStore { store: with_large_values(store, options.limits)?, yaml: None, postgres: None })
+    Ok(OpenStore { store: Arc::new(with_large_values(store, options)?), yaml: None, postgres: None })
 }
 
 fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {
     let StoreOptions { limits, lock_timeout, .. } = options;
-    let options = postgres::PostgresOptions { limits, lock_timeout, ..postgres::PostgresOptions::default() };
-    let store = PostgresStore::open(&format!("postgresql:{rest}"), options)?;
+    let postgres = postgres::PostgresOptions { limits, lock_timeout, ..postgres::PostgresOptions::default() };
+    let store = PostgresStore::open(&format!("postgresql:{rest}"), postgres)?;
     // A statement that returns what it has replaced takes longer.
-    let large_values = LargeValues::new(Arc::new(store.clone()), limits)?.with_lazy_removal();
+    let large_values = with_large_values(store.clone(), options)?.with_lazy_removal();
     Ok(OpenStore { store: Arc::new(large_values), yaml: None, postgres: Some(store) })
 }
 

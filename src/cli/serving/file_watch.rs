@@ -1,7 +1,7 @@
-//! Notices that a file has changed, by its metadata only.
+//! What the metadata of a file shows: whether it has changed, and who can read it.
 
 use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,22 @@ impl FileWatch {
         *last_check = Instant::now();
         FileStamp::of(&self.path) != self.stamp
     }
+}
+
+/// A warning, if every user of the machine can read or change this file of `what`.
+pub(crate) fn exposure(what: &str, path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let access = match (mode & 0o004 != 0, mode & 0o002 != 0) {
+        (false, false) => return None,
+        (true, false) => "read",
+        (false, true) => "change",
+        (true, true) => "read and change",
+    };
+    let path = path.display();
+    Some(format!(
+        "every user of this machine can {access} the {what} in {path}; make the user that runs kvs its owner, and \
+         `chmod 600` it"
+    ))
 }
 
 #[cfg(test)]

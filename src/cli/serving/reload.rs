@@ -66,7 +66,7 @@ impl ReloadingApp {
         }
         let mut metrics = Metrics::new(settings.server.metrics, process, SystemClock.now());
         settings.hooks.register(metrics.registry());
-        let exposure = settings.auth.exposure();
+        let exposure = settings.exposure();
         let parts = ApiParts { opened: settings.open()?, settings, long_polls, metrics: Arc::new(metrics), stop };
         let stop = parts.stop.child_token();
         let api = parts.api(secrets, stop.clone());
@@ -166,7 +166,7 @@ impl ReloadState {
             // Logged before.
             Some(_) => {}
         }
-        let exposure = auth.exposure();
+        let exposure = self.parts.settings.exposure();
         if exposure.is_some() && exposure != current.exposure {
             tracing::warn!("{}", exposure.as_deref().unwrap_or_default());
         }

@@ -4,6 +4,7 @@
 mod edit;
 mod formats;
 mod hooks;
+mod layers;
 mod logs;
 mod once;
 pub(super) mod serving;

@@ -17,7 +17,7 @@ Examples:
 ///
 /// Changes nothing. Prints a line for each finding: the file, its line, what is wrong and what to do. Exit code 1 if
 /// data is damaged. A note is not damage: it is about something that the store repairs at the next write, or about an
-/// auth file that every user of the machine can read.
+/// auth file or encryption keys that every user of the machine can read.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
@@ -36,7 +36,7 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
         Ok(is_sound.then(|| format!("{}, no damage", count_noun(report.entries, "entry", "entries"))))
     });
     let checked = checked.await;
-    if let Some(exposure) = settings.auth.exposure() {
+    if let Some(exposure) = settings.exposure() {
         output.line(&format!("note: {exposure}"))?;
     }
     output.finish()?;
