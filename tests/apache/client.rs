@@ -38,7 +38,7 @@ impl Answer {
     }
 
     /// Parses the last response of a connection, and skips interim responses (1xx).
-    fn from_wire(mut bytes: &[u8], to_head: bool) -> Option<Self> {
+    pub(crate) fn from_wire(mut bytes: &[u8], to_head: bool) -> Option<Self> {
         loop {
             let (head, rest) = split_head(bytes)?;
             let status: u16 = head.split(' ').nth(1)?.parse().ok()?;
@@ -105,7 +105,7 @@ fn exchange(port: u16, request: &[u8]) -> (Option<Answer>, Vec<u8>) {
     (Answer::from_wire(&received, request.starts_with(b"HEAD ")), received)
 }
 
-fn connect(port: u16) -> std::io::Result<TcpStream> {
+pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -48,7 +48,7 @@ fn post(port: u16, client: &str, from: u64, stop: &AtomicBool) -> Acknowledged {
 }
 
 /// Kills all programs of the site: those of Apache and the second server.
-fn kill_all(server: &Server, dice: &mut Dice) -> usize {
+pub(crate) fn kill_all(server: &Server, dice: &mut Dice) -> usize {
     let mut killed = 0;
     for (id, _) in server.site.programs() {
         // Not all at the same moment.
@@ -59,7 +59,7 @@ fn kill_all(server: &Server, dice: &mut Dice) -> usize {
 }
 
 /// The time until a post is stored again.
-fn recovery(port: u16) -> Duration {
+pub(crate) fn recovery(port: u16) -> Duration {
     let start = Instant::now();
     while try_send(port, &form("alive=1")).is_none_or(|answer| answer.status != 200) {
         assert!(start.elapsed() < Duration::from_secs(10), "no post is stored any more");

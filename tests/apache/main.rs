@@ -14,6 +14,7 @@ mod contention;
 mod fastcgi_client;
 mod hidden;
 mod kill;
+mod large_values;
 mod main_job;
 mod metrics;
 mod nginx_cache;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
+use kvs::layers::LargeValues;
 use kvs::model::{Batch, Bucket, Clock, Entry, Key, SystemClock, Write};
 use kvs::store::suite::TestClock;
 use kvs::store::{Limits, Store};
@@ -161,6 +162,17 @@ impl Endpoint {
         let clock = Arc::<TestClock>::default();
         let (store, folder) = made(make, clock.clone());
         Self { clock: clock.clone(), _folder: Some(folder), ..Self::built(store, change(settings(clock))) }
+    }
+
+    /// The same with large values as blobs. Only values of up to `whole` bytes may be written whole, and others in
+    /// pieces; `change` may set the limit of those.
+    pub(crate) fn with_large_values(make: Make, whole: usize, change: impl FnOnce(ApiSettings) -> ApiSettings) -> Self {
+        let clock = Arc::<TestClock>::default();
+        let (limits, folder) = (Limits { max_value_bytes: whole }, tempfile::tempdir().unwrap());
+        let inner = make(clock.clone(), limits, folder.path());
+        let store = Arc::new(LargeValues::new(inner, limits).unwrap().with_clock(clock.clone()));
+        let settings = change(ApiSettings { max_value_bytes: whole, ..settings(clock.clone()) });
+        Self { clock, _folder: Some(Arc::new(folder)), ..Self::built(store, settings) }
     }
 
     /// The same with these limits on long polls.

@@ -3,6 +3,7 @@
 mod classic;
 mod following;
 mod hostile;
+mod large_values;
 mod logs;
 pub(crate) mod openapi;
 mod polls;
