@@ -78,9 +78,10 @@ impl Client {
         let stored = self.set_with(key, reference, &Options { content_type, ..options.clone() }).await;
         let id = blob.id;
         drop(blob);
-        if let (Err(_), Some(blobs)) = (&stored, self.store.blobs()) {
-            // If this fails, the next sweep removes it.
-            let _ = blobs.remove_unused_blobs(&self.bucket, &[id]).await;
+        if let Some(blobs) = self.store.blobs() {
+            // Also what was replaced meanwhile. If this fails, the next sweep removes it.
+            let unused = if stored.is_ok() { &[][..] } else { &[id] };
+            let _ = blobs.remove_unused_blobs(&self.bucket, unused).await;
         }
         stored
     }

@@ -93,7 +93,14 @@ impl BucketWriter<'_> {
             return Ok(());
         }
         let expectations = if deletes_first { self.expect_unchanged(keys).await? } else { vec![] };
-        self.copied += self.commit(writes, expectations, (!deletes_first).then_some(next)).await?;
+        let has_blobs = !blobs.is_empty();
+        let committed = self.commit(writes, expectations, (!deletes_first).then_some(next)).await;
+        drop(blobs);
+        if let Some(blobs) = self.to.blobs().filter(|_| has_blobs) {
+            // Those that were replaced.
+            blobs.remove_unused_blobs(self.bucket, &[]).await.map_err(on(Side::Target))?;
+        }
+        self.copied += committed?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
-//! Blobs that were stored through a layer and are not named by an entry yet.
+//! Blobs that were stored through a layer and are not named by an entry yet, and those that no longer are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +17,11 @@ pub(super) struct HeldBlobs(Mutex<HashMap<(Bucket, BlobId), usize>>);
 impl HeldBlobs {
     pub(super) fn contains(&self, bucket: &Bucket, id: BlobId) -> bool {
         self.0.lock().contains_key(&(bucket.clone(), id))
+    }
+
+    /// Whether any blob of the bucket is held.
+    pub(super) fn is_storing(&self, bucket: &Bucket) -> bool {
+        self.0.lock().keys().any(|(of_bucket, _)| of_bucket == bucket)
     }
 
     fn hold(self: Arc<Self>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
@@ -68,5 +73,32 @@ impl NewBlob for NewHeldBlob {
     async fn finish(self: Box<Self>) -> Result<StoredBlob> {
         let Self { inner, all, bucket } = *self;
         Ok(all.hold(bucket, inner.finish().await?))
+    }
+}
+
+/// Blobs that an entry no longer names, and that could not be removed yet.
+#[derive(Default)]
+pub(super) struct UnusedBlobs(Mutex<BTreeMap<Bucket, BTreeSet<BlobId>>>);
+
+impl UnusedBlobs {
+    /// Adds these blobs, and returns all of the bucket.
+    pub(super) fn with(&self, bucket: &Bucket, ids: &[BlobId]) -> Vec<BlobId> {
+        let mut all = self.0.lock();
+        if ids.is_empty() && !all.contains_key(bucket) {
+            return vec![];
+        }
+        let of_bucket = all.entry(bucket.clone()).or_default();
+        of_bucket.extend(ids);
+        of_bucket.iter().copied().collect()
+    }
+
+    pub(super) fn forget(&self, bucket: &Bucket, ids: &[BlobId]) {
+        let mut all = self.0.lock();
+        if let Some(of_bucket) = all.get_mut(bucket) {
+            of_bucket.retain(|id| !ids.contains(id));
+            if of_bucket.is_empty() {
+                all.remove(bucket);
+            }
+        }
     }
 }

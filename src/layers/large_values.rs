@@ -1,6 +1,5 @@
 //! Large values as blobs.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use super::held_blobs::{HeldBlobs, NewHeldBlob};
+use super::held_blobs::{HeldBlobs, NewHeldBlob, UnusedBlobs};
 use super::recent_blobs::RecentBlobs;
 use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed};
 use crate::model::{
@@ -16,9 +15,6 @@ use crate::model::{
     ErrorKind, Expectation, Key, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Write,
 };
 use crate::store::{BlobReader, Blobs, Changes, Limits, Logs, NewBlob, Report, Store, StoredBlob, Task};
-
-/// Blobs up to this length are read whole, even if the limit for writes is lower now.
-const MIN_WHOLE_BYTES: usize = 16 << 20;
 
 /// How many bytes of a blob are read at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -59,7 +55,7 @@ impl LargeValues {
         if inner.blobs().is_none() {
             return Err(no_blobs());
         }
-        let max_bytes = limits.max_value_bytes.max(MIN_WHOLE_BYTES) as u64;
+        let max_bytes = limits.whole_blob_bytes() as u64;
         let from_bytes = BlobRef::FROM_BYTES;
         let form = BlobForm {
             inner: Arc::clone(&inner),
@@ -131,8 +127,7 @@ struct State {
     /// Callers may put references to these.
     held: Arc<HeldBlobs>,
     has_seen_blob: AtomicBool,
-    /// Blobs that have lost a reference and could not be removed yet, because others were storing blobs.
-    unused: Mutex<BTreeMap<Bucket, BTreeSet<BlobId>>>,
+    unused: UnusedBlobs,
 }
 
 impl BlobForm {
@@ -140,7 +135,21 @@ impl BlobForm {
         self.inner.blobs().ok_or_else(no_blobs)
     }
 
-    /// The same for a caller that stores or reads a blob.
+    /// Removes those of these blobs that nothing refers to, and those that could not be removed before.
+    async fn remove_unused(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        let ids = self.state.unused.with(bucket, ids);
+        if ids.is_empty() {
+            return Ok(true);
+        }
+        // Who stores a blob calls this at the end.
+        if self.state.held.is_storing(bucket) || !self.blobs()?.remove_unused_blobs(bucket, &ids).await? {
+            return Ok(false);
+        }
+        self.state.unused.forget(bucket, &ids);
+        Ok(true)
+    }
+
+    /// The blobs, for a caller that stores or reads one.
     fn used_blobs(&self) -> Result<&dyn Blobs> {
         self.state.has_seen_blob.store(true, Ordering::Relaxed);
         self.blobs()
@@ -227,7 +236,10 @@ impl Form for BlobForm {
 
     fn is_encoded(&self, place: Place<'_>, value: &Bytes) -> bool {
         let mark = ContentType::new(Self::MARK).unwrap_or_default();
-        BlobRef::parse(value, &mark).is_some_and(|blob| self.state.held.contains(place.bucket, blob.id))
+        BlobRef::parse(value, &mark).is_some_and(|blob| {
+            let is_reserved = blob.content_type.essence() == Self::MARK || self.lacks_layer(&blob.content_type);
+            !is_reserved && self.state.held.contains(place.bucket, blob.id)
+        })
     }
 
     /// A blob that was replaced by this batch may have been removed meanwhile.
@@ -246,35 +258,19 @@ impl Form for BlobForm {
         !self.is_lazy || self.state.has_seen_blob.load(Ordering::Relaxed)
     }
 
-    async fn on_commit(&self, bucket: &Bucket, changes: Vec<Change>) {
-        let before = changes.iter().filter_map(|change| BlobRef::of(change.before.as_ref()?));
-        let lost: BTreeSet<BlobId> = before.map(|blob| blob.id).collect();
-        if lost.is_empty() {
+    async fn on_end(&self, bucket: &Bucket, changes: Option<Vec<Change>>, hold: Vec<StoredBlob>) {
+        let unused: Vec<BlobId> = match changes {
+            Some(changes) => {
+                changes.iter().filter_map(|change| Some(BlobRef::of(change.before.as_ref()?)?.id)).collect()
+            }
+            None => hold.iter().map(|blob| blob.id).collect(),
+        };
+        drop(hold);
+        if unused.is_empty() {
             return;
         }
-        let ids: Vec<BlobId> = {
-            let mut unused = self.state.unused.lock();
-            let of_bucket = unused.entry(bucket.clone()).or_default();
-            of_bucket.extend(lost);
-            of_bucket.iter().copied().collect()
-        };
-        let Some(blobs) = self.inner.blobs() else { return };
-        match blobs.remove_unused_blobs(bucket, &ids).await {
-            Ok(false) => {}
-            Ok(true) => {
-                let mut unused = self.state.unused.lock();
-                if let Some(of_bucket) = unused.get_mut(bucket) {
-                    of_bucket.retain(|id| !ids.contains(id));
-                    if of_bucket.is_empty() {
-                        unused.remove(bucket);
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(
-                    "blobs of bucket {bucket} that nothing refers to are kept until the next sweep: {error}"
-                );
-            }
+        if let Err(error) = self.remove_unused(bucket, &unused).await {
+            tracing::warn!("unused blobs of bucket {bucket} are kept until the next sweep: {error}");
         }
     }
 }
@@ -301,7 +297,7 @@ impl Blobs for LargeValues {
     }
 
     async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
-        self.0.form.blobs()?.remove_unused_blobs(bucket, ids).await
+        self.0.form.remove_unused(bucket, ids).await
     }
 }
 

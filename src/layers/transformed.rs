@@ -99,13 +99,18 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
         0
     }
 
-    /// Whether [`on_commit`](Self::on_commit) needs the changes of every batch.
+    /// Whether [`on_end`](Self::on_end) needs the changes of every batch.
     fn needs_changes(&self) -> bool {
         false
     }
 
-    /// Called after a commit, with what was stored before and after.
-    fn on_commit(&self, _bucket: &Bucket, _changes: Vec<Change>) -> impl Future<Output = ()> + Send {
+    /// Called at the end of a batch, with what was stored before and after; `None` if nothing was committed.
+    fn on_end(
+        &self,
+        _bucket: &Bucket,
+        _changes: Option<Vec<Change>>,
+        _hold: Self::Hold,
+    ) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }

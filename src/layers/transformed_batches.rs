@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed, is_on_value};
-use crate::model::{Batch, Bucket, Change, Entry, Expectation, Key, Outcome, Result, Write};
+use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Write};
 use crate::store::{Decision, Moment, evaluate};
 
 impl<F: Form> Transformed<F> {
@@ -16,18 +16,24 @@ impl<F: Form> Transformed<F> {
         }
         loop {
             let mut hold = F::Hold::default();
-            let encoded = self.encoded(bucket, &batch, &mut hold).await?;
-            match self.inner.apply(bucket, encoded).await {
+            let applied = match self.encoded(bucket, &batch, &mut hold).await {
+                Ok(encoded) => self.inner.apply(bucket, encoded).await,
+                Err(error) => Err(error),
+            };
+            match applied {
                 Ok(outcome) => {
                     if let Some(outcome) = self.finish(bucket, &batch, outcome, hold).await? {
                         return Ok(outcome);
                     }
                 }
-                // The value is encoded, so the store inside cannot change it.
-                Err(error) if error.is_invalid() && batch.writes.iter().any(changes_in_place) => {
-                    return self.evaluate_and_apply(bucket, batch).await;
+                Err(error) => {
+                    self.form.on_end(bucket, None, hold).await;
+                    // The value is encoded, so the store inside cannot change it.
+                    if error.is_invalid() && batch.writes.iter().any(changes_in_place) {
+                        return self.evaluate_and_apply(bucket, batch).await;
+                    }
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -93,8 +99,8 @@ impl<F: Form> Transformed<F> {
     /// The decoded outcome of a batch. What it has replaced is given up after that.
     async fn finish(&self, bucket: &Bucket, batch: &Batch, outcome: Outcome, hold: F::Hold) -> Result<Option<Outcome>> {
         let changes = match &outcome {
-            Outcome::Committed { changes, .. } => changes.clone(),
-            Outcome::PreconditionFailed { .. } => vec![],
+            Outcome::Committed { changes, .. } => Some(changes.clone()),
+            Outcome::PreconditionFailed { .. } => None,
         };
         let decoded = match outcome {
             Outcome::Committed { revision, .. } if batch.returning_nothing => {
@@ -102,8 +108,7 @@ impl<F: Form> Transformed<F> {
             }
             outcome => self.decoded(bucket, batch, outcome).await,
         };
-        drop(hold);
-        self.form.on_commit(bucket, changes).await;
+        self.form.on_end(bucket, changes, hold).await;
         decoded
     }
 
@@ -115,6 +120,7 @@ impl<F: Form> Transformed<F> {
             let mut hold = F::Hold::default();
             let snapshot = self.inner.get(bucket, &keys).await?;
             let mut decoded = snapshot.entries.clone();
+            self.check_memory(&decoded)?;
             if !self.decode_all(bucket, keys.iter().zip(&mut decoded)).await? {
                 continue;
             }
@@ -138,22 +144,33 @@ impl<F: Form> Transformed<F> {
             let others = batch.expectations.iter().enumerate().filter(|(_, expectation)| !is_on_value(expectation));
             let expectations = unchanged.chain(others.clone().map(|(_, expectation)| expectation.clone())).collect();
             let planned = Batch { expectations, writes, returning_nothing: self.returns_nothing(&batch) };
-            match self.inner.apply(bucket, planned).await? {
-                Outcome::PreconditionFailed { index, .. } if index < keys.len() => {}
-                Outcome::PreconditionFailed { index, found } => {
+            let outcome = match self.inner.apply(bucket, planned).await {
+                Ok(Outcome::PreconditionFailed { index, .. }) if index < keys.len() => continue,
+                Ok(Outcome::PreconditionFailed { index, found }) => {
                     let index = others.clone().nth(index - keys.len()).map_or(0, |(index, _)| index);
-                    let failed = Outcome::PreconditionFailed { index, found };
-                    if let Some(failed) = self.decoded(bucket, &batch, failed).await? {
-                        return Ok(failed);
-                    }
+                    Outcome::PreconditionFailed { index, found }
                 }
-                committed @ Outcome::Committed { .. } => {
-                    if let Some(committed) = self.finish(bucket, &batch, committed, hold).await? {
-                        return Ok(committed);
-                    }
+                Ok(committed) => committed,
+                Err(error) => {
+                    self.form.on_end(bucket, None, hold).await;
+                    return Err(error);
                 }
+            };
+            if let Some(outcome) = self.finish(bucket, &batch, outcome, hold).await? {
+                return Ok(outcome);
             }
         }
+    }
+
+    /// Whether the decoded entries fit into memory.
+    fn check_memory(&self, entries: &[Option<Entry>]) -> Result<()> {
+        let bytes =
+            entries.iter().flatten().fold(0_u64, |sum, entry| sum.saturating_add(self.form.decoded_bytes(entry)));
+        if bytes <= MAX_DECODED_BYTES || entries.len() == 1 {
+            return Ok(());
+        }
+        let text = "the values that this batch changes or compares are too large together; use several batches";
+        Err(Error::new(ErrorKind::TooLarge, text))
     }
 
     /// The write of an encoded value that does the same as a write of a batch.

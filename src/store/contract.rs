@@ -136,7 +136,8 @@ pub trait Blobs: Send + Sync {
     async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>>;
 
     /// Removes those of these blobs that nothing refers to. Returns false if it did not look, because others are storing
-    /// blobs in the bucket; then call it again later, or leave them to [`Store::maintain`].
+    /// blobs in the bucket; then call it again later, or leave them to [`Store::maintain`]. The layer `LargeValues`
+    /// also removes those that it could not remove before. So call this when you have dropped a [`StoredBlob`].
     async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool>;
 }
 

@@ -23,6 +23,18 @@ impl Limits {
     /// The maximum total length, in bytes, of the values that a batch reads or appends to: 64 MiB, or one value of
     /// `max_value_bytes` if that is more.
     pub const MAX_BATCH_BYTES: usize = 64 << 20;
+
+    /// The length up to which blobs are read whole: 16 MiB, or `max_value_bytes` if that is more.
+    #[must_use]
+    pub fn whole_blob_bytes(self) -> usize {
+        self.max_value_bytes.max(16 << 20)
+    }
+
+    /// The length of a value when it is read: that of its blob, unless the blob is so long that a reference is read.
+    fn read_bytes(self, entry: &Entry) -> usize {
+        let blob = BlobRef::of(entry).and_then(|blob| usize::try_from(blob.bytes).ok());
+        blob.filter(|bytes| *bytes <= self.whole_blob_bytes()).unwrap_or(entry.value.len())
+    }
 }
 
 impl Default for Limits {
@@ -109,7 +121,7 @@ pub fn evaluate(
         let stamp = Stamp { revision, modified: ahead.max(moved.flatten()) };
         let after = after(write, before.as_ref(), stamp, limits)?.filter(|e| e.is_live(now));
         if let (Write::Read { .. } | Write::Append { .. }, Some(entry)) = (write, &after) {
-            remaining_bytes = remaining_bytes.checked_sub(entry.value.len()).ok_or_else(|| {
+            remaining_bytes = remaining_bytes.checked_sub(limits.read_bytes(entry)).ok_or_else(|| {
                 let text =
                     "the values that this batch reads and appends to are too large together; use several batches";
                 Error::new(ErrorKind::TooLarge, text)

@@ -94,19 +94,21 @@ async fn receive_pieces(
         CollectedValue::Whole(whole) => return collect(ctx, bucket, whole.into()).await,
     };
     if let Err(error) = digest.verify(headers, stored.id.sha_256()) {
-        remove(blobs, bucket, stored).await;
+        release(blobs, bucket, stored, false).await;
         return Err(error);
     }
     let (value, content_type) = stored.reference(content_type);
     Ok(ReceivedValue { value, content_type, blob: Some(stored) })
 }
 
-/// Removes a blob that was stored in vain, unless an entry has it.
-pub(crate) async fn remove(blobs: &dyn Blobs, bucket: &Bucket, stored: StoredBlob) {
+/// Ends the storing of a blob. Then it is removed if it was stored in vain, and so are others that were replaced
+/// meanwhile.
+pub(crate) async fn release(blobs: &dyn Blobs, bucket: &Bucket, stored: StoredBlob, is_committed: bool) {
     let id = stored.id;
     drop(stored);
-    if let Err(error) = blobs.remove_unused_blobs(bucket, &[id]).await {
-        tracing::warn!("blob {id} of bucket {bucket} is kept until the next sweep: {error}");
+    let unused = if is_committed { &[][..] } else { &[id] };
+    if let Err(error) = blobs.remove_unused_blobs(bucket, unused).await {
+        tracing::warn!("unused blobs of bucket {bucket} are kept until the next sweep: {error}");
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) async fn answer(
     let ReceivedValue { value, content_type, blob } = value_body::receive(ctx, bucket, body).await?;
     let put = Write::Put { key: key.clone(), value, content_type, expires, modified: None };
     let committed = commit::commit(ctx, bucket, vec![put], preconditions).await;
-    if let (Err(_), Some(blob), Some(blobs)) = (&committed, blob, ctx.state.store.blobs()) {
-        value_body::remove(blobs, bucket, blob).await;
+    if let (Some(blob), Some(blobs)) = (blob, ctx.state.store.blobs()) {
+        value_body::release(blobs, bucket, blob, committed.is_ok()).await;
     }
     let changes = committed?;
     let change =
