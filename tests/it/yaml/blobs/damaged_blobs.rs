@@ -9,6 +9,7 @@ use crate::support::served::Served;
 /// A kind of damage: its name, and what it does to the file.
 type Damage = (&'static str, fn(&Path));
 
+/// The files of the first five have another length.
 const DAMAGE_CASES: [Damage; 7] = [
     ("missing", |path| std::fs::remove_file(path).unwrap()),
     ("empty", |path| save(path, b"")),
@@ -37,8 +38,17 @@ fn prepared() -> (Place, [Vec<u8>; 2]) {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_of_its_entry_only() {
-    for (what, damage) in DAMAGE_CASES {
+fn a_file_of_another_length_is_an_error_of_its_entry_only() {
+    assert_error_of_its_entry(&DAMAGE_CASES[..5]);
+}
+
+#[test]
+fn a_file_with_other_bytes_is_an_error_of_its_entry_only() {
+    assert_error_of_its_entry(&DAMAGE_CASES[5..]);
+}
+
+fn assert_error_of_its_entry(cases: &[Damage]) {
+    for (what, damage) in cases {
         let (place, [value, other]) = prepared();
         damage(&blob_folder(&place.path("data")).join(name(&value)));
         let run = place.run(&["get", "image"]);
@@ -111,15 +121,23 @@ fn a_sweep_never_removes_a_file_that_an_entry_needs() {
     }
 }
 
-/// The status and the body of a response.
+/// The status and the body of a response; nothing if the connection was closed without one.
 fn parsed(answer: &str) -> (&str, &str) {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (&head[9..12], body)
+    answer.split_once("\r\n\r\n").map_or(("", ""), |(head, body)| (&head[9..12], body))
 }
 
 #[test]
-fn a_damaged_value_is_never_sent_as_a_whole_one() {
-    for (what, damage) in DAMAGE_CASES {
+fn a_file_of_another_length_is_never_sent_as_a_whole_value() {
+    assert_not_sent(&DAMAGE_CASES[..5]);
+}
+
+#[test]
+fn a_file_with_other_bytes_is_never_sent_as_a_whole_value() {
+    assert_not_sent(&DAMAGE_CASES[5..]);
+}
+
+fn assert_not_sent(cases: &[Damage]) {
+    for (what, damage) in cases {
         let kvs = Served::start(&[]);
         // A text, so that the length of the response can be compared.
         let (value, other) = ("text ".repeat(40_000), "more ".repeat(40_000));
@@ -130,6 +148,7 @@ fn a_damaged_value_is_never_sent_as_a_whole_one() {
         let (status, body) = parsed(&answer);
         // The right bytes may come from a file that is too long. Wrong ones must not look like a value.
         assert!(status == "500" || body.len() < value.len() || body == value, "{what}: {status}, with other bytes");
+        assert!(status == "500" || *what != "missing", "{what}: {status:?}");
         assert_eq!(parsed(&kvs.get("/kv/default/other")), ("200", &*other), "{what}");
         kvs.put("/kv/default/image", &value);
         assert_eq!(parsed(&kvs.get("/kv/default/image")), ("200", &*value), "{what}: stored again");
