@@ -25,7 +25,7 @@ fn passes_on(way: Way) -> bool {
 #[track_caller]
 fn wait_for_a_part(server: &Server) {
     let length = |name: &String| fs::metadata(blob_folder(server).join(name)).map_or(0, |file| file.len());
-    let has_part = || blob_files(server).iter().any(|name| name.ends_with(".new") && length(name) > 0);
+    let has_part = || blob_files(server).iter().any(|name| name.contains(".new") && length(name) > 0);
     within_seconds(20, has_part, || format!("no part of the value is stored: {:?}", blob_files(server)));
 }
 

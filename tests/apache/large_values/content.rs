@@ -12,7 +12,7 @@ pub(super) fn fill(seed: u64, offset: u64, block: &mut [u8]) {
     }
 }
 
-/// The generator SplitMix64 at a position.
+/// The generator `SplitMix64` at a position.
 fn mixed(seed: u64, number: u64) -> u64 {
     let z = seed.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -11,6 +11,7 @@ use crate::servers::{Server, Way};
 through_each_way! {
     a_value_is_returned_byte_for_byte_with_its_headers,
     head_has_the_length_and_no_body,
+    head_of_a_small_value_has_its_length_too,
     an_unchanged_value_is_304,
     lengths_around_the_size_of_a_blob_are_kept,
 }
@@ -49,6 +50,13 @@ fn head_has_the_length_and_no_body(server: &Server) {
     for (name, expected) in [("content-length", LENGTH.to_string()), ("etag", tag), ("repr-digest", digest(&value))] {
         assert_eq!(answer.header(name), Some(expected.as_str()), "{name}");
     }
+}
+
+fn head_of_a_small_value_has_its_length_too(server: &Server) {
+    let tag = stored(server, "small", b"0123456789");
+    let answer = server.send(head("HEAD", "small", "").as_bytes());
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    assert_eq!((answer.header("content-length"), answer.header("etag")), (Some("10"), Some(tag.as_str())));
 }
 
 fn an_unchanged_value_is_304(server: &Server) {

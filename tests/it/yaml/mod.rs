@@ -1,5 +1,6 @@
 //! The YAML store: crashes, failures, races, edits by a person, logs, and the file format.
 
+mod blobs;
 mod costs;
 pub(crate) mod crash;
 mod damage;

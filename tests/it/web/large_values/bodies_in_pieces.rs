@@ -14,6 +14,7 @@ use crate::support::endpoint::{NOBODY, streamed};
 cases_with_blobs! {
     pieces_of_any_size_are_stored_whole,
     empty_pieces_change_nothing,
+    a_response_has_its_length_once,
     the_type_is_kept,
     a_missing_type_is_found_in_the_whole_body,
     an_expiry_in_the_url_is_kept,
@@ -51,6 +52,19 @@ async fn empty_pieces_change_nothing(make: Make) {
     let parts = parts.into_iter().map(Ok::<_, std::io::Error>);
     assert_eq!(kvs.put(KEY, streamed(futures_util::stream::iter(parts))).await.status, 201);
     assert_value(&kvs, KEY, &value).await;
+}
+
+async fn a_response_has_its_length_once(make: Make) {
+    let kvs = endpoint(make);
+    for length in [10, 100_000] {
+        kvs.put(KEY, binary(1, length)).await;
+        for (method, range) in [("GET", ""), ("HEAD", ""), ("GET", "bytes=0-3")] {
+            let answer = kvs.ask(method, KEY, &[NOBODY, ("range", range)], "").await;
+            let lengths: Vec<_> = answer.headers.get_all("content-length").iter().collect();
+            let expected = if range.is_empty() { length } else { 4 };
+            assert_eq!(lengths, [&expected.to_string()], "{method} {range} of {length} bytes");
+        }
+    }
 }
 
 async fn the_type_is_kept(make: Make) {

@@ -36,7 +36,7 @@ async fn a_long_poll_returns_a_new_large_value(make: Make) {
         let (answer, written) = tokio::join!(kvs.get(&uri), write);
         assert_eq!((answer.status, answer.tag()), (200, written.tag()));
         assert!(answer.body == value, "{n}: {} bytes", answer.body.len());
-        seen = written.tag().trim_matches('"').to_owned();
+        written.tag().trim_matches('"').clone_into(&mut seen);
     }
     let (answer, _) = tokio::join!(async { kvs.get(&format!("{KEY}?wait=20&seen={seen}")).await }, async {
         until_it_waits(&kvs).await;

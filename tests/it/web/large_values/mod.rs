@@ -97,7 +97,7 @@ fn assert_removed<'a>(kvs: &'a Endpoint, bytes: &'a [u8], what: &'a str) -> impl
     }
 }
 
-/// Checks that a key has exactly this value, now and with its length.
+/// Checks that a key has exactly this value, with its length.
 #[track_caller]
 fn assert_value<'a>(kvs: &'a Endpoint, uri: &'a str, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
     let at = std::panic::Location::caller();

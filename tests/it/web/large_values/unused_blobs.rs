@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use kvs::model::Bucket;
 use kvs::store::Task;
+use kvs::web::Body;
 use serde_json::json;
 
-use super::{KEY, assert_removed, assert_value, binary, cases_with_blobs, endpoint, has_blob, pieces};
+use super::{KEY, assert_removed, assert_value, binary, cases_with_blobs, endpoint, has_blob, pieces, text};
 use crate::store::Make;
 use crate::support::endpoint::Endpoint;
 
@@ -15,6 +16,8 @@ cases_with_blobs! {
     a_blob_is_removed_when_its_entry_is_replaced_in_pieces,
     a_blob_is_removed_when_its_entry_is_deleted,
     a_shared_blob_stays_until_its_last_entry_is_gone,
+    a_write_that_is_refused_leaves_no_blob,
+    a_value_that_its_own_transaction_replaces_leaves_no_blob,
     the_blob_of_an_expired_entry_is_removed_by_maintenance,
     equal_blobs_of_two_buckets_are_independent,
 }
@@ -86,6 +89,38 @@ async fn a_shared_blob_stays_until_its_last_entry_is_gone(make: Make) {
     assert_value(&kvs, "/kv/default/c", &value).await;
     kvs.delete("/kv/default/c").await;
     assert_removed(&kvs, &value, "the last of three entries").await;
+}
+
+async fn a_write_that_is_refused_leaves_no_blob(make: Make) {
+    let kvs = endpoint(make);
+    kvs.put(KEY, "old").await;
+    let value = text(9, 100_000);
+    let put = async |body: Body| kvs.ask("PUT", KEY, &[("if-none-match", "*")], body).await.status;
+    assert_eq!(put(pieces(value.as_bytes(), 9_999)).await, 412);
+    assert_removed(&kvs, value.as_bytes(), "PUT in pieces").await;
+    assert_eq!(put(value.clone().into()).await, 412);
+    assert_removed(&kvs, value.as_bytes(), "PUT").await;
+    let guarded = json!([{"key": "image", "data": value, "modified_at": "Thu, 01 Jan 1970 00:00:01 GMT"}]);
+    assert_eq!(kvs.json("PUT", "/multi/default", guarded).await.json()[0]["result"], "rejected");
+    assert_removed(&kvs, value.as_bytes(), "/multi").await;
+    let set = json!({"op": "set", "key": "new", "value": value});
+    let checked = json!({"checks": [{"key": "image", "absent": true}], "ops": [set]});
+    assert_eq!(kvs.json("POST", "/txn/default", checked).await.status, 409);
+    assert_removed(&kvs, value.as_bytes(), "a check of /txn").await;
+    let impossible = json!({"ops": [set, {"op": "incr", "key": "image"}]});
+    assert_eq!(kvs.json("POST", "/txn/default", impossible).await.status, 400);
+    assert_removed(&kvs, value.as_bytes(), "an operation of /txn").await;
+    assert_value(&kvs, KEY, b"old").await;
+}
+
+async fn a_value_that_its_own_transaction_replaces_leaves_no_blob(make: Make) {
+    let kvs = endpoint(make);
+    let value = text(10, 100_000);
+    let ops =
+        json!({"ops": [{"op": "set", "key": "a", "value": value}, {"op": "append", "key": "a", "value": "more"}]});
+    assert_eq!(kvs.json("POST", "/txn/default", ops).await.status, 200);
+    assert_value(&kvs, "/kv/default/a", format!("{value}more").as_bytes()).await;
+    assert_removed(&kvs, value.as_bytes(), "a value that no reader has seen").await;
 }
 
 async fn maintain(kvs: &Endpoint, task: Task) {
