@@ -163,6 +163,49 @@ fn the_micropython_example_stores_and_watches() {
 }
 
 #[test]
+fn a_board_downloads_its_firmware_in_blocks() {
+    let endpoint = Endpoint::start();
+    let image: Vec<u8> =
+        (0..300_001_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes().into_iter().take(1)).collect();
+    std::fs::write(endpoint.folder.path().join("firmware.bin"), &image).unwrap();
+    let publish = |file: &str| {
+        let url = format!("{}kv/firmware/esp32", endpoint.url);
+        let secret = format!("X-KVS-Auth: {SECRET}");
+        let octets = "Content-Type: application/octet-stream";
+        assert_eq!(endpoint.run("curl", &["-sS", "-X", "PUT", "-H", &secret, "-H", octets, "-T", file, &url]), "OK");
+    };
+    publish("firmware.bin");
+    let (host, port) = endpoint.url.trim_start_matches("http://").trim_end_matches('/').split_once(':').unwrap();
+    let board = format!(
+        "import sys\nsys.path.insert(0, {:?})\nimport ota\n\
+         firmware = ota.Firmware({host:?}, {port}, 'firmware/esp32')\n\
+         flash = bytearray()\n\
+         def write(number, block):\n    assert number * 4096 == len(flash) and len(block) == 4096\n    flash.extend(block)\n\
+         firmware.download(write)\n\
+         image = open('firmware.bin', 'rb').read()\n\
+         assert flash[:firmware.size] == image and set(flash[firmware.size:]) == {{255}} and firmware.digest\n\
+         firmware.digest = 'sha-256=:AAAA:'\nflash.clear()\n\
+         try:\n    firmware.download(write)\n    sys.exit('a wrong hash was accepted')\n\
+         except ota.Changed as changed:\n    assert 'the hash' in str(changed)\n\
+         print('published', flush=True)\ninput()\nflash.clear()\n\
+         try:\n    firmware.download(write)\n    sys.exit('a mixture was accepted')\n\
+         except ota.Changed as changed:\n    assert 'another' in str(changed) and not flash\n\
+         assert ota.Firmware({host:?}, {port}, 'firmware/esp32').version != firmware.version\n\
+         print('done')\n",
+        example("").display()
+    );
+    let mut command = endpoint.command("python3", &["-u", "-B", "-c", &board]);
+    let mut board = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(board.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "published");
+    std::fs::write(endpoint.folder.path().join("new.bin"), &image[1..]).unwrap();
+    publish("new.bin");
+    board.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "done");
+    assert!(board.wait().unwrap().success());
+}
+
+#[test]
 fn the_javascript_example_stores_and_watches() {
     let endpoint = Endpoint::start();
     let poll = example("poll.js").display().to_string();
