@@ -16,6 +16,7 @@ cases_with_blobs! {
     encoded_and_partial_bodies_are_refused,
     without_the_right_nothing_is_stored,
     the_type_of_references_is_reserved,
+    the_type_of_references_is_reserved_in_logs_too,
     a_text_like_a_reference_is_only_a_text,
 }
 
@@ -137,9 +138,15 @@ async fn the_type_of_references_is_reserved(make: Make) {
         assert_eq!(kvs.json("PUT", "/multi/default", rows).await.status, 400, "{mark}");
         let ops = json!({"ops": [{"op": "set", "key": "new", "value": "x", "type": mark}]});
         assert_eq!(kvs.json("POST", "/txn/default", ops).await.status, 400, "{mark}");
-        assert_eq!(kvs.ask("POST", "/log/default/new", &header, "x").await.status, 400, "{mark}");
         assert_eq!(kvs.get("/kv/default/new").await.status, 404);
     }
+}
+
+async fn the_type_of_references_is_reserved_in_logs_too(make: Make) {
+    let kvs = endpoint(make);
+    let header = [("content-type", "application/vnd.kvs.blob")];
+    assert_eq!(kvs.ask("POST", "/log/default/new", &header, "x").await.status, 400);
+    assert_eq!(kvs.get("/log/default/new").await.status, 404);
 }
 
 async fn a_text_like_a_reference_is_only_a_text(make: Make) {

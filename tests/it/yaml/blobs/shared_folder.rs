@@ -5,7 +5,9 @@ use kvs::store::{Store, StoredBlob, Task};
 use kvs::yaml::YamlStore;
 
 use super::{assert_files, content, files, id, names, open};
-use crate::yaml::fixtures::{batch, bucket, key};
+use crate::support::disks::crash_disk::CrashFs;
+use crate::support::disks::{Call, Freezing, FreezingFs, Which};
+use crate::yaml::fixtures::{self, batch, bucket, key};
 
 /// Each task that removes unused blobs.
 const TASKS: [Task; 3] = [Task::RemoveLeftovers, Task::RemoveExpired, Task::Compact];
@@ -63,6 +65,25 @@ async fn a_blob_that_was_never_referred_to_is_swept_by_anybody() {
         assert_files(folder.path(), &[]);
         assert!(writer.blobs().unwrap().open_blob(&bucket(), id(&value)).await.unwrap().is_none());
     }
+}
+
+/// The sweep begins before the bucket has a data file, and looks for unused blobs after its first entry is committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_during_the_first_write_of_a_bucket_keeps_its_blob() {
+    let disk = CrashFs::default();
+    let frozen = FreezingFs::new(disk.clone(), Freezing::default());
+    let (writer, sweeper) = (fixtures::open(disk), fixtures::open(frozen.clone()));
+    let held = stored(&writer, &content(12, 100_000)).await;
+    let gate = frozen.probe.freeze(Which(Call::Open, "blobs/default/lock"));
+    let sweeping = std::thread::spawn(move || fixtures::upkeep(&sweeper, Task::RemoveLeftovers).unwrap());
+    gate.reached();
+    refer(&writer, "image", &held).await;
+    let id = held.id;
+    drop(held);
+    gate.open();
+    sweeping.join().unwrap();
+    let found = writer.blobs().unwrap().open_blob(&bucket(), id).await.unwrap();
+    assert!(found.is_some(), "the blob of an acknowledged entry was removed");
 }
 
 #[tokio::test]
