@@ -117,9 +117,9 @@ impl YamlStore {
         Ok(None)
     }
 
-    fn used_blobs(&self, bucket: &Bucket) -> Result<UsedBlobs> {
+    fn used_blobs<'s>(&'s self, bucket: &'s Bucket) -> UsedBlobs<impl Fn() -> Result<Option<Arc<BucketStore>>> + 's> {
         let folder = BlobFolder::new(&self.folder, bucket, &self.options);
-        Ok(UsedBlobs { folder, bucket: self.existing(bucket)? })
+        UsedBlobs { folder, find_bucket: || self.existing(bucket) }
     }
 
     /// Whether the bucket had a data file that is missing now.
@@ -231,7 +231,7 @@ impl Store for YamlStore {
                 },
             };
             store.logs.maintain(&name, task, &mut report)?;
-            store.used_blobs(&name)?.maintain(task, &mut report)?;
+            store.used_blobs(&name).maintain(task, &mut report)?;
             Ok(report)
         };
         run_blocking(work).await
@@ -257,15 +257,15 @@ impl Blobs for YamlStore {
     }
 
     async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
-        self.used_blobs(bucket)?.create().await
+        self.used_blobs(bucket).create().await
     }
 
     async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
-        blocking(|| self.used_blobs(bucket)?.open(id))
+        blocking(|| self.used_blobs(bucket).open(id))
     }
 
     async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
-        blocking(|| self.used_blobs(bucket)?.remove_unused(ids))
+        blocking(|| self.used_blobs(bucket).remove_unused(ids))
     }
 }
 

@@ -167,7 +167,10 @@ fn a_board_downloads_its_firmware_in_blocks() {
     let endpoint = Endpoint::start();
     let image: Vec<u8> =
         (0..300_001_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes().into_iter().take(1)).collect();
-    std::fs::write(endpoint.folder.path().join("firmware.bin"), &image).unwrap();
+    let save = |name: &str, bytes: &[u8]| {
+        std::fs::File::create(endpoint.folder.path().join(name)).unwrap().write_all(bytes).unwrap();
+    };
+    save("firmware.bin", &image);
     let publish = |file: &str| {
         let url = format!("{}kv/firmware/esp32", endpoint.url);
         let secret = format!("X-KVS-Auth: {SECRET}");
@@ -198,7 +201,7 @@ fn a_board_downloads_its_firmware_in_blocks() {
     let mut board = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(board.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "published");
-    std::fs::write(endpoint.folder.path().join("new.bin"), &image[1..]).unwrap();
+    save("new.bin", &image[1..]);
     publish("new.bin");
     board.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "done");

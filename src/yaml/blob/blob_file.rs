@@ -27,6 +27,10 @@ impl BlobFile {
     /// Opens a blob; `None` if there is none of this name.
     pub(super) fn open(folder: &BlobFolder, id: BlobId) -> Result<Option<Self>> {
         let path = folder.file(id);
+        if folder.fs.resolve(&path).is_ok_and(|target| target.is_some()) {
+            let text = format!("{} is a symbolic link; put the file itself in its place", path.display());
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
         match folder.fs.open(&path, OpenMode::Read) {
             Ok(file) => Ok(Some(Self { path: Arc::new(path), file: file.into() })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -16,13 +16,13 @@ use crate::yaml::fs::LockMode;
 const REMOVAL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The blobs of a bucket.
-pub(crate) struct UsedBlobs {
+pub(crate) struct UsedBlobs<F> {
     pub(crate) folder: BlobFolder,
-    /// `None` if the bucket has no entries.
-    pub(crate) bucket: Option<Arc<BucketStore>>,
+    /// Finds the bucket; `None` if it has no entries. Another process may create it at any time.
+    pub(crate) find_bucket: F,
 }
 
-impl UsedBlobs {
+impl<F: Fn() -> Result<Option<Arc<BucketStore>>>> UsedBlobs<F> {
     /// Begins to write a blob.
     pub(crate) async fn create(self) -> Result<Box<dyn NewBlob>> {
         Ok(Box::new(NewBlobFile::create(self.folder).await?))
@@ -83,7 +83,7 @@ impl UsedBlobs {
     }
 
     fn references(&self) -> Result<Vec<(Key, BlobRef)>> {
-        let Some(bucket) = &self.bucket else { return Ok(vec![]) };
+        let Some(bucket) = (self.find_bucket)()? else { return Ok(vec![]) };
         let state = bucket.current_now()?;
         let references = state.entries.iter().filter_map(|(key, entry)| Some((key.clone(), BlobRef::of(entry)?)));
         Ok(references.collect())
@@ -101,10 +101,12 @@ impl UsedBlobs {
             if !checked.insert(id) {
                 continue;
             }
-            let wrong = match BlobFile::open(&self.folder, id)? {
-                None => "is missing",
-                Some(file) if file.compute_id()? != id => "was changed",
-                Some(_) => continue,
+            let wrong = match BlobFile::open(&self.folder, id) {
+                Ok(None) => "is missing",
+                Ok(Some(file)) if file.compute_id()? != id => "was changed",
+                Ok(Some(_)) => continue,
+                Err(error) if error.kind() == ErrorKind::Corrupt => "is a symbolic link",
+                Err(error) => return Err(error),
             };
             let text = format!("the blob of {key:?} {wrong}; restore it from a backup, or store the value again");
             findings.push(Finding { file: Some(self.folder.file(id)), ..Finding::new(Severity::Damage, text) });

@@ -39,16 +39,7 @@ fn prepared() -> (Place, [Vec<u8>; 2]) {
 
 #[test]
 fn a_file_of_another_length_is_an_error_of_its_entry_only() {
-    assert_error_of_its_entry(&DAMAGE_CASES[..5]);
-}
-
-#[test]
-fn a_file_with_other_bytes_is_an_error_of_its_entry_only() {
-    assert_error_of_its_entry(&DAMAGE_CASES[5..]);
-}
-
-fn assert_error_of_its_entry(cases: &[Damage]) {
-    for (what, damage) in cases {
+    for (what, damage) in &DAMAGE_CASES[..5] {
         let (place, [value, other]) = prepared();
         damage(&blob_folder(&place.path("data")).join(name(&value)));
         let run = place.run(&["get", "image"]);
@@ -59,6 +50,17 @@ fn assert_error_of_its_entry(cases: &[Damage]) {
         place.run(&["set", "small", "2"]).ok();
         place.run(&["set", "new", "1"]).ok();
         assert_eq!(place.run(&["list", "--keys"]).ok().text(), "image\nnew\nother\nsmall\n", "{what}");
+    }
+}
+
+#[test]
+fn a_file_with_other_bytes_is_found_by_a_check() {
+    for (what, damage) in &DAMAGE_CASES[5..] {
+        let (place, [value, _]) = prepared();
+        damage(&blob_folder(&place.path("data")).join(name(&value)));
+        place.run(&["get", "image"]).ok();
+        let check = place.run(&["check"]).fails(1, "");
+        assert!(check.text().contains(&name(&value)) && check.text().contains("was changed"), "{what}: {check:?}");
     }
 }
 
@@ -127,17 +129,21 @@ fn parsed(answer: &str) -> (&str, &str) {
 }
 
 #[test]
-fn a_file_of_another_length_is_never_sent_as_a_whole_value() {
-    assert_not_sent(&DAMAGE_CASES[..5]);
+fn a_file_with_other_bytes_does_not_match_the_digest_of_its_response() {
+    let kvs = Served::start(&[]);
+    let value = "text ".repeat(40_000);
+    kvs.put("/kv/default/image", &value);
+    let digest = |answer: &str| answer.lines().find_map(|line| line.strip_prefix("Repr-Digest: ").map(str::to_owned));
+    let whole = digest(&kvs.get("/kv/default/image")).unwrap();
+    flip(&blob_folder(kvs.file("default").parent().unwrap()).join(name(value.as_bytes())), 99_999);
+    let answer = kvs.get("/kv/default/image");
+    assert!(parsed(&answer).1 != value, "a read does not compare the bytes with the name");
+    assert_eq!(digest(&answer).unwrap(), whole, "but a client can");
 }
 
 #[test]
-fn a_file_with_other_bytes_is_never_sent_as_a_whole_value() {
-    assert_not_sent(&DAMAGE_CASES[5..]);
-}
-
-fn assert_not_sent(cases: &[Damage]) {
-    for (what, damage) in cases {
+fn a_file_of_another_length_is_never_sent_as_a_whole_value() {
+    for (what, damage) in &DAMAGE_CASES[..5] {
         let kvs = Served::start(&[]);
         // A text, so that the length of the response can be compared.
         let (value, other) = ("text ".repeat(40_000), "more ".repeat(40_000));
