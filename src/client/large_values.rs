@@ -76,12 +76,9 @@ impl Client {
         };
         let (reference, content_type) = blob.reference(options.content_type.clone());
         let stored = self.set_with(key, reference, &Options { content_type, ..options.clone() }).await;
-        let id = blob.id;
-        drop(blob);
         if let Some(blobs) = self.store.blobs() {
-            // Also what was replaced meanwhile. If this fails, the next sweep removes it.
-            let unused = if stored.is_ok() { &[][..] } else { &[id] };
-            let _ = blobs.remove_unused_blobs(&self.bucket, unused).await;
+            // If this fails, the next sweep removes it.
+            let _ = blob.release(blobs, &self.bucket, stored.is_ok()).await;
         }
         stored
     }

@@ -11,8 +11,8 @@ use super::held_blobs::{HeldBlobs, NewHeldBlob, UnusedBlobs};
 use super::recent_blobs::RecentBlobs;
 use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed};
 use crate::model::{
-    Batch, BlobId, BlobRef, Bucket, Change, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error,
-    ErrorKind, Expectation, Key, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Write,
+    Batch, BlobId, BlobRef, Bucket, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error, ErrorKind,
+    Expectation, Key, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Write,
 };
 use crate::store::{BlobReader, Blobs, Changes, Limits, Logs, NewBlob, Report, Store, StoredBlob, Task};
 
@@ -216,7 +216,7 @@ impl Form for BlobForm {
         Ok((whole, blob.content_type))
     }
 
-    /// The store inside can change a value that is no blob, and compare it with another one.
+    /// The store inside can change and compare a value that is not a blob.
     fn needs_decoded(&self, batch: &Batch, limits: Limits) -> bool {
         let is_blob = |expectation: &Expectation| match &expectation.condition {
             Condition::ValueIs(value) => value.len() > self.from_bytes,
@@ -258,11 +258,9 @@ impl Form for BlobForm {
         !self.is_lazy || self.state.has_seen_blob.load(Ordering::Relaxed)
     }
 
-    async fn on_end(&self, bucket: &Bucket, changes: Option<Vec<Change>>, hold: Vec<StoredBlob>) {
-        let unused: Vec<BlobId> = match changes {
-            Some(changes) => {
-                changes.iter().filter_map(|change| Some(BlobRef::of(change.before.as_ref()?)?.id)).collect()
-            }
+    async fn on_end(&self, bucket: &Bucket, replaced: Option<Vec<Entry>>, hold: Vec<StoredBlob>) {
+        let unused: Vec<BlobId> = match replaced {
+            Some(entries) => entries.iter().filter_map(|entry| Some(BlobRef::of(entry)?.id)).collect(),
             None => hold.iter().map(|blob| blob.id).collect(),
         };
         drop(hold);

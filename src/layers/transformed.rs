@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Batch, Bucket, Change, ChangesPage, Clock, Condition, ContentType, Entry, Error, ErrorKind, Expectation, Key, Page,
-    Result, Revision, Snapshot, Write,
+    Batch, Bucket, ChangesPage, Clock, Condition, ContentType, Entry, Error, ErrorKind, Expectation, Key, Page, Result,
+    Revision, Snapshot, Write,
 };
 use crate::store::{Limits, Store};
 
@@ -104,11 +104,11 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
         false
     }
 
-    /// Called at the end of a batch, with what was stored before and after; `None` if nothing was committed.
+    /// Called at the end of a batch, with the encoded entries that it has replaced; `None` if nothing was committed.
     fn on_end(
         &self,
         _bucket: &Bucket,
-        _changes: Option<Vec<Change>>,
+        _replaced: Option<Vec<Entry>>,
         _hold: Self::Hold,
     ) -> impl Future<Output = ()> + Send {
         std::future::ready(())

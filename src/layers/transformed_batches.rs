@@ -98,8 +98,11 @@ impl<F: Form> Transformed<F> {
 
     /// The decoded outcome of a batch. What it has replaced is given up after that.
     async fn finish(&self, bucket: &Bucket, batch: &Batch, outcome: Outcome, hold: F::Hold) -> Result<Option<Outcome>> {
-        let changes = match &outcome {
-            Outcome::Committed { changes, .. } => Some(changes.clone()),
+        let replaced = match &outcome {
+            Outcome::Committed { changes, .. } => {
+                let before = changes.iter().filter_map(|change| change.before.as_ref());
+                Some(before.filter(|entry| entry.content_type.is_of_a_layer()).cloned().collect())
+            }
             Outcome::PreconditionFailed { .. } => None,
         };
         let decoded = match outcome {
@@ -108,7 +111,7 @@ impl<F: Form> Transformed<F> {
             }
             outcome => self.decoded(bucket, batch, outcome).await,
         };
-        self.form.on_end(bucket, changes, hold).await;
+        self.form.on_end(bucket, replaced, hold).await;
         decoded
     }
 

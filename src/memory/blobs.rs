@@ -17,7 +17,6 @@ pub(super) struct MemoryBlobs {
     blobs: Mutex<HashMap<(Bucket, BlobId), HeldBlob>>,
 }
 
-#[derive(Clone)]
 struct HeldBlob {
     bytes: Bytes,
     /// Others have clones of it as long as they store the blob.

@@ -173,6 +173,17 @@ impl StoredBlob {
         self.hold
     }
 
+    /// Ends the storing of the blob. It is removed if it was stored in vain, and so are others that were replaced
+    /// meanwhile. `blobs` are those of its store.
+    ///
+    /// # Errors
+    /// Those of the store; then the next [`Store::maintain`] removes them.
+    pub async fn release(self, blobs: &dyn Blobs, bucket: &Bucket, is_committed: bool) -> Result<()> {
+        let id = self.id;
+        drop(self);
+        blobs.remove_unused_blobs(bucket, if is_committed { &[] } else { std::slice::from_ref(&id) }).await.map(drop)
+    }
+
     /// The value and the type that an entry has in place of the blob. `content_type` is that of the value.
     #[must_use]
     pub fn reference(&self, content_type: ContentType) -> (Bytes, ContentType) {

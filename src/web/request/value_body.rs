@@ -101,13 +101,9 @@ async fn receive_pieces(
     Ok(ReceivedValue { value, content_type, blob: Some(stored) })
 }
 
-/// Ends the storing of a blob. Then it is removed if it was stored in vain, and so are others that were replaced
-/// meanwhile.
+/// Ends the storing of a blob.
 pub(crate) async fn release(blobs: &dyn Blobs, bucket: &Bucket, stored: StoredBlob, is_committed: bool) {
-    let id = stored.id;
-    drop(stored);
-    let unused = if is_committed { &[][..] } else { &[id] };
-    if let Err(error) = blobs.remove_unused_blobs(bucket, unused).await {
+    if let Err(error) = stored.release(blobs, bucket, is_committed).await {
         tracing::warn!("unused blobs of bucket {bucket} are kept until the next sweep: {error}");
     }
 }

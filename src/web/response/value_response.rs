@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::api_error::ApiError;
@@ -87,24 +87,17 @@ fn with_digest(
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Response {
     let is_wanted = *ctx.method != Method::HEAD && content_digest::is_wanted(&ctx.parts.headers);
-    let digest = match &body {
+    let (representation, content) = match &body {
         // The name of a blob is the hash of the whole value, for a part too.
-        Content::Blob(blob) => content_digest::value_of(blob.id.sha_256()).map(|digest| (REPR_DIGEST, digest)),
-        Content::Whole(bytes) if bytes.len() <= MAX_HASHED_BYTES || is_wanted => {
-            content_digest::sha_256(bytes).map(|digest| (CONTENT_DIGEST, digest))
+        Content::Blob(blob) => {
+            let digest = content_digest::value_of(blob.id.sha_256());
+            (digest.clone(), digest.filter(|_| blob.is_whole()))
         }
-        _ => None,
+        Content::Whole(bytes) if bytes.len() <= MAX_HASHED_BYTES || is_wanted => (None, content_digest::sha_256(bytes)),
+        _ => (None, None),
     };
-    let whole_blob = match &body {
-        Content::Blob(blob) if blob.is_whole() => content_digest::value_of(blob.id.sha_256()),
-        _ => None,
-    };
-    let length = length_of_value(&body);
     let mut response = response::bytes(body, cache, headers);
-    if let Some(length) = length {
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
-    response.headers_mut().extend(digest);
-    response.headers_mut().extend(whole_blob.map(|digest| (CONTENT_DIGEST, digest)));
+    response.headers_mut().extend(representation.map(|digest| (REPR_DIGEST, digest)));
+    response.headers_mut().extend(content.map(|digest| (CONTENT_DIGEST, digest)));
     response
 }
