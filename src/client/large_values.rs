@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{once, try_unfold};
+use futures_util::stream::try_unfold;
 use futures_util::{Stream, StreamExt as _};
 
 use super::client::Client;
@@ -13,7 +13,7 @@ use crate::model::{BlobRef, ContentType, Entry, Error, ErrorKind, Key, Result, R
 use crate::store::{BlobReader, CollectedValue, ValueWriter};
 
 /// How many bytes are read at a time.
-const PIECE_BYTES: usize = 256 << 10;
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 /// The parts of a value, one after another.
 pub type ValueParts = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -63,13 +63,23 @@ impl Client {
         parts: impl Stream<Item = Result<Bytes>> + Send,
         options: &Options,
     ) -> Result<Revision> {
-        // Checked first, because the value may take long.
-        self.put(key, Bytes::new(), options)?;
-        let mut value = ValueWriter::new(&self.bucket, self.store.blobs());
+        let mut value = self.begin_value(key, options)?;
         let mut parts = pin!(parts);
         while let Some(part) = parts.next().await {
             value.write(part?).await?;
         }
+        self.put_collected(key, value, options).await
+    }
+
+    /// Begins a value for [`put_collected`](Self::put_collected). The arguments of both are the same; they are checked
+    /// here, because the value may take long to arrive.
+    pub(super) fn begin_value(&self, key: &str, options: &Options) -> Result<ValueWriter<'_>> {
+        self.put(key, Bytes::new(), options)?;
+        Ok(ValueWriter::new(&self.bucket, self.store.blobs()))
+    }
+
+    /// Stores a value that was collected.
+    pub(super) async fn put_collected(&self, key: &str, value: ValueWriter<'_>, options: &Options) -> Result<Revision> {
         let blob = match value.finish().await? {
             CollectedValue::Whole(whole) => return self.set_with(key, whole, options).await,
             CollectedValue::Blob(blob) => blob,
@@ -126,33 +136,31 @@ impl Client {
 impl LargeValue {
     /// The parts of the value from this offset on, in bytes. None is empty.
     pub fn parts(self, offset: u64) -> ValueParts {
-        let reader = match self.content {
-            Content::Blob(reader) => reader,
-            Content::Whole(value) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(value.len());
-                let rest = value.slice(start..);
-                return if rest.is_empty() {
-                    Box::pin(futures_util::stream::empty())
-                } else {
-                    Box::pin(once(std::future::ready(Ok(rest))))
-                };
-            }
-        };
-        let bytes = self.bytes;
+        let value = Arc::new(self);
         Box::pin(try_unfold(offset, move |offset| {
-            let reader = Arc::clone(&reader);
+            let value = Arc::clone(&value);
             async move {
-                if offset >= bytes {
-                    return Ok(None);
-                }
-                let part = reader.read(offset, PIECE_BYTES).await?;
-                if part.is_empty() {
-                    let text = "a blob is shorter than its entry says; restore it from a backup";
-                    return Err(Error::new(ErrorKind::Corrupt, text));
-                }
+                let part = value.read(offset).await?;
                 let next = offset + part.len() as u64;
-                Ok(Some((part, next)))
+                Ok((!part.is_empty()).then_some((part, next)))
             }
         }))
+    }
+
+    /// Some bytes from this offset on; none at the end.
+    pub(super) async fn read(&self, offset: u64) -> Result<Bytes> {
+        if offset >= self.bytes {
+            return Ok(Bytes::new());
+        }
+        match &self.content {
+            Content::Whole(value) => Ok(value.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(value.len())..)),
+            Content::Blob(reader) => match reader.read(offset, PIECE_BYTES).await? {
+                part if part.is_empty() => {
+                    let text = "a blob is shorter than its entry says; restore it from a backup";
+                    Err(Error::new(ErrorKind::Corrupt, text))
+                }
+                part => Ok(part),
+            },
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Blobs that were stored through a layer and are not named by an entry yet, and those that no longer are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,13 +10,18 @@ use parking_lot::Mutex;
 use crate::model::{BlobId, Bucket, Result};
 use crate::store::{NewBlob, StoredBlob};
 
-/// How often each blob was stored and is still held.
+/// Those who hold a blob.
+type Owners = Vec<Weak<Held>>;
+
+/// The blobs that are held: one is as long as it has an owner.
 #[derive(Default)]
-pub(super) struct HeldBlobs(Mutex<HashMap<(Bucket, BlobId), usize>>);
+pub(super) struct HeldBlobs(Mutex<HashMap<(Bucket, BlobId), Owners>>);
 
 impl HeldBlobs {
-    pub(super) fn contains(&self, bucket: &Bucket, id: BlobId) -> bool {
-        self.0.lock().contains_key(&(bucket.clone(), id))
+    /// Holds a blob for longer than its present owner does; `None` if it has none.
+    pub(super) fn hold_again(&self, bucket: &Bucket, id: BlobId) -> Option<StoredBlob> {
+        let held = self.0.lock().get(&(bucket.clone(), id))?.iter().find_map(Weak::upgrade)?;
+        Some(StoredBlob::new(id, held.inner.bytes, Box::new(held)))
     }
 
     /// Whether any blob of the bucket is held.
@@ -27,8 +32,9 @@ impl HeldBlobs {
     fn hold(self: Arc<Self>, bucket: Bucket, blob: StoredBlob) -> StoredBlob {
         let (id, bytes) = (blob.id, blob.bytes);
         let name = (bucket, id);
-        *self.0.lock().entry(name.clone()).or_default() += 1;
-        StoredBlob::new(id, bytes, Box::new(Held { all: self, name, _inner: blob }))
+        let held = Arc::new(Held { all: Arc::clone(&self), name: name.clone(), inner: blob });
+        self.0.lock().entry(name).or_default().push(Arc::downgrade(&held));
+        StoredBlob::new(id, bytes, Box::new(held))
     }
 }
 
@@ -36,15 +42,15 @@ impl HeldBlobs {
 struct Held {
     all: Arc<HeldBlobs>,
     name: (Bucket, BlobId),
-    _inner: StoredBlob,
+    inner: StoredBlob,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut all = self.all.0.lock();
-        if let Some(count) = all.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(owners) = all.get_mut(&self.name) {
+            owners.retain(|owner| owner.strong_count() > 0);
+            if owners.is_empty() {
                 all.remove(&self.name);
             }
         }

@@ -1,23 +1,19 @@
 //! Large values as blobs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
+use bytes::Bytes;
+use tokio::runtime::Handle;
 
-use super::held_blobs::{HeldBlobs, NewHeldBlob, UnusedBlobs};
-use super::recent_blobs::RecentBlobs;
-use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed};
+use super::blob_form::{BlobForm, no_blobs};
+use super::held_blobs::NewHeldBlob;
+use super::transformed::{Form as _, MAX_DECODED_BYTES, Transformed};
 use crate::model::{
-    Batch, BlobId, BlobRef, Bucket, ChangesPage, ChangesQuery, Clock, Condition, ContentType, Entry, Error, ErrorKind,
-    Expectation, Key, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Write,
+    Batch, BlobId, BlobRef, Bucket, ChangesPage, ChangesQuery, Clock, Entry, Error, ErrorKind, Key, Outcome, Page,
+    Result, Revision, Scan, Snapshot, SystemClock,
 };
-use crate::store::{BlobReader, Blobs, Changes, Limits, Logs, NewBlob, Report, Store, StoredBlob, Task};
-
-/// How many bytes of a blob are read at a time.
-const PIECE_BYTES: usize = 1 << 20;
+use crate::store::{BlobReader, Blobs, Changes, Limits, Logs, NewBlob, Report, Store, Task};
 
 /// A store that keeps large values as [blobs](Blobs), so that they are not in its documents.
 ///
@@ -109,170 +105,6 @@ impl LargeValues {
     }
 }
 
-/// Values as references to blobs.
-#[derive(Clone)]
-struct BlobForm {
-    inner: Arc<dyn Store>,
-    from_bytes: usize,
-    max_bytes: u64,
-    is_lazy: bool,
-    is_only_layer: bool,
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// So that many clients that read the same values at once share their memory.
-    recent: Mutex<RecentBlobs>,
-    /// Callers may put references to these.
-    held: Arc<HeldBlobs>,
-    has_seen_blob: AtomicBool,
-    unused: UnusedBlobs,
-}
-
-impl BlobForm {
-    fn blobs(&self) -> Result<&dyn Blobs> {
-        self.inner.blobs().ok_or_else(no_blobs)
-    }
-
-    /// Removes those of these blobs that nothing refers to, and those that could not be removed before.
-    async fn remove_unused(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
-        let ids = self.state.unused.with(bucket, ids);
-        if ids.is_empty() {
-            return Ok(true);
-        }
-        // Who stores a blob calls this at the end.
-        if self.state.held.is_storing(bucket) || !self.blobs()?.remove_unused_blobs(bucket, &ids).await? {
-            return Ok(false);
-        }
-        self.state.unused.forget(bucket, &ids);
-        Ok(true)
-    }
-
-    /// The blobs, for a caller that stores or reads one.
-    fn used_blobs(&self) -> Result<&dyn Blobs> {
-        self.state.has_seen_blob.store(true, Ordering::Relaxed);
-        self.blobs()
-    }
-}
-
-fn no_blobs() -> Error {
-    Error::new(ErrorKind::Invalid, "the store inside the layer for large values has no blobs")
-}
-
-impl Form for BlobForm {
-    const MARK: &'static str = BlobRef::MARK;
-
-    /// The blobs of the batch.
-    type Hold = Vec<StoredBlob>;
-
-    async fn encode(
-        &self,
-        place: Place<'_>,
-        value: Bytes,
-        content_type: &ContentType,
-        hold: &mut Vec<StoredBlob>,
-    ) -> Result<(Bytes, ContentType)> {
-        if value.len() <= self.from_bytes || place.is_in_log {
-            return Ok((value, content_type.clone()));
-        }
-        let mut blob = self.used_blobs()?.create_blob(place.bucket).await?;
-        blob.write(value).await?;
-        let stored = blob.finish().await?;
-        let reference = stored.reference(content_type.clone());
-        hold.push(stored);
-        Ok(reference)
-    }
-
-    async fn decode(&self, place: Place<'_>, value: &Bytes, mark: &ContentType) -> Result<(Bytes, ContentType)> {
-        let damaged = |why: String| Error::new(ErrorKind::Corrupt, format!("{place} {why}"));
-        let Some(blob) = BlobRef::parse(value, mark) else {
-            return Err(damaged("is not a reference to a blob, as its type says; store the value again".to_owned()));
-        };
-        if blob.bytes > self.max_bytes {
-            return Ok((value.clone(), mark.clone()));
-        }
-        let id = blob.id;
-        if let Some(value) = self.state.recent.lock().get(id) {
-            return Ok((value, blob.content_type));
-        }
-        let missing =
-            || damaged(format!("is blob {id}, which is missing; restore it from a backup, or store it again"));
-        let reader = self.used_blobs()?.open_blob(place.bucket, id).await?.ok_or_else(missing)?;
-        let mut whole = BytesMut::with_capacity(usize::try_from(blob.bytes).unwrap_or(0));
-        loop {
-            let piece = reader.read(whole.len() as u64, PIECE_BYTES).await?;
-            whole.extend_from_slice(&piece);
-            if piece.is_empty() || whole.len() as u64 > blob.bytes {
-                break;
-            }
-        }
-        if whole.len() as u64 != blob.bytes {
-            let found = whole.len();
-            return Err(damaged(format!("is blob {id}, which has {found} bytes and not {}; restore it", blob.bytes)));
-        }
-        let whole = whole.freeze();
-        self.state.recent.lock().add(id, &whole);
-        Ok((whole, blob.content_type))
-    }
-
-    /// The store inside can change and compare a value that is not a blob.
-    fn needs_decoded(&self, batch: &Batch, limits: Limits) -> bool {
-        let is_blob = |expectation: &Expectation| match &expectation.condition {
-            Condition::ValueIs(value) => value.len() > self.from_bytes,
-            _ => false,
-        };
-        let is_too_large = |write: &Write| match write {
-            Write::Put { value, .. } => value.len() > limits.max_value_bytes,
-            Write::Restore { entry, .. } => entry.value.len() > limits.max_value_bytes,
-            _ => false,
-        };
-        batch.expectations.iter().any(is_blob) || batch.writes.iter().any(is_too_large)
-    }
-
-    fn lacks_layer(&self, content_type: &ContentType) -> bool {
-        self.is_only_layer && content_type.is_of_a_layer() && content_type.essence() != Self::MARK
-    }
-
-    fn is_encoded(&self, place: Place<'_>, value: &Bytes) -> bool {
-        let mark = ContentType::new(Self::MARK).unwrap_or_default();
-        BlobRef::parse(value, &mark).is_some_and(|blob| {
-            let is_reserved = blob.content_type.essence() == Self::MARK || self.lacks_layer(&blob.content_type);
-            !is_reserved && self.state.held.contains(place.bucket, blob.id)
-        })
-    }
-
-    /// A blob that was replaced by this batch may have been removed meanwhile.
-    fn undecodable(&self, stored: Entry, error: Error) -> Result<Entry> {
-        tracing::debug!("the outcome of a batch has a reference, because {error}");
-        Ok(stored)
-    }
-
-    fn decoded_bytes(&self, entry: &Entry) -> u64 {
-        let bytes = BlobRef::of(entry).map_or(0, |blob| blob.bytes);
-        // A longer one stays a reference.
-        if bytes > self.max_bytes { 0 } else { bytes }
-    }
-
-    fn needs_changes(&self) -> bool {
-        !self.is_lazy || self.state.has_seen_blob.load(Ordering::Relaxed)
-    }
-
-    async fn on_end(&self, bucket: &Bucket, replaced: Option<Vec<Entry>>, hold: Vec<StoredBlob>) {
-        let unused: Vec<BlobId> = match replaced {
-            Some(entries) => entries.iter().filter_map(|entry| Some(BlobRef::of(entry)?.id)).collect(),
-            None => hold.iter().map(|blob| blob.id).collect(),
-        };
-        drop(hold);
-        if unused.is_empty() {
-            return;
-        }
-        if let Err(error) = self.remove_unused(bucket, &unused).await {
-            tracing::warn!("unused blobs of bucket {bucket} are kept until the next sweep: {error}");
-        }
-    }
-}
-
 #[async_trait]
 impl Blobs for LargeValues {
     async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
@@ -304,14 +136,17 @@ impl Store for LargeValues {
     /// # Errors
     /// `TooLarge` if there are several values with more than 64 MiB together.
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
-        let mut snapshot = self.0.inner.get(bucket, keys).await?;
-        if self.full_after(snapshot.entries.iter().map(Option::as_ref)).is_some_and(|end| end < snapshot.entries.len())
-        {
-            let text = "the values have more than 64 MiB together; read fewer keys at once";
-            return Err(Error::new(ErrorKind::TooLarge, text));
+        loop {
+            let mut snapshot = self.0.inner.get(bucket, keys).await?;
+            let full_after = self.full_after(snapshot.entries.iter().map(Option::as_ref));
+            if full_after.is_some_and(|end| end < snapshot.entries.len()) {
+                let text = "the values have more than 64 MiB together; read fewer keys at once";
+                return Err(Error::new(ErrorKind::TooLarge, text));
+            }
+            if self.0.decode_snapshot(bucket, keys, &mut snapshot).await? {
+                return Ok(snapshot);
+            }
         }
-        self.0.decode_snapshot(bucket, keys, &mut snapshot).await?;
-        Ok(snapshot)
     }
 
     async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
@@ -319,7 +154,16 @@ impl Store for LargeValues {
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        self.0.apply(bucket, batch).await
+        let Some(runtime) = Handle::try_current().ok().filter(|_| self.0.form.may_store_blob(&batch)) else {
+            return self.0.apply(bucket, batch).await;
+        };
+        // The store may commit the batch even if the caller gives up, so its blobs are held until it is done.
+        let (inner, bucket) = (self.0.clone(), bucket.clone());
+        let applied = runtime.spawn(async move { inner.apply(&bucket, batch).await }).await;
+        applied.unwrap_or_else(|error| {
+            let text = "the write was interrupted; it may have been done, so read the key before you write again";
+            Err(Error::new(ErrorKind::Unavailable, text).with_source(error))
+        })
     }
 
     async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {

@@ -3,6 +3,7 @@
 //! A layer keeps the contract of the store inside it, and passes the suite of `store` over every store. This floor
 //! imports `model` and `store` only: a layer knows no particular store and no other layer.
 
+mod blob_form;
 #[cfg(feature = "compression")]
 mod compressed;
 #[cfg(feature = "encryption")]

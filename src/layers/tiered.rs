@@ -17,9 +17,10 @@ use tokio::task::AbortHandle;
 
 use super::replica::Replica;
 use crate::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+    Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan,
+    Snapshot,
 };
-use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
+use crate::store::{BlobReader, Blobs, Changes, Logs, NewBlob, Report, Store, Task};
 
 /// The pauses after a failed attempt of the follower to read the back.
 const MIN_RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -118,7 +119,8 @@ impl Drop for Tiers {
 
 impl Tiered {
     /// Puts `front` in front of `back`. Nobody else may write to `front`; what is in it is compared at the first use.
-    /// It must accept every value of the back.
+    /// It must accept every value of the back. If `back` has blobs, put [`LargeValues`](super::large_values::LargeValues)
+    /// around the result, and not around `back`, so that the front gets references and not long values.
     ///
     /// With [`ReadPolicy::FrontOnly`] the layer must be used on a tokio runtime.
     ///
@@ -305,8 +307,11 @@ impl Store for Tiered {
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        let mut report = self.tiers.back.maintain(bucket, task).await?;
-        report.findings.extend(self.tiers.front.maintain(bucket, task).await?.findings);
+        let report = self.tiers.back.maintain(bucket, task).await?;
+        // The front is a copy, without the blobs that it refers to.
+        if task != Task::Check {
+            self.tiers.front.maintain(bucket, task).await?;
+        }
         Ok(report)
     }
 
@@ -319,9 +324,40 @@ impl Store for Tiered {
         self.tiers.back.logs()
     }
 
-    /// The front has no blobs.
+    /// Those of the back: the front has the references only.
     fn blobs(&self) -> Option<&dyn Blobs> {
-        None
+        self.tiers.back.blobs().map(|_| self as &dyn Blobs)
+    }
+}
+
+impl Tiered {
+    fn back_blobs(&self) -> Result<&dyn Blobs> {
+        let none = || Error::new(ErrorKind::Invalid, "the back of this tiered store has no blobs");
+        self.tiers.back.blobs().ok_or_else(none)
+    }
+}
+
+#[async_trait]
+impl Blobs for Tiered {
+    async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
+        self.get(bucket, keys).await
+    }
+
+    async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
+        self.back_blobs()?.create_blob(bucket).await
+    }
+
+    async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
+        let found = self.back_blobs()?.open_blob(bucket, id).await?;
+        if found.is_none() {
+            // Another program has replaced the value since the front was compared. The caller reads the entry again.
+            self.try_refresh(bucket, None).await;
+        }
+        Ok(found)
+    }
+
+    async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
+        self.back_blobs()?.remove_unused_blobs(bucket, ids).await
     }
 }
 

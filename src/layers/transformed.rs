@@ -84,7 +84,7 @@ pub(super) trait Form: Clone + Send + Sync + 'static {
     }
 
     /// Whether a value with the mark, given by a caller, is already in the stored form.
-    fn is_encoded(&self, _place: Place<'_>, _value: &Bytes) -> bool {
+    fn is_encoded(&self, _place: Place<'_>, _value: &Bytes, _hold: &mut Self::Hold) -> bool {
         false
     }
 
@@ -210,7 +210,7 @@ impl<F: Form> Transformed<F> {
         hold: &mut F::Hold,
     ) -> Result<(Bytes, ContentType)> {
         let is_marked = content_type.essence() == F::MARK;
-        if is_marked && self.form.is_encoded(place, &value) {
+        if is_marked && self.form.is_encoded(place, &value, hold) {
             return Ok((value, content_type.clone()));
         }
         if is_marked || self.form.lacks_layer(content_type) {

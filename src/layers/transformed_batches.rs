@@ -148,7 +148,10 @@ impl<F: Form> Transformed<F> {
             let expectations = unchanged.chain(others.clone().map(|(_, expectation)| expectation.clone())).collect();
             let planned = Batch { expectations, writes, returning_nothing: self.returns_nothing(&batch) };
             let outcome = match self.inner.apply(bucket, planned).await {
-                Ok(Outcome::PreconditionFailed { index, .. }) if index < keys.len() => continue,
+                Ok(Outcome::PreconditionFailed { index, .. }) if index < keys.len() => {
+                    self.form.on_end(bucket, None, hold).await;
+                    continue;
+                }
                 Ok(Outcome::PreconditionFailed { index, found }) => {
                     let index = others.clone().nth(index - keys.len()).map_or(0, |(index, _)| index);
                     Outcome::PreconditionFailed { index, found }

@@ -2,6 +2,7 @@
 //! is torn, and the service works again without help.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -50,12 +51,30 @@ fn post(port: u16, client: &str, from: u64, stop: &AtomicBool) -> Acknowledged {
 /// Kills all programs of the site: those of Apache and the second server.
 pub(crate) fn kill_all(server: &Server, dice: &mut Dice) -> usize {
     let mut killed = 0;
-    for (id, _) in server.site.programs() {
+    let programs = server.site.programs();
+    for (id, _) in &programs {
         // Not all at the same moment.
         thread::sleep(Duration::from_micros(dice.below(3_000) as u64));
-        killed += usize::from(Pid::from_raw(id).is_some_and(|id| kill_process(id, Signal::KILL).is_ok()));
+        killed += usize::from(Pid::from_raw(*id).is_some_and(|id| kill_process(id, Signal::KILL).is_ok()));
+    }
+    // A thread that waits for the disk ends later. Until then Apache can connect to the program.
+    let start = Instant::now();
+    while programs.iter().any(|(id, _)| is_alive(*id)) {
+        assert!(start.elapsed() < Duration::from_secs(60), "a killed program does not end");
+        thread::sleep(Duration::from_millis(1));
     }
     killed
+}
+
+/// Whether a thread of a process has not ended.
+fn is_alive(process: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    let has_ended = |thread: fs::DirEntry| {
+        let state = fs::read_to_string(thread.path().join("stat"));
+        // The state is the field after the name, which is in parentheses.
+        state.map_or(true, |text| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X'])))
+    };
+    !threads.filter_map(Result::ok).all(has_ended)
 }
 
 /// The time until a post is stored again.

@@ -144,7 +144,7 @@ fn the_micropython_example_stores_and_watches() {
     let endpoint = Endpoint::start();
     let (host, port) = endpoint.url.trim_start_matches("http://").trim_end_matches('/').split_once(':').unwrap();
     let board = format!(
-        "import sys\nsys.path.insert(0, {:?})\nfrom esp32 import Kvs\nkvs = Kvs({host:?}, {port}, secret={SECRET:?})\n\
+        "import sys\nsys.path.insert(0, {:?})\nfrom kvs import Kvs\nkvs = Kvs({host:?}, {port}, secret={SECRET:?})\n\
          kvs.store({{'a b': '50% & +', 'n': 12.5}})\n\
          kvs.put('\u{e4}//b', '\u{e4}', 60)\nassert kvs.get('\u{e4}//b') == '\u{e4}'.encode()\n\
          assert kvs.increment('boots') == 1 and kvs.increment('boots', -3) == -2\n\

@@ -61,12 +61,14 @@ fn max_stop_time(settings: &CliSettings) -> Duration {
 }
 
 /// Serves until a signal comes or a listener fails. `activated` are the sockets of systemd.
-pub(crate) async fn run(settings: CliSettings, activated: Activated) -> CliResult {
+pub(crate) async fn run(mut settings: CliSettings, activated: Activated) -> CliResult {
     let stop = server::stop_on_signals().map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
     let listeners = listeners(&settings.server, activated)?;
     if let Some(store) = settings.open()?.postgres {
         store.check_encoding().await?;
     }
+    // Not under a web server, whose programs are many and serve few requests each.
+    settings.store_options.memory_copy = settings.server.memory_copy;
     let share = settings.server.address_share;
     let max_waiters = settings.server.max_waiters;
     let limit = LongPollLimit::new(max_waiters).sharing(Shares::new(share.of(max_waiters)));

@@ -12,7 +12,8 @@ use clap::{ArgAction, Args};
 use super::policies::{AllowedOrigin, BucketPolicy, MaxAge};
 use super::tilde;
 use super::units::{Percent, Size, TimeSpan, count};
-use crate::model::Bucket;
+use crate::layers::ReadPolicy;
+use crate::model::{Bucket, Error};
 use crate::server::{Address, Proxy};
 use crate::web::{MetricsAccess, Reads};
 
@@ -175,6 +176,10 @@ pub(crate) struct PolicyFlags {
     /// How long shared caches may keep a value without asking; they must be purged when it changes; 0s: never
     #[arg(long, env = "KVS_MAX_AGE", value_name = "TIME", default_value = "0s")]
     pub(crate) max_age: MaxAge,
+    /// Answer reads from a copy of the data in memory, at most this much older than the store; `any`: of any age, also
+    /// while the store cannot be reached [default: none]
+    #[arg(long, env = "KVS_MEMORY_COPY", value_name = "TIME|any")]
+    pub(crate) memory_copy: Option<MemoryCopy>,
     /// The policy of one bucket, as in `shop: reads=secret, timestamps=client, max_age=60s, max_value=64KiB`;
     /// repeatable, in the variable separated by `;` [default: none]
     #[arg(long = "policy", env = "KVS_POLICY", value_name = "POLICY", value_delimiter = ';')]
@@ -241,9 +246,34 @@ impl FromStr for SocketMode {
     }
 }
 
+/// How old the copy in memory may be: a time, or `any`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MemoryCopy(pub(crate) ReadPolicy);
+
+impl FromStr for MemoryCopy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text == "any" {
+            return Ok(Self(ReadPolicy::FrontOnly));
+        }
+        let TimeSpan(max_age) = text.parse()?;
+        Ok(Self(ReadPolicy::FrontFirst { max_age }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_memory_copy_has_an_age_or_any() {
+        let max_age = std::time::Duration::from_millis(1500);
+        let copy = |text: &str| text.parse::<MemoryCopy>().map(|MemoryCopy(policy)| policy).unwrap();
+        assert_eq!(copy("1500ms"), ReadPolicy::FrontFirst { max_age });
+        assert_eq!(copy("any"), ReadPolicy::FrontOnly);
+        assert!("always".parse::<MemoryCopy>().is_err());
+    }
 
     #[test]
     fn socket_modes_are_octal_permission_bits() {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::flags::{ListenFlags, PolicyFlags, ServeFlags};
+use super::flags::{ListenFlags, MemoryCopy, PolicyFlags, ServeFlags};
 use super::policies::{AllowedOrigin, BucketPolicy, FilePolicy, PolicyFields};
 use super::sources::Sources;
 use super::units::{Percent, Size};
 use crate::cli::exit::CliResult;
+use crate::layers::ReadPolicy;
 use crate::model::Bucket;
 use crate::server;
 use crate::server::BasePath;
@@ -25,6 +26,8 @@ pub(crate) struct ServerSettings {
     pub(crate) listen: ListenFlags,
     pub(crate) policies: Policies,
     pub(crate) cors: Cors,
+    /// Read from a copy in memory, which is this old.
+    pub(crate) memory_copy: Option<ReadPolicy>,
     /// The longest time a read may wait.
     pub(crate) max_wait: Duration,
     pub(crate) max_waiters: usize,
@@ -68,6 +71,7 @@ impl ServerSettings {
             listen,
             policies: bucket_policies(&policies, in_file, sources, max_value)?,
             cors: cors(&policies, sources)?,
+            memory_copy: policies.memory_copy.map(|MemoryCopy(policy)| policy),
             max_wait: limit_flags.max_wait.0,
             max_waiters: limit_flags.max_waiters,
             metrics: policies.metrics,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::config::tilde;
-use crate::layers::LargeValues;
+use crate::layers::{LargeValues, ReadPolicy, Tiered, WritePolicy};
 use crate::memory::MemoryStore;
 use crate::model::{Error, ErrorKind, Result, SystemClock};
 use crate::postgres::PostgresStore;
@@ -60,6 +60,8 @@ pub(crate) struct StoreOptions {
     pub(crate) tidy_after: Duration,
     /// YAML: the largest file that is tidied, in bytes.
     pub(crate) tidy_up_to: u64,
+    /// Read from a copy in memory, which is this old.
+    pub(crate) memory_copy: Option<ReadPolicy>,
     /// Whether values that a layer has encoded must not be read, because the caller does not decode them.
     pub(crate) lacks_layers: bool,
 }
@@ -76,18 +78,24 @@ fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
     let StoreOptions { limits, lock_timeout, tidy_after, tidy_up_to, .. } = options;
     let yaml = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, ..yaml::YamlOptions::default() };
     let store = YamlStore::open(dir, yaml)?;
-    let large_values = with_large_values(store.clone(), options)?;
+    let large_values = with_layers(store.clone(), options)?;
     Ok(OpenStore { store: Arc::new(large_values), yaml: Some(store), postgres: None })
 }
 
-fn with_large_values(store: impl Store, options: StoreOptions) -> Result<LargeValues> {
-    let large_values = LargeValues::new(Arc::new(store), options.limits)?;
+/// The layers that need no key and no other setting.
+fn with_layers(store: impl Store, options: StoreOptions) -> Result<LargeValues> {
+    let mut store: Arc<dyn Store> = Arc::new(store);
+    if let Some(read) = options.memory_copy {
+        let copy = Arc::new(MemoryStore::new(Arc::new(SystemClock), options.limits));
+        store = Arc::new(Tiered::new(copy, store, WritePolicy::Through, read)?);
+    }
+    let large_values = LargeValues::new(store, options.limits)?;
     Ok(if options.lacks_layers { large_values.as_only_layer() } else { large_values })
 }
 
 fn open_memory(_: &str, options: StoreOptions) -> Result<OpenStore> {
     let store = MemoryStore::new(Arc::new(SystemClock), options.limits);
-    Ok(OpenStore { store: Arc::new(with_large_values(store, options)?), yaml: None, postgres: None })
+    Ok(OpenStore { store: Arc::new(with_layers(store, options)?), yaml: None, postgres: None })
 }
 
 fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {
@@ -95,7 +103,7 @@ fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {
     let postgres = postgres::PostgresOptions { limits, lock_timeout, ..postgres::PostgresOptions::default() };
     let store = PostgresStore::open(&format!("postgresql:{rest}"), postgres)?;
     // A statement that returns what it has replaced takes longer.
-    let large_values = with_large_values(store.clone(), options)?.with_lazy_removal();
+    let large_values = with_layers(store.clone(), options)?.with_lazy_removal();
     Ok(OpenStore { store: Arc::new(large_values), yaml: None, postgres: Some(store) })
 }
 

@@ -11,6 +11,7 @@ mod read;
 mod sweep_old;
 mod transaction;
 mod typed;
+mod value_reader;
 mod watch_changes;
 mod write;
 
@@ -18,3 +19,4 @@ pub use self::client::Client;
 pub use self::log_handle::Log;
 pub use self::transaction::Transaction;
 pub use self::typed::Typed;
+pub use self::value_reader::ValueReader;

@@ -19,7 +19,8 @@ use crate::web::body::Response;
 
 /// The response headers that a page may read.
 const EXPOSED_HEADERS: &str = "ETag, Last-Modified, Allow, Retry-After, Accept-Ranges, Content-Range, \
-                               Content-Digest, KVS-Key, KVS-Cursor, KVS-Revision, KVS-First, KVS-Next, KVS-End";
+                               Content-Digest, Repr-Digest, KVS-Key, KVS-Cursor, KVS-Revision, KVS-First, \
+                               KVS-Next, KVS-End";
 /// The request headers that a page may send.
 const ALLOWED_HEADERS: &str = "Content-Type, Authorization, X-KVS-Auth, If-Match, X-If-Match, If-None-Match, \
                                If-Modified-Since, If-Unmodified-Since, Last-Event-ID, Prefer, Range, \

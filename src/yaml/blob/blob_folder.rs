@@ -65,6 +65,14 @@ impl BlobFolder {
         create(&self.path)
     }
 
+    /// Makes the names in the folder durable, and the folder itself: whoever created it may have been killed before.
+    pub(super) fn sync(&self) -> Result<()> {
+        for folder in self.path.ancestors().take(3) {
+            self.fs.sync_folder(folder).map_err(|e| failed("sync", folder, e))?;
+        }
+        Ok(())
+    }
+
     /// Creates an empty file with a name that nobody uses, and locks it.
     pub(super) fn create_unfinished(&self) -> Result<(PathBuf, Box<dyn File>)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -90,7 +90,7 @@ impl Unfinished {
         let renamed = self.folder.fs.rename(&self.path, &self.folder.file(id));
         renamed.map_err(|e| failed("rename", &self.path, e))?;
         self.has_name = true;
-        self.folder.fs.sync_folder(&self.folder.path).map_err(|e| failed("sync", &self.folder.path, e))?;
+        self.folder.sync()?;
         Ok(StoredBlob::new(id, self.bytes, Box::new(hold)))
     }
 }

@@ -13,18 +13,18 @@ use crate::client::Answer;
 use crate::servers::{Server, Way};
 
 /// The default of `LimitRequestBody` of Apache, too.
-const LENGTH: u64 = 1 << 30;
-const BLOCK: usize = 1 << 18;
+pub(super) const LENGTH: u64 = 1 << 30;
+pub(super) const BLOCK: usize = 1 << 18;
 const SEED: u64 = 0xB16;
 const MAX_MEMORY_KB: u64 = 100_000;
 
-/// Stores the value. Returns the response and the digest of what was sent.
-fn upload(port: u16) -> (Option<Answer>, String) {
+/// Stores the value of a seed. Returns the response and the digest of what was sent.
+pub(super) fn upload(port: u16, seed: u64) -> (Option<Answer>, String) {
     let headers = format!("Content-Length: {LENGTH}\r\nContent-Type: video/mp4\r\n{}", secret());
     let mut stream = begin(port, head("PUT", "film", &headers).as_bytes());
     let (mut hash, mut block) = (Sha256::new(), vec![0; BLOCK]);
     for offset in (0..LENGTH).step_by(BLOCK) {
-        fill(SEED, offset, &mut block);
+        fill(seed, offset, &mut block);
         hash.update(&block);
         stream.write_all(&block).unwrap_or_else(|e| panic!("after {offset} bytes: {e}"));
     }
@@ -56,7 +56,7 @@ fn peak_memory_kb(server: &Server) -> u64 {
 fn a_gigabyte_in_and_out(way: Way) {
     let server = start_with(way, 2 << 30);
     let begun = Instant::now();
-    let (answer, digest) = upload(server.port);
+    let (answer, digest) = upload(server.port, SEED);
     let answer = answer.expect("a response");
     assert_eq!((answer.status, answer.text()), (201, "OK".into()));
     let after_upload = peak_memory_kb(&server);

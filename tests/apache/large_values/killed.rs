@@ -67,7 +67,10 @@ fn assert_complete(server: &Server, keys: &Keys, round: u64) {
         if answer.status == 404 && sent.acknowledged.is_none() {
             continue;
         }
-        assert_eq!((answer.status, answer.whole), (200, true), "round {round}: {key}: {:?}", sent.acknowledged);
+        if answer.status != 200 || !answer.whole {
+            let text = if answer.status == 200 { "broken off" } else { &answer.text() };
+            panic!("round {round}: {key}, of which {:?} was acknowledged: {} {text}", sent.acknowledged, answer.status);
+        }
         let number = u64::from_le_bytes(answer.body[..8].try_into().unwrap());
         assert!(sent.all.contains(&number), "round {round}: {key} has {number}, which was not sent");
         let is_old = !key.ends_with("shared") && sent.acknowledged.is_some_and(|acknowledged| number < acknowledged);

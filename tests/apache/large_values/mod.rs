@@ -6,6 +6,7 @@ mod broken_off;
 mod content;
 mod gigabyte;
 mod killed;
+mod killed_gigabyte;
 mod parts;
 mod refused_puts;
 mod removed;

@@ -54,14 +54,14 @@ impl Download {
         Self { stream, head, early }
     }
 
-    /// Reads until the block is full or the body ends. Returns the number of bytes.
+    /// Reads until the block is full, the body ends or the connection is broken. Returns the number of bytes.
     pub(super) fn read(&mut self, block: &mut [u8]) -> usize {
         let from_head = self.early.len().min(block.len());
         block[..from_head].copy_from_slice(&self.early[..from_head]);
         self.early.drain(..from_head);
         let mut count = from_head;
         while count < block.len() {
-            match self.stream.read(&mut block[count..]).unwrap() {
+            match self.stream.read(&mut block[count..]).unwrap_or(0) {
                 0 => break,
                 more => count += more,
             }

@@ -134,3 +134,34 @@ fn large_values_are_encrypted_and_limited() {
     let args = ["set", "--encryption-keys", "keys.txt", "--max-value", "1GiB", "a", "b"];
     place.run(&args).fails(2, "at most 100 MiB with compress or encryption_keys");
 }
+
+#[test]
+fn a_copy_in_memory_is_as_old_as_its_setting_allows() {
+    let place = Place::new();
+    place.file("auth.txt", "a-long-secret\n");
+    place.run(&["set", "door", "open"]).ok();
+    let start = |age| Server::start(&place, &["--http", "127.0.0.1:0", "--memory-copy", age]);
+    let value = |server: &Server| server.get("/?k=door").rsplit("\r\n\r\n").next().unwrap().to_owned();
+
+    let (old, current) = (start("1h"), start("0s"));
+    assert_eq!((value(&old), value(&current)), ("open".to_owned(), "open".to_owned()));
+    place.run(&["set", "door", "shut"]).ok();
+    assert_eq!((value(&old), value(&current)), ("open".to_owned(), "shut".to_owned()));
+    // A write through a server updates its copy.
+    assert!(old.post("window=open&auth=a-long-secret").starts_with("HTTP/1.1 200"));
+    assert_eq!(value(&old), "shut");
+    assert!(current.get("/?k=window").ends_with("\r\n\r\nopen"));
+
+    let long = "a long text ".repeat(9000);
+    place.run(&["set", "text", &long]).ok();
+    assert!(current.get("/?k=text").ends_with(&long), "the copy has a reference to it");
+
+    let any = start("any");
+    assert_eq!(value(&any), "shut");
+    place.run(&["set", "door", "ajar"]).ok();
+    let started = std::time::Instant::now();
+    while value(&any) != "ajar" {
+        assert!(started.elapsed().as_secs() < 10, "the copy does not follow the store");
+    }
+    place.run(&["serve", "--memory-copy", "old"]).fails(2, "--memory-copy");
+}

@@ -1,6 +1,7 @@
 //! Layers that store values in another form, over every store: each alone and all together, and what is stored inside.
 
 mod encryption;
+mod large_value_races;
 mod tiers;
 
 use std::path::Path;
@@ -53,14 +54,20 @@ fn large_values(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Pat
     Arc::new(LargeValues::new(inner, limits).unwrap().with_blobs_from(BLOBS_FROM_BYTES).with_clock(clock))
 }
 
+/// In the order in which the program has them.
 fn all(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
-    let blobs = large_values(store, clock.clone(), inner_limits(limits), folder);
+    let tiered = tiered_through(store, clock.clone(), inner_limits(limits), folder);
+    let blobs = LargeValues::new(tiered, inner_limits(limits)).unwrap();
+    let blobs = Arc::new(blobs.with_blobs_from(BLOBS_FROM_BYTES).with_clock(clock.clone()));
     let encrypted = Arc::new(Encrypted::new(blobs, keys(), clock.clone(), limits));
-    let compressed = Arc::new(Compressed::new(encrypted, COMPRESS_FROM_BYTES, clock.clone(), limits));
-    let front = Arc::new(MemoryStore::new(clock, limits));
-    let read = ReadPolicy::FrontFirst { max_age: Duration::from_secs(3_600) };
-    let tiered = Tiered::new(front, compressed, WritePolicy::Through, read).unwrap();
-    Arc::new(Hooked::new(Arc::new(tiered), Arc::new(|events| assert!(!events.is_empty()))))
+    let compressed = Arc::new(Compressed::new(encrypted, COMPRESS_FROM_BYTES, clock, limits));
+    Arc::new(Hooked::new(compressed, Arc::new(|events| assert!(!events.is_empty()))))
+}
+
+/// A front that gets references, and the layer that uses them.
+fn large_values_over_tiered(store: &str, clock: Arc<dyn Clock>, limits: Limits, folder: &Path) -> Arc<dyn Store> {
+    let tiered = tiered_through(store, clock.clone(), limits, folder);
+    Arc::new(LargeValues::new(tiered, limits).unwrap().with_blobs_from(BLOBS_FROM_BYTES).with_clock(clock))
 }
 
 /// Memory in front of a store, with each pair of policies.
@@ -117,6 +124,7 @@ suites! {
     tiered_through: memory yaml postgresql;
     tiered_around: memory yaml postgresql;
     tiered_front_only: memory yaml postgresql;
+    large_values_over_tiered: memory yaml postgresql;
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! The program `kvs` on PostgreSQL.
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use super::server::{PASSWORD, Server};
 use super::{empty, table};
+use crate::cli::Place;
+use crate::cli::serving::Server as Program;
 
 fn kvs(url: &str, args: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
@@ -65,5 +68,24 @@ fn no_output_shows_the_password() {
     ] {
         let output = text(&kvs(&url, args), code);
         assert!(!output.contains("hunter2"), "{output}");
+    }
+}
+
+#[test]
+fn a_copy_in_memory_answers_while_the_server_is_down() {
+    let mut server = Server::start("shared_buffers = 32MB");
+    let (place, url) = (Place::new(), server.url(""));
+    let set = |value: &str| place.run(&["set", "--store", &url, "door", value]).ok();
+    set("open");
+    let program = Program::start(&place, &["--store", &url, "--http", "127.0.0.1:0", "--memory-copy", "any"]);
+    assert!(program.get("/?k=door").ends_with("\r\n\r\nopen"));
+    server.crash();
+    assert!(program.get("/?k=door").ends_with("\r\n\r\nopen"));
+    server.restart();
+    set("shut");
+    let started = Instant::now();
+    while !program.get("/?k=door").ends_with("\r\n\r\nshut") {
+        assert!(started.elapsed() < Duration::from_secs(60), "the copy does not follow the server again");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -204,7 +204,7 @@ async fn cors_for_all_origins_includes_errors(make: Make) {
             assert_eq!(answer.status, status, "{method} {uri}");
             assert_eq!(answer.header("access-control-allow-origin"), "*", "{method} {uri}");
             let exposed = answer.header("access-control-expose-headers");
-            for name in ["ETag", "Last-Modified", "Allow", "Retry-After", "KVS-Key", "KVS-Cursor"] {
+            for name in ["ETag", "Last-Modified", "Allow", "Retry-After", "Repr-Digest", "KVS-Key", "KVS-Cursor"] {
                 assert!(exposed.contains(name), "{name} is not in {exposed}");
             }
             assert!(!answer.header("vary").contains("Origin"), "{method} {uri}");

@@ -5,6 +5,7 @@ mod copied_blobs;
 mod damaged_blobs;
 mod files_on_disk;
 mod hand_edited;
+mod power_cuts;
 mod shared_folder;
 mod stored_by_others;
 

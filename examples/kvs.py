@@ -2,7 +2,7 @@
 #
 # Copy this file to the board; in main.py, once the network is up:
 #
-#     from esp32 import Kvs
+#     from kvs import Kvs
 #     kvs = Kvs("192.168.1.10", 8080, secret="SECRET")
 #     kvs.store({"garden/temp": 12.5, "garden/hum": 71})
 #     for value in kvs.watch("garden/valve"):
