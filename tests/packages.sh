@@ -23,6 +23,8 @@ wanted='
 /usr/bin/gcc                                     gcc
 /usr/bin/g++                                     g++
 /usr/bin/pkill                                   procps
+/usr/bin/strace                                  strace
+/usr/bin/valgrind                                valgrind
 /usr/bin/pg_createcluster                        postgresql
 '
 missing=()

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::maintenance::{check, compact, rekey, sweep};
 use super::commands::{
@@ -109,13 +109,25 @@ const ON_ALL_BUCKETS: [&str; 5] = ["check", "compact", "copy", "rekey", "sweep"]
 
 /// The parser, with the help in its long form, as manual pages need it.
 pub(crate) fn parser() -> clap::Command {
+    with_common_options(CommandLine::command())
+}
+
+/// The parser of `kvs serve` alone. It is built in a fraction of the time, which counts for each CGI request.
+fn parser_of_serve() -> clap::Command {
+    let serve = serve::Args::augment_args(clap::Command::new("serve"));
+    let program = clap::Command::new("kvs").disable_help_flag(true).subcommand(serve);
+    with_common_options(GlobalFlags::augment_args(program))
+}
+
+/// Gives each command the common options.
+fn with_common_options(program: clap::Command) -> clap::Command {
     // Without `allow_negative_numbers`, `--limit -1` would be reported as an unknown flag.
     let option = |arg: Arg| {
         let takes_values = arg.get_action().takes_values();
         let arg = arg.hide_env_values(true);
         if takes_values { arg.allow_negative_numbers(true) } else { arg }
     };
-    let program = CommandLine::command().mut_args(|arg| option(arg).global(true));
+    let program = program.mut_args(|arg| option(arg).global(true));
     let global: Vec<Arg> = program.get_arguments().cloned().collect();
     let hidden = |command: &str, arg: &Arg| {
         let id = arg.get_id().as_str();
@@ -146,7 +158,15 @@ fn with_compact_help(command: clap::Command) -> clap::Command {
 impl CommandLine {
     /// Parses the arguments, the name of the program first. The parser's own result also has the environment.
     pub(crate) fn parse(arguments: &[OsString]) -> CliResult<(Self, ArgMatches)> {
-        let mut parser = with_compact_help(parser());
+        Self::parse_with(with_compact_help(parser()), arguments)
+    }
+
+    /// `kvs serve` without flags: only the environment counts.
+    pub(crate) fn serve() -> CliResult<(Self, ArgMatches)> {
+        Self::parse_with(parser_of_serve(), &["kvs", "serve"].map(Into::into))
+    }
+
+    fn parse_with(mut parser: clap::Command, arguments: &[OsString]) -> CliResult<(Self, ArgMatches)> {
         let matches = parser.try_get_matches_from_mut(arguments);
         let parsed = matches.and_then(|matches| Ok((Self::from_arg_matches(&matches)?, matches)));
         parsed.map_err(|error| usage::failure(error.format(&mut parser), arguments, &parser))
@@ -156,7 +176,7 @@ impl CommandLine {
 /// The settings of this process. Unknown `KVS_*` variables are an error.
 pub(crate) fn settings(global: GlobalFlags, matches: &ArgMatches, home: &HomeDir) -> CliResult<CliSettings> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    variables::check(names, &parser())?;
+    variables::check(names, parser)?;
     CliSettings::resolve(global, matches, home)
 }
 

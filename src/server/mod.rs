@@ -16,6 +16,7 @@ mod lazy_body;
 mod limits;
 mod net;
 mod request_target;
+mod response_cache;
 mod shutdown;
 
 pub use self::cgi::base_path::BasePath;

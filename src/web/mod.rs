@@ -76,7 +76,7 @@ impl Api {
     pub fn new(store: Arc<dyn Store>, settings: ApiSettings) -> Self {
         let rate_limiter = RateLimiter::new(Arc::clone(&store), Arc::clone(&settings.clock), rate_limit::random);
         let store = Counted::new(store, Arc::clone(settings.metrics.counters()));
-        let (index, damage, coalescer) = (IndexPage::new(), DamageReport::default(), Coalescer::default());
+        let (index, damage, coalescer) = (IndexPage::default(), DamageReport::default(), Coalescer::default());
         Self(Arc::new(ApiState { store, settings, rate_limiter, index, damage, coalescer }))
     }
 

@@ -27,19 +27,23 @@ const OTHERS: [&str; 14] = [
     "KVS_USER",
 ];
 
-/// Checks that each variable with our prefix is known. `program` is the parser with all flags.
+/// Checks that each variable with our prefix is known. `program` builds the parser with all flags.
 ///
 /// # Errors
 /// The first unknown name, with a suggestion.
-pub(crate) fn check(names: impl Iterator<Item = String>, program: &Command) -> CliResult {
+pub(crate) fn check(names: impl Iterator<Item = String>, program: impl FnOnce() -> Command) -> CliResult {
+    let may_be_setting = |name: &String| name.starts_with(PREFIX) && !OTHERS.contains(&name.as_str());
+    let names: Vec<String> = names.filter(may_be_setting).filter(|name| !is_of_a_cluster(name)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let program = &program();
     let commands = std::iter::once(program).chain(program.get_subcommands());
     let args = commands.flat_map(Command::get_arguments);
     let mut settings: Vec<String> = args.filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect();
     settings.sort();
     settings.dedup();
-    let is_known = |name: &str| OTHERS.contains(&name) || settings.iter().any(|setting| setting == name);
-    let is_wrong = |name: &String| name.starts_with(PREFIX) && !is_known(name) && !is_of_a_cluster(name);
-    let Some(name) = names.filter(is_wrong).min() else { return Ok(()) };
+    let Some(name) = names.into_iter().filter(|name| !settings.contains(name)).min() else { return Ok(()) };
     // People also set the first two of the others. The common prefix does not make two names similar.
     let all: Vec<&str> = settings.iter().map(String::as_str).chain(OTHERS.into_iter().take(2)).collect();
     let bare = |name: &'_ str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
@@ -72,7 +76,7 @@ mod tests {
     fn checked(name: &str) -> Result<(), String> {
         let command = Command::new("kvs").arg(Arg::new("reads").env("KVS_READS"));
         let names = ["PATH", "KVS_READS", name].map(ToOwned::to_owned);
-        check(names.into_iter(), &command).map_err(|failure| failure.text().to_owned())
+        check(names.into_iter(), || command.clone()).map_err(|failure| failure.text().to_owned())
     }
 
     #[test]

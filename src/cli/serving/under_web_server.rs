@@ -130,7 +130,7 @@ impl WebServerSetup {
 
     fn from_settings(stop: &CancellationToken) -> CliResult<Self> {
         // The parser reads the environment, as for `kvs serve` without flags.
-        let (typed, matches) = CommandLine::parse(&["kvs", "serve"].map(Into::into))?;
+        let (typed, matches) = CommandLine::serve()?;
         let settings = command::settings(typed.global, &matches, &HomeDir::under_web_server()?)?;
         let mount = settings.server.mounted(BasePath::spawned());
         let limits = settings.server.limits.clone().spawned();

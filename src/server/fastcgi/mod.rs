@@ -11,7 +11,6 @@ pub(super) mod encoder;
 pub(super) mod fcgid_loop;
 pub(super) mod reply;
 mod responder;
-pub(super) mod response_cache;
 
 use std::io;
 use std::sync::Arc;

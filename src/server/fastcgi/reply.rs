@@ -10,8 +10,9 @@ use http_body_util::BodyExt as _;
 use super::connection::Connection;
 use super::encoder;
 use super::encoder::RequestEnd;
-use super::response_cache::CachedResponse;
 use crate::server::cgi::response::print;
+use crate::server::cgi::variables::Variables;
+use crate::server::response_cache::CachedResponse;
 use crate::web::{Body, Response};
 
 /// Up to this size, a head and a piece of a body are copied together, so that both are one record.
@@ -20,7 +21,7 @@ const MAX_COPIED_BYTES: usize = 32 << 10;
 /// The reply to a request.
 pub(crate) enum Reply {
     /// A whole response, which may be sent again.
-    Cached(Arc<CachedResponse>),
+    Cached(Arc<CachedResponse<Variables>>),
     /// The head of a response, and its body if it has one.
     New(Vec<u8>, Option<Body>),
     /// The role of the request is not supported.

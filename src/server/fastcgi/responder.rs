@@ -15,10 +15,9 @@ use super::decoder::{DecodedEvent, Head, RequestInProgress};
 use super::encoder;
 use super::encoder::RequestEnd;
 use super::reply::{Reply, answer_early, send};
-use super::response_cache;
-use super::response_cache::ResponseCache;
 use crate::server::cgi::base_path::BasePath;
 use crate::server::cgi::response::print;
+use crate::server::cgi::variables::Variables;
 use crate::server::cgi::{body_length, request as cgi_request};
 use crate::server::error_response::TransportError;
 use crate::server::handler::{Handler, call};
@@ -26,7 +25,22 @@ use crate::server::lazy_body::{BodySender, lazy_body};
 use crate::server::limits::ServerLimits;
 use crate::server::net::accept::STOP_GRACE;
 use crate::server::net::stream::Stream;
+use crate::server::response_cache;
+use crate::server::response_cache::{CachedRequest, ResponseCache};
 use crate::web::{Body, ClientAddr, Response, SharePermit};
+
+/// The variables that describe the client. A reusable response does not depend on them.
+const CLIENT_VARIABLES: [&[u8]; 4] = [b"REMOTE_PORT", b"REMOTE_ADDR", b"UNIQUE_ID", b"HTTP_USER_AGENT"];
+
+impl CachedRequest for Variables {
+    fn is_same(&self, other: &Self) -> bool {
+        self.equals_except(other, &CLIENT_VARIABLES)
+    }
+
+    fn length(&self) -> usize {
+        self.size()
+    }
+}
 
 /// The state that all connections share.
 pub(crate) struct Responder<H> {
@@ -34,7 +48,7 @@ pub(crate) struct Responder<H> {
     pub(crate) base_path: BasePath,
     pub(crate) limits: ServerLimits,
     pub(crate) stop: CancellationToken,
-    cache: ResponseCache,
+    cache: ResponseCache<Variables>,
 }
 
 impl<H: Handler> Responder<H> {

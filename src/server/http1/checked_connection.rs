@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::head;
 use super::head::{CheckedHead, Framing};
+use super::sent_again::SentAgain;
 use crate::server::error_response::TransportError;
 use crate::server::net::accept::STOP_GRACE;
 
@@ -70,16 +71,26 @@ pub(crate) struct CheckedConnection<S> {
     /// Data that is passed on next.
     ready: Bytes,
     head_error: HeadError,
+    /// Answers requests that were answered before.
+    sent_again: SentAgain,
     timer: Pin<Box<Sleep>>,
     is_timer_set: bool,
+    stop: CancellationToken,
     /// Resolves a short time after the stop, so that a request that is already on its way is accepted.
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
-    pub(crate) fn new(inner: S, limits: HeadLimits, stop: CancellationToken, head_error: HeadError) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        limits: HeadLimits,
+        stop: CancellationToken,
+        head_error: HeadError,
+        sent_again: SentAgain,
+    ) -> Self {
+        let stopping = stop.clone();
         let stopped = async move {
-            stop.cancelled_owned().await;
+            stopping.cancelled_owned().await;
             sleep(STOP_GRACE).await;
         };
         Self {
@@ -91,6 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
             dropped: 0,
             ready: Bytes::new(),
             head_error,
+            sent_again,
+            stop,
             timer: Box::pin(sleep(limits.timeout)),
             is_timer_set: false,
             stopped: Box::pin(stopped),
@@ -100,6 +113,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
     /// Reads until there is a head to pass on, or the connection ends.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
+            if let Some(raw) = ready!(self.sent_again.poll_answer(cx, &mut self.inner))? {
+                self.take(head::check(raw));
+                return Poll::Ready(Ok(()));
+            }
             self.drop_empty_lines();
             if self.dropped > MAX_EMPTY_LINE_BYTES {
                 self.reject(TransportError::MalformedHead);
@@ -107,6 +124,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
             }
             if let Some(end) = self.end_of_head() {
                 let raw = self.raw.split_to(end).freeze();
+                if !self.stop.is_cancelled() && self.sent_again.begin(&raw) {
+                    self.expect_head();
+                    continue;
+                }
                 let head = match head::check_size(&raw, self.limits.max_field_bytes) {
                     Ok(()) => head::check(raw),
                     Err(error) => head::rejected_head(&raw, error),
@@ -184,9 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
     /// Passes on a head, and expects its body.
     fn take(&mut self, head: CheckedHead) {
         self.ready = head.text;
-        self.searched = 0;
-        self.dropped = 0;
-        self.is_timer_set = false;
+        self.expect_head();
         self.position = match head.body {
             Ok(Framing::Length(0)) => HeadPosition::Head,
             Ok(Framing::Length(length)) => HeadPosition::Body(length),
@@ -196,6 +215,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedConnection<S> {
                 HeadPosition::Ended
             }
         };
+    }
+
+    /// Forgets how much of the last head was seen.
+    fn expect_head(&mut self) {
+        self.searched = 0;
+        self.dropped = 0;
+        self.is_timer_set = false;
     }
 
     fn reject(&mut self, error: TransportError) {
@@ -270,7 +296,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CheckedConnection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedConnection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        self.sent_again.before_write();
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.sent_again.after_write(&written, &[io::IoSlice::new(buf)]);
+        written
     }
 
     fn poll_write_vectored(
@@ -278,7 +307,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedConnection<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        self.sent_again.before_write();
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.sent_again.after_write(&written, bufs);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -286,7 +318,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedConnection<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.sent_again.after_flush();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

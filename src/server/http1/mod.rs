@@ -9,6 +9,7 @@
 pub(super) mod checked_connection;
 pub(super) mod forwarded;
 pub(super) mod head;
+pub(super) mod sent_again;
 
 use std::convert::Infallible;
 use std::io;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::checked_connection::{CheckedConnection, HeadError, HeadLimits};
 use self::head::MAX_REQUEST_LINE_BYTES;
+use self::sent_again::{Permission, SentAgain, SharedResponses};
 use super::body_buffer::BodyBuffer;
 use super::cgi::base_path::BasePath;
 use super::error_response::TransportError;
@@ -67,8 +69,15 @@ pub async fn serve<H: Handler>(
         // Simple clients close their sending side after the request and then read.
         .half_close(true)
         .title_case_headers(true);
-    let server =
-        Arc::new(HttpServer { builder, head_limits, handler, base_path, limits: limits.clone(), stop: stop.clone() });
+    let server = Arc::new(HttpServer {
+        builder,
+        head_limits,
+        handler,
+        base_path,
+        limits: limits.clone(),
+        stop: stop.clone(),
+        responses: SharedResponses::default(),
+    });
     accept::run(listener, limits, stop, move |stream| Arc::clone(&server).serve_connection(stream)).await
 }
 
@@ -79,22 +88,30 @@ struct HttpServer<H> {
     base_path: BasePath,
     limits: ServerLimits,
     stop: CancellationToken,
+    responses: SharedResponses,
 }
 
 impl<H: Handler> HttpServer<H> {
     async fn serve_connection(self: Arc<Self>, stream: Stream) {
         let (peer, state) = (stream.peer(), Arc::clone(stream.state()));
         let Some(_share) = self.limits.try_acquire(peer) else { return reject_connection(stream).await };
-        let head_error = HeadError::default();
+        let (head_error, permission) = (HeadError::default(), Permission::default());
+        let sent_again = SentAgain::new(Arc::clone(&self.responses), Arc::clone(&permission), Arc::clone(&state));
         // At the stop the connection ends as soon as no request is in progress.
-        let checked = CheckedConnection::new(stream, self.head_limits, self.stop.clone(), Arc::clone(&head_error));
+        let (stop, error_slot) = (self.stop.clone(), Arc::clone(&head_error));
+        let checked = CheckedConnection::new(stream, self.head_limits, stop, error_slot, sent_again);
         let service = service_fn(|request: Request<Incoming>| {
             let (server, state, error) = (Arc::clone(&self), Arc::clone(&state), head_error.lock().take());
+            let permission = Arc::clone(&permission);
             async move {
-                let response = match error {
+                let polls = sent_again::may_be_sent_again(&request).then(|| request.method().clone());
+                let mut response = match error {
                     Some(error) => closing(&state, error.response(request.headers())),
                     None => server.respond(request, peer, &state).await,
                 };
+                if let Some(method) = polls {
+                    sent_again::permit(&permission, &method, &mut response);
+                }
                 state.begin();
                 Ok::<_, Infallible>(response)
             }

@@ -3,6 +3,8 @@
 //! The page is one file with one style and one script. Its Content-Security-Policy allows exactly these two, by their
 //! hashes. So even a value that got into the page as markup could not run.
 
+use std::sync::OnceLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -19,17 +21,16 @@ const HTML: &str = include_str!("assets/index.html");
 const USAGE: &str =
     "kvs: GET /?k=KEY[,KEY...] reads the newest of these keys; POST / with key=value&auth=SECRET stores\n";
 
-/// The index page with its Content-Security-Policy.
+/// The index page with its Content-Security-Policy, which is computed at its first use.
+#[derive(Default)]
 pub(crate) struct IndexPage {
-    policy: HeaderValue,
+    policy: OnceLock<HeaderValue>,
 }
 
 impl IndexPage {
-    pub(crate) fn new() -> Self {
-        let policy = policy(HTML);
-        Self {
-            policy: HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")),
-        }
+    fn policy(&self) -> HeaderValue {
+        let nothing = HeaderValue::from_static("default-src 'none'");
+        self.policy.get_or_init(|| HeaderValue::try_from(policy(HTML)).unwrap_or(nothing)).clone()
     }
 
     /// The response to `GET /`: HTML only if `Accept` lists it.
@@ -41,7 +42,7 @@ impl IndexPage {
         let html = Bytes::from_static(HTML.as_bytes());
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-            (CONTENT_SECURITY_POLICY, self.policy.clone()),
+            (CONTENT_SECURITY_POLICY, self.policy()),
             (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
             vary,
         ];

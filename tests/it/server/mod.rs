@@ -1,5 +1,6 @@
 //! The servers over real sockets: HTTP, FastCGI, and a program under `mod_fcgid`.
 
+mod costs;
 pub(crate) mod echo;
 mod fastcgi;
 pub(crate) mod fastcgi_client;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,19 @@ impl Served {
         )
     }
 
+    /// The same in a folder that `prepare` fills, as the argument of a tool that runs it.
+    pub(crate) fn under(tool: &[&str], flags: &[&str], prepare: fn(&Path)) -> Self {
+        Self::started(
+            |folder| {
+                prepare(folder.path());
+                let mut command = Command::new(tool[0]);
+                within(command.args(&tool[1..]).arg(env!("CARGO_BIN_EXE_kvs")), folder);
+                command
+            },
+            flags,
+        )
+    }
+
     fn started(program: impl Fn(&TempDir) -> Command, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
@@ -62,6 +75,11 @@ impl Served {
     pub(crate) fn command(&self, args: &[&str]) {
         let status = program(&self.folder).args(args).stdout(Stdio::null()).status().unwrap();
         assert!(status.success(), "{args:?}");
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The data file of a bucket.

@@ -118,6 +118,8 @@ fn write_that_a_person_undid_before_a_process_saw_it_is_not_missed() {
             let before = folder.text();
             commit(&one, vec![put("k", "1")]);
             let follower = Follower::list(&one);
+            // The clock of the file system ticks every 4 ms.
+            std::thread::sleep(std::time::Duration::from_millis(10));
             save(&folder, &before);
             for store in [&other, &one, &folder.process_with(tidy_up_to)] {
                 catch_up(&follower, store, &case);
