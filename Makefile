@@ -16,7 +16,7 @@ run: ## Try kvs behind a private Apache: make run PORT=8080, SITE=dir to keep th
 	@exec deploy/run.sh
 
 # Left out of `make check`: what needs PostgreSQL or other servers, and the tests that take long.
-SLOW := postgres regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting::
+SLOW := postgres regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting:: costs::
 
 check: ## The fast checks, after each edit: format, lints, unit tests, integration tests on memory and YAML files
 	cargo fmt --check

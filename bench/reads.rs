@@ -183,8 +183,8 @@ fn ask(target: &str) -> Vec<u8> {
 }
 
 /// Stores the value that all clients read. `base` is the base path of kvs on this port.
-fn store_value(port: u16, base: &str) {
-    let form = format!("auth={}&kitchen/temp=21.5", servers::SECRET);
+fn store_value(port: u16, base: &str, value: &str) {
+    let form = format!("auth={}&kitchen/temp={value}", servers::SECRET);
     let head = format!("POST {base}/ HTTP/1.1\r\nHost: kvs.test\r\nContent-Type: application/x-www-form-urlencoded");
     load::answer(port, format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()).as_bytes());
 }
@@ -201,7 +201,7 @@ fn shape(answer: &str) -> (Vec<String>, String) {
 fn through(module: &str, start: fn() -> Servers) {
     let servers = start();
     let port = servers.port;
-    store_value(port, "/ours");
+    store_value(port, "/ours", "21.5");
     let ours = || ask("/ours/?k=kitchen/temp");
     let peer = || ask("/peer/?k=kitchen/temp");
     assert_eq!(shape(&load::answer(port, &ours())), shape(&load::answer(port, &peer())), "not the same job");
@@ -219,12 +219,14 @@ fn through(module: &str, start: fn() -> Servers) {
 }
 
 fn http() {
-    let servers = Servers::http();
-    let port = servers.port;
-    store_value(port, "");
-    let turn = || load::load(port, CONNECTIONS, TURN, |_| ask("/?k=kitchen/temp"));
-    turn();
-    println!("\nhttp: kvs serve --http alone, {CONNECTIONS} connections: {:.0} GETs per second", {
-        comparison::median((0..ROUNDS).map(|_| turn()).collect())
-    });
+    let value = "x".repeat(100);
+    let (kvs, nginx) = (Servers::http(), Servers::nginx(&value));
+    store_value(kvs.port, "", &value);
+    assert!(load::answer(kvs.port, &ask("/?k=kitchen/temp")).ends_with(&value));
+    heading(&format!("http: GETs of 100 bytes per second over plain HTTP, {CONNECTIONS} connections"));
+    let ours = || load::load(kvs.port, CONNECTIONS, TURN, |_| ask("/?k=kitchen/temp"));
+    let peer = || load::load(nginx.port, CONNECTIONS, TURN, |_| ask("/value"));
+    ours();
+    peer();
+    compare("kvs serve / nginx with a static file", Some(1.1), ROUNDS, ours, peer);
 }

@@ -51,7 +51,7 @@ impl BlobForm {
         batch.writes.iter().any(|write| match write {
             Write::Put { value, content_type, .. } => is_blob(value, content_type),
             Write::Restore { entry, .. } => is_blob(&entry.value, &entry.content_type),
-            Write::Append { .. } => true,
+            Write::Append { .. } | Write::Increment { .. } => true,
             _ => false,
         })
     }

@@ -11,11 +11,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
+use super::detached::detached;
 use crate::model::{
-    Batch, Bucket, Change, ChangeKind, Entry, Error, ErrorKind, Event, Key, Outcome, Page, Result, Revision, Scan,
-    Snapshot,
+    Batch, Bucket, Change, ChangeKind, Entry, Event, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
 use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
@@ -67,22 +66,7 @@ impl Store for Hooked {
         if bucket.is_reserved() {
             return self.inner.apply(bucket, batch).await;
         }
-        let work = self.clone().apply_and_report(bucket.clone(), batch);
-        // A client that disconnects drops the future of its write, but the write may still be committed.
-        match Handle::try_current() {
-            Ok(runtime) => match runtime.spawn(work).await {
-                Ok(outcome) => outcome,
-                Err(join_error) => {
-                    if let Ok(panic) = join_error.try_into_panic() {
-                        std::panic::resume_unwind(panic);
-                    }
-                    let text = "the program ended before the write was acknowledged; it may have been stored, so read \
-                                the key before you write again";
-                    Err(Error::new(ErrorKind::Unavailable, text))
-                }
-            },
-            Err(_) => work.await,
-        }
+        detached(self.clone().apply_and_report(bucket.clone(), batch)).await
     }
 
     async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::blob_form::{BlobForm, no_blobs};
+use super::detached::detached;
 use super::held_blobs::NewHeldBlob;
 use super::transformed::{Form as _, MAX_DECODED_BYTES, Transformed};
 use crate::model::{
@@ -154,16 +154,12 @@ impl Store for LargeValues {
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        let Some(runtime) = Handle::try_current().ok().filter(|_| self.0.form.may_store_blob(&batch)) else {
+        if !self.0.form.may_store_blob(&batch) {
             return self.0.apply(bucket, batch).await;
-        };
+        }
         // The store may commit the batch even if the caller gives up, so its blobs are held until it is done.
         let (inner, bucket) = (self.0.clone(), bucket.clone());
-        let applied = runtime.spawn(async move { inner.apply(&bucket, batch).await }).await;
-        applied.unwrap_or_else(|error| {
-            let text = "the write was interrupted; it may have been done, so read the key before you write again";
-            Err(Error::new(ErrorKind::Unavailable, text).with_source(error))
-        })
+        detached(async move { inner.apply(&bucket, batch).await }).await
     }
 
     async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {

@@ -6,6 +6,7 @@
 mod blob_form;
 #[cfg(feature = "compression")]
 mod compressed;
+mod detached;
 #[cfg(feature = "encryption")]
 mod encrypted;
 #[cfg(feature = "encryption")]

@@ -9,13 +9,16 @@ use crate::model::{
     Batch, Bucket, ChangesPage, ChangesQuery, Entry, Error, ErrorKind, Key, Outcome, Projection, Result, Revision,
     Scan, Write,
 };
-use crate::store::Store;
+use crate::store::{Store, Task};
 
 /// How many entries are copied in one step.
 const PAGE_ENTRIES: usize = 100;
 
 /// How often a bucket is copied in one refresh.
 const MAX_COPIES: usize = 3;
+
+/// How often expired entries are removed from the front. The back reports no change when it removes them.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The state of a copy.
 #[derive(Default)]
@@ -34,6 +37,8 @@ struct ReplicaState {
     checked: Option<Instant>,
     /// When the back was last changed through this layer.
     outdated: Option<Instant>,
+    /// When expired entries were last removed from the front.
+    removed_expired: Option<Instant>,
 }
 
 /// What a refresh has read: the writes that bring the front to this revision of the back.
@@ -97,6 +102,10 @@ impl Replica {
         tiers.write(writes).await?;
         copied.position = Some(position);
         copied.checked = Some(start);
+        if copied.removed_expired.get_or_insert(start).elapsed() >= REMOVAL_INTERVAL {
+            copied.removed_expired = Some(start);
+            front.maintain(bucket, Task::RemoveExpired).await?;
+        }
         Ok(())
     }
 }

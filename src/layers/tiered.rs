@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::detached::detached;
 use super::replica::Replica;
 use crate::model::{
     Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Result, Revision, Scan,
@@ -172,6 +173,23 @@ impl Tiered {
         }
     }
 
+    async fn apply_to_back(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        let applied = self.tiers.back.apply(bucket, batch).await;
+        // Also after an error: the batch may have been done.
+        let known = self.tiers.buckets.lock().get(bucket).map(|known| Arc::clone(&known.replica));
+        if let Some(known) = known {
+            known.mark_outdated().await;
+        }
+        let outcome = applied?;
+        // After a failed expectation the caller reads again, and must not get the same old entry.
+        let must_refresh = self.tiers.write == WritePolicy::Through || !matches!(outcome, Outcome::Committed { .. });
+        if must_refresh {
+            // The batch is done. If this fails, the next read that may ask the back does so.
+            self.try_refresh(bucket, None).await;
+        }
+        Ok(outcome)
+    }
+
     fn is_followed(&self, bucket: &Bucket) -> bool {
         self.tiers.buckets.lock().get(bucket).is_some_and(FollowedBucket::is_followed)
     }
@@ -268,20 +286,9 @@ impl Store for Tiered {
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
-        let applied = self.tiers.back.apply(bucket, batch).await;
-        // Also after an error: the batch may have been done.
-        let known = self.tiers.buckets.lock().get(bucket).map(|known| Arc::clone(&known.replica));
-        if let Some(known) = known {
-            known.mark_outdated().await;
-        }
-        let outcome = applied?;
-        // After a failed expectation the caller reads again, and must not get the same old entry.
-        let must_refresh = self.tiers.write == WritePolicy::Through || !matches!(outcome, Outcome::Committed { .. });
-        if must_refresh {
-            // The batch is done. If this fails, the next read that may ask the back does so.
-            self.try_refresh(bucket, None).await;
-        }
-        Ok(outcome)
+        // If the caller gives up, the front must still notice a commit.
+        let (this, bucket) = (self.clone(), bucket.clone());
+        detached(async move { this.apply_to_back(&bucket, batch).await }).await
     }
 
     async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
@@ -307,10 +314,14 @@ impl Store for Tiered {
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
-        let report = self.tiers.back.maintain(bucket, task).await?;
-        // The front is a copy, without the blobs that it refers to.
+        let mut report = self.tiers.back.maintain(bucket, task).await?;
+        if task == Task::Status {
+            // The list shows whether the back responds.
+            self.tiers.back.buckets().await?;
+        }
+        // The front is a copy without the blobs that it refers to, so a check would find them missing.
         if task != Task::Check {
-            self.tiers.front.maintain(bucket, task).await?;
+            report.findings.extend(self.tiers.front.maintain(bucket, task).await?.findings);
         }
         Ok(report)
     }

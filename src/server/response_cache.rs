@@ -18,7 +18,7 @@ use crate::web::ReusableResponse;
 const MAX_RESPONSES: usize = 32;
 
 /// The longest response and the longest request that are kept, in bytes.
-pub(crate) const MAX_BODY_BYTES: usize = 16 << 10;
+pub(crate) const MAX_CACHED_BYTES: usize = 16 << 10;
 
 /// After this time a request goes to the handler again. So changed settings take effect.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ impl<R: CachedRequest> ResponseCache<R> {
     /// Keeps the response to a request. `bytes` are its head and its body.
     pub(crate) fn insert(&self, request: R, bytes: Vec<u8>, reusable: ReusableResponse) -> Arc<CachedResponse<R>> {
         let response = Arc::new(CachedResponse { request, bytes, reusable, since: Instant::now() });
-        if response.bytes.len().max(response.request.length()) <= MAX_BODY_BYTES {
+        if response.bytes.len().max(response.request.length()) <= MAX_CACHED_BYTES {
             let mut all = self.0.lock();
             all.retain(|cached| !cached.request.is_same(&response.request));
             all.truncate(MAX_RESPONSES - 1);

@@ -13,7 +13,7 @@ use super::policies::{AllowedOrigin, BucketPolicy, MaxAge};
 use super::tilde;
 use super::units::{Percent, Size, TimeSpan, count};
 use crate::layers::ReadPolicy;
-use crate::model::{Bucket, Error};
+use crate::model::{Bucket, Error, ErrorKind};
 use crate::server::{Address, Proxy};
 use crate::web::{MetricsAccess, Reads};
 
@@ -257,7 +257,8 @@ impl FromStr for MemoryCopy {
         if text == "any" {
             return Ok(Self(ReadPolicy::FrontOnly));
         }
-        let TimeSpan(max_age) = text.parse()?;
+        let or_any = |error| Error::new(ErrorKind::Invalid, format!("{error}, or any"));
+        let TimeSpan(max_age) = text.parse().map_err(or_any)?;
         Ok(Self(ReadPolicy::FrontFirst { max_age }))
     }
 }
@@ -272,7 +273,7 @@ mod tests {
         let copy = |text: &str| text.parse::<MemoryCopy>().map(|MemoryCopy(policy)| policy).unwrap();
         assert_eq!(copy("1500ms"), ReadPolicy::FrontFirst { max_age });
         assert_eq!(copy("any"), ReadPolicy::FrontOnly);
-        assert!("always".parse::<MemoryCopy>().is_err());
+        assert!("always".parse::<MemoryCopy>().unwrap_err().to_string().ends_with(", or any"));
     }
 
     #[test]

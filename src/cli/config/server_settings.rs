@@ -26,7 +26,7 @@ pub(crate) struct ServerSettings {
     pub(crate) listen: ListenFlags,
     pub(crate) policies: Policies,
     pub(crate) cors: Cors,
-    /// Read from a copy in memory, which is this old.
+    /// Read from a copy in memory, which is at most this old.
     pub(crate) memory_copy: Option<ReadPolicy>,
     /// The longest time a read may wait.
     pub(crate) max_wait: Duration,

@@ -60,7 +60,7 @@ pub(crate) struct StoreOptions {
     pub(crate) tidy_after: Duration,
     /// YAML: the largest file that is tidied, in bytes.
     pub(crate) tidy_up_to: u64,
-    /// Read from a copy in memory, which is this old.
+    /// Read from a copy in memory, which is at most this old.
     pub(crate) memory_copy: Option<ReadPolicy>,
     /// Whether values that a layer has encoded must not be read, because the caller does not decode them.
     pub(crate) lacks_layers: bool,
@@ -86,7 +86,9 @@ fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
 fn with_layers(store: impl Store, options: StoreOptions) -> Result<LargeValues> {
     let mut store: Arc<dyn Store> = Arc::new(store);
     if let Some(read) = options.memory_copy {
-        let copy = Arc::new(MemoryStore::new(Arc::new(SystemClock), options.limits));
+        // The store may have longer values, which somebody else has written.
+        let limits = Limits { max_value_bytes: usize::MAX };
+        let copy = Arc::new(MemoryStore::new(Arc::new(SystemClock), limits));
         store = Arc::new(Tiered::new(copy, store, WritePolicy::Through, read)?);
     }
     let large_values = LargeValues::new(store, options.limits)?;

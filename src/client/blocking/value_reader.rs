@@ -112,8 +112,13 @@ impl Seek for ValueReader {
         };
         let before_start =
             || io::Error::new(io::ErrorKind::InvalidInput, "the offset is before the start of the value");
-        self.offset = offset.ok_or_else(before_start)?;
-        self.rest = Bytes::new();
-        Ok(self.offset)
+        let offset = offset.ok_or_else(before_start)?;
+        let skipped = offset.checked_sub(self.offset).and_then(|skipped| usize::try_from(skipped).ok());
+        match skipped.filter(|skipped| *skipped <= self.rest.len()) {
+            Some(skipped) => drop(self.rest.split_to(skipped)),
+            None => self.rest = Bytes::new(),
+        }
+        self.offset = offset;
+        Ok(offset)
     }
 }

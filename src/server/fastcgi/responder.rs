@@ -259,7 +259,8 @@ impl<H: Handler> Responder<H> {
         let (mut head, body) = print(&method, response);
         // A longer body is sent in pieces, without a copy.
         let length = body.as_ref().map_or(Some(0), Body::length);
-        let is_cacheable = is_bodiless && length.is_some_and(|length| length <= response_cache::MAX_BODY_BYTES as u64);
+        let is_cacheable =
+            is_bodiless && length.is_some_and(|length| length <= response_cache::MAX_CACHED_BYTES as u64);
         let Some(reusable) = reusable.filter(|_| is_cacheable) else { return Ok(Reply::New(head, body)) };
         match body.unwrap_or_default().into_whole() {
             Ok(bytes) => head.extend_from_slice(&bytes),

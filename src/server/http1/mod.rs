@@ -104,12 +104,12 @@ impl<H: Handler> HttpServer<H> {
             let (server, state, error) = (Arc::clone(&self), Arc::clone(&state), head_error.lock().take());
             let permission = Arc::clone(&permission);
             async move {
-                let polls = sent_again::may_be_sent_again(&request).then(|| request.method().clone());
+                let method = sent_again::may_be_sent_again(&request).then(|| request.method().clone());
                 let mut response = match error {
                     Some(error) => closing(&state, error.response(request.headers())),
                     None => server.respond(request, peer, &state).await,
                 };
-                if let Some(method) = polls {
+                if let Some(method) = method {
                     sent_again::permit(&permission, &method, &mut response);
                 }
                 state.begin();

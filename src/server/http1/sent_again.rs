@@ -1,7 +1,8 @@
 //! Responses that are sent again, past hyper: a client that polls gets the bytes that hyper wrote for the same head.
 //!
 //! A head is compared byte by byte, so nothing of it is parsed. What hyper writes for a head is recorded if the API
-//! permits to send it again. Nothing is sent while hyper may have data that it has not written yet.
+//! permits to send it again; its `Date` is up to two seconds old then. Nothing is sent while hyper may have data that it
+//! has not written yet.
 
 use std::io;
 use std::io::IoSlice;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use crate::server::net::stream::StreamState;
-use crate::server::response_cache::{CachedRequest, CachedResponse, MAX_BODY_BYTES, ResponseCache};
+use crate::server::response_cache::{CachedRequest, CachedResponse, MAX_CACHED_BYTES, ResponseCache};
 use crate::web::{Response, ReusableResponse};
 
 /// The responses of a listener that can be sent again, by the heads of their requests.
@@ -46,8 +47,9 @@ pub(crate) struct Permitted {
 
 /// Whether the response to a request may be sent again on this connection and others: they are kept after it.
 pub(crate) fn may_be_sent_again(request: &Request<Incoming>) -> bool {
+    let mut options = request.headers().get_all(CONNECTION).iter();
     request.version() == Version::HTTP_11
-        && !request.headers().contains_key(CONNECTION)
+        && options.all(|option| option.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
         && request.body().is_end_stream()
 }
 
@@ -65,8 +67,8 @@ pub(crate) struct SentAgain {
     responses: SharedResponses,
     permission: Permission,
     stream: Arc<StreamState>,
-    /// The last head that was passed on to hyper.
-    passed_on: Bytes,
+    /// The last complete head.
+    head: Bytes,
     recording: Option<Recording>,
     /// Whether everything that hyper has written so far is sent.
     is_flushed: bool,
@@ -96,7 +98,7 @@ impl SentAgain {
             responses,
             permission,
             stream,
-            passed_on: Bytes::new(),
+            head: Bytes::new(),
             recording: None,
             is_flushed: true,
             answering: Answering::Nothing,
@@ -105,7 +107,7 @@ impl SentAgain {
 
     /// Begins to answer a request, if there is a response that may be valid. Otherwise hyper must answer.
     pub(crate) fn begin(&mut self, head: &Bytes) -> bool {
-        self.passed_on = head.clone();
+        self.head = head.clone();
         let Some(found) = self.responses.find(head).filter(|_| self.is_flushed) else { return false };
         self.answering = Answering::Checking(Box::pin(found.if_valid()));
         true
@@ -123,7 +125,7 @@ impl SentAgain {
                 Answering::Checking(checking) => {
                     let Some(response) = ready!(checking.as_mut().poll(cx)) else {
                         self.answering = Answering::Nothing;
-                        return Poll::Ready(Ok(Some(self.passed_on.clone())));
+                        return Poll::Ready(Ok(Some(self.head.clone())));
                     };
                     self.stream.begin();
                     self.answering = Answering::Sending(response, 0);
@@ -146,9 +148,9 @@ impl SentAgain {
     /// Called before hyper writes.
     pub(crate) fn before_write(&mut self) {
         if let Some(permitted) = self.permission.lock().take() {
-            let is_short = permitted.body_bytes <= MAX_BODY_BYTES as u64;
+            let is_short = permitted.body_bytes <= MAX_CACHED_BYTES as u64;
             // hyper reads the next head after it has begun to write.
-            let head = self.passed_on.clone();
+            let head = self.head.clone();
             self.recording = (is_short && self.is_flushed).then(|| Recording { head, permitted, bytes: vec![] });
         }
         self.is_flushed = false;
@@ -163,7 +165,7 @@ impl SentAgain {
             recording.bytes.extend_from_slice(piece);
             left -= piece.len();
         }
-        if recording.bytes.len() > 2 * MAX_BODY_BYTES {
+        if recording.bytes.len() > MAX_CACHED_BYTES {
             self.recording = None;
         }
     }

@@ -156,6 +156,11 @@ fn a_copy_in_memory_is_as_old_as_its_setting_allows() {
     place.run(&["set", "text", &long]).ok();
     assert!(current.get("/?k=text").ends_with(&long), "the copy has a reference to it");
 
+    // A value from before a lower limit.
+    place.run(&["set", "text", &"a text ".repeat(1000)]).ok();
+    let limited = Server::start(&place, &["--http", "127.0.0.1:0", "--memory-copy", "0s", "--max-value", "1KiB"]);
+    assert!(limited.get("/?k=text").ends_with(&"a text ".repeat(1000)));
+
     let any = start("any");
     assert_eq!(value(&any), "shut");
     place.run(&["set", "door", "ajar"]).ok();

@@ -1,5 +1,5 @@
-//! What a request costs: system calls, and instructions of the processor. Both are the same on a busy machine, so a
-//! change that makes kvs slower is noticed without a clock.
+//! What a request costs: system calls, and instructions of the processor. Both hardly depend on how busy the machine is,
+//! so a change that makes kvs slower is noticed without a clock.
 //!
 //! `tests/data/costs.yaml` has the expected figures. If a change is meant to alter them, the message of the failed test
 //! has the new ones.

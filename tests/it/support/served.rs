@@ -45,12 +45,14 @@ impl Served {
         )
     }
 
-    /// The same in a folder that `prepare` fills, as the argument of a tool that runs it.
+    /// The same in a folder that `prepare` fills, as the argument of a tool that runs it, and without the environment of
+    /// the test.
     pub(crate) fn under(tool: &[&str], flags: &[&str], prepare: fn(&Path)) -> Self {
         Self::started(
             |folder| {
                 prepare(folder.path());
                 let mut command = Command::new(tool[0]);
+                command.env_clear().env("PATH", "/usr/bin:/bin");
                 within(command.args(&tool[1..]).arg(env!("CARGO_BIN_EXE_kvs")), folder);
                 command
             },

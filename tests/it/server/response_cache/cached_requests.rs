@@ -1,9 +1,10 @@
 //! Which requests are answered from the cache.
 
+use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
@@ -139,6 +140,45 @@ async fn every_response_is_counted() {
     }
 }
 
+/// The next response on a kept connection.
+async fn next_response(from: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> String {
+    loop {
+        if let Some(end) = memchr::memmem::find(received, b"\r\n\r\n").map(|at| at + 4) {
+            let head = std::str::from_utf8(&received[..end]).unwrap().to_owned();
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+            let length: usize = length.parse().unwrap();
+            if received.len() >= end + length {
+                let rest = received.split_off(end + length);
+                return String::from_utf8(std::mem::replace(received, rest)).unwrap();
+            }
+        }
+        assert!(from.read_buf(received).await.unwrap() > 0, "broken off");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_sees_each_write_between_its_reads() {
+    let endpoint = Endpoint::new(Transport::Http);
+    let mut requests = String::new();
+    for n in 1..=20 {
+        let form = format!("a={n}&auth=s3cret");
+        let head = "POST / HTTP/1.1\r\nHost: kvs.test\r\nContent-Type: application/x-www-form-urlencoded";
+        write!(requests, "{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len()).unwrap();
+        requests.push_str(&"GET /?k=a HTTP/1.1\r\nHost: kvs.test\r\nConnection: keep-alive\r\n\r\n".repeat(3));
+    }
+    let mut socket = UnixStream::connect(endpoint.folder.path().join("s")).await.unwrap();
+    socket.write_all(requests.as_bytes()).await.unwrap();
+    let mut received = vec![];
+    for n in 1..=20 {
+        assert!(next_response(&mut socket, &mut received).await.ends_with("\r\n\r\nOK"));
+        for _ in 0..3 {
+            let text = next_response(&mut socket, &mut received).await;
+            assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with(&format!("\r\n\r\n{n}")), "{n}: {text}");
+        }
+    }
+    assert!(endpoint.calls.load(Ordering::SeqCst) < 80, "some responses are sent again");
+}
+
 /// The client reads late, so that responses wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pipelined_requests_get_their_own_responses() {
@@ -162,21 +202,10 @@ async fn pipelined_requests_get_their_own_responses() {
     let mut received = vec![];
     for (n, name) in names.iter().enumerate() {
         let (status, expected) = if *name == "none" { (404, String::new()) } else { (200, value(name)) };
-        let text = loop {
-            if let Some(end) = memchr::memmem::find(&received, b"\r\n\r\n").map(|at| at + 4) {
-                let head = std::str::from_utf8(&received[..end]).unwrap().to_owned();
-                let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
-                let length: usize = length.parse().unwrap();
-                if received.len() >= end + length {
-                    let rest = received.split_off(end + length);
-                    break String::from_utf8(std::mem::replace(&mut received, rest)).unwrap();
-                }
-            }
-            assert!(from.read_buf(&mut received).await.unwrap() > 0, "broken off after {n} responses");
-            if n % 50 == 0 {
-                sleep(Duration::from_millis(2)).await;
-            }
-        };
+        if n % 50 == 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+        let text = next_response(&mut from, &mut received).await;
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{n}: {name}: {text:.200}");
         assert!(status == 404 || text.ends_with(&format!("\r\n\r\n{expected}")), "{n}: {name}: {text:.200}");
     }
