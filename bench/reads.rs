@@ -7,6 +7,7 @@ mod apache;
 mod comparison;
 mod direct;
 mod load;
+mod nginx;
 mod servers;
 mod streams;
 
