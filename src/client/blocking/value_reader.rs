@@ -36,7 +36,7 @@ impl Client {
     /// client.put_stream("firmware", repeat(7).take(10_000_000), &Options::default())?;
     ///
     /// let mut firmware = client.get_stream("firmware")?.expect("it was stored");
-    /// assert_eq!(firmware.bytes(), 10_000_000);
+    /// assert_eq!(firmware.length(), 10_000_000);
     /// let mut end = vec![];
     /// firmware.seek(SeekFrom::End(-10)).and_then(|_| firmware.read_to_end(&mut end)).expect("the last bytes");
     /// assert_eq!(end, [7; 10]);
@@ -76,7 +76,7 @@ impl Client {
 
 impl ValueReader {
     /// The length of the whole value in bytes.
-    pub fn bytes(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.value.bytes
     }
 
