@@ -29,6 +29,34 @@ def quote(text):
     return "".join(chr(b) if b in plain else "%%%02X" % b for b in str(text).encode())
 
 
+def exchange(host, port, message, timeout, most=None):
+    """Sends a request. Returns the status, the headers (names in lower case) and the body.
+
+    With `most` it stops to read after that many bytes of the answer."""
+    connection = socket.socket()
+    try:
+        connection.settimeout(timeout)
+        connection.connect(socket.getaddrinfo(host, port)[0][-1])
+        connection.sendall(message)
+        answer = b""
+        while most is None or len(answer) < most:
+            part = connection.recv(1024)
+            if not part:
+                break
+            answer += part
+    finally:
+        connection.close()
+    at = answer.find(b"\r\n\r\n")
+    if at < 0:
+        raise OSError("the answer broke off")
+    head = answer[:at].decode().split("\r\n")
+    headers = {}
+    for line in head[1:]:
+        name, value = line.split(":", 1)
+        headers[name.lower()] = value.strip()
+    return int(head[0].split(" ")[1]), headers, answer[at + 4 :]
+
+
 class Kvs:
     """A kvs endpoint. `path` is the path under which kvs is mounted, with a slash at its end."""
 
@@ -46,31 +74,10 @@ class Kvs:
         if method != "GET":
             lines.append("X-KVS-Auth: " + self.secret)
         message = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
-        connection = socket.socket()
-        try:
-            connection.settimeout(WAIT + 15)
-            connection.connect(socket.getaddrinfo(self.host, self.port)[0][-1])
-            connection.sendall(message)
-            answer = b""
-            while True:
-                part = connection.recv(1024)
-                if not part:
-                    break
-                answer += part
-        finally:
-            connection.close()
-        at = answer.find(b"\r\n\r\n")
-        if at < 0:
-            raise OSError("the answer broke off")
-        head = answer[:at].decode().split("\r\n")
-        headers = {}
-        for line in head[1:]:
-            name, value = line.split(":", 1)
-            headers[name.lower()] = value.strip()
-        body = answer[at + 4 :]
+        status, headers, body = exchange(self.host, self.port, message, WAIT + 15)
         if len(body) != int(headers.get("content-length", len(body))):
             raise OSError("the answer broke off")
-        return int(head[0].split(" ")[1]), headers, body
+        return status, headers, body
 
     def get(self, *keys):
         """Returns the newest value of these keys, or None."""

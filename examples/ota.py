@@ -5,7 +5,7 @@
 #     curl -X PUT -H 'X-KVS-Auth: SECRET' -H 'Content-Type: application/octet-stream' \
 #         -T firmware.bin http://192.168.1.10:8080/kv/firmware/esp32
 #
-# Copy this file to the board. In main.py, once the network is up:
+# Copy this file and kvs.py to the board. In main.py, once the network is up:
 #
 #     import esp32, machine
 #     from ota import Firmware
@@ -22,8 +22,9 @@
 
 import binascii
 import hashlib
-import socket
 import time
+
+from kvs import exchange
 
 BLOCK = 4096  # the size of a block of flash memory, in bytes
 ATTEMPTS = 10  # for each block
@@ -48,28 +49,7 @@ class Firmware:
     def request(self, method, lines):
         """Returns the status, the headers (names in lower case) and the body, which is at most a block."""
         head = ["%s %s HTTP/1.0" % (method, self.path), "Host: " + self.host] + lines
-        connection = socket.socket()
-        try:
-            connection.settimeout(15)
-            connection.connect(socket.getaddrinfo(self.host, self.port)[0][-1])
-            connection.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
-            answer = b""
-            while len(answer) < BLOCK + 4096:
-                part = connection.recv(1024)
-                if not part:
-                    break
-                answer += part
-        finally:
-            connection.close()
-        at = answer.find(b"\r\n\r\n")
-        if at < 0:
-            raise OSError("the answer broke off")
-        lines = answer[:at].decode().split("\r\n")
-        headers = {}
-        for line in lines[1:]:
-            name, value = line.split(":", 1)
-            headers[name.lower()] = value.strip()
-        return int(lines[0].split(" ")[1]), headers, answer[at + 4 :]
+        return exchange(self.host, self.port, ("\r\n".join(head) + "\r\n\r\n").encode(), 15, BLOCK + 4096)
 
     def part(self, begin, end):
         """The bytes from `begin` up to `end`, which is not included."""
