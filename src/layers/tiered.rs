@@ -244,6 +244,11 @@ impl Tiers {
     async fn refresh(&self, replica: &Replica, bucket: &Bucket, goal: Option<Revision>) -> Result<()> {
         replica.refresh(&*self.front, &*self.back, bucket, goal).await
     }
+
+    fn back_blobs(&self) -> Result<&dyn Blobs> {
+        let none = || Error::new(ErrorKind::Invalid, "the back of this tiered store has no blobs");
+        self.back.blobs().ok_or_else(none)
+    }
 }
 
 /// Follows a bucket of the back as long as the layer exists.
@@ -315,8 +320,8 @@ impl Store for Tiered {
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
         let mut report = self.tiers.back.maintain(bucket, task).await?;
-        if task == Task::Status {
-            // The list shows whether the back responds.
+        if task == Task::Status && *bucket == Bucket::default() {
+            // The list shows whether the back responds. It is the same for all buckets.
             self.tiers.back.buckets().await?;
         }
         // The front is a copy without the blobs that it refers to, so a check would find them missing.
@@ -341,13 +346,6 @@ impl Store for Tiered {
     }
 }
 
-impl Tiered {
-    fn back_blobs(&self) -> Result<&dyn Blobs> {
-        let none = || Error::new(ErrorKind::Invalid, "the back of this tiered store has no blobs");
-        self.tiers.back.blobs().ok_or_else(none)
-    }
-}
-
 #[async_trait]
 impl Blobs for Tiered {
     async fn get_references(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
@@ -355,11 +353,11 @@ impl Blobs for Tiered {
     }
 
     async fn create_blob(&self, bucket: &Bucket) -> Result<Box<dyn NewBlob>> {
-        self.back_blobs()?.create_blob(bucket).await
+        self.tiers.back_blobs()?.create_blob(bucket).await
     }
 
     async fn open_blob(&self, bucket: &Bucket, id: BlobId) -> Result<Option<Arc<dyn BlobReader>>> {
-        let found = self.back_blobs()?.open_blob(bucket, id).await?;
+        let found = self.tiers.back_blobs()?.open_blob(bucket, id).await?;
         if found.is_none() {
             // Another program has replaced the value since the front was compared. The caller reads the entry again.
             self.try_refresh(bucket, None).await;
@@ -368,7 +366,7 @@ impl Blobs for Tiered {
     }
 
     async fn remove_unused_blobs(&self, bucket: &Bucket, ids: &[BlobId]) -> Result<bool> {
-        self.back_blobs()?.remove_unused_blobs(bucket, ids).await
+        self.tiers.back_blobs()?.remove_unused_blobs(bucket, ids).await
     }
 }
 
