@@ -28,6 +28,8 @@ check: ## The fast checks, after each edit: format, lints, unit tests, integrati
 test: install-packages ## Every check: format, lints, tests, documents, a short fuzz
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --check --manifest-path bench/Cargo.toml
+	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir target -- -D warnings
 	cargo check --locked --lib --no-default-features
 	cargo test --locked --all-targets
 	cargo test --locked --doc
@@ -41,8 +43,15 @@ install-packages: ## Install the Debian packages that the tests need, if any is 
 fmt: ## Format the source
 	cargo fmt
 
-bench: ## Measure
-	cargo bench --locked
+# ONLY names parts, as in ONLY="http cgi"; with QUICK=1 the figures are worth little.
+ONLY ?=
+QUICK ?=
+
+bench: ## Measure kvs and other programs, 20 minutes: make bench ONLY="http cgi", QUICK=1
+	tests/packages.sh bench
+	cargo build --locked --release --target-dir target
+	cargo build --locked --release --manifest-path bench/Cargo.toml --target-dir target
+	target/release/kvs-bench $(if $(QUICK),--quick) $(ONLY)
 
 fuzz: ## Try the fuzz targets for longer: make fuzz FUZZ_SECONDS=600
 	fuzz/run.sh $(FUZZ_SECONDS)

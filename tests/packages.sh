@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs the missing packages that the tests need. If none is missing, it does nothing and asks nothing.
+# Installs the missing packages that the tests need, and those of `make bench` if it is called as `packages.sh bench`.
+# If none is missing, it does nothing and asks nothing.
 #
-# These packages must not start a service: the tests start private servers, and another program may use port 80. nginx
-# and postgresql would start one; a policy-rc.d prevents it while apt-get runs, if the machine has no such policy.
+# These packages must not start a service: the tests start private servers, and another program may use port 80. nginx,
+# postgresql and others would start one; a policy-rc.d prevents it while apt-get runs, if the machine has no such policy.
 set -euo pipefail
 
 # A file that shows that a package is installed (with a * for any version), and the package.
@@ -27,6 +28,18 @@ wanted='
 /usr/bin/valgrind                                valgrind
 /usr/bin/pg_createcluster                        postgresql
 '
+# The programs that the benchmarks compare with kvs, and the generator of load.
+measured='
+/usr/bin/wrk                                     wrk
+/usr/bin/redis-server                            redis-server
+/usr/bin/webdis                                  webdis
+/usr/bin/etcd                                    etcd-server
+'
+purpose='The tests need'
+if [ "${1:-}" = bench ]; then
+  wanted+=$measured
+  purpose='The tests and the benchmarks need'
+fi
 missing=()
 while read -r file package; do
   [ -z "$file" ] || compgen -G "$file" >/dev/null || missing+=("$package")
@@ -36,7 +49,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 give_up() {
-  printf 'The tests need these packages, and %s: %s\n' "$1" "${missing[*]}" >&2
+  printf '%s these packages, and %s: %s\n' "$purpose" "$1" "${missing[*]}" >&2
   printf 'Install them and start again.\n' >&2
   exit 1
 }

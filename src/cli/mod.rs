@@ -31,8 +31,9 @@ use self::commands::{
 };
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
-use self::exit::{CliResult, Failure};
+use self::exit::CliResult;
 use self::log::LogKind;
+use self::serving::runtimes::Runtimes;
 use self::serving::under_web_server;
 use crate::server::{Activated, Launch};
 
@@ -88,16 +89,11 @@ fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
         Command::Serve(_) => Activated::from_env()?,
         _ => Activated::default(),
     };
-    let mut runtime = match typed.command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
-    let runtime = runtime.enable_all().build();
-    let runtime = runtime.map_err(|e| Failure::Failed(format!("cannot start the async runtime: {e}")))?;
     let is_server = matches!(typed.command, Command::Serve(_));
-    let done = runtime.block_on(async {
+    let runtimes = if is_server { Runtimes::of_server(settings.store.is_database()) } else { Runtimes::of_command() }?;
+    let done = runtimes.block_on(async {
         match typed.command {
-            Command::Serve(_) => serve::run(settings, activated).await,
+            Command::Serve(_) => serve::run(settings, activated, runtimes.workers()).await,
             other => {
                 let done = on_store(&settings, other).await;
                 // Also after an error: some writes may have succeeded.
@@ -108,7 +104,7 @@ fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
     });
     if is_server {
         // Threads that still work have no client any more, and a store may be killed at any time.
-        runtime.shutdown_timeout(serve::THREAD_TIMEOUT);
+        runtimes.shut_down(serve::THREAD_TIMEOUT);
     }
     done
 }

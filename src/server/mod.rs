@@ -27,4 +27,5 @@ pub use self::limits::{ServerLimits, connections_allowed};
 pub use self::net::address::Address;
 pub use self::net::listener::{Listener, SOCKET_MODE};
 pub use self::net::systemd::Activated;
+pub use self::net::workers::{WorkerRuntimes, Workers};
 pub use self::shutdown::stop_on_signals;

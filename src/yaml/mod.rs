@@ -3,6 +3,7 @@
 //! `docs/file-format.md` describes the format, and what a crash may leave. From the bottom:
 //!
 //! - [`fs`]: the seam to the file system
+//! - `blocking`: work that blocks the thread of a task
 //! - `format`: the text of a data file, without files and locks
 //! - `state`: the state of a bucket in memory
 //! - `file`: the data file of a bucket, its lock file, and the files next to them
@@ -15,6 +16,7 @@
 //! is never overwritten.
 
 mod blob;
+mod blocking;
 mod bucket;
 mod file;
 mod format;

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::blob::{BlobFolder, UsedBlobs};
-use super::bucket::bucket_store::{BucketStore, SharedResources, blocking};
+use super::blocking::blocking;
+use super::bucket::bucket_store::{BucketStore, SharedResources};
 use super::bucket::compact::EntryOrder;
 use super::bucket::edit::{EditSession, EditSummary};
 use super::bucket::status::StatusReader;
@@ -176,6 +177,12 @@ impl Store for YamlStore {
             return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
         };
         let now = self.options.clock.now();
+        if let Some(mut found) = bucket.look_up(keys) {
+            for entry in &mut found.entries {
+                *entry = entry.take().filter(|entry| entry.is_live(now));
+            }
+            return Ok(found);
+        }
         let state = bucket.current().await?;
         let entries = keys.iter().map(|key| state.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
         Ok(Snapshot { revision: state.revision, entries })

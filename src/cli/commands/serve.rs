@@ -13,7 +13,7 @@ use crate::cli::exit::{CliResult, Failure};
 use crate::cli::output::Output;
 use crate::cli::serving::reload::ReloadingApp;
 use crate::server;
-use crate::server::{Activated, Address, BasePath, Listener, ServerLimits};
+use crate::server::{Activated, Address, BasePath, Listener, ServerLimits, Workers};
 use crate::web::{LongPollLimit, LongPollSettings, Shares};
 
 const EXAMPLES: &str = "\
@@ -60,8 +60,9 @@ fn max_stop_time(settings: &CliSettings) -> Duration {
     settings.server.limits.longest_stop() + settings.hooks.max_finish_time() + THREAD_TIMEOUT
 }
 
-/// Serves until a signal comes or a listener fails. `activated` are the sockets of systemd.
-pub(crate) async fn run(mut settings: CliSettings, activated: Activated) -> CliResult {
+/// Serves until a signal comes or a listener fails. `activated` are the sockets of systemd, `workers` the runtimes for
+/// connections.
+pub(crate) async fn run(mut settings: CliSettings, activated: Activated, workers: Workers) -> CliResult {
     let stop = server::stop_on_signals().map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
     let listeners = listeners(&settings.server, activated)?;
     if let Some(store) = settings.open()?.postgres {
@@ -85,7 +86,7 @@ pub(crate) async fn run(mut settings: CliSettings, activated: Activated) -> CliR
     let mut servers = JoinSet::new();
     let shared = SharedParts { app, mount, limits, stop: stop.clone() };
     for (protocol, listener) in listeners {
-        servers.spawn(serve_on(protocol, listener, shared.clone()));
+        servers.spawn(serve_on(protocol, listener.served_by(workers.clone()), shared.clone()));
     }
     announce(&ready);
     let signal = stop.clone();

@@ -99,6 +99,7 @@ impl CliSettings {
                 lock_timeout,
                 tidy_after,
                 tidy_up_to: data.tidy_up_to.0 as u64,
+                is_short_lived: false,
                 memory_copy: None,
                 lacks_layers: false,
             },

@@ -60,6 +60,8 @@ pub(crate) struct StoreOptions {
     pub(crate) tidy_after: Duration,
     /// YAML: the largest file that is tidied, in bytes.
     pub(crate) tidy_up_to: u64,
+    /// YAML: whether this process answers one request.
+    pub(crate) is_short_lived: bool,
     /// Read from a copy in memory, which is at most this old.
     pub(crate) memory_copy: Option<ReadPolicy>,
     /// Whether values that a layer has encoded must not be read, because the caller does not decode them.
@@ -75,8 +77,9 @@ pub(crate) struct OpenStore {
 }
 
 fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
-    let StoreOptions { limits, lock_timeout, tidy_after, tidy_up_to, .. } = options;
-    let yaml = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, ..yaml::YamlOptions::default() };
+    let StoreOptions { limits, lock_timeout, tidy_after, tidy_up_to, is_short_lived, .. } = options;
+    let default = yaml::YamlOptions::default();
+    let yaml = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, is_short_lived, ..default };
     let store = YamlStore::open(dir, yaml)?;
     let large_values = with_layers(store.clone(), options)?;
     Ok(OpenStore { store: Arc::new(large_values), yaml: Some(store), postgres: None })
@@ -133,6 +136,11 @@ impl StoreUrl {
     /// The folder of a YAML store.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         (self.scheme.form == UrlForm::Path).then(|| PathBuf::from(&self.rest))
+    }
+
+    /// Whether the data is kept by a database server.
+    pub(crate) fn is_database(&self) -> bool {
+        self.scheme.form == UrlForm::Server
     }
 
     /// The URL, with its password if it has one.

@@ -3,4 +3,5 @@
 pub(super) mod file_watch;
 pub(super) mod hook_runtime;
 pub(super) mod reload;
+pub(super) mod runtimes;
 pub(super) mod under_web_server;

@@ -35,9 +35,11 @@ const MISCONFIGURED: &str =
 
 /// Answers the one request of a CGI process.
 pub(crate) fn cgi() -> ExitCode {
+    // Clearing one page of 2 MiB takes a good part of the time of the request. If this fails, it takes longer.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     serve(|runtime| {
         let stop = CancellationToken::new();
-        let setup = WebServerSetup::new(&stop);
+        let setup = WebServerSetup::new(&stop, Requests::One);
         let answered = runtime.block_on(async {
             if setup.hooks.is_enabled() {
                 // Apache sends SIGTERM as soon as the client has its answer, but hooks may still be waiting.
@@ -70,7 +72,7 @@ pub(crate) fn fastcgi(listener: Listener) -> ExitCode {
     serve(|runtime| {
         runtime.block_on(async {
             let stop = server::stop_on_signals()?;
-            let setup = WebServerSetup::new(&stop);
+            let setup = WebServerSetup::new(&stop, Requests::Many);
             if let SetupHandler::Api(app) = &setup.app {
                 app.inner.warn();
             }
@@ -109,6 +111,13 @@ fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
     code
 }
 
+/// How many requests this process answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Requests {
+    One,
+    Many,
+}
+
 /// The parts of a server under a web server.
 struct WebServerSetup {
     app: SetupHandler,
@@ -119,8 +128,8 @@ struct WebServerSetup {
 
 impl WebServerSetup {
     /// From the settings. If they are wrong, a handler that answers 500.
-    fn new(stop: &CancellationToken) -> Self {
-        Self::from_settings(stop).unwrap_or_else(|failure| {
+    fn new(stop: &CancellationToken, requests: Requests) -> Self {
+        Self::from_settings(stop, requests).unwrap_or_else(|failure| {
             tracing::error!("kvs cannot serve: {}", failure.text());
             let app = SetupHandler::Misconfigured(stop.clone());
             let limits = ServerLimits::default().spawned();
@@ -128,10 +137,11 @@ impl WebServerSetup {
         })
     }
 
-    fn from_settings(stop: &CancellationToken) -> CliResult<Self> {
+    fn from_settings(stop: &CancellationToken, requests: Requests) -> CliResult<Self> {
         // The parser reads the environment, as for `kvs serve` without flags.
         let (typed, matches) = CommandLine::serve()?;
-        let settings = command::settings(typed.global, &matches, &HomeDir::under_web_server()?)?;
+        let mut settings = command::settings(typed.global, &matches, &HomeDir::under_web_server()?)?;
+        settings.store_options.is_short_lived = requests == Requests::One;
         let mount = settings.server.mounted(BasePath::spawned());
         let limits = settings.server.limits.clone().spawned();
         let limit = match settings.store.folder() {

@@ -3,8 +3,7 @@
 //! `mod_fcgid` gives such a program one connection at a time, with one request that has usually arrived and can be
 //! answered at once. So the thread accepts a connection, reads the request, calls the handler, sends the response and
 //! closes. A GET takes six system calls (`poll`, `accept`, `read`, `statx`, `send`, `close`); the C program on libfcgi
-//! in the benchmark takes eight. Measured: 0.94 of its rate without Apache, and 1.10 behind `mod_fcgid`
-//! (`bench/README.md`, `direct` and `fcgid`).
+//! in the benchmark takes eight. `docs/performance.md` compares the two (`apache`).
 //!
 //! Everything else continues as a task of the runtime, with all data that has arrived and with all time limits: a
 //! request that arrives piece by piece, a kept connection, a response that has to wait, a client that does not read.

@@ -92,9 +92,19 @@ struct HttpServer<H> {
 }
 
 impl<H: Handler> HttpServer<H> {
-    async fn serve_connection(self: Arc<Self>, stream: Stream) {
+    /// Serves a connection. It counts from this call on, in the order in which connections were accepted.
+    fn serve_connection(self: Arc<Self>, stream: Stream) -> impl Future<Output = ()> + Send + use<H> {
+        let share = self.limits.try_acquire(stream.peer());
+        async move {
+            match share {
+                Some(_share) => self.serve_requests(stream).await,
+                None => reject_connection(stream).await,
+            }
+        }
+    }
+
+    async fn serve_requests(self: Arc<Self>, stream: Stream) {
         let (peer, state) = (stream.peer(), Arc::clone(stream.state()));
-        let Some(_share) = self.limits.try_acquire(peer) else { return reject_connection(stream).await };
         let (head_error, permission) = (HeadError::default(), Permission::default());
         let sent_again = SentAgain::new(Arc::clone(&self.responses), Arc::clone(&permission), Arc::clone(&state));
         // At the stop the connection ends as soon as no request is in progress.
@@ -107,7 +117,8 @@ impl<H: Handler> HttpServer<H> {
                 let method = sent_again::may_be_sent_again(&request).then(|| request.method().clone());
                 let mut response = match error {
                     Some(error) => closing(&state, error.response(request.headers())),
-                    None => server.respond(request, peer, &state).await,
+                    // hyper moves this future, and the boxed part of it is some kilobytes long.
+                    None => Box::pin(server.respond(request, peer, &state)).await,
                 };
                 if let Some(method) = method {
                     sent_again::permit(&permission, &method, &mut response);
@@ -148,7 +159,8 @@ impl<H: Handler> HttpServer<H> {
         if body.is_end_stream() {
             return call(&self.handler, Request::from_parts(parts, Body::empty()), client).await;
         }
-        self.answer_with_body(parts, body, address, state).await
+        // Boxed, so that a request without a body, which may wait for long, takes less memory.
+        Box::pin(self.answer_with_body(parts, body, address, state)).await
     }
 
     /// Answers a request whose body is still arriving.

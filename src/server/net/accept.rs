@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{Listener, RegisteredListener};
+use super::listener::{Accepted, Listener, RegisteredListener};
 use super::stream::Stream;
+use super::workers::{Place, Workers};
 use crate::server::limits::{ServerLimits, connections_allowed};
 
 /// How long emptying the backlog may take at the stop.
@@ -43,11 +44,11 @@ where
     let listener = listener.register()?;
     let connections = ConnectionSet::new(&limits);
     let mut backoff = AcceptBackoff::default();
-    while let Some(accepted) = stop.run_until_cancelled(connections.next(&listener, &limits)).await {
+    while let Some(accepted) = stop.run_until_cancelled(connections.next(&listener)).await {
         match accepted {
-            Ok((stream, permit)) => {
+            Ok(accepted) => {
                 backoff.reset();
-                connections.start(handle(stream), Some(permit));
+                connections.serve(accepted, &listener, &limits, &handle);
             }
             Err(error) if is_client_error(&error) => {}
             Err(error) => {
@@ -75,9 +76,9 @@ pub(crate) async fn shut_down<H, F>(
     let until = Instant::now() + DRAIN_BACKLOG_TIMEOUT;
     while Instant::now() < until
         && let Ok(Ok(permit)) = timeout_at(until, connections.permit()).await
-        && let Ok(Some(stream)) = listener.try_accept(limits)
+        && let Ok(Some(accepted)) = listener.try_accept()
     {
-        connections.start(handle(stream), Some(permit));
+        connections.serve((accepted, permit), &listener, limits, &handle);
     }
     drop(listener);
     connections.drain(since + limits.drain_timeout).await;
@@ -114,20 +115,47 @@ impl ConnectionSet {
 
     /// The next connection. Waits for a permit first, so that a client beyond the limit stays in the queue of the
     /// system.
-    async fn next(&self, listener: &RegisteredListener, limits: &ServerLimits) -> io::Result<(Stream, Permit)> {
+    async fn next(&self, listener: &RegisteredListener) -> io::Result<(Accepted, Permit)> {
         let permit = self.permit().await?;
-        Ok((listener.accept(limits).await?, permit))
+        Ok((listener.accept().await?, permit))
     }
 
-    /// Starts the task of a connection, which keeps its permit until it ends. Needs a runtime.
+    /// Starts the task of a connection on one of the runtimes of the listener.
+    fn serve<H, F>(
+        &self,
+        (accepted, permit): (Accepted, Permit),
+        listener: &RegisteredListener,
+        limits: &ServerLimits,
+        handle: &H,
+    ) where
+        H: Fn(Stream) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let place = listener.place();
+        let work = {
+            let _entered = place.enter();
+            // A client that has gone already.
+            let Ok(stream) = accepted.register(limits) else { return };
+            handle(stream)
+        };
+        self.start_at(place, work, Some(permit));
+    }
+
+    /// Starts the task of a connection on this runtime.
     pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static, permit: Option<Permit>) {
+        self.start_at(Workers::default().place(), work, permit);
+    }
+
+    /// Starts the task of a connection, which keeps its permit until it ends.
+    fn start_at(&self, place: Place, work: impl Future<Output = ()> + Send + 'static, permit: Option<Permit>) {
         let cancel = self.cancel.clone();
         // The future is some kilobytes long, and each wrapper around it would move it again.
         let work = Box::pin(work);
-        self.tasks.spawn(async move {
+        let work = async move {
             cancel.run_until_cancelled_owned(work).await;
             drop(permit);
-        });
+        };
+        place.start(&self.tasks, work);
     }
 
     /// Waits for all tasks, at most until `until`, and drops the rest.

@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::address::Address;
 use super::stream::Stream;
+use super::workers::{Place, Workers};
 use crate::model::{Error, ErrorKind, Result};
 use crate::server::limits::ServerLimits;
 
@@ -37,16 +38,21 @@ enum ListenerSocket {
 pub struct Listener {
     socket: ListenerSocket,
     file: Option<SocketFile>,
+    workers: Workers,
 }
 
 impl Listener {
+    fn new(socket: ListenerSocket) -> Self {
+        Self { socket, file: None, workers: Workers::default() }
+    }
+
     /// Listens on `address`. A Unix socket gets `mode`.
     ///
     /// # Errors
     /// `Invalid` if the address is in use, not found or wrong; otherwise `Unavailable`.
     pub fn bind(address: &Address, mode: u32) -> Result<Self> {
         let bound = match address {
-            Address::Tcp(host, port) => bind_tcp(host, *port).map(|socket| Self { socket, file: None }),
+            Address::Tcp(host, port) => bind_tcp(host, *port).map(Self::new),
             Address::Unix(path) => bind_unix(path, mode),
         };
         bound.map_err(|error| {
@@ -89,7 +95,7 @@ impl Listener {
             AddressFamily::INET | AddressFamily::INET6 => ListenerSocket::Tcp(descriptor.into()),
             _ => return Ok(None),
         };
-        Ok(Some(Self { socket, file: None }))
+        Ok(Some(Self::new(socket)))
     }
 
     /// A duplicate of the socket, if it is a Unix socket. The socket file stays with the original.
@@ -100,72 +106,88 @@ impl Listener {
         }
     }
 
+    /// Gives the connections to these runtimes.
+    #[must_use]
+    pub fn served_by(self, workers: Workers) -> Self {
+        Self { workers, ..self }
+    }
+
     /// Registers the listener with the runtime, so that it can accept connections. Needs a runtime.
     pub(crate) fn register(self) -> io::Result<RegisteredListener> {
-        let socket = match self.socket {
-            ListenerSocket::Tcp(socket) => {
-                socket.set_nonblocking(true)?;
-                RegisteredSocket::Tcp(tokio::net::TcpListener::from_std(socket)?)
-            }
-            ListenerSocket::Unix(socket) => {
-                socket.set_nonblocking(true)?;
-                #[expect(deprecated, reason = "unsound for types that change their descriptor, as a listener does not")]
-                RegisteredSocket::Unix(AsyncFd::with_interest(socket, Interest::READABLE)?)
-            }
+        let (socket, is_tcp): (OwnedFd, bool) = match self.socket {
+            ListenerSocket::Tcp(socket) => (socket.into(), true),
+            ListenerSocket::Unix(socket) => (socket.into(), false),
         };
-        Ok(RegisteredListener { socket, file: self.file })
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        #[expect(deprecated, reason = "unsound for types that change their descriptor, as a listener does not")]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(RegisteredListener { socket, is_tcp, file: self.file, workers: self.workers })
     }
-}
-
-enum RegisteredSocket {
-    Tcp(tokio::net::TcpListener),
-    Unix(AsyncFd<UnixListener>),
 }
 
 /// A listener that is registered with the runtime.
 pub(crate) struct RegisteredListener {
-    socket: RegisteredSocket,
+    socket: AsyncFd<OwnedFd>,
+    is_tcp: bool,
     file: Option<SocketFile>,
+    workers: Workers,
+}
+
+/// A connection that belongs to no runtime yet.
+pub(crate) struct Accepted {
+    socket: OwnedFd,
+    /// The address of a TCP client.
+    peer: Option<IpAddr>,
+}
+
+impl Accepted {
+    /// Registers the connection with the runtime.
+    pub(crate) fn register(self, limits: &ServerLimits) -> io::Result<Stream> {
+        match self.peer {
+            Some(peer) => {
+                let socket = tokio::net::TcpStream::from_std(self.socket.into())?;
+                Ok(Stream::tcp(socket, peer, limits))
+            }
+            None => Ok(Stream::nonblocking(self.socket, limits)),
+        }
+    }
 }
 
 impl RegisteredListener {
     /// The next connection. Cancel safe: no connection is lost.
-    pub(crate) async fn accept(&self, limits: &ServerLimits) -> io::Result<Stream> {
-        match &self.socket {
-            RegisteredSocket::Tcp(socket) => {
-                socket.accept().await.map(|(stream, peer)| Stream::tcp(stream, peer.ip(), limits))
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        loop {
+            // An error here means that the socket was not ready after all.
+            if let Ok(accepted) = self.socket.readable().await?.try_io(|_| Ok(self.accept_now()?)) {
+                return accepted;
             }
-            RegisteredSocket::Unix(socket) => loop {
-                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-                let accept = |fd: &AsyncFd<UnixListener>| Ok(rustix::net::accept_with(fd.get_ref(), flags)?);
-                // An error here means that the socket was not ready after all.
-                if let Ok(accepted) = socket.readable().await?.try_io(accept) {
-                    return accepted.map(|connection| Stream::nonblocking(connection, limits));
-                }
-            },
         }
     }
 
     /// A connection from the backlog; `None` if it is empty.
-    pub(crate) fn try_accept(&self, limits: &ServerLimits) -> io::Result<Option<Stream>> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accepted = match &self.socket {
-            RegisteredSocket::Unix(socket) => rustix::net::accept_with(socket.get_ref(), flags)
-                .map(|connection| Stream::nonblocking(connection, limits)),
-            RegisteredSocket::Tcp(socket) => match rustix::net::accept_with(socket, flags) {
-                Ok(connection) => {
-                    let stream = tokio::net::TcpStream::from_std(connection.into())?;
-                    let peer = stream.peer_addr()?.ip();
-                    Ok(Stream::tcp(stream, peer, limits))
-                }
-                Err(error) => Err(error),
-            },
-        };
-        match accepted {
-            Ok(stream) => Ok(Some(stream)),
+    pub(crate) fn try_accept(&self) -> io::Result<Option<Accepted>> {
+        match self.accept_now() {
+            Ok(accepted) => Ok(Some(accepted)),
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn accept_now(&self) -> rustix::io::Result<Accepted> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (socket, address) = rustix::net::acceptfrom_with(self.socket.get_ref(), flags)?;
+        let peer = if self.is_tcp { address.map(SocketAddr::try_from).transpose()? } else { None };
+        // The client may have gone already.
+        let peer = match peer {
+            None if self.is_tcp => return Err(Errno::CONNABORTED),
+            peer => peer.map(|address| address.ip()),
+        };
+        Ok(Accepted { socket, peer })
+    }
+
+    /// A place for the next connection.
+    pub(crate) fn place(&self) -> Place {
+        self.workers.place()
     }
 
     /// Removes the file of a Unix socket, so that no new client finds it.
@@ -212,7 +234,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     // The mode is set before the socket listens, so that nobody connects with the permissions of the umask.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     rustix::net::listen(&socket, MAX_BACKLOG)?;
-    Ok(Listener { socket: ListenerSocket::Unix(socket.into()), file: Some(file) })
+    Ok(Listener { file: Some(file), ..Listener::new(ListenerSocket::Unix(socket.into())) })
 }
 
 /// Removes the socket of a process that was killed.

@@ -5,3 +5,4 @@ pub(super) mod address;
 pub(super) mod listener;
 pub(super) mod stream;
 pub(super) mod systemd;
+pub(super) mod workers;

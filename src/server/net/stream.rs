@@ -219,10 +219,12 @@ impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // A peer that sends without a pause must not occupy the thread. Sockets of the runtime do this themselves.
         let coop = ready!(poll_proceed(cx));
-        let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_READ_BYTES));
-        if let Some(read) = self.socket.try_now(|fd| rustix::io::read(fd, room)) {
-            coop.made_progress();
-            return Poll::Ready(read.map(|count| buf.advance(count)));
+        if let Socket::Direct(_) = self.socket {
+            let room = buf.initialize_unfilled_to(buf.remaining().min(DIRECT_READ_BYTES));
+            if let Some(read) = self.socket.try_now(|fd| rustix::io::read(fd, room)) {
+                coop.made_progress();
+                return Poll::Ready(read.map(|count| buf.advance(count)));
+            }
         }
         match &mut self.socket {
             Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use super::locked_files::{Backoff, LockedFiles};
 use super::queue::{RequestQueue, WriteStint};
 use super::tidier::Tidier;
-use crate::model::{Error, ErrorKind, Result, Revision};
+use crate::model::{Error, ErrorKind, Key, Result, Revision, Snapshot};
 use crate::store::{PollRate, PolledWatch};
 use crate::yaml::file::data_file::DataFile;
 use crate::yaml::file::open_files::{OpenFiles, SharedFiles};
@@ -35,6 +35,8 @@ pub(crate) struct BucketStore {
     pub(crate) committing: AtomicBool,
     pub(crate) queue: Mutex<RequestQueue>,
     pub(crate) write_stint: Mutex<WriteStint>,
+    /// Whether the last round of the leader was quick.
+    pub(crate) are_rounds_quick: AtomicBool,
     /// Set when a request timed out because others held the lock.
     pub(crate) lock_timed_out: AtomicBool,
     pub(crate) compaction: Mutex<Option<JoinHandle<()>>>,
@@ -63,15 +65,6 @@ pub(crate) struct SharedResources {
     pub(crate) poll_rate: PollRate,
 }
 
-/// Runs work that may block for milliseconds. Other tasks of a runtime with several threads continue meanwhile.
-pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
-}
-
 impl BucketStore {
     pub(crate) fn new(paths: BucketPaths, options: YamlOptions, shared: &SharedResources) -> Self {
         let SharedResources { open_files, tidier, poll_rate } = shared.clone();
@@ -86,6 +79,7 @@ impl BucketStore {
             committing: AtomicBool::new(false),
             queue: Mutex::default(),
             write_stint: Mutex::default(),
+            are_rounds_quick: AtomicBool::new(false),
             lock_timed_out: AtomicBool::new(false),
             compaction: Mutex::default(),
             compacting: Mutex::default(),
@@ -99,6 +93,15 @@ impl BucketStore {
             options,
             paths,
         }
+    }
+
+    /// The entries of these keys, expired or not, as found in the files of a bucket that this process has not read.
+    /// `None` if it must be read as a whole.
+    pub(crate) fn look_up(&self, keys: &[Key]) -> Option<Snapshot> {
+        if !self.options.is_short_lived || !self.is_blank() {
+            return None;
+        }
+        self.try_lock_files(LockMode::Shared).ok()??.look_up(keys)
     }
 
     /// The state, like [`current`](Self::current), for a thread that may block.

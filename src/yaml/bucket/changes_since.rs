@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::bucket_store::{BucketStore, blocking};
+use super::bucket_store::BucketStore;
 use crate::model::{ChangesPage, ChangesQuery, Result, Revision};
 use crate::store::RecentChanges;
+use crate::yaml::blocking::blocking;
 use crate::yaml::fs::LockMode;
 use crate::yaml::state::BucketState;
 

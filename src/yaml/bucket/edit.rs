@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::bucket_store::{BucketStore, blocking};
+use super::bucket_store::BucketStore;
 use crate::model::{Batch, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Write};
 use crate::store::Store;
+use crate::yaml::blocking::blocking;
 use crate::yaml::file::rewrite::Replacement;
 use crate::yaml::format::at_rest;
 use crate::yaml::format::at_rest::FileContents;

@@ -115,7 +115,7 @@ impl BucketStore {
     }
 
     fn store(&self, file: &mut DataFile, group: &EvaluatedGroup) -> Result<Stat> {
-        file.prepare(&self.state, &*self.options.clock)?;
+        file.prepare_own(&self.state, &*self.options.clock)?;
         file.append(&group.text)
     }
 

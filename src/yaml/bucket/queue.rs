@@ -35,7 +35,7 @@ impl WriteStint {
     }
 }
 
-/// A request, with the sender of its answer. A caller that dropped its future does not get it.
+/// A request, with the sender of its answer.
 pub(crate) enum Request {
     /// A read: the state must be brought up to date.
     Refresh(oneshot::Sender<Result<()>>),
@@ -45,6 +45,14 @@ pub(crate) enum Request {
 impl Request {
     pub(crate) fn is_write(&self) -> bool {
         matches!(self, Self::Write(..))
+    }
+
+    /// Whether the caller has dropped its future.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Refresh(answer) => answer.is_closed(),
+            Self::Write(_, answer) => answer.is_closed(),
+        }
     }
 }
 
@@ -73,9 +81,11 @@ pub(crate) struct RequestQueue {
 }
 
 impl RequestQueue {
-    /// Takes out the requests for which `is_wanted` holds.
+    /// Takes out the requests for which `is_wanted` holds. Abandoned requests are dropped, so that they are not carried
+    /// out at some later time.
     pub(crate) fn take(&mut self, is_wanted: impl Fn(&QueuedRequest) -> bool) -> Vec<Request> {
-        let all = std::mem::take(&mut self.waiting);
+        let mut all = std::mem::take(&mut self.waiting);
+        all.retain(|queued| !queued.request.is_abandoned());
         let (taken, remaining): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
         self.waiting = remaining;
         taken.into_iter().map(|queued| queued.request).collect()

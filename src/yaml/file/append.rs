@@ -21,6 +21,12 @@ impl DataFile {
             // The file with the other names stays as it is; this bucket gets a file of its own.
             return self.rewrite(state);
         }
+        self.prepare_own(state, clock)
+    }
+
+    /// Like [`prepare`](Self::prepare), for a file that has no other name.
+    pub(crate) fn prepare_own(&mut self, state: &RwLock<BucketState>, clock: &dyn Clock) -> Result<()> {
+        self.reopen()?;
         if let Some(torn) = self.known.torn {
             self.set_torn_tail_aside(torn, clock.now())?;
         }

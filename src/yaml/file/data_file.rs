@@ -107,8 +107,8 @@ impl DataFile {
             return Ok(false);
         }
         let named = self.fs.stat(&self.paths.lock).map_err(|e| self.paths.lock_failed(e))?;
-        let own = lock.stat().map_err(|e| self.paths.lock_failed(e))?;
-        let is_named = named.is_some_and(|named| named.is_same_file(&own));
+        let own = lock.id().map_err(|e| self.paths.lock_failed(e))?;
+        let is_named = named.is_some_and(|named| named.id() == own);
         self.lock = is_named.then_some(lock);
         Ok(is_named)
     }
@@ -189,10 +189,10 @@ impl DataFile {
                 return Ok(false);
             }
             let named = self.fs.stat(&self.paths.data).map_err(|e| self.paths.failed("inspect", e))?;
-            let own = file.stat().map_err(|e| self.paths.failed("inspect", e))?;
-            if named.is_some_and(|named| named.is_same_file(&own)) {
+            let own = file.id().map_err(|e| self.paths.failed("inspect", e))?;
+            if named.is_some_and(|named| named.id() == own) {
                 // A file that is opened again is as it was known, unless it has been replaced.
-                if !(is_known && own.is_same_file(stat)) {
+                if !(is_known && own == stat.id()) {
                     self.known = KnownFile::default();
                 }
                 self.file = Some(file);
@@ -231,8 +231,8 @@ impl DataFile {
         if self.file.is_some() && self.read_only {
             let file =
                 self.fs.open(&self.paths.data, OpenMode::Append).map_err(|e| self.paths.failed("write to", e))?;
-            let own = file.stat().map_err(|e| self.paths.failed("inspect", e))?;
-            if !self.known.stat.is_some_and(|known| known.is_same_file(&own)) {
+            let own = file.id().map_err(|e| self.paths.failed("inspect", e))?;
+            if !self.known.stat.is_some_and(|known| known.id() == own) {
                 return Err(self.being_replaced_error());
             }
             self.file = Some(file.into());

@@ -167,12 +167,16 @@ impl DataFile {
             None => self.fs.open(&self.paths.last(), OpenMode::Append)?.into(),
         };
         // Another process may have replaced it.
-        let (named, own) = (self.fs.stat(&self.paths.last())?, file.stat()?);
-        let file = match named {
-            Some(named) if named.is_same_file(&own) => file,
-            _ => self.fs.open(&self.paths.last(), OpenMode::Append)?.into(),
+        let (named, own) = (self.fs.stat(&self.paths.last())?, file.id()?);
+        let (file, len) = match named {
+            Some(named) if named.id() == own => (file, named.len),
+            _ => {
+                let file: Arc<dyn File> = self.fs.open(&self.paths.last(), OpenMode::Append)?.into();
+                let len = file.stat()?.len;
+                (file, len)
+            }
         };
-        file.write(file.stat()?.len, text)?;
+        file.write(len, text)?;
         self.copy.file = Some(file);
         Ok(())
     }

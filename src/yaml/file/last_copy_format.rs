@@ -7,8 +7,9 @@
 
 use crate::model::{Bucket, Key, Revision, Time};
 use crate::yaml::format::document::END_MARK;
+use crate::yaml::format::parsed::ParsedLine;
 use crate::yaml::format::reader::read;
-use crate::yaml::format::stream::split;
+use crate::yaml::format::stream::{RawDocument, split};
 use crate::yaml::format::{at_rest, line};
 use crate::yaml::fs::Stat;
 use crate::yaml::state::{BucketState, Unstamped};
@@ -86,11 +87,26 @@ pub(crate) fn write(bucket: &Bucket, state: &BucketState, of: &Fingerprint) -> V
     text
 }
 
-impl LastCopy {
-    /// Parses a copy. `None` if it is incomplete or was not written by kvs.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let stream = split(bytes);
-        let (first, appended) = stream.documents.split_first()?;
+/// A copy does not show the entry of a key without being read as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unclear;
+
+/// A copy whose entries are not parsed.
+pub(crate) struct RawCopy<'a> {
+    bytes: &'a [u8],
+    documents: Vec<RawDocument<'a>>,
+    of: Fingerprint,
+    revision: Revision,
+    by_hand: Vec<Key>,
+    /// What was appended to it.
+    appended: &'a [u8],
+}
+
+impl<'a> RawCopy<'a> {
+    /// Splits a copy. `None` if it is incomplete or was not written by kvs.
+    pub(crate) fn split(bytes: &'a [u8]) -> Option<Self> {
+        let documents = split(bytes).documents;
+        let (first, appended) = documents.split_first()?;
         let (mut of, mut revision, mut by_hand) = (None, None, Vec::new());
         for line in std::str::from_utf8(first.text).ok()?.lines().take_while(|line| line.starts_with('#')) {
             if let Some(text) = line.strip_prefix(DATA_FILE_FIELD) {
@@ -101,39 +117,96 @@ impl LastCopy {
                 by_hand = serde_json::from_str::<Vec<String>>(text).ok()?;
             }
         }
-        let mut state = BucketState { revision: revision?, ..BucketState::default() };
-        let mut unstamped = Unstamped::default();
-        for (n, raw) in stream.documents.iter().enumerate() {
+        let end = appended.last().map_or(first.end, |last| last.end);
+        Some(Self {
+            bytes: bytes.get(..end)?,
+            appended: bytes.get(first.end..end)?,
+            of: of?,
+            revision: revision?,
+            by_hand: by_hand.iter().map(|key| Key::new(key)).collect::<Result<_, _>>().ok()?,
+            documents,
+        })
+    }
+
+    /// The revision of the bucket. `None` if the end of the copy is incomplete.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        let last = self.documents.last().filter(|_| !self.appended.is_empty());
+        let written = last.map_or(Some(Revision::ZERO), |raw| {
             let document = read(raw).ok().filter(|document| raw.ended && !document.by_hand)?;
-            state.apply(document.lines, &mut unstamped);
-            if n == 0 {
-                state.by_hand = by_hand.iter().map(|key| Key::new(key)).collect::<Result<_, _>>().ok()?;
-            }
+            document.lines.iter().map(ParsedLine::revision_reached).max()
+        })?;
+        Some(self.revision.max(written))
+    }
+
+    /// The last line of a key, without reading the others.
+    ///
+    /// # Errors
+    /// The copy has bytes that did not reach the disk, or the key takes two lines.
+    pub(crate) fn last_line(&self, key: &Key) -> Result<Option<ParsedLine>, Unclear> {
+        if memchr::memchr(0, self.bytes).is_some() {
+            return Err(Unclear);
         }
-        let appended = bytes.get(first.end..appended.last().map_or(first.end, |last| last.end))?.to_vec();
-        Some(Self { state, of: of?, appended })
+        // Values are on the lines of their keys, so a line that begins so is one of this key.
+        let mut begin = vec![b'\n'];
+        line::write_key(&mut begin, key);
+        begin.extend_from_slice(b": ");
+        if begin.starts_with(b"\n? ") {
+            return Err(Unclear);
+        }
+        let Some(at) = memchr::memmem::rfind(self.bytes, &begin) else { return Ok(None) };
+        let text = self.bytes.get(at + 1..).unwrap_or_default();
+        let text = memchr::memchr(b'\n', text).and_then(|end| text.get(..end)).unwrap_or_default();
+        let line = std::str::from_utf8(text).ok().and_then(line::read).filter(|line| line.key == *key);
+        line.map(Some).ok_or(Unclear)
     }
 
     /// How the data file with these bytes relates to the copy.
     pub(crate) fn relation(&self, data: &[u8]) -> Relation {
-        let Some((before, added)) = usize::try_from(self.of.len).ok().and_then(|len| data.split_at_checked(len)) else {
-            return Relation::Other;
-        };
-        if Fingerprint::of(before) != self.of {
-            return Relation::Other;
-        }
-        let mark = at_rest::mark(before);
-        let unmarked = added.strip_prefix(mark).unwrap_or(added);
-        match unmarked.strip_prefix(self.appended.as_slice()) {
-            Some(b"") => Relation::Same,
-            Some(more)
-                if more.starts_with(b"---\n")
-                    && (unmarked.len() < added.len() || before.ends_with(END_MARK.as_bytes())) =>
-            {
-                Relation::Appended(data.len() - more.len())
+        relation(&self.of, self.appended, data)
+    }
+}
+
+impl LastCopy {
+    /// Parses a copy. `None` if it is incomplete or was not written by kvs.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let raw = RawCopy::split(bytes)?;
+        let mut state = BucketState { revision: raw.revision, ..BucketState::default() };
+        let mut unstamped = Unstamped::default();
+        for (n, document) in raw.documents.iter().enumerate() {
+            let read = read(document).ok().filter(|read| document.ended && !read.by_hand)?;
+            state.apply(read.lines, &mut unstamped);
+            if n == 0 {
+                state.by_hand = raw.by_hand.iter().cloned().collect();
             }
-            _ => Relation::Other,
         }
+        Some(Self { state, of: raw.of, appended: raw.appended.to_vec() })
+    }
+
+    /// How the data file with these bytes relates to the copy.
+    pub(crate) fn relation(&self, data: &[u8]) -> Relation {
+        relation(&self.of, &self.appended, data)
+    }
+}
+
+/// How the data file with these bytes relates to a copy of `of`, to which `appended` was appended.
+fn relation(of: &Fingerprint, appended: &[u8], data: &[u8]) -> Relation {
+    let Some((before, added)) = usize::try_from(of.len).ok().and_then(|len| data.split_at_checked(len)) else {
+        return Relation::Other;
+    };
+    if Fingerprint::of(before) != *of {
+        return Relation::Other;
+    }
+    let mark = at_rest::mark(before);
+    let unmarked = added.strip_prefix(mark).unwrap_or(added);
+    match unmarked.strip_prefix(appended) {
+        Some(b"") => Relation::Same,
+        Some(more)
+            if more.starts_with(b"---\n")
+                && (unmarked.len() < added.len() || before.ends_with(END_MARK.as_bytes())) =>
+        {
+            Relation::Appended(data.len() - more.len())
+        }
+        _ => Relation::Other,
     }
 }
 

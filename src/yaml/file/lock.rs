@@ -123,20 +123,22 @@ pub(crate) fn write(file: &dyn File, record: &LockRecord) -> io::Result<()> {
 pub(crate) struct FileLocks {
     /// `None`: nothing needs to be locked.
     mode: Option<LockMode>,
-    files: Vec<(Stat, Arc<dyn File>)>,
+    files: Vec<Arc<dyn File>>,
 }
 
 impl FileLocks {
     /// Locks a file like the others. Returns false if others hold it.
     pub(crate) fn add(&mut self, file: &Arc<dyn File>) -> io::Result<bool> {
         let Some(mode) = self.mode else { return Ok(true) };
-        let stat = file.stat()?;
-        if self.files.iter().any(|(locked, _)| locked.is_same_file(&stat)) {
-            return Ok(true);
+        let id = file.id()?;
+        for locked in &self.files {
+            if locked.id()? == id {
+                return Ok(true);
+            }
         }
         let is_locked = file.try_lock(mode)?;
         if is_locked {
-            self.files.push((stat, Arc::clone(file)));
+            self.files.push(Arc::clone(file));
         }
         Ok(is_locked)
     }
@@ -146,8 +148,8 @@ impl FileLocks {
     }
 
     /// Adds a file that is already locked.
-    pub(crate) fn adopt(&mut self, file: &Arc<dyn File>, stat: Stat) {
-        self.files.push((stat, Arc::clone(file)));
+    pub(crate) fn adopt(&mut self, file: &Arc<dyn File>) {
+        self.files.push(Arc::clone(file));
     }
 }
 
@@ -164,7 +166,7 @@ impl FilesLock {
 
 impl Drop for FilesLock {
     fn drop(&mut self) {
-        for (_, file) in std::mem::take(&mut *self.0.lock()).files.iter().rev() {
+        for file in std::mem::take(&mut *self.0.lock()).files.iter().rev() {
             // Closing the file releases the lock too, so there is nothing better to do.
             let _ = file.unlock();
         }

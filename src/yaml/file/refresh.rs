@@ -14,6 +14,7 @@ use super::lock;
 use super::lock::LockRecord;
 use crate::model::{Result, Revision};
 use crate::store::RecentChanges;
+use crate::yaml::blocking::blocking;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::{at_rest, reader, stream};
 use crate::yaml::fs::Stat;
@@ -139,7 +140,7 @@ impl DataFile {
             let matched = RecordMatch::of(record, &stat);
             let appended = matches!(matched, RecordMatch::Durable(record) if self.is_appended(&record));
             let is_loaded = if appended { self.load_tail(state, &stat)? } else { false };
-            let bytes = if is_loaded { None } else { self.load(state, &stat, record)? };
+            let bytes = if is_loaded { None } else { blocking(|| self.load(state, &stat, record))? };
             if is_loaded || bytes.is_some() {
                 self.record_if_alone(state);
                 return Ok(bytes);
@@ -147,6 +148,19 @@ impl DataFile {
             std::thread::sleep(RETRY_INTERVAL);
         }
         Err(self.paths.busy("its data file is being edited; try again"))
+    }
+
+    /// The bytes of the data file, if all of it is durable, as its last writer left it, and if there is a copy of it.
+    pub(crate) fn read_if_durable_and_copied(&self) -> Option<Vec<u8>> {
+        let stat = self.fs.stat(&self.paths.data).ok()??;
+        match RecordMatch::of(self.record().ok()?, &stat) {
+            RecordMatch::Durable(record) if record.has_copy == Some(true) => {}
+            _ => return None,
+        }
+        let file = self.data_io().ok()?;
+        let bytes = file.read(0, stat.len).ok()?;
+        // An editor does not take the lock.
+        (file.stat().ok()? == stat).then_some(bytes)
     }
 
     /// Records an edit by a person, if this process has the exclusive lock.

@@ -68,8 +68,8 @@ pub(crate) fn write_like(
 
 /// Whether this path is a name of this file.
 pub(crate) fn is_named(fs: &dyn FileSystem, file: &dyn File, path: &Path) -> io::Result<bool> {
-    let own = file.stat()?;
-    Ok(fs.stat(path)?.is_some_and(|named| named.is_same_file(&own)))
+    let own = file.id()?;
+    Ok(fs.stat(path)?.is_some_and(|named| named.id() == own))
 }
 
 /// Removes an unfinished file, if it still has its name.
@@ -229,7 +229,7 @@ impl DataFile {
         let remembered = self.remembered_changes(self.known.epoch);
         // A process that waits for the old file finds the new one locked.
         let stat = Stat { len, ..file.stat().map_err(|e| failed("inspect", e))? };
-        self.locks.lock().adopt(file, stat);
+        self.locks.lock().adopt(file);
         let epoch = self.known.epoch.take();
         self.file = None;
         self.known = KnownFile::default();

@@ -41,7 +41,8 @@ pub(crate) fn write_at_rest(out: &mut Vec<u8>, key: &Key, entry: &Entry) {
     out.push(b'\n');
 }
 
-fn write_key(out: &mut Vec<u8>, key: &Key) {
+/// Appends a key as [`write`] does.
+pub(crate) fn write_key(out: &mut Vec<u8>, key: &Key) {
     let start = out.len();
     scalar::write(out, key.as_str());
     if out.len() - start > MAX_IMPLICIT_KEY_BYTES {
@@ -172,7 +173,11 @@ pub(crate) fn read_entry(text: &str) -> Option<(ParsedEntry, &str)> {
 pub(crate) fn read_fields<'a>(parsed: &mut ParsedEntry, text: &'a str, before: &str, end: char) -> Option<&'a str> {
     let mut rest = text;
     let mut field = |name: &str, read: &mut dyn FnMut(&'a str) -> Option<&'a str>| -> Option<bool> {
-        let found = rest.strip_prefix(before).and_then(|text| text.strip_prefix(name)?.strip_prefix(": "));
+        let found = rest.strip_prefix(before).and_then(|text| {
+            // The names differ in their first letter. Looking at it first saves most comparisons of strings.
+            let is_likely = text.as_bytes().first() == name.as_bytes().first();
+            if is_likely { text.strip_prefix(name)?.strip_prefix(": ") } else { None }
+        });
         let Some(text) = found else { return Some(false) };
         let after = read(text)?;
         rest = match after.strip_prefix(end) {

@@ -10,6 +10,7 @@ pub(super) mod inline_json;
 pub(super) mod line;
 pub(super) mod log_header;
 pub(super) mod log_line;
+pub(super) mod long_document;
 pub(super) mod mistakes;
 pub(super) mod parse_error;
 pub(super) mod parsed;

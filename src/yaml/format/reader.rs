@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::parse_error::ParseError;
 use super::parsed::ParsedLine;
 use super::stream::{RawDocument, newlines};
-use super::{block, document, handwritten, line};
+use super::{block, document, handwritten, line, long_document};
 use crate::model::Key;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,6 +34,11 @@ trait Visitor {
 /// indented, a line that looks like one of kvs may be a part of theirs, so the whole document is read with care.
 pub(crate) fn read(raw: &RawDocument<'_>) -> Result<Document, ParseError> {
     let text = text(raw)?;
+    if text.len() >= long_document::MIN_BYTES
+        && let Some(lines) = long_document::read(text)
+    {
+        return Ok(Document { lines, ..Document::default() });
+    }
     let mut visit = DocumentReader { text, document: Document::default(), sorted: true };
     if walk(text, raw.line, &mut visit).is_some() && visit.has_each_key_once() {
         return Ok(visit.document);
@@ -202,7 +207,8 @@ impl DocumentReader<'_> {
 }
 
 impl Visitor for DocumentReader<'_> {
-    fn ours(&mut self, _: Range<usize>, line: ParsedLine) -> Option<()> {
+    fn ours(&mut self, range: Range<usize>, line: ParsedLine) -> Option<()> {
+        long_document::reserve(&mut self.document.lines, range.end, self.text.len());
         self.sorted &= self.document.lines.last().is_none_or(|last| last.key < line.key);
         self.document.lines.push(line);
         Some(())

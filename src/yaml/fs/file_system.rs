@@ -19,11 +19,26 @@ pub struct Stat {
     pub changed: i64,
 }
 
+/// The identity of a file: it stays the same while the file exists, under all its names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileId {
+    /// The number of its device.
+    pub device: u64,
+    /// Its number on the device.
+    pub inode: u64,
+}
+
 impl Stat {
+    /// The file whose state this is.
+    #[must_use]
+    pub fn id(&self) -> FileId {
+        FileId { device: self.device, inode: self.inode }
+    }
+
     /// Whether both are states of the same file.
     #[must_use]
     pub fn is_same_file(&self, other: &Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
+        self.id() == other.id()
     }
 }
 
@@ -110,6 +125,10 @@ pub trait FileSystem: Send + Sync + 'static {
 pub trait File: Send + Sync {
     /// The state of the file.
     fn stat(&self) -> io::Result<Stat>;
+    /// Which file it is.
+    fn id(&self) -> io::Result<FileId> {
+        Ok(self.stat()?.id())
+    }
     /// The bytes from an offset on: `len` bytes, or fewer if the file ends before. If they are too many for the memory
     /// of the machine, the error is an [`UnusableFile`].
     fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>>;

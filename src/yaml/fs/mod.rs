@@ -4,5 +4,5 @@
 mod file_system;
 mod real;
 
-pub use self::file_system::{File, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
+pub use self::file_system::{File, FileId, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
 pub use self::real::RealFileSystem;

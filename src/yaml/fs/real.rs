@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, OFlags};
 
-use super::file_system::{File, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
+use super::file_system::{File, FileId, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
 
 /// The mode of a new folder: for its owner only.
 const FOLDER_MODE: u32 = 0o700;
@@ -74,7 +74,7 @@ impl FileSystem for RealFileSystem {
                 created => {
                     let created = created?;
                     give_to_folder_owner(&created, path, how)?;
-                    return Ok(Box::new(created));
+                    return Ok(Box::new(OpenFile::new(created)?));
                 }
             }
         }
@@ -166,7 +166,7 @@ impl FileSystem for RealFileSystem {
         }
         drop(self.open(path, OpenMode::Create)?);
         let file = open_present(path, OpenMode::Create)?;
-        let reserved = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, part) {
+        let reserved = match rustix::fs::fallocate(&file.file, FallocateFlags::empty(), 0, part) {
             // This file system cannot allocate space in advance. Writing zeros does not help: where they are compressed
             // they need none.
             Err(rustix::io::Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
@@ -183,8 +183,8 @@ impl FileSystem for RealFileSystem {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,
         };
-        let had_space = file.metadata()?.len() > 0;
-        file.set_len(0)?;
+        let had_space = file.file.metadata()?.len() > 0;
+        file.file.set_len(0)?;
         Ok(had_space)
     }
 }
@@ -198,7 +198,7 @@ fn if_exists(meta: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
 }
 
 /// Opens an existing regular file.
-fn open_present(path: &Path, how: OpenMode) -> io::Result<std::fs::File> {
+fn open_present(path: &Path, how: OpenMode) -> io::Result<OpenFile> {
     // Checked before opening, since opening a device may have an effect.
     ensure_regular(&if how == OpenMode::Read { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }?)?;
     let links = if how == OpenMode::Read { OFlags::empty() } else { OFlags::NOFOLLOW };
@@ -206,8 +206,9 @@ fn open_present(path: &Path, how: OpenMode) -> io::Result<std::fs::File> {
     options.read(true).write(how != OpenMode::Read).append(how == OpenMode::Append);
     options.custom_flags((OFlags::NONBLOCK | links).bits().cast_signed());
     let file = options.open(path)?;
-    ensure_regular(&file.metadata()?)?;
-    Ok(file)
+    let meta = file.metadata()?;
+    ensure_regular(&meta)?;
+    Ok(OpenFile { file, id: stat_of(&meta).id() })
 }
 
 fn ensure_regular(meta: &Metadata) -> io::Result<()> {
@@ -260,9 +261,26 @@ fn max_read_bytes() -> u64 {
     machine.map_or(u64::MAX, |kilobytes| kilobytes << 10).min(container.unwrap_or(u64::MAX)) / 2
 }
 
-impl File for std::fs::File {
+/// An open file, with its identity, which never changes.
+struct OpenFile {
+    file: std::fs::File,
+    id: FileId,
+}
+
+impl OpenFile {
+    fn new(file: std::fs::File) -> io::Result<Self> {
+        let id = stat_of(&file.metadata()?).id();
+        Ok(Self { file, id })
+    }
+}
+
+impl File for OpenFile {
     fn stat(&self) -> io::Result<Stat> {
-        Ok(stat_of(&self.metadata()?))
+        Ok(stat_of(&self.file.metadata()?))
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(self.id)
     }
 
     fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
@@ -273,7 +291,7 @@ impl File for std::fs::File {
         let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         let mut filled = 0;
         while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.read_at(room, offset + filled as u64) {
+            match self.file.read_at(room, offset + filled as u64) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -285,36 +303,36 @@ impl File for std::fs::File {
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn resemble(&self, other: &dyn File) -> io::Result<()> {
         let (mode, user, group) = other.rights()?;
-        let grouped = give(self, user, group);
-        self.set_permissions(Permissions::from_mode(shared_with(mode & 0o7777, grouped)))
+        let grouped = give(&self.file, user, group);
+        self.file.set_permissions(Permissions::from_mode(shared_with(mode & 0o7777, grouped)))
     }
 
     fn rights(&self) -> io::Result<(u32, u32, u32)> {
-        let meta = self.metadata()?;
+        let meta = self.file.metadata()?;
         Ok((meta.mode(), meta.uid(), meta.gid()))
     }
 
     fn links(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.nlink())
+        Ok(self.file.metadata()?.nlink())
     }
 
     fn try_lock(&self, mode: LockMode) -> io::Result<bool> {
         let locked = match mode {
-            LockMode::Shared => fs2::FileExt::try_lock_shared(self),
-            LockMode::Exclusive => fs2::FileExt::try_lock_exclusive(self),
+            LockMode::Shared => fs2::FileExt::try_lock_shared(&self.file),
+            LockMode::Exclusive => fs2::FileExt::try_lock_exclusive(&self.file),
         };
         match locked {
             Ok(()) => Ok(true),
@@ -324,7 +342,7 @@ impl File for std::fs::File {
     }
 
     fn unlock(&self) -> io::Result<()> {
-        fs2::FileExt::unlock(self)
+        fs2::FileExt::unlock(&self.file)
     }
 }
 

@@ -75,6 +75,7 @@ pub(crate) fn options(disk: impl FileSystem) -> YamlOptions {
         tidy_after: Duration::ZERO,
         tidy_up_to: 1 << 20,
         max_open_buckets: 4,
+        is_short_lived: false,
         clock: Arc::new(Ticking::default()),
         file_system: Arc::new(disk),
     }

@@ -10,6 +10,7 @@ pub(crate) mod fixtures;
 mod following;
 pub(crate) mod formats;
 mod logs;
+mod look_up;
 mod model;
 mod person;
 mod processes;

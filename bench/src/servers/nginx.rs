@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::servers::Servers;
+use super::Servers;
 
 impl Servers {
     /// nginx, with a file of this content at `/value`.
@@ -14,10 +14,11 @@ impl Servers {
         let (run, site) = (run.display(), site.display());
         let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let folders: String = folders.iter().map(|name| format!("{name}_temp_path {run}/{name};\n")).collect();
+        let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
         let config = format!(
-            "daemon off;\npid {run}/nginx.pid;\nerror_log stderr;\nworker_processes auto;\nevents {{}}\nhttp {{\n{folders}\
-             access_log off;\nkeepalive_requests 1000000000;\ndefault_type text/plain;\nopen_file_cache max=10;\n\
-             server {{ listen 127.0.0.1:{port} reuseport; root {site}; }}\n}}\n"
+            "{user}daemon off;\npid {run}/nginx.pid;\nerror_log stderr;\nworker_processes auto;\nevents {{}}\nhttp {{\n\
+             {folders}access_log off;\nkeepalive_requests 1000000000;\ndefault_type text/plain;\n\
+             open_file_cache max=10;\nserver {{ listen 127.0.0.1:{port} reuseport; root {site}; }}\n}}\n"
         );
         fs::write(this.path("run/nginx.conf"), config).unwrap();
         let mut command = Command::new("/usr/sbin/nginx");

@@ -1,28 +1,30 @@
-//! The peer of all writes: a loop that only appends one document and syncs it.
+//! The peer of single writes: a loop that only appends one document and syncs it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::comparison::rate;
+use crate::places;
+use crate::turns::rate;
 
-/// The bytes that the store writes for one put. The digits differ, but not their number.
+/// The bytes that a store writes for one put.
 const DOCUMENT: &[u8] =
     b"---\nhouse/0042/sensor-0000042: {value: \"21.5\", updated: 2026-11-20T12:00:00.123456789Z}\n...\n";
 
 /// A file for appends.
 pub(crate) struct Bare {
-    _folder: TempDir,
     file: File,
     end: u64,
+    _folder: TempDir,
 }
 
 impl Bare {
-    /// A new file in this folder, which must be on the disk of the store.
-    pub(crate) fn new(folder: TempDir) -> Self {
-        Self { file: File::create(folder.path().join("bare")).unwrap(), _folder: folder, end: 0 }
+    /// A new file on the disk of the stores.
+    pub(crate) fn new() -> Self {
+        let folder = places::data_folder();
+        Self { file: File::create(folder.path().join("bare")).unwrap(), end: 0, _folder: folder }
     }
 
     /// Appends and syncs once. Returns the seconds that it took.
@@ -34,11 +36,12 @@ impl Bare {
         start.elapsed().as_secs_f64()
     }
 
-    /// Appends `count` times. Returns the appends per second.
-    pub(crate) fn run(mut self, count: usize) -> f64 {
-        let start = Instant::now();
-        for _ in 0..count {
+    /// Appends for this time. Returns the appends per second.
+    pub(crate) fn run(mut self, time: Duration) -> f64 {
+        let (start, mut count) = (Instant::now(), 0);
+        while start.elapsed() < time {
             self.one();
+            count += 1;
         }
         rate(count, start)
     }
