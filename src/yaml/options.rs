@@ -25,7 +25,7 @@ pub struct YamlOptions {
     /// This many buckets keep their files open, the most recently used ones. Each has two open files, and up to five
     /// while it is worked on. Default: as many as the limit of the process allows.
     pub max_open_buckets: usize,
-    /// Whether this process answers few requests and ends: then single keys are looked up in the files of a bucket
+    /// Whether this process answers one request and ends: then single keys are looked up in the files of a bucket
     /// that it has not read yet, and the bucket is not read as a whole. Default: no.
     pub is_short_lived: bool,
     /// Default: the clock of the machine.

@@ -8,6 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cli::exit::{CliResult, Failure};
 use crate::server::{WorkerRuntimes, Workers};
 
+/// The most runtimes for connections. Each has four descriptors, and all together must leave some of those that are
+/// reserved for files.
+const MAX_WORKERS: usize = 8;
+
 /// The runtimes of a process.
 pub(crate) struct Runtimes {
     main: Runtime,
@@ -25,7 +29,7 @@ impl Runtimes {
         Ok(Self { main, connections: None })
     }
 
-    /// The runtimes of `kvs serve`. A store in this process is served by a runtime for each processor. The clients of a
+    /// The runtimes of `kvs serve`. A store in this process is served by a runtime for each processor, up to eight. The clients of a
     /// database server share its connections and their statements, so they share a runtime too.
     ///
     /// # Errors
@@ -35,7 +39,7 @@ impl Runtimes {
         if has_database {
             return Ok(Self { main: main.enable_all().build().map_err(failed)?, connections: None });
         }
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
         let main = main.worker_threads(1).enable_all().build().map_err(failed)?;
         Ok(Self { main, connections: Some(WorkerRuntimes::start(processors).map_err(failed)?) })
     }

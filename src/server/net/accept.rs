@@ -45,11 +45,8 @@ where
     let connections = ConnectionSet::new(&limits);
     let mut backoff = AcceptBackoff::default();
     while let Some(accepted) = stop.run_until_cancelled(connections.next(&listener)).await {
-        match accepted {
-            Ok(accepted) => {
-                backoff.reset();
-                connections.serve(accepted, &listener, &limits, &handle);
-            }
+        match accepted.and_then(|accepted| connections.serve(accepted, &listener, &limits, &handle)) {
+            Ok(()) => backoff.reset(),
             Err(error) if is_client_error(&error) => {}
             Err(error) => {
                 stop.run_until_cancelled(sleep(backoff.pause(&error))).await;
@@ -78,7 +75,8 @@ pub(crate) async fn shut_down<H, F>(
         && let Ok(Ok(permit)) = timeout_at(until, connections.permit()).await
         && let Ok(Some(accepted)) = listener.try_accept()
     {
-        connections.serve((accepted, permit), &listener, limits, &handle);
+        // The client of a connection that cannot be registered sees that it is closed.
+        let _ = connections.serve((accepted, permit), &listener, limits, &handle);
     }
     drop(listener);
     connections.drain(since + limits.drain_timeout).await;
@@ -127,18 +125,18 @@ impl ConnectionSet {
         listener: &RegisteredListener,
         limits: &ServerLimits,
         handle: &H,
-    ) where
+    ) -> io::Result<()>
+    where
         H: Fn(Stream) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
         let place = listener.place();
         let work = {
             let _entered = place.enter();
-            // A client that has gone already.
-            let Ok(stream) = accepted.register(limits) else { return };
-            handle(stream)
+            handle(accepted.register(limits)?)
         };
         self.start_at(place, work, Some(permit));
+        Ok(())
     }
 
     /// Starts the task of a connection on this runtime.

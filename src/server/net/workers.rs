@@ -8,7 +8,8 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 use tokio_util::task::TaskTracker;
@@ -39,10 +40,11 @@ impl WorkerRuntimes {
 
     /// Ends all runtimes. Threads that are still at work after this time are left behind.
     pub fn shut_down(self, timeout: Duration) {
-        let until = Instant::now() + timeout;
-        for runtime in self.0 {
-            runtime.shutdown_timeout(until.saturating_duration_since(Instant::now()));
-        }
+        thread::scope(|scope| {
+            for runtime in self.0 {
+                scope.spawn(move || runtime.shutdown_timeout(timeout));
+            }
+        });
     }
 }
 
@@ -60,7 +62,7 @@ struct Worker {
 impl Workers {
     /// A place on the first runtime that is not full, or else on the one with the fewest connections.
     pub(crate) fn place(&self) -> Place {
-        let worker = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed).max(FULL));
+        let worker = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed).max(FULL - 1));
         if let Some(worker) = worker {
             worker.connections.fetch_add(1, Ordering::Relaxed);
         }

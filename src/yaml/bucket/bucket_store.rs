@@ -35,8 +35,8 @@ pub(crate) struct BucketStore {
     pub(crate) committing: AtomicBool,
     pub(crate) queue: Mutex<RequestQueue>,
     pub(crate) write_stint: Mutex<WriteStint>,
-    /// Whether the last round of the leader was quick.
-    pub(crate) are_rounds_quick: AtomicBool,
+    /// Whether the last commit was quick.
+    pub(crate) are_commits_quick: AtomicBool,
     /// Set when a request timed out because others held the lock.
     pub(crate) lock_timed_out: AtomicBool,
     pub(crate) compaction: Mutex<Option<JoinHandle<()>>>,
@@ -79,7 +79,7 @@ impl BucketStore {
             committing: AtomicBool::new(false),
             queue: Mutex::default(),
             write_stint: Mutex::default(),
-            are_rounds_quick: AtomicBool::new(false),
+            are_commits_quick: AtomicBool::new(false),
             lock_timed_out: AtomicBool::new(false),
             compaction: Mutex::default(),
             compacting: Mutex::default(),

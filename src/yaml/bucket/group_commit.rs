@@ -134,6 +134,7 @@ impl BucketStore {
     ) -> Result<Vec<Result<Outcome>>> {
         file.release();
         file.refresh(&self.state)?;
+        file.ensure_no_hard_links()?;
         let deletions: Vec<Batch> = batches.iter().filter(|batch| only_deletes(batch)).cloned().collect();
         let group = self.evaluate(&deletions);
         let stored = if group.text.is_empty() { None } else { Some(self.store(file, &group)) };

@@ -1,9 +1,10 @@
 //! Reading and writing a bucket, for all requests that wait for it.
 //!
-//! One caller leads: it serves the requests of all. A caller that comes while nobody leads leads at once, on its own
-//! thread, but only briefly. If others hold the bucket, or requests keep coming, a separate thread continues until
-//! nobody waits. So at most one thread for each bucket waits for the lock, and it is not a thread of the runtime. It is
-//! a thread and not a task, since the runtime of the first caller may be blocked or end.
+//! One caller leads: it serves the requests of all. A caller queues its request and lets the other tasks of its thread
+//! queue theirs. Then it leads, if nobody else does: on its own thread, but only briefly. If others hold the bucket, or
+//! requests keep coming, a separate thread continues until nobody waits. So at most one thread for each bucket waits
+//! long for the lock, and it is not a thread of the runtime. It is a thread and not a task, since the runtime of the
+//! first caller may be blocked or end.
 //!
 //! What always holds: each request is answered from work that began after it was queued; a request that waits for
 //! others fails at its deadline.
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLockReadGuard;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::bucket_store::BucketStore;
 use super::locked_files::Backoff;
@@ -23,9 +25,8 @@ use crate::yaml::blocking::blocking;
 use crate::yaml::fs::LockMode;
 use crate::yaml::state::BucketState;
 
-/// Rounds that are faster than this need not make way for the other tasks of a thread. Making way costs about half as
-/// much.
-const QUICK_ROUND: Duration = Duration::from_millis(1);
+/// A commit that is faster than this need not make way for the other tasks of its thread.
+const QUICK_COMMIT: Duration = Duration::from_millis(1);
 
 /// The longest time that a caller leads on its own thread.
 const MAX_LEAD_ON_CALLER: Duration = Duration::from_millis(1);
@@ -91,24 +92,29 @@ impl BucketStore {
         if tokio::task::try_id().is_some() {
             tokio::task::yield_now().await;
         }
-        if let Ok(result) = answered.try_recv() {
-            return result;
+        match answered.try_recv() {
+            Ok(result) => return result,
+            Err(TryRecvError::Closed) => return Err(self.interrupted()),
+            Err(TryRecvError::Empty) => {}
         }
         if self.begin_lead() {
-            if self.are_rounds_quick.load(Ordering::Relaxed) {
+            if self.are_commits_quick.load(Ordering::Relaxed) {
                 self.lead_on_caller_thread();
             } else {
                 blocking(|| self.lead_on_caller_thread());
             }
         }
-        answered.await.unwrap_or_else(|_| {
-            let text = format!(
-                "bucket {}: the operation was interrupted; a write may or may not have been stored, so read the key \
-                 before you write again",
-                self.paths.bucket
-            );
-            Err(Error::new(ErrorKind::Unavailable, text))
-        })
+        answered.await.unwrap_or_else(|_| Err(self.interrupted()))
+    }
+
+    /// The error of a request whose leader has panicked.
+    fn interrupted(&self) -> Error {
+        let text = format!(
+            "bucket {}: the operation was interrupted; a write may or may not have been stored, so read the key before \
+             you write again",
+            self.paths.bucket
+        );
+        Error::new(ErrorKind::Unavailable, text)
     }
 
     fn enqueue(&self, request: Request) {
@@ -119,6 +125,7 @@ impl BucketStore {
     /// Takes the lead if nobody has it and a request waits. Returns whether the caller must lead.
     fn begin_lead(&self) -> bool {
         let mut queue = self.queue.lock();
+        queue.drop_abandoned();
         !queue.waiting.is_empty() && !std::mem::replace(&mut queue.is_led, true)
     }
 
@@ -159,6 +166,7 @@ impl BucketStore {
     /// Ends the lead if no request waits. Returns whether it did.
     fn stop_if_idle(&self) -> bool {
         let mut queue = self.queue.lock();
+        queue.drop_abandoned();
         queue.is_led = !queue.waiting.is_empty();
         !queue.is_led
     }
@@ -177,20 +185,15 @@ impl BucketStore {
         if self.stop_if_idle() {
             return Round::Idle;
         }
-        let start = Instant::now();
-        let round = self.run_round_of_some();
-        self.are_rounds_quick.store(start.elapsed() < QUICK_ROUND, Ordering::Relaxed);
-        round
-    }
-
-    fn run_round_of_some(self: &Arc<Self>) -> Round {
         let (has_writes, has_reads) = {
             let queue = self.queue.lock();
             (queue.has_writes(), queue.has_reads())
         };
         if has_writes {
             self.yield_to_others();
+            let start = Instant::now();
             if self.attempt(LockMode::Exclusive) {
+                self.are_commits_quick.store(start.elapsed() < QUICK_COMMIT, Ordering::Relaxed);
                 self.write_stint.lock().last_release = Instant::now();
                 return Round::Progress;
             }

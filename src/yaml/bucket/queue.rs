@@ -81,11 +81,15 @@ pub(crate) struct RequestQueue {
 }
 
 impl RequestQueue {
-    /// Takes out the requests for which `is_wanted` holds. Abandoned requests are dropped, so that they are not carried
-    /// out at some later time.
+    /// Drops abandoned requests, so that they are not carried out at some later time.
+    pub(crate) fn drop_abandoned(&mut self) {
+        self.waiting.retain(|queued| !queued.request.is_abandoned());
+    }
+
+    /// Takes out the requests for which `is_wanted` holds, except abandoned ones.
     pub(crate) fn take(&mut self, is_wanted: impl Fn(&QueuedRequest) -> bool) -> Vec<Request> {
-        let mut all = std::mem::take(&mut self.waiting);
-        all.retain(|queued| !queued.request.is_abandoned());
+        self.drop_abandoned();
+        let all = std::mem::take(&mut self.waiting);
         let (taken, remaining): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
         self.waiting = remaining;
         taken.into_iter().map(|queued| queued.request).collect()

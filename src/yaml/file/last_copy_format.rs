@@ -107,6 +107,11 @@ impl<'a> RawCopy<'a> {
     pub(crate) fn split(bytes: &'a [u8]) -> Option<Self> {
         let documents = split(bytes).documents;
         let (first, appended) = documents.split_first()?;
+        // The end mark of the snapshot, and that of the last append.
+        let is_complete = bytes.get(..first.end)?.ends_with(b"\n...\n") && documents.last()?.ended;
+        if !is_complete {
+            return None;
+        }
         let (mut of, mut revision, mut by_hand) = (None, None, Vec::new());
         for line in std::str::from_utf8(first.text).ok()?.lines().take_while(|line| line.starts_with('#')) {
             if let Some(text) = line.strip_prefix(DATA_FILE_FIELD) {
@@ -128,11 +133,11 @@ impl<'a> RawCopy<'a> {
         })
     }
 
-    /// The revision of the bucket. `None` if the end of the copy is incomplete.
+    /// The revision of the bucket. `None` if kvs has not written the last append.
     pub(crate) fn revision(&self) -> Option<Revision> {
         let last = self.documents.last().filter(|_| !self.appended.is_empty());
         let written = last.map_or(Some(Revision::ZERO), |raw| {
-            let document = read(raw).ok().filter(|document| raw.ended && !document.by_hand)?;
+            let document = read(raw).ok().filter(|document| !document.by_hand)?;
             document.lines.iter().map(ParsedLine::revision_reached).max()
         })?;
         Some(self.revision.max(written))
@@ -248,6 +253,7 @@ mod tests {
         assert!(LastCopy::read(&text).is_some());
         for len in 0..text.len() - 1 {
             assert!(LastCopy::read(&text[..len]).is_none(), "{len}");
+            assert!(RawCopy::split(&text[..len]).is_none(), "{len}");
         }
         assert!(LastCopy::read(&vec![0; text.len()]).is_none());
         assert!(LastCopy::read(b"a: 1\n").is_none());

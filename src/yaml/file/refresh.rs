@@ -125,7 +125,7 @@ impl DataFile {
                     self.vanished(state, stat);
                     return Ok(None);
                 }
-                std::thread::sleep(RETRY_INTERVAL);
+                blocking(|| std::thread::sleep(RETRY_INTERVAL));
                 continue;
             }
             let Some(stat) = stat else {
@@ -145,7 +145,7 @@ impl DataFile {
                 self.record_if_alone(state);
                 return Ok(bytes);
             }
-            std::thread::sleep(RETRY_INTERVAL);
+            blocking(|| std::thread::sleep(RETRY_INTERVAL));
         }
         Err(self.paths.busy("its data file is being edited; try again"))
     }

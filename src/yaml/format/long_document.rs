@@ -85,8 +85,10 @@ pub(crate) fn reserve(lines: &mut Vec<ParsedLine>, read: usize, len: usize) {
     if lines.len() < lines.capacity() {
         return;
     }
-    let all = if lines.len() < 64 { 64 } else { lines.len().saturating_mul(len) / read.max(1) };
-    lines.reserve((all + all / 16).saturating_sub(lines.len()).max(64));
+    // A few short lines may be followed by long ones, so the guess must not be trusted beyond measure.
+    let most = lines.len().saturating_mul(8).max(64);
+    let all = lines.len().saturating_mul(len) / read.max(1);
+    lines.reserve((all + all / 16).saturating_sub(lines.len()).clamp(64, most));
 }
 
 #[cfg(test)]

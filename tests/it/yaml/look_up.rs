@@ -127,3 +127,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn cut_copy_hides_no_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let tidying = YamlOptions { tidy_after: Duration::from_secs(3600), ..options(RealFileSystem) };
+    let store = YamlStore::open(folder.path(), tidying).unwrap();
+    for name in ["a", "aa", "house/1 temp"] {
+        apply(&store, vec![put(name, "x")]).unwrap();
+    }
+    // It is tidied when the store is dropped.
+    drop(store);
+    let path = folder.path().join("default.yaml.last");
+    let copy = std::fs::read(&path).unwrap();
+    for len in 0..copy.len() {
+        File::create(&path).unwrap().write_all(&copy[..len]).unwrap();
+        let found = read(folder.path(), true).unwrap();
+        assert_eq!(found.entries.iter().flatten().count(), 3, "{len} of {} bytes", copy.len());
+        std::fs::remove_file(&path).unwrap();
+    }
+}
