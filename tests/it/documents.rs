@@ -8,7 +8,6 @@ use std::process::Command;
 /// Flags of other programs that the documents show.
 const OF_OTHERS: &[&str] = &[
     "--example",
-    "--bench",
     "--data-binary",
     "--data-urlencode",
     "--encoding",

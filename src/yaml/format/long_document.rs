@@ -85,10 +85,11 @@ pub(crate) fn reserve(lines: &mut Vec<ParsedLine>, read: usize, len: usize) {
     if lines.len() < lines.capacity() {
         return;
     }
-    // A few short lines may be followed by long ones, so the guess must not be trusted beyond measure.
-    let most = lines.len().saturating_mul(8).max(64);
+    // A few short lines may be followed by long ones.
+    let most = if lines.len() < 1024 { lines.len().saturating_mul(8).max(64) } else { usize::MAX };
     let all = lines.len().saturating_mul(len) / read.max(1);
-    lines.reserve((all + all / 16).saturating_sub(lines.len()).clamp(64, most));
+    // If there is not so much memory, the vector grows as usual.
+    let _ = lines.try_reserve((all + all / 16).saturating_sub(lines.len()).clamp(64, most));
 }
 
 #[cfg(test)]
