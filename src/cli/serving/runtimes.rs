@@ -29,8 +29,8 @@ impl Runtimes {
         Ok(Self { main, connections: None })
     }
 
-    /// The runtimes of `kvs serve`. A store in this process is served by a runtime for each processor, up to eight. The clients of a
-    /// database server share its connections and their statements, so they share a runtime too.
+    /// The runtimes of `kvs serve`. A store in this process is served by a runtime for each processor, up to eight. The
+    /// clients of a database server share its connections and their statements, so they share a runtime too.
     ///
     /// # Errors
     /// The system gives no threads or descriptors.

@@ -176,11 +176,11 @@ impl RegisteredListener {
     fn accept_now(&self) -> rustix::io::Result<Accepted> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (socket, address) = rustix::net::acceptfrom_with(self.socket.get_ref(), flags)?;
-        let peer = if self.is_tcp { address.map(SocketAddr::try_from).transpose()? } else { None };
-        // The client may have gone already.
-        let peer = match peer {
+        let peer = match address {
+            Some(address) if self.is_tcp => Some(SocketAddr::try_from(address)?.ip()),
+            // The client may have gone already.
             None if self.is_tcp => return Err(Errno::CONNABORTED),
-            peer => peer.map(|address| address.ip()),
+            _ => None,
         };
         Ok(Accepted { socket, peer })
     }

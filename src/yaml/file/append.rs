@@ -9,7 +9,6 @@ use super::known_file::AppendState;
 use super::lock;
 use super::lock::LockRecord;
 use crate::model::{Clock, Error, ErrorKind, Result};
-use crate::yaml::blocking::blocking;
 use crate::yaml::fs::Stat;
 use crate::yaml::state::BucketState;
 
@@ -20,7 +19,7 @@ impl DataFile {
         self.reopen()?;
         if self.file.is_some() && self.ensure_no_hard_links().is_err() {
             // The file with the other names stays as it is; this bucket gets a file of its own.
-            return blocking(|| self.rewrite(state));
+            return self.rewrite(state);
         }
         self.prepare_own(state, clock)
     }
@@ -32,14 +31,14 @@ impl DataFile {
             self.set_torn_tail_aside(torn, clock.now())?;
         }
         if self.known.stat.is_none() {
-            return blocking(|| self.rewrite(state));
+            return self.rewrite(state);
         }
         self.record_edit(state)?;
         if matches!(self.known.append_state, AppendState::Ready | AppendState::Vanished) {
             self.ensure_copy(state);
             return Ok(());
         }
-        let written = blocking(|| self.rewrite(state));
+        let written = self.rewrite(state);
         self.last_rewrite_error =
             written.as_ref().err().filter(|error| error.kind() != ErrorKind::Busy).map(Error::duplicate);
         match written {

@@ -19,10 +19,14 @@ use crate::yaml::state::BucketState;
 
 /// The last copy, if it exists and can be read.
 pub(crate) fn read_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<LastCopy> {
+    LastCopy::read(&read_last_bytes(fs, paths)?)
+}
+
+/// The bytes of the last copy, if it exists.
+pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<Vec<u8>> {
     let path = paths.last();
     let stat = fs.stat(&path).ok().flatten()?;
-    let file = fs.open(&path, OpenMode::Read).ok()?;
-    LastCopy::read(&file.read(0, stat.len).ok()?)
+    fs.open(&path, OpenMode::Read).ok()?.read(0, stat.len).ok()
 }
 
 impl DataFile {

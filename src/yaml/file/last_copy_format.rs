@@ -106,9 +106,12 @@ impl<'a> RawCopy<'a> {
     /// Splits a copy. `None` if it is incomplete or was not written by kvs.
     pub(crate) fn split(bytes: &'a [u8]) -> Option<Self> {
         let documents = split(bytes).documents;
-        let (first, appended) = documents.split_first()?;
-        // The end mark of the snapshot, and that of the last append.
-        let is_complete = bytes.get(..first.end)?.ends_with(b"\n...\n") && documents.last()?.ended;
+        let first = documents.first()?;
+        let end = documents.last()?.end;
+        let (snapshot, bytes) = (bytes.get(..first.end)?, bytes.get(..end)?);
+        // The end mark of the snapshot, and that of the last append; no bytes that did not reach the disk.
+        let is_complete =
+            snapshot.ends_with(b"\n...\n") && documents.last()?.ended && memchr::memchr(0, bytes).is_none();
         if !is_complete {
             return None;
         }
@@ -122,10 +125,9 @@ impl<'a> RawCopy<'a> {
                 by_hand = serde_json::from_str::<Vec<String>>(text).ok()?;
             }
         }
-        let end = appended.last().map_or(first.end, |last| last.end);
         Some(Self {
-            bytes: bytes.get(..end)?,
-            appended: bytes.get(first.end..end)?,
+            bytes,
+            appended: bytes.get(first.end..)?,
             of: of?,
             revision: revision?,
             by_hand: by_hand.iter().map(|key| Key::new(key)).collect::<Result<_, _>>().ok()?,
@@ -146,11 +148,8 @@ impl<'a> RawCopy<'a> {
     /// The last line of a key, without reading the others.
     ///
     /// # Errors
-    /// The copy has bytes that did not reach the disk, or the key takes two lines.
+    /// The key takes two lines, or kvs has not written its line.
     pub(crate) fn last_line(&self, key: &Key) -> Result<Option<ParsedLine>, Unclear> {
-        if memchr::memchr(0, self.bytes).is_some() {
-            return Err(Unclear);
-        }
         // Values are on the lines of their keys, so a line that begins so is one of this key.
         let mut begin = vec![b'\n'];
         line::write_key(&mut begin, key);
@@ -178,7 +177,7 @@ impl LastCopy {
         let mut state = BucketState { revision: raw.revision, ..BucketState::default() };
         let mut unstamped = Unstamped::default();
         for (n, document) in raw.documents.iter().enumerate() {
-            let read = read(document).ok().filter(|read| document.ended && !read.by_hand)?;
+            let read = read(document).ok().filter(|read| !read.by_hand)?;
             state.apply(read.lines, &mut unstamped);
             if n == 0 {
                 state.by_hand = raw.by_hand.iter().cloned().collect();

@@ -5,10 +5,10 @@ use super::known_file::{AppendState, KnownFile};
 use super::last_copy_format::{Fingerprint, LastCopy, Relation};
 use crate::model::{Key, Revision, Time};
 use crate::store::RecentChanges;
-use crate::yaml::format::document::read_header;
+use crate::yaml::format::document::header_revision;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::reader::Document;
-use crate::yaml::format::stream::{RawDocument, YamlStream};
+use crate::yaml::format::stream::RawDocument;
 use crate::yaml::format::whole_file::{MAX_ERRORS, documents, torn_stored_data};
 use crate::yaml::format::{at_rest, stream};
 use crate::yaml::fs::Stat;
@@ -74,7 +74,7 @@ pub(crate) fn load_bytes(
     known.is_plain = documents.iter().all(|document| !document.by_hand && !document.has_notes);
     let is_one = documents.iter().skip(1).all(|document| document.lines.is_empty() && !document.has_notes);
 
-    let header_revision = header_revision(&stream);
+    let header_revision = header_revision(stream.documents.first().map(|raw| raw.text).unwrap_or_default());
     let history = FileHistory { appended: written_in_log(&documents), ..history };
     let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
     let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
@@ -192,13 +192,4 @@ fn mark(bytes: &[u8], last: Option<&RawDocument<'_>>) -> &'static [u8] {
         Some(_) => b"\n",
         None => at_rest::mark(last.text),
     }
-}
-
-/// The revision in the header of a file: that of the last write before the file was last rewritten.
-fn header_revision(stream: &YamlStream<'_>) -> Revision {
-    let text = stream.documents.first().map(|raw| raw.text).unwrap_or_default();
-    let text = text.strip_prefix(stream::BYTE_ORDER_MARK).unwrap_or(text);
-    let head = text.get(..text.len().min(1024)).unwrap_or_default();
-    let head = String::from_utf8_lossy(head);
-    read_header(&head).map(|(_, revision)| revision).unwrap_or_default()
 }

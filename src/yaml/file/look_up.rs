@@ -5,24 +5,20 @@
 //! file. Then the last line of a key in the copy is its entry. In all other cases the bucket is read as a whole.
 
 use super::data_file::DataFile;
+use super::last_copy::read_last_bytes;
 use super::last_copy_format::{RawCopy, Relation, Unclear};
 use crate::model::{Entry, Key, Revision, Snapshot};
-use crate::yaml::format::document::read_header;
-use crate::yaml::fs::OpenMode;
+use crate::yaml::format::document::header_revision;
 
 impl DataFile {
     /// The entries of these keys, expired or not. `None` if the bucket must be read as a whole. Under the lock, in any
     /// mode.
     pub(crate) fn look_up(&self, keys: &[Key]) -> Option<Snapshot> {
         let data = self.read_if_durable_and_copied()?;
-        let path = self.paths.last();
-        let len = self.fs.stat(&path).ok()??.len;
-        let bytes = self.fs.open(&path, OpenMode::Read).ok()?.read(0, len).ok()?;
+        let bytes = read_last_bytes(&*self.fs, &self.paths)?;
         let copy = RawCopy::split(&bytes).filter(|copy| copy.relation(&data) == Relation::Same)?;
         let entries = keys.iter().map(|key| entry(&copy, key)).collect::<Result<_, _>>().ok()?;
-        let header = String::from_utf8_lossy(data.get(..data.len().min(1024))?);
-        let header_revision = read_header(&header).map_or(Revision::ZERO, |(_, revision)| revision);
-        Some(Snapshot { revision: copy.revision()?.max(header_revision), entries })
+        Some(Snapshot { revision: copy.revision()?.max(header_revision(&data)), entries })
     }
 }
 

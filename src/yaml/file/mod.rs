@@ -1,8 +1,8 @@
 //! The files of a bucket: the data file, its lock file, and the files next to them.
 //!
 //! [`DataFile`](data_file::DataFile) is the data file with its lock file. Its methods are also in `append`, `rewrite`,
-//! `refresh`, `look_up`, `last_copy`, `remembered_changes` and `writability`. `load` and `hand_edits` do no I/O: they turn the
-//! bytes of a file into a state.
+//! `refresh`, `look_up`, `last_copy`, `remembered_changes` and `writability`. `load` and `hand_edits` do no I/O: they
+//! turn the bytes of a file into a state.
 
 pub(super) mod append;
 pub(super) mod data_file;

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use super::data_file::{DataFile, ReserveState};
 use super::known_file::KnownFile;
 use crate::model::{Result, Time};
+use crate::yaml::blocking::blocking;
 use crate::yaml::format::at_rest;
 use crate::yaml::format::at_rest::FileContents;
 use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
@@ -136,6 +137,10 @@ impl DataFile {
 
     /// Rewrites the file from its lines and the state. Under the exclusive lock.
     pub(crate) fn rewrite(&mut self, state: &RwLock<BucketState>) -> Result<()> {
+        blocking(|| self.rewrite_now(state))
+    }
+
+    fn rewrite_now(&mut self, state: &RwLock<BucketState>) -> Result<()> {
         let failed = |doing: &str, e| self.paths.failed(doing, e);
         let text = self.text_at_rest(&state.read())?;
         self.fs.make_folder(&self.paths.folder).map_err(|e| failed("make the folder of", e))?;

@@ -1,6 +1,7 @@
 //! Writing whole documents: the header of a file, and the document of a batch.
 
 use super::line;
+use super::stream::BYTE_ORDER_MARK;
 use crate::model::{Bucket, Entry, Key, Revision, Time};
 
 /// The beginning of the first line of a header.
@@ -43,6 +44,13 @@ pub(crate) fn read_header(text: &str) -> Option<(usize, Revision)> {
             revision.max(revision_here.filter(|time| *time <= Time::LATEST_COMMIT).map(Into::into).unwrap_or_default());
     }
     Some((len, revision))
+}
+
+/// The revision in the header of a file: that of the last write before the file was last rewritten.
+pub(crate) fn header_revision(bytes: &[u8]) -> Revision {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let head = String::from_utf8_lossy(text.get(..text.len().min(1024)).unwrap_or_default());
+    read_header(&head).map(|(_, revision)| revision).unwrap_or_default()
 }
 
 /// Appends a document with these changes, at most one for each key.

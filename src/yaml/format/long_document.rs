@@ -14,8 +14,8 @@ const MAX_THREADS: usize = 8;
 /// The lines of a document, if each is an entry on one line that kvs wrote, and the keys are in order. Otherwise
 /// `None`.
 ///
-/// Each line can be read alone, because a line that continues another one is never in this form without a line before
-/// it that is not.
+/// Each line can be read alone. A line in this form may belong to the line before it, but then that one is not in this
+/// form, so the document is not read here.
 pub(crate) fn read(text: &str) -> Option<Vec<ParsedLine>> {
     let header = document::read_header(text).map_or(0, |(len, _)| len);
     let text = text.get(header..)?;
@@ -24,14 +24,16 @@ pub(crate) fn read(text: &str) -> Option<Vec<ParsedLine>> {
     thread::scope(|scope| {
         let others: Vec<_> = others
             .iter()
-            .map(|part| thread::Builder::new().name("kvs read".into()).spawn_scoped(scope, || read_part(part, 0)))
+            .map(|part| {
+                thread::Builder::new().name("kvs read".into()).spawn_scoped(scope, || read_part(part, part.len()))
+            })
             .collect();
         let mut lines = read_part(first, text.len())?;
         for (other, part) in others.into_iter().zip(parts.iter().skip(1)) {
             let more = match other {
                 Ok(thread) => thread.join().ok()??,
                 // No thread could be started.
-                Err(_) => read_part(part, 0)?,
+                Err(_) => read_part(part, part.len())?,
             };
             let (last, next) = (lines.last(), more.first());
             if last.zip(next).is_some_and(|(last, next)| last.key >= next.key) {
@@ -58,8 +60,8 @@ fn parts(mut text: &str) -> Vec<&str> {
     parts
 }
 
-/// The lines of a part. There will be room for those of `whole_len` bytes.
-fn read_part(text: &str, whole_len: usize) -> Option<Vec<ParsedLine>> {
+/// The lines of a part, with room for those of a text of `len` bytes.
+fn read_part(text: &str, len: usize) -> Option<Vec<ParsedLine>> {
     let mut lines: Vec<ParsedLine> = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -72,7 +74,7 @@ fn read_part(text: &str, whole_len: usize) -> Option<Vec<ParsedLine>> {
         if lines.last().is_some_and(|last| last.key >= line.key) {
             return None;
         }
-        reserve(&mut lines, text.len() - after.len(), whole_len.max(text.len()));
+        reserve(&mut lines, text.len() - after.len(), len);
         lines.push(line);
         rest = after;
     }
