@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::places;
-use crate::turns::rate;
+use crate::turns::repeat;
 
 /// The bytes that a store writes for one put.
 const DOCUMENT: &[u8] =
@@ -38,11 +38,8 @@ impl Bare {
 
     /// Appends for this time. Returns the appends per second.
     pub(crate) fn run(mut self, time: Duration) -> f64 {
-        let (start, mut count) = (Instant::now(), 0);
-        while start.elapsed() < time {
+        repeat(time, &mut 0, |_| {
             self.one();
-            count += 1;
-        }
-        rate(count, start)
+        })
     }
 }

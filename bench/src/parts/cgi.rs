@@ -1,7 +1,5 @@
 //! Reads by CGI: Apache starts a process for each request. The peers are a script and a small program.
 
-use std::process::Command;
-
 use crate::client;
 use crate::data;
 use crate::places;
@@ -52,9 +50,6 @@ pub(crate) fn measure(run: &mut Run) {
 
 /// Writes an entry as it is, so that the files of the store are as on a site in use.
 fn write_once(servers: &Servers) {
-    let mut set = Command::new(places::kvs());
-    set.arg("set").arg(data::key(7)).arg(data::value(7));
-    set.arg("--store").arg(format!("yaml:{}", servers.data().display())).env_remove("KVS_HOME");
-    assert!(set.status().unwrap().success(), "{set:?}");
+    servers.run_kvs(&["set", &data::key(7), &data::value(7)]);
     assert!(servers.data().join("default.yaml.last").exists(), "kvs keeps a copy of a small file");
 }

@@ -122,6 +122,18 @@ impl Servers {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
+    /// Runs a command of kvs on the data of this folder.
+    pub(crate) fn run_kvs(&self, arguments: &[&str]) {
+        let mut command = Command::new(places::kvs());
+        command.args(arguments).arg("--store").arg(self.store_url()).env_remove("KVS_HOME");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn store_url(&self) -> String {
+        format!("yaml:{}", self.data().display())
+    }
+
     /// Stores a value through kvs. `base` is the base path of kvs on this port.
     pub(crate) fn store(&self, base: &str, key: &str, value: &str) {
         let form = format!("auth={SECRET}&{key}={value}");
@@ -130,7 +142,7 @@ impl Servers {
 
     fn serve(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.arg("serve").arg("--store").arg(format!("yaml:{}", self.data().display()));
+        command.arg("serve").arg("--store").arg(self.store_url());
         command.arg("--auth").arg(self.path("site/ours/auth.txt"));
         command
     }

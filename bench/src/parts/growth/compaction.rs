@@ -3,11 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use super::{CONNECTIONS, LARGEST, PART};
 use crate::client::{self, FORM};
-use crate::places;
 use crate::row::Row;
 use crate::run::Run;
 use crate::servers::{SECRET, Servers};
@@ -34,9 +32,7 @@ pub(super) fn measure(run: &mut Run) {
 /// Fills the log until it is nearly as long as the snapshot, then measures writes. One of them starts the compaction.
 fn slowest_while_compacting(servers: &Servers, file: &Path, load: &Load, round: usize) -> f64 {
     // Without a log, so that the length of the file is that of its snapshot.
-    let mut compact = Command::new(places::kvs());
-    compact.arg("compact").arg("--store").arg(format!("yaml:{}", servers.data().display())).env_remove("KVS_HOME");
-    assert!(compact.output().unwrap().status.success(), "{compact:?}");
+    servers.run_kvs(&["compact"]);
     let snapshot = fs::metadata(file).unwrap().len();
     let mut fill = 0;
     while fs::metadata(file).unwrap().len() + REST_BYTES < 2 * snapshot {
