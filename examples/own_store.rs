@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use kvs::model::{Batch, Bucket, Clock, Entry, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
-use kvs::store::{Blobs, Changes, Limits, Logs, Moment, Report, Store, Task, evaluate_all, page, suite};
+use kvs::model::{Batch, Bucket, Clock, Key, Outcome, Page, Result, Revision, Scan, Snapshot};
+use kvs::store::{Blobs, Changes, Entries, Limits, Logs, Moment, Report, Store, Task, evaluate_all, page, suite};
 use tokio::sync::watch;
 
 /// A bucket.
@@ -19,12 +19,12 @@ use tokio::sync::watch;
 struct Content {
     /// The revision of the last write. It must survive even if that write has deleted the last entry.
     revision: Revision,
-    entries: BTreeMap<Key, Entry>,
+    entries: Entries,
 }
 
 impl Content {
     fn bytes(&self) -> u64 {
-        self.entries.iter().map(|(key, entry)| (key.as_str().len() + entry.value.len()) as u64).sum()
+        self.entries.iter().map(|view| (view.key.len() + view.value.len()) as u64).sum()
     }
 }
 
@@ -59,7 +59,7 @@ impl Store for MapStore {
             return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
         };
         // An expired entry counts as missing, also if it is still stored.
-        let live = |key| content.entries.get(key).filter(|entry| entry.is_live(now)).cloned();
+        let live = |key| content.entries.get(key).filter(|entry| entry.is_live(now));
         Ok(Snapshot { revision: content.revision, entries: keys.iter().map(live).collect() })
     }
 
@@ -72,7 +72,7 @@ impl Store for MapStore {
         // The time is read under the lock, so that it is the time of the commit.
         let (now, found) = (self.clock.now(), buckets.get(bucket));
         let moment = Moment::new(now, found.map_or(Revision::ZERO, |content| content.revision));
-        let lookup = |key: &Key| found.and_then(|content| content.entries.get(key)).cloned();
+        let lookup = |key: &Key| found.and_then(|content| content.entries.get(key));
         let mut group = evaluate_all(&[batch], self.limits, moment, lookup, |_, _| {});
         if !group.changes.is_empty() {
             // A store on a disk writes all changes in one step here, and syncs them before it returns.
@@ -120,10 +120,10 @@ impl Store for MapStore {
         let entries_before = content.entries.len();
         report.bytes_before = content.bytes();
         if matches!(task, Task::Compact | Task::RemoveExpired) {
-            content.entries.retain(|_, entry| entry.is_live(now));
+            content.entries.retain(|view| view.is_live(now));
         }
         report.removed = (entries_before - content.entries.len()) as u64;
-        report.entries = content.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
+        report.entries = content.entries.iter().filter(|view| view.is_live(now)).count() as u64;
         report.bytes_after = content.bytes();
         Ok(report)
     }

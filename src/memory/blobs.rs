@@ -1,6 +1,6 @@
 //! Blobs in memory.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{BlobId, BlobRef, Bucket, Entry, Key, Result};
-use crate::store::{BlobReader, Finding, NewBlob, Severity, StoredBlob};
+use crate::model::{BlobId, BlobRef, Bucket, Key, Result};
+use crate::store::{BlobReader, Entries, Finding, NewBlob, Severity, StoredBlob};
 
 /// The blobs of all buckets.
 #[derive(Default)]
@@ -34,12 +34,7 @@ impl MemoryBlobs {
     }
 
     /// Removes those of the blobs, or of all, that no entry refers to and nobody is storing.
-    pub(super) fn remove_unused(
-        &self,
-        bucket: &Bucket,
-        ids: Option<&[BlobId]>,
-        entries: Option<&BTreeMap<Key, Entry>>,
-    ) -> u64 {
+    pub(super) fn remove_unused(&self, bucket: &Bucket, ids: Option<&[BlobId]>, entries: Option<&Entries>) -> u64 {
         let mut blobs = self.blobs.lock();
         if blobs.is_empty() {
             return 0;
@@ -56,10 +51,10 @@ impl MemoryBlobs {
     }
 
     /// The references to blobs that do not exist.
-    pub(super) fn missing(&self, bucket: &Bucket, entries: Option<&BTreeMap<Key, Entry>>) -> Vec<Finding> {
+    pub(super) fn missing(&self, bucket: &Bucket, entries: Option<&Entries>) -> Vec<Finding> {
         let blobs = self.blobs.lock();
         let missing = references(entries).filter(|(_, blob)| !blobs.contains_key(&(bucket.clone(), blob.id)));
-        let finding = |(key, blob): (&Key, BlobRef)| {
+        let finding = |(key, blob): (Key, BlobRef)| {
             let text = format!("the value of {key:?} is blob {}, which is missing; store the value again", blob.id);
             Finding::new(Severity::Damage, text)
         };
@@ -67,8 +62,8 @@ impl MemoryBlobs {
     }
 }
 
-fn references(entries: Option<&BTreeMap<Key, Entry>>) -> impl Iterator<Item = (&Key, BlobRef)> {
-    entries.into_iter().flatten().filter_map(|(key, entry)| Some((key, BlobRef::of(entry)?)))
+fn references(entries: Option<&Entries>) -> impl Iterator<Item = (Key, BlobRef)> {
+    entries.into_iter().flat_map(Entries::iter).filter_map(|view| Some((view.to_key(), view.blob()?)))
 }
 
 struct NewMemoryBlob {

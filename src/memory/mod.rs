@@ -23,7 +23,8 @@ use crate::model::{
     LogPage, LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot, SystemClock, Time,
 };
 use crate::store::{
-    BlobReader, Blobs, Changes, Limits, Logs, Moment, NewBlob, RecentChanges, Report, Store, Task, evaluate_all, page,
+    BlobReader, Blobs, Changes, Entries, Limits, Logs, Moment, NewBlob, RecentChanges, Report, Store, Task,
+    evaluate_all, page,
 };
 
 /// A store in memory. Clones share its data.
@@ -44,7 +45,7 @@ struct Shared {
 
 /// The content of a bucket that has been written.
 struct BucketContent {
-    entries: BTreeMap<Key, Entry>,
+    entries: Entries,
     recent: RecentChanges,
     /// The revision of the bucket. It is sent under the lock of the entries, so both change together.
     revision: watch::Sender<Revision>,
@@ -52,11 +53,7 @@ struct BucketContent {
 
 impl Default for BucketContent {
     fn default() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            recent: RecentChanges::default(),
-            revision: watch::Sender::new(Revision::ZERO),
-        }
+        Self { entries: Entries::new(), recent: RecentChanges::default(), revision: watch::Sender::new(Revision::ZERO) }
     }
 }
 
@@ -83,8 +80,8 @@ impl BucketContent {
         *self.revision.borrow()
     }
 
-    fn live(&self, key: &Key, now: Time) -> Option<&Entry> {
-        self.entries.get(key).filter(|e| e.is_live(now))
+    fn live(&self, key: &Key, now: Time) -> Option<Entry> {
+        self.entries.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry())
     }
 
     fn page(&self, query: &Scan, now: Time) -> Page {
@@ -107,18 +104,18 @@ impl BucketContent {
     }
 
     fn bytes(&self) -> u64 {
-        self.entries.iter().map(|(key, entry)| (key.as_str().len() + entry.value.len()) as u64).sum()
+        self.entries.iter().map(|view| (view.key.len() + view.value.len()) as u64).sum()
     }
 
     fn maintain(&mut self, task: Task, now: Time) -> Report {
         let (entries_before, bytes_before) = (self.entries.len(), self.bytes());
         match task {
-            Task::Compact | Task::RemoveExpired => self.entries.retain(|_, entry| entry.is_live(now)),
+            Task::Compact | Task::RemoveExpired => self.entries.retain(|view| view.is_live(now)),
             // Memory has no leftovers and no damage.
             Task::RemoveLeftovers | Task::Check | Task::Status => {}
         }
         Report {
-            entries: self.entries.values().filter(|e| e.is_live(now)).count() as u64,
+            entries: self.entries.iter().filter(|view| view.is_live(now)).count() as u64,
             removed: (entries_before - self.entries.len()) as u64,
             bytes_before,
             bytes_after: self.bytes(),
@@ -136,7 +133,7 @@ impl Store for MemoryStore {
             None => Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] },
             Some(content) => Snapshot {
                 revision: content.revision(),
-                entries: keys.iter().map(|key| content.live(key, now).cloned()).collect(),
+                entries: keys.iter().map(|key| content.live(key, now)).collect(),
             },
         })
     }
@@ -151,7 +148,7 @@ impl Store for MemoryStore {
         let now = self.shared.clock.now();
         let present = buckets.get(bucket);
         let start = Moment::new(now, present.map_or(Revision::ZERO, BucketContent::revision));
-        let lookup = |key: &Key| present.and_then(|content| content.live(key, now).cloned());
+        let lookup = |key: &Key| present.and_then(|content| content.live(key, now));
         let mut group = evaluate_all(&[batch], self.shared.limits, start, lookup, |_, _| {});
         if !group.changes.is_empty() {
             let count_before = buckets.len();

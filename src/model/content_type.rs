@@ -40,6 +40,11 @@ impl ContentType {
         Ok(if text == Self::TEXT { Self(None) } else { Self(Some(text.into())) })
     }
 
+    /// A content type from the text of one that is not the default.
+    pub(crate) fn of_valid(text: &str) -> Self {
+        Self(Some(text.into()))
+    }
+
     /// The type as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

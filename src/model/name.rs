@@ -84,6 +84,11 @@ impl Key {
         Err(Error::new(ErrorKind::Invalid, format!("bad key: {fault}")))
     }
 
+    /// A key from the text of a key.
+    pub(crate) fn of_valid(key: &str) -> Self {
+        Self(key.into())
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -4,6 +4,7 @@
 
 mod all_buckets;
 mod contract;
+mod entries;
 mod evaluate;
 mod evaluate_all;
 mod log_bounds;
@@ -21,6 +22,8 @@ pub use self::all_buckets::all_buckets;
 pub use self::contract::{
     BlobReader, Blobs, Changes, Finding, Logs, NewBlob, Report, Severity, Store, StoredBlob, Task,
 };
+pub(crate) use self::entries::EntriesBuilder;
+pub use self::entries::{Entries, EntryView};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
 pub use self::log_bounds::{LogBounds, check_append, log_time};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
+use super::entries::Entries;
 use crate::model::{ChangesPage, ChangesQuery, Entry, Key, KeyChange, Revision, Time};
 
 /// The last change of each key that was changed recently. It has revisions and keys; the entries are in the store.
@@ -37,12 +38,12 @@ impl RecentChanges {
 
     /// The changes after `query.since` that these entries show, whatever their number: of the keys with the prefix.
     #[must_use]
-    pub fn of_entries(query: &ChangesQuery, entries: &BTreeMap<Key, Entry>) -> Self {
+    pub fn of_entries(query: &ChangesQuery, entries: &Entries) -> Self {
         let mut changes = Self::after(query.since);
-        let from = (Bound::Included(query.prefix.as_str()), Bound::Unbounded);
-        for (key, entry) in entries.range::<str, _>(from).take_while(|(key, _)| query.includes(key)) {
-            if entry.revision > query.since {
-                changes.insert(entry.revision, key.clone());
+        let from = entries.range(Bound::Included(query.prefix.as_str()), Bound::Unbounded);
+        for view in from.take_while(|view| view.key.starts_with(&query.prefix)) {
+            if view.revision > query.since {
+                changes.insert(view.revision, view.to_key());
             }
         }
         changes
@@ -99,10 +100,10 @@ impl RecentChanges {
         &self,
         query: &ChangesQuery,
         revision: Revision,
-        entries: &BTreeMap<Key, Entry>,
+        entries: &Entries,
         now: Time,
     ) -> Option<ChangesPage> {
-        let live = |key: &Key| entries.get(key).filter(|entry| entry.is_live(now)).cloned();
+        let live = |key: &Key| entries.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry());
         if query.since == Revision::ZERO && self.start > Revision::ZERO {
             return Self::of_entries(query, entries).page(query, revision, live);
         }

@@ -1,27 +1,27 @@
 //! The bounds of a scan, for stores with ordered keys.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::model::{Entry, Key, Page, Projection, Scan, Time};
+use super::entries::Entries;
+use crate::model::{Page, Projection, Scan, Time};
 
-/// The page of an ordered map for a query, without the entries that have expired at `now`. The caller sets the
+/// The page of entries for a query, without the entries that have expired at `now`. The caller sets the
 /// revision.
 #[must_use]
-pub fn page(entries: &BTreeMap<Key, Entry>, query: &Scan, now: Time) -> Page {
+pub fn page(entries: &Entries, query: &Scan, now: Time) -> Page {
     let Some((low, high)) = bounds(query) else {
         return Page { count: (query.projection == Projection::Count).then_some(0), ..Page::default() };
     };
-    let range = entries.range::<str, _>((low.as_ref().map(String::as_str), high.as_ref().map(String::as_str)));
-    let live = range.filter(|(_, entry)| entry.is_live(now));
+    let range = entries.range(low.as_ref().map(String::as_str), high.as_ref().map(String::as_str));
+    let live = range.filter(|view| view.is_live(now));
     if query.projection == Projection::Count {
         return Page { count: Some(live.count() as u64), ..Page::default() };
     }
     let mut ordered: Box<dyn Iterator<Item = _>> = if query.reverse { Box::new(live.rev()) } else { Box::new(live) };
     let mut page = Page::default();
-    for (key, entry) in ordered.by_ref().take(query.limit) {
-        page.entries.push((key.clone(), (query.projection == Projection::Entries).then(|| entry.clone())));
+    for view in ordered.by_ref().take(query.limit) {
+        page.entries.push((view.to_key(), (query.projection == Projection::Entries).then(|| view.to_entry())));
     }
     if ordered.next().is_some() {
         page.cursor = page.entries.last().map(|(key, _)| key.clone());

@@ -1,19 +1,21 @@
 //! The state of a bucket in memory, which readers see, and how documents change it.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{Entry, Key, Revision};
-use crate::store::RecentChanges;
+use crate::model::{Entry, Key, Revision, Time};
+use crate::store::{Entries, EntryView, RecentChanges};
+use crate::yaml::format::long_document::PackedSnapshot;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::parsed::ParsedLine;
+use crate::yaml::format::reader::Document;
 use crate::yaml::fs::Stat;
 
 /// The state of a bucket. All of it is durable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BucketState {
-    pub(crate) entries: BTreeMap<Key, Entry>,
+    pub(crate) entries: Entries,
     /// The keys whose entries were written by a person, not by a client.
     pub(crate) by_hand: BTreeSet<Key>,
     /// The greatest revision given to any write.
@@ -80,6 +82,11 @@ pub(crate) struct Unstamped {
 }
 
 impl BucketState {
+    /// The entry under a key, unless it has expired.
+    pub(crate) fn live(&self, key: &Key, now: Time) -> Option<Entry> {
+        self.entries.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry())
+    }
+
     /// Whether this state can be served while the file cannot be read.
     pub(crate) fn is_good(&self) -> bool {
         match &self.damage {
@@ -106,7 +113,7 @@ impl BucketState {
         let differ = if old.is_good() && must_compare { self.keys_that_differ(old) } else { vec![] };
         // A person may have restored an old file; that is a change of the bucket as well. If an entry is missing or only
         // reappears, its expiry may be the reason, and an expiry is not a change.
-        let is_change = |key: &Key| match (self.entries.get(key), old.entries.get(key)) {
+        let is_change = |key: &Key| match (self.entries.view(key), old.entries.view(key)) {
             (None, Some(was)) => was.expires.is_none(),
             (Some(entry), None) => entry.is_live(history.changed_at.time()),
             _ => true,
@@ -117,8 +124,8 @@ impl BucketState {
         if let Some(remembered) = covering {
             self.recent = old.recent.clone();
             self.add_changes(&remembered.changes);
-            for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.revision > old.revision) {
-                self.recent.add(entry.revision, key.clone());
+            for view in self.entries.iter().filter(|view| view.revision > old.revision) {
+                self.recent.add(view.revision, view.to_key());
             }
         } else if old.is_good() && history.was_current {
             self.recent = old.recent.clone();
@@ -151,19 +158,25 @@ impl BucketState {
                 (None, None) => return differ,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some((our_key, _)), Some((their_key, _))) => our_key.cmp(their_key),
+                (Some(our), Some(their)) => our.key.cmp(their.key),
             };
             let entry = if order == Ordering::Greater { None } else { ours.next() };
             let was = if order == Ordering::Less { None } else { theirs.next() };
-            let state = |(_, entry): (&Key, &Entry)| (entry.revision, entry.expires);
+            let state = |view: EntryView<'_>| (view.revision, view.expires);
             if entry.map(state) != was.map(state) {
-                differ.extend(entry.or(was).map(|(key, _)| key.clone()));
+                differ.extend(entry.or(was).map(|view| view.to_key()));
             }
         }
     }
 
     /// Applies a document. Lines without a revision get [`Revision::ZERO`] until [`stamp`](Self::stamp).
-    pub(crate) fn apply(&mut self, lines: Vec<ParsedLine>, unstamped: &mut Unstamped) {
+    pub(crate) fn apply(&mut self, document: Document, unstamped: &mut Unstamped) {
+        if let Some(PackedSnapshot { entries, revision }) = document.packed {
+            // Only the first document of a file is packed.
+            (self.entries, self.revision) = (entries, self.revision.max(revision));
+            return;
+        }
+        let lines = document.lines;
         if self.entries.is_empty() && lines.iter().all(|line| line.parsed.is_some()) {
             // A snapshot: built at once, which is much faster for sorted lines than one insertion after another.
             let revision = lines.iter().map(ParsedLine::revision_reached).max().unwrap_or_default();

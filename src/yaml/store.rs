@@ -25,7 +25,9 @@ use crate::model::{
     AppendOutcome, Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage,
     LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot,
 };
-use crate::store::{BlobReader, Blobs, Changes, Logs, NewBlob, PollRate, RecentChanges, Report, Store, Task, page};
+use crate::store::{
+    BlobReader, Blobs, Changes, Entries, Logs, NewBlob, PollRate, RecentChanges, Report, Store, Task, page,
+};
 
 /// The maximum lock timeout of the buckets that kvs keeps for itself, because the clients that wait for them requested
 /// something else.
@@ -184,7 +186,7 @@ impl Store for YamlStore {
             return Ok(found);
         }
         let state = bucket.current().await?;
-        let entries = keys.iter().map(|key| state.entries.get(key).filter(|e| e.is_live(now)).cloned()).collect();
+        let entries = keys.iter().map(|key| state.live(key, now)).collect();
         Ok(Snapshot { revision: state.revision, entries })
     }
 
@@ -198,7 +200,7 @@ impl Store for YamlStore {
 
     async fn scan(&self, bucket: &Bucket, query: Scan) -> Result<Page> {
         let Some(bucket) = self.existing(bucket)? else {
-            return Ok(page(&std::collections::BTreeMap::new(), &query, self.options.clock.now()));
+            return Ok(page(&Entries::new(), &query, self.options.clock.now()));
         };
         let now = self.options.clock.now();
         let state = bucket.current().await?;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::blob_folder::{BlobFolder, failed};
 use crate::model::{BlobId, Error, ErrorKind, Result};
 use crate::store::BlobReader;
-use crate::yaml::fs::{File, OpenMode};
+use crate::yaml::fs::{File, FileBytes, OpenMode};
 
 /// How many bytes are read at a time to check a blob.
 const CHECKED_BYTES: u64 = 1 << 20;
@@ -38,7 +38,7 @@ impl BlobFile {
         }
     }
 
-    fn read_now(&self, offset: u64, max_bytes: u64) -> Result<Vec<u8>> {
+    fn read_now(&self, offset: u64, max_bytes: u64) -> Result<FileBytes> {
         self.file.read(offset, max_bytes).map_err(|e| failed("read", &self.path, e))
     }
 
@@ -50,7 +50,7 @@ impl BlobFile {
             if piece.is_empty() {
                 return Ok(BlobId::new(hash.finalize().into()));
             }
-            hash.update(&piece);
+            hash.update(&*piece);
             offset += piece.len() as u64;
         }
     }
@@ -62,6 +62,6 @@ impl BlobReader for BlobFile {
         let blob = self.clone();
         let read = tokio::task::spawn_blocking(move || blob.read_now(offset, max_bytes as u64)).await;
         let read = read.map_err(|e| Error::new(ErrorKind::Unavailable, "the read was aborted").with_source(e));
-        read?.map(Bytes::from)
+        read?.map(Bytes::from_owner)
     }
 }

@@ -156,7 +156,7 @@ impl BucketStore {
     pub(crate) fn remove_expired(&self) -> Result<Report> {
         let state = self.current_now()?;
         let now = self.options.clock.now();
-        let entries = state.entries.values().filter(|entry| entry.is_live(now)).count();
+        let entries = state.entries.iter().filter(|view| view.is_live(now)).count();
         if entries < state.entries.len() || state.damage.is_some() {
             drop(state);
             self.lock_files(LockMode::Exclusive)?.ensure_no_hard_links()?;
@@ -211,7 +211,7 @@ impl BucketStore {
         state.stat = file.known.stat;
         if report.removed > 0 {
             // The file no longer has these entries, so they need not stay in memory.
-            state.entries.retain(|_, entry| entry.is_live(now));
+            state.entries.retain(|view| view.is_live(now));
         }
         Ok(report)
     }
@@ -274,7 +274,7 @@ impl BucketStore {
             EntryOrder::Sorted => at_rest::sorted(&bytes, &contents),
         };
         let text = text.map_err(|error| Error::new(ErrorKind::Corrupt, error.of(self.paths.data.display())))?;
-        let live = entries.values().filter(|entry| entry.is_live(now)).count() as u64;
+        let live = entries.iter().filter(|view| view.is_live(now)).count() as u64;
         new_file.push(&text).map_err(failed)?;
         Ok(WrittenSnapshot { mark: at_rest::mark(&text), entries: live, removed: entries.len() as u64 - live, now })
     }
@@ -288,16 +288,18 @@ impl BucketStore {
         loop {
             let mut seen = 0;
             let state = self.state.read();
-            let from = last.take().map_or(Bound::Unbounded, Bound::Excluded);
-            for (key, entry) in state.entries.range((from, Bound::Unbounded)).take(ENTRIES_PER_CHUNK) {
+            let before = last.take();
+            let from = before.as_ref().map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_str()));
+            for view in state.entries.range(from, Bound::Unbounded).take(ENTRIES_PER_CHUNK) {
                 seen += 1;
-                if entry.is_live(now) {
+                let key = view.to_key();
+                if view.is_live(now) {
                     written.entries += 1;
-                    entry_at_rest::write(&mut text, key, entry);
+                    entry_at_rest::write(&mut text, &key, &view.to_entry());
                 } else {
                     written.removed += 1;
                 }
-                last = Some(key.clone());
+                last = Some(key);
             }
             drop(state);
             new_file.push(&text)?;

@@ -4,18 +4,16 @@
 //! meanwhile. Then the file gets the comments, the order and the spelling of the person's text. If the file is corrupt,
 //! the person edits the file itself, and it is replaced as a whole once it can be read.
 
-use std::collections::BTreeMap;
-
 use super::bucket_store::BucketStore;
 use crate::model::{Batch, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Write};
-use crate::store::Store;
+use crate::store::{Entries, Store};
 use crate::yaml::blocking::blocking;
 use crate::yaml::file::rewrite::Replacement;
 use crate::yaml::format::at_rest;
 use crate::yaml::format::at_rest::FileContents;
 use crate::yaml::format::import_export::read_text;
 use crate::yaml::format::parsed::ParsedEntry;
-use crate::yaml::fs::{LockMode, OpenMode, Stat};
+use crate::yaml::fs::{FileBytes, LockMode, OpenMode, Stat};
 
 /// An edit of a bucket: the text that was shown, and what the bucket was then.
 #[derive(Clone, Debug)]
@@ -27,7 +25,7 @@ pub struct EditSession {
 
 #[derive(Clone, Debug)]
 enum EditBase {
-    Sound(BTreeMap<Key, Entry>),
+    Sound(Entries),
     Damaged(Option<Stat>),
 }
 
@@ -49,7 +47,7 @@ impl EditSession {
     pub fn conflicts(&self, now: &Self, text: &str) -> Result<Vec<EditConflict>> {
         let (EditBase::Sound(base), EditBase::Sound(now)) = (&self.base, &now.base) else { return Ok(Vec::new()) };
         let changes = Changes::of(base, read_text(text)?);
-        let theirs = |key: &Key| (base.get(key) != now.get(key)).then(|| now.get(key).cloned());
+        let theirs = |key: &Key| (base.view(key) != now.view(key)).then(|| now.get(key));
         let conflict = |key: &Key, mine: Option<&ParsedEntry>| {
             let theirs = theirs(key).filter(|theirs| !is_same(theirs.as_ref(), mine))?;
             Some(EditConflict { key: key.clone(), theirs })
@@ -67,7 +65,7 @@ impl EditSession {
         let Changes { written, deleted } = Changes::of(base, read_text(text)?);
         for key in written.into_iter().map(|(key, _)| key).chain(deleted) {
             match now.get(&key) {
-                Some(entry) => base.insert(key, entry.clone()),
+                Some(entry) => base.insert(key, entry),
                 None => base.remove(&key),
             };
         }
@@ -82,10 +80,10 @@ struct Changes {
 }
 
 impl Changes {
-    fn of(base: &BTreeMap<Key, Entry>, new: Vec<(Key, ParsedEntry)>) -> Self {
+    fn of(base: &Entries, new: Vec<(Key, ParsedEntry)>) -> Self {
         let new_keys: std::collections::HashSet<Key> = new.iter().map(|(key, _)| key.clone()).collect();
-        let deleted = base.keys().filter(|key| !new_keys.contains(*key)).cloned().collect();
-        let written = new.into_iter().filter(|(key, parsed)| !is_same(base.get(key), Some(parsed))).collect();
+        let deleted = base.iter().filter(|view| !new_keys.contains(view.key)).map(|view| view.to_key()).collect();
+        let written = new.into_iter().filter(|(key, parsed)| !is_same(base.get(key).as_ref(), Some(parsed))).collect();
         Self { written, deleted }
     }
 }
@@ -123,10 +121,10 @@ impl BucketStore {
                 }
                 if state.damage.is_none() {
                     let now = self.options.clock.now();
-                    let live = state.entries.iter().filter(|(_, entry)| entry.is_live(now));
-                    let entries: BTreeMap<_, _> = live.map(|(k, e)| (k.clone(), e.clone())).collect();
+                    let mut entries = state.entries.clone();
                     let revision = state.revision;
                     drop(state);
+                    entries.retain(|view| view.is_live(now));
                     let text = self.text(&FileContents {
                         bucket: &self.paths.bucket,
                         entries: &entries,
@@ -149,7 +147,7 @@ impl BucketStore {
             known => known,
         };
         let bytes = file.read(0, stat.map_or(0, |s| s.len)).map_err(failed)?;
-        let text = String::from_utf8(bytes).map_err(|e| {
+        let text = String::from_utf8(bytes.to_vec()).map_err(|e| {
             let text = format!("{} is not UTF-8; fix it with a hex editor", self.paths.data.display());
             Error::new(ErrorKind::Corrupt, text).with_source(e)
         })?;
@@ -165,7 +163,7 @@ impl BucketStore {
                 let committed = self.files.lock().known.committed;
                 file.read(0, stat.len.min(committed)).map_err(failed)?
             }
-            None => Vec::new(),
+            None => FileBytes::default(),
         };
         // A file that is being changed at this moment is shown in the order of its keys.
         let text = if bytes.is_empty() { Err(()) } else { at_rest::tidied(&bytes, contents).map_err(drop) };
@@ -217,7 +215,7 @@ impl BucketStore {
     async fn write_changes(
         &self,
         layer: &dyn Store,
-        base: &BTreeMap<Key, Entry>,
+        base: &Entries,
         new: Vec<(Key, ParsedEntry)>,
     ) -> Result<EditSummary> {
         let mut batch = Batch::default();
@@ -229,7 +227,7 @@ impl BucketStore {
         let now = self.options.clock.now();
         for (key, parsed) in written {
             let old = base.get(&key);
-            batch.expectations.push(Expectation::unchanged(key.clone(), old));
+            batch.expectations.push(Expectation::unchanged(key.clone(), old.as_ref()));
             // kvs itself set such a time, not a client, to guard the write before.
             let own_time = old.and_then(|old| old.ahead_of(old.updated()));
             batch.writes.push(Write::Put {
@@ -241,7 +239,7 @@ impl BucketStore {
             });
         }
         for key in deleted {
-            batch.expectations.push(Expectation::unchanged(key.clone(), base.get(&key)));
+            batch.expectations.push(Expectation::unchanged(key.clone(), base.get(&key).as_ref()));
             batch.writes.push(Write::Delete { key });
         }
         let keys: Vec<Key> = batch.expectations.iter().map(|e| e.key.clone()).collect();

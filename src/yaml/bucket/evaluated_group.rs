@@ -33,7 +33,7 @@ impl EvaluatedGroup {
             document(&mut text, last_changes(changes));
         };
         let store::Group { outcomes, changes, revisions, revision } =
-            evaluate_all(batches, limits, start, |key| state.entries.get(key).cloned(), add);
+            evaluate_all(batches, limits, start, |key| state.entries.get(key), add);
         Self { text, outcomes, first_write, changes, revisions, revision }
     }
 

@@ -55,7 +55,7 @@ impl BucketStore {
         match self.current_now() {
             Ok(state) => {
                 let now = self.options.clock.now();
-                report.entries = state.entries.values().filter(|entry| entry.is_live(now)).count() as u64;
+                report.entries = state.entries.iter().filter(|view| view.is_live(now)).count() as u64;
             }
             // If there was damage, it has been reported above.
             Err(error) if report.findings.iter().all(|finding| finding.severity == Severity::Note) => {

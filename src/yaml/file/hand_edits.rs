@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Entry, Key, Revision, Time};
+use crate::model::{ContentType, Entry, Key, Revision, Time};
+use crate::store::EntryView;
 use crate::yaml::fs::Stat;
 use crate::yaml::state::{BucketState, Unstamped};
 
@@ -62,14 +63,13 @@ impl BucketState {
                 last = last.max(before.revision);
                 kept = self.keep_unchanged(before, &ttls);
                 self.revision = self.revision.max(before.revision);
-                let old =
-                    before.entries.iter().filter(|(key, was)| self.is_restamped(key, was)).map(|(key, _)| key.clone());
-                let added = |(key, entry): &(&Key, &Entry)| {
-                    entry.revision != Revision::ZERO
-                        && !before.entries.contains_key(*key)
-                        && entry.revision <= before.revision
+                let old = before.entries.iter().filter(|was| self.is_restamped(was)).map(|was| was.to_key());
+                let added = |view: &EntryView<'_>| {
+                    view.revision != Revision::ZERO
+                        && !before.entries.contains_key(view.key)
+                        && view.revision <= before.revision
                 };
-                let added = self.entries.iter().filter(added).map(|(key, _)| key.clone());
+                let added = self.entries.iter().filter(added).map(|view| view.to_key());
                 let mut restamped: Vec<Key> = old.chain(added).collect();
                 restamped.extend(keys.into_iter().filter(|key| self.is_unstamped(key)));
                 new = restamped;
@@ -100,7 +100,7 @@ impl BucketState {
         let mut last = self.first_free(&keys, min);
         for key in keys {
             last = last.following();
-            if let Some(entry) = self.entries.get_mut(&key) {
+            self.entries.update(&key, |entry| {
                 entry.revision = last;
                 if entry.created.nanos() == 0 {
                     entry.created = last.time();
@@ -108,34 +108,34 @@ impl BucketState {
                 if let Some((_, ttl)) = ttls.iter().find(|(of, _)| *of == key) {
                     entry.expires = Some(last.time().plus(*ttl));
                 }
-            }
+            });
             self.revision = self.revision.max(last);
             self.by_hand.insert(key);
         }
     }
 
     fn is_unstamped(&self, key: &Key) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.revision == Revision::ZERO)
+        self.entries.view(key).is_some_and(|view| view.revision == Revision::ZERO)
     }
 
     /// All keys: those with a revision in its order, then those without in the order of the file.
     fn all(&self, unstamped: Vec<Key>) -> Vec<Key> {
-        let mut keys: Vec<(&Key, Revision)> = self.entries.iter().map(|(key, entry)| (key, entry.revision)).collect();
-        keys.retain(|(_, revision)| *revision != Revision::ZERO);
-        keys.sort_by_key(|(_, revision)| *revision);
-        keys.into_iter().map(|(key, _)| key.clone()).chain(unstamped).collect()
+        let mut stamped: Vec<_> = self.entries.iter().filter(|view| view.revision != Revision::ZERO).collect();
+        stamped.sort_by_key(|view| view.revision);
+        stamped.into_iter().map(|view| view.to_key()).chain(unstamped).collect()
     }
 
     /// Gives unchanged entries the revision that they had, unless it is in the file. Returns whether any entry got one.
     fn keep_unchanged(&mut self, before: &BucketState, ttls: &[(Key, Duration)]) -> bool {
         let mut kept = false;
-        for (key, was) in &before.entries {
-            let Some(entry) = self.entries.get_mut(key) else { continue };
+        for was in before.entries.iter() {
+            let key = was.to_key();
+            let Some(entry) = self.entries.view(&key) else { continue };
             let is_unstamped = entry.revision == Revision::ZERO;
-            let has_ttl = is_unstamped && ttls.iter().any(|(of, _)| of == key) && was.expires.is_some();
-            let is_unchanged = entry.has_same_value(was) && (entry.expires == was.expires || has_ttl);
+            let has_ttl = is_unstamped && ttls.iter().any(|(of, _)| *of == key) && was.expires.is_some();
+            let is_unchanged = has_same_value(&entry, &was) && (entry.expires == was.expires || has_ttl);
             if is_unchanged && (is_unstamped || was.revision > entry.revision) {
-                *entry = was.clone();
+                self.entries.insert(key, was.to_entry());
                 kept = true;
             }
         }
@@ -146,18 +146,19 @@ impl BucketState {
     ///
     /// kvs changes a value only under a later revision. It sets an earlier one only where a copy replaces an entry of
     /// its target (docs/moving.md).
-    fn is_restamped(&self, key: &Key, was: &Entry) -> bool {
-        self.entries.get(key).is_some_and(|entry| {
+    fn is_restamped(&self, was: &EntryView<'_>) -> bool {
+        self.entries.view(was.key).is_some_and(|entry| {
             entry.revision != Revision::ZERO
-                && (was.revision > entry.revision || was.revision == entry.revision && !entry.has_same_value(was))
+                && (was.revision > entry.revision || was.revision == entry.revision && !has_same_value(&entry, was))
         })
     }
 
     /// Removes modification times that kvs set to guard the write before: the edit is later.
     fn forget_guards(&mut self, keys: &[Key], before: &BucketState) {
         for key in keys {
-            if let (Some(entry), Some(was)) = (self.entries.get_mut(key), before.entries.get(key)) {
-                entry.modified = entry.modified.filter(|modified| was.ahead_of(was.updated()) != Some(*modified));
+            if let Some(was) = before.entries.get(key) {
+                let guard = was.ahead_of(was.updated());
+                self.entries.update(key, |entry| entry.modified = entry.modified.filter(|_| guard != entry.modified));
             }
         }
     }
@@ -168,33 +169,31 @@ impl BucketState {
     /// The person who saved the file saw all writes up to the last one in the file. So if one of them is missing, they
     /// removed it on purpose. The same holds for entries that a person wrote.
     pub(crate) fn overwritten(&self, before: &BucketState, header_revision: Revision, now: Time) -> Overwritten {
-        let same = |(key, was): (&Key, &Entry)| {
-            let entry = self.entries.get(key)?;
-            (entry.revision == was.revision && !before.by_hand.contains(key)).then_some(was.revision)
+        let same = |was: EntryView<'_>| {
+            let entry = self.entries.view(was.key)?;
+            (entry.revision == was.revision && !before.by_hand.contains(was.key)).then_some(was.revision)
         };
         let header_revision =
             Some(header_revision).filter(|header_revision| *header_revision <= before.revision).unwrap_or_default();
         let seen = before.entries.iter().filter_map(same).max().unwrap_or_default().max(header_revision);
         // Writes that the old state does not have yet are later than all of its writes.
-        let is_later = self.entries.values().any(|entry| entry.revision > before.revision);
+        let is_later = self.entries.iter().any(|view| view.revision > before.revision);
         let seen = if is_later { before.revision } else { seen };
-        let is_lost = |(key, was): &(&Key, &Entry)| {
+        let is_lost = |was: &EntryView<'_>| {
+            let differs = |entry: EntryView<'_>| entry.revision != was.revision && !has_same_value(&entry, was);
             was.revision > seen
                 && was.is_live(now)
-                && !before.by_hand.contains(*key)
-                && self
-                    .entries
-                    .get(*key)
-                    .is_none_or(|entry| entry.revision != was.revision && !entry.has_same_value(was))
+                && !before.by_hand.contains(was.key)
+                && self.entries.view(was.key).is_none_or(differs)
         };
-        let entries = before.entries.iter().filter(is_lost).map(|(key, was)| (key.clone(), was.clone())).collect();
-        let is_back = |(key, entry): &(&Key, &Entry)| {
-            entry.revision != Revision::ZERO
-                && entry.revision <= seen
+        let entries = before.entries.iter().filter(is_lost).map(|was| was.to_pair()).collect();
+        let is_back = |view: &EntryView<'_>| {
+            view.revision != Revision::ZERO
+                && view.revision <= seen
                 && seen < before.revision
-                && !before.entries.contains_key(*key)
+                && !before.entries.contains_key(view.key)
         };
-        let returned = self.entries.iter().filter(is_back).map(|(key, _)| key.clone()).collect();
+        let returned = self.entries.iter().filter(is_back).map(|view| view.to_key()).collect();
         Overwritten { entries, returned }
     }
 
@@ -216,11 +215,11 @@ impl BucketState {
             digest.update((bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         };
-        for (key, entry) in keys.iter().filter_map(|key| self.entries.get_key_value(key)) {
-            add(key.as_str().as_bytes());
-            add(&entry.value);
-            add(entry.content_type.as_str().as_bytes());
-            add(&entry.expires.map_or([0; 8], |time| time.nanos().to_le_bytes()));
+        for view in keys.iter().filter_map(|key| self.entries.view(key)) {
+            add(view.key.as_bytes());
+            add(view.value);
+            add(view.content_type.unwrap_or(ContentType::TEXT).as_bytes());
+            add(&view.expires.map_or([0; 8], |time| time.nanos().to_le_bytes()));
         }
         let bytes = digest.finalize();
         bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> (64 - DIGEST_BITS)
@@ -231,11 +230,9 @@ fn revision_at(modified: i64) -> Revision {
     Revision::new(u64::try_from(modified).unwrap_or(0))
 }
 
-impl Entry {
-    /// Whether a reader gets the same value and type.
-    fn has_same_value(&self, other: &Self) -> bool {
-        self.value == other.value && self.content_type == other.content_type
-    }
+/// Whether a reader gets the same value and type.
+fn has_same_value(one: &EntryView<'_>, other: &EntryView<'_>) -> bool {
+    one.value == other.value && one.content_type == other.content_type
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::paths::BucketPaths;
 use super::{last_copy_format, lock};
 use crate::model::{Result, Time};
 use crate::yaml::format::entry_at_rest;
-use crate::yaml::fs::{File, FileSystem, OpenMode, Stat};
+use crate::yaml::fs::{File, FileBytes, FileSystem, OpenMode, Stat};
 use crate::yaml::state::BucketState;
 
 /// The last copy, if it exists and can be read.
@@ -23,7 +23,7 @@ pub(crate) fn read_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<Last
 }
 
 /// The bytes of the last copy, if it exists.
-pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<Vec<u8>> {
+pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<FileBytes> {
     let path = paths.last();
     let stat = fs.stat(&path).ok().flatten()?;
     fs.open(&path, OpenMode::Read).ok()?.read(0, stat.len).ok()

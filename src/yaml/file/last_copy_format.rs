@@ -80,8 +80,9 @@ pub(crate) fn write(bucket: &Bucket, state: &BucketState, of: &Fingerprint) -> V
         text += &format!("{BY_HAND_FIELD}{}\n", serde_json::to_string(&keys).unwrap_or_default());
     }
     let mut text = text.into_bytes();
-    for (key, entry) in &state.entries {
-        line::write(&mut text, key, Some(entry), None);
+    for view in state.entries.iter() {
+        let (key, entry) = view.to_pair();
+        line::write(&mut text, &key, Some(&entry), None);
     }
     text.extend_from_slice(END_MARK.as_bytes());
     text
@@ -178,7 +179,7 @@ impl LastCopy {
         let mut unstamped = Unstamped::default();
         for (n, document) in raw.documents.iter().enumerate() {
             let read = read(document).ok().filter(|read| !read.by_hand)?;
-            state.apply(read.lines, &mut unstamped);
+            state.apply(read, &mut unstamped);
             if n == 0 {
                 state.by_hand = raw.by_hand.iter().cloned().collect();
             }

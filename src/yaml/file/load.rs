@@ -88,7 +88,7 @@ pub(crate) fn load_bytes(
     } else {
         let mut unstamped = Unstamped::default();
         for document in documents {
-            state.apply(document.lines, &mut unstamped);
+            state.apply(document, &mut unstamped);
         }
         let before = before(source, old);
         let origin = match before {
@@ -141,7 +141,7 @@ fn last_good_state(
     let blind = documents.is_empty();
     let (mut state, mut unstamped) = (BucketState::default(), Unstamped::default());
     for document in documents {
-        state.apply(document.lines, &mut unstamped);
+        state.apply(document, &mut unstamped);
     }
     state.stamp(unstamped, FileOrigin::Ours, stat.map_or(0, |stat| stat.modified));
     state.recent = RecentChanges::after(state.revision);
@@ -172,13 +172,13 @@ fn apply_to_copy<'a>(
     (state.entries, state.by_hand, state.revision) = (entries, by_hand, last.state.revision.max(state.revision));
     for (document, raw) in documents {
         if matches!(relation, Relation::Appended(from) if raw.start >= from) {
-            state.apply(document.lines.clone(), &mut Unstamped::default());
+            state.apply(document.clone(), &mut Unstamped::default());
         }
-        contents.apply(document.lines, &mut unstamped);
+        contents.apply(document, &mut unstamped);
     }
-    let differs = contents.entries.iter().any(|(key, entry)| {
-        let is = state.entries.get(key);
-        entry.revision != Revision::ZERO && is.is_none_or(|is| is.revision != entry.revision)
+    let differs = contents.entries.iter().any(|view| {
+        let is = state.entries.view(view.key);
+        view.revision != Revision::ZERO && is.is_none_or(|is| is.revision != view.revision)
     });
     differs || !unstamped.ttls.is_empty()
 }

@@ -109,7 +109,7 @@ pub(crate) fn announced(file: &dyn File) -> io::Result<Option<Fingerprint>> {
     let bytes = file.read(RECORD_BYTES as u64 + 1, RECORD_BYTES as u64 + 1)?;
     let text = std::str::from_utf8(&bytes).ok();
     let next = text.and_then(|text| Fingerprint::parse(text.strip_prefix("anew ")?.rsplit_once(" sum=")?.0));
-    Ok(next.filter(|next| next_text(next).as_bytes() == bytes))
+    Ok(next.filter(|next| next_text(next).as_bytes() == &*bytes))
 }
 
 pub(crate) fn write(file: &dyn File, record: &LockRecord) -> io::Result<()> {

@@ -17,7 +17,7 @@ use crate::store::RecentChanges;
 use crate::yaml::blocking::blocking;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::{at_rest, reader, stream};
-use crate::yaml::fs::Stat;
+use crate::yaml::fs::{FileBytes, Stat};
 use crate::yaml::state::{BucketState, Damage, FileHistory, Unstamped};
 
 /// The target of the log entry for a file that cannot be read.
@@ -101,7 +101,7 @@ impl DataFile {
     }
 
     /// Like [`refresh`](Self::refresh). Returns the bytes of the whole file if it had to be read.
-    pub(crate) fn refresh_reading(&mut self, state: &RwLock<BucketState>) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn refresh_reading(&mut self, state: &RwLock<BucketState>) -> Result<Option<FileBytes>> {
         // An editor does not take the lock, so the file may change while it is read.
         for attempt in 1..=MAX_READ_ATTEMPTS {
             let is_last_attempt = attempt == MAX_READ_ATTEMPTS;
@@ -151,7 +151,7 @@ impl DataFile {
     }
 
     /// The bytes of the data file, if all of it is durable, as its last writer left it, and if there is a copy of it.
-    pub(crate) fn read_if_durable_and_copied(&self) -> Option<Vec<u8>> {
+    pub(crate) fn read_if_durable_and_copied(&self) -> Option<FileBytes> {
         let stat = self.fs.stat(&self.paths.data).ok()??;
         match RecordMatch::of(self.record().ok()?, &stat) {
             RecordMatch::Durable(record) if record.has_copy == Some(true) => {}
@@ -230,7 +230,7 @@ impl DataFile {
             for line in &document.lines {
                 state.recent.add(line.revision_reached(), line.key.clone());
             }
-            state.apply(document.lines, &mut Unstamped::default());
+            state.apply(document, &mut Unstamped::default());
         }
         state.stat = Some(*stat);
         self.known.stat = Some(*stat);
@@ -250,7 +250,7 @@ impl DataFile {
         state: &RwLock<BucketState>,
         stat: &Stat,
         record: Option<LockRecord>,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<Option<FileBytes>> {
         let matched = RecordMatch::of(record, stat);
         let failed = |doing: &str, e| self.paths.failed(doing, e);
         let file = self.data()?;

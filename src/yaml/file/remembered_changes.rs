@@ -102,7 +102,7 @@ fn to_remember(state: &BucketState, before: Option<RememberedChanges>, after_edi
     }
     // A rewrite may leave out an entry with an expiry.
     let is_invisible = |(revision, key): &(Revision, &Key)| {
-        let entry = state.entries.get(*key);
+        let entry = state.entries.view(*key);
         after_edit || entry.is_none_or(|entry| entry.revision < *revision || entry.expires.is_some())
     };
     let invisible = all.iter_after(Revision::ZERO).filter(is_invisible);

@@ -73,13 +73,14 @@ impl DataFile {
         let (mut contents, mut unstamped) = (BucketState::default(), Unstamped::default());
         for raw in &stream::split(&bytes).documents {
             let error = |error: ParseError| Error::new(ErrorKind::Corrupt, error.text);
-            contents.apply(read(raw).map_err(error)?.lines, &mut unstamped);
+            contents.apply(read(raw).map_err(error)?, &mut unstamped);
         }
         let entries = state.read().entries.clone();
-        let missing = || entries.iter().filter(|(key, entry)| contents.entries.get(*key) != Some(*entry));
-        if missing().next().is_some() {
+        let missing = entries.iter().filter(|view| contents.entries.view(view.key) != Some(*view));
+        let missing: Vec<_> = missing.map(|view| view.to_pair()).collect();
+        if !missing.is_empty() {
             let mut text = Vec::new();
-            document(&mut text, missing().map(|(key, entry)| (key, Some(entry), None)));
+            document(&mut text, missing.iter().map(|(key, entry)| (key, Some(entry), None)));
             state.write().stat = Some(self.append(&text)?);
         }
         self.known.no_rewrite_needed();

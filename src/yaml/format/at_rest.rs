@@ -15,12 +15,13 @@ use super::parsed::ParsedEntry;
 use super::reader::{DocumentItem, items};
 use super::stream::{BYTE_ORDER_MARK, RawDocument, is_blank_or_comment, split};
 use crate::model::{Bucket, Entry, Key, Revision, Time};
+use crate::store::Entries;
 
 /// The contents that a file must have.
 #[derive(Clone, Copy)]
 pub(crate) struct FileContents<'a> {
     pub(crate) bucket: &'a Bucket,
-    pub(crate) entries: &'a BTreeMap<Key, Entry>,
+    pub(crate) entries: &'a Entries,
     pub(crate) revision: Revision,
     /// Entries that have expired by then are left out.
     pub(crate) now: Time,
@@ -29,16 +30,16 @@ pub(crate) struct FileContents<'a> {
 }
 
 impl FileContents<'_> {
-    fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.entries.get(key).filter(|entry| entry.is_live(self.now))
+    fn entry(&self, key: &Key) -> Option<Entry> {
+        self.entries.view(key).filter(|view| view.is_live(self.now)).map(|view| view.to_entry())
     }
 }
 
 /// The text of a new file: the header, and the entries in the order of their keys.
 pub(crate) fn fresh(contents: &FileContents<'_>) -> Vec<u8> {
     let mut text = header(contents.bucket, contents.revision).into_bytes();
-    for (key, entry) in contents.entries.iter().filter(|(_, entry)| entry.is_live(contents.now)) {
-        entry_at_rest::write(&mut text, key, entry);
+    for view in contents.entries.iter().filter(|view| view.is_live(contents.now)) {
+        entry_at_rest::write(&mut text, &view.to_key(), &view.to_entry());
     }
     text
 }
@@ -65,10 +66,9 @@ pub(crate) fn tidied(bytes: &[u8], contents: &FileContents<'_>) -> Result<Vec<u8
             }
         }
     }
-    let missing =
-        contents.entries.iter().filter(|(key, entry)| !seen.contains_key(*key) && entry.is_live(contents.now));
-    for (key, entry) in missing {
-        out.canonical(key, entry, &[]);
+    let missing = contents.entries.iter().filter(|view| !seen.contains_key(view.key) && view.is_live(contents.now));
+    for view in missing {
+        out.canonical(&view.to_key(), &view.to_entry(), &[]);
     }
     Ok(out.text)
 }
@@ -300,7 +300,7 @@ impl TidyWriter<'_> {
             if flow.is_some() && !self.convert {
                 return self.flow(part);
             }
-            if is_kept(winner, entry, self.contents) && !(winner.is_flow() && self.convert) {
+            if is_kept(winner, &entry, self.contents) && !(winner.is_flow() && self.convert) {
                 if !winner.is_first && !std::ptr::eq(part, winner) {
                     self.own_lines(comments);
                 }
@@ -308,7 +308,7 @@ impl TidyWriter<'_> {
                 self.text.extend_from_slice(winner.text.as_bytes());
                 return;
             }
-            return self.canonical(key, entry, comments);
+            return self.canonical(key, &entry, comments);
         }
         // The lines of a mapping with several entries belong to all of them.
         if flow.is_none() || self.convert {
@@ -372,10 +372,10 @@ impl TidyWriter<'_> {
     /// Whether the lines of any entry change.
     fn changes_anything(&self, parts: &[FilePart<'_>], seen: &HashMap<Key, (usize, usize)>) -> bool {
         let is_same = |(key, (first, last)): (&Key, &(usize, usize))| {
-            let kept = || Some(is_kept(parts.get(*last)?, self.contents.entry(key)?, self.contents));
+            let kept = || Some(is_kept(parts.get(*last)?, &self.contents.entry(key)?, self.contents));
             first == last && kept().unwrap_or(false)
         };
-        let live = self.contents.entries.values().filter(|entry| entry.is_live(self.contents.now)).count();
+        let live = self.contents.entries.iter().filter(|view| view.is_live(self.contents.now)).count();
         live != seen.len() || !seen.iter().all(is_same)
     }
 }

@@ -173,12 +173,10 @@ pub(crate) fn read_entry(text: &str) -> Option<(ParsedEntry, &str)> {
 pub(crate) fn read_fields<'a>(parsed: &mut ParsedEntry, text: &'a str, before: &str, end: char) -> Option<&'a str> {
     let mut rest = text;
     let mut field = |name: &str, read: &mut dyn FnMut(&'a str) -> Option<&'a str>| -> Option<bool> {
-        let found = rest.strip_prefix(before).and_then(|text| {
-            // The names differ in their first letter. Looking at it first saves most comparisons of strings.
-            let is_likely = text.as_bytes().first() == name.as_bytes().first();
-            if is_likely { text.strip_prefix(name)?.strip_prefix(": ") } else { None }
-        });
-        let Some(text) = found else { return Some(false) };
+        // The names differ in their first letter. Looking at it first saves most comparisons of strings.
+        let is_likely = rest.as_bytes().get(before.len()) == name.as_bytes().first();
+        let found = || rest.strip_prefix(before)?.strip_prefix(name)?.strip_prefix(": ");
+        let Some(text) = is_likely.then(found).flatten() else { return Some(false) };
         let after = read(text)?;
         rest = match after.strip_prefix(end) {
             Some(after) if end == ',' => after.strip_prefix(' ')?,

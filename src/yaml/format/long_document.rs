@@ -2,8 +2,9 @@
 
 use std::thread;
 
-use super::parsed::ParsedLine;
 use super::{document, line};
+use crate::model::Revision;
+use crate::store::{Entries, EntriesBuilder};
 
 /// A shorter document is read faster by one thread.
 pub(crate) const MIN_BYTES: usize = 4 << 20;
@@ -11,12 +12,18 @@ pub(crate) const MIN_BYTES: usize = 4 << 20;
 /// More threads than this wait for the memory.
 const MAX_THREADS: usize = 8;
 
-/// The lines of a document, if each is an entry on one line that kvs wrote, and the keys are in order. Otherwise
-/// `None`.
+/// The entries of a long document that kvs wrote, and the greatest revision of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PackedSnapshot {
+    pub(crate) entries: Entries,
+    pub(crate) revision: Revision,
+}
+
+/// The entries of a document, if each line is one that kvs wrote, and the keys are in order. Otherwise `None`.
 ///
 /// Each line can be read alone. A line in this form may belong to the line before it, but then that one is not in this
 /// form, so the document is not read here.
-pub(crate) fn read(text: &str) -> Option<Vec<ParsedLine>> {
+pub(crate) fn read(text: &str) -> Option<PackedSnapshot> {
     let header = document::read_header(text).map_or(0, |(len, _)| len);
     let text = text.get(header..)?;
     let parts = parts(text.strip_prefix("---\n").unwrap_or(text));
@@ -24,24 +31,21 @@ pub(crate) fn read(text: &str) -> Option<Vec<ParsedLine>> {
     thread::scope(|scope| {
         let others: Vec<_> = others
             .iter()
-            .map(|part| {
-                thread::Builder::new().name("kvs read".into()).spawn_scoped(scope, || read_part(part, part.len()))
-            })
+            .map(|part| thread::Builder::new().name("kvs read".into()).spawn_scoped(scope, || PackedPart::read(part)))
             .collect();
-        let mut lines = read_part(first, text.len())?;
+        let mut all = PackedPart::read(first)?;
         for (other, part) in others.into_iter().zip(parts.iter().skip(1)) {
-            let more = match other {
+            let part = match other {
                 Ok(thread) => thread.join().ok()??,
                 // No thread could be started.
-                Err(_) => read_part(part, part.len())?,
+                Err(_) => PackedPart::read(part)?,
             };
-            let (last, next) = (lines.last(), more.first());
-            if last.zip(next).is_some_and(|(last, next)| last.key >= next.key) {
+            if !all.entries.append(part.entries) {
                 return None;
             }
-            lines.extend(more);
+            all.revision = all.revision.max(part.revision);
         }
-        Some(lines)
+        Some(PackedSnapshot { entries: all.entries.into(), revision: all.revision })
     })
 }
 
@@ -60,38 +64,34 @@ fn parts(mut text: &str) -> Vec<&str> {
     parts
 }
 
-/// The lines of a part, with room for those of a text of `len` bytes.
-fn read_part(text: &str, len: usize) -> Option<Vec<ParsedLine>> {
-    let mut lines: Vec<ParsedLine> = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest.as_bytes())?;
-        let (own, after) = (rest.get(..end)?, rest.get(end + 1..)?);
-        if own.starts_with(['?', '#']) {
-            return None;
-        }
-        let line = line::read(own)?;
-        if lines.last().is_some_and(|last| last.key >= line.key) {
-            return None;
-        }
-        reserve(&mut lines, text.len() - after.len(), len);
-        lines.push(line);
-        rest = after;
-    }
-    Some(lines)
+/// The entries of a part, and the greatest revision of them.
+#[derive(Default)]
+struct PackedPart {
+    entries: EntriesBuilder,
+    revision: Revision,
 }
 
-/// Makes room for another line, and for all lines of a text of `len` bytes if they are as long as those in the first
-/// `read` bytes. Otherwise a vector that grows moves many lines several times.
-pub(crate) fn reserve(lines: &mut Vec<ParsedLine>, read: usize, len: usize) {
-    if lines.len() < lines.capacity() {
-        return;
+impl PackedPart {
+    fn read(text: &str) -> Option<Self> {
+        let mut all = Self::default();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest.as_bytes())?;
+            let (own, after) = (rest.get(..end)?, rest.get(end + 1..)?);
+            if own.starts_with(['?', '#']) {
+                return None;
+            }
+            let line = line::read(own)?;
+            all.revision = all.revision.max(line.revision_reached());
+            let parsed = line.parsed.filter(|parsed| parsed.ttl.is_none())?;
+            let revision = parsed.updated.map(Revision::from).filter(|revision| *revision != Revision::ZERO)?;
+            if !all.entries.push(line.key, parsed.at(revision)) {
+                return None;
+            }
+            rest = after;
+        }
+        Some(all)
     }
-    // A few short lines may be followed by long ones.
-    let most = if lines.len() < 1024 { lines.len().saturating_mul(8).max(64) } else { usize::MAX };
-    let all = lines.len().saturating_mul(len) / read.max(1);
-    // If there is not so much memory, the vector grows as usual.
-    let _ = lines.try_reserve((all + all / 16).saturating_sub(lines.len()).clamp(64, most));
 }
 
 #[cfg(test)]
@@ -102,10 +102,6 @@ mod tests {
 
     fn entries(numbers: std::ops::Range<usize>) -> String {
         numbers.map(|n| format!("k{n:07}: {{value: \"{n}\", updated: 2026-11-20T12:00:00Z}}\n")).collect()
-    }
-
-    fn keys(lines: &[ParsedLine]) -> Vec<String> {
-        lines.iter().map(|line| line.key.to_string()).collect()
     }
 
     #[test]
@@ -120,9 +116,10 @@ mod tests {
     #[test]
     fn only_sorted_lines_of_kvs_are_read() {
         let text = entries(0..1000);
-        let lines = read(&format!("---\n{text}")).unwrap();
-        assert_eq!(keys(&lines), (0..1000).map(|n| format!("k{n:07}")).collect::<Vec<_>>());
-        for other in ["b: 1\n", "# note\n", "\n", "a:\n  value: 1\n"] {
+        let read_back = read(&format!("---\n{text}")).unwrap();
+        let keys: Vec<_> = read_back.entries.iter().map(|view| view.key.to_owned()).collect();
+        assert_eq!(keys, (0..1000).map(|n| format!("k{n:07}")).collect::<Vec<_>>());
+        for other in ["b: 1\n", "# note\n", "\n", "a:\n  value: 1\n", "a: {deleted: true}\n", "b: {value: \"1\"}\n"] {
             assert!(read(&format!("{text}{other}")).is_none(), "{other:?}");
             assert!(read(&format!("{other}{text}")).is_none(), "{other:?}");
         }
@@ -136,11 +133,16 @@ mod tests {
         assert!(text.len() > MIN_BYTES);
         let document = |text: &str| {
             let raw = RawDocument { text: text.as_bytes(), line: 1, start: 0, end: text.len(), ended: true };
-            reader::read(&raw).unwrap()
+            reader::read_snapshot(&raw).unwrap()
         };
         let long = document(&format!("---\n{text}"));
         let noted = document(&format!("---\n{text}# a note\n"));
-        assert_eq!(long.lines, noted.lines);
-        assert!(!long.has_notes && !long.by_hand && noted.has_notes);
+        assert!(long.packed.is_some() && !long.has_notes && !long.by_hand);
+        assert!(noted.packed.is_none() && noted.has_notes);
+        let entries = noted.lines.into_iter().map(|line| {
+            let revision = line.revision_reached();
+            (line.key, line.parsed.unwrap().at(revision))
+        });
+        assert_eq!(long.packed.unwrap().entries, entries.collect());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::long_document::PackedSnapshot;
 use super::parse_error::ParseError;
 use super::parsed::ParsedLine;
 use super::stream::{RawDocument, newlines};
@@ -16,6 +17,8 @@ pub(crate) struct Document {
     pub(crate) by_hand: bool,
     /// Whether it has comments or empty lines of a person.
     pub(crate) has_notes: bool,
+    /// Its entries instead of its lines.
+    pub(crate) packed: Option<PackedSnapshot>,
 }
 
 /// Gets the lines of a document in their order. `None` means that the document must be read with care as a whole.
@@ -34,17 +37,22 @@ trait Visitor {
 /// indented, a line that looks like one of kvs may be a part of theirs, so the whole document is read with care.
 pub(crate) fn read(raw: &RawDocument<'_>) -> Result<Document, ParseError> {
     let text = text(raw)?;
-    if text.len() >= long_document::MIN_BYTES
-        && let Some(lines) = long_document::read(text)
-    {
-        return Ok(Document { lines, ..Document::default() });
-    }
     let mut visit = DocumentReader { text, document: Document::default(), sorted: true };
     if walk(text, raw.line, &mut visit).is_some() && visit.has_each_key_once() {
         return Ok(visit.document);
     }
     let lines = handwritten::read(text, raw.line)?.into_iter().map(|(line, _)| line).collect();
-    Ok(Document { lines, by_hand: true, has_notes: true })
+    Ok(Document { lines, by_hand: true, has_notes: true, packed: None })
+}
+
+/// Reads the first document of a file. If it is long, its lines are not kept.
+pub(crate) fn read_snapshot(raw: &RawDocument<'_>) -> Result<Document, ParseError> {
+    if raw.text.len() >= long_document::MIN_BYTES
+        && let Some(packed) = long_document::read(text(raw)?)
+    {
+        return Ok(Document { packed: Some(packed), ..Document::default() });
+    }
+    read(raw)
 }
 
 fn text<'a>(raw: &RawDocument<'a>) -> Result<&'a str, ParseError> {
@@ -207,8 +215,7 @@ impl DocumentReader<'_> {
 }
 
 impl Visitor for DocumentReader<'_> {
-    fn ours(&mut self, range: Range<usize>, line: ParsedLine) -> Option<()> {
-        long_document::reserve(&mut self.document.lines, range.end, self.text.len());
+    fn ours(&mut self, _: Range<usize>, line: ParsedLine) -> Option<()> {
         self.sorted &= self.document.lines.last().is_none_or(|last| last.key < line.key);
         self.document.lines.push(line);
         Some(())

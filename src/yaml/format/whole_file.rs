@@ -2,7 +2,7 @@
 
 use super::mistakes::mistakes;
 use super::parse_error::ParseError;
-use super::reader::{Document, read};
+use super::reader::{Document, read, read_snapshot};
 use super::stream::{RawDocument, YamlStream, newlines, split};
 
 /// At most this many errors of a file are shown.
@@ -11,8 +11,8 @@ pub(crate) const MAX_ERRORS: usize = 20;
 /// The documents up to the first one that cannot be read, and the errors of all documents.
 pub(crate) fn documents(stream: &YamlStream<'_>) -> (Vec<Document>, Vec<ParseError>) {
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
-    for raw in &stream.documents {
-        match read(raw) {
+    for (n, raw) in stream.documents.iter().enumerate() {
+        match if n == 0 { read_snapshot(raw) } else { read(raw) } {
             Ok(document) if errors.is_empty() => documents.push(document),
             Ok(_) => {}
             Err(error) => errors.extend(mistakes(raw, error)),

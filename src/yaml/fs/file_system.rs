@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::file_bytes::FileBytes;
+
 /// Identifies a state of a file: if any field differs, the file has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stat {
@@ -131,7 +133,7 @@ pub trait File: Send + Sync {
     }
     /// The bytes from an offset on: `len` bytes, or fewer if the file ends before. If they are too many for the memory
     /// of the machine, the error is an [`UnusableFile`].
-    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>>;
+    fn read(&self, offset: u64, len: u64) -> io::Result<FileBytes>;
     /// Writes all bytes at an offset.
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts the file to a length in bytes.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, OFlags};
 
+use super::file_bytes::FileBytes;
 use super::file_system::{File, FileId, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
 
 /// The mode of a new folder: for its owner only.
@@ -283,23 +284,13 @@ impl File for OpenFile {
         Ok(self.id)
     }
 
-    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, offset: u64, len: u64) -> io::Result<FileBytes> {
         if len > MAX_UNCHECKED_READ_BYTES && len > max_read_bytes() {
             let text = format!("its {len} bytes are too many for the memory of this machine; make the file smaller");
             return Err(UnusableFile::error(text));
         }
-        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-        let mut filled = 0;
-        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.file.read_at(room, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        FileBytes::read(len, |buffer, filled| self.file.read_at(buffer, offset + filled as u64))
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::yaml::format::parsed::{ParsedEntry, ParsedLine};
+use crate::yaml::format::reader::Document;
 
 fn line(key: &str, value: &str, updated: Option<&str>) -> ParsedLine {
     let mut parsed = ParsedEntry::text(value.to_owned());
@@ -12,7 +13,7 @@ fn line(key: &str, value: &str, updated: Option<&str>) -> ParsedLine {
 fn state(lines: Vec<ParsedLine>, origin: FileOrigin<'_>, modified: i64) -> (BucketState, bool) {
     let mut state = BucketState::default();
     let mut unstamped = Unstamped::default();
-    state.apply(lines, &mut unstamped);
+    state.apply(Document { lines, ..Document::default() }, &mut unstamped);
     let stamped = state.stamp(unstamped, origin, modified);
     (state, stamped)
 }
@@ -32,13 +33,13 @@ fn handwritten_revisions_depend_on_file_and_previous_state() {
     let lines = |a: &str| vec![line("a", a, None), line("b", "2", None)];
     let (first, _) = state(lines("1"), FileOrigin::Ours, 7);
     let (edited, stamped) = state(lines("9"), FileOrigin::Edited(&first), 8_000_000_000);
-    let entry = |state: &BucketState, key: &str| state.entries.get(key).unwrap().clone();
+    let entry = |state: &BucketState, key: &str| state.entries.get(key).unwrap();
     assert_eq!(entry(&edited, "b"), entry(&first, "b"), "it was not changed");
     assert!(stamped && entry(&edited, "a").revision > first.revision);
     let (again, _) = state(lines("9"), FileOrigin::Edited(&first), 8_000_000_000);
     assert_eq!(again.entries, edited.entries);
     let (unknown, _) = state(lines("9"), FileOrigin::Unknown, 8_000_000_000);
-    assert!(unknown.entries.values().all(|entry| entry.revision > first.revision && entry.created == entry.updated()));
+    assert!(unknown.entries.iter().all(|view| view.revision > first.revision && view.created == view.revision.time()));
 }
 
 #[test]
@@ -47,7 +48,7 @@ fn different_values_of_one_time_get_different_revisions() {
     for n in 0..200 {
         for modified in [i64::MIN, -1, 0, 1, 1_000_000_000] {
             let (state, _) = state(vec![line("a", &n.to_string(), None)], FileOrigin::Ours, modified);
-            let revision = state.entries.values().next().unwrap().revision;
+            let revision = state.entries.iter().next().unwrap().revision;
             let least = revision_at(modified);
             assert!(revision > least && revision.number() - least.number() <= (1 << (DIGEST_BITS + 1)));
             seen.insert(revision);
@@ -76,7 +77,7 @@ fn saving_an_old_text_keeps_later_writes() {
     );
     let lost = |lines: Vec<ParsedLine>, header_revision: u64| {
         let mut saved = BucketState::default();
-        saved.apply(lines, &mut Unstamped::default());
+        saved.apply(Document { lines, ..Document::default() }, &mut Unstamped::default());
         let lost = saved.overwritten(&before, Revision::new(header_revision * 1_000_000_000), Time::from_nanos(0));
         (lost.entries.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>(), lost.returned.len())
     };

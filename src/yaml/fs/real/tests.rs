@@ -22,7 +22,7 @@ fn appends_are_written_at_the_end() {
     let path = folder.path().join("default.yaml");
     RealFileSystem.open(&path, OpenMode::Create).unwrap().write(0, b"one").unwrap();
     RealFileSystem.open(&path, OpenMode::Append).unwrap().write(0, b" two").unwrap();
-    assert_eq!(RealFileSystem.open(&path, OpenMode::Read).unwrap().read(0, 9).unwrap(), b"one two");
+    assert_eq!(&*RealFileSystem.open(&path, OpenMode::Read).unwrap().read(0, 9).unwrap(), b"one two");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kvs::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
+use kvs::yaml::fs::{File, FileBytes, FileSystem, LockMode, OpenMode, Stat};
 use parking_lot::Mutex;
 
 use super::seed::Seed;
@@ -336,13 +336,13 @@ impl File for OpenFile {
         Ok(state.stat(self.inode))
     }
 
-    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, offset: u64, len: u64) -> io::Result<FileBytes> {
         let state = self.disk.0.lock();
         state.alive()?;
         let bytes = &state.inodes[&self.inode].seen;
         let from = bytes.len().min(usize::try_from(offset).unwrap());
         let to = bytes.len().min(from.saturating_add(usize::try_from(len).unwrap()));
-        Ok(bytes[from..to].to_vec())
+        Ok(bytes[from..to].to_vec().into())
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

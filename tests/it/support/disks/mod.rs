@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kvs::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
+use kvs::yaml::fs::{File, FileBytes, FileSystem, LockMode, OpenMode, Stat};
 use parking_lot::{Condvar, Mutex};
 
 /// The kinds of calls.
@@ -150,7 +150,7 @@ impl<P: Probe> File for ProbedFile<P> {
         self.inner.stat()
     }
 
-    fn read(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, offset: u64, len: u64) -> io::Result<FileBytes> {
         self.probe.before(Call::Read, &self.path, 0)?;
         let bytes = self.inner.read(offset, len)?;
         self.probe.after_read(bytes.len());

@@ -1,0 +1,136 @@
+//! A block: several small entries that lie one after another, or one large entry.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::packed;
+use super::packed::PackedEntry;
+use super::view::EntryView;
+use crate::model::{Entry, Key};
+
+/// A block with more bytes than this is split.
+const MAX_BYTES: usize = 2048;
+
+/// The entries in a part of the order of keys; at least one. Cheap to clone.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Block {
+    /// In the order of their keys.
+    Packed(Arc<[u8]>),
+    Single(Arc<(Key, Entry)>),
+}
+
+impl Block {
+    pub(super) fn new(key: Key, entry: Entry) -> Self {
+        let mut bytes = Vec::new();
+        if packed::push(&mut bytes, &key, &entry) {
+            Self::Packed(bytes.into())
+        } else {
+            Self::Single(Arc::new((key, entry)))
+        }
+    }
+
+    pub(super) fn find(&self, key: &str) -> Option<EntryView<'_>> {
+        match self {
+            Self::Packed(bytes) => {
+                let (place, is_found) = packed::locate(bytes, key);
+                bytes.get(place).filter(|_| is_found).and_then(packed::first)
+            }
+            Self::Single(single) => Some(EntryView::of(&single.0, &single.1)).filter(|_| single.0.as_str() == key),
+        }
+    }
+
+    /// The entries in the order of their keys.
+    pub(super) fn views(&self) -> std::vec::IntoIter<EntryView<'_>> {
+        match self {
+            Self::Packed(bytes) => packed::iter(bytes).map(|(_, packed)| packed.view()).collect(),
+            Self::Single(single) => vec![EntryView::of(&single.0, &single.1)],
+        }
+        .into_iter()
+    }
+
+    pub(super) fn first_key(&self) -> Key {
+        match self {
+            Self::Packed(bytes) => Key::of_valid(packed::first(bytes).map_or("", |view| view.key)),
+            Self::Single(single) => single.0.clone(),
+        }
+    }
+
+    /// Sets an entry. Returns the blocks that follow this one if it was split, and whether the key had an entry.
+    pub(super) fn set(&mut self, key: Key, entry: Entry) -> (Vec<Self>, bool) {
+        let bytes = match self {
+            Self::Packed(bytes) => bytes,
+            Self::Single(single) => {
+                let order = single.0.cmp(&key);
+                let old = std::mem::replace(self, Self::new(key, entry));
+                return match order {
+                    Ordering::Less => (vec![std::mem::replace(self, old)], false),
+                    Ordering::Equal => (Vec::new(), true),
+                    Ordering::Greater => (vec![old], false),
+                };
+            }
+        };
+        let (place, is_replaced) = packed::locate(bytes, key.as_str());
+        let mut new = Vec::new();
+        let blocks = if packed::push(&mut new, &key, &entry) {
+            if new.len() == place.len()
+                && let Some(old) = Arc::get_mut(bytes).and_then(|bytes| bytes.get_mut(place.clone()))
+            {
+                old.copy_from_slice(&new);
+                return (Vec::new(), is_replaced);
+            }
+            spliced(bytes, &place, &new)
+        } else {
+            let (before, after) = (bytes.get(..place.start), bytes.get(place.end..));
+            let single = Some(Self::Single(Arc::new((key, entry))));
+            [before.and_then(Self::packed), single, after.and_then(Self::packed)]
+        };
+        let mut blocks = blocks.into_iter().flatten();
+        if let Some(first) = blocks.next() {
+            *self = first;
+        }
+        (blocks.collect(), is_replaced)
+    }
+
+    /// Keeps only these entries. Returns whether any are left.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&EntryView<'_>) -> bool) -> bool {
+        match self {
+            Self::Single(single) => is_kept(&EntryView::of(&single.0, &single.1)),
+            Self::Packed(bytes) => {
+                let is_kept = |packed: &PackedEntry<'_>| is_kept(&packed.view());
+                if packed::iter(bytes).all(|(_, packed)| is_kept(&packed)) {
+                    return true;
+                }
+                let kept = packed::iter(bytes).filter(|(_, packed)| is_kept(packed));
+                let kept: Vec<u8> = kept.filter_map(|(place, _)| bytes.get(place)).flatten().copied().collect();
+                let is_any_left = !kept.is_empty();
+                *bytes = kept.into();
+                is_any_left
+            }
+        }
+    }
+
+    pub(super) fn packed(bytes: &[u8]) -> Option<Self> {
+        (!bytes.is_empty()).then(|| Self::Packed(bytes.into()))
+    }
+}
+
+/// The blocks of these packed entries with another one in this place.
+fn spliced(bytes: &[u8], place: &Range<usize>, new: &[u8]) -> [Option<Block>; 3] {
+    let (before, after) = (bytes.get(..place.start), bytes.get(place.end..));
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let all = [before, new, after].concat();
+    // Keys that are written in their order fill their blocks.
+    let middle = match all.len() {
+        ..=MAX_BYTES => all.len(),
+        _ if after.is_empty() => before.len(),
+        _ => middle(&all, before.len() + new.len()),
+    };
+    let (first, second) = all.split_at_checked(middle).unwrap_or((&all, &[]));
+    [Block::packed(first), Block::packed(second), None]
+}
+
+/// The first place between two entries in the second half; `end` is another place between two entries.
+fn middle(bytes: &[u8], end: usize) -> usize {
+    packed::iter(bytes).map(|(place, _)| place.end).find(|at| *at >= bytes.len() / 2).unwrap_or(end)
+}
