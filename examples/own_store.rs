@@ -59,7 +59,7 @@ impl Store for MapStore {
             return Ok(Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] });
         };
         // An expired entry counts as missing, also if it is still stored.
-        let live = |key| content.entries.get(key).filter(|entry| entry.is_live(now));
+        let live = |key| content.entries.live(key, now);
         Ok(Snapshot { revision: content.revision, entries: keys.iter().map(live).collect() })
     }
 

@@ -39,6 +39,9 @@ use crate::server::{Activated, Launch};
 
 /// Runs the program and returns its exit code.
 pub fn run() -> ExitCode {
+    // With pages of 2 MiB the memory of unused parts of buffers is in use too, and clearing one takes a good part of
+    // the time of a CGI request. If this fails, kvs takes more memory and time.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     // Standard input that cannot be examined does not come from a web server.
     match Launch::detect().unwrap_or(Launch::Standalone) {
         Launch::Cgi => under_web_server::cgi(),

@@ -63,7 +63,7 @@ impl MemoryBlobs {
 }
 
 fn references(entries: Option<&Entries>) -> impl Iterator<Item = (Key, BlobRef)> {
-    entries.into_iter().flat_map(Entries::iter).filter_map(|view| Some((view.to_key(), view.blob()?)))
+    entries.into_iter().flat_map(Entries::iter).filter_map(|view| view.blob().map(|blob| (view.to_key(), blob)))
 }
 
 struct NewMemoryBlob {

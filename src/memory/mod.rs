@@ -80,10 +80,6 @@ impl BucketContent {
         *self.revision.borrow()
     }
 
-    fn live(&self, key: &Key, now: Time) -> Option<Entry> {
-        self.entries.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry())
-    }
-
     fn page(&self, query: &Scan, now: Time) -> Page {
         Page { revision: self.revision(), ..page(&self.entries, query, now) }
     }
@@ -133,7 +129,7 @@ impl Store for MemoryStore {
             None => Snapshot { revision: Revision::ZERO, entries: vec![None; keys.len()] },
             Some(content) => Snapshot {
                 revision: content.revision(),
-                entries: keys.iter().map(|key| content.live(key, now)).collect(),
+                entries: keys.iter().map(|key| content.entries.live(key, now)).collect(),
             },
         })
     }
@@ -148,7 +144,7 @@ impl Store for MemoryStore {
         let now = self.shared.clock.now();
         let present = buckets.get(bucket);
         let start = Moment::new(now, present.map_or(Revision::ZERO, BucketContent::revision));
-        let lookup = |key: &Key| present.and_then(|content| content.live(key, now));
+        let lookup = |key: &Key| present.and_then(|content| content.entries.live(key, now));
         let mut group = evaluate_all(&[batch], self.shared.limits, start, lookup, |_, _| {});
         if !group.changes.is_empty() {
             let count_before = buckets.len();

@@ -103,7 +103,7 @@ impl RecentChanges {
         entries: &Entries,
         now: Time,
     ) -> Option<ChangesPage> {
-        let live = |key: &Key| entries.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry());
+        let live = |key: &Key| entries.live(key, now);
         if query.since == Revision::ZERO && self.start > Revision::ZERO {
             return Self::of_entries(query, entries).page(query, revision, live);
         }

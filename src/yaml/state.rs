@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{Entry, Key, Revision, Time};
+use crate::model::{Entry, Key, Revision};
 use crate::store::{Entries, EntryView, RecentChanges};
 use crate::yaml::format::long_document::PackedSnapshot;
 use crate::yaml::format::parse_error::ParseError;
@@ -82,11 +82,6 @@ pub(crate) struct Unstamped {
 }
 
 impl BucketState {
-    /// The entry under a key, unless it has expired.
-    pub(crate) fn live(&self, key: &Key, now: Time) -> Option<Entry> {
-        self.entries.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry())
-    }
-
     /// Whether this state can be served while the file cannot be read.
     pub(crate) fn is_good(&self) -> bool {
         match &self.damage {
@@ -172,7 +167,8 @@ impl BucketState {
     /// Applies a document. Lines without a revision get [`Revision::ZERO`] until [`stamp`](Self::stamp).
     pub(crate) fn apply(&mut self, document: Document, unstamped: &mut Unstamped) {
         if let Some(PackedSnapshot { entries, revision }) = document.packed {
-            // Only the first document of a file is packed.
+            // Only the first document of a file is packed, so the state has no entries yet.
+            debug_assert!(self.entries.is_empty());
             (self.entries, self.revision) = (entries, self.revision.max(revision));
             return;
         }

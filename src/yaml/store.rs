@@ -186,7 +186,7 @@ impl Store for YamlStore {
             return Ok(found);
         }
         let state = bucket.current().await?;
-        let entries = keys.iter().map(|key| state.live(key, now)).collect();
+        let entries = keys.iter().map(|key| state.entries.live(key, now)).collect();
         Ok(Snapshot { revision: state.revision, entries })
     }
 

@@ -35,8 +35,6 @@ const MISCONFIGURED: &str =
 
 /// Answers the one request of a CGI process.
 pub(crate) fn cgi() -> ExitCode {
-    // Clearing one page of 2 MiB takes a good part of the time of the request. If this fails, it takes longer.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
     serve(|runtime| {
         let stop = CancellationToken::new();
         let setup = WebServerSetup::new(&stop, Requests::One);

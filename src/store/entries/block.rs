@@ -12,8 +12,14 @@ use crate::model::{Entry, Key};
 /// A block with more bytes than this is split.
 const MAX_BYTES: usize = 2048;
 
+/// A new block is not filled beyond this, so that the first changes of its entries do not split it.
+pub(super) const FILLED_BYTES: usize = 1792;
+
+/// There is no entry under a key.
+pub(super) struct NoEntry;
+
 /// The entries in a part of the order of keys; at least one. Cheap to clone.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone)]
 pub(super) enum Block {
     /// In the order of their keys.
     Packed(Arc<[u8]>),
@@ -92,6 +98,31 @@ impl Block {
         (blocks.collect(), is_replaced)
     }
 
+    /// Removes an entry. Returns what is left; `Err` if the key has no entry.
+    pub(super) fn without(&self, key: &str) -> Result<Option<Self>, NoEntry> {
+        match self {
+            Self::Single(single) => {
+                if single.0.as_str() == key {
+                    Ok(None)
+                } else {
+                    Err(NoEntry)
+                }
+            }
+            Self::Packed(bytes) => {
+                let (place, is_found) = packed::locate(bytes, key);
+                let (before, after) = (bytes.get(..place.start), bytes.get(place.end..));
+                let rest = before.zip(after).filter(|_| is_found).ok_or(NoEntry)?;
+                Ok(Self::packed(&[rest.0, rest.1].concat()))
+            }
+        }
+    }
+
+    /// Both blocks as one, if it is not too large to grow.
+    pub(super) fn joined(&self, next: &Self) -> Option<Self> {
+        let (Self::Packed(bytes), Self::Packed(next)) = (self, next) else { return None };
+        (bytes.len() + next.len() <= FILLED_BYTES).then(|| Self::Packed([&**bytes, &**next].concat().into()))
+    }
+
     /// Keeps only these entries. Returns whether any are left.
     pub(super) fn retain(&mut self, is_kept: impl Fn(&EntryView<'_>) -> bool) -> bool {
         match self {
@@ -102,9 +133,9 @@ impl Block {
                     return true;
                 }
                 let kept = packed::iter(bytes).filter(|(_, packed)| is_kept(packed));
-                let kept: Vec<u8> = kept.filter_map(|(place, _)| bytes.get(place)).flatten().copied().collect();
+                let kept: Vec<&[u8]> = kept.filter_map(|(place, _)| bytes.get(place)).collect();
                 let is_any_left = !kept.is_empty();
-                *bytes = kept.into();
+                *bytes = kept.concat().into();
                 is_any_left
             }
         }
@@ -120,17 +151,24 @@ fn spliced(bytes: &[u8], place: &Range<usize>, new: &[u8]) -> [Option<Block>; 3]
     let (before, after) = (bytes.get(..place.start), bytes.get(place.end..));
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
     let all = [before, new, after].concat();
-    // Keys that are written in their order fill their blocks.
     let middle = match all.len() {
         ..=MAX_BYTES => all.len(),
+        // Perhaps the keys come in their order. Then the block stays full.
         _ if after.is_empty() => before.len(),
-        _ => middle(&all, before.len() + new.len()),
+        _ => middle(&all),
     };
     let (first, second) = all.split_at_checked(middle).unwrap_or((&all, &[]));
     [Block::packed(first), Block::packed(second), None]
 }
 
-/// The first place between two entries in the second half; `end` is another place between two entries.
-fn middle(bytes: &[u8], end: usize) -> usize {
-    packed::iter(bytes).map(|(place, _)| place.end).find(|at| *at >= bytes.len() / 2).unwrap_or(end)
+/// The first place between two entries in the second half, else the last one before.
+fn middle(bytes: &[u8]) -> usize {
+    let mut last = bytes.len();
+    for (place, _) in packed::iter(bytes).skip(1) {
+        last = place.start;
+        if last >= bytes.len() / 2 {
+            break;
+        }
+    }
+    last
 }

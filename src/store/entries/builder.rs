@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use super::block::Block;
+use super::block::{Block, FILLED_BYTES};
 use super::packed;
 use crate::model::{Entry, Key};
-
-/// A block gets no further entries at this size, so that the first changes of its entries do not split it.
-const BLOCK_BYTES: usize = 1792;
 
 /// Packs entries that come in the order of their keys.
 #[derive(Default)]
@@ -29,11 +26,14 @@ impl EntriesBuilder {
         }
         self.len += 1;
         self.last = Some(key.clone());
+        let filled = self.bytes.len();
         if packed::push(&mut self.bytes, &key, &entry) {
-            self.bound.get_or_insert(key);
-            if self.bytes.len() >= BLOCK_BYTES {
+            if filled > 0 && self.bytes.len() > FILLED_BYTES {
+                let last = self.bytes.split_off(filled);
                 self.end_block();
+                self.bytes = last;
             }
+            self.bound.get_or_insert(key);
         } else {
             self.end_block();
             self.blocks.push((key.clone(), Block::Single(Arc::new((key, entry)))));

@@ -16,9 +16,10 @@ use std::ops::{Bound, RangeBounds};
 use self::block::Block;
 pub(crate) use self::builder::EntriesBuilder;
 pub use self::view::EntryView;
-use crate::model::{Entry, Key};
+use crate::model::{Entry, Key, Time};
 
-/// An ordered map of keys to entries that takes little more memory than their bytes. Cheap to clone.
+/// An ordered map of keys to entries that takes little more memory than their bytes. A clone shares the entries and
+/// copies the list of blocks.
 ///
 /// A lookup copies a small value, so that it does not keep the values next to it in memory.
 #[derive(Clone, Default)]
@@ -60,6 +61,12 @@ impl Entries {
         block.find(key.borrow())
     }
 
+    /// The entry under a key, unless it has expired at `now`.
+    #[must_use]
+    pub fn live(&self, key: &(impl Borrow<str> + ?Sized), now: Time) -> Option<Entry> {
+        self.view(key).filter(|view| view.is_live(now)).map(|view| view.to_entry())
+    }
+
     /// Whether there is an entry under a key.
     #[must_use]
     pub fn contains_key(&self, key: &(impl Borrow<str> + ?Sized)) -> bool {
@@ -88,15 +95,34 @@ impl Entries {
     pub fn remove(&mut self, key: &(impl Borrow<str> + ?Sized)) -> bool {
         let key = key.borrow();
         let Some((bound, block)) = self.blocks.range_mut::<str, _>(up_to(key)).next_back() else { return false };
-        if block.find(key).is_none() {
-            return false;
-        }
-        if !block.retain(|view| view.key != key) {
-            let bound = bound.clone();
-            self.blocks.remove(&bound);
+        let Ok(rest) = block.without(key) else { return false };
+        let bound = bound.clone();
+        match rest {
+            Some(rest) => {
+                *block = rest;
+                let before = (Bound::Unbounded, Bound::Excluded(bound.as_str()));
+                let before = self.blocks.range::<str, _>(before).next_back().map(|(bound, _)| bound.clone());
+                self.join_with_next(&bound);
+                if let Some(before) = before {
+                    self.join_with_next(&before);
+                }
+            }
+            None => drop(self.blocks.remove(&bound)),
         }
         self.len -= 1;
         true
+    }
+
+    /// Joins a block with the next one if both are small.
+    fn join_with_next(&mut self, bound: &Key) {
+        let mut blocks = self.blocks.range::<str, _>((Bound::Included(bound.as_str()), Bound::Unbounded));
+        if let (Some((_, block)), Some((next_bound, next))) = (blocks.next(), blocks.next())
+            && let Some(joined) = block.joined(next)
+        {
+            let next_bound = next_bound.clone();
+            self.blocks.remove(&next_bound);
+            self.blocks.insert(bound.clone(), joined);
+        }
     }
 
     /// Changes the entry under a key, if there is one.
@@ -109,8 +135,13 @@ impl Entries {
 
     /// Keeps only these entries.
     pub fn retain(&mut self, is_kept: impl Fn(&EntryView<'_>) -> bool) {
+        let len = self.len;
         self.blocks.retain(|_, block| block.retain(&is_kept));
         self.len = self.iter().count();
+        if self.len < len / 2 {
+            // The blocks are nearly empty.
+            *self = self.iter().map(|view| view.to_pair()).collect();
+        }
     }
 
     /// The entries in the order of their keys.
@@ -124,7 +155,7 @@ impl Entries {
         low: Bound<&'a str>,
         high: Bound<&'a str>,
     ) -> impl DoubleEndedIterator<Item = EntryView<'a>> {
-        // The bound of the first block may be lower.
+        // The block that has `low` may begin before it.
         let first = match low {
             Bound::Included(low) | Bound::Excluded(low) => {
                 self.blocks.range::<str, _>(up_to(low)).next_back().map_or(low, |(bound, _)| bound.as_str())

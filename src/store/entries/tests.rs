@@ -29,6 +29,7 @@ enum Step {
     Insert(String, Entry),
     Remove(String),
     Retain(u64),
+    Clone,
 }
 
 prop_compose! {
@@ -64,6 +65,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         12 => (any_key(), any_entry()).prop_map(|(key, entry)| Step::Insert(key, entry)),
         5 => any_key().prop_map(Step::Remove),
         1 => (0..u64::MAX / 4).prop_map(Step::Retain),
+        1 => Just(Step::Clone),
     ]
 }
 
@@ -87,6 +89,7 @@ proptest! {
         high in any_key(),
     ) {
         let (mut entries, mut map) = (Entries::new(), BTreeMap::new());
+        let mut cloned = (Entries::new(), BTreeMap::new());
         for step in steps {
             match step {
                 Step::Insert(text, entry) => {
@@ -101,10 +104,12 @@ proptest! {
                     map.retain(|_, entry| entry.revision.number() > number);
                     entries.retain(|view| view.revision.number() > number);
                 }
+                Step::Clone => cloned = (entries.clone(), map.clone()),
             }
             prop_assert_eq!(entries.len(), map.len());
         }
         assert_same(&entries, &map);
+        assert_same(&cloned.0, &cloned.1);
         let built: Entries = map.clone().into_iter().collect();
         prop_assert_eq!(&built, &entries);
         assert_same(&built, &map);
@@ -114,7 +119,10 @@ proptest! {
                 let is_empty = matches!((low, high), (Bound::Excluded(low), Bound::Excluded(high)) if low == high);
                 let within = (!is_empty).then(|| map.range::<str, _>((low, high)));
                 let expected: Vec<&str> = within.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-                prop_assert_eq!(entries.range(low, high).map(|view| view.key).collect::<Vec<_>>(), expected);
+                prop_assert_eq!(entries.range(low, high).map(|view| view.key).collect::<Vec<_>>(), expected.clone());
+                let mut back: Vec<&str> = entries.range(low, high).rev().map(|view| view.key).collect();
+                back.reverse();
+                prop_assert_eq!(back, expected);
             }
         }
         for text in map.keys() {
@@ -163,7 +171,11 @@ fn blocks_are_at_least_half_full() {
         }
         let bytes = 50 * entries.len();
         assert!(entries.blocks.len() <= bytes / 1000, "{} blocks for {bytes} bytes", entries.blocks.len());
+        for n in (0..count).filter(|n| n % 10 > 0) {
+            assert!(entries.remove(&key(&format!("k{:05}", order(n)))));
+        }
+        assert!(entries.blocks.len() <= bytes / 5000, "{} blocks are left", entries.blocks.len());
         let built: Entries = entries.iter().map(|view| view.to_pair()).collect();
-        assert!(built.blocks.len() <= bytes / 1700, "{} blocks for {bytes} bytes", built.blocks.len());
+        assert!(built.blocks.len() <= bytes / 16_000, "{} blocks for {bytes} bytes", built.blocks.len());
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::model::{BlobRef, ContentType, Entry, Key, Revision, Time};
 
 /// An entry with its key, as it lies in memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct EntryView<'a> {
     /// The key.
     pub key: &'a str,
@@ -24,6 +24,18 @@ pub struct EntryView<'a> {
     /// The key and the entry, if they are not packed.
     pub(super) own: Option<(&'a Key, &'a Entry)>,
 }
+
+impl PartialEq for EntryView<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let fields = |view: &Self| (view.revision, view.created, view.modified, view.expires);
+        fields(self) == fields(other)
+            && self.key == other.key
+            && self.content_type == other.content_type
+            && self.value == other.value
+    }
+}
+
+impl Eq for EntryView<'_> {}
 
 impl<'a> EntryView<'a> {
     pub(super) fn of(key: &'a Key, entry: &'a Entry) -> Self {
@@ -70,7 +82,7 @@ impl<'a> EntryView<'a> {
     /// The blob of the value, if it is a reference.
     #[must_use]
     pub fn blob(&self) -> Option<BlobRef> {
-        self.content_type.filter(|text| text.starts_with(BlobRef::MARK))?;
+        self.content_type.filter(|text| text.starts_with(ContentType::LAYER_PREFIX))?;
         BlobRef::of(&self.to_entry())
     }
 

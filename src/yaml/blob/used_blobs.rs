@@ -85,7 +85,7 @@ impl<F: Fn() -> Result<Option<Arc<BucketStore>>>> UsedBlobs<F> {
     fn references(&self) -> Result<Vec<(Key, BlobRef)>> {
         let Some(bucket) = (self.find_bucket)()? else { return Ok(vec![]) };
         let state = bucket.current_now()?;
-        let references = state.entries.iter().filter_map(|view| Some((view.to_key(), view.blob()?)));
+        let references = state.entries.iter().filter_map(|view| view.blob().map(|blob| (view.to_key(), blob)));
         Ok(references.collect())
     }
 

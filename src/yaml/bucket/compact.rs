@@ -288,8 +288,8 @@ impl BucketStore {
         loop {
             let mut seen = 0;
             let state = self.state.read();
-            let before = last.take();
-            let from = before.as_ref().map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_str()));
+            let after = last.take();
+            let from = after.as_ref().map_or(Bound::Unbounded, |last| Bound::Excluded(last.as_str()));
             for view in state.entries.range(from, Bound::Unbounded).take(ENTRIES_PER_CHUNK) {
                 seen += 1;
                 let key = view.to_key();

@@ -147,10 +147,11 @@ impl BucketStore {
             known => known,
         };
         let bytes = file.read(0, stat.map_or(0, |s| s.len)).map_err(failed)?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|e| {
+        let text = std::str::from_utf8(&bytes).map_err(|e| {
             let text = format!("{} is not UTF-8; fix it with a hex editor", self.paths.data.display());
             Error::new(ErrorKind::Corrupt, text).with_source(e)
         })?;
+        let text = text.to_owned();
         Ok(EditSession { text, base: EditBase::Damaged(stat) })
     }
 

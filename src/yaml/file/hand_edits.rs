@@ -129,13 +129,12 @@ impl BucketState {
     fn keep_unchanged(&mut self, before: &BucketState, ttls: &[(Key, Duration)]) -> bool {
         let mut kept = false;
         for was in before.entries.iter() {
-            let key = was.to_key();
-            let Some(entry) = self.entries.view(&key) else { continue };
+            let Some(entry) = self.entries.view(was.key) else { continue };
             let is_unstamped = entry.revision == Revision::ZERO;
-            let has_ttl = is_unstamped && ttls.iter().any(|(of, _)| *of == key) && was.expires.is_some();
+            let has_ttl = is_unstamped && ttls.iter().any(|(of, _)| of.as_str() == was.key) && was.expires.is_some();
             let is_unchanged = has_same_value(&entry, &was) && (entry.expires == was.expires || has_ttl);
             if is_unchanged && (is_unstamped || was.revision > entry.revision) {
-                self.entries.insert(key, was.to_entry());
+                self.entries.insert(was.to_key(), was.to_entry());
                 kept = true;
             }
         }
@@ -156,9 +155,10 @@ impl BucketState {
     /// Removes modification times that kvs set to guard the write before: the edit is later.
     fn forget_guards(&mut self, keys: &[Key], before: &BucketState) {
         for key in keys {
-            if let Some(was) = before.entries.get(key) {
-                let guard = was.ahead_of(was.updated());
-                self.entries.update(key, |entry| entry.modified = entry.modified.filter(|_| guard != entry.modified));
+            let modified = self.entries.view(key).and_then(|view| view.modified);
+            let was = modified.and_then(|_| before.entries.get(key));
+            if was.is_some_and(|was| was.ahead_of(was.updated()) == modified) {
+                self.entries.update(key, |entry| entry.modified = None);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::paths::BucketPaths;
 use crate::model::{Error, ErrorKind, Result};
 use crate::yaml::format::document::document;
 use crate::yaml::format::parse_error::ParseError;
-use crate::yaml::format::reader::read;
+use crate::yaml::format::reader::{read, read_snapshot};
 use crate::yaml::format::stream;
 use crate::yaml::fs::File;
 use crate::yaml::state::{BucketState, Unstamped};
@@ -71,9 +71,10 @@ impl DataFile {
     pub(crate) fn append_missing(&mut self, state: &RwLock<BucketState>) -> Result<()> {
         let bytes = self.data()?.read(0, self.known.committed).map_err(|e| self.paths.failed("read", e))?;
         let (mut contents, mut unstamped) = (BucketState::default(), Unstamped::default());
-        for raw in &stream::split(&bytes).documents {
+        for (n, raw) in stream::split(&bytes).documents.iter().enumerate() {
+            let read = if n == 0 { read_snapshot(raw) } else { read(raw) };
             let error = |error: ParseError| Error::new(ErrorKind::Corrupt, error.text);
-            contents.apply(read(raw).map_err(error)?, &mut unstamped);
+            contents.apply(read.map_err(error)?, &mut unstamped);
         }
         let entries = state.read().entries.clone();
         let missing = entries.iter().filter(|view| contents.entries.view(view.key) != Some(*view));

@@ -31,7 +31,7 @@ pub(crate) struct FileContents<'a> {
 
 impl FileContents<'_> {
     fn entry(&self, key: &Key) -> Option<Entry> {
-        self.entries.view(key).filter(|view| view.is_live(self.now)).map(|view| view.to_entry())
+        self.entries.live(key, self.now)
     }
 }
 

@@ -83,7 +83,7 @@ impl PackedPart {
             }
             let line = line::read(own)?;
             all.revision = all.revision.max(line.revision_reached());
-            let parsed = line.parsed.filter(|parsed| parsed.ttl.is_none())?;
+            let parsed = line.parsed?;
             let revision = parsed.updated.map(Revision::from).filter(|revision| *revision != Revision::ZERO)?;
             if !all.entries.push(line.key, parsed.at(revision)) {
                 return None;

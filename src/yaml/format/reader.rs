@@ -17,7 +17,7 @@ pub(crate) struct Document {
     pub(crate) by_hand: bool,
     /// Whether it has comments or empty lines of a person.
     pub(crate) has_notes: bool,
-    /// Its entries instead of its lines.
+    /// Its entries, if there are no lines because it is packed.
     pub(crate) packed: Option<PackedSnapshot>,
 }
 
@@ -31,7 +31,7 @@ trait Visitor {
     fn by_hand(&mut self, range: Range<usize>, number: u64) -> Option<()>;
 }
 
-/// Reads a document.
+/// Reads a document, and keeps its lines.
 ///
 /// A line of kvs can be read alone. The lines between two of them are read together. If they make no sense, or begin
 /// indented, a line that looks like one of kvs may be a part of theirs, so the whole document is read with care.
@@ -45,7 +45,7 @@ pub(crate) fn read(raw: &RawDocument<'_>) -> Result<Document, ParseError> {
     Ok(Document { lines, by_hand: true, has_notes: true, packed: None })
 }
 
-/// Reads the first document of a file. If it is long, its lines are not kept.
+/// Reads the first document of a file, and packs its entries if it is long and kvs wrote each of its lines.
 pub(crate) fn read_snapshot(raw: &RawDocument<'_>) -> Result<Document, ParseError> {
     if raw.text.len() >= long_document::MIN_BYTES
         && let Some(packed) = long_document::read(text(raw)?)

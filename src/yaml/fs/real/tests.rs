@@ -88,3 +88,16 @@ fn subfolder_gets_the_rights_of_its_folder() {
     RealFileSystem.make_subfolder(&folder.path().join("data/default.logs")).unwrap();
     assert_eq!(std::fs::metadata(folder.path().join("data/default.logs")).unwrap().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn long_file_is_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default.yaml");
+    let bytes: Vec<u8> = (0..5_u32 << 20).map(|n| n.to_le_bytes()[1]).collect();
+    RealFileSystem.open(&path, OpenMode::Create).unwrap().write(0, &bytes).unwrap();
+    let file = RealFileSystem.open(&path, OpenMode::Read).unwrap();
+    for (offset, len) in [(0, 5 << 20), (3, 5 << 20), (0, 6 << 20), (1 << 20, 100), (7 << 20, 5 << 20)] {
+        let expected = bytes.get(offset..bytes.len().min(offset + len)).unwrap_or_default();
+        assert!(*file.read(offset as u64, len as u64).unwrap() == *expected, "{len} bytes from {offset} on");
+    }
+}
