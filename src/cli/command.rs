@@ -9,8 +9,8 @@ use clap::{Arg, ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, S
 
 use super::commands::maintenance::{check, compact, rekey, sweep};
 use super::commands::{
-    completions, copy, delete, edit, export, get, import, incr, list, logs, man, passcode, serve, set, store_init,
-    watch,
+    buckets, completions, copy, delete, edit, export, get, import, incr, init, list, logs, man, passcode, serve, set,
+    store_init, watch,
 };
 use super::config::flags::GlobalFlags;
 use super::config::home::HomeDir;
@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Set(set::Args),
     Delete(delete::Args),
     List(list::Args),
+    Buckets(buckets::Args),
     Watch(watch::Args),
     Log(logs::show::Args),
     Append(logs::append::Args),
@@ -75,6 +76,7 @@ pub(crate) enum Command {
     Rekey(rekey::Args),
     Sweep(sweep::Args),
     Store(store_init::Args),
+    Init(init::Args),
     Passcode(passcode::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -86,10 +88,11 @@ pub(crate) enum Command {
 fn shown_options(command: &str) -> &'static [&'static str] {
     match command {
         "completions" | "man" => &[],
+        "init" => &["quiet"],
         "passcode" => &["auth", "config", "quiet"],
         "store" => &["store", "config", "quiet"],
         "check" => &["bucket", "store", "auth", "lock_timeout", "config", "quiet", "verbose"],
-        "get" | "list" | "watch" | "log" | "export" | "compact" | "sweep" => {
+        "buckets" | "get" | "list" | "watch" | "log" | "export" | "compact" | "sweep" => {
             &["bucket", "store", "lock_timeout", "config", "quiet", "verbose"]
         }
         "rekey" => &["bucket", "store", "encryption_keys", "lock_timeout", "config", "quiet", "verbose"],
@@ -105,7 +108,7 @@ fn shown_options(command: &str) -> &'static [&'static str] {
 }
 
 /// The commands that work on all buckets unless one is named.
-const ON_ALL_BUCKETS: [&str; 5] = ["check", "compact", "copy", "rekey", "sweep"];
+const ON_ALL_BUCKETS: [&str; 6] = ["buckets", "check", "compact", "copy", "rekey", "sweep"];
 
 /// The parser, with the help in its long form, as manual pages need it.
 pub(crate) fn parser() -> clap::Command {

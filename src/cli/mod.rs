@@ -11,6 +11,7 @@ mod exit;
 mod format;
 mod log;
 mod log_writer;
+mod new_secret;
 mod output;
 mod random;
 mod serving;
@@ -26,8 +27,8 @@ use tracing_subscriber::filter::LevelFilter;
 use self::command::{Command, CommandLine};
 use self::commands::maintenance::{check, compact, rekey, sweep};
 use self::commands::{
-    check_config, completions, copy, delete, edit, export, get, import, incr, list, logs, man, passcode, serve, set,
-    store_init, watch,
+    buckets, check_config, completions, copy, delete, edit, export, get, import, incr, init, list, logs, man, passcode,
+    serve, set, store_init, watch,
 };
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
@@ -79,6 +80,7 @@ fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
         // These need no settings, so they work even if config.yaml has an error.
         Command::Completions(args) => return completions::run(args, command::parser()),
         Command::Man(args) => return man::run(args, command::parser()),
+        Command::Init(args) => return init::run(args, typed.global.quiet),
         _ => {}
     }
     let settings = command::settings(typed.global, matches, &HomeDir::for_commands()?);
@@ -119,6 +121,7 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Set(args) => set::run(settings, args).await,
         Command::Delete(args) => delete::run(settings, args).await,
         Command::List(args) => list::run(settings, args).await,
+        Command::Buckets(args) => buckets::run(settings, args).await,
         Command::Watch(args) => watch::run(settings, args).await,
         Command::Log(args) => logs::show::run(settings, args).await,
         Command::Append(args) => logs::append::run(settings, args).await,
@@ -132,6 +135,8 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Rekey(args) => rekey::run(settings, args).await,
         Command::Sweep(args) => sweep::run(settings, args).await,
         Command::Store(args) => store_init::run(settings, args).await,
-        Command::Serve(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+        Command::Serve(_) | Command::Init(_) | Command::Passcode(_) | Command::Completions(_) | Command::Man(_) => {
+            Ok(())
+        }
     }
 }

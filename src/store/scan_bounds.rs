@@ -21,7 +21,7 @@ pub fn page(entries: &Entries, query: &Scan, now: Time) -> Page {
     let mut ordered: Box<dyn Iterator<Item = _>> = if query.reverse { Box::new(live.rev()) } else { Box::new(live) };
     let mut page = Page::default();
     for view in ordered.by_ref().take(query.limit) {
-        page.entries.push((view.to_key(), (query.projection == Projection::Entries).then(|| view.to_entry())));
+        page.entries.push((view.to_key(), (query.projection == Projection::Entries).then(|| view.to_shared_entry())));
     }
     if ordered.next().is_some() {
         page.cursor = page.entries.last().map(|(key, _)| key.clone());

@@ -150,6 +150,14 @@ fn entry_key(in_path: Option<String>, query: QueryString<'_>) -> Result<Option<K
     }
 }
 
+/// The bucket in `?bucket=`, for the requests whose path names none.
+///
+/// # Errors
+/// As for a bucket in a path.
+pub(crate) fn bucket_in_query(query: QueryString<'_>) -> Result<Bucket, ApiError> {
+    query.text("bucket")?.map_or_else(|| Ok(Bucket::default()), |name| bucket(&name))
+}
+
 /// The bucket of that name. Reserved buckets do not exist for clients.
 fn bucket(name: &str) -> Result<Bucket, ApiError> {
     match Bucket::new(name)? {

@@ -28,5 +28,6 @@ mod run;
 mod schemathesis;
 mod script;
 mod servers;
+mod shared_host;
 mod site;
 mod varnish;

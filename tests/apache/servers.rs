@@ -97,8 +97,7 @@ impl Server {
     }
 
     /// Starts Apache as on a shared host, whose configuration does not mention kvs: there is only `.htaccess`.
-    pub(crate) fn start_as_shared_host(way: Way) -> Self {
-        let site = Site::new();
+    pub(crate) fn start_as_shared_host(site: Site, way: Way) -> Self {
         let mut this = Self { way, port: free_port(), site, children: vec![] };
         let module = if way == Way::ModFcgid { "mod_fcgid" } else { "mod_cgid" };
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");

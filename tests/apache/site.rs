@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -42,6 +43,21 @@ impl Site {
             give_to_server(&dir);
         }
         this
+    }
+
+    /// The folder of `kvs init`, uploaded by a plain copy to a host that runs programs as the owner of the folder, and
+    /// the secret that was printed.
+    pub(crate) fn of_init() -> (Self, String) {
+        let this = Self::new();
+        fs::remove_dir_all(this.root()).unwrap();
+        let made = this.run().join("made");
+        let init = Command::new(env!("CARGO_BIN_EXE_kvs")).arg("init").arg(&made).output().unwrap();
+        assert!(init.status.success(), "{init:?}");
+        assert!(Command::new("cp").arg("-r").args([&made, &this.root()]).status().unwrap().success());
+        fs::remove_dir_all(made).unwrap();
+        let uploaded = fs::read_dir(this.root()).unwrap().map(|entry| entry.unwrap().path());
+        uploaded.chain([this.root()]).for_each(|path| give_to_server(&path));
+        (this, String::from_utf8(init.stdout).unwrap().trim_end().to_owned())
     }
 
     /// The served folder.

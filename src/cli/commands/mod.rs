@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(super) mod buckets;
 pub(super) mod check_config;
 pub(super) mod completions;
 pub(super) mod copy;
@@ -9,6 +10,7 @@ pub(super) mod export;
 pub(super) mod get;
 pub(super) mod import;
 pub(super) mod incr;
+pub(super) mod init;
 pub(super) mod list;
 pub(super) mod logs;
 pub(super) mod maintenance;

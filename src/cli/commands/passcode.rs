@@ -1,21 +1,11 @@
 //! `kvs passcode`: creates a secret. No other command shows one, and this one shows only the new secret.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::Path;
-
-use sha2::{Digest, Sha256};
+use std::io;
 
 use crate::cli::config::settings::CliSettings;
 use crate::cli::exit::{CliResult, Failure};
+use crate::cli::new_secret::{create_auth_file, hashed, new_secret};
 use crate::cli::output::Output;
-use crate::cli::random;
-
-/// Crockford's base 32: no letter looks like another or like a digit, and none needs an escape in a URL, a form or
-/// YAML. Each letter is five bits of a random byte, so all are equally likely.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const SECRET_LETTERS: usize = 32;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,9 +32,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(settings: &CliSettings, args: Args) -> CliResult {
-    let secret = secret()?;
+    let secret = new_secret()?;
     let rights = args.rights.map_or(String::new(), |rights| format!(" {rights}"));
-    let hashed = format!("sha256:{}{rights}", sha256_hex(secret.as_bytes()));
+    let hashed = format!("{}{rights}", hashed(&secret));
     let plain = format!("{secret}{rights}");
     // The web floor knows which rights are valid.
     crate::web::SecretList::parse(&hashed).map_err(|e| Failure::Usage(format!("--rights: {e}")))?;
@@ -67,56 +57,12 @@ pub(crate) fn run(settings: &CliSettings, args: Args) -> CliResult {
     Ok(())
 }
 
-fn secret() -> CliResult<String> {
-    let random = random::bytes::<SECRET_LETTERS>()?;
-    let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).copied().map(char::from);
-    Ok(random.iter().filter_map(letter).collect())
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
-}
-
 fn write_new(settings: &CliSettings, line: &str) -> CliResult {
     let path = &settings.auth.path;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => Failure::Failed(format!(
-                "{} exists and is not changed; add a line of `kvs passcode` to it",
-                path.display()
-            )),
-            _ => Failure::file("write", path, &e),
-        })?;
-    // A file that root creates must be readable by the owner of the folder, who runs kvs. For other users this has no
-    // effect.
-    if let Ok(folder) = std::fs::metadata(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    {
-        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
-    }
-    let text = format!("# One secret per line, optionally followed by rights: read, write, buckets=a,b\n{line}\n");
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| Failure::file("write", path, &e))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_long_and_different() {
-        let (one, two) = (secret().unwrap(), secret().unwrap());
-        assert_eq!(one.len(), SECRET_LETTERS);
-        assert!(one.bytes().all(|b| ALPHABET.contains(&b)));
-        assert_ne!(one, two);
-    }
-
-    #[test]
-    fn the_alphabet_has_no_letter_twice() {
-        let set: std::collections::HashSet<_> = ALPHABET.iter().collect();
-        assert_eq!(set.len(), 32);
-    }
-
-    #[test]
-    fn sha256_matches_the_standard() {
-        assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    }
+    create_auth_file(path, line).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::Failed(format!("{} exists and is not changed; add a line of `kvs passcode` to it", path.display()))
+        }
+        _ => Failure::file("write", path, &e),
+    })
 }

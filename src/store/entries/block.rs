@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::packed;
 use super::packed::PackedEntry;
 use super::view::EntryView;
@@ -22,7 +24,7 @@ pub(super) struct NoEntry;
 #[derive(Clone)]
 pub(super) enum Block {
     /// In the order of their keys.
-    Packed(Arc<[u8]>),
+    Packed(Bytes),
     Single(Arc<(Key, Entry)>),
 }
 
@@ -30,7 +32,7 @@ impl Block {
     pub(super) fn new(key: Key, entry: Entry) -> Self {
         let mut bytes = Vec::new();
         if packed::push(&mut bytes, &key, &entry) {
-            Self::Packed(bytes.into())
+            Self::Packed(Bytes::copy_from_slice(&bytes))
         } else {
             Self::Single(Arc::new((key, entry)))
         }
@@ -40,7 +42,7 @@ impl Block {
         match self {
             Self::Packed(bytes) => {
                 let (place, is_found) = packed::locate(bytes, key);
-                bytes.get(place).filter(|_| is_found).and_then(packed::first)
+                bytes.get(place).filter(|_| is_found).and_then(|first| packed::first(first, bytes))
             }
             Self::Single(single) => Some(EntryView::of(&single.0, &single.1)).filter(|_| single.0.as_str() == key),
         }
@@ -49,7 +51,7 @@ impl Block {
     /// The entries in the order of their keys.
     pub(super) fn views(&self) -> std::vec::IntoIter<EntryView<'_>> {
         match self {
-            Self::Packed(bytes) => packed::iter(bytes).map(|(_, packed)| packed.view()).collect(),
+            Self::Packed(bytes) => packed::iter(bytes).map(|(_, packed)| packed.view(bytes)).collect(),
             Self::Single(single) => vec![EntryView::of(&single.0, &single.1)],
         }
         .into_iter()
@@ -57,7 +59,7 @@ impl Block {
 
     pub(super) fn first_key(&self) -> Key {
         match self {
-            Self::Packed(bytes) => Key::of_valid(packed::first(bytes).map_or("", |view| view.key)),
+            Self::Packed(bytes) => Key::of_valid(packed::first(bytes, bytes).map_or("", |view| view.key)),
             Self::Single(single) => single.0.clone(),
         }
     }
@@ -79,10 +81,7 @@ impl Block {
         let (place, is_replaced) = packed::locate(bytes, key.as_str());
         let mut new = Vec::new();
         let blocks = if packed::push(&mut new, &key, &entry) {
-            if new.len() == place.len()
-                && let Some(old) = Arc::get_mut(bytes).and_then(|bytes| bytes.get_mut(place.clone()))
-            {
-                old.copy_from_slice(&new);
+            if new.len() == place.len() && overwrite(bytes, place.clone(), &new) {
                 return (Vec::new(), is_replaced);
             }
             spliced(bytes, &place, &new)
@@ -128,7 +127,7 @@ impl Block {
         match self {
             Self::Single(single) => is_kept(&EntryView::of(&single.0, &single.1)),
             Self::Packed(bytes) => {
-                let is_kept = |packed: &PackedEntry<'_>| is_kept(&packed.view());
+                let is_kept = |packed: &PackedEntry<'_>| is_kept(&packed.view(bytes));
                 if packed::iter(bytes).all(|(_, packed)| is_kept(&packed)) {
                     return true;
                 }
@@ -142,7 +141,22 @@ impl Block {
     }
 
     pub(super) fn packed(bytes: &[u8]) -> Option<Self> {
-        (!bytes.is_empty()).then(|| Self::Packed(bytes.into()))
+        (!bytes.is_empty()).then(|| Self::Packed(Bytes::copy_from_slice(bytes)))
+    }
+}
+
+/// Writes an entry in the place of one of the same length, unless the bytes are shared. Returns whether it did.
+fn overwrite(bytes: &mut Bytes, place: Range<usize>, new: &[u8]) -> bool {
+    match std::mem::take(bytes).try_into_mut() {
+        Ok(mut own) => {
+            let is_written = own.get_mut(place).map(|old| old.copy_from_slice(new)).is_some();
+            *bytes = own.freeze();
+            is_written
+        }
+        Err(shared) => {
+            *bytes = shared;
+            false
+        }
     }
 }
 

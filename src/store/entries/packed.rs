@@ -5,7 +5,9 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::view::EntryView;
+use bytes::Bytes;
+
+use super::view::{EntryView, Memory};
 use crate::model::{Entry, Key, Revision, Time};
 
 /// A key and a value that are longer together are not packed.
@@ -92,9 +94,9 @@ pub(super) fn locate(bytes: &[u8], key: &str) -> (Range<usize>, bool) {
     (at..at, false)
 }
 
-/// The first of these packed entries.
-pub(super) fn first(bytes: &[u8]) -> Option<EntryView<'_>> {
-    PackedEntry::first(bytes).map(|packed| packed.view())
+/// The first of these packed entries, which are in a block.
+pub(super) fn first<'a>(bytes: &'a [u8], block: &'a Bytes) -> Option<EntryView<'a>> {
+    PackedEntry::first(bytes).map(|packed| packed.view(block))
 }
 
 /// A packed entry whose fields are not decoded.
@@ -122,7 +124,7 @@ impl<'a> PackedEntry<'a> {
         HEAD_BYTES + self.key.len() + self.value.len() + self.more.len()
     }
 
-    pub(super) fn view(&self) -> EntryView<'a> {
+    pub(super) fn view(&self, block: &'a Bytes) -> EntryView<'a> {
         let revision = Revision::new(self.revision);
         let (flags, mut more) = self.more.split_first().map_or((0, self.more), |(flags, more)| (*flags, more));
         let mut time = |flag| {
@@ -139,7 +141,7 @@ impl<'a> PackedEntry<'a> {
             created: created.unwrap_or_else(|| revision.time()),
             modified,
             expires,
-            own: None,
+            memory: Memory::Block(block),
         }
     }
 }

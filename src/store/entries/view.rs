@@ -21,8 +21,16 @@ pub struct EntryView<'a> {
     pub modified: Option<Time>,
     /// When the entry expires.
     pub expires: Option<Time>,
-    /// The key and the entry, if they are not packed.
-    pub(super) own: Option<(&'a Key, &'a Entry)>,
+    pub(super) memory: Memory<'a>,
+}
+
+/// Where an entry lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Memory<'a> {
+    /// In a block.
+    Block(&'a Bytes),
+    /// Alone.
+    Single(&'a Key, &'a Entry),
 }
 
 impl PartialEq for EntryView<'_> {
@@ -47,30 +55,46 @@ impl<'a> EntryView<'a> {
             created: entry.created,
             modified: entry.modified,
             expires: entry.expires,
-            own: Some((key, entry)),
+            memory: Memory::Single(key, entry),
         }
     }
 
     /// The key alone.
     #[must_use]
     pub fn to_key(&self) -> Key {
-        self.own.map_or_else(|| Key::of_valid(self.key), |(key, _)| key.clone())
+        match self.memory {
+            Memory::Block(_) => Key::of_valid(self.key),
+            Memory::Single(key, _) => key.clone(),
+        }
     }
 
-    /// The entry. A small value is copied, a large one is shared.
+    /// The entry. A small value is copied, so that it does not keep those next to it in memory; a large one is shared.
     #[must_use]
     pub fn to_entry(&self) -> Entry {
-        self.own.map_or_else(
-            || Entry {
-                value: Bytes::copy_from_slice(self.value),
-                content_type: self.content_type.map(ContentType::of_valid).unwrap_or_default(),
-                revision: self.revision,
-                created: self.created,
-                modified: self.modified,
-                expires: self.expires,
-            },
-            |(_, entry)| entry.clone(),
-        )
+        match self.memory {
+            Memory::Block(_) => self.with_value(Bytes::copy_from_slice(self.value)),
+            Memory::Single(_, entry) => entry.clone(),
+        }
+    }
+
+    /// The entry, whose value stays in the memory of its block. For several entries next to each other.
+    #[must_use]
+    pub fn to_shared_entry(&self) -> Entry {
+        match self.memory {
+            Memory::Block(block) => self.with_value(block.slice_ref(self.value)),
+            Memory::Single(_, entry) => entry.clone(),
+        }
+    }
+
+    fn with_value(&self, value: Bytes) -> Entry {
+        Entry {
+            value,
+            content_type: self.content_type.map(ContentType::of_valid).unwrap_or_default(),
+            revision: self.revision,
+            created: self.created,
+            modified: self.modified,
+            expires: self.expires,
+        }
     }
 
     /// The key and the entry.

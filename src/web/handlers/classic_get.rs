@@ -1,4 +1,5 @@
 //! `GET /?k=a,b`: the value of the key that was written last, byte for byte. Keys that do not exist are ignored.
+//! `?bucket=` names another bucket, and `?default=` is the response if no key exists.
 
 use std::borrow::Cow;
 
@@ -11,12 +12,14 @@ use crate::web::body::Response;
 use crate::web::context::{ApiState, RequestContext};
 use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
+use crate::web::read::conditional_get::ResponsePolicy;
 use crate::web::read::fetch::{Fetch, Fetched, Representation};
 use crate::web::read::newest_value;
 use crate::web::read::newest_value::NewestValue;
 use crate::web::request::form::QueryString;
 use crate::web::response::api_error::ApiError;
 use crate::web::response::{cache_urls, safe_types};
+use crate::web::route;
 
 /// How many keys a request may have. Each one costs the store a lookup.
 const MAX_KEYS: usize = 1000;
@@ -33,7 +36,8 @@ struct NewestFetch<'a> {
 
 pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError> {
     let keys = keys(ctx.query)?;
-    let bucket = Bucket::default();
+    let bucket = route::bucket_in_query(ctx.query)?;
+    let default = ctx.query.text("default")?;
     let cache = authorize::require_read(ctx, &bucket).await?;
     let cache = if let [key] = keys.as_slice() {
         cache_urls::shared_cache_policy(ctx, EntryName { bucket: &bucket, key }, cache)
@@ -41,7 +45,8 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
         cache
     };
     let newest = NewestFetch { state: ctx.state, bucket, keys };
-    conditional_get::answer(ctx, &newest.bucket, cache.into(), &newest).await
+    let policy = ResponsePolicy { default: default.as_deref(), ..cache.into() };
+    conditional_get::answer(ctx, &newest.bucket, policy, &newest).await
 }
 
 /// The requested keys: every `k`, decoded, then split at commas. Empty parts are ignored.

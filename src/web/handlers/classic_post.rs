@@ -1,8 +1,9 @@
-//! `POST /`: stores the `key=value` pairs of a form, all or none. The secret is in the form as `auth`, or in a header.
+//! `POST /`: stores the `key=value` pairs of a form, all or none, in the bucket `default` or in that of `?bucket=`. The
+//! secret is in the form as `auth`, or in a header.
 
 use http::HeaderMap;
 
-use crate::model::{Bucket, ContentType, Time, Write};
+use crate::model::{ContentType, Time, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
 use crate::web::auth::secrets::Right;
@@ -13,6 +14,7 @@ use crate::web::request::{body, form, ttl};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::response;
 use crate::web::response::response::Cache;
+use crate::web::route;
 use crate::web::write::commit;
 
 /// How many pairs a form may have.
@@ -21,7 +23,7 @@ const MAX_PAIRS: usize = 10_000;
 pub(crate) async fn answer(ctx: RequestContext<'_>, body: Body) -> Result<Response, ApiError> {
     let headers = &ctx.parts.headers;
     check_type(headers)?;
-    let bucket = Bucket::default();
+    let bucket = route::bucket_in_query(ctx.query)?;
     let max_value_bytes = ctx.max_value_bytes(&bucket);
     // A secret in a header is checked before the form is read. A second check follows only if the form has a secret.
     let in_headers = Secrets::in_headers(headers);

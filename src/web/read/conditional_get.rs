@@ -29,14 +29,16 @@ const VARY_SHARED: &str = "If-Match, If-Unmodified-Since, X-If-Match";
 
 /// The properties of a bucket that affect the response.
 #[derive(Clone, Copy)]
-pub(crate) struct ResponsePolicy {
+pub(crate) struct ResponsePolicy<'a> {
     pub(crate) cache: Cache,
     pub(crate) timestamps: Timestamps,
     /// The text of the 404.
     pub(crate) not_found: &'static str,
+    /// The text of a 200 that is returned instead of the 404.
+    pub(crate) default: Option<&'a str>,
 }
 
-impl ResponsePolicy {
+impl ResponsePolicy<'_> {
     /// The names for `Vary`.
     fn varies(self) -> Option<&'static str> {
         match (self.timestamps, self.cache) {
@@ -47,10 +49,10 @@ impl ResponsePolicy {
     }
 }
 
-impl From<Cache> for ResponsePolicy {
+impl From<Cache> for ResponsePolicy<'_> {
     /// With server timestamps.
     fn from(cache: Cache) -> Self {
-        Self { cache, timestamps: Timestamps::Server, not_found: "no such key" }
+        Self { cache, timestamps: Timestamps::Server, not_found: "no such key", default: None }
     }
 }
 
@@ -58,7 +60,7 @@ impl From<Cache> for ResponsePolicy {
 pub(crate) async fn answer(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
-    policy: ResponsePolicy,
+    policy: ResponsePolicy<'_>,
     resource: &impl Fetch,
 ) -> Result<Response, ApiError> {
     let result = answer_without_vary(ctx, bucket, policy, resource).await;
@@ -72,7 +74,7 @@ pub(crate) async fn answer(
 async fn answer_without_vary(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
-    ResponsePolicy { cache, timestamps, not_found }: ResponsePolicy,
+    ResponsePolicy { cache, timestamps, not_found, default }: ResponsePolicy<'_>,
     resource: &impl Fetch,
 ) -> Result<Response, ApiError> {
     let RequestContext { state, parts, query, .. } = ctx;
@@ -109,7 +111,10 @@ async fn answer_without_vary(
         if by_date && conditions.requires_existing() {
             return Err(ApiError::read_precondition_failed(cache).without_body(by_date));
         }
-        let response = ApiError::not_found(not_found, cache).without_body(by_date).response(&parts.headers);
+        let response = match default {
+            Some(text) => response::text(text.to_owned(), cache),
+            None => ApiError::not_found(not_found, cache).without_body(by_date).response(&parts.headers),
+        };
         return Ok(finish(ctx, response, waited, validity));
     };
     let evaluation = conditions.evaluate(&representation.tag, representation.modified);

@@ -151,7 +151,7 @@ fn keys_with_slashes_work_in_the_query_on_a_shared_host() {
     let auth = format!("X-KVS-Auth: {SECRET}\r\n");
     for way in [Way::ModFcgid, Way::ModCgid] {
         // A shared host has only .htaccess, which cannot allow such paths.
-        let server = Server::start_as_shared_host(way);
+        let server = Server::start_as_shared_host(Site::new(), way);
         ask(&server, "PUT /kv/default/a%2Fb", &auth, (404, b"1"));
         ask(&server, "PUT /kv/default?key=a%2F%2Fb", &auth, (201, b"2"));
         ask(&server, "PUT /kv/default/a/b", &auth, (201, b"3"));

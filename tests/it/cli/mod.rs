@@ -4,6 +4,7 @@
 mod edit;
 mod formats;
 mod hooks;
+mod init;
 mod layers;
 mod logs;
 mod once;

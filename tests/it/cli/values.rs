@@ -32,6 +32,28 @@ fn buckets_are_separate_and_numbers_are_incremented() {
 }
 
 #[test]
+fn buckets_are_listed_in_order_without_those_of_kvs() {
+    let place = Place::new();
+    place.run(&["buckets"]).fails(1, "there is no folder");
+    for (bucket, keys) in [("b", 2), ("default", 1), ("a.1", 3)] {
+        for key in 0..keys {
+            place.run(&["set", "--bucket", bucket, &format!("k{key}"), "1"]).ok();
+        }
+    }
+    place.file("data/_kvs.own.yaml", "a: 1\n");
+    assert_eq!(place.run(&["buckets"]).ok().text(), "a.1\nb\ndefault\n");
+    assert_eq!(place.run(&["buckets", "--count"]).ok().text(), "a.1\t3\nb\t2\ndefault\t1\n");
+    assert_eq!(place.run(&["buckets", "--count", "--bucket", "b"]).ok().text(), "b\t2\n");
+    place.run(&["buckets", "--bucket", "c"]).fails(1, "there is no bucket c");
+    // A damaged bucket does not hide the others.
+    place.file("data/b.yaml", "a: [1\n");
+    std::fs::remove_file(place.path("data/b.yaml.last")).unwrap();
+    let run = place.run(&["buckets", "--count"]).fails(1, "b.yaml");
+    assert_eq!(run.text(), "a.1\t3\ndefault\t1\n");
+    assert_eq!(place.run(&["buckets"]).ok().text(), "a.1\nb\ndefault\n");
+}
+
+#[test]
 fn a_key_with_a_ttl_expires() {
     let place = Place::new();
     place.run(&["set", "a", "1", "--ttl", "2s"]).ok();

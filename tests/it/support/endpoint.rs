@@ -264,7 +264,11 @@ impl Endpoint {
 
     /// Posts a form, which contains the secret.
     pub(crate) async fn form(&self, form: &str) -> Answer {
-        self.send(request("POST", "/", &[FORM], form.to_owned())).await
+        self.form_to("/", form).await
+    }
+
+    pub(crate) async fn form_to(&self, uri: &str, form: &str) -> Answer {
+        self.send(request("POST", uri, &[FORM], form.to_owned())).await
     }
 
     pub(crate) async fn put(&self, uri: &str, value: impl Into<Body>) -> Answer {

@@ -53,7 +53,8 @@ pub(crate) async fn answer(
         Shown::Part(_) => "no such key, or its value has nothing at this path",
         _ => "no such key",
     };
-    conditional_get::answer(ctx, name.bucket, ResponsePolicy { cache, timestamps, not_found }, &fetch).await
+    let policy = ResponsePolicy { timestamps, not_found, ..cache.into() };
+    conditional_get::answer(ctx, name.bucket, policy, &fetch).await
 }
 
 impl EntryFetch<'_> {
