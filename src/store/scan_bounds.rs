@@ -13,17 +13,18 @@ pub fn page(entries: &Entries, query: &Scan, now: Time) -> Page {
     let Some((low, high)) = bounds(query) else {
         return Page { count: (query.projection == Projection::Count).then_some(0), ..Page::default() };
     };
-    let range = entries.range(low.as_ref().map(String::as_str), high.as_ref().map(String::as_str));
-    let live = range.filter(|view| view.is_live(now));
+    let (low, high) = (low.as_ref().map(String::as_str), high.as_ref().map(String::as_str));
+    let views: Box<dyn Iterator<Item = _>> =
+        if query.reverse { Box::new(entries.range_rev(low, high)) } else { Box::new(entries.range(low, high)) };
+    let mut live = views.filter(|view| view.is_live(now));
     if query.projection == Projection::Count {
         return Page { count: Some(live.count() as u64), ..Page::default() };
     }
-    let mut ordered: Box<dyn Iterator<Item = _>> = if query.reverse { Box::new(live.rev()) } else { Box::new(live) };
     let mut page = Page::default();
-    for view in ordered.by_ref().take(query.limit) {
+    for view in live.by_ref().take(query.limit) {
         page.entries.push((view.to_key(), (query.projection == Projection::Entries).then(|| view.to_shared_entry())));
     }
-    if ordered.next().is_some() {
+    if live.next().is_some() {
         page.cursor = page.entries.last().map(|(key, _)| key.clone());
     }
     page

@@ -49,12 +49,13 @@ impl Block {
     }
 
     /// The entries in the order of their keys.
-    pub(super) fn views(&self) -> std::vec::IntoIter<EntryView<'_>> {
-        match self {
-            Self::Packed(bytes) => packed::iter(bytes).map(|(_, packed)| packed.view(bytes)).collect(),
-            Self::Single(single) => vec![EntryView::of(&single.0, &single.1)],
-        }
-        .into_iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
+        let (bytes, single) = match self {
+            Self::Packed(bytes) => (Some(bytes), None),
+            Self::Single(single) => (None, Some(EntryView::of(&single.0, &single.1))),
+        };
+        let packed = bytes.into_iter().flat_map(|bytes| packed::iter(bytes).map(|(_, packed)| packed.view(bytes)));
+        packed.chain(single)
     }
 
     pub(super) fn first_key(&self) -> Key {

@@ -145,16 +145,25 @@ impl Entries {
     }
 
     /// The entries in the order of their keys.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = EntryView<'_>> {
-        self.blocks.values().flat_map(Block::views)
+    pub fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
+        self.blocks.values().flat_map(Block::iter)
     }
 
     /// The entries within these bounds, in the order of their keys.
-    pub fn range<'a>(
-        &'a self,
-        low: Bound<&'a str>,
-        high: Bound<&'a str>,
-    ) -> impl DoubleEndedIterator<Item = EntryView<'a>> {
+    pub fn range<'a>(&'a self, low: Bound<&'a str>, high: Bound<&'a str>) -> impl Iterator<Item = EntryView<'a>> {
+        let views = self.blocks_in(low, high).flat_map(|(_, block)| block.iter());
+        views.skip_while(move |view| !is_above(low, view.key)).take_while(move |view| is_below(high, view.key))
+    }
+
+    /// The entries within these bounds, the last key first.
+    pub fn range_rev<'a>(&'a self, low: Bound<&'a str>, high: Bound<&'a str>) -> impl Iterator<Item = EntryView<'a>> {
+        let in_order = |block: &'a Block| block.iter().collect::<Vec<_>>();
+        let views = self.blocks_in(low, high).rev().flat_map(move |(_, block)| in_order(block).into_iter().rev());
+        views.skip_while(move |view| !is_below(high, view.key)).take_while(move |view| is_above(low, view.key))
+    }
+
+    /// The blocks that may have entries within these bounds.
+    fn blocks_in(&self, low: Bound<&str>, high: Bound<&str>) -> impl DoubleEndedIterator<Item = (&Key, &Block)> {
         // The block that has `low` may begin before it.
         let first = match low {
             Bound::Included(low) | Bound::Excluded(low) => {
@@ -162,19 +171,21 @@ impl Entries {
             }
             Bound::Unbounded => "",
         };
-        let is_empty = match high {
-            Bound::Included(high) | Bound::Excluded(high) => first > high,
-            Bound::Unbounded => false,
+        let (high, is_empty) = match high {
+            Bound::Included(high) | Bound::Excluded(high) => (Bound::Included(high), first > high),
+            Bound::Unbounded => (Bound::Unbounded, false),
         };
-        let high_block = match high {
-            Bound::Excluded(high) => Bound::Included(high),
-            other => other,
-        };
-        let blocks = (!is_empty).then(|| self.blocks.range::<str, _>((Bound::Included(first), high_block)));
-        let views = blocks.into_iter().flatten().flat_map(|(_, block)| block.views());
-        let bounds: (Bound<&str>, Bound<&str>) = (low, high);
-        views.filter(move |view| RangeBounds::<str>::contains(&bounds, view.key))
+        let blocks = (!is_empty).then(|| self.blocks.range::<str, _>((Bound::Included(first), high)));
+        blocks.into_iter().flatten()
     }
+}
+
+fn is_above(low: Bound<&str>, key: &str) -> bool {
+    RangeBounds::<str>::contains(&(low, Bound::Unbounded), key)
+}
+
+fn is_below(high: Bound<&str>, key: &str) -> bool {
+    RangeBounds::<str>::contains(&(Bound::Unbounded, high), key)
 }
 
 /// The bounds of all keys up to this one.

@@ -73,7 +73,7 @@ fn assert_same(entries: &Entries, map: &BTreeMap<Key, Entry>) {
     let pairs: Vec<_> = entries.iter().map(|view| view.to_pair()).collect();
     assert_eq!(pairs, map.clone().into_iter().collect::<Vec<_>>());
     assert_eq!((entries.len(), entries.is_empty()), (map.len(), map.is_empty()));
-    let mut back: Vec<_> = entries.iter().rev().map(|view| view.to_key()).collect();
+    let mut back: Vec<_> = entries.range_rev(Bound::Unbounded, Bound::Unbounded).map(|view| view.to_key()).collect();
     back.reverse();
     assert_eq!(back, map.keys().cloned().collect::<Vec<_>>());
     for (key, entry) in map {
@@ -120,7 +120,7 @@ proptest! {
                 let within = (!is_empty).then(|| map.range::<str, _>((low, high)));
                 let expected: Vec<&str> = within.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
                 prop_assert_eq!(entries.range(low, high).map(|view| view.key).collect::<Vec<_>>(), expected.clone());
-                let mut back: Vec<&str> = entries.range(low, high).rev().map(|view| view.key).collect();
+                let mut back: Vec<&str> = entries.range_rev(low, high).map(|view| view.key).collect();
                 back.reverse();
                 prop_assert_eq!(back, expected);
             }
