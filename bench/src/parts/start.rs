@@ -30,10 +30,7 @@ pub(crate) fn measure(run: &mut Run) {
         rate
     };
     let row = Row::new("start", "start with 1,000,000 entries", "Python, PyYAML's loader in C");
-    let row = row.goal(100.0).if_short(
-        "most of the time is the memory for the entries: page faults and copies (`perf record`); the lines are parsed on \
-         all processors",
-    );
+    let row = row.goal(100.0);
     let row = row.note(Some(
         "the figures are entries per second. The peer reads a file of 50,000 entries, because it would take minutes to \
          read a million; its time is linear in the number of entries"

@@ -25,17 +25,13 @@ pub(super) fn measure(run: &mut Run) {
     let mut servers = Servers::with_data(LARGEST);
     let file = std::fs::metadata(servers.data().join("default.yaml")).unwrap().len();
     let file = float(usize::try_from(file).unwrap());
-    let row = Row::limited(PART, "memory, 1,000,000 keys / size of the file", "ratio", 1.5).if_short(
-        "the entries are a map with a key and a value of their own each, 2.5 times the file; the rest is memory of the \
-         start, which the allocator gives back at a later write",
-    );
+    let row = Row::limited(PART, "memory, 1,000,000 keys / size of the file", "ratio", 1.5);
     run.add(row.figures((0..rounds).map(|_| after_start(&mut servers) / file)));
     drop(servers);
 
     assert!(kvs::server::connections_allowed(12_000) > CLIENTS + 100, "this machine allows too few open files");
     let poll = "GET /?k=door&wait=25&seen=none HTTP/1.1\r\nHost: kvs.test\r\n\r\n";
-    let row = Row::limited(PART, "memory, 5,000 long polls", "MB", 160.0)
-        .if_short("a connection has buffers and the state of its request, some 30 kB together");
+    let row = Row::limited(PART, "memory, 5,000 long polls", "MB", 160.0);
     run.add(row.figures((0..rounds).map(|_| with_waiting(poll))));
     let stream = "GET /kv/default HTTP/1.1\r\nHost: kvs.test\r\nAccept: text/event-stream\r\n\r\n";
     let row = Row::limited(PART, "memory, 5,000 event streams", "MB", 200.0);

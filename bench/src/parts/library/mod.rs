@@ -114,8 +114,8 @@ fn reads(run: &mut Run, ours: &Kvs, name: &'static str, peer: &dyn Side) {
     };
     let (mut first, mut second) = (0, 0);
     let row = Row::new(PART, "scan of 1,000 entries", name).goal(1.0).if_short(
-        "kvs returns each entry with its type and times, and counts references to its key and value; the peer copies \
-         two byte strings",
+        "kvs makes a key and an entry with its type and times for each line of the page; the peer copies only the bytes \
+         of keys and values",
     );
     run.add(row.compare(rounds, || scan(ours, &mut first), || scan(peer, &mut second)));
 }
