@@ -15,7 +15,7 @@ help: ## List these targets
 run: ## Try kvs behind a private Apache: make run PORT=8080, SITE=dir to keep the data
 	@exec deploy/run.sh
 
-DIR ?=
+DIR =
 
 host: ## Make a folder to upload to a shared host: make host DIR=my-site
 	@test -n '$(DIR)' || { echo 'make host: name the folder, as in make host DIR=my-site' >&2; exit 2; }

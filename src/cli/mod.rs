@@ -13,6 +13,7 @@ mod log;
 mod log_writer;
 mod new_secret;
 mod output;
+mod owner;
 mod random;
 mod serving;
 mod stderr;
@@ -40,9 +41,6 @@ use crate::server::{Activated, Launch};
 
 /// Runs the program and returns its exit code.
 pub fn run() -> ExitCode {
-    // With pages of 2 MiB the memory of unused parts of buffers is in use too, and clearing one takes a good part of
-    // the time of a CGI request. If this fails, kvs takes more memory and time.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
     // Standard input that cannot be examined does not come from a web server.
     match Launch::detect().unwrap_or(Launch::Standalone) {
         Launch::Cgi => under_web_server::cgi(),
@@ -89,6 +87,9 @@ fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
         Command::Serve(args) if args.check_config => return check_config::run(settings),
         _ => settings?,
     };
+    if matches!(typed.command, Command::Serve(_)) {
+        serving::disable_huge_pages();
+    }
     // Before the runtime starts threads, because it changes the environment.
     let activated = match typed.command {
         Command::Serve(_) => Activated::from_env()?,

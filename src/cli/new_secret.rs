@@ -2,12 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::exit::CliResult;
+use super::owner::give_to_owner_of_folder;
 use super::random;
 
 /// Crockford's base 32: no letter looks like another or like a digit, and none needs an escape in a URL, a form or
@@ -33,12 +34,7 @@ pub(crate) fn hashed(secret: &str) -> String {
 /// `AlreadyExists` if there is such a file, and errors of the file system.
 pub(crate) fn create_auth_file(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    // A file that root creates must be readable by the owner of the folder, who runs kvs. For other users this has no
-    // effect.
-    if let Ok(folder) = std::fs::metadata(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    {
-        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
-    }
+    give_to_owner_of_folder(&file, path);
     let text = format!("# One secret per line, optionally followed by rights: read, write, buckets=a,b\n{line}\n");
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all())
 }

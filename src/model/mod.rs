@@ -9,6 +9,7 @@ mod clock;
 mod content_type;
 mod entry;
 mod error;
+mod escaped_text;
 mod event;
 mod http_date;
 pub mod json;
@@ -26,6 +27,7 @@ pub use self::clock::{Clock, SystemClock};
 pub use self::content_type::ContentType;
 pub use self::entry::{Entry, Snapshot};
 pub use self::error::{Error, ErrorKind, Result};
+pub use self::escaped_text::escaped;
 pub use self::event::{ChangeKind, Event};
 pub use self::log::{
     AppendOutcome, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, LogStart, NewLogEntry, Retention,

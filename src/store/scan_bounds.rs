@@ -7,7 +7,7 @@ use super::entries::Entries;
 use crate::model::{Page, Projection, Scan, Time};
 
 /// The page of entries for a query, without the entries that have expired at `now`. The caller sets the
-/// revision.
+/// revision. Small values share the memory of the entries next to them.
 #[must_use]
 pub fn page(entries: &Entries, query: &Scan, now: Time) -> Page {
     let Some((low, high)) = bounds(query) else {

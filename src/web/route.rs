@@ -153,9 +153,14 @@ fn entry_key(in_path: Option<String>, query: QueryString<'_>) -> Result<Option<K
 /// The bucket in `?bucket=`, for the requests whose path names none.
 ///
 /// # Errors
-/// As for a bucket in a path.
+/// If the name is not valid, or is that of a reserved bucket.
 pub(crate) fn bucket_in_query(query: QueryString<'_>) -> Result<Bucket, ApiError> {
-    query.text("bucket")?.map_or_else(|| Ok(Bucket::default()), |name| bucket(&name))
+    let bucket = query.text("bucket")?.map_or_else(|| Ok(Bucket::default()), |name| Bucket::new(&name))?;
+    if bucket.is_reserved() {
+        let text = "buckets that begin with _kvs belong to kvs; name another one in ?bucket=";
+        return Err(ApiError::not_found(text, Cache::Never));
+    }
+    Ok(bucket)
 }
 
 /// The bucket of that name. Reserved buckets do not exist for clients.

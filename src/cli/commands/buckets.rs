@@ -10,7 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   kvs buckets                    all buckets
   kvs buckets --count            with the number of their keys
-  for b in $(kvs buckets); do kvs export --bucket \"$b\" \"$b.yaml\"; done";
+  kvs buckets | while read -r b; do kvs export --bucket \"$b\" \"backup/$b.yaml\"; done";
 
 /// Show the buckets
 ///

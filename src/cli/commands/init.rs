@@ -1,13 +1,14 @@
 //! `kvs init`: writes a folder that is ready for the web space of a shared host.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::new_secret::{create_auth_file, hashed, new_secret};
 use crate::cli::output::Output;
+use crate::cli::owner::give_to_owner_of_folder;
 use crate::cli::stderr::say;
 
 const HTACCESS: &str = include_str!("../../../.htaccess");
@@ -20,15 +21,15 @@ const NAMES: [&str; 4] = [".htaccess", "README.txt", "kvs.fcgi", "auth.txt"];
 
 const README: &str = "\
 kvs, a key/value store that a person can read. Upload this folder to your web space, with the modes of its files.
-If its address is then https://example.org/kvs/, and SECRET is what `kvs init` has printed:
+.htaccess is a hidden file: check that it was uploaded. It runs the program, and without it all files can be downloaded.
+If the address of the folder is https://example.org/kvs/, and SECRET is what `kvs init` has printed:
     curl -d 'kitchen/temp=21.5&auth=SECRET' https://example.org/kvs/
     curl 'https://example.org/kvs/?k=kitchen/temp'
-In a browser the address is a page with all values. No file of this folder can be downloaded.
-The values are in data/default.yaml. You may edit that file; download the folder data to back it up.
-auth.txt has the hash of your secret, not the secret. `kvs passcode` makes more of them; keep the file private.
-If every page is an error 500: kvs.fcgi needs mode 755. The error log of the host names a line that it does not allow.
-If the host has CGI only, rename kvs.fcgi to kvs.cgi.
-To update, upload the new program under another name, and rename it to kvs.fcgi. All values stay.
+In a browser the address is a page with all values. They are in data/default.yaml, which you may edit and download.
+auth.txt has the hash of your secret, not the secret. `kvs passcode` makes more secrets.
+If every page is an error 500: this folder and kvs.fcgi need mode 755, and the error log of the host says more.
+If the host runs programs as its web server, and not as you, that user must read auth.txt and write to data.
+If the host has CGI only, rename kvs.fcgi to kvs.cgi. To update, upload a new program, and rename it over the old one.
 ";
 
 const EXAMPLES: &str = "\
@@ -59,23 +60,27 @@ pub(crate) fn run(args: Args, is_quiet: bool) -> CliResult {
     }
     let secret = new_secret()?;
     let mut written = Vec::new();
-    let done = fill(&dir, &mut program, &secret, &mut written);
+    let done = fill(&dir, &mut program, &secret, &mut written).and_then(|()| print(&secret));
     if done.is_err() {
-        // A folder without one of its files would not work, and the next attempt would find the others.
+        // A folder without one of its files, or with a secret that nobody knows, is of no use.
         for path in written.iter().rev() {
             let _ = std::fs::remove_file(path);
         }
     }
     done?;
-    let mut output = Output::new();
-    output.line(&secret)?;
-    output.finish()?;
     if !is_quiet {
         say("The line above is the secret. Keep it: it is not shown again.");
         let dir = dir.display();
         say(&format!("{dir} is ready. Upload it to your web space; {dir}/README.txt says how to go on."));
     }
     Ok(())
+}
+
+fn print(secret: &str) -> CliResult {
+    let mut output = Output::new();
+    let printed = output.line(secret).and_then(|()| output.finish());
+    // A closed pipe is a failure here, too.
+    printed.map_err(|_| Failure::Failed("the secret could not be printed, so the files were removed again".into()))
 }
 
 /// Opens the program for the host.
@@ -98,12 +103,9 @@ fn open_program(program: Option<PathBuf>) -> CliResult<File> {
 
 /// Writes the files, and remembers which ones exist.
 fn fill(dir: &Path, program: &mut File, secret: &str, written: &mut Vec<PathBuf>) -> CliResult {
-    std::fs::create_dir_all(dir).map_err(|e| Failure::file("create", dir, &e))?;
-    let data = dir.join("data");
-    match DirBuilder::new().mode(0o700).create(&data) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::file("create", &data, &e)),
-        _ => {}
-    }
+    // Hosts refuse programs in folders that others may write to, and Apache must be able to look into the folder.
+    create_folder(dir, 0o755)?;
+    create_folder(&dir.join("data"), 0o700)?;
     for name in NAMES {
         let path = dir.join(name);
         let result = match name {
@@ -121,10 +123,25 @@ fn fill(dir: &Path, program: &mut File, secret: &str, written: &mut Vec<PathBuf>
     Ok(())
 }
 
+/// Creates a folder with exactly this mode, unless it exists.
+fn create_folder(path: &Path, mode: u32) -> CliResult {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let create = || {
+        std::fs::create_dir_all(path)?;
+        let folder = File::open(path)?;
+        give_to_owner_of_folder(&folder, path);
+        folder.set_permissions(Permissions::from_mode(mode))
+    };
+    create().map_err(|e| Failure::file("create", path, &e))
+}
+
 /// Creates a file with exactly this mode, whatever the umask is.
 fn create(path: &Path, mode: u32, from: &mut dyn Read) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     io::copy(from, &mut file)?;
+    give_to_owner_of_folder(&file, path);
     file.flush().and_then(|()| file.sync_all())
 }

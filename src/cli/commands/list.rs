@@ -9,8 +9,8 @@ use crate::cli::config::units::{ago, count, in_words};
 use crate::cli::data::existing;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::Format;
-use crate::cli::output::{Output, escaped, terminal_width};
-use crate::model::{Clock, Entry, Key, Projection, Scan, SystemClock, Time};
+use crate::cli::output::{Output, terminal_width};
+use crate::model::{Clock, Entry, Key, Projection, Scan, SystemClock, Time, escaped};
 
 /// The number of entries that are read from the store at a time.
 const PAGE_ENTRIES: usize = 1000;

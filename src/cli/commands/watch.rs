@@ -9,10 +9,10 @@ use crate::cli::config::settings::CliSettings;
 use crate::cli::data::existing;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::json;
-use crate::cli::output::{Output, escaped};
+use crate::cli::output::Output;
 use crate::cli::stderr::say;
 use crate::client::{Client, WatchEvent};
-use crate::model::{Bucket, Key, Revision};
+use crate::model::{Bucket, Key, Revision, escaped};
 
 const EXAMPLES: &str = "\
 Examples:

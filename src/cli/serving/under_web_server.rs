@@ -35,6 +35,7 @@ const MISCONFIGURED: &str =
 
 /// Answers the one request of a CGI process.
 pub(crate) fn cgi() -> ExitCode {
+    super::disable_huge_pages();
     serve(|runtime| {
         let stop = CancellationToken::new();
         let setup = WebServerSetup::new(&stop, Requests::One);
@@ -67,6 +68,7 @@ fn end_answer() {
 
 /// Answers FastCGI requests until the web server stops the program.
 pub(crate) fn fastcgi(listener: Listener) -> ExitCode {
+    super::disable_huge_pages();
     serve(|runtime| {
         runtime.block_on(async {
             let stop = server::stop_on_signals()?;

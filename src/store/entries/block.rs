@@ -58,6 +58,14 @@ impl Block {
         packed.chain(single)
     }
 
+    /// The number of bytes of packed entries; `None` for a single one.
+    pub(super) fn packed_len(&self) -> Option<usize> {
+        match self {
+            Self::Packed(bytes) => Some(bytes.len()),
+            Self::Single(_) => None,
+        }
+    }
+
     pub(super) fn first_key(&self) -> Key {
         match self {
             Self::Packed(bytes) => Key::of_valid(packed::first(bytes, bytes).map_or("", |view| view.key)),

@@ -18,10 +18,14 @@ pub(crate) use self::builder::EntriesBuilder;
 pub use self::view::EntryView;
 use crate::model::{Entry, Key, Time};
 
+/// If blocks have fewer bytes than this on average, they are joined.
+const MIN_BLOCK_BYTES: usize = 512;
+
 /// An ordered map of keys to entries that takes little more memory than their bytes. A clone shares the entries and
 /// copies the list of blocks.
 ///
-/// A lookup copies a small value, so that it does not keep the values next to it in memory.
+/// A lookup copies a small value, so that it does not keep the values next to it in memory. The entries of a
+/// [`page`](super::page) share the memory of their blocks, about 2 KiB each: copy a small value that you keep for long.
 #[derive(Clone, Default)]
 pub struct Entries {
     /// Each block has a bound, a key that is not greater than its keys and greater than those of the block before.
@@ -135,12 +139,15 @@ impl Entries {
 
     /// Keeps only these entries.
     pub fn retain(&mut self, is_kept: impl Fn(&EntryView<'_>) -> bool) {
-        let len = self.len;
         self.blocks.retain(|_, block| block.retain(&is_kept));
         self.len = self.iter().count();
-        if self.len < len / 2 {
-            // The blocks are nearly empty.
-            *self = self.iter().map(|view| view.to_pair()).collect();
+        let packed: Vec<usize> = self.blocks.values().filter_map(Block::packed_len).collect();
+        if packed.iter().sum::<usize>() < packed.len() * MIN_BLOCK_BYTES {
+            let mut builder = EntriesBuilder::default();
+            for (key, entry) in self.iter().map(|view| view.to_pair()) {
+                let _is_next = builder.push(key, entry);
+            }
+            *self = builder.into();
         }
     }
 

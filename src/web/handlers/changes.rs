@@ -20,7 +20,7 @@ use crate::web::response::streamed::{Composer, Content};
 use crate::web::response::{entry_json, json_response, response};
 
 /// The parameters of a list that mean nothing for changes.
-const PARAMETERS_OF_LISTS: [&str; 7] = ["start", "end", "after", "reverse", "keys", "count", "format"];
+const PARAMETERS_OF_LISTS: [&str; 8] = ["start", "end", "after", "reverse", "keys", "values", "count", "format"];
 
 const JSON: FeedFormat = FeedFormat { name: "json", changes: json };
 

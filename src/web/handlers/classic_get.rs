@@ -37,7 +37,7 @@ struct NewestFetch<'a> {
 pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError> {
     let keys = keys(ctx.query)?;
     let bucket = route::bucket_in_query(ctx.query)?;
-    let default = ctx.query.text("default")?;
+    let text_if_missing = ctx.query.text("default")?;
     let cache = authorize::require_read(ctx, &bucket).await?;
     let cache = if let [key] = keys.as_slice() {
         cache_urls::shared_cache_policy(ctx, EntryName { bucket: &bucket, key }, cache)
@@ -45,7 +45,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
         cache
     };
     let newest = NewestFetch { state: ctx.state, bucket, keys };
-    let policy = ResponsePolicy { default: default.as_deref(), ..cache.into() };
+    let policy = ResponsePolicy { text_if_missing: text_if_missing.as_deref(), ..cache.into() };
     conditional_get::answer(ctx, &newest.bucket, policy, &newest).await
 }
 

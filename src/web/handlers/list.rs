@@ -1,30 +1,24 @@
 //! `GET /kv/{bucket}`: a page of the keys of a bucket, in the order of their bytes. A list needs a secret, unless the
 //! policy of the bucket is `listed`.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Bucket, Key, Page, Projection, Scan};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
-use crate::web::budget::Budget;
 use crate::web::context::{ApiState, RequestContext};
-use crate::web::entry_name::EntryName;
 use crate::web::read::conditional_get;
 use crate::web::read::fetch::{Fetch, Fetched, Representation, Wakeup};
 use crate::web::read::page_limits;
 use crate::web::read::page_limits::MAX_PAGE_BYTES;
 use crate::web::request::form::QueryString;
-use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
+use crate::web::response::list_format::ListFormat;
 use crate::web::response::response;
 use crate::web::response::response::KVS_REVISION;
-use crate::web::response::streamed::{Composer, Content};
-use crate::web::response::{entry_json, streamed};
+use crate::web::response::streamed;
+use crate::web::response::streamed::Content;
 
 /// A long poll fetches again after this time at the latest, because entries that the page does not show may expire too.
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -33,31 +27,28 @@ struct ListFetch<'a> {
     state: &'a ApiState,
     bucket: Bucket,
     query: Scan,
-    is_text: bool,
+    format: ListFormat,
 }
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     let cache = authorize::require_list(ctx, bucket).await?;
-    let (query, is_text) = query(ctx.query)?;
-    let list = ListFetch { state: ctx.state, bucket: bucket.clone(), query, is_text };
+    let (query, format) = query(ctx.query)?;
+    let list = ListFetch { state: ctx.state, bucket: bucket.clone(), query, format };
     conditional_get::answer(ctx, bucket, cache.into(), &list).await
 }
 
-/// The scan for a query, and whether the response is plain text.
-fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
-    let is_text = match query.text("format")?.as_deref() {
-        None | Some("json") => false,
-        Some("text") => true,
-        Some(other) => {
-            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::quote(other))));
-        }
+/// The scan for a query, and the format of its page.
+fn query(query: QueryString<'_>) -> Result<(Scan, ListFormat), ApiError> {
+    let format = ListFormat::new(query.text("format")?.as_deref())?;
+    let is_keys_only = match format {
+        // Keys alone are the older form.
+        ListFormat::Text => !query.flag("values")?,
+        ListFormat::Json | ListFormat::Csv => query.flag("keys")?,
     };
-    let projection = if query.flag("count")? {
-        Projection::Count
-    } else if query.flag("keys")? || is_text {
-        Projection::Keys
-    } else {
-        Projection::Entries
+    let projection = match is_keys_only {
+        _ if query.flag("count")? => Projection::Count,
+        true => Projection::Keys,
+        false => Projection::Entries,
     };
     let query = Scan {
         prefix: query.text("prefix")?.unwrap_or_default(),
@@ -68,7 +59,7 @@ fn query(query: QueryString<'_>) -> Result<(Scan, bool), ApiError> {
         reverse: query.flag("reverse")?,
         projection,
     };
-    Ok((query, is_text))
+    Ok((query, format))
 }
 
 impl Fetch for ListFetch<'_> {
@@ -77,14 +68,10 @@ impl Fetch for ListFetch<'_> {
         let page = limit_size(page);
         let next_fetch = self.state.settings.clock.now().plus(MAX_POLL_INTERVAL);
         let expiry = page.entries.iter().filter_map(|(_, entry)| entry.as_ref()?.expires).min();
-        let (content_type, body) = if self.is_text {
-            ("text/plain; charset=utf-8", text(&page).into())
-        } else {
-            ("application/json", json(&self.bucket, self.query.projection, &page, &self.state.settings.responses)?)
-        };
-        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        let body = self.format.body(&self.bucket, self.query.projection, &page, &self.state.settings.responses)?;
+        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(self.format.content_type()))];
         headers.extend(HeaderValue::try_from(page.revision.to_string()).ok().map(|value| (KVS_REVISION, value)));
-        if self.is_text
+        if self.format != ListFormat::Json
             && let Some(cursor) = &page.cursor
         {
             headers.extend(response::cursor(cursor));
@@ -98,7 +85,7 @@ impl Fetch for ListFetch<'_> {
     }
 
     async fn fetch_after(&self, wakeup: Wakeup) -> Result<Fetched, ApiError> {
-        let name = format!("{} {} {:?}", self.bucket, self.is_text, self.query);
+        let name = format!("{} {:?} {:?}", self.bucket, self.format, self.query);
         let now = self.state.settings.clock.now();
         self.state.coalescer.fetch(name, wakeup, now, self.fetch()).await
     }
@@ -131,52 +118,11 @@ fn tag(page: &Page, body: &Content) -> String {
     format!("{:032x}", u128::from_be_bytes(half))
 }
 
-fn text(page: &Page) -> Bytes {
-    if let Some(count) = page.count {
-        return format!("{count}\n").into();
-    }
-    page.entries.iter().flat_map(|(key, _)| [key.as_str(), "\n"]).collect::<String>().into()
-}
-
-#[derive(Serialize)]
-struct Keys<'a> {
-    keys: Vec<&'a str>,
-    cursor: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Rest<'a> {
-    cursor: Option<&'a str>,
-}
-
-fn json(bucket: &Bucket, projection: Projection, page: &Page, budget: &Budget) -> Result<Content, ApiError> {
-    let cursor = page.cursor.as_ref().map(Key::as_str);
-    match projection {
-        Projection::Count => Ok(entry_json::json(&BTreeMap::from([("count", page.count.unwrap_or(0))]))?.into()),
-        Projection::Keys => {
-            let keys = page.entries.iter().map(|(key, _)| key.as_str()).collect();
-            Ok(entry_json::json(&Keys { keys, cursor })?.into())
-        }
-        Projection::Entries => {
-            let mut out = Composer::default();
-            out.text("{\"entries\":[");
-            let entries = page.entries.iter().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
-            for (number, (key, entry)) in entries.enumerate() {
-                out.text(if number == 0 { "" } else { "," });
-                entry_json::charge(&mut out, &entry.value);
-                entry_json::entry(&mut out, EntryName { bucket, key }, entry)?;
-            }
-            out.text("]");
-            out.close_object(&Rest { cursor })?;
-            out.finish(budget)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{ContentType, Entry, Revision, Time};
+    use bytes::Bytes;
 
     fn entry(value: impl Into<Bytes>) -> Entry {
         Entry {
@@ -196,23 +142,6 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_listed_with_all_fields() {
-        let page = page(vec!["ä\"".into(), Bytes::from_static(b"\xff")]);
-        let mut body = vec![];
-        let content = json(&Bucket::default(), Projection::Entries, &page, &Budget::default()).unwrap();
-        content.for_each_part(|part| body.extend_from_slice(part));
-        let first = concat!(
-            r#"{"bucket":"default","key":"k0","value":"ä\"","type":"text/plain; charset=utf-8","revision":"gjdgxs","#,
-            r#""updated":"1970-01-01T00:00:01Z","created":"1970-01-01T00:00:01Z","modified":null,"#,
-            r#""expires":"1970-01-01T00:00:02Z"}"#
-        );
-        let text = String::from_utf8(body).unwrap();
-        assert!(text.contains(first), "{text}");
-        assert!(text.contains(r#""key":"k1","base64":"/w==""#), "{text}");
-        assert!(text.ends_with(r#"],"cursor":null}"#), "{text}");
-    }
-
-    #[test]
     fn page_of_large_values_ends_early() {
         let large = Bytes::from(vec![b'x'; 9 << 20]);
         let cut = limit_size(page(vec![large.clone(), large.clone(), large.clone()]));
@@ -224,9 +153,12 @@ mod tests {
     #[test]
     fn queries_are_parsed_or_rejected() {
         let parse = |q| query(QueryString::new(Some(q)).unwrap());
-        let (query, is_text) = parse("prefix=a%2F&limit=1000&reverse&keys=0&_=1").unwrap();
-        assert_eq!((query.prefix.as_str(), query.limit, query.reverse, is_text), ("a/", 1000, true, false));
-        assert_eq!(query.projection, Projection::Entries);
+        let (query, format) = parse("prefix=a%2F&limit=1000&reverse&keys=0&_=1").unwrap();
+        assert_eq!((query.prefix.as_str(), query.limit, query.reverse), ("a/", 1000, true));
+        assert_eq!((query.projection, format), (Projection::Entries, ListFormat::Json));
+        assert_eq!(parse("format=text&values").unwrap().0.projection, Projection::Entries);
+        assert_eq!(parse("format=csv").unwrap().0.projection, Projection::Entries);
+        assert_eq!(parse("format=csv&keys").unwrap().0.projection, Projection::Keys);
         assert_eq!(parse("format=text").unwrap().0.projection, Projection::Keys);
         assert_eq!(parse("count").unwrap().0.projection, Projection::Count);
         for bad in ["limit=1001", "limit=0", "limit=-1", "limit=x", "format=xml", "prefix=%ff", "after=%zz"] {

@@ -35,7 +35,7 @@ pub(crate) struct ResponsePolicy<'a> {
     /// The text of the 404.
     pub(crate) not_found: &'static str,
     /// The text of a 200 that is returned instead of the 404.
-    pub(crate) default: Option<&'a str>,
+    pub(crate) text_if_missing: Option<&'a str>,
 }
 
 impl ResponsePolicy<'_> {
@@ -52,7 +52,7 @@ impl ResponsePolicy<'_> {
 impl From<Cache> for ResponsePolicy<'_> {
     /// With server timestamps.
     fn from(cache: Cache) -> Self {
-        Self { cache, timestamps: Timestamps::Server, not_found: "no such key", default: None }
+        Self { cache, timestamps: Timestamps::Server, not_found: "no such key", text_if_missing: None }
     }
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn answer(
 async fn answer_without_vary(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
-    ResponsePolicy { cache, timestamps, not_found, default }: ResponsePolicy<'_>,
+    ResponsePolicy { cache, timestamps, not_found, text_if_missing }: ResponsePolicy<'_>,
     resource: &impl Fetch,
 ) -> Result<Response, ApiError> {
     let RequestContext { state, parts, query, .. } = ctx;
@@ -111,7 +111,7 @@ async fn answer_without_vary(
         if by_date && conditions.requires_existing() {
             return Err(ApiError::read_precondition_failed(cache).without_body(by_date));
         }
-        let response = match default {
+        let response = match text_if_missing.filter(|_| !conditions.has_if_match()) {
             Some(text) => response::text(text.to_owned(), cache),
             None => ApiError::not_found(not_found, cache).without_body(by_date).response(&parts.headers),
         };

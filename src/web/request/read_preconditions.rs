@@ -85,6 +85,11 @@ impl ReadPreconditions {
         matches!(self.matches, Some(Tags::Any))
     }
 
+    /// Whether the client sent `If-Match`, which does not hold for a missing entry.
+    pub(crate) fn has_if_match(&self) -> bool {
+        self.matches.is_some()
+    }
+
     /// Whether the client sent the tag of the version that it has.
     pub(crate) fn has_seen(&self) -> bool {
         self.none_matches.is_some()

@@ -28,6 +28,7 @@ fn the_folder_is_complete_and_only_the_owner_reads_the_secrets() {
         assert!(secret.len() == 32 && !notes.contains(&secret) && notes.contains("not shown again"), "{notes}");
         let modes =
             [("kvs.fcgi", 0o755), (".htaccess", 0o644), ("README.txt", 0o644), ("auth.txt", 0o600), ("data", 0o700)];
+        assert_eq!(format!("{:o}", mode(&dir)), "755", "umask {umask}");
         for (name, expected) in modes {
             assert_eq!(format!("{:o}", mode(&dir.join(name))), format!("{expected:o}"), "{name}, umask {umask}");
         }
@@ -89,4 +90,29 @@ fn another_program_is_uploaded_if_it_is_named() {
     let program = place.file("kvs-for-the-host", b"\x7fELF and so on");
     place.run(&["init", "site", "--program", &program]).ok();
     assert_eq!(place.read("site/kvs.fcgi"), b"\x7fELF and so on");
+}
+
+#[test]
+fn a_secret_that_cannot_be_printed_leaves_no_files() {
+    let place = Place::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = place.command(&["init", "site"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not be printed"), "{output:?}");
+    let left: Vec<_> = std::fs::read_dir(place.path("site")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["data"]);
+    place.run(&["init", "site"]).ok();
+}
+
+#[test]
+fn all_files_belong_to_the_owner_of_the_folder() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("home")).unwrap();
+    // Only root can change an owner. Without root, folder and files have the same owner anyway.
+    let _ = std::os::unix::fs::chown(place.path("home"), Some(65534), Some(65534));
+    place.run(&["init", "home/kvs"]).ok();
+    let owner = |path: &str| std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(place.path(path)).unwrap());
+    for name in ["", "/kvs.fcgi", "/.htaccess", "/README.txt", "/auth.txt", "/data"] {
+        assert_eq!(owner(&format!("home/kvs{name}")), owner("home"), "{name}");
+    }
 }

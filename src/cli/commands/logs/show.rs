@@ -8,10 +8,10 @@ use crate::cli::config::settings::CliSettings;
 use crate::cli::data::existing;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::json;
-use crate::cli::output::{Output, escaped};
+use crate::cli::output::Output;
 use crate::cli::stderr::say;
 use crate::client::{Client, Log};
-use crate::model::{Clock as _, Key, LogEntry, LogPage, LogQuery, LogStart, SystemClock, Time, parse_since};
+use crate::model::{Clock as _, Key, LogEntry, LogPage, LogQuery, LogStart, SystemClock, Time, escaped, parse_since};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -10,8 +10,8 @@ use crate::web::budget::Budget;
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
-use crate::web::response::entry_json;
 use crate::web::response::streamed::{Composer, Content};
+use crate::web::response::{csv_field, entry_json};
 
 /// The format of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,9 +118,8 @@ fn csv(page: &LogPage) -> Bytes {
     let mut out = String::from("index,updated,value\r\n");
     for entry in &page.entries {
         let value = match std::str::from_utf8(&entry.value) {
-            Ok(text) if text.contains(['"', ',', '\r', '\n']) => format!("\"{}\"", text.replace('"', "\"\"")),
-            Ok(text) => text.to_owned(),
-            Err(_) => STANDARD.encode(&entry.value),
+            Ok(text) => csv_field::quoted(text),
+            Err(_) => STANDARD.encode(&entry.value).into(),
         };
         out += &format!("{},{},{value}\r\n", entry.index, entry.updated);
     }

@@ -80,6 +80,9 @@ async fn default_text_replaces_only_a_missing_key(make: Make) {
     for bad in ["/?k=a&default=%zz", "/?k=a&default=%ff", "/?k=&default=0"] {
         assert_eq!(kvs.get(bad).await.status, 400, "{bad}");
     }
+    for tag in ["*", "\"x\""] {
+        assert_eq!(kvs.plain("GET", "/?k=none&default=0", &[("if-match", tag)]).await.status, 404, "{tag}");
+    }
     kvs.form("a=1&auth=s3cret").await;
     let answer = kvs.get("/?k=none,a&default=0").await;
     assert_eq!((answer.status, answer.text(), answer.header("kvs-key")), (200, "1", "a"));

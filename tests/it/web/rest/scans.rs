@@ -13,9 +13,39 @@ cases! {
     scans_match_a_model,
     flags_limits_and_formats_of_scans_are_checked,
     pages_have_100_keys_by_default,
+    lists_are_csv_or_lines_with_values,
     unchanged_pages_are_304,
     delete_by_prefix_deletes_only_that_prefix,
     delete_by_prefix_covers_many_pages,
+}
+
+async fn lists_are_csv_or_lines_with_values(make: Make) {
+    let kvs = Endpoint::new(make);
+    kvs.put("/kv/listed/a", "1,\"x\"\n").await;
+    kvs.ask("PUT", "/kv/listed/b?ttl=60", &[("content-type", "image/png")], &b"\xff\0"[..]).await;
+    kvs.put("/kv/listed/c%2Cd", "").await;
+    let lines = kvs.get("/kv/listed?format=text&values").await;
+    assert_eq!(lines.text(), "a\t1,\"x\"\\n\nb\t\\xff\\u{0}\nc,d\t\n");
+    assert_eq!(kvs.get("/kv/listed?format=text&values=0").await.text(), "a\nb\nc,d\n");
+    let csv = kvs.get("/kv/listed?format=csv&limit=2").await;
+    assert_eq!((csv.status, csv.header("content-type")), (200, "text/csv; charset=utf-8"));
+    assert_eq!(csv.header("kvs-cursor"), "b");
+    let rows: Vec<&str> = csv.text().split("\r\n").collect();
+    assert_eq!((rows[0], rows.len()), ("key,value,base64,type,updated,created,modified,expires", 4));
+    assert!(
+        rows[1].starts_with("a,\"1,\"\"x\"\"\n\",,text/plain") || rows[1].starts_with("a,\"1,\"\"x\"\"\n\",,,2026"),
+        "{rows:?}"
+    );
+    assert!(rows[2].starts_with("b,,/wA=,image/png,2026") && rows[2].contains("Z,2026"), "{rows:?}");
+    let rest = kvs.get("/kv/listed?format=csv&after=b").await;
+    assert!(rest.text().contains("\r\n\"c,d\",,,") && rest.header("kvs-cursor").is_empty(), "{}", rest.text());
+    assert_eq!(kvs.get("/kv/listed?format=csv&keys").await.text(), "key\r\na\r\nb\r\n\"c,d\"\r\n");
+    assert_eq!(kvs.get("/kv/listed?format=csv&count").await.text(), "count\r\n3\r\n");
+    assert_eq!(kvs.get("/kv/listed?since=0&values").await.status, 400);
+    // The tag is that of this form of the page.
+    let tag = csv.header("etag").to_owned();
+    let again = kvs.plain("GET", "/kv/listed?format=csv&limit=2", &[("if-none-match", tag.as_str())]).await;
+    assert_eq!(again.status, 304);
 }
 
 cases! { on threads:
