@@ -1,15 +1,12 @@
 //! New secrets, and the file that they are written to.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::exit::CliResult;
-use super::owner::give_to_owner_of_folder;
-use super::random;
+use super::{new_file, random};
 
 /// Crockford's base 32: no letter looks like another or like a digit, and none needs an escape in a URL, a form or
 /// YAML. Each letter is five bits of a random byte, so all are equally likely.
@@ -33,10 +30,8 @@ pub(crate) fn hashed(secret: &str) -> String {
 /// # Errors
 /// `AlreadyExists` if there is such a file, and errors of the file system.
 pub(crate) fn create_auth_file(path: &Path, line: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    give_to_owner_of_folder(&file, path);
     let text = format!("# One secret per line, optionally followed by rights: read, write, buckets=a,b\n{line}\n");
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())
+    new_file::create(path, 0o600, &mut text.as_bytes())
 }
 
 #[cfg(test)]

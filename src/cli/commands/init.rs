@@ -1,15 +1,17 @@
 //! `kvs init`: writes a folder that is ready for the web space of a shared host.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{CliResult, Failure};
+use crate::cli::new_file;
+use crate::cli::new_file::give_to_owner_of_folder;
 use crate::cli::new_secret::{create_auth_file, hashed, new_secret};
 use crate::cli::output::Output;
-use crate::cli::owner::give_to_owner_of_folder;
 use crate::cli::stderr::say;
+use crate::yaml::{FileSystem as _, RealFileSystem};
 
 const HTACCESS: &str = include_str!("../../../.htaccess");
 
@@ -103,16 +105,16 @@ fn open_program(program: Option<PathBuf>) -> CliResult<File> {
 
 /// Writes the files, and remembers which ones exist.
 fn fill(dir: &Path, program: &mut File, secret: &str, written: &mut Vec<PathBuf>) -> CliResult {
-    // Hosts refuse programs in folders that others may write to, and Apache must be able to look into the folder.
-    create_folder(dir, 0o755)?;
-    create_folder(&dir.join("data"), 0o700)?;
+    create_folder(dir).map_err(|e| Failure::file("create", dir, &e))?;
+    let data = dir.join("data");
+    RealFileSystem.make_folder(&data).map_err(|e| Failure::file("create", &data, &e))?;
     for name in NAMES {
         let path = dir.join(name);
         let result = match name {
             "auth.txt" => create_auth_file(&path, &hashed(secret)),
-            "kvs.fcgi" => create(&path, 0o755, program),
-            ".htaccess" => create(&path, 0o644, &mut HTACCESS.as_bytes()),
-            _ => create(&path, 0o644, &mut README.as_bytes()),
+            "kvs.fcgi" => new_file::create(&path, 0o755, program),
+            ".htaccess" => new_file::create(&path, 0o644, &mut HTACCESS.as_bytes()),
+            _ => new_file::create(&path, 0o644, &mut README.as_bytes()),
         };
         let is_foreign = result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists);
         if !is_foreign {
@@ -123,25 +125,14 @@ fn fill(dir: &Path, program: &mut File, secret: &str, written: &mut Vec<PathBuf>
     Ok(())
 }
 
-/// Creates a folder with exactly this mode, unless it exists.
-fn create_folder(path: &Path, mode: u32) -> CliResult {
+/// Creates the folder with mode 755 unless it exists: hosts refuse programs in folders that others may write to, and
+/// Apache must be able to look into it.
+fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let create = || {
-        std::fs::create_dir_all(path)?;
-        let folder = File::open(path)?;
-        give_to_owner_of_folder(&folder, path);
-        folder.set_permissions(Permissions::from_mode(mode))
-    };
-    create().map_err(|e| Failure::file("create", path, &e))
-}
-
-/// Creates a file with exactly this mode, whatever the umask is.
-fn create(path: &Path, mode: u32, from: &mut dyn Read) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    io::copy(from, &mut file)?;
-    give_to_owner_of_folder(&file, path);
-    file.flush().and_then(|()| file.sync_all())
+    std::fs::create_dir_all(path)?;
+    let folder = File::open(path)?;
+    give_to_owner_of_folder(&folder, path);
+    folder.set_permissions(Permissions::from_mode(0o755))
 }

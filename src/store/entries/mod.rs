@@ -40,6 +40,15 @@ impl Entries {
         Self::default()
     }
 
+    /// Entries that come in the order of their keys, each key once.
+    fn of_sorted(entries: impl IntoIterator<Item = (Key, Entry)>) -> Self {
+        let mut builder = EntriesBuilder::default();
+        for (key, entry) in entries {
+            let _is_next = builder.push(key, entry);
+        }
+        builder.into()
+    }
+
     /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -143,11 +152,7 @@ impl Entries {
         self.len = self.iter().count();
         let packed: Vec<usize> = self.blocks.values().filter_map(Block::packed_len).collect();
         if packed.iter().sum::<usize>() < packed.len() * MIN_BLOCK_BYTES {
-            let mut builder = EntriesBuilder::default();
-            for (key, entry) in self.iter().map(|view| view.to_pair()) {
-                let _is_next = builder.push(key, entry);
-            }
-            *self = builder.into();
+            *self = Self::of_sorted(self.iter().map(|view| view.to_pair()));
         }
     }
 
@@ -229,11 +234,7 @@ impl FromIterator<(Key, Entry)> for Entries {
                 is_same
             });
         }
-        let mut builder = EntriesBuilder::default();
-        for (key, entry) in entries {
-            let _is_next = builder.push(key, entry);
-        }
-        builder.into()
+        Self::of_sorted(entries)
     }
 }
 
