@@ -38,7 +38,8 @@
 //! - `codecs`: values of Rust types as YAML, CBOR and MessagePack
 //! - `compression`, `encryption`: the layers that compress and encrypt values
 //! - `postgres`: the store on PostgreSQL
-//! - `server`: the HTTP API, the servers, the write hooks and the program; includes `postgres`
+//! - `remote`: the store of another kvs server, over HTTP
+//! - `server`: the HTTP API, the servers, the write hooks and the program; includes `postgres` and `remote`
 //! - `full`, the default: all of these
 //! - `test-suite`: `store::suite`, the cases that every implementation of a store must pass
 //!
@@ -48,7 +49,7 @@
 //!
 //! - [`model`]: buckets, keys, entries, batches, revisions, errors
 //! - [`store`]: the contract of a store, and the suite that every store must pass
-//! - [`memory`], [`yaml`], `postgres`: the stores
+//! - [`memory`], [`yaml`], `postgres`, `remote`: the stores
 //! - [`layers`]: stores that wrap a store
 //! - `hooks`: reports changes to caches and to other programs
 //! - [`client`]: the methods of a key/value store, over any of them
@@ -70,11 +71,15 @@ pub mod codecs;
 pub mod copy;
 #[cfg(feature = "server")]
 pub mod hooks;
+#[cfg(feature = "remote")]
+mod https;
 pub mod layers;
 pub mod memory;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "remote")]
+pub mod remote;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
@@ -121,9 +126,10 @@ pub mod blocking {
 /// | `yaml:DIR` | YAML files in the folder `DIR`, which the first write creates |
 /// | `memory:` | in memory, a new one each time |
 /// | `postgresql://USER@HOST/DATABASE` | tables of a PostgreSQL database |
+/// | `https://HOST/PATH/` | the store of another kvs server; its secret is in the variable `KVS_SECRET` |
 ///
-/// PostgreSQL needs the feature `postgres` and a tokio runtime. It is connected with the first call, so its errors come
-/// from that call.
+/// PostgreSQL needs the feature `postgres` and a tokio runtime, and another server needs `remote` and a runtime. They are
+/// connected with the first call, so their errors come from that call.
 ///
 /// # Errors
 /// `Invalid` if the URL is wrong, or names a store that this build does not have; otherwise the error with which the
@@ -152,10 +158,21 @@ fn store_at(url: &str) -> Result<Arc<dyn Store>> {
             ErrorKind::Invalid,
             "this build of kvs has no PostgreSQL store; enable the feature postgres of the crate kvs",
         )),
+        #[cfg(feature = "remote")]
+        Some(("https" | "http", _)) => {
+            let secret = std::env::var("KVS_SECRET").ok();
+            let options = remote::RemoteOptions { secret, ..remote::RemoteOptions::default() };
+            Ok(Arc::new(remote::RemoteStore::new(url.parse()?, &options)?))
+        }
+        #[cfg(not(feature = "remote"))]
+        Some(("https" | "http", _)) => Err(Error::new(
+            ErrorKind::Invalid,
+            "this build of kvs has no store over HTTP; enable the feature remote of the crate kvs",
+        )),
         // The URL is not repeated: it may hold a password.
         _ => Err(Error::new(
             ErrorKind::Invalid,
-            "unknown URL of a store; write yaml:DIR, memory: or postgresql://USER@HOST/DATABASE",
+            "unknown URL of a store; write yaml:DIR, memory:, postgresql://USER@HOST/DATABASE or https://HOST/PATH/",
         )),
     }
 }

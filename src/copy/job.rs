@@ -191,6 +191,7 @@ impl CopyJob {
             to: &*self.to,
             record: &record,
             bucket: &bucket,
+            batches: self.settings.batches,
             last,
             last_own: last,
             copied: 0,
@@ -223,7 +224,7 @@ impl CopyJob {
 
     /// The logs of a bucket; `None` if one of the sides has none.
     fn logs<'a>(&'a self, bucket: &'a Bucket) -> Option<LogCopy<'a>> {
-        Some(LogCopy { from: self.from.logs()?, to: self.to.logs()?, bucket })
+        Some(LogCopy { from: self.from.logs()?, to: self.to.logs()?, bucket, batches: self.settings.batches })
     }
 
     /// Copies the logs of a bucket and compares again.

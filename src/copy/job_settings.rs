@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::Bucket;
-use crate::store::Limits;
+use crate::store::{BatchLimits, Limits};
 
 /// What a run does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,13 +34,23 @@ pub struct CopySettings {
     pub skip_incompatible: bool,
     /// The limits of the target.
     pub limits: Limits,
+    /// How much is written at once.
+    pub batches: BatchLimits,
 }
 
 impl Default for CopySettings {
     /// Copies all buckets of a source without a name, with values up to the maximum of a store, and overwrites nothing.
     fn default() -> Self {
         let limits = Limits { max_value_bytes: Limits::MAX_VALUE_LIMIT };
-        Self { name: String::new(), bucket: None, mode: Mode::Copy, replace: false, skip_incompatible: false, limits }
+        Self {
+            name: String::new(),
+            bucket: None,
+            mode: Mode::Copy,
+            replace: false,
+            skip_incompatible: false,
+            limits,
+            batches: BatchLimits::default(),
+        }
     }
 }
 

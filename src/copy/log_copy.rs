@@ -10,13 +10,14 @@ use crate::model::{
     AppendOutcome, Bucket, Error, ErrorKind, Key, LogAppend, LogEntry, LogKeysQuery, LogPage, LogQuery, NewLogEntry,
     Result, Retention,
 };
-use crate::store::Logs;
+use crate::store::{BatchLimits, Logs};
 
 /// The logs of a bucket on both sides.
 pub(crate) struct LogCopy<'a> {
     pub(crate) from: &'a dyn Logs,
     pub(crate) to: &'a dyn Logs,
     pub(crate) bucket: &'a Bucket,
+    pub(crate) batches: BatchLimits,
 }
 
 /// How a log differs between the two sides.
@@ -162,7 +163,9 @@ impl LogCopy<'_> {
             }
             // An append numbers its entries without gaps.
             for run in page.entries.chunk_by(|a, b| a.index + 1 == b.index) {
-                self.append(key, run, &page).await?;
+                for batch in self.batches_of(run) {
+                    self.append(key, batch, &page).await?;
+                }
             }
             if is_last {
                 break;
@@ -173,6 +176,22 @@ impl LogCopy<'_> {
             removed += remove(Some(before)).await?.unwrap_or(0);
         }
         Ok(removed)
+    }
+
+    /// Splits entries into appends.
+    fn batches_of<'e>(&self, mut rest: &'e [LogEntry]) -> Vec<&'e [LogEntry]> {
+        let mut all = vec![];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take(self.batches.keys).take_while(|entry| {
+                bytes += entry.value.len();
+                bytes <= self.batches.bytes
+            });
+            let (batch, after) = rest.split_at(fits.count().clamp(1, rest.len()));
+            all.push(batch);
+            rest = after;
+        }
+        all
     }
 
     async fn append(&self, key: &Key, run: &[LogEntry], page: &LogPage) -> Result<()> {

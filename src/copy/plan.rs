@@ -2,6 +2,7 @@
 
 use super::compare::{BucketDiff, MissingEntry};
 use crate::model::Revision;
+use crate::store::BatchLimits;
 
 /// The maximum number of keys in a batch.
 pub(crate) const MAX_BATCH_KEYS: usize = 1000;
@@ -65,16 +66,16 @@ fn replaces_newer(missing: &MissingEntry) -> bool {
 }
 
 /// Splits the entries into batches.
-pub(crate) fn batches(missing: &[MissingEntry]) -> impl Iterator<Item = &[MissingEntry]> {
+pub(crate) fn batches(missing: &[MissingEntry], limits: BatchLimits) -> impl Iterator<Item = &[MissingEntry]> {
     let mut rest = missing;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |missing: &&MissingEntry| {
             bytes += missing.size;
-            bytes <= MAX_BATCH_BYTES
+            bytes <= limits.bytes
         };
         // A batch has at least one entry, of any size.
-        let count = rest.iter().take(MAX_BATCH_KEYS).take_while(fits).count().max(1).min(rest.len());
+        let count = rest.iter().take(limits.keys).take_while(fits).count().max(1).min(rest.len());
         let (batch, after) = rest.split_at_checked(count)?;
         rest = after;
         (!batch.is_empty()).then_some(batch)
@@ -93,7 +94,11 @@ mod tests {
 
     #[test]
     fn batches_are_limited_in_keys_and_in_bytes() {
-        let sizes = |missing: Vec<MissingEntry>| batches(&missing).map(<[_]>::len).collect::<Vec<_>>();
+        let sizes = |missing: Vec<MissingEntry>| {
+            batches(&missing, BatchLimits { keys: MAX_BATCH_KEYS, bytes: MAX_BATCH_BYTES })
+                .map(<[_]>::len)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             sizes((0..2500).map(|n| missing("k", n, 1)).collect()),
             [MAX_BATCH_KEYS, MAX_BATCH_KEYS, 2500 - 2 * MAX_BATCH_KEYS]

@@ -2,7 +2,7 @@
 //! after the last write of the copy. With it a later run recognises its own data, and notices if anybody else has
 //! written since.
 //!
-//! It is in a reserved bucket. It is saved before each batch, with the revision that the bucket will have after the
+//! It is in a reserved bucket, which other clients do not see. It is saved before each batch, with the revision that the bucket will have after the
 //! batch, so it is correct whether the batch was written or the program died before.
 
 use std::sync::Arc;
@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 
 use crate::model::{Batch, Bucket, Entry, Key, Result, Revision, Write};
 use crate::store::Store;
-
-/// The bucket of the records. Its name is reserved, so that clients cannot reach it.
-const RECORDS: &str = "_kvs.copy";
 
 /// The records of a target about one source.
 pub(crate) struct ProgressRecord {
@@ -24,7 +21,7 @@ pub(crate) struct ProgressRecord {
 
 impl ProgressRecord {
     pub(crate) fn new(to: Arc<dyn Store>, source: String) -> Result<Self> {
-        Ok(Self { to, records: Bucket::new(RECORDS)?, source })
+        Ok(Self { to, records: Bucket::new(Bucket::COPY_RECORDS)?, source })
     }
 
     /// Whether the whole bucket, which has this revision, was copied from this source, and nobody else has written

@@ -5,11 +5,11 @@
 use std::collections::HashSet;
 
 use super::compare::{BucketDiff, MissingEntry};
-use super::plan::{MAX_BATCH_KEYS, WriteOrder, batches};
+use super::plan::{WriteOrder, batches};
 use super::progress_record::ProgressRecord;
 use super::side::{Side, on};
 use crate::model::{Batch, BlobRef, Bucket, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, Write};
-use crate::store::{ImportSource, Store, StoredBlob};
+use crate::store::{BatchLimits, ImportSource, Store, StoredBlob};
 
 /// How many bytes of a blob are copied at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -20,6 +20,7 @@ pub(crate) struct BucketWriter<'a> {
     pub(crate) to: &'a dyn Store,
     pub(crate) record: &'a ProgressRecord,
     pub(crate) bucket: &'a Bucket,
+    pub(crate) batches: BatchLimits,
     /// The revision of the bucket after the last batch.
     pub(crate) last: Revision,
     /// The last revision that certainly came from this copy. The revision after a deletion cannot be predicted, so it
@@ -40,7 +41,7 @@ impl BucketWriter<'_> {
         let order = WriteOrder::new(&mut diff, self.from.has_revisions());
         let mut done = 0;
         for (all, deletes_first) in [(&order.plain, false), (&order.delete_first, true)] {
-            for batch in batches(all) {
+            for batch in batches(all, self.batches) {
                 self.restore(batch, deletes_first).await?;
                 done += batch.len() as u64;
                 on_written(done);
@@ -49,7 +50,7 @@ impl BucketWriter<'_> {
                 self.last_own = self.last;
             }
         }
-        for batch in diff.extra.chunks(MAX_BATCH_KEYS) {
+        for batch in diff.extra.chunks(self.batches.keys) {
             self.delete(batch).await?;
             done += batch.len() as u64;
             on_written(done);

@@ -5,10 +5,11 @@ use http::header::USER_AGENT;
 use http::{Method, Request};
 use http_body_util::Full;
 
-use super::http_client::{HookResponse, KVS_USER_AGENT};
+use super::http_client::HookResponse;
 use super::kind::HookKind;
 use super::retry::DeliveryResult;
 use super::target::HookUrl;
+use crate::https::KVS_USER_AGENT;
 
 /// The purges of one cache.
 pub(crate) struct Purge {

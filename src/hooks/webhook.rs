@@ -13,11 +13,12 @@ use http_body_util::Full;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::http_client::{HookResponse, KVS_USER_AGENT};
+use super::http_client::HookResponse;
 use super::kind::HookKind;
 use super::retry::DeliveryResult;
 use super::settings::Secret;
 use super::target::HookUrl;
+use crate::https::KVS_USER_AGENT;
 use crate::model::{Clock, Event};
 
 const TIMESTAMP: HeaderName = HeaderName::from_static("kvs-timestamp");

@@ -26,6 +26,19 @@ pub enum ErrorKind {
     Unavailable,
 }
 
+impl ErrorKind {
+    /// The names of the kinds in metrics and in JSON.
+    pub(crate) const NAMES: [(Self, &'static str); 7] = [
+        (Self::Invalid, "invalid"),
+        (Self::TooLarge, "too_large"),
+        (Self::Busy, "busy"),
+        (Self::StorageFull, "full"),
+        (Self::PermissionDenied, "permission_denied"),
+        (Self::Corrupt, "damaged"),
+        (Self::Unavailable, "failed"),
+    ];
+}
+
 /// An error: a kind, a text and, if another error caused it, that error.
 #[derive(Debug)]
 pub struct Error {

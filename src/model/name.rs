@@ -43,6 +43,9 @@ impl Bucket {
         &self.0
     }
 
+    /// The name of the reserved bucket in which a copy records its progress.
+    pub(crate) const COPY_RECORDS: &'static str = "_kvs.copy";
+
     /// Whether the bucket is reserved for records of kvs itself. Clients cannot use it.
     #[must_use]
     pub fn is_reserved(&self) -> bool {

@@ -112,7 +112,11 @@ fn check_index(key: &Key, index: u64, entries: usize) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, text))
 }
 
-fn check_retention(key: &Key, retention: Option<Retention>) -> Result<()> {
+/// Checks that a log can keep its entries so long.
+///
+/// # Errors
+/// `Invalid` if it cannot.
+pub fn check_retention(key: &Key, retention: Option<Retention>) -> Result<()> {
     let is_storable = |age: Duration| {
         (Duration::from_millis(1)..=Time::MAX_TTL).contains(&age) && age.subsec_nanos().is_multiple_of(1_000_000)
     };

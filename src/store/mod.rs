@@ -3,6 +3,7 @@
 //! A store is a folder next to this one and imports only `model` and `store`. So does a layer.
 
 mod all_buckets;
+mod batch_limits;
 mod contract;
 mod entries;
 mod evaluate;
@@ -19,6 +20,7 @@ mod value_writer;
 mod watched_revision;
 
 pub use self::all_buckets::all_buckets;
+pub use self::batch_limits::BatchLimits;
 pub use self::contract::{
     BlobReader, Blobs, Changes, Finding, Logs, NewBlob, Report, Severity, Store, StoredBlob, Task,
 };
@@ -26,7 +28,7 @@ pub(crate) use self::entries::EntriesBuilder;
 pub use self::entries::{Entries, EntryView};
 pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
-pub use self::log_bounds::{LogBounds, check_append, log_time};
+pub use self::log_bounds::{LogBounds, check_append, check_retention, log_time};
 pub use self::log_position::{InvalidPosition, LogPosition, LogStep};
 pub use self::polled_watch::{PollRate, PolledWatch};
 pub use self::recent_changes::RecentChanges;

@@ -3,6 +3,7 @@
 //! The store is checked at most once per second, even if many requests arrive. The report has the name of a damaged
 //! file and the line, but not its folder.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -98,12 +99,16 @@ async fn check(store: &Counted, bucket: &Bucket) -> Result<(Vec<String>, Vec<Str
 /// A finding without its folder.
 fn describe(finding: &Finding) -> String {
     let text = without_folders(&finding.text);
-    let name = finding.file.as_ref().and_then(|file| file.file_name()).map(|name| name.to_string_lossy());
-    match (name, finding.line.filter(|line| *line > 0)) {
+    match (file_name(finding), finding.line.filter(|line| *line > 0)) {
         (Some(name), Some(line)) => format!("{name}, line {line}: {text}"),
         (Some(name), None) => format!("{name}: {text}"),
         (None, _) => text,
     }
+}
+
+/// The name of the file with a finding, without its folder.
+pub(crate) fn file_name(finding: &Finding) -> Option<Cow<'_, str>> {
+    finding.file.as_ref().and_then(|file| file.file_name()).map(|name| name.to_string_lossy())
 }
 
 /// The problems on one line, each once.
@@ -129,7 +134,7 @@ fn report_error(error: Error) -> ApiError {
 
 /// The text with every path reduced to its file name. A folder may have spaces in its name, so everything is removed
 /// from the word that begins a path to the word that contains the last slash.
-fn without_folders(text: &str) -> String {
+pub(crate) fn without_folders(text: &str) -> String {
     let mut words: Vec<&str> = vec![];
     let mut start = None;
     for word in text.split(' ') {

@@ -37,9 +37,9 @@ pub use self::context::{ApiSettings, ClientAddr, LongPollSettings};
 pub use self::metrics::{Metrics, MetricsAccess};
 pub use self::read::long_poll_limit::{LongPollLimit, WaiterGate};
 pub use self::read::reuse::ReusableResponse;
-pub use self::response::api_error::problem;
 pub use self::response::cache_urls::cache_urls;
 pub use self::response::cors::{Cors, Origin};
+pub use self::response::problem::problem;
 pub use self::shares::{SharePermit, Shares};
 
 use self::auth::rate_limit;
@@ -49,8 +49,8 @@ use self::damage_report::DamageReport;
 use self::entry_name::EntryName;
 use self::handlers::index::IndexPage;
 use self::handlers::{
-    changes, classic_get, classic_post, delete_prefix, entry, events, health, help, list, log, multi, openapi, status,
-    txn,
+    changes, classic_get, classic_post, delete_prefix, entry, events, health, help, list, list_buckets, log, maintain,
+    multi, openapi, status, txn,
 };
 use self::metrics::counted::Counted;
 use self::metrics::counters::Class;
@@ -148,6 +148,8 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
         Route::Ready if is_read => Box::pin(health::ready(state)).await,
         Route::Metrics if is_read => Box::pin(handlers::metrics::answer(context)).await,
         Route::OpenApi if is_read => Ok(openapi::answer()),
+        Route::Buckets if is_read => Box::pin(list_buckets::of_entries(context)).await,
+        Route::LogBuckets if is_read => Box::pin(list_buckets::of_logs(context)).await,
         Route::Bucket(bucket) if is_read && events::is_requested(&context.parts.headers) => {
             Box::pin(events::of_bucket(context, bucket)).await
         }
@@ -155,6 +157,7 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
             Box::pin(changes::answer(context, bucket)).await
         }
         Route::Bucket(bucket) if is_read => Box::pin(list::answer(context, bucket)).await,
+        Route::Bucket(bucket) if method == Method::POST => Box::pin(list::answer_form(context, bucket, body)).await,
         Route::Bucket(bucket) if method == Method::DELETE => {
             Box::pin(delete_prefix::answer(context, bucket, body)).await
         }
@@ -168,6 +171,7 @@ async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Res
             Box::pin(log::answer(context, EntryName { bucket, key }, body)).await
         }
         Route::Txn(bucket) if method == Method::POST => Box::pin(txn::answer(context, bucket, body)).await,
+        Route::Maintenance(bucket) if method == Method::POST => Box::pin(maintain::answer(context, bucket, body)).await,
         route => Err(ApiError::method_not_allowed(route.allow())),
     }
 }

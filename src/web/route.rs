@@ -34,6 +34,8 @@ pub(crate) enum Route {
     Metrics,
     /// `/openapi.json`.
     OpenApi,
+    /// `/kv`.
+    Buckets,
     /// `/kv/{bucket}`.
     Bucket(Bucket),
     /// `/kv/{bucket}/{key}`, or `/kv/{bucket}?key=KEY` for a key that cannot be written in a path.
@@ -42,10 +44,14 @@ pub(crate) enum Route {
     Multi(Bucket),
     /// `/txn/{bucket}`.
     Txn(Bucket),
+    /// `/log`.
+    LogBuckets,
     /// `/log/{bucket}`.
     Logs(Bucket),
     /// `/log/{bucket}/{key}`, or `/log/{bucket}?key=KEY`.
     Log(Bucket, Key),
+    /// `/maintenance/{bucket}`.
+    Maintenance(Bucket),
     /// `*`, the server as a whole, in `OPTIONS *`.
     Server,
 }
@@ -68,6 +74,7 @@ impl Route {
         if rest.is_empty() {
             return Ok(Self::Root);
         }
+        let rest = if matches!(rest, "kv/" | "log/") { rest.trim_end_matches('/') } else { rest };
         let (first, rest) = rest.split_once('/').map_or((rest, None), |(first, rest)| (first, Some(rest)));
         let first = decode(first)?;
         let Some(rest) = rest else {
@@ -78,6 +85,8 @@ impl Route {
                 "readyz" => Ok(Self::Ready),
                 "metrics" => Ok(Self::Metrics),
                 "openapi.json" => Ok(Self::OpenApi),
+                "kv" => Ok(Self::Buckets),
+                "log" => Ok(Self::LogBuckets),
                 _ => Err(not_found()),
             };
         };
@@ -97,8 +106,9 @@ impl Route {
                 Some(key) => Self::Log(bucket(&second)?, key),
                 None => Self::Logs(bucket(&second)?),
             }),
-            ("multi", None) => Ok(Self::Multi(bucket(&second)?)),
-            ("txn", None) => Ok(Self::Txn(bucket(&second)?)),
+            ("multi", None) => Ok(Self::Multi(bucket_or_records(&second)?)),
+            ("txn", None) => Ok(Self::Txn(bucket_or_records(&second)?)),
+            ("maintenance", None) => Ok(Self::Maintenance(bucket(&second)?)),
             _ => Err(not_found()),
         }
     }
@@ -110,11 +120,11 @@ impl Route {
             Self::Status | Self::Help | Self::Live | Self::Ready | Self::Metrics | Self::OpenApi => {
                 "GET, HEAD, OPTIONS"
             }
-            Self::Bucket(_) => "GET, HEAD, DELETE, OPTIONS",
+            Self::Buckets | Self::LogBuckets | Self::Logs(_) => "GET, HEAD, OPTIONS",
+            Self::Bucket(_) => "GET, HEAD, POST, DELETE, OPTIONS",
             Self::Entry(..) => Self::ENTRY_METHODS,
             Self::Multi(_) => "POST, PUT, DELETE, OPTIONS",
-            Self::Txn(_) => "POST, OPTIONS",
-            Self::Logs(_) => "GET, HEAD, OPTIONS",
+            Self::Txn(_) | Self::Maintenance(_) => "POST, OPTIONS",
             Self::Log(..) => "GET, HEAD, POST, DELETE, OPTIONS",
         }
     }
@@ -128,12 +138,12 @@ impl Route {
             Self::Live | Self::Ready => Class::Health,
             Self::Metrics => Class::Metrics,
             Self::OpenApi => Class::OpenApi,
-            Self::Bucket(_) => Class::Bucket,
+            Self::Buckets | Self::Bucket(_) => Class::Bucket,
             Self::Entry(..) => Class::Entry,
             Self::Multi(_) => Class::Multi,
             Self::Txn(_) => Class::Txn,
-            Self::Logs(_) | Self::Log(..) => Class::Log,
-            Self::Server => Class::Other,
+            Self::LogBuckets | Self::Logs(_) | Self::Log(..) => Class::Log,
+            Self::Maintenance(_) | Self::Server => Class::Other,
         }
     }
 }
@@ -161,6 +171,11 @@ pub(crate) fn bucket_in_query(query: QueryString<'_>) -> Result<Bucket, ApiError
         return Err(ApiError::not_found(text, Cache::Never));
     }
     Ok(bucket)
+}
+
+/// The bucket of that name, which may be the one of [`Bucket::COPY_RECORDS`].
+fn bucket_or_records(name: &str) -> Result<Bucket, ApiError> {
+    if name == Bucket::COPY_RECORDS { Ok(Bucket::new(name)?) } else { bucket(name) }
 }
 
 /// The bucket of that name. Reserved buckets do not exist for clients.
@@ -241,6 +256,12 @@ mod tests {
         assert_eq!(route("/multi/default/").unwrap(), Route::Multi(Bucket::default()));
         assert_eq!(route("/txn/default?key=a").unwrap(), Route::Txn(Bucket::default()));
         assert_eq!(route("*").unwrap(), Route::Server);
+        for (url, expected) in [("/kv", Route::Buckets), ("/kv/", Route::Buckets), ("/log?x", Route::LogBuckets)] {
+            assert_eq!(route(url).unwrap(), expected);
+        }
+        let records = Bucket::new(Bucket::COPY_RECORDS).unwrap();
+        assert_eq!(route("/txn/_kvs.copy").unwrap(), Route::Txn(records));
+        assert_eq!(route("/maintenance/default").unwrap(), Route::Maintenance(Bucket::default()));
     }
 
     #[test]
@@ -318,14 +339,16 @@ mod tests {
     fn unknown_paths_are_404() {
         for path in [
             "/x",
-            "/kv",
-            "/kv/",
             "/status/",
             "/livez/",
             "/openapi",
             "/status/x",
             "/kv/_kvs.throttle",
             "/kv/_kvs.throttle/a",
+            "/kv/_kvs.copy",
+            "/multi/_kvs.throttle",
+            "/maintenance",
+            "/maintenance/_kvs.copy",
             "/kv%2Fdefault",
             "/multi",
             "/multi/",

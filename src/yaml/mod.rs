@@ -18,6 +18,7 @@
 mod blob;
 mod blocking;
 mod bucket;
+mod edit_session;
 mod file;
 mod format;
 pub mod fs;
@@ -26,8 +27,8 @@ mod options;
 mod state;
 mod store;
 
-pub use self::bucket::edit::{EditConflict, EditSession, EditSummary};
 pub use self::bucket::waiter_lock::{WaiterGuard, WaiterLock};
+pub use self::edit_session::{EditConflict, EditSession, EditSummary};
 pub use self::file::refresh::DAMAGE_LOG_TARGET;
 pub use self::format::import_export::{read_text, write_text};
 pub use self::format::parsed::ParsedEntry;

@@ -16,6 +16,7 @@ mod hooks;
 mod layers;
 mod postgres;
 mod regression;
+mod remote;
 mod server;
 mod store;
 mod support;

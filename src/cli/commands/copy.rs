@@ -16,6 +16,7 @@ use crate::copy::{CopyJob, CopyReport, Mode, Phase, Progress, ProgressFn};
 use crate::memory::MemoryStore;
 use crate::model::{Bucket, SystemClock};
 use crate::postgres::{ForeignTable, Layout};
+use crate::store::BatchLimits;
 use crate::{copy, store};
 
 /// The maximum number of conflicts that are printed.
@@ -31,6 +32,7 @@ Examples:
   kvs copy yaml:data postgresql://kvs@db/kvs               from files to a server
   kvs copy postgresql://kvs@db/kvs yaml:backup             from a server to files
   kvs copy yaml:data yaml:other --bucket sensors           one bucket
+  kvs copy https://example.org/kvs/ yaml:backup            from a shared host to files
   kvs copy yaml:data postgresql://kvs@db/kvs --dry-run     show what would be copied
   kvs copy yaml:data postgresql://kvs@db/kvs --verify      compare both stores
   kvs copy --from-pgkv 'postgresql://app@db/app?table=kv_store' yaml:data --bucket app
@@ -95,8 +97,10 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
         replace: args.replace,
         skip_incompatible: args.skip_incompatible,
         limits: settings.store_options.limits,
+        batches: BatchLimits::default(),
     };
-    let target = target(settings, &to, mode).await?;
+    let OpenStore { store: target, batches, .. } = target(settings, &to, mode).await?;
+    job.batches = batches;
     let job = match from {
         CopySource::Store(url) => {
             let location = |url: &StoreUrl| url.location().ok_or_else(|| Failure::Usage(IN_MEMORY.to_owned()));
@@ -119,7 +123,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     report_result(settings, &report?, &args)
 }
 
-const IN_MEMORY: &str = "memory: cannot be copied; use yaml: or postgresql:";
+const IN_MEMORY: &str = "memory: cannot be copied; use yaml:, postgresql: or https:";
 
 enum CopySource {
     Store(StoreUrl),
@@ -160,13 +164,13 @@ fn sides(args: &Args, bucket: Bucket) -> CliResult<(CopySource, StoreUrl)> {
 /// Opens the store to copy from, which must exist and be undamaged.
 async fn source(settings: &CliSettings, url: &StoreUrl) -> CliResult<OpenStore> {
     let from = |failure: Failure| Failure::Failed(format!("FROM: {}", failure.text()));
-    let opened = existing::opened(url, url.open(settings.store_options)?).await.map_err(from)?;
+    let opened = existing::opened(url, url.open(settings.store_options.clone())?).await.map_err(from)?;
     if let Some(bucket) = &settings.bucket
         && let Some(others) = existing::instead_of(bucket, &opened).await.map_err(from)?
     {
         return Err(Failure::Failed(format!("the source has no bucket {bucket}; {others}")));
     }
-    if opened.yaml.is_some() {
+    if opened.postgres.is_none() {
         // The store would return the last good state of a damaged file.
         for bucket in store::all_buckets(&*opened.store).await? {
             let wanted = settings.bucket.as_ref().is_none_or(|only| *only == bucket) && !bucket.is_reserved();
@@ -188,15 +192,15 @@ async fn source(settings: &CliSettings, url: &StoreUrl) -> CliResult<OpenStore> 
 }
 
 /// Opens the store to copy to. Its tables are created only to copy.
-async fn target(settings: &CliSettings, url: &StoreUrl, mode: Mode) -> CliResult<Arc<dyn store::Store>> {
-    let opened = url.open(settings.store_options)?;
+async fn target(settings: &CliSettings, url: &StoreUrl, mode: Mode) -> CliResult<OpenStore> {
+    let opened = url.open(settings.store_options.clone())?;
     if let Some(store) = &opened.postgres {
         let is_made = store.is_made().await.map_err(|e| Failure::Failed(format!("TO: {e}")))?;
         if !is_made && mode != Mode::Copy {
-            return Ok(Arc::new(MemoryStore::default()));
+            return Ok(OpenStore { store: Arc::new(MemoryStore::default()), ..opened });
         }
     }
-    Ok(settings.hooks.over(opened.store))
+    Ok(OpenStore { store: settings.hooks.over(opened.store), ..opened })
 }
 
 /// The progress bar of the current phase.

@@ -16,8 +16,8 @@ use crate::cli::data::open_store::OpenStore;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::random;
 use crate::cli::stderr::{prompt, say};
-use crate::model::{Bucket, Error, ErrorKind};
-use crate::yaml::{EditConflict, EditSession, YamlStore, write_text};
+use crate::model::{Bucket, Clock as _, Error, ErrorKind, SystemClock};
+use crate::yaml::{EditConflict, EditSession, EditSummary, write_text};
 
 /// The editors of Debian first, then those of most machines.
 const EDITORS: [&str; 5] = ["sensible-editor", "editor", "nano", "vim", "vi"];
@@ -35,19 +35,21 @@ that you do not change keep their times, and changes that others make at the sam
 /// Edit a bucket in your editor
 ///
 /// Opens a copy in $VISUAL, else in $EDITOR, else in an installed editor. The changes are stored in one step, only if
-/// the whole file is valid. Others may read and write meanwhile. If they changed a key that you changed too, nothing is
+/// the whole file is valid. A bucket of PostgreSQL or of a server is shown as the file that it would be, without values
+/// of more than 64 KiB. Others may read and write meanwhile. If they changed a key that you changed too, nothing is
 /// stored, and the editor shows both versions.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
+    if settings.store.location().is_none() {
+        return Err(Failure::Usage("edit needs a store that lasts; memory: is empty, and lost at exit".to_owned()));
+    }
     let opened = settings.open()?;
-    let Some(yaml) = &opened.yaml else {
-        return Err(Failure::Usage(format!("edit needs a YAML store (yaml:DIR), not {}", settings.store)));
-    };
     let bucket = settings.bucket();
-    let mut session = yaml.begin_edit(&bucket)?;
+    let edited = EditedBucket { opened: &opened, bucket: &bucket };
+    let mut session = edited.begin().await?;
     let original = session.text.clone();
     // Ctrl-C is for the editor. The handler stays until the program ends.
     let _handler =
@@ -62,7 +64,7 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
             settings.note("nothing was changed");
             return Ok(());
         }
-        let error = match store(&opened, EditedBucket { yaml, bucket: &bucket }, &mut session, &text).await? {
+        let error = match edited.store(&mut session, &text).await? {
             SaveOutcome::Stored(note) => {
                 copy.remove();
                 settings.note(&note);
@@ -82,9 +84,10 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
     }
 }
 
+/// The bucket that is edited.
 #[derive(Clone, Copy)]
 struct EditedBucket<'a> {
-    yaml: &'a YamlStore,
+    opened: &'a OpenStore,
     bucket: &'a Bucket,
 }
 
@@ -99,33 +102,46 @@ enum SaveOutcome {
 /// The maximum number of attempts to save if others write at the same time without a conflict.
 const MAX_ATTEMPTS: usize = 10;
 
-async fn store(
-    opened: &OpenStore,
-    bucket: EditedBucket<'_>,
-    session: &mut EditSession,
-    text: &str,
-) -> CliResult<SaveOutcome> {
-    let EditedBucket { yaml, bucket } = bucket;
-    let mut attempts = MAX_ATTEMPTS;
-    loop {
-        let error = match yaml.save_edit_through(&*opened.store, bucket, session, text).await {
-            Ok(done) => {
-                return Ok(SaveOutcome::Stored(format!(
-                    "{bucket}: {} written, {} deleted",
-                    done.written, done.deleted
-                )));
-            }
-            Err(error) => error,
-        };
-        attempts -= 1;
-        if error.kind() != ErrorKind::Busy || attempts == 0 {
-            return Ok(SaveOutcome::NotStored(error));
+impl EditedBucket<'_> {
+    /// A file is edited as it is, with its comments; a bucket of any other store as the file that it would be.
+    async fn begin(self) -> crate::model::Result<EditSession> {
+        match &self.opened.yaml {
+            Some(yaml) => yaml.begin_edit(self.bucket),
+            None => EditSession::begin(&*self.opened.store, self.bucket, SystemClock.now()).await,
         }
-        let now = yaml.begin_edit(bucket)?;
-        let conflicts = session.conflicts(&now, text)?;
-        session.resolve(&now, text)?;
-        if !conflicts.is_empty() {
-            return Ok(SaveOutcome::Conflicts(error, conflicts));
+    }
+
+    async fn save(self, session: &EditSession, text: &str) -> crate::model::Result<EditSummary> {
+        let Self { opened, bucket } = self;
+        match &opened.yaml {
+            Some(yaml) => yaml.save_edit_through(&*opened.store, bucket, session, text).await,
+            None => session.save(&*opened.store, bucket, text, SystemClock.now()).await,
+        }
+    }
+
+    async fn store(self, session: &mut EditSession, text: &str) -> CliResult<SaveOutcome> {
+        let bucket = self.bucket;
+        let mut attempts = MAX_ATTEMPTS;
+        loop {
+            let error = match self.save(session, text).await {
+                Ok(done) => {
+                    return Ok(SaveOutcome::Stored(format!(
+                        "{bucket}: {} written, {} deleted",
+                        done.written, done.deleted
+                    )));
+                }
+                Err(error) => error,
+            };
+            attempts -= 1;
+            if error.kind() != ErrorKind::Busy || attempts == 0 {
+                return Ok(SaveOutcome::NotStored(error));
+            }
+            let now = self.begin().await?;
+            let conflicts = session.conflicts(&now, text)?;
+            session.resolve(&now, text)?;
+            if !conflicts.is_empty() {
+                return Ok(SaveOutcome::Conflicts(error, conflicts));
+            }
         }
     }
 }

@@ -10,11 +10,7 @@ use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::{Format, ImportEntry};
 use crate::cli::output::progress;
 use crate::model::{Batch, Clock, Key, SystemClock, Time, Write};
-
-/// The most keys in one commit.
-const MAX_BATCH_KEYS: usize = 1000;
-/// The most bytes of values in one commit, unless one value has more.
-const MAX_BATCH_BYTES: usize = 8 << 20;
+use crate::store::BatchLimits;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,7 +65,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     }
     let opened = settings.open()?;
     let bar = progress(total, "importing", settings.quiet);
-    for writes in batches(writes) {
+    for writes in batches(writes, opened.batches) {
         let size = writes.len() as u64;
         let batch = Batch::new(writes).returning_nothing();
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
@@ -136,13 +132,13 @@ fn plan(entries: Vec<ImportEntry>, now: Time) -> (Vec<Write>, usize) {
 }
 
 /// Splits the writes into commits, in order.
-fn batches(writes: Vec<Write>) -> Vec<Vec<Write>> {
+fn batches(writes: Vec<Write>, limits: BatchLimits) -> Vec<Vec<Write>> {
     let mut all: Vec<Vec<Write>> = Vec::new();
     let mut bytes = 0;
     for write in writes {
         let size = if let Write::Put { value, .. } = &write { value.len() } else { 0 };
         match all.last_mut() {
-            Some(batch) if batch.len() < MAX_BATCH_KEYS && bytes + size <= MAX_BATCH_BYTES => {
+            Some(batch) if batch.len() < limits.keys && bytes + size <= limits.bytes => {
                 bytes += size;
                 batch.push(write);
             }
@@ -200,9 +196,9 @@ mod tests {
     #[test]
     fn commits_are_limited_in_keys_and_bytes() {
         let key = |n: usize| Key::new(&format!("k{n}")).unwrap();
-        let sizes = |writes| batches(writes).iter().map(Vec::len).collect::<Vec<_>>();
+        let sizes = |writes| batches(writes, BatchLimits::default()).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(sizes((0..2500).map(|n| Write::put(key(n), "v")).collect()), [1000, 1000, 500]);
-        let large = |n| Write::put(key(n), vec![b'x'; MAX_BATCH_BYTES / 2 + 1]);
+        let large = |n| Write::put(key(n), vec![b'x'; BatchLimits::default().bytes / 2 + 1]);
         assert_eq!(sizes((0..3).map(large).collect()), [1, 1, 1]);
         assert_eq!(sizes(vec![]), Vec::<usize>::new());
     }

@@ -61,14 +61,17 @@ pub(crate) struct SettingFlags {
 /// The store and how it is used.
 #[derive(Args, Debug)]
 pub(crate) struct DataFlags {
-    /// The store: `yaml:DIR` (files in a folder), `postgresql://USER@HOST/DATABASE`, or `memory:` (lost at exit)
-    /// [default: yaml:data]
+    /// The store: `yaml:DIR` (files in a folder), `postgresql://USER@HOST/DATABASE`, `https://HOST/PATH/` (a kvs
+    /// server), or `memory:` (lost at exit) [default: yaml:data]
     // A String, because the parser would show the value in an error, and a URL may contain a password.
     #[arg(long, env = "KVS_STORE", value_name = "URL")]
     pub(crate) store: Option<String>,
     /// The file of secrets [default: auth.txt]
     #[arg(long, env = "KVS_AUTH", value_name = "FILE", value_parser = path())]
     pub(crate) auth: Option<PathBuf>,
+    /// The file with the secret for a store over HTTP [default: the variable `KVS_SECRET`, else it is asked for]
+    #[arg(long, env = "KVS_SECRET_FILE", value_name = "FILE", value_parser = path())]
+    pub(crate) secret_file: Option<PathBuf>,
     /// The largest value that can be stored, at most 10GiB
     #[arg(long, env = "KVS_MAX_VALUE", value_name = "SIZE", default_value = "1MiB")]
     pub(crate) max_value: Size,

@@ -33,6 +33,7 @@ const FILE_FORMS: &FileForms = &[
     ("store", FileForm::Path(store_below)),
     ("auth", FileForm::Path(path_below)),
     ("encryption_keys", FileForm::Path(path_below)),
+    ("secret_file", FileForm::Path(path_below)),
     ("webhook_secret", FileForm::Path(hook_runtime::secret_below)),
     ("buckets", FileForm::Mapping),
 ];
@@ -89,6 +90,11 @@ impl CliSettings {
             let text = "must be at most 100 MiB with compress or encryption_keys, which work on whole values in memory";
             return Err(sources.error_at("max_value", text));
         }
+        if !layers.is_empty() && store.is_remote() {
+            let name = if layers.encryption_keys.is_some() { "encryption_keys" } else { "compress" };
+            let text = "is a setting of the server; it cannot be used with a store over HTTP";
+            return Err(sources.error_at(name, text));
+        }
         let hooks = hook_runtime::resolve(hooks, &sources)?;
         Ok(Self {
             bucket: global.bucket,
@@ -102,6 +108,7 @@ impl CliSettings {
                 is_short_lived: false,
                 memory_copy: None,
                 lacks_layers: false,
+                secret_file: data.secret_file,
             },
             max_value: max_value as u64,
             layers,
@@ -131,7 +138,8 @@ impl CliSettings {
     pub(crate) fn open(&self) -> CliResult<OpenStore> {
         let limits = self.store_options.limits;
         let lacks_layers = self.layers.is_empty();
-        let options = StoreOptions { limits: self.layers.inner_limits(limits), lacks_layers, ..self.store_options };
+        let options =
+            StoreOptions { limits: self.layers.inner_limits(limits), lacks_layers, ..self.store_options.clone() };
         let opened = self.store.open(options)?;
         let layered = self.layers.over(opened.store, limits)?;
         Ok(OpenStore { store: self.hooks.over(layered), ..opened })
@@ -139,7 +147,9 @@ impl CliSettings {
 
     /// A warning, if every user of the machine can read or change the secrets or the encryption keys.
     pub(crate) fn exposure(&self) -> Option<String> {
-        let found = [exposure("secrets", &self.auth.path), self.layers.exposure()];
+        let secret_file = self.store_options.secret_file.as_ref();
+        let of_secret = secret_file.and_then(|file| exposure("secret", file));
+        let found = [exposure("secrets", &self.auth.path), self.layers.exposure(), of_secret];
         found.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
     }
 

@@ -6,12 +6,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::remote_secret;
 use crate::cli::config::tilde;
 use crate::layers::{LargeValues, ReadPolicy, Tiered, WritePolicy};
 use crate::memory::MemoryStore;
 use crate::model::{Error, ErrorKind, Result, SystemClock};
 use crate::postgres::PostgresStore;
-use crate::store::{Limits, Store};
+use crate::remote::{RemoteAddress, RemoteOptions, RemoteStore};
+use crate::store::{BatchLimits, Limits, Store};
 use crate::yaml::YamlStore;
 use crate::{postgres, yaml};
 
@@ -20,6 +22,18 @@ const SCHEMES: &[Scheme] = &[
     Scheme { name: "memory", usage: "memory:", form: UrlForm::Empty, open: open_memory },
     Scheme { name: "postgresql", usage: "postgresql://USER@HOST/DATABASE", form: UrlForm::Server, open: open_postgres },
     Scheme { name: "postgres", usage: "", form: UrlForm::Server, open: open_postgres },
+    Scheme {
+        name: "https",
+        usage: "https://HOST/PATH/",
+        form: UrlForm::Http,
+        open: |rest, options| open_remote(&format!("https:{rest}"), options),
+    },
+    Scheme {
+        name: "http",
+        usage: "",
+        form: UrlForm::Http,
+        open: |rest, options| open_remote(&format!("http:{rest}"), options),
+    },
 ];
 
 struct Scheme {
@@ -36,8 +50,10 @@ enum UrlForm {
     /// A path that is not empty.
     Path,
     Empty,
-    /// `//`, the address of a server, and parameters.
+    /// `//`, the address of a database server, and parameters.
     Server,
+    /// `//` and the address of a kvs server.
+    Http,
 }
 
 impl UrlForm {
@@ -45,13 +61,13 @@ impl UrlForm {
         match self {
             Self::Path => !rest.is_empty(),
             Self::Empty => rest.is_empty(),
-            Self::Server => rest.starts_with("//"),
+            Self::Server | Self::Http => rest.starts_with("//"),
         }
     }
 }
 
 /// The settings of any store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StoreOptions {
     pub(crate) limits: Limits,
     /// How long to wait for a lock.
@@ -66,6 +82,8 @@ pub(crate) struct StoreOptions {
     pub(crate) memory_copy: Option<ReadPolicy>,
     /// Whether values that a layer has encoded must not be read, because the caller does not decode them.
     pub(crate) lacks_layers: bool,
+    /// HTTP: the file with the secret for the server.
+    pub(crate) secret_file: Option<PathBuf>,
 }
 
 /// An open store, for all commands, and again for commands that need one kind of store.
@@ -74,6 +92,14 @@ pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) yaml: Option<YamlStore>,
     pub(crate) postgres: Option<PostgresStore>,
+    /// How much an import and a copy write at once.
+    pub(crate) batches: BatchLimits,
+}
+
+impl OpenStore {
+    fn new(store: impl Store) -> Self {
+        Self { store: Arc::new(store), yaml: None, postgres: None, batches: BatchLimits::default() }
+    }
 }
 
 fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
@@ -82,25 +108,39 @@ fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {
     let yaml = yaml::YamlOptions { limits, lock_timeout, tidy_after, tidy_up_to, is_short_lived, ..default };
     let store = YamlStore::open(dir, yaml)?;
     let large_values = with_layers(store.clone(), options)?;
-    Ok(OpenStore { store: Arc::new(large_values), yaml: Some(store), postgres: None })
+    Ok(OpenStore { yaml: Some(store), ..OpenStore::new(large_values) })
 }
 
 /// The layers that need no key and no other setting.
 fn with_layers(store: impl Store, options: StoreOptions) -> Result<LargeValues> {
-    let mut store: Arc<dyn Store> = Arc::new(store);
-    if let Some(read) = options.memory_copy {
-        // The store may have longer values, which somebody else has written.
-        let limits = Limits { max_value_bytes: usize::MAX };
-        let copy = Arc::new(MemoryStore::new(Arc::new(SystemClock), limits));
-        store = Arc::new(Tiered::new(copy, store, WritePolicy::Through, read)?);
-    }
+    let store = with_memory_copy(Arc::new(store), options.memory_copy)?;
     let large_values = LargeValues::new(store, options.limits)?;
     Ok(if options.lacks_layers { large_values.as_only_layer() } else { large_values })
 }
 
+fn with_memory_copy(store: Arc<dyn Store>, read: Option<ReadPolicy>) -> Result<Arc<dyn Store>> {
+    let Some(read) = read else { return Ok(store) };
+    // The store may have longer values, which somebody else has written.
+    let limits = Limits { max_value_bytes: usize::MAX };
+    let copy = Arc::new(MemoryStore::new(Arc::new(SystemClock), limits));
+    Ok(Arc::new(Tiered::new(copy, store, WritePolicy::Through, read)?))
+}
+
+fn open_remote(url: &str, options: StoreOptions) -> Result<OpenStore> {
+    let address: RemoteAddress = url.parse()?;
+    let secret = remote_secret::find(options.secret_file.as_deref(), &address)?;
+    if secret.is_some() && address.is_exposed() {
+        tracing::warn!("{address} is not encrypted: everybody on the way can read the secret; use https if you can");
+    }
+    let records = Arc::new(MemoryStore::new(Arc::new(SystemClock), options.limits));
+    let store = RemoteStore::new(address, &RemoteOptions { secret, ..RemoteOptions::default() })?;
+    let store = with_memory_copy(Arc::new(store.with_records_in(records)), options.memory_copy)?;
+    Ok(OpenStore { store, yaml: None, postgres: None, batches: BatchLimits::OVER_HTTP })
+}
+
 fn open_memory(_: &str, options: StoreOptions) -> Result<OpenStore> {
     let store = MemoryStore::new(Arc::new(SystemClock), options.limits);
-    Ok(OpenStore { store: Arc::new(with_layers(store, options)?), yaml: None, postgres: None })
+    Ok(OpenStore::new(with_layers(store, options)?))
 }
 
 fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {
@@ -109,7 +149,7 @@ fn open_postgres(rest: &str, options: StoreOptions) -> Result<OpenStore> {
     let store = PostgresStore::open(&format!("postgresql:{rest}"), postgres)?;
     // A statement that returns what it has replaced takes longer.
     let large_values = with_layers(store.clone(), options)?.with_lazy_removal();
-    Ok(OpenStore { store: Arc::new(large_values), yaml: None, postgres: Some(store) })
+    Ok(OpenStore { postgres: Some(store), ..OpenStore::new(large_values) })
 }
 
 /// The URL of a store, of a kind that this program supports.
@@ -138,6 +178,16 @@ impl StoreUrl {
         (self.scheme.form == UrlForm::Path).then(|| PathBuf::from(&self.rest))
     }
 
+    /// The address of a kvs server.
+    fn remote(&self) -> Option<RemoteAddress> {
+        if self.scheme.form == UrlForm::Http { self.with_password().parse().ok() } else { None }
+    }
+
+    /// Whether the data is kept by a kvs server.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.scheme.form == UrlForm::Http
+    }
+
     /// Whether the data is kept by a database server.
     pub(crate) fn is_database(&self) -> bool {
         self.scheme.form == UrlForm::Server
@@ -153,6 +203,7 @@ impl StoreUrl {
         match self.scheme.form {
             UrlForm::Empty => None,
             UrlForm::Server => postgres::location_of(&self.with_password()),
+            UrlForm::Http => self.remote().map(|address| address.to_string()),
             UrlForm::Path => {
                 let path = std::path::absolute(&self.rest).ok()?;
                 // A folder that does not exist yet has no canonical path.
@@ -190,6 +241,7 @@ impl FromStr for StoreUrl {
             }
             UrlForm::Server => postgres::check_url(text)?,
             UrlForm::Path => return Ok(Self { rest: tilde::text(&url.rest).map_err(invalid)?, ..url }),
+            UrlForm::Http => drop(text.parse::<RemoteAddress>()?),
             UrlForm::Empty => {}
         }
         Ok(url)
@@ -199,7 +251,8 @@ impl FromStr for StoreUrl {
 /// Without the password.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&postgres::without_password(&self.with_password()))
+        let url = self.with_password();
+        f.write_str(&if self.is_database() { postgres::without_password(&url) } else { url })
     }
 }
 
@@ -215,7 +268,14 @@ mod tests {
 
     #[test]
     fn urls_of_known_stores_keep_their_spelling() {
-        for text in ["yaml:data", "yaml:/srv/kvs", "memory:", "postgresql://db/kvs?table=t", "postgres:///kvs"] {
+        for text in [
+            "yaml:data",
+            "yaml:/srv/kvs",
+            "memory:",
+            "postgresql://db/kvs?table=t",
+            "postgres:///kvs",
+            "https://host/kvs",
+        ] {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
         }
     }
@@ -230,9 +290,16 @@ mod tests {
 
     #[test]
     fn errors_about_a_url_name_the_kinds_but_not_the_url() {
-        for bad in
-            ["", "data", "yaml:", "memory:x", "mysql://me:hunter2@db/kvs", "postgresql:me:hunter2@db", "YAML:data"]
-        {
+        for bad in [
+            "",
+            "data",
+            "yaml:",
+            "memory:x",
+            "mysql://me:hunter2@db/kvs",
+            "postgresql:me:hunter2@db",
+            "YAML:data",
+            "https:x",
+        ] {
             let text = bad.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(text.contains("yaml:DIR, memory:"), "{text}");
             assert_eq!(text.contains("in front"), ["", "data"].contains(&bad), "{text}");

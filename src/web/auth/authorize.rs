@@ -84,6 +84,26 @@ pub(crate) async fn authorize(
     right: Right,
     bucket: &Bucket,
 ) -> Result<(), ApiError> {
+    let known = &ctx.state.settings.secrets;
+    let permission = |secret: &[u8]| known.permission(secret, right, bucket);
+    authorize_if(ctx, secrets, right, &permission).await?.map_err(|NotPermitted| {
+        ApiError::forbidden(match right {
+            Right::Write => format!("this secret does not allow writing to bucket {bucket}"),
+            Right::Read => format!("this secret does not allow reading bucket {bucket}"),
+        })
+    })
+}
+
+/// All secrets of a request are valid, but one of them does not permit it.
+struct NotPermitted;
+
+/// Checks that `permission` permits each of the secrets, and that there is one.
+async fn authorize_if(
+    ctx: RequestContext<'_>,
+    secrets: &Secrets,
+    right: Right,
+    permission: &(dyn Fn(&[u8]) -> Permission + Sync),
+) -> Result<Result<(), NotPermitted>, ApiError> {
     let RequestContext { state, client, .. } = ctx;
     let known = &state.settings.secrets;
     if known.is_unreadable() {
@@ -107,7 +127,7 @@ pub(crate) async fn authorize(
     let attempt = SecretAttempt { address: client.0, secrets: &secrets.0 };
     let check = state.rate_limiter.check(&attempt, || {
         for secret in &secrets.0 {
-            worst = match (worst, known.permission(secret, right, bucket)) {
+            worst = match (worst, permission(secret)) {
                 (Permission::Unknown, _) | (_, Permission::Unknown) => Permission::Unknown,
                 (Permission::NotPermitted, _) | (_, Permission::NotPermitted) => Permission::NotPermitted,
                 (Permission::Permitted, Permission::Permitted) => Permission::Permitted,
@@ -130,11 +150,8 @@ pub(crate) async fn authorize(
             Right::Write => "a secret is needed; send it in the form field auth or in the header X-KVS-Auth",
             Right::Read => "a secret is needed; send it in the header X-KVS-Auth",
         })),
-        AttemptOutcome::Pass if worst == Permission::Permitted => Ok(()),
-        AttemptOutcome::Pass => Err(ApiError::forbidden(match right {
-            Right::Write => format!("this secret does not allow writing to bucket {bucket}"),
-            Right::Read => format!("this secret does not allow reading bucket {bucket}"),
-        })),
+        AttemptOutcome::Pass if worst == Permission::Permitted => Ok(Ok(())),
+        AttemptOutcome::Pass => Ok(Err(NotPermitted)),
     }
 }
 
@@ -157,6 +174,23 @@ pub(crate) async fn require_list(ctx: RequestContext<'_>, bucket: &Bucket) -> Re
         Reads::PublicList => Ok(Cache::Revalidate),
         Reads::Open | Reads::Secret => with_secret(ctx, bucket).await,
     }
+}
+
+/// Requires the permission to list the keys of any bucket. Returns whether a bucket is one of them.
+pub(crate) async fn require_list_of_buckets(ctx: RequestContext<'_>) -> Result<impl Fn(&Bucket) -> bool, ApiError> {
+    let secrets = Secrets::in_headers(&ctx.parts.headers);
+    let settings = &ctx.state.settings;
+    if !secrets.is_empty() || !settings.policies.have_public_list() {
+        let permission = |secret: &[u8]| settings.secrets.permission_in_any_bucket(secret, Right::Read);
+        authorize_if(ctx, &secrets, Right::Read, &permission)
+            .await?
+            .map_err(|NotPermitted| ApiError::forbidden("this secret does not allow reading any bucket"))?;
+    }
+    let is_permitted = move |bucket: &Bucket| {
+        let is_read = |secret: &Vec<u8>| settings.secrets.permission(secret, Right::Read, bucket);
+        !secrets.is_empty() && secrets.0.iter().all(|secret| is_read(secret) == Permission::Permitted)
+    };
+    Ok(move |bucket: &Bucket| settings.policies.for_bucket(bucket).reads == Reads::PublicList || is_permitted(bucket))
 }
 
 async fn with_secret(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {

@@ -81,11 +81,25 @@ pub struct Policies {
     pub by_bucket: BTreeMap<Bucket, Policy>,
 }
 
+/// The policy of the buckets of kvs itself.
+const RESERVED: Policy =
+    Policy { reads: Reads::Secret, timestamps: Timestamps::Server, max_age: None, max_value: None };
+
 impl Policies {
     /// The policy of this bucket.
     #[must_use]
     pub fn for_bucket(&self, bucket: &Bucket) -> &Policy {
+        if bucket.is_reserved() {
+            return &RESERVED;
+        }
         self.by_bucket.get(bucket).unwrap_or(&self.default)
+    }
+}
+
+impl Policies {
+    /// Whether the keys of any bucket may be listed without a secret.
+    pub(crate) fn have_public_list(&self) -> bool {
+        self.by_bucket.values().chain([&self.default]).any(|policy| policy.reads == Reads::PublicList)
     }
 }
 

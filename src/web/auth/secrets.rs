@@ -96,12 +96,21 @@ impl SecretList {
     }
 
     pub(crate) fn permission(&self, secret: &[u8], right: Right, bucket: &Bucket) -> Permission {
+        self.permission_by(secret, |line| line.allows(right, bucket))
+    }
+
+    /// Whether the secret has the right in any bucket.
+    pub(crate) fn permission_in_any_bucket(&self, secret: &[u8], right: Right) -> Permission {
+        self.permission_by(secret, |line| line.has(right))
+    }
+
+    fn permission_by(&self, secret: &[u8], allows: impl Fn(&Line) -> bool) -> Permission {
         let hash = hash(secret);
         let (mut is_known, mut is_permitted) = (false, false);
         for line in &self.lines {
             let equal = bool::from(line.hash.ct_eq(&hash));
             is_known |= equal;
-            is_permitted |= equal & line.allows(right, bucket);
+            is_permitted |= equal & allows(line);
         }
         match (is_known, is_permitted) {
             (_, true) => Permission::Permitted,
@@ -135,12 +144,15 @@ impl Line {
         Ok((!ignored.contains(&this.hash)).then_some(this))
     }
 
-    fn allows(&self, right: Right, bucket: &Bucket) -> bool {
-        let has_right = match right {
+    fn has(&self, right: Right) -> bool {
+        match right {
             Right::Read => self.read,
             Right::Write => self.write,
-        };
-        has_right && self.buckets.as_ref().is_none_or(|buckets| buckets.contains(bucket))
+        }
+    }
+
+    fn allows(&self, right: Right, bucket: &Bucket) -> bool {
+        self.has(right) && self.buckets.as_ref().is_none_or(|buckets| buckets.contains(bucket))
     }
 }
 

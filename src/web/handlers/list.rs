@@ -6,22 +6,26 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{Bucket, Key, Page, Projection, Scan};
 use crate::web::auth::authorize;
-use crate::web::body::Response;
+use crate::web::body::{Body, Response};
 use crate::web::context::{ApiState, RequestContext};
 use crate::web::read::conditional_get;
 use crate::web::read::fetch::{Fetch, Fetched, Representation, Wakeup};
 use crate::web::read::page_limits;
 use crate::web::read::page_limits::MAX_PAGE_BYTES;
+use crate::web::request::body;
 use crate::web::request::form::QueryString;
 use crate::web::response::api_error::ApiError;
 use crate::web::response::list_format::ListFormat;
 use crate::web::response::response;
-use crate::web::response::response::KVS_REVISION;
+use crate::web::response::response::{Cache, KVS_REVISION};
 use crate::web::response::streamed;
 use crate::web::response::streamed::Content;
 
 /// A long poll fetches again after this time at the latest, because entries that the page does not show may expire too.
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The longest form with parameters, in bytes.
+const MAX_FORM_BYTES: usize = 64 << 10;
 
 struct ListFetch<'a> {
     state: &'a ApiState,
@@ -32,6 +36,24 @@ struct ListFetch<'a> {
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     let cache = authorize::require_list(ctx, bucket).await?;
+    page(ctx, bucket, cache).await
+}
+
+/// `POST /kv/{bucket}` with a form: the same list. Its parameters may be too long for a URL.
+pub(crate) async fn answer_form(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
+    let cache = authorize::require_list(ctx, bucket).await?;
+    if body::essence(&ctx.parts.headers) != body::FORM_TYPE {
+        let text =
+            "POST to a bucket lists it: send the parameters of the list as a form; to store a value, add its key";
+        return Err(ApiError::unsupported_media_type(text));
+    }
+    let form = body::collect(ctx, body, MAX_FORM_BYTES).await?;
+    let form = std::str::from_utf8(&form).map_err(|_| ApiError::invalid("the form is not UTF-8"))?;
+    let query = QueryString::new(Some(form))?;
+    page(RequestContext { query, ..ctx }, bucket, cache).await
+}
+
+async fn page(ctx: RequestContext<'_>, bucket: &Bucket, cache: Cache) -> Result<Response, ApiError> {
     let (query, format) = query(ctx.query)?;
     let list = ListFetch { state: ctx.state, bucket: bucket.clone(), query, format };
     conditional_get::answer(ctx, bucket, cache.into(), &list).await

@@ -30,7 +30,7 @@ mod tests {
     }
 
     /// A URL for every route, and its path in the document.
-    const ROUTES: [(&str, &str); 15] = [
+    const ROUTES: [(&str, &str); 18] = [
         ("/", "/"),
         ("/status", "/status"),
         ("/help", "/help"),
@@ -38,6 +38,9 @@ mod tests {
         ("/readyz", "/readyz"),
         ("/metrics", "/metrics"),
         ("/openapi.json", "/openapi.json"),
+        ("/kv", "/kv"),
+        ("/log", "/log"),
+        ("/maintenance/b", "/maintenance/{bucket}"),
         ("/kv/b", "/kv/{bucket}"),
         ("/kv/b?key=k", "/kv/{bucket}"),
         ("/kv/b/k", "/kv/{bucket}/{key}"),

@@ -119,6 +119,10 @@ impl CountedLogs<'_> {
         self.store.counted(self.inner.log_changed(name.bucket, name.key, next).await)
     }
 
+    pub(crate) async fn buckets(&self) -> Result<Vec<Bucket>> {
+        self.store.counted(self.inner.log_buckets().await)
+    }
+
     pub(crate) async fn keys(&self, bucket: &Bucket, query: LogKeysQuery) -> Result<Vec<Key>> {
         self.store.counters.read();
         self.store.counted(self.inner.log_keys(bucket, query).await)

@@ -50,15 +50,7 @@ pub(crate) const STATUSES: [u16; 22] =
     [200, 206, 304, 201, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 412, 413, 415, 416, 429, 500, 503, 507];
 
 /// The kinds of error in their order, with their labels.
-pub(crate) const KINDS: [(ErrorKind, &str); 7] = [
-    (ErrorKind::Invalid, "invalid"),
-    (ErrorKind::TooLarge, "too_large"),
-    (ErrorKind::Busy, "busy"),
-    (ErrorKind::StorageFull, "full"),
-    (ErrorKind::PermissionDenied, "permission_denied"),
-    (ErrorKind::Corrupt, "damaged"),
-    (ErrorKind::Unavailable, "failed"),
-];
+pub(crate) const KINDS: [(ErrorKind, &str); 7] = ErrorKind::NAMES;
 
 /// Nanoseconds in a microsecond.
 const MICROSECOND: u64 = 1_000;

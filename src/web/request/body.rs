@@ -15,6 +15,9 @@ use crate::web::response::api_error::ApiError;
 /// How much larger than three times the largest value an encoded body may be, in bytes.
 const ENCODING_OVERHEAD_BYTES: usize = 64 << 10;
 
+/// How much larger than that the body of a transaction may be, in bytes.
+const TRANSACTION_BYTES: usize = 3 << 20;
+
 /// The media type of a form. `curl -d` always sends it.
 pub(crate) const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -113,11 +116,21 @@ pub(super) fn incomplete_body(error: impl std::fmt::Display) -> ApiError {
 
 /// Reads a body whose `Content-Type` must be JSON.
 pub(crate) async fn json(ctx: RequestContext<'_>, body: Body) -> Result<Bytes, ApiError> {
+    json_up_to(ctx, body, max_encoded_bytes(ctx.state.settings.max_value_bytes)).await
+}
+
+/// The same for a transaction, which has many values.
+pub(crate) async fn transaction(ctx: RequestContext<'_>, body: Body) -> Result<Bytes, ApiError> {
+    let max_bytes = max_encoded_bytes(ctx.state.settings.max_value_bytes).saturating_add(TRANSACTION_BYTES);
+    json_up_to(ctx, body, max_bytes).await
+}
+
+async fn json_up_to(ctx: RequestContext<'_>, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
     let essence = essence(&ctx.parts.headers);
     if essence != "application/json" && !essence.ends_with("+json") {
         return Err(ApiError::unsupported_media_type("the body must be JSON; send Content-Type: application/json"));
     }
-    collect(ctx, body, max_encoded_bytes(ctx.state.settings.max_value_bytes)).await
+    collect(ctx, body, max_bytes).await
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@
 
 use std::borrow::Cow;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 
+use super::problem;
 use super::response;
 use super::response::Cache;
-use crate::model::{ContentType, Error, ErrorKind};
+use crate::model::{Error, ErrorKind};
 use crate::web::body::{Body, Response};
-use crate::web::request::accept_header;
 
 /// The error of a request: a status, a text, and the headers that go with it.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct ApiError {
     without_body: bool,
     /// Whether a write may have been done although it failed.
     is_outcome_unknown: bool,
+    /// Members that the error has as JSON only.
+    members: Vec<(&'static str, Value)>,
 }
 
 impl ApiError {
@@ -41,6 +44,7 @@ impl ApiError {
             cache: Cache::Never,
             without_body: false,
             is_outcome_unknown: false,
+            members: vec![],
         }
     }
 
@@ -198,7 +202,8 @@ impl ApiError {
     pub(crate) fn internal(cause: &str) -> Self {
         tracing::error!("internal error: {cause}");
         let text = "internal error in kvs; see the log of the server";
-        Self { is_outcome_unknown: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, text) }
+        let error = Self { is_outcome_unknown: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, text) };
+        error.of_kind(ErrorKind::Unavailable)
     }
 
     /// The error if the store cannot be read, for a read or before a write. Nothing was written.
@@ -209,12 +214,32 @@ impl ApiError {
             _ => return error.into(),
         };
         tracing::error!("{error}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text).of_kind(error.kind())
+    }
+
+    /// The same error with the kind of the error of the store, as the member `kind`.
+    fn of_kind(self, kind: ErrorKind) -> Self {
+        let name = ErrorKind::NAMES.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name);
+        self.with_member("kind", name.into())
+    }
+
+    fn with_member(mut self, name: &'static str, value: Value) -> Self {
+        self.members.push((name, value));
+        self
+    }
+
+    /// 409: the index of an append is taken. `next` is the index of the next entry.
+    pub(crate) fn index_taken(next: u64) -> Self {
+        let text = format!(
+            "the next index of this log is {next}; nothing was appended; read the entries that you do not know, and \
+             append with index={next}"
+        );
+        Self::conflict(text).with_member("next", next.into())
     }
 
     /// The response with this error.
     pub(crate) fn response(self, headers: &HeaderMap) -> Response {
-        let mut response = problem(self.status, &self.text, headers);
+        let mut response = problem::with_members(self.status, &self.text, self.members, headers);
         if self.without_body {
             *response.body_mut() = Body::empty();
             response.headers_mut().insert(CONTENT_LENGTH, 0.into());
@@ -238,37 +263,18 @@ impl ApiError {
     }
 }
 
-/// An error response that is not cached: `application/problem+json` (RFC 9457) if the client accepts JSON, else a line
-/// of text.
-pub fn problem(status: StatusCode, text: &str, headers: &HeaderMap) -> Response {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let (content_type, body) = if accept_header::accepts_problem(headers) {
-        let problem = serde_json::json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "status": status.as_u16(),
-            "detail": line,
-        });
-        ("application/problem+json", format!("{problem}\n"))
-    } else {
-        (ContentType::TEXT, line + "\n")
-    };
-    let mut response = response::with_body(status, Cache::Never, content_type, body);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-    response
-}
-
 /// The text of an `Invalid` or `TooLarge` error goes to the client. Any other text may contain paths of the server, so
 /// it goes only to the log.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (status, text) = match error.kind() {
-            ErrorKind::Invalid => return Self::invalid(error.to_string()),
-            ErrorKind::TooLarge => return Self::too_large(error.to_string()),
+            ErrorKind::Invalid => return Self::invalid(error.to_string()).of_kind(error.kind()),
+            ErrorKind::TooLarge => return Self::too_large(error.to_string()).of_kind(error.kind()),
             ErrorKind::Busy => {
                 tracing::warn!("{error}");
                 let text = "the store is locked or busy; nothing was done, try again in a second";
-                return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+                let busy = Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+                return busy.of_kind(error.kind());
             }
             ErrorKind::StorageFull => (
                 StatusCode::INSUFFICIENT_STORAGE,
@@ -281,14 +287,15 @@ impl From<Error> for ApiError {
             ErrorKind::Corrupt => {
                 report_damage(&error);
                 let text = "the store is damaged and refuses writes; nothing was stored; GET /status reports the place";
-                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, text);
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, text).of_kind(error.kind());
             }
             ErrorKind::Unavailable => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "the store failed; try again, or see the log of the server")
             }
         };
         tracing::error!("{error}");
-        Self { is_outcome_unknown: error.is_outcome_unknown(), ..Self::new(status, text) }
+        let is_outcome_unknown = error.is_outcome_unknown();
+        Self { is_outcome_unknown, ..Self::new(status, text) }.of_kind(error.kind())
     }
 }
 
@@ -302,6 +309,7 @@ mod tests {
     use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
     use super::*;
+    use crate::model::ContentType;
 
     fn status(kind: ErrorKind) -> u16 {
         ApiError::from(Error::new(kind, "/home/someone/data/default.yaml"))

@@ -13,14 +13,22 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("memory", &["model", "store"]),
     ("yaml", &["model", "store"]),
     ("postgres", &["model", "store"]),
+    ("https", &["model"]),
+    ("remote", &["model", "store", "https"]),
     ("layers", &["model", "store"]),
-    ("hooks", &["model"]),
+    ("hooks", &["model", "https"]),
     ("client", &["model", "store"]),
     ("copy", &["model", "store"]),
     ("codecs", &["client"]),
     ("web", &["model", "store"]),
     ("server", &["model", "web"]),
-    ("cli", &["model", "store", "memory", "yaml", "postgres", "layers", "hooks", "client", "copy", "web", "server"]),
+    (
+        "cli",
+        &[
+            "model", "store", "memory", "yaml", "postgres", "remote", "layers", "hooks", "client", "copy", "web",
+            "server",
+        ],
+    ),
 ];
 
 /// The only files that are in no floor.

@@ -8,6 +8,7 @@ mod init;
 mod layers;
 mod logs;
 mod once;
+mod remote;
 pub(super) mod serving;
 mod settings;
 mod settings_checked;

@@ -65,6 +65,8 @@ stores! {
         let url = crate::postgres::empty("layout=partitioned&mode=unlogged&expired=on-read&pool_size=3");
         Arc::new(PostgresStore::open(&url, options).unwrap())
     };
+    remote_yaml: |clock, limits, folder| crate::remote::over(named("yaml"), clock, limits, folder);
+    remote_postgresql: |clock, limits, folder| crate::remote::over(named("postgresql"), clock, limits, folder);
     hooked_memory: |clock, limits, _| hooked(Arc::new(MemoryStore::new(clock, limits)));
     hooked_yaml: |clock, limits, folder| {
         let options = yaml::YamlOptions { clock, limits, ..yaml::YamlOptions::default() };

@@ -41,6 +41,8 @@ macro_rules! cases {
             case!(#[tokio::test(flavor = "multi_thread", worker_threads = 4)] $case memory);
             case!(#[tokio::test(flavor = "multi_thread", worker_threads = 4)] $case yaml);
             case!(#[tokio::test(flavor = "multi_thread", worker_threads = 4)] $case postgresql);
+            case!(#[tokio::test(flavor = "multi_thread", worker_threads = 4)] $case remote_yaml);
+            case!(#[tokio::test(flavor = "multi_thread", worker_threads = 4)] $case remote_postgresql);
         }
     )+};
     (in paused time: $($case:ident),+ $(,)?) => {$(
@@ -50,6 +52,8 @@ macro_rules! cases {
             case!(#[tokio::test(start_paused = true)] $case memory);
             case!(#[tokio::test] $case yaml);
             case!(#[tokio::test] $case postgresql);
+            case!(#[tokio::test] $case remote_yaml);
+            case!(#[tokio::test] $case remote_postgresql);
         }
     )+};
     ($($case:ident),+ $(,)?) => {$(
@@ -59,6 +63,8 @@ macro_rules! cases {
             case!(#[tokio::test] $case memory);
             case!(#[tokio::test] $case yaml);
             case!(#[tokio::test] $case postgresql);
+            case!(#[tokio::test] $case remote_yaml);
+            case!(#[tokio::test] $case remote_postgresql);
         }
     )+};
 }

@@ -69,7 +69,7 @@ impl Served {
         let mut child = child.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let address = line.rsplit("http://").next().unwrap().split('/').next().unwrap().to_owned();
         Self { child, address, folder }
     }
 

@@ -1,5 +1,6 @@
 //! The HTTP API: the classic and the REST contract on every store, its resources and settings, hostile requests.
 
+mod between_servers;
 mod classic;
 mod following;
 mod hostile;

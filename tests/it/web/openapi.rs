@@ -20,7 +20,10 @@ fn template(path: &str) -> String {
     let mut segments = path.trim_start_matches('/').splitn(3, '/');
     match (segments.next(), segments.next(), segments.next()) {
         (Some(first @ ("kv" | "log")), Some(_), Some(key)) if !key.is_empty() => format!("/{first}/{{bucket}}/{{key}}"),
-        (Some(first @ ("kv" | "log" | "multi" | "txn")), Some(_), _) => format!("/{first}/{{bucket}}"),
+        (Some(first @ ("kv" | "log" | "multi" | "txn" | "maintenance")), Some(name), _) if !name.is_empty() => {
+            format!("/{first}/{{bucket}}")
+        }
+        (Some(first @ ("kv" | "log")), Some(""), None) => format!("/{first}"),
         _ => path.into_owned(),
     }
 }

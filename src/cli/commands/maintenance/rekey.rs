@@ -25,7 +25,7 @@ pub(crate) struct Args {}
 
 pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
     let limits = settings.store_options.limits;
-    let options = StoreOptions { limits: settings.layers.inner_limits(limits), ..settings.store_options };
+    let options = StoreOptions { limits: settings.layers.inner_limits(limits), ..settings.store_options.clone() };
     let inner = settings.store.open(options)?.store;
     let Some(encrypted) = settings.layers.encrypted(&inner, limits)? else {
         let text = "there are no encryption keys; name their file with --encryption-keys FILE, or in config.yaml";

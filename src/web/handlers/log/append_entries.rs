@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::parse_entries;
 use super::store_logs::logs;
 use crate::model::{AppendOutcome, ContentType, LogAppend, NewLogEntry, Retention, json::JsonValue, parse_span};
 use crate::web::auth::authorize;
@@ -46,7 +47,13 @@ pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     let retention = retention(ctx.query)?;
     let max_bytes = ctx.max_value_bytes(name.bucket);
     let has_lines = body::essence(&ctx.parts.headers) == NDJSON;
-    let entries = if has_lines {
+    let entries = if ctx.query.flag("entries")? {
+        if !has_lines {
+            return Err(ApiError::unsupported_media_type("entries needs Content-Type: application/x-ndjson"));
+        }
+        let lines = body::collect(ctx, body, body::max_encoded_bytes(max_bytes)).await?;
+        parse_entries::parse(&lines, max_bytes)?
+    } else if has_lines {
         let lines = body::collect(ctx, body, body::max_encoded_bytes(max_bytes)).await?;
         parse_lines(&lines, max_bytes)?
     } else {
@@ -61,15 +68,29 @@ pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
             let body = entry_json::json(&Appended { index, count })?;
             Ok(response::with_body(StatusCode::CREATED, Cache::Never, ContentType::JSON, body))
         }
-        AppendOutcome::IndexTaken { next } => Err(ApiError::conflict(format!(
-            "the next index of this log is {next}; nothing was appended; read the entries that you do not know, and \
-             append with index={next}"
-        ))),
+        AppendOutcome::IndexTaken { next } => Err(ApiError::index_taken(next)),
     }
 }
 
 /// The entries in lines of JSON. Empty lines are ignored.
 fn parse_lines(body: &Bytes, max_value_bytes: usize) -> Result<Vec<NewLogEntry>, ApiError> {
+    let entries = each_line(body, max_value_bytes, |text| {
+        JsonValue::parse(text).map_err(|error| format!("is no JSON value: {error}"))?;
+        let (value, content_type) = (Bytes::copy_from_slice(text.as_bytes()), ContentType::json());
+        Ok(NewLogEntry { value, content_type, updated: None })
+    })?;
+    if entries.is_empty() {
+        return Err(ApiError::invalid("the body has no lines; send a JSON value in each line"));
+    }
+    Ok(entries)
+}
+
+/// Parses each line that is not empty. An error has the number of the line.
+pub(super) fn each_line(
+    body: &Bytes,
+    max_value_bytes: usize,
+    parse: impl Fn(&str) -> Result<NewLogEntry, String>,
+) -> Result<Vec<NewLogEntry>, ApiError> {
     let mut entries = vec![];
     for (number, line) in body.split(|b| *b == b'\n').enumerate() {
         let line = line.trim_ascii();
@@ -79,20 +100,16 @@ fn parse_lines(body: &Bytes, max_value_bytes: usize) -> Result<Vec<NewLogEntry>,
         let number = number + 1;
         let failed = |why: String| ApiError::invalid(format!("line {number} {why}; nothing was appended"));
         let text = std::str::from_utf8(line).map_err(|_| failed("is not UTF-8".to_owned()))?;
-        JsonValue::parse(text).map_err(|error| failed(format!("is no JSON value: {error}")))?;
+        let entry = parse(text).map_err(failed)?;
         if entries.len() >= MAX_LINES {
             return Err(ApiError::too_large(format!("at most {MAX_LINES} lines are possible; nothing was appended")));
         }
-        if line.len() > max_value_bytes {
+        if entry.value.len() > max_value_bytes {
             return Err(ApiError::too_large(format!(
                 "line {number} is too large; the limit is {max_value_bytes} bytes, and nothing was appended"
             )));
         }
-        let (value, content_type) = (Bytes::copy_from_slice(line), ContentType::json());
-        entries.push(NewLogEntry { value, content_type, updated: None });
-    }
-    if entries.is_empty() {
-        return Err(ApiError::invalid("the body has no lines; send a JSON value in each line"));
+        entries.push(entry);
     }
     Ok(entries)
 }

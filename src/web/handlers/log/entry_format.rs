@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::model::{ContentType, LogEntry, LogPage};
+use crate::model::{ContentType, LogEntry, LogPage, Retention};
 use crate::web::budget::Budget;
 use crate::web::request::form::QueryString;
 use crate::web::request::number;
@@ -42,6 +42,23 @@ struct Bounds {
     first: u64,
     next: u64,
     end: u64,
+    keep: Option<u64>,
+    keep_for: Option<String>,
+}
+
+/// How a value is written in NDJSON and JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Spelling {
+    /// JSON is a part of the JSON around it.
+    Readable,
+    /// `exact`: every byte as it was appended, as text or base64.
+    Exact,
+}
+
+impl Spelling {
+    pub(super) fn parse(query: QueryString<'_>) -> Result<Self, ApiError> {
+        Ok(if query.flag("exact")? { Self::Exact } else { Self::Readable })
+    }
 }
 
 impl LogFormat {
@@ -69,12 +86,12 @@ impl LogFormat {
     }
 
     /// The body of a response with a page.
-    pub(super) fn body(self, page: &LogPage, budget: &Budget) -> Result<Content, ApiError> {
+    pub(super) fn body(self, page: &LogPage, spelling: Spelling, budget: &Budget) -> Result<Content, ApiError> {
         let mut out = Composer::default();
         match self {
             Self::Ndjson => {
                 for found in &page.entries {
-                    entry(&mut out, found)?;
+                    entry(&mut out, found, spelling)?;
                     out.text("\n");
                 }
             }
@@ -82,10 +99,12 @@ impl LogFormat {
                 out.text("{\"entries\":[");
                 for (number, found) in page.entries.iter().enumerate() {
                     out.text(if number == 0 { "" } else { "," });
-                    entry(&mut out, found)?;
+                    entry(&mut out, found, spelling)?;
                 }
                 out.text("]");
-                out.close_object(&Bounds { first: page.first, next: page.end(), end: page.next })?;
+                let Retention { max_entries: keep, max_age } = page.retention;
+                let keep_for = max_age.map(|age| format!("{}ms", age.as_millis()));
+                out.close_object(&Bounds { first: page.first, next: page.end(), end: page.next, keep, keep_for })?;
             }
             Self::Csv => return Content::from(csv(page)).charge_if_unique(budget),
             Self::Text => {
@@ -98,11 +117,12 @@ impl LogFormat {
 }
 
 /// Adds an entry as JSON on one line.
-pub(super) fn entry(out: &mut Composer, entry: &LogEntry) -> Result<(), ApiError> {
+pub(super) fn entry(out: &mut Composer, entry: &LogEntry, spelling: Spelling) -> Result<(), ApiError> {
     entry_json::charge(out, &entry.value);
     out.open_object(&Index { index: entry.index })?;
     out.text(",");
-    let is_usual_type = if let Some(json) = entry.as_json_line() {
+    let json = if spelling == Spelling::Readable { entry.as_json_line() } else { None };
+    let is_usual_type = if let Some(json) = json {
         out.text("\"json\":");
         out.text(&json);
         entry.content_type.as_str() == ContentType::JSON
@@ -141,7 +161,10 @@ mod tests {
         let entries = entries.into_iter().enumerate().map(entry).collect();
         let page = LogPage { entries, first: 0, next: 9, ..LogPage::default() };
         let mut out = vec![];
-        format.body(&page, &Budget::default()).unwrap().for_each_part(|part| out.extend_from_slice(part));
+        format
+            .body(&page, Spelling::Readable, &Budget::default())
+            .unwrap()
+            .for_each_part(|part| out.extend_from_slice(part));
         String::from_utf8(out).unwrap()
     }
 
@@ -163,7 +186,8 @@ mod tests {
             format!(r#"{{"index":4,"value":"a\n\"b\"","type":"text/csv",{at}"#),
         ];
         assert_eq!(text(LogFormat::Ndjson, entries.clone()), lines.join("\n") + "\n");
-        let json = format!(r#"{{"entries":[{}],"first":0,"next":5,"end":9}}"#, lines.join(","));
+        let json =
+            format!(r#"{{"entries":[{}],"first":0,"next":5,"end":9,"keep":null,"keep_for":null}}"#, lines.join(","));
         assert_eq!(text(LogFormat::Json, entries.clone()), json);
         let csv = text(LogFormat::Csv, entries.clone());
         assert!(csv.starts_with("index,updated,value\r\n0,1970-01-01T00:00:01Z,21.5\r\n"), "{csv}");

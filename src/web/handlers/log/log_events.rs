@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::entry_format;
+use super::entry_format::Spelling;
 use super::log_query;
 use super::store_logs::logs;
 use crate::model::{Bucket, Error, Key, LogPage, LogQuery, LogStart, Time};
@@ -123,7 +124,7 @@ impl EventSource for LogEvents {
             }
             for entry in &step.entries {
                 out.text(&format!("event: put\nid: {}\ndata: ", LogPosition::after(entry)));
-                entry_format::entry(&mut out, entry)?;
+                entry_format::entry(&mut out, entry, Spelling::Readable)?;
                 out.text("\n\n");
             }
             has_events |= !step.entries.is_empty();

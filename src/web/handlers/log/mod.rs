@@ -5,9 +5,12 @@ mod entry_format;
 mod list_logs;
 mod log_events;
 mod log_query;
+mod parse_entries;
 mod read_page;
 mod remove_entries;
 mod store_logs;
+
+pub(super) use self::store_logs::logs;
 
 use http::Method;
 

@@ -2,10 +2,10 @@
 
 use http::header::{HeaderName, HeaderValue};
 
-use super::entry_format::LogFormat;
+use super::entry_format::{LogFormat, Spelling};
 use super::log_query;
 use super::store_logs::logs;
-use crate::model::{LogQuery, Revision};
+use crate::model::{LogQuery, LogStart, Revision};
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
@@ -29,16 +29,26 @@ struct PageFetch<'a> {
     name: EntryName<'a>,
     query: LogQuery,
     format: LogFormat,
+    spelling: Spelling,
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
     authorize::require_read(ctx, name.bucket).await?;
     let query = log_query::parse(ctx.query, ctx.now())?;
-    let page = PageFetch { ctx, name, query, format: LogFormat::parse(ctx.query)? };
+    let (format, spelling) = (LogFormat::parse(ctx.query)?, Spelling::parse(ctx.query)?);
+    let page = PageFetch { ctx, name, query, format, spelling };
     let max_wait = long_poll::parse(ctx.parts, ctx.query)?;
     // A page without entries has no tag.
     let has_entries = |fetched: &Fetched| fetched.representation.as_ref().is_some_and(|page| !page.tag.is_empty());
-    let (fetched, waited) = long_poll::wait(ctx, Watched::Log(name), max_wait, &page, has_entries).await?;
+    // If the log ends before the first entry that the client wants, it is another log by now: it has been removed.
+    let is_other_log =
+        |fetched: &Fetched| matches!(query.start, LogStart::Index(first) if first > fetched.revision.number());
+    let is_change = |fetched: &Fetched| has_entries(fetched) || is_other_log(fetched);
+    let (mut fetched, waited) = long_poll::wait(ctx, Watched::Log(name), max_wait, &page, is_change).await?;
+    if max_wait.is_some() && !has_entries(&fetched) {
+        // A wait in vain has dropped the body.
+        fetched = page.fetch().await?;
+    }
     let Some(found) = fetched.representation else {
         return Err(ApiError::not_found("no such log; the first append creates it", Cache::Never));
     };
@@ -62,7 +72,7 @@ impl Fetch for PageFetch<'_> {
             tag,
             modified: None,
             headers: headers.map(|(name, number)| (name, HeaderValue::from(number))).into(),
-            body: self.format.body(&page, &self.ctx.responses())?,
+            body: self.format.body(&page, self.spelling, &self.ctx.responses())?,
         };
         Ok(Fetched { revision: Revision::new(page.next), expires: None, representation: Some(representation) })
     }

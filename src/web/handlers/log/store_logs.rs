@@ -7,6 +7,6 @@ use crate::web::response::api_error::ApiError;
 ///
 /// # Errors
 /// If it has none.
-pub(super) fn logs(store: &Counted) -> Result<CountedLogs<'_>, ApiError> {
+pub(in crate::web::handlers) fn logs(store: &Counted) -> Result<CountedLogs<'_>, ApiError> {
     store.logs().ok_or_else(|| ApiError::not_implemented("this store has no logs"))
 }

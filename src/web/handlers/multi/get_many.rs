@@ -14,7 +14,7 @@ use crate::web::response::streamed::Composer;
 use crate::web::response::{entry_json, json_response, streamed};
 
 /// How many bytes the values of one response may have together as JSON.
-const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+pub(super) const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
 /// Returns the values of the existing keys, of a row with a date only if the entry has this date.
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<KeyRow>) -> Result<Response, ApiError> {
@@ -35,7 +35,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<K
         }
         bytes = bytes.saturating_add(streamed::length_in_json(&entry.value));
         if bytes > MAX_RESPONSE_BYTES {
-            return Err(ApiError::invalid(format!(
+            return Err(ApiError::too_large(format!(
                 "the values have more than {MAX_RESPONSE_BYTES} bytes as JSON; send fewer keys, or GET each key"
             )));
         }

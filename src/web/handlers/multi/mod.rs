@@ -4,6 +4,7 @@
 //! The whole request is parsed before it is executed. Then each row is evaluated separately, and all accepted rows are
 //! one commit.
 
+mod get_entries;
 pub(super) mod get_many;
 pub(super) mod parse_rows;
 pub(super) mod set_many;
@@ -70,6 +71,9 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     }
     let body = body::json(ctx, body).await?;
     match verb {
+        Verb::Get if ctx.query.flag("meta")? => {
+            get_entries::answer(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await
+        }
         Verb::Get => get_many::answer(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await,
         Verb::Set => {
             set_many::answer(ctx, bucket, parse_rows::values(&body, ctx.max_value_bytes(bucket), ctx.now())?).await

@@ -1,29 +1,68 @@
 //! `POST /txn/{bucket}`: a transaction of checks and operations, all or nothing.
 
+mod parse_checks;
 pub(super) mod parse_steps;
 
 use serde_json::{Value, json};
 
-use crate::model::{Bucket, Change, Entry, Key, Outcome, Write};
+use crate::model::{Batch, Bucket, Change, Entry, Key, Outcome, Write};
 use crate::web::auth::authorize;
 use crate::web::body::{Body, Response};
 use crate::web::budget::Budget;
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
-use crate::web::request::body;
+use crate::web::request::form::QueryString;
 use crate::web::request::write_preconditions::WritePreconditions;
+use crate::web::request::{body, number};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::streamed::Composer;
 use crate::web::response::{entry_json, json_response};
 use crate::web::write::commit;
 
+/// What a response has besides the revision: `?return=`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Returned {
+    /// A result for each operation.
+    Results,
+    /// `changes`: the entries before and after each operation.
+    Changes,
+    /// `none`
+    Nothing,
+}
+
+impl Returned {
+    fn parse(query: QueryString<'_>) -> Result<Self, ApiError> {
+        match query.text("return")?.as_deref() {
+            None => Ok(Self::Results),
+            Some("changes") => Ok(Self::Changes),
+            Some("none") => Ok(Self::Nothing),
+            Some(other) => {
+                let other = number::quote(other);
+                Err(ApiError::invalid(format!("return must be changes or none, got {other}")))
+            }
+        }
+    }
+
+    /// The begin of its member in the response.
+    fn member(self) -> &'static str {
+        match self {
+            Self::Results => ",\"results\":[",
+            Self::Changes => ",\"changes\":[",
+            Self::Nothing => "",
+        }
+    }
+}
+
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
     authorize::require_write(ctx, bucket).await?;
     WritePreconditions::none(ctx)?;
-    let body = body::json(ctx, body).await?;
+    let returned = Returned::parse(ctx.query)?;
+    let body = body::transaction(ctx, body).await?;
     let batch = parse_steps::parse(&body, ctx.max_value_bytes(bucket), ctx.now())?;
+    let batch = Batch { returning_nothing: returned == Returned::Nothing, ..batch };
+    let has_get = batch.writes.iter().any(|write| matches!(write, Write::Read { .. }));
     // A check reveals the current entry, as a read does.
-    if !batch.expectations.is_empty() || batch.writes.iter().any(|write| matches!(write, Write::Read { .. })) {
+    if has_get || !batch.expectations.is_empty() || returned == Returned::Changes {
         authorize::require_read(ctx, bucket).await?;
     }
     let writes = batch.writes.clone();
@@ -32,17 +71,24 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
         Outcome::Committed { revision, changes } => {
             let mut out = Composer::default();
             out.open_object(&json!({ "revision": revision.to_string() }))?;
-            out.text(",\"results\":[");
+            out.text(returned.member());
+            let changes = if returned == Returned::Nothing { vec![] } else { changes };
             for (number, (write, change)) in writes.iter().zip(&changes).enumerate() {
                 out.text(if number == 0 { "" } else { "," });
+                let name = EntryName { bucket, key: write.key() };
                 match write {
-                    Write::Read { key } => {
-                        entry_json::entry_or_null(&mut out, EntryName { bucket, key }, change.after.as_ref())?;
+                    _ if returned == Returned::Changes => {
+                        out.text("{\"before\":");
+                        entry_json::entry_or_null(&mut out, name, change.before.as_ref())?;
+                        out.text(",\"after\":");
+                        entry_json::entry_or_null(&mut out, name, change.after.as_ref())?;
+                        out.text("}");
                     }
+                    Write::Read { .. } => entry_json::entry_or_null(&mut out, name, change.after.as_ref())?,
                     _ => out.json(&result(write, change)?)?,
                 }
             }
-            out.text("]}");
+            out.text(if returned == Returned::Nothing { "}" } else { "]}" });
             // The commit is done, so its response has no memory limit. A client that may write is trusted with this
             // memory.
             Ok(json_response::composed(out.finish(&Budget::default())?))

@@ -1,33 +1,46 @@
 //! Parses the checks and operations of a transaction from JSON.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::model::{Batch, Condition, ContentType, End, Expectation, Key, Time, Write};
+use super::parse_checks::{CHECK, expectation};
+use crate::model::{Batch, ContentType, End, Entry, Key, Revision, Time, Write};
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};
-use crate::web::request::{etag, number, ttl};
+use crate::web::request::{number, ttl};
 use crate::web::response::api_error::ApiError;
 
 /// How many checks a transaction may have, and how many operations.
-const MAX_STEPS: usize = 1000;
+const MAX_STEPS: usize = 100_000;
 
-/// The fields of a transaction, and of a check.
+/// How far the revision of a restored entry may be ahead of the clock. All later writes of its bucket get greater ones.
+const MAX_REVISION_AHEAD: Duration = Duration::from_secs(86_400);
+
+/// The fields of a transaction.
 const TRANSACTION: ObjectSchema = ObjectSchema { name: "a transaction", fields: &["checks", "ops"] };
-const CHECK: ObjectSchema = ObjectSchema { name: "a check", fields: &["key", "revision", "absent", "value", "base64"] };
 /// The fields of all operations together, and of each operation.
-const ANY_OPERATION: ObjectSchema =
-    ObjectSchema { name: "an operation", fields: &["op", "key", "value", "base64", "type", "ttl", "expires", "by"] };
-const OPERATIONS: [ObjectSchema; 8] = [
-    ObjectSchema { name: "set", fields: &["op", "key", "value", "base64", "type", "ttl", "expires"] },
+const ANY_OPERATION: ObjectSchema = ObjectSchema {
+    name: "an operation",
+    fields: &[
+        "op", "key", "value", "base64", "type", "ttl", "expires", "by", "modified", "revision", "created", "updated",
+    ],
+};
+const OPERATIONS: [ObjectSchema; 9] = [
+    ObjectSchema { name: "set", fields: &["op", "key", "value", "base64", "type", "ttl", "expires", "modified"] },
     ObjectSchema { name: "get", fields: &["op", "key"] },
     ObjectSchema { name: "delete", fields: &["op", "key"] },
     ObjectSchema { name: "incr", fields: &["op", "key", "by"] },
-    ObjectSchema { name: "append", fields: &["op", "key", "value"] },
-    ObjectSchema { name: "prepend", fields: &["op", "key", "value"] },
+    ObjectSchema { name: "append", fields: &["op", "key", "value", "base64"] },
+    ObjectSchema { name: "prepend", fields: &["op", "key", "value", "base64"] },
     ObjectSchema { name: "touch", fields: &["op", "key", "ttl", "expires"] },
     ObjectSchema { name: "persist", fields: &["op", "key"] },
+    ObjectSchema {
+        name: "restore",
+        fields: &["op", "key", "value", "base64", "type", "revision", "created", "updated", "modified", "expires"],
+    },
 ];
 
 /// Parses the body of a transaction.
@@ -52,10 +65,13 @@ pub(crate) fn parse(body: &[u8], max_value_bytes: usize, now: Time) -> Result<Ba
     let writes = ops.into_iter().enumerate().map(|(number, op)| {
         let write = JsonFields::parse(op.get(), ANY_OPERATION).and_then(|op| write(&op, now));
         match write {
-            Ok(Write::Put { value, .. }) if value.len() > max_value_bytes => Err(ApiError::too_large(format!(
-                "operation {number}: the value has {} bytes; the limit is {max_value_bytes}",
-                value.len()
-            ))),
+            Ok(Write::Put { value, .. } | Write::Restore { entry: Entry { value, .. }, .. })
+                if value.len() > max_value_bytes =>
+            {
+                let bytes = value.len();
+                let text = format!("operation {number}: the value has {bytes} bytes; the limit is {max_value_bytes}");
+                Err(ApiError::too_large(text))
+            }
             Ok(write) => Ok(write),
             Err(cause) => Err(ApiError::invalid(format!("operation {number} is invalid: {cause}"))),
         }
@@ -71,23 +87,6 @@ fn lists(body: &[u8]) -> Result<(Vec<&RawValue>, Vec<&RawValue>), String> {
     Ok((txn.list("checks")?.unwrap_or_default(), ops))
 }
 
-fn expectation(check: &JsonFields<'_>) -> Result<Expectation, String> {
-    let key = key(check)?;
-    let fields = (check.text("revision")?, check.flag("absent")?, value(check)?);
-    let condition = match fields {
-        (Some(text), None, None) => {
-            let revision = etag::bare(&text).parse();
-            let revision = revision.map_err(|error: crate::model::Error| format!("revision: {error}"))?;
-            Condition::RevisionIn(vec![revision])
-        }
-        (None, Some(true), None) => Condition::Absent,
-        (None, Some(false), None) => Condition::Present,
-        (None, None, Some(value)) => Condition::ValueIs(value),
-        _ => return Err("a check needs exactly one of revision, absent, value and base64".to_owned()),
-    };
-    Ok(Expectation { key, condition })
-}
-
 fn write(op: &JsonFields<'_>, now: Time) -> Result<Write, String> {
     let name = op.required("op")?;
     let Some(operation) = OPERATIONS.into_iter().find(|operation| operation.name == name) else {
@@ -97,21 +96,19 @@ fn write(op: &JsonFields<'_>, now: Time) -> Result<Write, String> {
     op.check_known(operation)?;
     let key = key(op)?;
     Ok(match operation.name {
-        "set" => {
-            let content_type = op.text("type")?.as_deref().map(ContentType::new).transpose();
-            Write::Put {
-                key,
-                value: value(op)?.ok_or("set needs value or base64")?,
-                content_type: content_type.map_err(|error| format!("type: {error}"))?.unwrap_or_default(),
-                expires: expiry(op, now)?,
-                modified: None,
-            }
-        }
+        "set" => Write::Put {
+            key,
+            value: required_value(op)?,
+            content_type: content_type(op)?,
+            expires: expiry(op, now)?,
+            modified: optional_time(op, "modified")?,
+        },
+        "restore" => Write::Restore { key, entry: entry(op, now)? },
         "get" => Write::Read { key },
         "delete" => Write::Delete { key },
         "incr" => Write::Increment { key, by: op.number("by", i64::MIN..=i64::MAX)?.unwrap_or(1) },
-        "append" => Write::Append { key, value: op.required("value")?.into(), end: End::Append },
-        "prepend" => Write::Append { key, value: op.required("value")?.into(), end: End::Prepend },
+        "append" => Write::Append { key, value: required_value(op)?, end: End::Append },
+        "prepend" => Write::Append { key, value: required_value(op)?, end: End::Prepend },
         "touch" => {
             let expires = expiry(op, now)?.ok_or("touch needs ttl or expires; use persist to remove the expiry")?;
             Write::Touch { key, expires: Some(expires) }
@@ -120,12 +117,52 @@ fn write(op: &JsonFields<'_>, now: Time) -> Result<Write, String> {
     })
 }
 
-fn key(fields: &JsonFields<'_>) -> Result<Key, String> {
+/// The entry to restore.
+fn entry(op: &JsonFields<'_>, now: Time) -> Result<Entry, String> {
+    let revision = revision("revision", &op.required("revision")?)?;
+    if revision > Revision::from(now.plus(MAX_REVISION_AHEAD)) {
+        return Err("the revision is more than a day ahead of the clock of this server".to_owned());
+    }
+    // A commit time, which the revision has too.
+    optional_time(op, "updated")?;
+    Ok(Entry {
+        value: required_value(op)?,
+        content_type: content_type(op)?,
+        revision,
+        created: optional_time(op, "created")?.ok_or("created is missing")?,
+        modified: optional_time(op, "modified")?,
+        expires: optional_time(op, "expires")?,
+    })
+}
+
+fn content_type(op: &JsonFields<'_>) -> Result<ContentType, String> {
+    let content_type = op.text("type")?.as_deref().map(ContentType::new).transpose();
+    Ok(content_type.map_err(|error| format!("type: {error}"))?.unwrap_or_default())
+}
+
+fn optional_time(op: &JsonFields<'_>, name: &str) -> Result<Option<Time>, String> {
+    op.text(name)?.map(|text| time(name, &text)).transpose()
+}
+
+/// A time in RFC 3339.
+pub(super) fn time(name: &str, text: &str) -> Result<Time, String> {
+    Time::parse_clamped(text).map_err(|error| format!("{name}: {error}"))
+}
+
+pub(super) fn revision(name: &str, text: &str) -> Result<Revision, String> {
+    text.parse().map_err(|error: crate::model::Error| format!("{name}: {error}"))
+}
+
+pub(super) fn key(fields: &JsonFields<'_>) -> Result<Key, String> {
     Key::new(&fields.required("key")?).map_err(|error| format!("key: {error}"))
 }
 
+fn required_value(op: &JsonFields<'_>) -> Result<Bytes, String> {
+    value(op)?.ok_or_else(|| "value or base64 is missing".to_owned())
+}
+
 /// The value, if the object has one.
-fn value(fields: &JsonFields<'_>) -> Result<Option<Bytes>, String> {
+pub(super) fn value(fields: &JsonFields<'_>) -> Result<Option<Bytes>, String> {
     match (fields.text("value")?, fields.text("base64")?) {
         (Some(_), Some(_)) => Err("send value or base64, not both".to_owned()),
         (Some(text), None) => Ok(Some(text.into())),
@@ -137,13 +174,21 @@ fn value(fields: &JsonFields<'_>) -> Result<Option<Bytes>, String> {
     }
 }
 
+/// `ttl` and `expires` as in a query, or `expires` as text: an exact time, which may be in the past.
 fn expiry(op: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
+    if op.raw("ttl").is_none()
+        && op.raw("expires").is_some_and(|raw| raw.starts_with('"'))
+        && let Ok(time) = Time::parse_clamped(&op.required("expires")?)
+    {
+        return Ok(Some(time));
+    }
     ttl::expiry(op.raw("ttl"), op.raw("expires"), now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Condition;
 
     fn batch(body: &str) -> Result<Batch, ApiError> {
         parse(body.as_bytes(), 10, Time::from_secs(1000))
@@ -169,6 +214,46 @@ mod tests {
     }
 
     #[test]
+    fn steps_for_exact_copies_are_parsed() {
+        let batch = batch(
+            r#"{"checks":[{"key":"a","revision":"k2","expires":"never"},
+                          {"key":"a","revision":"k2","expires":"1970-01-01T00:00:00.5Z"},
+                          {"key":"a","revisions":["k2","k3"]},{"key":"a","not_revisions":[]},
+                          {"key":"a","not_modified_since":"1970-01-01T00:00:09Z"}],
+                "ops":[{"op":"set","key":"a","base64":"AA==","expires":"1970-01-01T00:00:01Z",
+                        "modified":"1970-01-01T00:00:02Z"},
+                       {"op":"restore","key":"b","value":"x","type":"application/json","revision":"k2",
+                        "updated":"1970-01-01T00:00:00Z","created":"1970-01-01T00:00:03Z","modified":null}]}"#,
+        )
+        .unwrap();
+        let conditions: Vec<_> = batch.expectations.into_iter().map(|check| check.condition).collect();
+        let [k2, k3] = ["k2", "k3"].map(|text| text.parse().unwrap());
+        let half = Time::from_nanos(500_000_000);
+        assert_eq!(
+            conditions,
+            [
+                Condition::Unchanged { revision: k2, expires: None },
+                Condition::Unchanged { revision: k2, expires: Some(half) },
+                Condition::RevisionIn(vec![k2, k3]),
+                Condition::RevisionNotIn(vec![]),
+                Condition::NotModifiedSince(Time::from_secs(9)),
+            ]
+        );
+        let (key, second) = (|name| Key::new(name).unwrap(), |secs| Some(Time::from_secs(secs)));
+        let (value, content_type) = (Bytes::from_static(b"\0"), ContentType::default());
+        let put = Write::Put { key: key("a"), value, content_type, expires: second(1), modified: second(2) };
+        let entry = Entry {
+            value: "x".into(),
+            content_type: ContentType::json(),
+            revision: k2,
+            created: Time::from_secs(3),
+            modified: None,
+            expires: None,
+        };
+        assert_eq!(batch.writes, [put, Write::Restore { key: key("b"), entry }]);
+    }
+
+    #[test]
     fn invalid_steps_are_errors_with_their_number() {
         for bad in [
             r#"{"key":"a"}"#,
@@ -186,6 +271,11 @@ mod tests {
             r#"{"op":"get","key":"a","by":1}"#,
             "1",
             r#"["get","a"]"#,
+            r#"{"op":"set","key":"a","value":"1","expires":"2026-11-30T00:00:00Z","ttl":1}"#,
+            r#"{"op":"set","key":"a","value":"1","modified":"x"}"#,
+            r#"{"op":"restore","key":"a","value":"1","created":"2026-11-30T00:00:00Z"}"#,
+            r#"{"op":"restore","key":"a","value":"1","revision":"k2"}"#,
+            r#"{"op":"restore","key":"a","value":"1","revision":"1y2p0ij32e8e7","created":"2026-11-30T00:00:00Z"}"#,
         ] {
             let error = batch(&format!(r#"{{"ops":[{{"op":"get","key":"a"}},{bad}]}}"#)).unwrap_err();
             assert!(error.text().contains("operation 1 "), "{bad}: {}", error.text());
@@ -195,6 +285,11 @@ mod tests {
             r#"{"key":"a","absent":true,"value":"x"}"#,
             r#"{"key":"a","absent":true,"absent":false}"#,
             r#"{"key":"a","revision":"K2!"}"#,
+            r#"{"key":"a","revision":"k2","revisions":["k2"]}"#,
+            r#"{"key":"a","revisions":[1]}"#,
+            r#"{"key":"a","expires":"never"}"#,
+            r#"{"key":"a","revision":"k2","expires":"soon"}"#,
+            r#"{"key":"a","not_modified_since":"yesterday"}"#,
             r#"{"revision":"k2"}"#,
             r#"["a",null,true,null,null]"#,
         ] {

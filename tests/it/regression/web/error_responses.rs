@@ -49,7 +49,7 @@ async fn invalid_transaction_is_reported_with_place_and_field(make: Make) {
         (r#"{"op":"drop","key":"a"}"#, "op must be one of set, get, delete, "),
         (r#"{"op":5,"key":"a"}"#, "op must be a string, got 5"),
         (r#"{"key":"a"}"#, "op is missing"),
-        (r#"{"op":"append","key":"a"}"#, "value is missing"),
+        (r#"{"op":"append","key":"a"}"#, "value or base64 is missing"),
         (r#"{"op":"set","key":"a","base64":"*"}"#, "base64: "),
         (r#"{"op":"set","key":"a","value":"1","type":"png"}"#, "type: "),
     ] {

@@ -93,7 +93,7 @@ async fn errors_of_reads_are_one_line(make: Make) {
         ("DELETE", "/?k=a", 405),
         ("TRACE", "/", 405),
         ("POST", "/status", 405),
-        ("POST", "/kv/default", 405),
+        ("PUT", "/kv/default", 405),
     ];
     for (method, uri, status) in cases {
         let answer = kvs.plain(method, uri, &[]).await;

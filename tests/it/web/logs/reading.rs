@@ -96,7 +96,10 @@ async fn every_format_has_the_same_entries(make: Make) {
     let json = read("json").await;
     assert_eq!(json.header("content-type"), "application/json");
     let ndjson = super::lines(&read("ndjson").await);
-    assert_eq!(json.json(), json!({"entries": ndjson, "first": 0, "next": 3, "end": 4}));
+    assert_eq!(
+        json.json(),
+        json!({"entries": ndjson, "first": 0, "next": 3, "end": 4, "keep": null, "keep_for": null})
+    );
     let csv = read("csv").await;
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     let at = "2026-11-20T12:00:00.25Z";

@@ -164,7 +164,7 @@ async fn multi_and_txn_accept_only_json(make: Make) {
         for deep in ["[".repeat(100_000), format!("{{\"ops\":{}", "[".repeat(100_000)), "[{\"key\":".repeat(50_000)] {
             assert_eq!(kvs.json(method, uri, deep).await.status, 400, "{method} {uri}");
         }
-        assert_eq!(kvs.json(method, uri, "[".repeat(4 << 20)).await.status, 413, "{method} {uri}");
+        assert_eq!(kvs.json(method, uri, "[".repeat(8 << 20)).await.status, 413, "{method} {uri}");
         let not_text = kvs.ask(method, uri, &[JSON], b"[\"\xff\"]".to_vec()).await;
         assert_eq!(not_text.status, 400, "{method} {uri}");
     }

@@ -52,7 +52,7 @@ async fn allow_lists_the_methods_of_each_path(make: Make) {
     let known: [(&str, &[&str]); 5] = [
         ("/kv/default/a", &["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]),
         ("/kv/default?key=a", &["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]),
-        ("/kv/default/", &["GET", "HEAD", "DELETE", "OPTIONS"]),
+        ("/kv/default/", &["GET", "HEAD", "POST", "DELETE", "OPTIONS"]),
         ("/multi/default", &["POST", "PUT", "DELETE", "OPTIONS"]),
         ("/txn/default", &["POST", "OPTIONS"]),
     ];

@@ -1,0 +1,61 @@
+//! Maintenance tasks, which the server runs.
+
+use http::Method;
+use serde::Deserialize;
+
+use super::exchange::RemoteRequest;
+use super::failure::{problem, unreadable};
+use super::json::json_batch::parse;
+use super::remote_store::RemoteStore;
+use crate::model::{Bucket, Result};
+use crate::store::{Finding, Report, Severity, Task};
+
+#[derive(Deserialize)]
+struct JsonReport {
+    entries: u64,
+    removed: u64,
+    bytes_before: u64,
+    bytes_after: u64,
+    findings: Vec<JsonFinding>,
+}
+
+#[derive(Deserialize)]
+struct JsonFinding {
+    severity: String,
+    file: Option<String>,
+    line: Option<u64>,
+    text: String,
+}
+
+impl RemoteStore {
+    pub(super) async fn run_task(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        let name = match task {
+            Task::Compact => "compact",
+            Task::RemoveExpired => "remove-expired",
+            Task::RemoveLeftovers => "remove-leftovers",
+            Task::Check => "check",
+            Task::Status => "status",
+        };
+        let query = vec![("task", name.to_owned())];
+        let mut request = RemoteRequest::write(Method::POST, format!("maintenance/{bucket}"), query);
+        // Readers see no difference, so it can be repeated.
+        request.is_read = true;
+        let reply = self.connection.send(&request).await?;
+        if !reply.status.is_success() {
+            return Err(problem(&self.connection.address, &reply));
+        }
+        let json: JsonReport = parse(&reply.body).map_err(|why| unreadable(&self.connection.address, why))?;
+        let mut report = Report::default();
+        (report.entries, report.removed) = (json.entries, json.removed);
+        (report.bytes_before, report.bytes_after) = (json.bytes_before, json.bytes_after);
+        report.findings = json.findings.into_iter().map(finding).collect();
+        Ok(report)
+    }
+}
+
+fn finding(json: JsonFinding) -> Finding {
+    let severity = if json.severity == "damage" { Severity::Damage } else { Severity::Note };
+    let mut finding = Finding::new(severity, json.text);
+    (finding.file, finding.line) = (json.file.map(Into::into), json.line);
+    finding
+}
