@@ -7,7 +7,7 @@ SITE ?=
 FUZZ_SECONDS ?= 5
 export PORT SITE
 
-.PHONY: help run host check test install-packages fmt bench fuzz doc
+.PHONY: help run host check test test-cluster install-packages fmt bench fuzz doc
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,14 @@ test: install-packages ## Every check: format, lints, tests, documents, a short 
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --features test-suite
 	fuzz/run.sh $(FUZZ_SECONDS)
 	@echo 'make test: every check has passed'
+
+URL =
+DISTRIBUTED =
+
+test-cluster: ## The tests of all stores on your own PostgreSQL or cluster: make test-cluster URL=postgresql://... DISTRIBUTED=1
+	@test -n '$(URL)' || { echo 'make test-cluster: name the server, as in URL=postgresql://kvs@db/kvs' >&2; exit 2; }
+	CLUSTER_URL='$(URL)' $(if $(DISTRIBUTED),CLUSTER_DISTRIBUTED=1) \
+		cargo test --locked --test it -- --test-threads 4 ::postgresql --skip as_distributed
 
 install-packages: ## Install the Debian packages that the tests need, if any is missing
 	@tests/packages.sh

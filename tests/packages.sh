@@ -27,13 +27,15 @@ wanted='
 /usr/bin/strace                                  strace
 /usr/bin/valgrind                                valgrind
 /usr/bin/pg_createcluster                        postgresql
+/usr/bin/patroni                                 patroni
+/usr/lib/python3/dist-packages/etcd/__init__.py  python3-etcd
+/usr/bin/etcd                                    etcd-server
 '
 # The programs that the benchmarks compare with kvs, and the generator of load.
 measured='
 /usr/bin/wrk                                     wrk
 /usr/bin/redis-server                            redis-server
 /usr/bin/webdis                                  webdis
-/usr/bin/etcd                                    etcd-server
 '
 purpose='The tests need'
 if [ "${1:-}" = bench ]; then

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request};
 
-pub use self::auth::policy::{Policies, Policy, Reads, Timestamps};
+pub use self::auth::policy::{Policies, Policy, Reads, Timestamps, Writes};
 pub use self::auth::secrets::SecretList;
 pub use self::body::{Body, BodyError, Response};
 pub use self::budget::{Budget, SMALL_BODY_BYTES, Share};

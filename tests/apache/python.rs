@@ -22,11 +22,20 @@ pub(crate) fn programs() -> &'static Path {
         run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&place));
         let list = place.join("requirements.txt");
         fs::write(&list, REQUIREMENTS).unwrap();
-        let quietly = ["install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        // The list is complete. Playwright, which one of the packages asks for, is not used.
+        let quietly = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
         run(Command::new(place.join("bin/pip")).args(quietly).arg(&list));
         fs::write(done, REQUIREMENTS).unwrap();
         place.join("bin")
     })
+}
+
+/// The source of axe-core, which checks a page for people who use a screen reader or only a keyboard.
+pub(crate) fn axe() -> String {
+    let packages = programs().parent().unwrap().join("lib");
+    let mut versions = fs::read_dir(packages).unwrap().map(|entry| entry.unwrap().path());
+    let python = versions.next().unwrap();
+    fs::read_to_string(python.join("site-packages/axe_playwright_python/axe.min.js")).unwrap()
 }
 
 fn run(command: &mut Command) {

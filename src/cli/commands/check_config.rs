@@ -2,14 +2,13 @@
 //! shows no secret.
 
 use crate::cli::config::policies;
-use crate::cli::config::policies::BucketPolicy;
+use crate::cli::config::policies::{BucketPolicy, PolicyTarget};
 use crate::cli::config::settings::CliSettings;
 use crate::cli::config::sources::{SettingSource, SourcedSetting};
 use crate::cli::config::units::count_noun;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::output::Output;
 use crate::cli::serving::hook_runtime;
-use crate::model::Bucket;
 
 /// Prints the settings. Any error has exit code 2.
 pub(crate) fn run(settings: CliResult<CliSettings>) -> CliResult {
@@ -37,22 +36,26 @@ pub(crate) fn run(settings: CliResult<CliSettings>) -> CliResult {
 /// Prints a line for each bucket with its own policy.
 fn buckets(settings: &CliSettings, setting: &SourcedSetting, output: &mut Output) -> CliResult {
     let policies = &settings.server.policies;
-    if policies.by_bucket.is_empty() {
+    if policies.by_bucket.is_empty() && policies.by_prefix.is_empty() {
         return output.line("buckets: none  # default");
     }
-    for (bucket, policy) in &policies.by_bucket {
+    let by_bucket = policies.by_bucket.iter().map(|(bucket, policy)| (PolicyTarget::Bucket(bucket.clone()), policy));
+    let by_prefix = policies.by_prefix.iter().map(|(prefix, policy)| (PolicyTarget::Prefix(prefix.clone()), policy));
+    for (target, policy) in by_bucket.chain(by_prefix) {
         let policy = policies::in_file_form(policy, settings.store_options.limits.max_value_bytes);
-        let sources = sources(settings, setting, bucket).join(", ");
-        output.line(&format!("buckets.{bucket}: {policy}  # {sources}"))?;
+        let sources = sources(settings, setting, &target).join(", ");
+        let name = target.to_string();
+        let name = if name.ends_with('*') { scalar(&name) } else { name };
+        output.line(&format!("buckets.{name}: {policy}  # {sources}"))?;
     }
     Ok(())
 }
 
-/// The sources of the policy of a bucket.
-fn sources(settings: &CliSettings, setting: &SourcedSetting, bucket: &Bucket) -> Vec<String> {
+/// The sources of a policy.
+fn sources(settings: &CliSettings, setting: &SourcedSetting, target: &PolicyTarget) -> Vec<String> {
     let policies = setting.texts.iter().filter_map(|text| text.to_str()?.parse::<BucketPolicy>().ok());
-    let flags = policies.filter(|policy| policy.bucket == *bucket).map(|_| settings.sources.describe(setting));
-    let in_file = settings.file_policies.iter().filter(|other| other.policy.bucket == *bucket);
+    let flags = policies.filter(|policy| policy.target == *target).map(|_| settings.sources.describe(setting));
+    let in_file = settings.file_policies.iter().filter(|other| other.policy.target == *target);
     flags.chain(in_file.map(|other| settings.sources.line(other.line))).collect()
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// With --write: write the secret itself instead of its SHA-256
     #[arg(long, requires = "write")]
     plain: bool,
-    /// The rights of the secret, as in auth.txt: read, write, buckets=a,b [default: all]
+    /// The rights of the secret, as in auth.txt: read, write, buckets=a,b, prefix=TEXT [default: all]
     #[arg(long, value_name = "RIGHTS")]
     rights: Option<String>,
 }

@@ -15,7 +15,7 @@ use super::units::{Percent, Size, TimeSpan, count};
 use crate::layers::ReadPolicy;
 use crate::model::{Bucket, Error, ErrorKind};
 use crate::server::{Address, Proxy};
-use crate::web::{MetricsAccess, Reads};
+use crate::web::{MetricsAccess, Reads, Timestamps, Writes};
 
 /// The flags that every command accepts. The help of a command shows only the flags that it uses.
 #[derive(Args, Debug)]
@@ -176,6 +176,12 @@ pub(crate) struct PolicyFlags {
     /// `secret`: no one
     #[arg(long, env = "KVS_READS", value_name = "open|secret|listed", default_value = "open")]
     pub(crate) reads: Reads,
+    /// Who may write. `secret`: only with a secret that can write; `open`: anyone who can reach the server
+    #[arg(long, env = "KVS_WRITES", value_name = "secret|open", default_value = "secret")]
+    pub(crate) writes: Writes,
+    /// Who sets the modification time of an entry: the server or, as in Poky, the client
+    #[arg(long, env = "KVS_TIMESTAMPS", value_name = "server|client", default_value = "server")]
+    pub(crate) timestamps: Timestamps,
     /// How long shared caches may keep a value without asking; they must be purged when it changes; 0s: never
     #[arg(long, env = "KVS_MAX_AGE", value_name = "TIME", default_value = "0s")]
     pub(crate) max_age: MaxAge,
@@ -183,8 +189,8 @@ pub(crate) struct PolicyFlags {
     /// while the store cannot be reached [default: none]
     #[arg(long, env = "KVS_MEMORY_COPY", value_name = "TIME|any")]
     pub(crate) memory_copy: Option<MemoryCopy>,
-    /// The policy of one bucket, as in `shop: reads=secret, timestamps=client, max_age=60s, max_value=64KiB`;
-    /// repeatable, in the variable separated by `;` [default: none]
+    /// The policy of one bucket, as in `shop: reads=secret, timestamps=client, max_age=60s, max_value=64KiB`, or of all
+    /// whose names begin so, as in `shop-*: writes=open`; repeatable, in the variable separated by `;` [default: none]
     #[arg(long = "policy", env = "KVS_POLICY", value_name = "POLICY", value_delimiter = ';')]
     pub(crate) buckets: Vec<BucketPolicy>,
     /// Let pages of this origin read answers (CORS), as in `https://app.example`; `*` allows all; repeatable

@@ -1,7 +1,8 @@
 //! Policies of buckets, as a flag (`--policy 'shop: reads=secret, max_age=60s'`) and in the file
 //! (`buckets: {shop: {reads: secret, max_age: 60s}}`).
 //!
-//! A field that is not written is that of the default policy. If both the flag and the file have a policy for a bucket,
+//! The name may end in `*`: then the policy is that of all buckets whose names begin so. A field that is not written is
+//! that of the longest such name, else that of the default policy. If both the flag and the file have a policy for a bucket,
 //! they are merged field by field.
 
 use std::fmt;
@@ -12,9 +13,9 @@ use super::file::{ConfigError, FileSetting, FileValue};
 use super::suggest::no_such;
 use super::units::{Size, TimeSpan};
 use crate::model::Bucket;
-use crate::web::{Origin, Policy, Reads, Timestamps};
+use crate::web::{Origin, Policy, Reads, Timestamps, Writes};
 
-const FIELDS: [&str; 4] = ["reads", "timestamps", "max_age", "max_value"];
+const FIELDS: [&str; 5] = ["reads", "writes", "timestamps", "max_age", "max_value"];
 
 /// How long shared caches may keep a value, in whole seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +57,7 @@ impl FromStr for AllowedOrigin {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct PolicyFields {
     reads: Option<Reads>,
+    writes: Option<Writes>,
     timestamps: Option<Timestamps>,
     max_age: Option<MaxAge>,
     max_value: Option<Size>,
@@ -72,6 +74,7 @@ impl PolicyFields {
         }
         match name {
             "reads" => parse(&mut self.reads, name, text),
+            "writes" => parse(&mut self.writes, name, text),
             "timestamps" => parse(&mut self.timestamps, name, text),
             "max_age" => parse(&mut self.max_age, name, text),
             "max_value" => parse(&mut self.max_value, name, text),
@@ -83,6 +86,7 @@ impl PolicyFields {
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
             reads: self.reads.or(other.reads),
+            writes: self.writes.or(other.writes),
             timestamps: self.timestamps.or(other.timestamps),
             max_age: self.max_age.or(other.max_age),
             max_value: self.max_value.or(other.max_value),
@@ -98,6 +102,7 @@ impl PolicyFields {
     pub(crate) fn with_default(self, default: &Policy) -> Policy {
         Policy {
             reads: self.reads.unwrap_or(default.reads),
+            writes: self.writes.unwrap_or(default.writes),
             timestamps: self.timestamps.unwrap_or(default.timestamps),
             max_age: self.max_age.map_or(default.max_age, MaxAge::as_policy),
             max_value: self.max_value.map(|Size(bytes)| bytes),
@@ -105,22 +110,63 @@ impl PolicyFields {
     }
 }
 
-/// The policy of one bucket as it is written.
+/// The buckets of a policy.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum PolicyTarget {
+    /// One bucket.
+    Bucket(Bucket),
+    /// `NAME*`: all buckets whose names begin so.
+    Prefix(String),
+}
+
+impl PolicyTarget {
+    /// Whether all buckets of this policy are also among those with a prefix.
+    pub(crate) fn is_below(&self, prefix: &str) -> bool {
+        match self {
+            Self::Bucket(bucket) => bucket.as_str().starts_with(prefix),
+            Self::Prefix(own) => own != prefix && own.starts_with(prefix),
+        }
+    }
+}
+
+impl FromStr for PolicyTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Prefix(String::new()));
+        }
+        let prefix = text.strip_suffix('*');
+        match Bucket::new(prefix.unwrap_or(text)) {
+            Ok(bucket) if bucket.is_reserved() => {
+                Err(format!("the bucket {bucket} is reserved for kvs; use another name"))
+            }
+            Ok(bucket) if prefix.is_some() => Ok(Self::Prefix(bucket.as_str().to_owned())),
+            Ok(bucket) => Ok(Self::Bucket(bucket)),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for PolicyTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket(bucket) => fmt::Display::fmt(bucket, f),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+/// The policy of some buckets as it is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct BucketPolicy {
-    pub(crate) bucket: Bucket,
+    pub(crate) target: PolicyTarget,
     pub(crate) fields: PolicyFields,
 }
 
 impl BucketPolicy {
     fn new(name: &str) -> Result<Self, String> {
-        match Bucket::new(name) {
-            Ok(bucket) if bucket.is_reserved() => {
-                Err(format!("the bucket {bucket} is reserved for kvs; use another name"))
-            }
-            Ok(bucket) => Ok(Self { bucket, fields: PolicyFields::default() }),
-            Err(e) => Err(e.to_string()),
-        }
+        Ok(Self { target: name.parse()?, fields: PolicyFields::default() })
     }
 }
 
@@ -176,10 +222,12 @@ pub(crate) fn in_file(setting: &FileSetting) -> Result<Vec<FilePolicy>, ConfigEr
 
 /// A policy as it is written in the file. `max_value` is that of buckets without their own, in bytes.
 pub(crate) fn in_file_form(policy: &Policy, max_value: usize) -> String {
-    let Policy { reads, timestamps, max_age, max_value: own } = policy;
+    let Policy { reads, writes, timestamps, max_age, max_value: own } = policy;
     let max_age = max_age.map_or(0, |age| age.as_secs());
     let max_value = Size(own.unwrap_or(max_value));
-    format!("{{reads: {reads}, timestamps: {timestamps}, max_age: {max_age}s, max_value: {max_value}}}")
+    format!(
+        "{{reads: {reads}, writes: {writes}, timestamps: {timestamps}, max_age: {max_age}s, max_value: {max_value}}}"
+    )
 }
 
 #[cfg(test)]
@@ -212,6 +260,9 @@ mod tests {
             ("shop: reads=open,", "write it as"),
             ("a b: reads=open", "bad bucket name"),
             ("_kvs.x: reads=open", "reserved for kvs"),
+            ("_kvs*: reads=open", "reserved for kvs"),
+            ("a*b: reads=open", "bad bucket name"),
+            ("shop: writes=all", "secret or open"),
             ("shop: red=open", "did you mean `reads`?"),
             ("shop: reads=closed", "reads: bad value \"closed\": write open, secret or listed"),
             ("shop: timestamps=mine", "server or client"),
@@ -252,7 +303,7 @@ mod tests {
         assert_eq!(PolicyFields::default().with_default(&default), default);
         assert_eq!(
             in_file_form(&default, 1 << 20),
-            "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}"
+            "{reads: secret, writes: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}"
         );
     }
 }

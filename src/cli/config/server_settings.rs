@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::flags::{ListenFlags, MemoryCopy, PolicyFlags, ServeFlags};
-use super::policies::{AllowedOrigin, BucketPolicy, FilePolicy, PolicyFields};
+use super::policies::{AllowedOrigin, BucketPolicy, FilePolicy, PolicyFields, PolicyTarget};
 use super::sources::Sources;
 use super::units::{Percent, Size};
 use crate::cli::exit::CliResult;
 use crate::layers::ReadPolicy;
-use crate::model::Bucket;
 use crate::server;
 use crate::server::BasePath;
 use crate::store::Limits;
@@ -97,31 +96,54 @@ fn bucket_policies(
     sources: &Sources,
     max_value: usize,
 ) -> CliResult<Policies> {
-    let default = Policy { reads: flags.reads, max_age: flags.max_age.as_policy(), ..Policy::default() };
-    let mut by_bucket: BTreeMap<Bucket, PolicyFields> = BTreeMap::new();
-    for BucketPolicy { bucket, fields } in &flags.buckets {
-        if by_bucket.insert(bucket.clone(), fields.clone()).is_some() {
+    let PolicyFlags { reads, writes, timestamps, .. } = *flags;
+    let default = Policy { reads, writes, timestamps, max_age: flags.max_age.as_policy(), max_value: None };
+    let mut by_target: BTreeMap<PolicyTarget, PolicyFields> = BTreeMap::new();
+    for BucketPolicy { target, fields } in &flags.buckets {
+        if by_target.insert(target.clone(), fields.clone()).is_some() {
             return Err(
-                sources.error_at("buckets", format!("the bucket {bucket} is given twice; write one policy for it"))
+                sources.error_at("buckets", format!("the bucket {target} is given twice; write one policy for it"))
             );
         }
     }
-    let too_large = |bucket: &Bucket, fields: &PolicyFields| {
+    let too_large = |target: &PolicyTarget, fields: &PolicyFields| {
         let own = fields.max_value_above(max_value)?;
-        Some(format!("{bucket}: max_value: {own} is more than {}, the max_value of all buckets", Size(max_value)))
+        Some(format!("{target}: max_value: {own} is more than {}, the max_value of all buckets", Size(max_value)))
     };
-    if let Some(text) = by_bucket.iter().find_map(|(bucket, fields)| too_large(bucket, fields)) {
+    if let Some(text) = by_target.iter().find_map(|(target, fields)| too_large(target, fields)) {
         return Err(sources.error_at("buckets", text));
     }
-    for FilePolicy { line, policy: BucketPolicy { bucket, fields } } in in_file {
-        if let Some(text) = too_large(bucket, fields) {
+    for FilePolicy { line, policy: BucketPolicy { target, fields } } in in_file {
+        if let Some(text) = too_large(target, fields) {
             return Err(sources.error_at_line(*line, &text));
         }
-        let flag = by_bucket.remove(bucket).unwrap_or_default();
-        by_bucket.insert(bucket.clone(), flag.or(fields.clone()));
+        let flag = by_target.remove(target).unwrap_or_default();
+        by_target.insert(target.clone(), flag.or(fields.clone()));
     }
-    let by_bucket = by_bucket.into_iter().map(|(bucket, fields)| (bucket, fields.with_default(&default))).collect();
-    Ok(Policies { default, by_bucket })
+    Ok(combined(&by_target, default))
+}
+
+/// The policies with the fields of the patterns that match, longer ones first.
+fn combined(by_target: &BTreeMap<PolicyTarget, PolicyFields>, default: Policy) -> Policies {
+    let mut prefixes: Vec<(&str, &PolicyFields)> = vec![];
+    for (target, fields) in by_target {
+        if let PolicyTarget::Prefix(prefix) = target {
+            prefixes.push((prefix, fields));
+        }
+    }
+    prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    let mut policies = Policies { default, ..Policies::default() };
+    for (target, fields) in by_target {
+        let matching = prefixes.iter().filter(|(prefix, _)| target.is_below(prefix));
+        let fields = matching.fold(fields.clone(), |fields, (_, others)| fields.or((*others).clone()));
+        let policy = fields.with_default(&policies.default);
+        match target {
+            PolicyTarget::Bucket(bucket) => drop(policies.by_bucket.insert(bucket.clone(), policy)),
+            PolicyTarget::Prefix(prefix) => policies.by_prefix.push((prefix.clone(), policy)),
+        }
+    }
+    policies.by_prefix.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    policies
 }
 
 fn cors(flags: &PolicyFlags, sources: &Sources) -> CliResult<Cors> {

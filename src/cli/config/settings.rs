@@ -288,9 +288,9 @@ mod tests {
         let shown = |name: &str| {
             crate::cli::config::policies::in_file_form(policies.for_bucket(&Bucket::new(name).unwrap()), 1 << 20)
         };
-        assert_eq!(shown("a"), "{reads: open, timestamps: client, max_age: 5s, max_value: 1 MiB}");
-        assert_eq!(shown("b"), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}");
-        assert_eq!(shown("c"), "{reads: secret, timestamps: server, max_age: 9s, max_value: 1 KiB}");
+        assert_eq!(shown("a"), "{reads: open, writes: secret, timestamps: client, max_age: 5s, max_value: 1 MiB}");
+        assert_eq!(shown("b"), "{reads: secret, writes: secret, timestamps: server, max_age: 9s, max_value: 1 MiB}");
+        assert_eq!(shown("c"), "{reads: secret, writes: secret, timestamps: server, max_age: 9s, max_value: 1 KiB}");
         assert_eq!(policies.by_bucket.len(), 3);
     }
 

@@ -34,13 +34,22 @@ pub(crate) struct Config {
     pub(crate) statements: Statements,
     /// Whether the tables were found.
     has_tables: AtomicBool,
+    /// Whether they are spread over the nodes of a Citus cluster.
+    is_distributed: AtomicBool,
 }
 
 impl Config {
     pub(crate) fn new(url: Url, options: PostgresOptions) -> Result<Self> {
         let tls = tls::connector(&url.trust)?;
         let statements = Statements::new(&url.names);
-        Ok(Self { url, options, tls, statements, has_tables: AtomicBool::new(false) })
+        Ok(Self {
+            url,
+            options,
+            tls,
+            statements,
+            has_tables: AtomicBool::new(false),
+            is_distributed: AtomicBool::new(false),
+        })
     }
 
     /// The settings of a new connection: those that it must have, and those that only some servers know.
@@ -140,6 +149,7 @@ impl Pool {
         let client = self.connection().await?;
         if !self.config.has_tables.load(Ordering::Relaxed) {
             self.find_or_create_tables(&client).await?;
+            self.find_distribution(&client).await?;
             self.config.has_tables.store(true, Ordering::Relaxed);
         }
         Ok(client)
@@ -215,6 +225,36 @@ impl Pool {
             }
             _ => error,
         }
+    }
+
+    /// Whether the tables are spread over the nodes of a Citus cluster.
+    pub(crate) fn is_distributed(&self) -> bool {
+        self.config.is_distributed.load(Ordering::Relaxed)
+    }
+
+    async fn find_distribution(&self, client: &Client) -> Result<(), PgError> {
+        let statements = &self.statements().distributed;
+        let is_true = async |text: &str| -> Result<bool, PgError> {
+            let row = client.query_one(text, &[]).await.map_err(PgError::query)?;
+            row.try_get(0).map_err(PgError::query)
+        };
+        let found =
+            if is_true(&statements.find_cluster).await? { Some(is_true(&statements.find).await?) } else { None };
+        self.config.is_distributed.store(found == Some(true), Ordering::Relaxed);
+        if found == Some(false) {
+            tracing::warn!(
+                "{}: the server is a node of a Citus cluster, but the tables of kvs are on this node only; `kvs store \
+                 init --distributed` spreads them",
+                self.url().location()
+            );
+        }
+        Ok(())
+    }
+
+    /// The lock timeout for the nodes of a cluster, which do not get the settings of the session.
+    pub(crate) fn begin_distributed(&self) -> String {
+        let millis = self.options().lock_timeout.as_millis();
+        format!("SET LOCAL citus.propagate_set_commands TO 'local'; SET LOCAL lock_timeout = {millis}")
     }
 
     async fn find_or_create_tables(&self, client: &Client) -> Result<(), PgError> {

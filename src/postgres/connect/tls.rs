@@ -65,7 +65,19 @@ pub(crate) fn connector(trust: &Trust) -> Result<MakeRustlsConnect> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// Accepts any certificate, as `sslmode=require` does. It still checks that the server has the private key.
+/// Accepts a certificate of X.509 version 1, which the library cannot read. Citus makes such certificates. Without a
+/// trusted authority an attacker could show a certificate of his own anyway.
+fn accept_old_version(
+    verified: std::result::Result<HandshakeSignatureValid, rustls::Error>,
+) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+    match verified {
+        Err(error) if error.to_string().contains("UnsupportedCertVersion") => Ok(HandshakeSignatureValid::assertion()),
+        verified => verified,
+    }
+}
+
+/// Accepts any certificate, as `sslmode=require` does. It still checks that the server has the private key, if it can
+/// read the certificate.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 
@@ -87,7 +99,8 @@ impl ServerCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        let verified = verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms);
+        accept_old_version(verified)
     }
 
     fn verify_tls13_signature(
@@ -96,7 +109,8 @@ impl ServerCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        let verified = verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms);
+        accept_old_version(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

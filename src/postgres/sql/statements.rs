@@ -70,6 +70,7 @@ pub(crate) struct Statements {
     pub(crate) store: String,
     /// Does the same, deletes keys `$10`, and remembers the changes of keys `$11` at the revisions `$12`.
     pub(crate) store_and_remember: String,
+    pub(crate) distributed: DistributedStatements,
     pub(crate) plain: PlainWriteStatements,
     pub(crate) changes: ChangeStatements,
     pub(crate) logs: LogStatements,
@@ -77,6 +78,47 @@ pub(crate) struct Statements {
     pub(crate) blobs: BlobStatements,
     /// Lists all buckets.
     pub(crate) buckets: String,
+}
+
+/// What `store` and `store_and_remember` do, in statements that a Citus cluster carries out on the node of the bucket
+/// alone. Citus splits a statement that inserts in a `WITH` over all nodes, and commits it on all of them.
+pub(crate) struct DistributedStatements {
+    /// Whether the server is a node of a cluster.
+    pub(crate) find_cluster: String,
+    /// Whether the table of buckets is distributed over the cluster.
+    pub(crate) find: String,
+    /// Sets the revision `$2`.
+    pub(crate) set_revision: String,
+    /// Stores entries `$2` to `$8`.
+    pub(crate) store: String,
+    /// Deletes the keys `$2`.
+    pub(crate) delete: String,
+    /// Remembers the changes of the keys `$2` at the revisions `$3`.
+    pub(crate) remember: String,
+}
+
+impl DistributedStatements {
+    fn new(names: &TableNames) -> Self {
+        let TableNames { table, buckets, .. } = names;
+        // The row of the bucket says which node the rows go to.
+        let of_bucket =
+            |rows: &str| format!("SELECT b.bucket, g.* FROM {buckets} b CROSS JOIN {rows} g WHERE b.bucket = $1");
+        let entries = of_bucket(
+            "(SELECT * FROM unnest($2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], \
+             $8::bigint[]) LIMIT cardinality($2::text[]))",
+        );
+        Self {
+            find_cluster: "SELECT to_regclass('pg_dist_partition') IS NOT NULL".to_owned(),
+            find: format!("SELECT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = '{buckets}'::regclass)"),
+            set_revision: format!("UPDATE {buckets} SET revision = $2 WHERE bucket = $1"),
+            store: format!(
+                "INSERT INTO {table} {TABLE_COLUMNS} {entries} {ON_CONFLICT_REPLACE}, \
+                 created_at = excluded.created_at, modified_at = excluded.modified_at"
+            ),
+            delete: format!("DELETE FROM {table} WHERE bucket = $1 AND key = ANY($2::text[])"),
+            remember: remember(names, &of_bucket("(SELECT * FROM unnest($2::text[], $3::bigint[]))")),
+        }
+    }
 }
 
 /// Reads of keys. A row with NULL in its first column has the revision of the bucket; it is missing if there is no
@@ -183,6 +225,7 @@ impl Statements {
                  removed AS (DELETE FROM {table} WHERE bucket = $1 AND key = ANY($10::text[])) {remembered}",
                 remembered = remember(names, "SELECT $1, g.* FROM unnest($11::text[], $12::bigint[]) g"),
             ),
+            distributed: DistributedStatements::new(names),
             plain: PlainWriteStatements::new(names),
             changes: ChangeStatements::new(names),
             logs: LogStatements::new(names),

@@ -4,12 +4,13 @@
 //! the bucket and reads the entries that the batches name; then kvs evaluates the batches; the second stores and
 //! commits. The statements of one round trip are sent at once, and the server executes them in order.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use deadpool_postgres::Client;
 use futures_util::FutureExt;
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join_all, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -37,7 +38,8 @@ pub(crate) async fn commit(
 ) {
     let commit = GroupCommit { pool: &pool, notifier: &notifier, old_changes: &old_changes, bucket: &bucket };
     let mut retry = Retry::default();
-    let mut may_be_plain = true;
+    // On a cluster such a statement works on all nodes. `is_distributed` is known after the first connection.
+    let mut may_be_plain = !pool.is_distributed();
     loop {
         let result = if may_be_plain {
             commit.in_single_statement(&mut group).await
@@ -95,6 +97,9 @@ impl GroupCommit<'_> {
     /// Tries to commit in a single statement. Returns `false` if that is not possible, and nothing was stored.
     async fn in_single_statement(&self, group: &mut WriteGroup) -> Result<bool, PgError> {
         let client = self.pool.client().await?;
+        if self.pool.is_distributed() {
+            return Ok(false);
+        }
         // The time is taken after the wait for a connection, so that it is close to the commit.
         let now = self.pool.now();
         if !single_statement::is_plain(&group.batches, self.pool.options().limits, now) {
@@ -164,7 +169,8 @@ impl GroupCommit<'_> {
         let lock = client.prepare_cached(&statements.lock).await.map_err(PgError::query)?;
         let read = client.prepare_cached(&statements.locked_entries).await.map_err(PgError::query)?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &names];
-        let begin = client.batch_execute(BEGIN);
+        let begin = self.begin();
+        let begin = client.batch_execute(&begin);
         let (started, locked, rows) =
             join3(begin, client.query_opt(&lock, &[&bucket]), client.query(&read, &parameters)).await;
         started.map_err(PgError::query)?;
@@ -173,6 +179,14 @@ impl GroupCommit<'_> {
             return Ok((last, entries(&keys, &rows)?));
         };
         Ok((revision(column(&locked, 0)?), entries(&keys, &rows.map_err(PgError::query)?)?))
+    }
+
+    fn begin(&self) -> Cow<'static, str> {
+        if self.pool.is_distributed() {
+            format!("{BEGIN}; {}", self.pool.begin_distributed()).into()
+        } else {
+            BEGIN.into()
+        }
     }
 
     /// Does the same for a bucket without a row. A rollback removes the new row.
@@ -187,7 +201,7 @@ impl GroupCommit<'_> {
             // Outside of the transaction, in which it would wait for all readers of the table.
             client.batch_execute("ROLLBACK").await.map_err(PgError::query)?;
             self.create_partition(client).await?;
-            client.batch_execute(BEGIN).await.map_err(PgError::query)?;
+            client.batch_execute(&self.begin()).await.map_err(PgError::query)?;
         }
         let create = client.prepare_cached(&statements.create_bucket).await.map_err(PgError::query)?;
         let lock = client.prepare_cached(&statements.lock).await.map_err(PgError::query)?;
@@ -208,6 +222,9 @@ impl GroupCommit<'_> {
         let statements = self.pool.statements();
         let (bucket, revision) = (self.bucket.as_str(), revision_number(evaluated.revision));
         let c = ChangeColumns::new(evaluated, last);
+        if self.pool.is_distributed() {
+            return self.store_on_node(client, revision, &c).await;
+        }
         let stored: [&(dyn ToSql + Sync); 9] =
             [&bucket, &revision, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires];
         let commit = client.batch_execute("COMMIT");
@@ -225,6 +242,33 @@ impl GroupCommit<'_> {
         };
         // If the server refused the first statement, the COMMIT has rolled back.
         written.map_err(PgError::commit)?;
+        committed.map_err(PgError::commit)
+    }
+
+    /// Does the same in statements that work on the node of the bucket only.
+    async fn store_on_node(&self, client: &Client, revision: i64, c: &ChangeColumns<'_>) -> Result<(), PgError> {
+        let (statements, bucket) = (&self.pool.statements().distributed, self.bucket.as_str());
+        let set: [&(dyn ToSql + Sync); 2] = [&bucket, &revision];
+        let store: [&(dyn ToSql + Sync); 8] =
+            [&bucket, &c.keys, &c.values, &c.types, &c.revisions, &c.created, &c.modified, &c.expires];
+        let delete: [&(dyn ToSql + Sync); 2] = [&bucket, &c.deleted];
+        let remember: [&(dyn ToSql + Sync); 3] = [&bucket, &c.remembered, &c.remembered_revisions];
+        let all: [(&str, &[&(dyn ToSql + Sync)], bool); 4] = [
+            (&statements.set_revision, &set, true),
+            (&statements.store, &store, !c.keys.is_empty()),
+            (&statements.delete, &delete, !c.deleted.is_empty()),
+            (&statements.remember, &remember, !c.remembered.is_empty()),
+        ];
+        let mut prepared = vec![];
+        for (text, parameters, _) in all.into_iter().filter(|(_, _, is_needed)| *is_needed) {
+            prepared.push((client.prepare_cached(text).await.map_err(PgError::query)?, parameters));
+        }
+        let written = join_all(prepared.iter().map(|(statement, parameters)| client.execute(statement, parameters)));
+        let (written, committed) = join(written, client.batch_execute("COMMIT")).await;
+        // If the server refused one of them, the COMMIT has rolled back.
+        for result in written {
+            result.map_err(PgError::commit)?;
+        }
         committed.map_err(PgError::commit)
     }
 

@@ -54,7 +54,7 @@ struct Operation<'a> {
 }
 
 /// The body of the request for a batch.
-pub(in crate::remote) fn body(batch: &Batch) -> Result<Bytes> {
+pub(crate) fn body(batch: &Batch) -> Result<Bytes> {
     let checks = batch.expectations.iter().map(check).collect();
     let ops = batch.writes.iter().map(operation).collect();
     let json = serde_json::to_vec(&Transaction { checks, ops });
@@ -138,7 +138,7 @@ fn entry(json: Option<JsonEntry>) -> Result<Option<Entry>> {
 ///
 /// # Errors
 /// If it is not such a body.
-pub(in crate::remote) fn committed(body: &[u8]) -> Result<Outcome> {
+pub(crate) fn committed(body: &[u8]) -> Result<Outcome> {
     let Committed { revision, changes } = parse(body)?;
     let change = |JsonChange { before, after }| Ok(Change { before: entry(before)?, after: entry(after)? });
     let changes = changes.into_iter().map(change).collect::<Result<_>>()?;
@@ -149,13 +149,13 @@ pub(in crate::remote) fn committed(body: &[u8]) -> Result<Outcome> {
 ///
 /// # Errors
 /// If it is not such a body.
-pub(in crate::remote) fn failed(body: &[u8]) -> Result<Outcome> {
+pub(crate) fn failed(body: &[u8]) -> Result<Outcome> {
     let Failed { check, found } = parse(body)?;
     Ok(Outcome::PreconditionFailed { index: check, found: entry(found)? })
 }
 
 /// # Errors
 /// If the text is not the JSON of this type.
-pub(in crate::remote) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
 }

@@ -11,8 +11,8 @@ use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result, Time};
 
 /// An entry.
 #[derive(Deserialize)]
-pub(in crate::remote) struct JsonEntry {
-    pub(in crate::remote) key: String,
+pub(crate) struct JsonEntry {
+    pub(crate) key: String,
     value: Option<String>,
     base64: Option<String>,
     r#type: String,
@@ -23,7 +23,7 @@ pub(in crate::remote) struct JsonEntry {
 }
 
 impl JsonEntry {
-    pub(in crate::remote) fn into_entry(self) -> Result<(Key, Entry)> {
+    pub(crate) fn into_entry(self) -> Result<(Key, Entry)> {
         let time = |text: Option<String>| text.map(|text| Time::parse_clamped(&text)).transpose();
         let entry = Entry {
             value: bytes(self.value, self.base64)?,
@@ -38,7 +38,7 @@ impl JsonEntry {
 }
 
 /// A value that is text or base64.
-pub(in crate::remote) fn bytes(text: Option<String>, base64: Option<String>) -> Result<Bytes> {
+pub(crate) fn bytes(text: Option<String>, base64: Option<String>) -> Result<Bytes> {
     let invalid = |text: String| Error::new(ErrorKind::Invalid, text);
     match (text, base64) {
         (Some(text), None) => Ok(text.into()),
@@ -52,7 +52,7 @@ pub(in crate::remote) fn bytes(text: Option<String>, base64: Option<String>) -> 
 
 /// A value in a request: as text if it is UTF-8 and not longer so.
 #[derive(Serialize)]
-pub(in crate::remote) struct JsonValueMember<'a> {
+pub(crate) struct JsonValueMember<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ pub(in crate::remote) struct JsonValueMember<'a> {
 }
 
 impl<'a> JsonValueMember<'a> {
-    pub(in crate::remote) fn new(value: &'a Bytes) -> Self {
+    pub(crate) fn new(value: &'a Bytes) -> Self {
         // A control character takes six bytes as text, so a text of many is shorter in base64.
         let controls = value.iter().filter(|byte| byte.is_ascii_control() || **byte == b'"' || **byte == b'\\').count();
         match std::str::from_utf8(value) {

@@ -18,7 +18,7 @@ struct Line<'a> {
 }
 
 /// Entries as lines.
-pub(in crate::remote) fn lines(entries: &[NewLogEntry]) -> Vec<u8> {
+pub(crate) fn lines(entries: &[NewLogEntry]) -> Vec<u8> {
     let mut out = vec![];
     for entry in entries {
         let line = Line {
@@ -34,7 +34,7 @@ pub(in crate::remote) fn lines(entries: &[NewLogEntry]) -> Vec<u8> {
 }
 
 #[derive(Deserialize)]
-pub(in crate::remote) struct JsonPage {
+pub(crate) struct JsonPage {
     entries: Vec<JsonLogEntry>,
     first: u64,
     end: u64,
@@ -52,7 +52,7 @@ struct JsonLogEntry {
 }
 
 impl JsonPage {
-    pub(in crate::remote) fn into_page(self) -> Result<LogPage> {
+    pub(crate) fn into_page(self) -> Result<LogPage> {
         let max_age: Option<Duration> = self.keep_for.as_deref().map(parse_span).transpose()?;
         let entries = self.entries.into_iter().map(JsonLogEntry::into_entry).collect::<Result<_>>()?;
         let retention = Retention { max_entries: self.keep, max_age };

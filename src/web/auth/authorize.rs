@@ -7,11 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::policy::Reads;
+use super::place::Place;
+use super::policy::{Reads, Writes};
 use super::rate_limit::{AttemptOutcome, SecretAttempt};
 use super::secrets::{Permission, Right};
-use crate::model::Bucket;
+use crate::model::{Bucket, Key};
 use crate::web::context::RequestContext;
+use crate::web::entry_name::EntryName;
 use crate::web::metrics::counters;
 use crate::web::request::cross_site;
 use crate::web::response::api_error::ApiError;
@@ -82,15 +84,43 @@ pub(crate) async fn authorize(
     ctx: RequestContext<'_>,
     secrets: &Secrets,
     right: Right,
-    bucket: &Bucket,
+    place: Place<'_>,
 ) -> Result<(), ApiError> {
+    if right == Right::Write && is_open_to_writes(ctx, place.bucket())? {
+        return Ok(());
+    }
     let known = &ctx.state.settings.secrets;
-    let permission = |secret: &[u8]| known.permission(secret, right, bucket);
-    authorize_if(ctx, secrets, right, &permission).await?.map_err(|NotPermitted| {
-        ApiError::forbidden(match right {
-            Right::Write => format!("this secret does not allow writing to bucket {bucket}"),
-            Right::Read => format!("this secret does not allow reading bucket {bucket}"),
-        })
+    let permission = |secret: &[u8]| known.permission(secret, right, place);
+    authorize_if(ctx, secrets, right, &permission).await?.map_err(|NotPermitted| forbidden(right, place))
+}
+
+/// Whether everybody may write to the bucket, and no page of another site sends the request for its visitor.
+fn is_open_to_writes(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<bool, ApiError> {
+    let settings = &ctx.state.settings;
+    if settings.policies.for_bucket(bucket).writes != Writes::Open {
+        return Ok(false);
+    }
+    if cross_site::is_cross_site(&ctx.parts.headers, &settings.cors) {
+        let text =
+            "pages of other sites may not write; nothing was stored; to allow a site, add it to the setting cors";
+        return Err(ApiError::forbidden(text));
+    }
+    Ok(true)
+}
+
+/// The error if a valid secret does not permit a request.
+fn forbidden(right: Right, place: Place<'_>) -> ApiError {
+    let bucket = place.bucket();
+    let doing = match right {
+        Right::Write => "writing to",
+        Right::Read => "reading",
+    };
+    ApiError::forbidden(match place {
+        Place::Key(EntryName { key, .. }) => format!("this secret does not allow {doing} {key:?} in bucket {bucket}"),
+        Place::Prefix(_, prefix) if !prefix.is_empty() => {
+            format!("this secret does not allow {doing} the keys that begin with {prefix:?} in bucket {bucket}")
+        }
+        _ => format!("this secret does not allow {doing} bucket {bucket}, or not all of it"),
     })
 }
 
@@ -155,25 +185,79 @@ async fn authorize_if(
     }
 }
 
-/// Requires a secret in the headers that allows writing to the bucket.
-pub(crate) async fn require_write(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<(), ApiError> {
-    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Write, bucket).await
+/// Requires a secret in the headers that allows writing.
+pub(crate) async fn require_write(ctx: RequestContext<'_>, place: Place<'_>) -> Result<(), ApiError> {
+    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Write, place).await
 }
 
 /// Requires the permission to read keys by name. Returns the cache policy of the response.
-pub(crate) async fn require_read(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
-    match ctx.state.settings.policies.for_bucket(bucket).reads {
+pub(crate) async fn require_read(ctx: RequestContext<'_>, place: Place<'_>) -> Result<Cache, ApiError> {
+    match ctx.state.settings.policies.for_bucket(place.bucket()).reads {
         Reads::Open | Reads::PublicList => Ok(Cache::Revalidate),
-        Reads::Secret => with_secret(ctx, bucket).await,
+        Reads::Secret => with_secret(ctx, place).await,
     }
 }
 
-/// Requires the permission to list keys. Returns the cache policy of the response.
-pub(crate) async fn require_list(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
+/// Requires the permission to list the keys with a prefix. Returns the cache policy of the response.
+pub(crate) async fn require_list(ctx: RequestContext<'_>, bucket: &Bucket, prefix: &str) -> Result<Cache, ApiError> {
     match ctx.state.settings.policies.for_bucket(bucket).reads {
         Reads::PublicList => Ok(Cache::Revalidate),
-        Reads::Open | Reads::Secret => with_secret(ctx, bucket).await,
+        Reads::Open | Reads::Secret => with_secret(ctx, Place::Prefix(bucket, prefix)).await,
     }
+}
+
+/// The same for a list whose prefix is in the body. The caller checks the prefix when it has read the body.
+pub(crate) async fn require_list_in_body(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<(), ApiError> {
+    match ctx.state.settings.policies.for_bucket(bucket).reads {
+        Reads::PublicList => Ok(()),
+        Reads::Open | Reads::Secret => with_secret(ctx, Place::KeysInBody(bucket)).await.map(drop),
+    }
+}
+
+/// Checks that the secrets of a request, which are valid, allow writing to the keys in its body.
+pub(crate) fn check_write<'k>(
+    ctx: RequestContext<'_>,
+    secrets: &Secrets,
+    bucket: &Bucket,
+    keys: impl IntoIterator<Item = &'k Key>,
+) -> Result<(), ApiError> {
+    if ctx.state.settings.policies.for_bucket(bucket).writes == Writes::Open {
+        return Ok(());
+    }
+    check_keys(ctx, secrets, Right::Write, bucket, keys)
+}
+
+/// The same for reading.
+pub(crate) fn check_read<'k>(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    keys: impl IntoIterator<Item = &'k Key>,
+) -> Result<(), ApiError> {
+    match ctx.state.settings.policies.for_bucket(bucket).reads {
+        Reads::Open | Reads::PublicList => Ok(()),
+        Reads::Secret => check_keys(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Read, bucket, keys),
+    }
+}
+
+fn check_keys<'k>(
+    ctx: RequestContext<'_>,
+    secrets: &Secrets,
+    right: Right,
+    bucket: &Bucket,
+    keys: impl IntoIterator<Item = &'k Key>,
+) -> Result<(), ApiError> {
+    let known = &ctx.state.settings.secrets;
+    // Comparing secrets takes a while, and most are not limited to keys.
+    if secrets.0.iter().all(|secret| known.permission(secret, right, Place::Bucket(bucket)) == Permission::Permitted) {
+        return Ok(());
+    }
+    for key in keys {
+        let place = Place::Key(EntryName { bucket, key });
+        if secrets.0.iter().any(|secret| known.permission(secret, right, place) != Permission::Permitted) {
+            return Err(forbidden(right, place));
+        }
+    }
+    Ok(())
 }
 
 /// Requires the permission to list the keys of any bucket. Returns whether a bucket is one of them.
@@ -187,14 +271,14 @@ pub(crate) async fn require_list_of_buckets(ctx: RequestContext<'_>) -> Result<i
             .map_err(|NotPermitted| ApiError::forbidden("this secret does not allow reading any bucket"))?;
     }
     let is_permitted = move |bucket: &Bucket| {
-        let is_read = |secret: &Vec<u8>| settings.secrets.permission(secret, Right::Read, bucket);
+        let is_read = |secret: &Vec<u8>| settings.secrets.permission(secret, Right::Read, Place::KeysInBody(bucket));
         !secrets.is_empty() && secrets.0.iter().all(|secret| is_read(secret) == Permission::Permitted)
     };
     Ok(move |bucket: &Bucket| settings.policies.for_bucket(bucket).reads == Reads::PublicList || is_permitted(bucket))
 }
 
-async fn with_secret(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Cache, ApiError> {
-    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Read, bucket).await?;
+async fn with_secret(ctx: RequestContext<'_>, place: Place<'_>) -> Result<Cache, ApiError> {
+    authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Read, place).await?;
     Ok(Cache::Private)
 }
 

@@ -21,6 +21,16 @@ pub enum Reads {
     PublicList,
 }
 
+/// Whether writes need a secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Writes {
+    /// `secret`: they need a secret with the right to write.
+    #[default]
+    Secret,
+    /// `open`: everybody who can reach the server may write. Poky works like this.
+    Open,
+}
+
 /// Whether the server or the client sets the modification time of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Timestamps {
@@ -33,6 +43,7 @@ pub enum Timestamps {
 }
 
 /// The names in the settings.
+const WRITES: [(&str, Writes); 2] = [("secret", Writes::Secret), ("open", Writes::Open)];
 const READS: [(&str, Reads); 3] = [("open", Reads::Open), ("secret", Reads::Secret), ("listed", Reads::PublicList)];
 const TIMESTAMPS: [(&str, Timestamps); 2] = [("server", Timestamps::Server), ("client", Timestamps::Client)];
 
@@ -56,6 +67,7 @@ macro_rules! named {
     };
 }
 named!(Reads, READS, "open, secret or listed");
+named!(Writes, WRITES, "secret or open");
 named!(Timestamps, TIMESTAMPS, "server or client");
 
 /// The policy of a bucket.
@@ -63,6 +75,8 @@ named!(Timestamps, TIMESTAMPS, "server or client");
 pub struct Policy {
     /// Which reads are allowed without a secret.
     pub reads: Reads,
+    /// Whether writes need a secret.
+    pub writes: Writes,
     /// Whether the server or the client sets modification times.
     pub timestamps: Timestamps,
     /// How long shared caches may use a response without revalidation, if its URL is purged when the key changes.
@@ -75,15 +89,22 @@ pub struct Policy {
 /// The policies of all buckets.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
-    /// The policy of buckets that are not in `by_bucket`.
+    /// The policy of all other buckets.
     pub default: Policy,
     /// The policies of named buckets.
     pub by_bucket: BTreeMap<Bucket, Policy>,
+    /// The policies of buckets whose names begin with a text. The first that matches counts.
+    pub by_prefix: Vec<(String, Policy)>,
 }
 
 /// The policy of the buckets of kvs itself.
-const RESERVED: Policy =
-    Policy { reads: Reads::Secret, timestamps: Timestamps::Server, max_age: None, max_value: None };
+const RESERVED: Policy = Policy {
+    reads: Reads::Secret,
+    writes: Writes::Secret,
+    timestamps: Timestamps::Server,
+    max_age: None,
+    max_value: None,
+};
 
 impl Policies {
     /// The policy of this bucket.
@@ -92,21 +113,24 @@ impl Policies {
         if bucket.is_reserved() {
             return &RESERVED;
         }
-        self.by_bucket.get(bucket).unwrap_or(&self.default)
+        let by_prefix = || self.by_prefix.iter().find(|(prefix, _)| bucket.as_str().starts_with(prefix));
+        let named = self.by_bucket.get(bucket);
+        named.or_else(|| by_prefix().map(|(_, policy)| policy)).unwrap_or(&self.default)
     }
 }
 
 impl Policies {
     /// Whether the keys of any bucket may be listed without a secret.
     pub(crate) fn have_public_list(&self) -> bool {
-        self.by_bucket.values().chain([&self.default]).any(|policy| policy.reads == Reads::PublicList)
+        let by_prefix = self.by_prefix.iter().map(|(_, policy)| policy);
+        self.by_bucket.values().chain(by_prefix).chain([&self.default]).any(|policy| policy.reads == Reads::PublicList)
     }
 }
 
 impl From<Reads> for Policies {
     /// The same read access for all buckets.
     fn from(reads: Reads) -> Self {
-        Self { default: Policy { reads, ..Policy::default() }, by_bucket: BTreeMap::new() }
+        Self { default: Policy { reads, ..Policy::default() }, ..Self::default() }
     }
 }
 
@@ -122,6 +146,11 @@ mod tests {
         assert_eq!(policies.for_bucket(&named).timestamps, Timestamps::Client);
         assert_eq!(policies.for_bucket(&named).reads, Reads::Open);
         assert_eq!(policies.for_bucket(&Bucket::default()).reads, Reads::Secret);
+        let open = Policy { writes: Writes::Open, ..Policy::default() };
+        policies.by_prefix = vec![("poky-".to_owned(), open), ("p".to_owned(), Policy::default())];
+        let writes = |name: &str| policies.for_bucket(&Bucket::new(name).unwrap()).writes;
+        assert_eq!((writes("poky-a"), writes("poky"), writes("pony")), (Writes::Open, Writes::Secret, Writes::Secret));
+        assert_eq!(policies.for_bucket(&Bucket::new("_kvs.copy").unwrap()).reads, Reads::Secret);
     }
 
     #[test]

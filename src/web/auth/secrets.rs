@@ -6,10 +6,12 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::model::{Bucket, Error, ErrorKind, Result};
+use super::place::Place;
+use crate::model::{Bucket, Error, ErrorKind, Key, Result};
 
 /// The secret in the sample file, which is never accepted.
 const SAMPLE: &str = "yourauthorizationhere";
@@ -35,6 +37,8 @@ struct Line {
     write: bool,
     /// `None`: every bucket.
     buckets: Option<Vec<Bucket>>,
+    /// `None`: every key. Otherwise those that begin with one of these.
+    prefixes: Option<Vec<String>>,
 }
 
 /// Whether a presented secret allows a request.
@@ -63,9 +67,9 @@ impl SecretList {
 
     /// Parses the text of an `auth.txt`.
     ///
-    /// Each line has a secret, or `sha256:` and the hexadecimal hash of one. `read`, `write` and `buckets=a,b` may
-    /// follow, separated by spaces. Without `read` and `write` the secret has both rights; without `buckets` they apply
-    /// to every bucket. `#` begins a comment at the start of a line or after a space. The secret of the sample file is
+    /// Each line has a secret, or `sha256:` and the hexadecimal hash of one. `read`, `write`, `buckets=a,b` and
+    /// `prefix=kitchen/` may follow, separated by spaces. Without `read` and `write` the secret has both rights; without
+    /// `buckets` they apply to every bucket, and without `prefix` to every key. `#` begins a comment at the start of a line or after a space. The secret of the sample file is
     /// ignored.
     ///
     /// # Errors
@@ -95,8 +99,8 @@ impl SecretList {
         self.is_unreadable
     }
 
-    pub(crate) fn permission(&self, secret: &[u8], right: Right, bucket: &Bucket) -> Permission {
-        self.permission_by(secret, |line| line.allows(right, bucket))
+    pub(crate) fn permission(&self, secret: &[u8], right: Right, place: Place<'_>) -> Permission {
+        self.permission_by(secret, |line| line.allows(right, place))
     }
 
     /// Whether the secret has the right in any bucket.
@@ -128,13 +132,14 @@ impl Line {
             Some(digits) => unhex(digits).ok_or("sha256: must be followed by 64 hexadecimal digits")?,
             None => hash(secret.as_bytes()),
         };
-        let mut this = Self { hash, read: false, write: false, buckets: None };
+        let mut this = Self { hash, read: false, write: false, buckets: None, prefixes: None };
         for token in tokens {
-            match (token, token.strip_prefix("buckets=")) {
-                ("read", _) => this.read = true,
-                ("write", _) => this.write = true,
-                (_, Some(names)) => this.buckets.get_or_insert_default().extend(buckets(names)?),
-                _ => return Err("unknown right; after a secret write read, write or buckets=NAME,NAME"),
+            match token.split_once('=') {
+                None if token == "read" => this.read = true,
+                None if token == "write" => this.write = true,
+                Some(("buckets", names)) => this.buckets.get_or_insert_default().extend(buckets(names)?),
+                Some(("prefix", prefix)) => this.prefixes.get_or_insert_default().push(self::prefix(prefix)?),
+                _ => return Err("unknown right; after a secret write read, write, buckets=NAME,NAME or prefix=TEXT"),
             }
         }
         if !this.read && !this.write {
@@ -151,13 +156,23 @@ impl Line {
         }
     }
 
-    fn allows(&self, right: Right, bucket: &Bucket) -> bool {
-        self.has(right) && self.buckets.as_ref().is_none_or(|buckets| buckets.contains(bucket))
+    fn allows(&self, right: Right, place: Place<'_>) -> bool {
+        self.has(right)
+            && self.buckets.as_ref().is_none_or(|buckets| buckets.contains(place.bucket()))
+            && self.prefixes.as_deref().is_none_or(|prefixes| place.is_below(prefixes))
     }
 }
 
 fn buckets(names: &str) -> Result<Vec<Bucket>, &'static str> {
     names.split(',').map(|name| Bucket::new(name).map_err(|_| "buckets= must be followed by bucket names")).collect()
+}
+
+/// A prefix of keys. A space cannot be written, so it is `%20`, as in a URL.
+fn prefix(text: &str) -> Result<String, &'static str> {
+    let bad = "prefix= must be followed by the beginning of keys, such as kitchen/; write %20 for a space";
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| bad)?;
+    Key::new(&decoded).map_err(|_| bad)?;
+    Ok(decoded.into_owned())
 }
 
 fn hash(secret: &[u8]) -> [u8; 32] {
@@ -191,7 +206,7 @@ mod tests {
 
     fn permission(text: &str, secret: &str, right: Right, bucket: &str) -> Permission {
         let bucket = Bucket::new(bucket).unwrap();
-        SecretList::parse(text).unwrap().permission(secret.as_bytes(), right, &bucket)
+        SecretList::parse(text).unwrap().permission(secret.as_bytes(), right, Place::Bucket(&bucket))
     }
 
     #[test]
@@ -225,6 +240,30 @@ mod tests {
         ];
         for (secret, right, bucket, expected) in cases {
             assert_eq!(permission(text, secret, right, bucket), expected, "{secret} {right:?} {bucket}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_limits_a_secret_to_keys() {
+        fn is_permitted_by(secrets: &SecretList, secret: &str, place: Place<'_>) -> bool {
+            secrets.permission(secret.as_bytes(), Right::Write, place) == Permission::Permitted
+        }
+        let secrets = SecretList::parse("k prefix=kitchen/ prefix=a%20b\nboth write prefix=x buckets=b").unwrap();
+        let (bucket, b) = (Bucket::default(), Bucket::new("b").unwrap());
+        let of_keys = |names: &[&str]| {
+            let keys: Vec<Key> = names.iter().map(|name| Key::new(name).unwrap()).collect();
+            is_permitted_by(&secrets, "k", Place::Keys(&bucket, &keys))
+        };
+        assert!(of_keys(&["kitchen/temp"]) && of_keys(&["a b"]) && of_keys(&["kitchen/a", "a bc"]));
+        assert!(!of_keys(&["hall"]) && !of_keys(&["kitchen/a", "kitchen"]));
+        let of_prefix = |prefix| is_permitted_by(&secrets, "k", Place::Prefix(&bucket, prefix));
+        assert!(of_prefix("kitchen/oven/") && !of_prefix("kit") && !of_prefix(""));
+        assert!(is_permitted_by(&secrets, "k", Place::KeysInBody(&bucket)));
+        assert!(!is_permitted_by(&secrets, "k", Place::Bucket(&bucket)));
+        let both = |bucket| is_permitted_by(&secrets, "both", Place::Prefix(bucket, "x"));
+        assert!(both(&b) && !both(&bucket));
+        for bad in ["k prefix=", "k prefix=a%0ab", "k prefix=%ff", "k prefix"] {
+            assert!(SecretList::parse(bad).is_err(), "{bad}");
         }
     }
 

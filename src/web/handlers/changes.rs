@@ -37,11 +37,12 @@ struct ChangesFetch {
 }
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
-    authorize::require_list(ctx, bucket).await?;
+    let prefix = ctx.query.text("prefix")?.unwrap_or_default();
+    authorize::require_list(ctx, bucket, &prefix).await?;
     reject_parameters_of_lists(ctx.query)?;
     let since = since(ctx.query)?.unwrap_or_default();
     let limit = page_limits::limit(ctx.query)?;
-    let followed = Followed::Prefix(ctx.query.text("prefix")?.unwrap_or_default());
+    let followed = Followed::Prefix(prefix);
     let feed = Feed::new(ctx, bucket, followed, JSON, limit)?;
     let changes = ChangesFetch { feed, since: Mutex::new(since) };
     let max_wait = long_poll::parse(ctx.parts, ctx.query)?;

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::model::{Bucket, Key};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::Response;
 use crate::web::context::{ApiState, RequestContext};
 use crate::web::entry_name::EntryName;
@@ -38,7 +39,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
     let keys = keys(ctx.query)?;
     let bucket = route::bucket_in_query(ctx.query)?;
     let text_if_missing = ctx.query.text("default")?;
-    let cache = authorize::require_read(ctx, &bucket).await?;
+    let cache = authorize::require_read(ctx, Place::Keys(&bucket, &keys)).await?;
     let cache = if let [key] = keys.as_slice() {
         cache_urls::shared_cache_policy(ctx, EntryName { bucket: &bucket, key }, cache)
     } else {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use crate::model::{ContentType, Time, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
+use crate::web::auth::place::Place;
 use crate::web::auth::secrets::Right;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
@@ -28,18 +29,21 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, body: Body) -> Result<Respon
     // A secret in a header is checked before the form is read. A second check follows only if the form has a secret.
     let in_headers = Secrets::in_headers(headers);
     if !in_headers.is_empty() || ctx.state.settings.secrets.is_empty() {
-        authorize::authorize(ctx, &in_headers, Right::Write, &bucket).await?;
+        authorize::authorize(ctx, &in_headers, Right::Write, Place::KeysInBody(&bucket)).await?;
     }
     let body = body::collect(ctx, body, body::max_encoded_bytes(max_value_bytes)).await?;
     let secrets = secrets(in_headers, &body)?;
     // The secret is checked before the form, so that the errors of the form reveal nothing without it.
-    if let Some(secrets) = secrets {
-        authorize::authorize(ctx, &secrets, Right::Write, &bucket).await?;
+    if let Some(secrets) = &secrets {
+        authorize::authorize(ctx, secrets, Right::Write, Place::KeysInBody(&bucket)).await?;
     }
 
     let preconditions = WritePreconditions::new(ctx, &bucket)?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let writes = writes(&body, expires, max_value_bytes)?;
+    for secrets in [Some(Secrets::in_headers(headers)), secrets].into_iter().flatten() {
+        authorize::check_write(ctx, &secrets, &bucket, writes.iter().map(Write::key))?;
+    }
     commit::commit(ctx, &bucket, writes, preconditions).await?;
     Ok(response::text("OK", Cache::Never))
 }

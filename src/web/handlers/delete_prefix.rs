@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{Batch, Bucket, Key, Outcome, Projection, Scan, Write};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::request::body;
@@ -15,10 +16,11 @@ use crate::web::response::json_response;
 const MAX_PAGE_KEYS: usize = 10_000;
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
-    authorize::require_write(ctx, bucket).await?;
+    let prefix = ctx.query.text("prefix")?;
+    authorize::require_write(ctx, Place::Prefix(bucket, prefix.as_deref().unwrap_or_default())).await?;
     // If it were ignored, whole values would be deleted.
     ctx.query.reject("path", "path needs one key; write /kv/BUCKET/KEY")?;
-    let Some(prefix) = ctx.query.text("prefix")? else {
+    let Some(prefix) = prefix else {
         let text = "prefix is missing; send ?prefix=TEXT for the keys that begin with TEXT, or ?prefix= for all keys";
         return Err(ApiError::invalid(text));
     };

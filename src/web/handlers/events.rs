@@ -10,6 +10,7 @@ use http::HeaderMap;
 
 use crate::model::{Bucket, Revision};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -33,15 +34,15 @@ pub(crate) fn is_requested(headers: &HeaderMap) -> bool {
 
 /// The changes of the keys of a bucket with a prefix.
 pub(crate) async fn of_bucket(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
-    authorize::require_list(ctx, bucket).await?;
-    changes::reject_parameters_of_lists(ctx.query)?;
     let prefix = ctx.query.text("prefix")?.unwrap_or_default();
+    authorize::require_list(ctx, bucket, &prefix).await?;
+    changes::reject_parameters_of_lists(ctx.query)?;
     answer(ctx, bucket, Followed::Prefix(prefix)).await
 }
 
 /// The changes of a key. The first event is its current state, unless the client has seen it.
 pub(crate) async fn of_entry(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
-    authorize::require_read(ctx, name.bucket).await?;
+    authorize::require_read(ctx, Place::Key(name)).await?;
     ctx.query.reject("path", "an event stream has whole values; leave out path")?;
     answer(ctx, name.bucket, Followed::Key(name.key.clone())).await
 }

@@ -35,13 +35,14 @@ struct ListFetch<'a> {
 }
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
-    let cache = authorize::require_list(ctx, bucket).await?;
+    let prefix = ctx.query.text("prefix")?.unwrap_or_default();
+    let cache = authorize::require_list(ctx, bucket, &prefix).await?;
     page(ctx, bucket, cache).await
 }
 
 /// `POST /kv/{bucket}` with a form: the same list. Its parameters may be too long for a URL.
 pub(crate) async fn answer_form(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
-    let cache = authorize::require_list(ctx, bucket).await?;
+    authorize::require_list_in_body(ctx, bucket).await?;
     if body::essence(&ctx.parts.headers) != body::FORM_TYPE {
         let text =
             "POST to a bucket lists it: send the parameters of the list as a form; to store a value, add its key";
@@ -49,8 +50,7 @@ pub(crate) async fn answer_form(ctx: RequestContext<'_>, bucket: &Bucket, body: 
     }
     let form = body::collect(ctx, body, MAX_FORM_BYTES).await?;
     let form = std::str::from_utf8(&form).map_err(|_| ApiError::invalid("the form is not UTF-8"))?;
-    let query = QueryString::new(Some(form))?;
-    page(RequestContext { query, ..ctx }, bucket, cache).await
+    answer(RequestContext { query: QueryString::new(Some(form))?, ..ctx }, bucket).await
 }
 
 async fn page(ctx: RequestContext<'_>, bucket: &Bucket, cache: Cache) -> Result<Response, ApiError> {

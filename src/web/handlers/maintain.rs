@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::model::Bucket;
 use crate::store::{Finding, Severity, Task};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::damage_report::{file_name, without_folders};
@@ -26,8 +27,8 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     let name = ctx.query.text("task")?.unwrap_or_default();
     let task = TASKS.into_iter().find(|(known, _)| *known == name).map(|(_, task)| task);
     match task {
-        Some(Task::Check | Task::Status) => drop(authorize::require_list(ctx, bucket).await?),
-        _ => authorize::require_write(ctx, bucket).await?,
+        Some(Task::Check | Task::Status) => drop(authorize::require_list(ctx, bucket, "").await?),
+        _ => authorize::require_write(ctx, Place::Bucket(bucket)).await?,
     }
     WritePreconditions::none(ctx)?;
     let Some(task) = task else {

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use crate::model::Bucket;
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
+use crate::web::auth::place::Place;
 use crate::web::auth::secrets::Right;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
@@ -20,7 +21,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
     let settings = &ctx.state.settings;
     if settings.metrics.access() == MetricsAccess::Secret {
         let secrets = Secrets::in_headers(&ctx.parts.headers);
-        authorize::authorize(ctx, &secrets, Right::Read, &Bucket::default()).await?;
+        authorize::authorize(ctx, &secrets, Right::Read, Place::Bucket(&Bucket::default())).await?;
     }
     let text = settings.metrics.text(&settings.long_polls.limit);
     let text = text.map_err(|error| ApiError::internal(&format!("cannot write the metrics: {error}")))?;

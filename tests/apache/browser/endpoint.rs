@@ -70,11 +70,22 @@ impl Endpoint {
     /// Another client: posts a form and returns the status of the response.
     pub(super) async fn post(&self, pairs: &[(&str, &str)]) -> u16 {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        self.request("POST /", "Content-Type: application/x-www-form-urlencoded", &form).await
+    }
+
+    /// Another client that knows the secret: stores a value of this type under a key of this bucket.
+    pub(super) async fn put(&self, bucket: &str, key: &str, media_type: &str, value: &str) {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("key", key).finish();
+        let headers = format!("X-KVS-Auth: {SECRET}\r\nContent-Type: {media_type}");
+        let status = self.request(&format!("PUT /kv/{bucket}?{query}"), &headers, value).await;
+        assert!(matches!(status, 200 | 201), "{key}: {status}");
+    }
+
+    async fn request(&self, line: &str, headers: &str, body: &str) -> u16 {
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            "{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n\r\n{body}",
             self.address,
-            form.len(),
+            body.len(),
         );
         let mut stream = TcpStream::connect(self.address).await.expect("a connection");
         stream.write_all(request.as_bytes()).await.expect("the request is sent");

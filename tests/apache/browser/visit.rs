@@ -20,15 +20,18 @@ const WITNESS: &str = "
     addEventListener('error', e => faults.push(`error: ${e.message}`));
     addEventListener('unhandledrejection', e => faults.push(`rejected: ${e.reason}`));";
 
-/// Functions for the scripts of the tests. They read text as a person sees it.
+/// Functions for the scripts of the tests. They read text as a person sees it. A row is a key or a folder.
 const WORDS: &str = "
     const $ = id => document.getElementById(id);
     const text = id => $(id).innerText;
-    const lines = () => [...document.querySelectorAll('#list-rows tr')].filter(line => line.checkVisibility());
-    const key = line => line.querySelector('.key').textContent;
+    const lines = () => [...document.querySelectorAll('#tree li')].filter(line => line.checkVisibility());
+    const key = line => line.dataset.key ?? line.dataset.folder;
+    const keys = () => lines().map(key);
     const row = name => lines().find(line => key(line) === name);
-    const cell = (name, index) => row(name).cells[index].innerText;
-    const keys = () => lines().map(key);";
+    const value = name => row(name).querySelector('.preview').innerText;
+    const age = name => row(name).querySelector('.age').innerText;
+    const marked = () => lines().filter(line => line.querySelector('.row').matches('.fresh')).map(key);
+    const shown = () => document.querySelector('#preview pre').textContent;";
 
 /// A browser on the index page of an endpoint.
 pub(super) struct Visit {
@@ -54,7 +57,7 @@ impl Visit {
 
     pub(super) async fn load(&self) {
         self.browser.client.goto(&self.endpoint.url()).await.expect("the page loads");
-        self.until("!$('open').hidden || !$('list').hidden").await;
+        self.until("$('access').checkVisibility() || $('list').checkVisibility()").await;
     }
 
     /// The value of an expression in the page.
@@ -97,10 +100,31 @@ impl Visit {
         focused.send_keys(&key.to_string()).await.expect("the key is pressed");
     }
 
+    /// Enters the secret and waits for the list.
     pub(super) async fn open_list(&self) {
-        self.fill("open-secret", SECRET).await;
+        self.fill("secret", SECRET).await;
         self.click("#open button").await;
-        self.until("$('list').checkVisibility()").await;
+        self.until("$('list').checkVisibility() && text('state') === 'Live'").await;
+    }
+
+    /// Opens the folder or the details of the key in this row.
+    pub(super) async fn open_row(&self, name: &str) {
+        let name = json!(name);
+        self.until(&format!("row({name})")).await;
+        self.see(&format!("row({name}).querySelector('.key').click()")).await;
+    }
+
+    /// Opens the details of a key, and waits until its value is there.
+    pub(super) async fn open_key(&self, name: &str) {
+        self.open_row(name).await;
+        let name = json!(name);
+        self.until(&format!("$('details-key').textContent === {name} && $('facts').childElementCount > 0")).await;
+    }
+
+    /// Begins an edit of the open key, and replaces the text in the field.
+    pub(super) async fn edit(&self, text: &str) {
+        self.click("#edit").await;
+        self.see(&format!("$('edit-text').value = {}", json!(text))).await;
     }
 
     pub(super) async fn look_up(&self, typed: &str) {

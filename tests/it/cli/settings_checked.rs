@@ -38,8 +38,8 @@ fn every_setting_is_shown_with_its_source() {
         "reads: open  # default",
         "max_age: 30s  # config.yaml line 2",
         "cors: '*'  # config.yaml line 3",
-        "buckets.news: {reads: listed, timestamps: server, max_age: 60s, max_value: 1 MiB}  # config.yaml line 7",
-        "buckets.shop: {reads: secret, timestamps: client, max_age: 30s, max_value: 1 MiB}  # flag, config.yaml line 6",
+        "buckets.news: {reads: listed, writes: secret, timestamps: server, max_age: 60s, max_value: 1 MiB}  # config.yaml line 7",
+        "buckets.shop: {reads: secret, writes: secret, timestamps: client, max_age: 30s, max_value: 1 MiB}  # flag, config.yaml line 6",
     ] {
         assert!(lines.contains(&line), "{line} is not in {lines:#?}");
     }

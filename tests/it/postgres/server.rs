@@ -41,7 +41,7 @@ pub(crate) struct Server {
 }
 
 /// The programs of the newest installed PostgreSQL.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("install postgresql: tests/packages.sh does");
     // A folder may contain only the client programs.
     let whole = versions.map(|entry| entry.unwrap().path()).filter(|path| path.join("bin/initdb").exists());
@@ -54,7 +54,7 @@ fn is_root() -> bool {
 }
 
 /// A command that runs as a user that the server accepts.
-fn command(program: impl AsRef<Path>) -> Command {
+pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
     if is_root() {
@@ -64,7 +64,7 @@ fn command(program: impl AsRef<Path>) -> Command {
 }
 
 /// A new folder that belongs to the user of the server.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("kvs-postgres-").tempdir().unwrap().keep();
     if is_root() {
         chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();

@@ -39,9 +39,11 @@ LoadModule proxy_http_module "/usr/lib/apache2/modules/mod_proxy_http.so"
 User www-data
 Group www-data
 AllowEncodedSlashes NoDecode
-StartServers 8
+StartServers 2
+ServerLimit 2
+ThreadLimit 400
+ThreadsPerChild 400
 MaxRequestWorkers 800
-ServerLimit 32
 MaxSpareThreads 800
 MaxKeepAliveRequests 0
 KeepAliveTimeout 5

@@ -65,6 +65,10 @@ stores! {
         let url = crate::postgres::empty("layout=partitioned&mode=unlogged&expired=on-read&pool_size=3");
         Arc::new(PostgresStore::open(&url, options).unwrap())
     };
+    postgresql_as_distributed: |clock, limits, _| {
+        let options = postgres::PostgresOptions { clock, limits, ..postgres::PostgresOptions::default() };
+        Arc::new(PostgresStore::open(&crate::postgres::empty_as_distributed(), options).unwrap())
+    };
     remote_yaml: |clock, limits, folder| crate::remote::over(named("yaml"), clock, limits, folder);
     remote_postgresql: |clock, limits, folder| crate::remote::over(named("postgresql"), clock, limits, folder);
     hooked_memory: |clock, limits, _| hooked(Arc::new(MemoryStore::new(clock, limits)));

@@ -135,7 +135,7 @@ fn policies() -> Policies {
         policy("listed", Policy { reads: Reads::PublicList, ..Policy::default() }),
         policy("small", Policy { max_value: Some(10), ..Policy::default() }),
     ];
-    Policies { default: Policy::default(), by_bucket: BTreeMap::from(named) }
+    Policies { by_bucket: BTreeMap::from(named), ..Policies::default() }
 }
 
 fn settings(clock: Arc<dyn Clock>) -> ApiSettings {

@@ -5,6 +5,7 @@ mod classic;
 mod following;
 mod hostile;
 mod large_values;
+mod limited_secrets;
 mod logs;
 pub(crate) mod openapi;
 mod polls;

@@ -37,7 +37,10 @@ fn cached(make: Make) -> Endpoint {
         ("fresh", Policy::default()),
     ];
     let by_bucket = by_bucket.map(|(name, policy)| (bucket(name), policy)).into();
-    Endpoint::with(make, |settings| ApiSettings { policies: Policies { default, by_bucket }, ..settings })
+    Endpoint::with(make, |settings| ApiSettings {
+        policies: Policies { default, by_bucket, ..Policies::default() },
+        ..settings
+    })
 }
 
 fn open_to(make: Make, cors: Cors) -> Endpoint {

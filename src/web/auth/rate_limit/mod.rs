@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::client_id::ClientId;
 use self::client_limit::ClientLimit;
@@ -61,6 +61,9 @@ pub(crate) struct SecretAttempt<'a> {
     pub(crate) secrets: &'a [Vec<u8>],
 }
 
+/// After a failed attempt to read the counts, the next one comes after this time.
+const UNREADABLE_FOR: Duration = Duration::from_secs(1);
+
 /// Counts wrong secrets and pauses the clients that send them.
 pub(crate) struct RateLimiter {
     store: Arc<dyn Store>,
@@ -74,6 +77,8 @@ pub(crate) struct RateLimiter {
     client_limit: ClientLimit,
     /// Locks, so that this process stores the counts of one client one after another.
     locks: [tokio::sync::Mutex<()>; LOCKS],
+    /// When the counts could not be read last, and why.
+    unreadable: parking_lot::Mutex<Option<(Instant, Error)>>,
 }
 
 /// The entries in the store that concern a client.
@@ -117,7 +122,17 @@ impl RateLimiter {
             ["key", "swept"].map(|name| Key::new(name).expect("a good name")),
         );
         let locks = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        Self { store, clock, random, bucket, key, sweep_marker, client_limit: ClientLimit::default(), locks }
+        Self {
+            store,
+            clock,
+            random,
+            bucket,
+            key,
+            sweep_marker,
+            client_limit: ClientLimit::default(),
+            locks,
+            unreadable: parking_lot::Mutex::default(),
+        }
     }
 
     /// Checks the secrets of a request. `is_right` returns whether they are right; it is not called while the client is
@@ -215,7 +230,19 @@ impl RateLimiter {
 
     async fn fetch(&self, client: &ClientId) -> Result<StoredCount> {
         let keys = [&self.key, &self.sweep_marker, &client.key, &client.range].map(Key::clone);
-        let mut entries = self.store.get(&self.bucket, &keys).await?.entries.into_iter();
+        // If the machine with the counts is down, each attempt takes long. Others may have what the requests want.
+        if let Some((at, error)) = &*self.unreadable.lock()
+            && at.elapsed() < UNREADABLE_FOR
+        {
+            return Err(error.duplicate());
+        }
+        let read = self.store.get(&self.bucket, &keys).await;
+        if let Err(error) = &read
+            && error.kind() == ErrorKind::Unavailable
+        {
+            *self.unreadable.lock() = Some((Instant::now(), error.duplicate()));
+        }
+        let mut entries = read?.entries.into_iter();
         let mut next = || entries.next().flatten();
         let (stored_key, is_recently_swept, own, range) = (next(), next().is_some(), next(), next());
         let key = stored_key.as_ref().and_then(MarkKey::parse).map_or_else(|| MarkKey::new(self.random), Ok)?;

@@ -4,6 +4,7 @@ use super::return_old;
 use super::write_response::{is_by_date, ok};
 use crate::model::Write;
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -13,14 +14,11 @@ use crate::web::response::api_error::ApiError;
 use crate::web::response::response::Cache;
 use crate::web::write::commit;
 
-pub(crate) async fn answer(
-    ctx: RequestContext<'_>,
-    EntryName { bucket, key }: EntryName<'_>,
-    body: Body,
-) -> Result<Response, ApiError> {
-    authorize::require_write(ctx, bucket).await?;
+pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
+    let EntryName { bucket, key } = name;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
-    let return_old = return_old::parse(ctx, bucket).await?;
+    let return_old = return_old::parse(ctx, name).await?;
     body::drain(ctx, body).await?;
     let changes = commit::commit(ctx, bucket, vec![Write::Delete { key: key.clone() }], preconditions).await?;
     match changes.into_iter().next().and_then(|change| change.before) {

@@ -7,6 +7,7 @@ use super::{json_part, write_response};
 use crate::model::json::Pointer;
 use crate::model::{ContentType, Entry, Revision};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -39,7 +40,7 @@ pub(crate) async fn answer(
     name: EntryName<'_>,
     path: Option<Pointer>,
 ) -> Result<Response, ApiError> {
-    let cache = authorize::require_read(ctx, name.bucket).await?;
+    let cache = authorize::require_read(ctx, Place::Key(name)).await?;
     let cache = cache_urls::shared_cache_policy(ctx, name, cache);
     let shown = match (ctx.query.flag("meta")?, path) {
         (false, None) => Shown::Value,

@@ -11,6 +11,7 @@ use super::{delete_entry, return_old};
 use crate::model::json::{JsonError, JsonValue, Pointer};
 use crate::model::{ContentType, Entry, Time, Write};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -45,9 +46,9 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, ApiError> {
     let bucket = name.bucket;
-    authorize::require_write(ctx, bucket).await?;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
-    let returns_old = return_old::parse(ctx, bucket).await?;
+    let returns_old = return_old::parse(ctx, name).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let body = body::collect(ctx, body, ctx.max_value_bytes(bucket)).await?;
     let part = json_body(&body)?;
@@ -73,9 +74,9 @@ pub(super) async fn delete(
         return delete_entry::answer(ctx, name, body).await;
     }
     let bucket = name.bucket;
-    authorize::require_write(ctx, bucket).await?;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
-    let returns_old = return_old::parse(ctx, bucket).await?;
+    let returns_old = return_old::parse(ctx, name).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     body::drain(ctx, body).await?;
     let change = update::update(ctx, name, preconditions, |found| {

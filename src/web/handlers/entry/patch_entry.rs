@@ -7,6 +7,7 @@ use super::write_response::{ok, with_etag};
 use crate::model::Entry;
 use crate::model::json::JsonValue;
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -59,14 +60,14 @@ impl Kind {
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
     let bucket = name.bucket;
-    authorize::require_write(ctx, bucket).await?;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     let kind = Kind::parse(ctx)?;
     if matches!(kind, Kind::JsonPatch) {
         // A `test` reveals what is stored, as a check of a transaction does.
-        authorize::require_read(ctx, bucket).await?;
+        authorize::require_read(ctx, Place::Key(name)).await?;
     }
     let preconditions = WritePreconditions::new(ctx, bucket)?;
-    let returns_old = return_old::parse(ctx, bucket).await?;
+    let returns_old = return_old::parse(ctx, name).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let limit = ctx.max_value_bytes(bucket);
     let body = body::collect(ctx, body, body::max_encoded_bytes(limit)).await?;

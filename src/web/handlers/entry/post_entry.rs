@@ -7,6 +7,7 @@ use super::{json_part, put_entry, return_old};
 use crate::model::json::Pointer;
 use crate::model::{Change, End, Write};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -68,9 +69,9 @@ async fn operate(
     body: Body,
 ) -> Result<Response, ApiError> {
     let EntryName { bucket, key } = name;
-    authorize::require_write(ctx, bucket).await?;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
-    let return_old = return_old::parse(ctx, bucket).await?;
+    let return_old = return_old::parse(ctx, name).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let touch = Write::Touch { key: key.clone(), expires };
     let value = match operation {

@@ -4,6 +4,7 @@ use super::return_old;
 use super::write_response::{ok, with_etag};
 use crate::model::Write;
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -13,14 +14,11 @@ use crate::web::request::{ttl, value_body};
 use crate::web::response::api_error::ApiError;
 use crate::web::write::commit;
 
-pub(crate) async fn answer(
-    ctx: RequestContext<'_>,
-    EntryName { bucket, key }: EntryName<'_>,
-    body: Body,
-) -> Result<Response, ApiError> {
-    authorize::require_write(ctx, bucket).await?;
+pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
+    let EntryName { bucket, key } = name;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     let preconditions = WritePreconditions::new(ctx, bucket)?;
-    let return_old = return_old::parse(ctx, bucket).await?;
+    let return_old = return_old::parse(ctx, name).await?;
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let ReceivedValue { value, content_type, blob } = value_body::receive(ctx, bucket, body).await?;
     let put = Write::Put { key: key.clone(), value, content_type, expires, modified: None };

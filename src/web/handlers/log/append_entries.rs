@@ -6,10 +6,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::body_lines::each_line;
 use super::parse_entries;
 use super::store_logs::logs;
 use crate::model::{AppendOutcome, ContentType, LogAppend, NewLogEntry, Retention, json::JsonValue, parse_span};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -25,9 +27,6 @@ use crate::web::response::response::Cache;
 /// Lines of JSON.
 const NDJSON: &str = "application/x-ndjson";
 
-/// The most entries of a request.
-const MAX_LINES: usize = 10_000;
-
 /// The response.
 #[derive(Serialize)]
 struct Appended {
@@ -39,7 +38,7 @@ struct Appended {
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
-    authorize::require_write(ctx, name.bucket).await?;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     WritePreconditions::none(ctx)?;
     // If it were ignored, entries would be added that should be removed.
     ctx.query.reject("before", "before is only allowed with DELETE; nothing was appended")?;
@@ -81,35 +80,6 @@ fn parse_lines(body: &Bytes, max_value_bytes: usize) -> Result<Vec<NewLogEntry>,
     })?;
     if entries.is_empty() {
         return Err(ApiError::invalid("the body has no lines; send a JSON value in each line"));
-    }
-    Ok(entries)
-}
-
-/// Parses each line that is not empty. An error has the number of the line.
-pub(super) fn each_line(
-    body: &Bytes,
-    max_value_bytes: usize,
-    parse: impl Fn(&str) -> Result<NewLogEntry, String>,
-) -> Result<Vec<NewLogEntry>, ApiError> {
-    let mut entries = vec![];
-    for (number, line) in body.split(|b| *b == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
-        }
-        let number = number + 1;
-        let failed = |why: String| ApiError::invalid(format!("line {number} {why}; nothing was appended"));
-        let text = std::str::from_utf8(line).map_err(|_| failed("is not UTF-8".to_owned()))?;
-        let entry = parse(text).map_err(failed)?;
-        if entries.len() >= MAX_LINES {
-            return Err(ApiError::too_large(format!("at most {MAX_LINES} lines are possible; nothing was appended")));
-        }
-        if entry.value.len() > max_value_bytes {
-            return Err(ApiError::too_large(format!(
-                "line {number} is too large; the limit is {max_value_bytes} bytes, and nothing was appended"
-            )));
-        }
-        entries.push(entry);
     }
     Ok(entries)
 }

@@ -22,7 +22,8 @@ struct Keys<'a> {
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
-    authorize::require_list(ctx, bucket).await?;
+    let prefix = ctx.query.text("prefix")?.unwrap_or_default();
+    authorize::require_list(ctx, bucket, &prefix).await?;
     let is_text = match ctx.query.text("format")?.as_deref() {
         None | Some("json") => false,
         Some("text") => true,
@@ -32,7 +33,6 @@ pub(super) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<R
     };
     let limit = page_limits::limit(ctx.query)?;
     let after = ctx.query.text("after")?.map(|after| Key::new(&after)).transpose()?;
-    let prefix = ctx.query.text("prefix")?.unwrap_or_default();
     // One more shows whether there is another page.
     let query = LogKeysQuery { prefix, after, limit: limit + 1 };
     let mut keys = logs(&ctx.state.store)?.keys(bucket, query).await.map_err(ApiError::from_read)?;

@@ -13,6 +13,7 @@ use super::store_logs::logs;
 use crate::model::{Bucket, Error, Key, LogPage, LogQuery, LogStart, Time};
 use crate::store::{LogPosition, LogStep};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::Response;
 use crate::web::budget::Budget;
 use crate::web::context::RequestContext;
@@ -48,7 +49,7 @@ struct LogEvents {
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
-    authorize::require_read(ctx, name.bucket).await?;
+    authorize::require_read(ctx, Place::Key(name)).await?;
     logs(&ctx.state.store)?;
     let query = log_query::parse(ctx.query, ctx.now())?;
     let has_begin = ["from", "since"].iter().any(|name| ctx.query.all(name).next().is_some());

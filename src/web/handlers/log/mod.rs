@@ -1,6 +1,7 @@
 //! `/log/{bucket}/{key}`: an append-only log.
 
 mod append_entries;
+mod body_lines;
 mod entry_format;
 mod list_logs;
 mod log_events;

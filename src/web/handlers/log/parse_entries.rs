@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::append_entries::each_line;
+use super::body_lines::each_line;
 use crate::model::{ContentType, NewLogEntry, Time};
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};
 use crate::web::response::api_error::ApiError;

@@ -7,6 +7,7 @@ use super::log_query;
 use super::store_logs::logs;
 use crate::model::{LogQuery, LogStart, Revision};
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -33,7 +34,7 @@ struct PageFetch<'a> {
 }
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>) -> Result<Response, ApiError> {
-    authorize::require_read(ctx, name.bucket).await?;
+    authorize::require_read(ctx, Place::Key(name)).await?;
     let query = log_query::parse(ctx.query, ctx.now())?;
     let (format, spelling) = (LogFormat::parse(ctx.query)?, Spelling::parse(ctx.query)?);
     let page = PageFetch { ctx, name, query, format, spelling };

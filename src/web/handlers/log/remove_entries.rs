@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::store_logs::logs;
 use crate::web::auth::authorize;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::entry_name::EntryName;
@@ -14,7 +15,7 @@ use crate::web::response::json_response;
 use crate::web::response::response::Cache;
 
 pub(super) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: Body) -> Result<Response, ApiError> {
-    authorize::require_write(ctx, name.bucket).await?;
+    authorize::require_write(ctx, Place::Key(name)).await?;
     WritePreconditions::none(ctx)?;
     let before = ctx.query.number("before", 0..=i64::MAX)?.map(i64::unsigned_abs);
     // If a misspelled parameter were ignored, the whole log would be removed.

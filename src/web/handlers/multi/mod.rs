@@ -11,8 +11,10 @@ pub(super) mod set_many;
 
 use http::Method;
 
-use crate::model::{Batch, Bucket, Outcome, Write};
+use crate::model::{Batch, Bucket, Key, Outcome, Write};
 use crate::web::auth::authorize;
+use crate::web::auth::authorize::Secrets;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::request::write_preconditions::WritePreconditions;
@@ -63,23 +65,42 @@ pub(crate) fn supports(method: &Method) -> bool {
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
     let verb = Verb::parse(ctx)?;
     match verb {
-        Verb::Get => drop(authorize::require_read(ctx, bucket).await?),
+        Verb::Get => drop(authorize::require_read(ctx, Place::KeysInBody(bucket)).await?),
         Verb::Set | Verb::Delete => {
-            authorize::require_write(ctx, bucket).await?;
+            authorize::require_write(ctx, Place::KeysInBody(bucket)).await?;
             WritePreconditions::none(ctx)?;
         }
     }
     let body = body::json(ctx, body).await?;
     match verb {
-        Verb::Get if ctx.query.flag("meta")? => {
-            get_entries::answer(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await
+        Verb::Get => {
+            let rows = parse_rows::keys(&body, ctx.now())?;
+            authorize::check_read(ctx, bucket, rows.iter().map(|row| &row.key))?;
+            if ctx.query.flag("meta")? {
+                get_entries::answer(ctx, bucket, rows).await
+            } else {
+                get_many::answer(ctx, bucket, rows).await
+            }
         }
-        Verb::Get => get_many::answer(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await,
         Verb::Set => {
-            set_many::answer(ctx, bucket, parse_rows::values(&body, ctx.max_value_bytes(bucket), ctx.now())?).await
+            let rows = parse_rows::values(&body, ctx.max_value_bytes(bucket), ctx.now())?;
+            check_write(ctx, bucket, rows.iter().map(|row| &row.key))?;
+            set_many::answer(ctx, bucket, rows).await
         }
-        Verb::Delete => delete(ctx, bucket, parse_rows::keys(&body, ctx.now())?).await,
+        Verb::Delete => {
+            let rows = parse_rows::keys(&body, ctx.now())?;
+            check_write(ctx, bucket, rows.iter().map(|row| &row.key))?;
+            delete(ctx, bucket, rows).await
+        }
     }
+}
+
+fn check_write<'k>(
+    ctx: RequestContext<'_>,
+    bucket: &Bucket,
+    keys: impl IntoIterator<Item = &'k Key>,
+) -> Result<(), ApiError> {
+    authorize::check_write(ctx, &Secrets::in_headers(&ctx.parts.headers), bucket, keys)
 }
 
 async fn delete(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<parse_rows::KeyRow>) -> Result<Response, ApiError> {

@@ -2,11 +2,14 @@
 
 mod parse_checks;
 pub(super) mod parse_steps;
+mod step_fields;
 
 use serde_json::{Value, json};
 
 use crate::model::{Batch, Bucket, Change, Entry, Key, Outcome, Write};
 use crate::web::auth::authorize;
+use crate::web::auth::authorize::Secrets;
+use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
 use crate::web::budget::Budget;
 use crate::web::context::RequestContext;
@@ -54,7 +57,7 @@ impl Returned {
 }
 
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
-    authorize::require_write(ctx, bucket).await?;
+    authorize::require_write(ctx, Place::KeysInBody(bucket)).await?;
     WritePreconditions::none(ctx)?;
     let returned = Returned::parse(ctx.query)?;
     let body = body::transaction(ctx, body).await?;
@@ -63,8 +66,12 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     let has_get = batch.writes.iter().any(|write| matches!(write, Write::Read { .. }));
     // A check reveals the current entry, as a read does.
     if has_get || !batch.expectations.is_empty() || returned == Returned::Changes {
-        authorize::require_read(ctx, bucket).await?;
+        authorize::require_read(ctx, Place::KeysInBody(bucket)).await?;
+        let checked = batch.expectations.iter().map(|check| &check.key);
+        authorize::check_read(ctx, bucket, checked.chain(batch.writes.iter().map(Write::key)))?;
     }
+    let secrets = Secrets::in_headers(&ctx.parts.headers);
+    authorize::check_write(ctx, &secrets, bucket, batch.writes.iter().map(Write::key))?;
     let writes = batch.writes.clone();
     let checked: Vec<Key> = batch.expectations.iter().map(|check| check.key.clone()).collect();
     match commit::apply(ctx, bucket, batch).await? {

@@ -1,6 +1,6 @@
 //! Parses the checks of a transaction from JSON.
 
-use super::parse_steps::{key, revision, time, value};
+use super::step_fields::{key, revision, time, value};
 use crate::model::{Condition, Expectation};
 use crate::web::request::etag;
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};

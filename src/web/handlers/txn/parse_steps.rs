@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::parse_checks::{CHECK, expectation};
-use crate::model::{Batch, ContentType, End, Entry, Key, Revision, Time, Write};
+use super::step_fields::{key, revision, time, value};
+use crate::model::{Batch, ContentType, End, Entry, Revision, Time, Write};
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};
 use crate::web::request::{number, ttl};
 use crate::web::response::api_error::ApiError;
@@ -144,34 +143,8 @@ fn optional_time(op: &JsonFields<'_>, name: &str) -> Result<Option<Time>, String
     op.text(name)?.map(|text| time(name, &text)).transpose()
 }
 
-/// A time in RFC 3339.
-pub(super) fn time(name: &str, text: &str) -> Result<Time, String> {
-    Time::parse_clamped(text).map_err(|error| format!("{name}: {error}"))
-}
-
-pub(super) fn revision(name: &str, text: &str) -> Result<Revision, String> {
-    text.parse().map_err(|error: crate::model::Error| format!("{name}: {error}"))
-}
-
-pub(super) fn key(fields: &JsonFields<'_>) -> Result<Key, String> {
-    Key::new(&fields.required("key")?).map_err(|error| format!("key: {error}"))
-}
-
 fn required_value(op: &JsonFields<'_>) -> Result<Bytes, String> {
     value(op)?.ok_or_else(|| "value or base64 is missing".to_owned())
-}
-
-/// The value, if the object has one.
-pub(super) fn value(fields: &JsonFields<'_>) -> Result<Option<Bytes>, String> {
-    match (fields.text("value")?, fields.text("base64")?) {
-        (Some(_), Some(_)) => Err("send value or base64, not both".to_owned()),
-        (Some(text), None) => Ok(Some(text.into())),
-        (None, Some(text)) => {
-            let bytes = STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
-            Ok(Some(bytes.into()))
-        }
-        (None, None) => Ok(None),
-    }
 }
 
 /// `ttl` and `expires` as in a query, or `expires` as text: an exact time, which may be in the past.
@@ -188,7 +161,7 @@ fn expiry(op: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Condition;
+    use crate::model::{Condition, Key};
 
     fn batch(body: &str) -> Result<Batch, ApiError> {
         parse(body.as_bytes(), 10, Time::from_secs(1000))

@@ -5,6 +5,7 @@
 
 mod failover;
 mod front;
+mod patroni;
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;

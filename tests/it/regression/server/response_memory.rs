@@ -75,7 +75,7 @@ fn streamed_response_is_complete() {
 fn response_is_limited_by_its_size_as_json() {
     let served = filled(&[], 12);
     let answer = served.ask(&multi(12));
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("send fewer keys"), "{answer:.300}");
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("send fewer keys"), "{answer:.300}");
     // A page is shorter instead.
     let list = "GET /kv/default?limit=12 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth";
     let answer = served.ask(&format!("{list}: {SECRET}\r\n\r\n"));

@@ -80,7 +80,7 @@ impl Endpoint {
             max_value_bytes: store::Limits::default().max_value_bytes,
             max_blob_bytes: 1 << 30,
             secrets: SecretList::parse("s3cret\n").unwrap(),
-            policies: Policies { default: Policy::default(), by_bucket: BTreeMap::from(named) },
+            policies: Policies { by_bucket: BTreeMap::from(named), ..Policies::default() },
             cors: Cors::Any,
             metrics: Arc::default(),
             long_polls: LongPollSettings {

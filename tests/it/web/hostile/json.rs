@@ -101,8 +101,8 @@ fn steps() -> Vec<Case> {
     let many = |n: usize| vec![r#"{"op":"get","key":"a"}"#; n].join(",");
     let checks = |n: usize| vec![r#"{"key":"a","value":"1"}"#; n].join(",");
     let mut cases = vec![
-        json("1,001 steps", "POST /txn/default", format!("{{\"ops\":[{}]}}", many(1_001))),
-        json("1,001 checks", "POST /txn/default", format!("{{\"checks\":[{}],\"ops\":[]}}", checks(1_001))),
+        json("100,001 steps", "POST /txn/default", format!("{{\"ops\":[{}]}}", many(100_001))),
+        json("100,001 checks", "POST /txn/default", format!("{{\"checks\":[{}],\"ops\":[]}}", checks(100_001))),
         json("an array for the object", "POST /txn/default", r#"[[],[{"op":"delete","key":"a"}]]"#),
         json("no ops", "POST /txn/default", r#"{"checks":[]}"#),
         json("ops twice", "POST /txn/default", r#"{"ops":[],"ops":[{"op":"delete","key":"a"}]}"#),
