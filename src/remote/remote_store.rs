@@ -26,8 +26,9 @@ use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
 /// Longer parameters are not sent in a URL. Each byte may become three.
 const MAX_URL_BYTES: usize = 2000;
-/// The most keys of a request.
+/// The most keys of a request, and the most bytes in them: `mod_fcgid` accepts 128 KiB by default.
 const MAX_KEYS: usize = 1000;
+const MAX_KEY_BYTES: usize = 64 << 10;
 /// The most entries of a page of the server.
 const MAX_PAGE: usize = 1000;
 /// How often a read of several parts is repeated because the bucket has changed meanwhile.
@@ -131,7 +132,7 @@ impl RemoteStore {
 
     /// The entries under any number of keys, at one moment. `None` if the bucket changed between two parts.
     async fn get_parts(&self, bucket: &Bucket, keys: &[Key]) -> Result<Option<Snapshot>> {
-        let mut parts = keys.chunks(MAX_KEYS);
+        let mut parts = parts(keys);
         let Some(mut all) = self.get_part(bucket, parts.next().unwrap_or_default()).await? else { return Ok(None) };
         for part in parts {
             match self.get_part(bucket, part).await? {
@@ -183,6 +184,22 @@ impl RemoteStore {
         }
         Ok(page)
     }
+}
+
+/// Splits keys into those of one request each. Without keys there is one request too.
+fn parts(keys: &[Key]) -> impl Iterator<Item = &[Key]> {
+    let mut rest = Some(keys);
+    std::iter::from_fn(move || {
+        let keys = rest?;
+        let mut bytes = 0;
+        let fits = keys.iter().take(MAX_KEYS).take_while(|key| {
+            bytes += key.as_str().len();
+            bytes <= MAX_KEY_BYTES
+        });
+        let (part, after) = keys.split_at(fits.count());
+        rest = Some(after).filter(|after| !after.is_empty());
+        Some(part)
+    })
 }
 
 /// The request for a list. Web servers limit the length of a URL (Apache: 8,190 bytes), but not that of a form.
@@ -345,5 +362,27 @@ impl RemoteStore {
     /// The entry of a response about one key.
     pub(super) async fn with_value(&self, bucket: &Bucket, key: &Key, mut entry: Entry) -> Result<Option<Entry>> {
         Ok(large_value::resolve(&self.connection, bucket, key, &mut entry).await?.then_some(entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_split_by_number_and_length() {
+        let keys = |count: usize, length: usize| vec![Key::new(&"k".repeat(length)).unwrap(); count];
+        let sizes = |keys: Vec<Key>| parts(&keys).map(<[Key]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(vec![]), [0]);
+        assert_eq!(sizes(keys(2500, 5)), [1000, 1000, 500]);
+        assert_eq!(sizes(keys(100, 1024)), [64, 36]);
+    }
+
+    #[test]
+    fn long_bounds_are_shortened_behind_every_key() {
+        let long = "\u{e9}".repeat(600);
+        let short = shortened(&long);
+        assert!(short.len() > Key::MAX_BYTES && short.len() < long.len() && long.starts_with(short));
+        assert_eq!(shortened("kitchen/"), "kitchen/");
     }
 }

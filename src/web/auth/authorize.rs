@@ -115,12 +115,12 @@ fn forbidden(right: Right, place: Place<'_>) -> ApiError {
         Right::Write => "writing to",
         Right::Read => "reading",
     };
+    // The same text for each key, whether it exists or not.
     ApiError::forbidden(match place {
-        Place::Key(EntryName { key, .. }) => format!("this secret does not allow {doing} {key:?} in bucket {bucket}"),
         Place::Prefix(_, prefix) if !prefix.is_empty() => {
             format!("this secret does not allow {doing} the keys that begin with {prefix:?} in bucket {bucket}")
         }
-        _ => format!("this secret does not allow {doing} bucket {bucket}, or not all of it"),
+        _ => format!("this secret does not allow {doing} bucket {bucket}, or not this part of it"),
     })
 }
 

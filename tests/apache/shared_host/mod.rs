@@ -1,5 +1,7 @@
 //! The folder that `kvs init` makes, on a host whose Apache does not know kvs, used with `curl` as its README.txt says.
 
+mod laptop;
+
 use std::fs;
 use std::process::Command;
 
