@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 
 use super::retry::DeliveryResult;
-use crate::https::{ClientSettings, LazyClient, retry_after, root_cause};
-use crate::model::Clock;
+use crate::https::{ClientSettings, LazyClient, root_cause};
+use crate::model::{Clock, Time};
 
 /// A response body up to this size is read and dropped, so that the connection can be used again.
 const MAX_DROPPED_BODY_BYTES: usize = 64 << 10;
@@ -62,5 +63,36 @@ impl HookClient {
         };
         let timed_out = || retry(format!("the receiver did not respond within {} s", self.timeout.as_secs_f32()));
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    Some(Time::from_http_date(text, now)?.since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = Time::from_secs(1_795_176_000); // Fri, 20 Nov 2026 12:00:00 GMT
+        let seconds = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers, now).map(|pause| pause.as_secs())
+        };
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds("Fri, 20 Nov 2026 12:01:00 GMT"), Some(60));
+        assert_eq!(seconds("Fri, 20 Nov 2026 12:00:60 GMT"), Some(60));
+        assert_eq!(seconds("Fri, 20 Nov 2026 11:00:00 GMT"), Some(0));
+        assert_eq!(seconds("Mon, 01 Jan 1900 00:00:00 GMT"), Some(0));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -17,8 +15,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::OnceCell;
-
-use crate::model::Time;
 
 /// The `User-Agent` of the requests.
 pub(crate) const KVS_USER_AGENT: &str = concat!("kvs/", env!("CARGO_PKG_VERSION"));
@@ -107,35 +103,4 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
         root = source;
     }
     root.to_string()
-}
-
-/// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-pub(crate) fn retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    Some(Time::from_http_date(text, now)?.since(now))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = Time::from_secs(1_795_176_000); // Fri, 20 Nov 2026 12:00:00 GMT
-        let seconds = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers, now).map(|pause| pause.as_secs())
-        };
-        assert_eq!(seconds("120"), Some(120));
-        assert_eq!(seconds("Fri, 20 Nov 2026 12:01:00 GMT"), Some(60));
-        assert_eq!(seconds("Fri, 20 Nov 2026 12:00:60 GMT"), Some(60));
-        assert_eq!(seconds("Fri, 20 Nov 2026 11:00:00 GMT"), Some(0));
-        assert_eq!(seconds("Mon, 01 Jan 1900 00:00:00 GMT"), Some(0));
-        assert_eq!(seconds("soon"), None);
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
 }

@@ -28,6 +28,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The names of the kinds in metrics and in JSON.
+    #[cfg(feature = "remote")]
     pub(crate) const NAMES: [(Self, &'static str); 7] = [
         (Self::Invalid, "invalid"),
         (Self::TooLarge, "too_large"),

@@ -1,5 +1,5 @@
 //! The same host from a laptop: its data is edited, imported, backed up and restored over HTTP. The host allows requests
-//! of 128 KiB, which is the default of mod_fcgid.
+//! of 128 KiB, which is the default of `mod_fcgid`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

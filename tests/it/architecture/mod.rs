@@ -13,7 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("memory", &["model", "store"]),
     ("yaml", &["model", "store"]),
     ("postgres", &["model", "store"]),
-    ("https", &["model"]),
+    ("https", &[]),
     ("remote", &["model", "store", "https"]),
     ("layers", &["model", "store"]),
     ("hooks", &["model", "https"]),
