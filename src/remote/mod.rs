@@ -11,6 +11,7 @@ mod exchange;
 mod failure;
 mod json;
 mod large_value;
+mod read_requests;
 mod remote_logs;
 mod remote_options;
 mod remote_store;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::address::{RemoteAddress, encoded};
+use super::address::RemoteAddress;
 use super::connection::Connection;
 use super::exchange::{RemoteRequest, Reply};
 use super::failure::{problem, unreadable};
@@ -17,6 +17,7 @@ use super::json::json_batch;
 use super::json::json_batch::parse;
 use super::json::json_entry::JsonEntry;
 use super::large_value;
+use super::read_requests::{list, parts};
 use super::remote_options::RemoteOptions;
 use crate::model::{
     Batch, Bucket, ChangesQuery, Entry, Error, ErrorKind, Key, Outcome, Page, Projection, Result, Revision, Scan,
@@ -24,13 +25,6 @@ use crate::model::{
 };
 use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
-/// Longer parameters are not sent in a URL. Each byte may become three.
-const MAX_URL_BYTES: usize = 2000;
-/// The most keys of a request, and the most bytes in them: `mod_fcgid` accepts 128 KiB by default.
-const MAX_KEYS: usize = 1000;
-const MAX_KEY_BYTES: usize = 64 << 10;
-/// The most entries of a page of the server.
-const MAX_PAGE: usize = 1000;
 /// How often a read of several parts is repeated because the bucket has changed meanwhile.
 const MAX_ATTEMPTS: usize = 20;
 /// How long the server may hold a wait.
@@ -132,18 +126,46 @@ impl RemoteStore {
 
     /// The entries under any number of keys, at one moment. `None` if the bucket changed between two parts.
     async fn get_parts(&self, bucket: &Bucket, keys: &[Key]) -> Result<Option<Snapshot>> {
-        let mut parts = parts(keys);
-        let Some(mut all) = self.get_part(bucket, parts.next().unwrap_or_default()).await? else { return Ok(None) };
-        for part in parts {
-            match self.get_part(bucket, part).await? {
-                Some(next) if next.revision == all.revision => all.entries.extend(next.entries),
-                _ => return Ok(None),
+        let mut all: Option<Snapshot> = None;
+        let mut waiting: Vec<&[Key]> = parts(keys).collect();
+        waiting.reverse();
+        while let Some(part) = waiting.pop() {
+            let next = match self.get_part(bucket, part).await {
+                Ok(Some(next)) => next,
+                Ok(None) => return Ok(None),
+                // The server does not return so much at once.
+                Err(error) if error.kind() == ErrorKind::TooLarge && part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    waiting.extend([second, first]);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match &mut all {
+                None => all = Some(next),
+                Some(all) if all.revision == next.revision => all.entries.extend(next.entries),
+                Some(_) => return Ok(None),
             }
         }
-        Ok(Some(all))
+        Ok(all)
     }
 
     async fn page(&self, bucket: &Bucket, query: &Scan) -> Result<Page> {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(page) = self.try_page(bucket, query).await? {
+                return Ok(page);
+            }
+        }
+        Err(self.changes_too_often(bucket))
+    }
+
+    fn changes_too_often(&self, bucket: &Bucket) -> Error {
+        let address = &self.connection.address;
+        Error::new(ErrorKind::Busy, format!("{address}: bucket {bucket} changes too often to be read at one moment"))
+    }
+
+    /// A page of the server. `None` if its first value is large and changed while it was read.
+    async fn try_page(&self, bucket: &Bucket, query: &Scan) -> Result<Option<Page>> {
         #[derive(Deserialize)]
         struct Listed {
             #[serde(default)]
@@ -180,63 +202,11 @@ impl RemoteStore {
         }
         if end < page.entries.len() {
             page.entries.truncate(end);
-            page.cursor = page.entries.last().map(|(key, _)| key.clone());
+            let Some((last, _)) = page.entries.last() else { return Ok(None) };
+            page.cursor = Some(last.clone());
         }
-        Ok(page)
+        Ok(Some(page))
     }
-}
-
-/// Splits keys into those of one request each. Without keys there is one request too.
-fn parts(keys: &[Key]) -> impl Iterator<Item = &[Key]> {
-    let mut rest = Some(keys);
-    std::iter::from_fn(move || {
-        let keys = rest?;
-        let mut bytes = 0;
-        let fits = keys.iter().take(MAX_KEYS).take_while(|key| {
-            bytes += key.as_str().len();
-            bytes <= MAX_KEY_BYTES
-        });
-        let (part, after) = keys.split_at(fits.count());
-        rest = Some(after).filter(|after| !after.is_empty());
-        Some(part)
-    })
-}
-
-/// The request for a list. Web servers limit the length of a URL (Apache: 8,190 bytes), but not that of a form.
-fn list(bucket: &Bucket, query: &Scan) -> RemoteRequest<'static> {
-    let (path, parameters) = (format!("kv/{bucket}"), parameters(query));
-    if parameters.iter().map(|(_, value)| value.len()).sum::<usize>() <= MAX_URL_BYTES {
-        return RemoteRequest::get(path, parameters);
-    }
-    let form = encoded(&parameters);
-    RemoteRequest { method: Method::POST, ..RemoteRequest::get(path, vec![]) }
-        .with_body("application/x-www-form-urlencoded", form)
-}
-
-/// A bound that selects the same keys: it is longer than every key, or whole.
-fn shortened(bound: &str) -> &str {
-    let end = (Key::MAX_BYTES + 1..bound.len()).find(|end| bound.is_char_boundary(*end));
-    end.and_then(|end| bound.get(..end)).unwrap_or(bound)
-}
-
-/// The parameters of a list.
-fn parameters(query: &Scan) -> Vec<(&'static str, String)> {
-    let mut out = vec![("limit", query.limit.clamp(1, MAX_PAGE).to_string())];
-    if !query.prefix.is_empty() {
-        out.push(("prefix", shortened(&query.prefix).to_owned()));
-    }
-    for (name, bound) in [("start", &query.start), ("end", &query.end), ("after", &query.after)] {
-        out.extend(bound.as_deref().map(|bound| (name, shortened(bound).to_owned())));
-    }
-    if query.reverse {
-        out.push(("reverse", "1".to_owned()));
-    }
-    match query.projection {
-        Projection::Entries => {}
-        Projection::Keys => out.push(("keys", "1".to_owned())),
-        Projection::Count => out.push(("count", "1".to_owned())),
-    }
-    out
 }
 
 #[async_trait]
@@ -250,10 +220,7 @@ impl Store for RemoteStore {
                 return Ok(snapshot);
             }
         }
-        Err(Error::new(
-            ErrorKind::Busy,
-            format!("{}: bucket {bucket} changes too often to read these keys at one moment", self.connection.address),
-        ))
+        Err(self.changes_too_often(bucket))
     }
 
     async fn get_values(&self, bucket: &Bucket, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
@@ -362,27 +329,5 @@ impl RemoteStore {
     /// The entry of a response about one key.
     pub(super) async fn with_value(&self, bucket: &Bucket, key: &Key, mut entry: Entry) -> Result<Option<Entry>> {
         Ok(large_value::resolve(&self.connection, bucket, key, &mut entry).await?.then_some(entry))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_split_by_number_and_length() {
-        let keys = |count: usize, length: usize| vec![Key::new(&"k".repeat(length)).unwrap(); count];
-        let sizes = |keys: Vec<Key>| parts(&keys).map(<[Key]>::len).collect::<Vec<_>>();
-        assert_eq!(sizes(vec![]), [0]);
-        assert_eq!(sizes(keys(2500, 5)), [1000, 1000, 500]);
-        assert_eq!(sizes(keys(100, 1024)), [64, 36]);
-    }
-
-    #[test]
-    fn long_bounds_are_shortened_behind_every_key() {
-        let long = "\u{e9}".repeat(600);
-        let short = shortened(&long);
-        assert!(short.len() > Key::MAX_BYTES && short.len() < long.len() && long.starts_with(short));
-        assert_eq!(shortened("kitchen/"), "kitchen/");
     }
 }

@@ -1,5 +1,7 @@
 //! Maintenance tasks, which the server runs.
 
+use std::time::Duration;
+
 use http::Method;
 use serde::Deserialize;
 
@@ -9,6 +11,9 @@ use super::json::json_batch::parse;
 use super::remote_store::RemoteStore;
 use crate::model::{Bucket, Result};
 use crate::store::{Finding, Report, Severity, Task};
+
+/// How long the server may work on a task.
+const MAX_TASK_TIME: Duration = Duration::from_secs(600);
 
 #[derive(Deserialize)]
 struct JsonReport {
@@ -38,8 +43,9 @@ impl RemoteStore {
         };
         let query = vec![("task", name.to_owned())];
         let mut request = RemoteRequest::write(Method::POST, format!("maintenance/{bucket}"), query);
-        // Readers see no difference, so it can be repeated.
-        request.is_read = true;
+        // The others may take long, and a second one would take as long again.
+        request.is_read = task == Task::Status;
+        request.wait = if request.is_read { Duration::ZERO } else { MAX_TASK_TIME };
         let reply = self.connection.send(&request).await?;
         if !reply.status.is_success() {
             return Err(problem(&self.connection.address, &reply));

@@ -16,6 +16,8 @@ use crate::store::{Entries, Store};
 
 /// The entries of a page.
 const PAGE: usize = 1000;
+/// How often a bucket of several pages is read again because it has changed meanwhile.
+const MAX_ATTEMPTS: usize = 20;
 
 /// An edit of a bucket: the text that was shown, and what the bucket was then.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct EditSession {
     /// The text to edit.
     pub text: String,
     pub(crate) base: EditBase,
+    /// The keys whose values are too long to be shown.
+    pub(crate) hidden: HashSet<Key>,
 }
 
 /// What the bucket was when the text was shown.
@@ -50,20 +54,29 @@ impl EditSession {
     /// # Errors
     /// Those of the store.
     pub async fn begin(store: &dyn Store, bucket: &Bucket, now: Time) -> Result<Self> {
-        let (mut entries, mut revision) = (Entries::default(), None);
+        let (mut entries, mut hidden, mut revision) = (Entries::default(), HashSet::new(), None);
+        let mut attempts = MAX_ATTEMPTS;
         let mut query = Scan { limit: PAGE, ..Scan::default() };
         loop {
             let page = store.scan(bucket, query.clone()).await?;
             if revision.is_some_and(|revision| revision != page.revision) {
                 // What is shown is one moment.
-                (entries, revision, query.after) = (Entries::default(), None, None);
+                (entries, hidden, revision) = (Entries::default(), HashSet::new(), None);
+                query.after = None;
+                attempts -= 1;
+                if attempts == 0 {
+                    let text = format!("bucket {bucket} changes too often to be read at one moment; try again");
+                    return Err(Error::new(ErrorKind::Busy, text));
+                }
                 continue;
             }
             revision = Some(page.revision);
             for (key, entry) in page.entries {
-                let entry = entry.filter(|entry| entry.value.len() <= Self::MAX_VALUE_BYTES);
-                if let Some(entry) = entry.filter(|entry| BlobRef::of(entry).is_none()) {
-                    entries.insert(key, entry);
+                let is_short =
+                    |entry: &Entry| entry.value.len() <= Self::MAX_VALUE_BYTES && BlobRef::of(entry).is_none();
+                match entry {
+                    Some(entry) if is_short(&entry) => drop(entries.insert(key, entry)),
+                    _ => drop(hidden.insert(key)),
                 }
             }
             match page.cursor {
@@ -75,7 +88,7 @@ impl EditSession {
         let contents = FileContents { bucket, entries: &entries, revision, now, has_copy: true };
         let text = String::from_utf8(at_rest::fresh(&contents))
             .map_err(|e| Error::new(ErrorKind::Corrupt, "the text is not UTF-8").with_source(e))?;
-        Ok(Self { text, base: EditBase::Sound(entries) })
+        Ok(Self { text, base: EditBase::Sound(entries), hidden })
     }
 
     /// Saves the edited text in a bucket of any store.
@@ -87,7 +100,12 @@ impl EditSession {
         let EditBase::Sound(base) = &self.base else {
             return Err(Error::new(ErrorKind::Invalid, "a damaged file must be saved by its own store"));
         };
-        EditedEntries { base, new: read_text(text)?, now }.write(store, bucket).await
+        let new = read_text(text)?;
+        if let Some((key, _)) = new.iter().find(|(key, _)| self.hidden.contains(key)) {
+            let text = format!("{key:?} has a value of more than 64 KiB, which cannot be edited here; use kvs set");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        EditedEntries { base, new, now }.write(store, bucket).await
     }
 
     /// The keys that were changed differently in `text`, the edited text of this session, and in `now`, a later
@@ -112,6 +130,7 @@ impl EditSession {
     /// # Errors
     /// `Invalid`, with the line, if the text cannot be read.
     pub fn resolve(&mut self, now: &Self, text: &str) -> Result<()> {
+        self.hidden.clone_from(&now.hidden);
         let (EditBase::Sound(base), EditBase::Sound(now)) = (&mut self.base, &now.base) else { return Ok(()) };
         let Changes { written, deleted } = Changes::of(base, read_text(text)?);
         for key in written.into_iter().map(|(key, _)| key).chain(deleted) {

@@ -99,6 +99,10 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
         limits: settings.store_options.limits,
         batches: BatchLimits::default(),
     };
+    if matches!(&from, CopySource::Store(url) if url.is_remote() && to.is_remote()) {
+        let text = "FROM and TO are on servers, whose secrets differ; copy to yaml:DIR first, and from there";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     let OpenStore { store: target, batches, .. } = target(settings, &to, mode).await?;
     job.batches = batches;
     let job = match from {

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,7 +51,8 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
     let bucket = settings.bucket();
     let edited = EditedBucket { opened: &opened, bucket: &bucket };
     let mut session = edited.begin().await?;
-    let original = session.text.clone();
+    let mut original = session.text.clone();
+    let mut state = NOT_STORED;
     // Ctrl-C is for the editor. The handler stays until the program ends.
     let _handler =
         signal(SignalKind::interrupt()).map_err(|e| Failure::Failed(format!("cannot catch signals: {e}")))?;
@@ -59,7 +61,7 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
     loop {
         copy.open_in(&editor).map_err(|why| copy.abandon(&why, &original))?;
         let text = without_conflicts(&copy.text()?);
-        if text == original {
+        if text == original && state == NOT_STORED {
             copy.remove();
             settings.note("nothing was changed");
             return Ok(());
@@ -76,10 +78,16 @@ pub(crate) async fn run(settings: &CliSettings, _: Args) -> CliResult {
             }
             SaveOutcome::NotStored(error) => error,
         };
-        let state = if error.is_outcome_unknown() { "the changes may be stored" } else { "nothing is stored" };
+        if error.is_outcome_unknown() {
+            state = "the changes may be stored";
+            // What was stored by now shows in the next attempt.
+            if let Ok(now) = edited.begin().await {
+                (original, session) = (now.text.clone(), now);
+            }
+        }
         say(&format!("kvs: {state}: {error}"));
         if !wants_to_edit_again()? {
-            return Err(copy.kept_error("you stopped editing"));
+            return Err(copy.kept("you stopped editing", state));
         }
     }
 }
@@ -91,6 +99,9 @@ struct EditedBucket<'a> {
     bucket: &'a Bucket,
 }
 
+/// What is known of the changes before one of them is certainly stored.
+const NOT_STORED: &str = "nothing is stored";
+
 enum SaveOutcome {
     /// With a message for the user.
     Stored(String),
@@ -98,6 +109,9 @@ enum SaveOutcome {
     Conflicts(Error, Vec<EditConflict>),
     NotStored(Error),
 }
+
+/// The pause before the next attempt.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum number of attempts to save if others write at the same time without a conflict.
 const MAX_ATTEMPTS: usize = 10;
@@ -119,6 +133,14 @@ impl EditedBucket<'_> {
         }
     }
 
+    /// Takes what others have written into the session. Returns what they wrote to the same keys.
+    async fn renew(self, session: &mut EditSession, text: &str) -> crate::model::Result<Vec<EditConflict>> {
+        let now = self.begin().await?;
+        let conflicts = session.conflicts(&now, text)?;
+        session.resolve(&now, text)?;
+        Ok(conflicts)
+    }
+
     async fn store(self, session: &mut EditSession, text: &str) -> CliResult<SaveOutcome> {
         let bucket = self.bucket;
         let mut attempts = MAX_ATTEMPTS;
@@ -136,11 +158,11 @@ impl EditedBucket<'_> {
             if error.kind() != ErrorKind::Busy || attempts == 0 {
                 return Ok(SaveOutcome::NotStored(error));
             }
-            let now = self.begin().await?;
-            let conflicts = session.conflicts(&now, text)?;
-            session.resolve(&now, text)?;
-            if !conflicts.is_empty() {
-                return Ok(SaveOutcome::Conflicts(error, conflicts));
+            // The text must survive every error.
+            match self.renew(session, text).await {
+                Ok(conflicts) if conflicts.is_empty() => tokio::time::sleep(PAUSE).await,
+                Ok(conflicts) => return Ok(SaveOutcome::Conflicts(error, conflicts)),
+                Err(error) => return Ok(SaveOutcome::NotStored(error)),
             }
         }
     }
@@ -252,7 +274,11 @@ impl PrivateCopy {
 
     /// The error that the copy is kept, with its path.
     fn kept_error(&self, text: &str) -> Failure {
-        Failure::Failed(format!("{text}; nothing is stored; your text is in {}", self.file.display()))
+        self.kept(text, NOT_STORED)
+    }
+
+    fn kept(&self, text: &str, state: &str) -> Failure {
+        Failure::Failed(format!("{text}; {state}; your text is in {}", self.file.display()))
     }
 
     /// Removes the copy and the backup files of the editor. An error is harmless: the folder is private.

@@ -190,6 +190,14 @@ pub(crate) async fn require_write(ctx: RequestContext<'_>, place: Place<'_>) -> 
     authorize(ctx, &Secrets::in_headers(&ctx.parts.headers), Right::Write, place).await
 }
 
+/// Requires a secret in the headers with a right to the whole bucket, even if the policy of the bucket needs none: for
+/// what costs much, or concerns all keys.
+pub(crate) async fn require_owner(ctx: RequestContext<'_>, right: Right, bucket: &Bucket) -> Result<(), ApiError> {
+    let (secrets, place) = (Secrets::in_headers(&ctx.parts.headers), Place::Bucket(bucket));
+    let permission = |secret: &[u8]| ctx.state.settings.secrets.permission(secret, right, place);
+    authorize_if(ctx, &secrets, right, &permission).await?.map_err(|NotPermitted| forbidden(right, place))
+}
+
 /// Requires the permission to read keys by name. Returns the cache policy of the response.
 pub(crate) async fn require_read(ctx: RequestContext<'_>, place: Place<'_>) -> Result<Cache, ApiError> {
     match ctx.state.settings.policies.for_bucket(place.bucket()).reads {

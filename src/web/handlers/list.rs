@@ -24,6 +24,10 @@ use crate::web::response::streamed::Content;
 /// A long poll fetches again after this time at the latest, because entries that the page does not show may expire too.
 const MAX_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// The parameters of a list.
+const PARAMETERS: [&str; 10] =
+    ["prefix", "start", "end", "after", "limit", "reverse", "keys", "values", "count", "format"];
+
 /// The longest form with parameters, in bytes.
 const MAX_FORM_BYTES: usize = 64 << 10;
 
@@ -50,7 +54,13 @@ pub(crate) async fn answer_form(ctx: RequestContext<'_>, bucket: &Bucket, body: 
     }
     let form = body::collect(ctx, body, MAX_FORM_BYTES).await?;
     let form = std::str::from_utf8(&form).map_err(|_| ApiError::invalid("the form is not UTF-8"))?;
-    answer(RequestContext { query: QueryString::new(Some(form))?, ..ctx }, bucket).await
+    let query = QueryString::new(Some(form))?;
+    if let Some(other) = query.other_than(&PARAMETERS) {
+        let text =
+            format!("{other} is no parameter of a list; nothing was stored; to store a value, add its key to the path");
+        return Err(ApiError::invalid(text));
+    }
+    answer(RequestContext { query, ..ctx }, bucket).await
 }
 
 async fn page(ctx: RequestContext<'_>, bucket: &Bucket, cache: Cache) -> Result<Response, ApiError> {

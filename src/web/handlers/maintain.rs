@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::model::Bucket;
 use crate::store::{Finding, Severity, Task};
 use crate::web::auth::authorize;
-use crate::web::auth::place::Place;
+use crate::web::auth::secrets::Right;
 use crate::web::body::{Body, Response};
 use crate::web::context::RequestContext;
 use crate::web::damage_report::{file_name, without_folders};
@@ -26,10 +26,11 @@ const TASKS: [(&str, Task); 5] = [
 pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body) -> Result<Response, ApiError> {
     let name = ctx.query.text("task")?.unwrap_or_default();
     let task = TASKS.into_iter().find(|(known, _)| *known == name).map(|(_, task)| task);
-    match task {
-        Some(Task::Check | Task::Status) => drop(authorize::require_list(ctx, bucket, "").await?),
-        _ => authorize::require_write(ctx, Place::Bucket(bucket)).await?,
-    }
+    let right = match task {
+        Some(Task::Check | Task::Status) => Right::Read,
+        _ => Right::Write,
+    };
+    authorize::require_owner(ctx, right, bucket).await?;
     WritePreconditions::none(ctx)?;
     let Some(task) = task else {
         let all = TASKS.map(|(name, _)| name).join(", ");

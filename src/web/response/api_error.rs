@@ -183,13 +183,15 @@ impl ApiError {
         if error.kind() == ErrorKind::Busy {
             tracing::warn!("{WHY}: {error}");
             let text = format!("{WHY}; nothing was done, try again in a second");
-            return Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+            let busy = Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, text) };
+            return busy.of_kind(error.kind());
         }
         tracing::error!("{WHY}: {error}");
         let text = format!("{WHY}; nothing was done; see the log of the server");
         match error.kind() {
-            ErrorKind::StorageFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, text),
-            _ => Self::needs_operator(text),
+            ErrorKind::StorageFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, text).of_kind(error.kind()),
+            // Nothing was done, whatever happened to the counts.
+            _ => Self::needs_operator(text).of_kind(ErrorKind::PermissionDenied),
         }
     }
 

@@ -2,6 +2,8 @@
 //! spelling of the person's text. If the file is corrupt, the person edits the file itself, and it is replaced as a
 //! whole once it can be read.
 
+use std::collections::HashSet;
+
 use super::bucket_store::BucketStore;
 use crate::model::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -33,7 +35,7 @@ impl BucketStore {
                         now,
                         has_copy: true,
                     })?;
-                    return Ok(EditSession { text, base: EditBase::Sound(entries) });
+                    return Ok(EditSession { text, base: EditBase::Sound(entries), hidden: HashSet::new() });
                 }
                 state.stat
             }
@@ -53,7 +55,7 @@ impl BucketStore {
             Error::new(ErrorKind::Corrupt, text).with_source(e)
         })?;
         let text = text.to_owned();
-        Ok(EditSession { text, base: EditBase::Damaged(stat) })
+        Ok(EditSession { text, base: EditBase::Damaged(stat), hidden: HashSet::new() })
     }
 
     /// The text that the file would have at rest with these contents.

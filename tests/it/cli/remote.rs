@@ -146,6 +146,9 @@ fn the_secret_comes_from_a_file_and_never_from_the_address() {
     assert!(!refused.err.contains(SECRET), "{refused:?}");
     refused.fails(2, "KVS_SECRET");
     run(&["get", "a", "--compress", "1KiB"], &[]).fails(2, "compress");
+    // A secret is for one server only.
+    let copied = laptop.place.with(&["copy", &address, "https://example.org/"], &[("KVS_SECRET", SECRET)], b"");
+    copied.fails(2, "copy to yaml:DIR first");
     laptop.place.run(&["get", "a", "--store", "http://127.0.0.1:1/"]).fails(1, "nothing was done");
 }
 

@@ -205,6 +205,8 @@ async fn a_list_may_have_its_parameters_in_a_form(make: Make) {
     assert_eq!(kvs.ask("POST", "/kv/default", &[NOBODY, FORM], "limit=1").await.status, 401);
     assert_eq!(kvs.ask("POST", "/kv/default", &[FORM], "limit=x").await.status, 400);
     assert_eq!(kvs.ask("POST", "/kv/default", &[FORM], "auth=s3cret").await.status, 400);
+    let forgotten = kvs.ask("POST", "/kv/default", &[FORM], "greeting=hello").await;
+    assert!(forgotten.status == 400 && forgotten.text().contains("nothing was stored"), "{}", forgotten.text());
     assert_eq!(kvs.ask("POST", "/kv/default", &[("content-type", "text/plain")], "limit=1").await.status, 415);
 }
 

@@ -31,6 +31,9 @@ fn endpoint(make: Make) -> Endpoint {
     Endpoint::with(make, |s| ApiSettings { secrets: SecretList::parse(secrets).unwrap(), policies, ..s })
 }
 
+const RESTORE: &str =
+    r#"{"ops":[{"op":"restore","key":"kitchen/r","value":"1","revision":"a","created":"2026-01-01T00:00:00Z"}]}"#;
+
 const KITCHEN: (&str, &str) = ("x-kvs-auth", "kitchen");
 
 /// Sends each request as JSON with this header, and compares the status.
@@ -70,6 +73,8 @@ async fn a_secret_with_a_prefix_writes_only_its_keys(make: Make) {
         ("POST", "/log/default/temp", "1", 403),
         ("DELETE", "/log/default/temp", "", 403),
         ("POST", "/maintenance/default?task=compact", "", 403),
+        // It would move the revision of all keys.
+        ("POST", "/txn/default", RESTORE, 403),
     ];
     assert_statuses(&kvs, KITCHEN, &requests).await;
     assert_eq!(kvs.get("/kv/default/kitchen/b").await.text(), "1");
@@ -131,7 +136,10 @@ async fn an_open_bucket_needs_no_secret(make: Make) {
         ("POST", "/txn/open", r#"{"ops":[{"op":"incr","key":"b"}]}"#, 200),
         ("POST", "/log/open/a", "1", 201),
         ("DELETE", "/kv/open?prefix=", "", 200),
-        // Lists and other buckets are not open.
+        // What concerns the whole bucket is not open, nor are lists and other buckets.
+        ("POST", "/txn/open", RESTORE, 401),
+        ("POST", "/maintenance/open?task=compact", "", 401),
+        ("POST", "/maintenance/open?task=check", "", 401),
         ("GET", "/kv/open", "", 401),
         ("PUT", "/kv/default/a", "1", 401),
     ];

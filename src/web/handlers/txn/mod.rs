@@ -10,6 +10,7 @@ use crate::model::{Batch, Bucket, Change, Entry, Key, Outcome, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
 use crate::web::auth::place::Place;
+use crate::web::auth::secrets::Right;
 use crate::web::body::{Body, Response};
 use crate::web::budget::Budget;
 use crate::web::context::RequestContext;
@@ -69,6 +70,10 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
         authorize::require_read(ctx, Place::KeysInBody(bucket)).await?;
         let checked = batch.expectations.iter().map(|check| &check.key);
         authorize::check_read(ctx, bucket, checked.chain(batch.writes.iter().map(Write::key)))?;
+    }
+    if batch.writes.iter().any(|write| matches!(write, Write::Restore { .. })) {
+        // Its revision is that of the whole bucket.
+        authorize::require_owner(ctx, Right::Write, bucket).await?;
     }
     let secrets = Secrets::in_headers(&ctx.parts.headers);
     authorize::check_write(ctx, &secrets, bucket, batch.writes.iter().map(Write::key))?;
