@@ -73,8 +73,10 @@ fn refused() -> Vec<Step> {
         scan("half an escape", "?prefix=%zz").status(400),
         scan("bytes that are not UTF-8", "?start=%ff").status(400),
         scan("another form", "?format=xml").status(400),
-        write("PUT of a bucket", "PUT /kv/scan", "", "x").status(405).header("allow", "GET, HEAD, DELETE, OPTIONS"),
-        write("POST to a bucket", "POST /kv/scan", "", "x").status(405),
+        write("PUT of a bucket", "PUT /kv/scan", "", "x")
+            .status(405)
+            .header("allow", "GET, HEAD, POST, DELETE, OPTIONS"),
+        write("POST to a bucket", "POST /kv/scan", "", "x").status(415),
     ]
 }
 
@@ -85,6 +87,9 @@ fn clearing() -> Vec<Step> {
         ask("DELETE without a secret", "DELETE /kv/scan?prefix=", "").status(401),
         ask("DELETE by a reader", "DELETE /kv/scan?prefix=", &format!("X-KVS-Auth: {READER}\r\n")).status(403),
         scan("all are still there", "?count").body(r#"{"count":4}"#),
+        write("a list by a form", "POST /kv/scan", "Content-Type: application/x-www-form-urlencoded\r\n", "count=1")
+            .body(r#"{"count":4}"#),
+        ask("the buckets", "GET /kv?format=text", &format!("X-KVS-Auth: {READER}\r\n")).status(200),
         delete("DELETE of a prefix", "/kv/scan?prefix=b/").body(r#"{"deleted":2}"#),
         delete("DELETE of it again", "/kv/scan?prefix=b/").body(r#"{"deleted":0}"#),
         write("DELETE of a prefix by POST", "POST /kv/scan?prefix=c", "X-HTTP-Method-Override: DELETE\r\n", "")

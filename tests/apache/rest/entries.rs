@@ -275,7 +275,9 @@ fn clients() -> Vec<Step> {
         ask("OPTIONS", "OPTIONS /kv/clients/absolute", "")
             .status(204)
             .header("allow", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"),
-        ask("OPTIONS of a bucket", "OPTIONS /kv/clients", "").status(204).header("allow", "GET, HEAD, DELETE, OPTIONS"),
+        ask("OPTIONS of a bucket", "OPTIONS /kv/clients", "")
+            .status(204)
+            .header("allow", "GET, HEAD, POST, DELETE, OPTIONS"),
         ask("OPTIONS of many", "OPTIONS /multi/clients", "").status(204).header("allow", "POST, PUT, DELETE, OPTIONS"),
         ask("OPTIONS of a transaction", "OPTIONS /txn/clients", "").status(204).header("allow", "POST, OPTIONS"),
         // Apache responds itself for the server as a whole.

@@ -56,8 +56,8 @@ fn rights() -> Vec<Step> {
 
 fn places() -> Vec<Step> {
     vec![
-        get("kv without a bucket", "/kv").status(404),
-        get("kv/ without a bucket", "/kv/").status(404),
+        get("kv without a bucket and a secret", "/kv").status(401),
+        get("kv/ without a bucket and a secret", "/kv/").status(401),
         get("in capitals", "/KV/default/a").status(404),
         get("status of a key", "/status/a").status(404),
         write("PUT of the status", "PUT /status", "", "x").status(405),
