@@ -163,7 +163,7 @@ impl LogCopy<'_> {
             }
             // An append numbers its entries without gaps.
             for run in page.entries.chunk_by(|a, b| a.index + 1 == b.index) {
-                for batch in self.batches_of(run) {
+                for batch in self.batches.split(run, |entry| entry.value.len()) {
                     self.append(key, batch, &page).await?;
                 }
             }
@@ -176,22 +176,6 @@ impl LogCopy<'_> {
             removed += remove(Some(before)).await?.unwrap_or(0);
         }
         Ok(removed)
-    }
-
-    /// Splits entries into appends.
-    fn batches_of<'e>(&self, mut rest: &'e [LogEntry]) -> Vec<&'e [LogEntry]> {
-        let mut all = vec![];
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = rest.iter().take(self.batches.keys).take_while(|entry| {
-                bytes += entry.value.len();
-                bytes <= self.batches.bytes
-            });
-            let (batch, after) = rest.split_at(fits.count().clamp(1, rest.len()));
-            all.push(batch);
-            rest = after;
-        }
-        all
     }
 
     async fn append(&self, key: &Key, run: &[LogEntry], page: &LogPage) -> Result<()> {

@@ -1,13 +1,7 @@
-//! Plans the writes: their order, their revisions, and their batches.
+//! Plans the writes: their order and their revisions.
 
 use super::compare::{BucketDiff, MissingEntry};
 use crate::model::Revision;
-use crate::store::BatchLimits;
-
-/// The maximum number of keys in a batch.
-pub(crate) const MAX_BATCH_KEYS: usize = 1000;
-/// The maximum total length of the values in a batch, in bytes. One larger value is a batch of its own.
-pub(crate) const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// Entries in the order in which they are written.
 pub(crate) struct WriteOrder {
@@ -65,23 +59,6 @@ fn replaces_newer(missing: &MissingEntry) -> bool {
     })
 }
 
-/// Splits the entries into batches.
-pub(crate) fn batches(missing: &[MissingEntry], limits: BatchLimits) -> impl Iterator<Item = &[MissingEntry]> {
-    let mut rest = missing;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |missing: &&MissingEntry| {
-            bytes += missing.size;
-            bytes <= limits.bytes
-        };
-        // A batch has at least one entry, of any size.
-        let count = rest.iter().take(limits.keys).take_while(fits).count().max(1).min(rest.len());
-        let (batch, after) = rest.split_at_checked(count)?;
-        rest = after;
-        (!batch.is_empty()).then_some(batch)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,23 +67,6 @@ mod tests {
     fn missing(name: &str, revision: u64, size: usize) -> MissingEntry {
         let (key, revision) = (Key::new(name).unwrap(), Revision::new(revision));
         MissingEntry { key, source_revision: revision, revision, size, replaces: None }
-    }
-
-    #[test]
-    fn batches_are_limited_in_keys_and_in_bytes() {
-        let sizes = |missing: Vec<MissingEntry>| {
-            batches(&missing, BatchLimits { keys: MAX_BATCH_KEYS, bytes: MAX_BATCH_BYTES })
-                .map(<[_]>::len)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            sizes((0..2500).map(|n| missing("k", n, 1)).collect()),
-            [MAX_BATCH_KEYS, MAX_BATCH_KEYS, 2500 - 2 * MAX_BATCH_KEYS]
-        );
-        assert_eq!(sizes((0..3).map(|n| missing("k", n, MAX_BATCH_BYTES / 2 + 1)).collect()), [1, 1, 1]);
-        assert_eq!(sizes((0..4).map(|n| missing("k", n, MAX_BATCH_BYTES / 2)).collect()), [2, 2]);
-        assert_eq!(sizes(vec![missing("k", 1, 3 * MAX_BATCH_BYTES), missing("l", 2, 1)]), [1, 1]);
-        assert_eq!(sizes(vec![]), Vec::<usize>::new());
     }
 
     #[test]

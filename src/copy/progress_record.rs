@@ -2,8 +2,8 @@
 //! after the last write of the copy. With it a later run recognises its own data, and notices if anybody else has
 //! written since.
 //!
-//! It is in a reserved bucket, which other clients do not see. It is saved before each batch, with the revision that the bucket will have after the
-//! batch, so it is correct whether the batch was written or the program died before.
+//! It is in a reserved bucket, which other clients do not see. It is saved before each batch, with the revision that the
+//! bucket will have after the batch, so it is correct whether the batch was written or the program died before.
 
 use std::sync::Arc;
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream;
 
-use super::plan::{MAX_BATCH_BYTES, MAX_BATCH_KEYS};
 use crate::model::{Bucket, Entry, Key, Projection, Result, Scan};
-use crate::store::{Blobs, ImportSource, Logs, Rejected, Row, Rows, Store, all_buckets};
+use crate::store::{BatchLimits, Blobs, ImportSource, Logs, Rejected, Row, Rows, Store, all_buckets};
 
-/// The number of entries of the first page. The size of the others is chosen so that they have about
-/// [`MAX_BATCH_BYTES`].
+/// The number of entries of the first page. The size of the others is chosen so that they have about as many bytes as a
+/// batch.
 const FIRST_PAGE_ENTRIES: usize = 64;
 
 /// A store that entries are copied from.
@@ -27,7 +26,8 @@ impl NextPage {
     fn following(self, cursor: Option<Key>, rows: &[Row]) -> Option<Self> {
         let size = |row: &Row| if let Row::Entry(_, entry) = row { entry.value.len() } else { 0 };
         let mean = rows.iter().map(size).sum::<usize>() / rows.len().max(1);
-        let limit = (MAX_BATCH_BYTES / mean.max(1)).clamp(1, MAX_BATCH_KEYS).min(self.limit * 2);
+        let BatchLimits { keys, bytes } = BatchLimits::DEFAULT;
+        let limit = (bytes / mean.max(1)).clamp(1, keys).min(self.limit * 2);
         cursor.map(|after| Self { after: Some(after), limit })
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::compare::{BucketDiff, MissingEntry};
-use super::plan::{WriteOrder, batches};
+use super::plan::WriteOrder;
 use super::progress_record::ProgressRecord;
 use super::side::{Side, on};
 use crate::model::{Batch, BlobRef, Bucket, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, Write};
@@ -41,7 +41,7 @@ impl BucketWriter<'_> {
         let order = WriteOrder::new(&mut diff, self.from.has_revisions());
         let mut done = 0;
         for (all, deletes_first) in [(&order.plain, false), (&order.delete_first, true)] {
-            for batch in batches(all, self.batches) {
+            for batch in self.batches.split(all, |missing| missing.size) {
                 self.restore(batch, deletes_first).await?;
                 done += batch.len() as u64;
                 on_written(done);

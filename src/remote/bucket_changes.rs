@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::exchange::{RemoteRequest, Reply};
 use super::failure::problem;
 use super::json::json_batch::parse;
 use super::json::json_entry::JsonEntry;
+use super::large_value;
 use super::remote_store::RemoteStore;
 use crate::model::{Bucket, ChangesPage, ChangesQuery, Key, KeyChange, Result};
 use crate::store::Changes;
@@ -23,13 +25,15 @@ const FULL_PAGE_BYTES: usize = 4 << 20;
 const MAX_ATTEMPTS: usize = 20;
 
 #[derive(Deserialize)]
-struct Followed {
-    changes: Vec<serde_json::Value>,
+struct Followed<'a> {
+    /// A change is an event, and an entry if the event is `put`.
+    #[serde(borrow)]
+    changes: Vec<&'a RawValue>,
     since: String,
 }
 
 #[derive(Deserialize)]
-struct JsonChange {
+struct JsonEvent {
     event: String,
     id: String,
     key: String,
@@ -76,13 +80,10 @@ impl RemoteStore {
         let mut page = ChangesPage { changes: vec![], next, has_more: changes.len() >= limit };
         let mut bytes = 0;
         for json in changes {
-            let (mut change, is_put) = change(&json).map_err(|why| self.unreadable(why))?;
-            if is_put {
-                let entry: JsonEntry = serde_json::from_value(json).map_err(|why| self.unreadable(why))?;
-                let (key, entry) = entry.into_entry().map_err(|why| self.unreadable(why))?;
+            let mut change = change(json).map_err(|why| self.unreadable(why))?;
+            if let Some(entry) = &mut change.entry {
                 bytes += entry.value.len();
-                change.entry = self.with_value(bucket, &key, entry).await?;
-                if change.entry.is_none() {
+                if !large_value::resolve(&self.connection, bucket, &change.key, entry).await? {
                     return Ok(None);
                 }
             }
@@ -93,10 +94,11 @@ impl RemoteStore {
     }
 }
 
-/// A change without its entry, and whether it has one.
-fn change(json: &serde_json::Value) -> Result<(KeyChange, bool)> {
-    let JsonChange { event, id, key } = parse(json.to_string().as_bytes())?;
-    Ok((KeyChange { revision: id.parse()?, key: Key::new(&key)?, entry: None }, event == "put"))
+fn change(json: &RawValue) -> Result<KeyChange> {
+    let json = json.get().as_bytes();
+    let JsonEvent { event, id, key } = parse(json)?;
+    let entry = if event == "put" { Some(parse::<JsonEntry>(json)?.into_entry()?.1) } else { None };
+    Ok(KeyChange { revision: id.parse()?, key: Key::new(&key)?, entry })
 }
 
 /// How long to pause before the next wait.

@@ -35,7 +35,7 @@ const MAX_REQUESTS: usize = 16;
 /// A slow line needs this much longer: a second for each 16 KiB that are sent.
 const BYTES_PER_SECOND: u64 = 16 << 10;
 
-/// Why there is no response.
+/// The reason why no response came.
 enum Lost {
     /// The request was not sent.
     NotSent(String),

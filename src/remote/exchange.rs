@@ -21,7 +21,12 @@ pub(super) struct RemoteRequest<'a> {
 
 impl<'a> RemoteRequest<'a> {
     pub(super) fn get(path: String, query: Vec<(&'a str, String)>) -> Self {
-        Self { method: Method::GET, path, query, body: None, is_read: true, wait: Duration::ZERO }
+        Self::read(Method::GET, path, query)
+    }
+
+    /// A request that changes nothing.
+    pub(super) fn read(method: Method, path: String, query: Vec<(&'a str, String)>) -> Self {
+        Self { method, path, query, body: None, is_read: true, wait: Duration::ZERO }
     }
 
     pub(super) fn write(method: Method, path: String, query: Vec<(&'a str, String)>) -> Self {

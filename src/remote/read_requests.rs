@@ -5,29 +5,19 @@ use http::Method;
 use super::address::encoded;
 use super::exchange::RemoteRequest;
 use crate::model::{Bucket, Key, Projection, Scan};
+use crate::store::BatchLimits;
 
 /// Longer parameters are not sent in a URL. Each byte may become three.
 const MAX_URL_BYTES: usize = 2000;
 /// The most keys of a request, and the most bytes in them: `mod_fcgid` accepts 128 KiB by default.
-const MAX_KEYS: usize = 1000;
-const MAX_KEY_BYTES: usize = 64 << 10;
+const KEYS_OF_A_REQUEST: BatchLimits = BatchLimits { keys: 1000, bytes: 64 << 10 };
 /// The most entries of a page of the server.
 const MAX_PAGE: usize = 1000;
 
 /// Splits keys into those of one request each. Without keys there is one request too.
 pub(super) fn parts(keys: &[Key]) -> impl Iterator<Item = &[Key]> {
-    let mut rest = Some(keys);
-    std::iter::from_fn(move || {
-        let keys = rest?;
-        let mut bytes = 0;
-        let fits = keys.iter().take(MAX_KEYS).take_while(|key| {
-            bytes += key.as_str().len();
-            bytes <= MAX_KEY_BYTES
-        });
-        let (part, after) = keys.split_at(fits.count());
-        rest = Some(after).filter(|after| !after.is_empty());
-        Some(part)
-    })
+    let none = keys.is_empty().then_some(keys);
+    none.into_iter().chain(KEYS_OF_A_REQUEST.split(keys, |key| key.as_str().len()))
 }
 
 /// The request for a list. Web servers limit the length of a URL (Apache: 8,190 bytes), but not that of a form.
@@ -37,8 +27,7 @@ pub(super) fn list(bucket: &Bucket, query: &Scan) -> RemoteRequest<'static> {
         return RemoteRequest::get(path, parameters);
     }
     let form = encoded(&parameters);
-    RemoteRequest { method: Method::POST, ..RemoteRequest::get(path, vec![]) }
-        .with_body("application/x-www-form-urlencoded", form)
+    RemoteRequest::read(Method::POST, path, vec![]).with_body("application/x-www-form-urlencoded", form)
 }
 
 /// A bound that selects the same keys: it is longer than every key, or whole.

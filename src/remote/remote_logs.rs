@@ -1,16 +1,14 @@
 //! The logs of a bucket.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::bucket_changes::pause;
-use super::exchange::{RemoteRequest, Reply};
+use super::exchange::RemoteRequest;
 use super::failure::problem;
 use super::json::json_log::{JsonPage, lines};
-use super::remote_store::{MAX_WAIT, RemoteStore};
+use super::remote_store::{MAX_WAIT, POLL_PAUSE, RemoteStore};
 use crate::model::{
     AppendOutcome, Bucket, Key, LogAppend, LogKeysQuery, LogPage, LogQuery, LogStart, Result, Retention,
 };
@@ -20,8 +18,6 @@ use crate::store::{Logs, check_retention};
 const MAX_PAGE: usize = 100_000;
 /// The most keys of a page of the server.
 const MAX_KEYS: usize = 1000;
-/// The pause before a wait for a log that does not exist is repeated.
-const POLL_PAUSE: Duration = Duration::from_secs(1);
 
 fn key_of(key: &Key) -> (&'static str, String) {
     ("key", key.to_string())
@@ -33,19 +29,6 @@ fn retention(retention: Retention) -> [(&'static str, String); 2] {
     let keep = retention.max_entries.map_or_else(all, |number| number.to_string());
     let keep_for = retention.max_age.map_or_else(all, |age| format!("{}ms", age.as_millis()));
     [("keep", keep), ("keep_for", keep_for)]
-}
-
-impl RemoteStore {
-    async fn read_page(&self, bucket: &Bucket, query: Vec<(&str, String)>, wait: Duration) -> Result<Option<Reply>> {
-        let mut request = RemoteRequest::get(format!("log/{bucket}"), query);
-        request.wait = wait;
-        let reply = self.connection.send(&request).await?;
-        match reply.status {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(reply)),
-            _ => Err(problem(&self.connection.address, &reply)),
-        }
-    }
 }
 
 #[async_trait]
@@ -93,7 +76,8 @@ impl Logs for RemoteStore {
             ("exact", "1".to_owned()),
         ];
         parameters.extend(query.since.map(|since| ("since", since.to_string())));
-        let Some(reply) = self.read_page(bucket, parameters, Duration::ZERO).await? else { return Ok(None) };
+        let request = RemoteRequest::get(format!("log/{bucket}"), parameters);
+        let Some(reply) = self.send_if_found(&request).await? else { return Ok(None) };
         let page: JsonPage = self.json(&reply)?;
         let mut page = page.into_page().map_err(|why| self.unreadable(why))?;
         if query.limit == 0 {
@@ -109,15 +93,10 @@ impl Logs for RemoteStore {
         }
         let mut query = vec![key_of(key)];
         query.extend(before.map(|before| ("before", before.min(i64::MAX.unsigned_abs()).to_string())));
-        let reply = self.connection.send(&RemoteRequest::write(Method::DELETE, format!("log/{bucket}"), query)).await?;
-        match reply.status {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => {
-                let Removed { removed } = self.json(&reply)?;
-                Ok(Some(removed))
-            }
-            _ => Err(problem(&self.connection.address, &reply)),
-        }
+        let request = RemoteRequest::write(Method::DELETE, format!("log/{bucket}"), query);
+        let Some(reply) = self.send_if_found(&request).await? else { return Ok(None) };
+        let Removed { removed } = self.json(&reply)?;
+        Ok(Some(removed))
     }
 
     async fn log_changed(&self, bucket: &Bucket, key: &Key, next: u64) -> Result<u64> {
@@ -125,7 +104,8 @@ impl Logs for RemoteStore {
             let from = next.min(i64::MAX.unsigned_abs()).to_string();
             let parameters =
                 vec![key_of(key), ("from", from), ("limit", "1".to_owned()), ("wait", MAX_WAIT.as_secs().to_string())];
-            let pause = match self.read_page(bucket, parameters, MAX_WAIT).await? {
+            let request = RemoteRequest::get(format!("log/{bucket}"), parameters);
+            let pause = match self.send_if_found(&RemoteRequest { wait: MAX_WAIT, ..request }).await? {
                 None if next != 0 => return Ok(0),
                 // A server that cannot hold the wait does not say so.
                 None => Some(POLL_PAUSE),

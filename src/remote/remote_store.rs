@@ -20,8 +20,7 @@ use super::large_value;
 use super::read_requests::{list, parts};
 use super::remote_options::RemoteOptions;
 use crate::model::{
-    Batch, Bucket, ChangesQuery, Entry, Error, ErrorKind, Key, Outcome, Page, Projection, Result, Revision, Scan,
-    Snapshot,
+    Batch, Bucket, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Projection, Result, Revision, Scan, Snapshot,
 };
 use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
@@ -29,8 +28,8 @@ use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 const MAX_ATTEMPTS: usize = 20;
 /// How long the server may hold a wait.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
-/// The pause of a wait if the server cannot hold it and does not say how long to pause.
-const POLL_PAUSE: Duration = Duration::from_secs(1);
+/// The pause before the next wait if the server cannot hold one and does not say how long to pause.
+pub(super) const POLL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A store that another kvs server keeps.
 ///
@@ -72,6 +71,16 @@ impl RemoteStore {
         if reply.status.is_success() { Ok(reply) } else { Err(problem(&self.connection.address, &reply)) }
     }
 
+    /// Sends a request about something that may not exist.
+    pub(super) async fn send_if_found(&self, request: &RemoteRequest<'_>) -> Result<Option<Reply>> {
+        let reply = self.connection.send(request).await?;
+        match reply.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(reply)),
+            _ => Err(problem(&self.connection.address, &reply)),
+        }
+    }
+
     /// The JSON of a response.
     pub(super) fn json<'a, T: Deserialize<'a>>(&self, reply: &'a Reply) -> Result<T> {
         parse(&reply.body).map_err(|why| self.unreadable(why))
@@ -102,8 +111,7 @@ impl RemoteStore {
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
         let body = serde_json::to_vec(&names).map_err(|why| self.unreadable(why))?;
         let query = vec![("meta", "1".to_owned())];
-        let mut request = RemoteRequest::write(Method::POST, format!("multi/{bucket}"), query);
-        request.is_read = true;
+        let request = RemoteRequest::read(Method::POST, format!("multi/{bucket}"), query);
         let reply = self.send(&request.with_body("application/json", body)).await?;
         let Found { revision, entries } = self.json(&reply)?;
         if entries.len() != keys.len() {
@@ -322,12 +330,5 @@ impl Store for RemoteStore {
 
     fn blobs(&self) -> Option<&dyn Blobs> {
         None
-    }
-}
-
-impl RemoteStore {
-    /// The entry of a response about one key.
-    pub(super) async fn with_value(&self, bucket: &Bucket, key: &Key, mut entry: Entry) -> Result<Option<Entry>> {
-        Ok(large_value::resolve(&self.connection, bucket, key, &mut entry).await?.then_some(entry))
     }
 }

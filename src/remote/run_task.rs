@@ -6,8 +6,6 @@ use http::Method;
 use serde::Deserialize;
 
 use super::exchange::RemoteRequest;
-use super::failure::{problem, unreadable};
-use super::json::json_batch::parse;
 use super::remote_store::RemoteStore;
 use crate::model::{Bucket, Result};
 use crate::store::{Finding, Report, Severity, Task};
@@ -42,15 +40,14 @@ impl RemoteStore {
             Task::Status => "status",
         };
         let query = vec![("task", name.to_owned())];
-        let mut request = RemoteRequest::write(Method::POST, format!("maintenance/{bucket}"), query);
-        // The others may take long, and a second one would take as long again.
-        request.is_read = task == Task::Status;
-        request.wait = if request.is_read { Duration::ZERO } else { MAX_TASK_TIME };
-        let reply = self.connection.send(&request).await?;
-        if !reply.status.is_success() {
-            return Err(problem(&self.connection.address, &reply));
-        }
-        let json: JsonReport = parse(&reply.body).map_err(|why| unreadable(&self.connection.address, why))?;
+        let path = format!("maintenance/{bucket}");
+        let request = match task {
+            Task::Status => RemoteRequest::read(Method::POST, path, query),
+            // The others may take long, and a second one would take as long again.
+            _ => RemoteRequest { wait: MAX_TASK_TIME, ..RemoteRequest::write(Method::POST, path, query) },
+        };
+        let reply = self.send(&request).await?;
+        let json: JsonReport = self.json(&reply)?;
         let mut report = Report::default();
         (report.entries, report.removed) = (json.entries, json.removed);
         (report.bytes_before, report.bytes_after) = (json.bytes_before, json.bytes_after);

@@ -131,8 +131,8 @@ pub fn check_retention(key: &Key, retention: Option<Retention>) -> Result<()> {
 /// Checks the index that an append asks for, its retention, and its values against the limit of a store.
 ///
 /// # Errors
-/// `Invalid` if the index is too great or the retention cannot be stored; `TooLarge` if a value exceeds the limit, or all of them together exceed that of
-/// a batch.
+/// `Invalid` if the index is too great or the retention cannot be stored; `TooLarge` if a value exceeds the limit, or all
+/// of them together exceed that of a batch.
 pub fn check_append(key: &Key, append: &LogAppend, limits: Limits) -> Result<()> {
     check_index(key, append.index.unwrap_or(0), append.entries.len())?;
     check_retention(key, append.retention)?;

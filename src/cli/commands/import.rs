@@ -65,9 +65,9 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     }
     let opened = settings.open()?;
     let bar = progress(total, "importing", settings.quiet);
-    for writes in batches(writes, opened.batches) {
+    for writes in batches(&writes, opened.batches) {
         let size = writes.len() as u64;
-        let batch = Batch::new(writes).returning_nothing();
+        let batch = Batch::new(writes.to_vec()).returning_nothing();
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
             bar.abandon();
             let at_least = if e.is_outcome_unknown() { "at least " } else { "" };
@@ -132,23 +132,8 @@ fn plan(entries: Vec<ImportEntry>, now: Time) -> (Vec<Write>, usize) {
 }
 
 /// Splits the writes into commits, in order.
-fn batches(writes: Vec<Write>, limits: BatchLimits) -> Vec<Vec<Write>> {
-    let mut all: Vec<Vec<Write>> = Vec::new();
-    let mut bytes = 0;
-    for write in writes {
-        let size = if let Write::Put { value, .. } = &write { value.len() } else { 0 };
-        match all.last_mut() {
-            Some(batch) if batch.len() < limits.keys && bytes + size <= limits.bytes => {
-                bytes += size;
-                batch.push(write);
-            }
-            _ => {
-                bytes = size;
-                all.push(vec![write]);
-            }
-        }
-    }
-    all
+fn batches(writes: &[Write], limits: BatchLimits) -> impl Iterator<Item = &[Write]> {
+    limits.split(writes, |write| if let Write::Put { value, .. } = write { value.len() } else { 0 })
 }
 
 #[cfg(test)]
@@ -196,7 +181,7 @@ mod tests {
     #[test]
     fn commits_are_limited_in_keys_and_bytes() {
         let key = |n: usize| Key::new(&format!("k{n}")).unwrap();
-        let sizes = |writes| batches(writes, BatchLimits::default()).iter().map(Vec::len).collect::<Vec<_>>();
+        let sizes = |writes: Vec<Write>| batches(&writes, BatchLimits::default()).map(<[_]>::len).collect::<Vec<_>>();
         assert_eq!(sizes((0..2500).map(|n| Write::put(key(n), "v")).collect()), [1000, 1000, 500]);
         let large = |n| Write::put(key(n), vec![b'x'; BatchLimits::default().bytes / 2 + 1]);
         assert_eq!(sizes((0..3).map(large).collect()), [1, 1, 1]);

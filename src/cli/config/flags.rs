@@ -176,7 +176,7 @@ pub(crate) struct PolicyFlags {
     /// `secret`: no one
     #[arg(long, env = "KVS_READS", value_name = "open|secret|listed", default_value = "open")]
     pub(crate) reads: Reads,
-    /// Who may write. `secret`: only with a secret that can write; `open`: anyone who can reach the server
+    /// Whether writes need a secret: `secret`, or `open` for anyone who can reach the server
     #[arg(long, env = "KVS_WRITES", value_name = "secret|open", default_value = "secret")]
     pub(crate) writes: Writes,
     /// Who sets the modification time of an entry: the server or, as in Poky, the client

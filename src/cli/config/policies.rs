@@ -2,8 +2,8 @@
 //! (`buckets: {shop: {reads: secret, max_age: 60s}}`).
 //!
 //! The name may end in `*`: then the policy is that of all buckets whose names begin so. A field that is not written is
-//! that of the longest such name, else that of the default policy. If both the flag and the file have a policy for a bucket,
-//! they are merged field by field.
+//! that of the longest such name, else that of the default policy. If both the flag and the file have a policy for a
+//! bucket, they are merged field by field.
 
 use std::fmt;
 use std::str::FromStr;

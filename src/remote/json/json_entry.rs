@@ -12,7 +12,7 @@ use crate::model::{ContentType, Entry, Error, ErrorKind, Key, Result, Time};
 /// An entry.
 #[derive(Deserialize)]
 pub(crate) struct JsonEntry {
-    pub(crate) key: String,
+    key: String,
     value: Option<String>,
     base64: Option<String>,
     r#type: String,

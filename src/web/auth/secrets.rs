@@ -69,8 +69,8 @@ impl SecretList {
     ///
     /// Each line has a secret, or `sha256:` and the hexadecimal hash of one. `read`, `write`, `buckets=a,b` and
     /// `prefix=kitchen/` may follow, separated by spaces. Without `read` and `write` the secret has both rights; without
-    /// `buckets` they apply to every bucket, and without `prefix` to every key. `#` begins a comment at the start of a line or after a space. The secret of the sample file is
-    /// ignored.
+    /// `buckets` they apply to every bucket, and without `prefix` to every key. `#` begins a comment at the start of a
+    /// line or after a space. The secret of the sample file is ignored.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] with the number of the line, but never its content.

@@ -1,16 +1,13 @@
 //! `GET /kv` and `GET /log`: the names of the buckets whose keys the client may list.
 
-use bytes::Bytes;
 use serde_json::json;
 
 use crate::model::Bucket;
 use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
-use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
-use crate::web::response::response::Cache;
-use crate::web::response::{json_response, response};
+use crate::web::response::{json_response, name_list};
 
 /// The buckets with entries.
 pub(crate) async fn of_entries(ctx: RequestContext<'_>) -> Result<Response, ApiError> {
@@ -28,18 +25,11 @@ async fn answer(
     buckets: impl Future<Output = crate::model::Result<Vec<Bucket>>>,
 ) -> Result<Response, ApiError> {
     let may_list = authorize::require_list_of_buckets(ctx).await?;
-    let is_text = match ctx.query.text("format")?.as_deref() {
-        None | Some("json") => false,
-        Some("text") => true,
-        Some(other) => {
-            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::quote(other))));
-        }
-    };
+    let is_text = name_list::is_text(ctx.query)?;
     let mut buckets = buckets.await.map_err(ApiError::from_read)?;
     buckets.retain(|bucket| !bucket.is_reserved() && may_list(bucket));
     if is_text {
-        let lines: String = buckets.iter().flat_map(|bucket| [bucket.as_str(), "\n"]).collect();
-        return Ok(response::text(Bytes::from(lines), Cache::Never));
+        return Ok(name_list::lines(buckets.iter().map(Bucket::as_str)));
     }
     let names: Vec<&str> = buckets.iter().map(Bucket::as_str).collect();
     json_response::json(&json!({ "buckets": names }))

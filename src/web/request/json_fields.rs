@@ -5,11 +5,15 @@
 
 use std::ops::RangeInclusive;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::number;
 use crate::model::json::members::Members;
 use crate::model::json::pointer::shortened;
+use crate::model::{ContentType, Key, Time};
 
 /// The name of a kind of object (such as `a row`) for errors, and the fields that it may have.
 #[derive(Clone, Copy)]
@@ -78,6 +82,29 @@ impl<'a> JsonFields<'a> {
     /// The text of a required field.
     pub(crate) fn required(&self, name: &str) -> Result<String, String> {
         self.text(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+
+    /// The key in the required field `key`.
+    pub(crate) fn key(&self) -> Result<Key, String> {
+        Key::new(&self.required("key")?).map_err(|error| format!("key: {error}"))
+    }
+
+    /// The bytes of the field `base64`, if the object has it.
+    pub(crate) fn base64(&self) -> Result<Option<Bytes>, String> {
+        let bytes = self.text("base64")?.map(|text| STANDARD.decode(text)).transpose();
+        Ok(bytes.map_err(|error| format!("base64: {error}"))?.map(Bytes::from))
+    }
+
+    /// The content type of a field, if the object has it.
+    pub(crate) fn content_type(&self, name: &str) -> Result<Option<ContentType>, String> {
+        let content_type = self.text(name)?.as_deref().map(ContentType::new).transpose();
+        content_type.map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// The time of a field (RFC 3339), if the object has it.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Time>, String> {
+        let time = self.text(name)?.as_deref().map(Time::parse_clamped).transpose();
+        time.map_err(|error| format!("{name}: {error}"))
     }
 
     /// The integer of a field, if the object has it.

@@ -10,6 +10,7 @@ pub(super) mod entry_json;
 pub(super) mod event_stream;
 pub(super) mod json_response;
 pub(super) mod list_format;
+pub(super) mod name_list;
 pub(super) mod problem;
 pub(super) mod response;
 pub(super) mod safe_types;

@@ -1,10 +1,10 @@
 //! Encrypted connections to a server with a self-signed certificate.
 
-use std::process::Command;
 use std::sync::OnceLock;
 
 use super::server::{PASSWORD, Server, hand_over};
 use super::{client, table};
+use crate::support::certificate;
 
 /// A server that accepts only TLS over TCP.
 fn server() -> &'static Server {
@@ -12,27 +12,7 @@ fn server() -> &'static Server {
     SERVER.get_or_init(|| {
         let mut server = Server::start("fsync = off\nshared_buffers = 32MB");
         let data = server.folder().join("data");
-        let openssl = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "30",
-            ])
-            .args(["-subj", "/CN=kvs test", "-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .arg("-keyout")
-            .arg(data.join("server.key"))
-            .arg("-out")
-            .arg(data.join("server.crt"))
-            .output()
-            .unwrap();
-        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+        certificate::make(&data);
         hand_over(&data.join("server.key"));
         server.psql("ALTER SYSTEM SET ssl = on");
         let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";

@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::support::certificate;
 
 /// Starts Apache, waits for the end of its input, stops Apache, and removes the folder `$1`.
 const SUPERVISOR: &str = r#"
@@ -48,7 +50,7 @@ MaxSpareThreads 800
 MaxKeepAliveRequests 0
 KeepAliveTimeout 5
 SSLEngine on
-SSLCertificateFile "FOLDER/server.pem"
+SSLCertificateFile "FOLDER/server.crt"
 SSLCertificateKeyFile "FOLDER/server.key"
 ProxyPassMatch "^/([0-9]+)/(.*)$" "http://127.0.0.1:$1/$2" nocanon
 "#;
@@ -73,12 +75,12 @@ impl Apache {
 
     /// The file with its certificate.
     pub(crate) fn certificate(&self) -> PathBuf {
-        self.folder.join("server.pem")
+        self.folder.join("server.crt")
     }
 
     fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("kvs-tls-").tempdir().unwrap().keep();
-        make_certificate(&folder);
+        certificate::make(&folder);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let text = CONFIGURATION.replace("FOLDER", &folder.display().to_string()).replace("PORT", &port.to_string());
         let mut file = File::create(folder.join("apache.conf")).unwrap();
@@ -98,19 +100,4 @@ impl Apache {
         }
         Self { folder, port, _supervisor: supervisor }
     }
-}
-
-/// Makes a certificate that is its own authority.
-fn make_certificate(folder: &Path) {
-    let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=kvs test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(folder.join("server.key"))
-        .arg("-out")
-        .arg(folder.join("server.pem"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

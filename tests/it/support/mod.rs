@@ -1,5 +1,6 @@
-//! Shared by the tests: file systems and stores that fail, servers, and clients.
+//! Shared by the tests: file systems and stores that fail, servers, certificates, and clients.
 
+pub(crate) mod certificate;
 pub(crate) mod disks;
 pub(crate) mod doubles;
 pub(crate) mod endpoint;

@@ -1,6 +1,5 @@
 //! `GET /log/{bucket}`: the keys of the logs of a bucket.
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::store_logs::logs;
@@ -9,11 +8,8 @@ use crate::web::auth::authorize;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
 use crate::web::read::page_limits;
-use crate::web::request::number;
 use crate::web::response::api_error::ApiError;
-use crate::web::response::json_response;
-use crate::web::response::response;
-use crate::web::response::response::Cache;
+use crate::web::response::{json_response, name_list, response};
 
 #[derive(Serialize)]
 struct Keys<'a> {
@@ -24,13 +20,7 @@ struct Keys<'a> {
 pub(super) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<Response, ApiError> {
     let prefix = ctx.query.text("prefix")?.unwrap_or_default();
     authorize::require_list(ctx, bucket, &prefix).await?;
-    let is_text = match ctx.query.text("format")?.as_deref() {
-        None | Some("json") => false,
-        Some("text") => true,
-        Some(other) => {
-            return Err(ApiError::invalid(format!("format must be json or text, got {}", number::quote(other))));
-        }
-    };
+    let is_text = name_list::is_text(ctx.query)?;
     let limit = page_limits::limit(ctx.query)?;
     let after = ctx.query.text("after")?.map(|after| Key::new(&after)).transpose()?;
     // One more shows whether there is another page.
@@ -39,8 +29,7 @@ pub(super) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket) -> Result<R
     let has_more = keys.len() > limit;
     keys.truncate(limit);
     if is_text {
-        let lines: String = keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect();
-        let mut answer = response::text(Bytes::from(lines), Cache::Never);
+        let mut answer = name_list::lines(keys.iter().map(Key::as_str));
         answer.headers_mut().extend(keys.last().filter(|_| has_more).and_then(response::cursor));
         return Ok(answer);
     }

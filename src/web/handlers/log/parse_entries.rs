@@ -1,11 +1,9 @@
 //! Parses the lines of `POST /log/{bucket}/{key}?entries`: each is an entry as reads show it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::body_lines::each_line;
-use crate::model::{ContentType, NewLogEntry, Time};
+use crate::model::{ContentType, NewLogEntry};
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};
 use crate::web::response::api_error::ApiError;
 
@@ -20,25 +18,21 @@ pub(super) fn parse(body: &Bytes, max_value_bytes: usize) -> Result<Vec<NewLogEn
 
 fn entry(line: &str) -> Result<NewLogEntry, String> {
     let fields = JsonFields::parse(line, ENTRY)?;
-    let content_type = fields.text("type")?.as_deref().map(ContentType::new).transpose();
-    let content_type = content_type.map_err(|error| format!("type: {error}"))?;
-    let (value, usual_type) = match (fields.raw("json"), fields.text("value")?, fields.text("base64")?) {
+    let content_type = fields.content_type("type")?;
+    let (value, usual_type) = match (fields.raw("json"), fields.text("value")?, fields.base64()?) {
         (Some(json), None, None) => (Bytes::copy_from_slice(json.as_bytes()), ContentType::json()),
         (None, Some(text), None) => (text.into(), ContentType::default()),
-        (None, None, Some(text)) => {
-            let bytes = STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
-            (bytes.into(), ContentType::default())
-        }
+        (None, None, Some(bytes)) => (bytes, ContentType::default()),
         _ => return Err("it needs exactly one of json, value and base64".to_owned()),
     };
-    let updated = fields.text("updated")?.map(|text| Time::parse_clamped(&text)).transpose();
-    let updated = updated.map_err(|error| format!("updated: {error}"))?;
+    let updated = fields.time("updated")?;
     Ok(NewLogEntry { value, content_type: content_type.unwrap_or(usual_type), updated })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Time;
 
     #[test]
     fn entries_are_parsed_as_reads_show_them() {

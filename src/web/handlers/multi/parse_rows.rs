@@ -59,7 +59,7 @@ fn parse_key_row(text: &str, now: Time) -> Result<KeyRow, String> {
     if let Some(name) = VALUE_FIELDS.into_iter().find(|name| row.raw(name).is_some()) {
         return Err(format!("{name} is only allowed in a row to set; use PUT or ?op=set"));
     }
-    Ok(KeyRow { key: key(&row)?, modified: modified_at(&row, now)? })
+    Ok(KeyRow { key: row.key()?, modified: modified_at(&row, now)? })
 }
 
 /// Parses the rows of a request to set.
@@ -78,18 +78,14 @@ pub(crate) fn values(body: &[u8], max_value_bytes: usize, now: Time) -> Result<V
 
 fn parse_value_row(text: &str, now: Time) -> Result<ValueRow, String> {
     let row = JsonFields::parse(text, ROW)?;
-    let content_type = row.text("content_type")?.as_deref().map(ContentType::new).transpose();
+    let content_type = row.content_type("content_type");
     Ok(ValueRow {
-        key: key(&row)?,
+        key: row.key()?,
         value: row.required("data")?.into(),
-        content_type: content_type.map_err(|error| format!("content_type: {error}"))?.unwrap_or_default(),
+        content_type: content_type?.unwrap_or_default(),
         expires: ttl::expiry(row.raw("ttl"), row.raw("expires"), now)?,
         modified: modified_at(&row, now)?,
     })
-}
-
-fn key(row: &JsonFields<'_>) -> Result<Key, String> {
-    Key::new(&row.required("key")?).map_err(|error| format!("key: {error}"))
 }
 
 /// The modification date. `created_at` is ignored, but must be a string.

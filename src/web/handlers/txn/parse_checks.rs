@@ -1,6 +1,6 @@
 //! Parses the checks of a transaction from JSON.
 
-use super::step_fields::{key, revision, time, value};
+use super::step_fields::{revision, value};
 use crate::model::{Condition, Expectation};
 use crate::web::request::etag;
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};
@@ -25,7 +25,7 @@ pub(super) const CHECK: ObjectSchema = ObjectSchema {
 const NEVER: &str = "never";
 
 pub(super) fn expectation(check: &JsonFields<'_>) -> Result<Expectation, String> {
-    let key = key(check)?;
+    let key = check.key()?;
     let revision_in = |name| revisions(check, name);
     let conditions = [
         of_revision(check)?,
@@ -33,11 +33,7 @@ pub(super) fn expectation(check: &JsonFields<'_>) -> Result<Expectation, String>
         value(check)?.map(Condition::ValueIs),
         revision_in("revisions")?.map(Condition::RevisionIn),
         revision_in("not_revisions")?.map(Condition::RevisionNotIn),
-        check
-            .text("not_modified_since")?
-            .map(|text| time("not_modified_since", &text))
-            .transpose()?
-            .map(Condition::NotModifiedSince),
+        check.time("not_modified_since")?.map(Condition::NotModifiedSince),
     ];
     let mut conditions = conditions.into_iter().flatten();
     match (conditions.next(), conditions.next()) {
@@ -61,7 +57,7 @@ fn of_revision(check: &JsonFields<'_>) -> Result<Option<Condition>, String> {
     Ok(Some(match expires.as_deref() {
         None => Condition::RevisionIn(vec![revision]),
         Some(NEVER) => Condition::Unchanged { revision, expires: None },
-        Some(text) => Condition::Unchanged { revision, expires: Some(time("expires", text)?) },
+        Some(_) => Condition::Unchanged { revision, expires: check.time("expires")? },
     }))
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::parse_checks::{CHECK, expectation};
-use super::step_fields::{key, revision, time, value};
-use crate::model::{Batch, ContentType, End, Entry, Revision, Time, Write};
+use super::step_fields::{revision, value};
+use crate::model::{Batch, End, Entry, Revision, Time, Write};
 use crate::web::request::json_fields::{JsonFields, ObjectSchema};
 use crate::web::request::{number, ttl};
 use crate::web::response::api_error::ApiError;
@@ -93,14 +93,14 @@ fn write(op: &JsonFields<'_>, now: Time) -> Result<Write, String> {
         return Err(format!("op must be one of {all}, got {}", number::quote(&name)));
     };
     op.check_known(operation)?;
-    let key = key(op)?;
+    let key = op.key()?;
     Ok(match operation.name {
         "set" => Write::Put {
             key,
             value: required_value(op)?,
-            content_type: content_type(op)?,
+            content_type: op.content_type("type")?.unwrap_or_default(),
             expires: expiry(op, now)?,
-            modified: optional_time(op, "modified")?,
+            modified: op.time("modified")?,
         },
         "restore" => Write::Restore { key, entry: entry(op, now)? },
         "get" => Write::Read { key },
@@ -123,24 +123,15 @@ fn entry(op: &JsonFields<'_>, now: Time) -> Result<Entry, String> {
         return Err("the revision is more than a day ahead of the clock of this server".to_owned());
     }
     // A commit time, which the revision has too.
-    optional_time(op, "updated")?;
+    op.time("updated")?;
     Ok(Entry {
         value: required_value(op)?,
-        content_type: content_type(op)?,
+        content_type: op.content_type("type")?.unwrap_or_default(),
         revision,
-        created: optional_time(op, "created")?.ok_or("created is missing")?,
-        modified: optional_time(op, "modified")?,
-        expires: optional_time(op, "expires")?,
+        created: op.time("created")?.ok_or("created is missing")?,
+        modified: op.time("modified")?,
+        expires: op.time("expires")?,
     })
-}
-
-fn content_type(op: &JsonFields<'_>) -> Result<ContentType, String> {
-    let content_type = op.text("type")?.as_deref().map(ContentType::new).transpose();
-    Ok(content_type.map_err(|error| format!("type: {error}"))?.unwrap_or_default())
-}
-
-fn optional_time(op: &JsonFields<'_>, name: &str) -> Result<Option<Time>, String> {
-    op.text(name)?.map(|text| time(name, &text)).transpose()
 }
 
 fn required_value(op: &JsonFields<'_>) -> Result<Bytes, String> {
@@ -161,7 +152,7 @@ fn expiry(op: &JsonFields<'_>, now: Time) -> Result<Option<Time>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Condition, Key};
+    use crate::model::{Condition, ContentType, Key};
 
     fn batch(body: &str) -> Result<Batch, ApiError> {
         parse(body.as_bytes(), 10, Time::from_secs(1000))
