@@ -13,10 +13,14 @@ const OF_OTHERS: &[&str] = &[
     "--encoding",
     "--lib",
     "--locale",
+    "--loop-wait",
+    "--netns",
+    "--nodes",
     "--release",
     "--target",
     "--template",
     "--test",
+    "--url",
 ];
 
 /// Words that must not be in the documentation.
