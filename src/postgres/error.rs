@@ -38,6 +38,8 @@ pub(crate) enum Reason {
     LockTimeout,
     /// The statement took longer than `statement_timeout`.
     StatementTimeout,
+    /// The server did not respond, not even with the end of `statement_timeout`.
+    NoResponse,
 }
 
 impl From<Error> for PgError {
@@ -91,6 +93,23 @@ impl PgError {
         let text = "the connection to PostgreSQL was lost during the commit; the write may have been stored, so read \
                     the key before you write again";
         Error::new(ErrorKind::Unavailable, text).with_source(message(source)).into()
+    }
+
+    /// The server did not respond to a query in this time.
+    pub(crate) fn no_response(limit: Duration) -> Self {
+        let text = format!(
+            "PostgreSQL did not respond within {limit:?} (statement_timeout and lock_timeout); nothing was done, try again"
+        );
+        Self { reason: Some(Reason::NoResponse), ..Error::new(ErrorKind::Busy, text).into() }
+    }
+
+    /// The server did not respond to a commit in this time: it hangs, or waits for a standby.
+    pub(crate) fn no_response_to_commit(limit: Duration) -> Self {
+        let text = format!(
+            "PostgreSQL did not respond to the commit within {limit:?} (statement_timeout and lock_timeout); the \
+             write may have been stored, so read the key before you write again"
+        );
+        Self { reason: Some(Reason::NoResponse), ..Error::new(ErrorKind::Unavailable, text).into() }
     }
 
     /// The server refused the statement and rolled back the transaction.

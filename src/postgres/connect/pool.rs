@@ -6,11 +6,13 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use deadpool_postgres::{
     Client, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType,
 };
 use futures_util::future::join3;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -174,6 +176,28 @@ impl Pool {
         })
     }
 
+    /// Waits for the server, but not for ever. It ends a statement itself after `lock_timeout` and `statement_timeout`,
+    /// unless it hangs, or waits for a lost standby.
+    ///
+    /// # Errors
+    /// `late` with reason `NoResponse`: the connection must be discarded.
+    pub(crate) async fn response<T>(
+        &self,
+        response: impl Future<Output = Result<T, PgError>>,
+        late: fn(Duration) -> PgError,
+    ) -> Result<T, PgError> {
+        let statement = self.url().statement_timeout;
+        if statement.is_zero() {
+            return response.await;
+        }
+        let limit = statement + self.options().lock_timeout;
+        timeout(limit, response).await.unwrap_or_else(|_| {
+            // The idle connections go to the same server.
+            self.connections.retain(|_, _| false);
+            Err(late(limit))
+        })
+    }
+
     /// The rows of a statement. It is prepared, and repeated if the connection is lost.
     pub(crate) async fn query(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         let mut retry = Retry::default();
@@ -187,8 +211,13 @@ impl Pool {
 
     async fn try_query(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, PgError> {
         let client = self.client().await?;
-        let prepared = client.prepare_cached(statement).await.map_err(PgError::query)?;
-        client.query(&prepared, parameters).await.map_err(PgError::query)
+        let rows = async {
+            let prepared = client.prepare_cached(statement).await.map_err(PgError::query)?;
+            client.query(&prepared, parameters).await.map_err(PgError::query)
+        };
+        let rows = self.response(rows, PgError::no_response).await;
+        discard_if_late(client, &rows);
+        rows
     }
 
     /// Returns when the operation can be tried again. If the tables were dropped, the next attempt creates them.
@@ -282,6 +311,13 @@ impl Pool {
             }
             (Err(error), Ok(())) => Err(PgError::query(error)),
         }
+    }
+}
+
+/// Closes the connection if the server did not respond in time. Otherwise it returns to the pool.
+pub(crate) fn discard_if_late<T>(client: Client, result: &Result<T, PgError>) {
+    if result.as_ref().is_err_and(|error| error.reason == Some(Reason::NoResponse)) {
+        discard(client);
     }
 }
 

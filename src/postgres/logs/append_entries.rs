@@ -8,7 +8,7 @@ use super::page;
 use super::page::next_index;
 use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogQuery, Result, Retention};
 use crate::postgres::connect::pool::{Pool, discard};
-use crate::postgres::error::{PgError, Retry};
+use crate::postgres::error::{PgError, Reason, Retry};
 use crate::postgres::runtime::Runtime;
 use crate::postgres::sql::row::{column, type_name};
 use crate::store::{check_append, log_time};
@@ -53,7 +53,8 @@ pub(crate) async fn append(runtime: &Runtime, name: LogName<'_>, append: LogAppe
 /// Returns the first index of the entries; `None` if it is taken.
 async fn try_append(pool: &Pool, name: LogName<'_>, append: &LogAppend) -> Result<Option<u64>, PgError> {
     let client = pool.client().await?;
-    match execute(pool, &client, name, append).await {
+    let executed = pool.response(execute(pool, &client, name, append), PgError::no_response_to_commit).await;
+    match executed.map_err(after_append) {
         Err(error) => {
             discard(client);
             Err(error)
@@ -91,12 +92,13 @@ async fn execute(pool: &Pool, client: &Client, name: LogName<'_>, append: &LogAp
     let statement = client.prepare_cached(&pool.statements().logs.append).await.map_err(PgError::query)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
         [&bucket, &key, &times, &values, &types, &index, &sets, &keep, &keep_for, &now];
-    client.query_opt(&statement, &parameters).await.map_err(|error| after_append(PgError::commit(error)))
+    client.query_opt(&statement, &parameters).await.map_err(PgError::commit)
 }
 
 /// The caller of a lost append must read the log, not the value of a key.
 fn after_append(error: PgError) -> PgError {
-    if error.error.kind() != ErrorKind::Unavailable || error.reason.is_some() || error.is_retryable {
+    let is_known = !matches!(error.reason, None | Some(Reason::NoResponse));
+    if error.error.kind() != ErrorKind::Unavailable || is_known || error.is_retryable {
         return error;
     }
     let text = "the append to the log may have been done or not; read the end of the log before you append again";

@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, RowStream, Statement};
 
 use crate::model::{Bucket, ContentType, Entry, Key, Result, Revision, Snapshot, Time};
-use crate::postgres::connect::pool::Pool;
+use crate::postgres::connect::pool::{Pool, discard_if_late};
 use crate::postgres::connect::url::ExpiryPolicy;
 use crate::postgres::error::{PgError, Retry};
 use crate::postgres::sql::row::{column, entry, position, revision};
@@ -126,6 +126,17 @@ async fn try_lookup<T: EntryColumns>(
     keys: &[Key],
 ) -> Result<(Revision, Vec<Option<T>>), PgError> {
     let client = pool.client().await?;
+    let found = pool.response(read_rows(&client, pool, bucket, keys), PgError::no_response).await;
+    discard_if_late(client, &found);
+    found
+}
+
+async fn read_rows<T: EntryColumns>(
+    client: &Client,
+    pool: &Pool,
+    bucket: &Bucket,
+    keys: &[Key],
+) -> Result<(Revision, Vec<Option<T>>), PgError> {
     let statements = T::statements(pool.statements());
     let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
     let (mut found, mut bucket_revision) = (FoundEntries::new(keys), None);
@@ -138,7 +149,7 @@ async fn try_lookup<T: EntryColumns>(
             yield_now().await;
             KeyPositions::of(&names)
         };
-        let (rows, positions) = join(rows(&client, &statement, [&bucket.as_str(), &names]), positions).await;
+        let (rows, positions) = join(rows(client, &statement, [&bucket.as_str(), &names]), positions).await;
         let mut rows = pin!(rows?);
         while let Some(row) = rows.try_next().await.map_err(PgError::query)? {
             match column::<Option<&str>>(&row, 0)? {
@@ -155,7 +166,7 @@ async fn try_lookup<T: EntryColumns>(
             _ => (&statements.each, &names),
         };
         let statement = client.prepare_cached(text).await.map_err(PgError::query)?;
-        let mut rows = pin!(rows(&client, &statement, [&bucket.as_str(), key_parameter]).await?);
+        let mut rows = pin!(rows(client, &statement, [&bucket.as_str(), key_parameter]).await?);
         while let Some(row) = rows.try_next().await.map_err(PgError::query)? {
             match position(&row, 0)? {
                 Some(at) => found.set(&row, Some(at))?,

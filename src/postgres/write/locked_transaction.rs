@@ -106,7 +106,8 @@ impl GroupCommit<'_> {
             return Ok(false);
         }
         let statements = &self.pool.statements().plain;
-        match single_statement::execute(&client, statements, self.bucket, &group.batches, now).await {
+        let executed = single_statement::execute(&client, statements, self.bucket, &group.batches, now);
+        match self.pool.response(executed, PgError::no_response_to_commit).await {
             Err(error) => {
                 discard(client);
                 Err(error)
@@ -142,12 +143,14 @@ impl GroupCommit<'_> {
 
     /// Locks, evaluates, stores and commits. If there is nothing to store, the transaction stays open.
     async fn evaluate_and_store(&self, client: &Client, batches: &[Batch]) -> Result<store::Group, PgError> {
-        let (last, stored) = self.lock_and_read(client, batches).await?;
+        let read = self.lock_and_read(client, batches);
+        let (last, stored) = self.pool.response(read, PgError::no_response).await?;
         let start = Moment::new(self.pool.now(), last);
         let limits = self.pool.options().limits;
         let evaluated = evaluate_all(batches, limits, start, |key| stored.get(key).cloned(), |_, _| {});
         if !evaluated.changes.is_empty() {
-            self.store(client, &evaluated, last).await?;
+            let stored = self.store(client, &evaluated, last);
+            self.pool.response(stored, PgError::no_response_to_commit).await?;
         }
         Ok(evaluated)
     }

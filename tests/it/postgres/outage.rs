@@ -1,15 +1,18 @@
 //! The server fails while it is in use, and comes back.
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kvs::client::Client;
 use kvs::model::ErrorKind;
+use kvs::postgres::PostgresOptions;
 use tokio::task::JoinSet;
 
 use super::server::{PASSWORD, Server};
-use super::{client, empty};
+use super::{client, empty, open};
 
 /// Increments the value of a key, and returns the last acknowledged value and the errors.
 async fn write(client: Client, name: String, stop: Arc<AtomicBool>) -> (String, u64, Vec<(ErrorKind, String)>) {
@@ -109,6 +112,41 @@ async fn an_idle_connection_that_was_closed_is_replaced_without_an_error() {
         assert_eq!(client.get_string("k").await.unwrap(), Some(n.to_string()));
     }
     assert_eq!(client.get_string("n").await.unwrap().as_deref(), Some("5"));
+}
+
+/// Stops the processes that serve a client, so that they neither respond nor close their connections.
+fn freeze(server: &Server, application: &str) -> Vec<String> {
+    let pids = server.psql(&format!("SELECT pid FROM pg_stat_activity WHERE application_name = '{application}'"));
+    let pids: Vec<String> = pids.lines().map(str::to_owned).collect();
+    assert!(!pids.is_empty());
+    assert!(Command::new("kill").arg("-STOP").args(&pids).status().unwrap().success());
+    pids
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_respond_holds_no_client_for_ever() {
+    let server = Server::start("shared_buffers = 32MB");
+    let options = PostgresOptions { lock_timeout: Duration::from_millis(500), ..PostgresOptions::default() };
+    let client = Client::new(open(&server.url("application_name=frozen&statement_timeout=500ms"), options));
+    client.set("k", "0").await.unwrap();
+    client.log("log").unwrap().append("0").await.unwrap();
+    let mut frozen = BTreeSet::new();
+    for n in 1..4 {
+        frozen.extend(freeze(&server, "frozen"));
+        let started = Instant::now();
+        let (error, what) = match n {
+            1 => (client.set("k", "lost").await.unwrap_err(), "read the key before you write again"),
+            2 => (client.get_string("k").await.unwrap_err(), "nothing was done, try again"),
+            _ => (client.log("log").unwrap().append("lost").await.unwrap_err(), "read the end of the log before"),
+        };
+        assert!(error.to_string().contains("did not respond") && error.to_string().contains(what), "{error}");
+        assert_eq!(error.is_outcome_unknown(), n != 2, "{error}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        // A new connection is served by another process.
+        client.set(&format!("after {n}"), "1").await.unwrap();
+        assert!(client.get_string("k").await.unwrap().is_some());
+    }
+    assert!(Command::new("kill").arg("-CONT").args(&frozen).status().unwrap().success());
 }
 
 #[tokio::test]
