@@ -7,7 +7,7 @@ SITE ?=
 FUZZ_SECONDS ?= 5
 export PORT SITE
 
-.PHONY: help run host check test test-cluster install-packages fmt bench fuzz doc
+.PHONY: help run host dist check test test-cluster install-packages fmt bench fuzz doc
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,9 @@ host: ## Make a folder to upload to a shared host: make host DIR=my-site
 	@test -n '$(DIR)' || { echo 'make host: name the folder, as in make host DIR=my-site' >&2; exit 2; }
 	cargo build --locked --release
 	"$${CARGO_TARGET_DIR:-target}/release/kvs" init '$(DIR)'
+
+dist: ## Build the files of a release in the folder dist: programs, a Debian package, SHA256SUMS
+	@deploy/dist.sh
 
 # Left out of `make check`: what needs PostgreSQL or other servers, and the tests that take long.
 SLOW := postgres regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting:: costs::

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tracing::Metadata;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::{CliResult, Failure};
 use super::log_writer::LogWriter;
@@ -59,28 +60,29 @@ struct LoggedDamage {
 /// Starts the log. `KVS_LOG` (`debug`, `kvs::yaml=trace,warn`) overrides the level.
 pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
     // Only warnings of the libraries: they do not know what is secret.
-    let default = format!("{},kvs={level}", level.min(LevelFilter::WARN));
+    let default = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("kvs", level);
     let wanted = std::env::var_os("KVS_LOG").filter(|text| !text.is_empty());
     let wanted = wanted.map(|text| filter(text.to_str().ok_or(NOT_TEXT)?));
     let (filter, wrong) = match wanted {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(why)) => (EnvFilter::new(default), Some(why)),
-        None => (EnvFilter::new(default), None),
+        Some(Err(why)) => (default, Some(why)),
+        None => (default, None),
     };
     let state =
         LogState { kind, writer: LogWriter::to_stderr(), postponed: Mutex::default(), logged: Mutex::default() };
     let log = Log(Arc::new(state));
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        // What is logged is decided by the filter.
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(log.clone())
         // They also go to standard error, and would panic if that fails.
         .log_internal_errors(false)
         .with_ansi(kind != LogKind::UnderWebServer && io::stderr().is_terminal());
     // A log that is already started stays.
     let _ = match kind {
-        LogKind::Server => lines.try_init(),
-        LogKind::UnderWebServer => lines.without_time().try_init(),
-        LogKind::Command => lines.without_time().with_target(false).try_init(),
+        LogKind::Server => lines.finish().with(filter).try_init(),
+        LogKind::UnderWebServer => lines.without_time().finish().with(filter).try_init(),
+        LogKind::Command => lines.without_time().with_target(false).finish().with(filter).try_init(),
     };
     if let Some(why) = wrong {
         tracing::warn!("KVS_LOG is ignored: {why}");
@@ -89,16 +91,16 @@ pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
 }
 
 /// Parses `KVS_LOG`.
-fn filter(text: &str) -> Result<EnvFilter, String> {
+fn filter(text: &str) -> Result<Targets, String> {
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     // An unknown level would count as the name of a module, and nothing would be logged.
     let unknown = text.split(',').map(str::trim).find(|word| {
-        let target = word.split(['=', '[']).next().unwrap_or_default();
+        let target = word.split('=').next().unwrap_or_default();
         !word.is_empty() && !is_level(word) && *word == target && !target.starts_with("kvs")
     });
     match unknown {
         Some(word) => Err(format!("`{word}` is not a level; write error, warn, info, debug or trace, or MODULE=LEVEL")),
-        None => EnvFilter::builder().parse(text).map_err(|e| e.to_string()),
+        None => text.parse().map_err(|e: ParseError| e.to_string()),
     }
 }
 

@@ -7,7 +7,8 @@ use super::connect::url::ExpiryPolicy;
 use super::error::PgError;
 use super::logs::page::keys as log_keys;
 use super::sql::row::column;
-use super::write::old_changes::{forget, newest_old_revision};
+use super::write::expired_entries;
+use super::write::old_changes::forget;
 use crate::model::{Bucket, ContentType, ErrorKind, Key, LogKeysQuery, Result, Time};
 use crate::store::{Finding, Report, Severity, Task};
 
@@ -85,14 +86,12 @@ async fn remove_expired(pool: &Pool, bucket: &Bucket, now: Time) -> Result<u64> 
     if pool.url().expiry == ExpiryPolicy::Never {
         return Ok(0);
     }
-    let statement = &pool.statements().changes.remove_expired;
-    let rows = pool.query(statement, &[&bucket.as_str(), &now.nanos(), &newest_old_revision(now)]).await?;
-    rows.first().map_or(Ok(0), |row| Ok(u64::try_from(column::<i64>(row, 0)?).unwrap_or(0)))
+    expired_entries::remove_expired(pool, bucket, now, None).await
 }
 
 async fn remove_old_changes(pool: &Pool, bucket: &Bucket, now: Time) -> Result<()> {
     let client = pool.client().await.map_err(|error| error.error)?;
-    forget(&client, pool.statements(), bucket, now).await.map_err(|error| PgError::query(error).error)
+    forget(&client, pool, bucket, now).await.map_err(|error| PgError::query(error).error)
 }
 
 /// Removes entries of logs that are no longer kept. Returns their number.

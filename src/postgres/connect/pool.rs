@@ -3,6 +3,7 @@
 //! A connection belongs to the runtime that made it and makes no progress without it. Blocking clients have one runtime
 //! each, and none may wait for the runtime of another, so runtimes do not share a pool.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -280,10 +281,21 @@ impl Pool {
         Ok(())
     }
 
-    /// The lock timeout for the nodes of a cluster, which do not get the settings of the session.
-    pub(crate) fn begin_distributed(&self) -> String {
+    /// Begins a transaction. Each statement of it sees what was committed when it began. So a statement after a lock
+    /// reads the current rows.
+    pub(crate) fn begin(&self) -> Cow<'static, str> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        match self.lock_timeout_of_nodes() {
+            Some(set) => format!("{BEGIN}; {set}").into(),
+            None => BEGIN.into(),
+        }
+    }
+
+    /// Sets the lock timeout of a transaction on the nodes of a cluster, which do not get the settings of the session.
+    pub(crate) fn lock_timeout_of_nodes(&self) -> Option<String> {
         let millis = self.options().lock_timeout.as_millis();
-        format!("SET LOCAL citus.propagate_set_commands TO 'local'; SET LOCAL lock_timeout = {millis}")
+        self.is_distributed()
+            .then(|| format!("SET LOCAL citus.propagate_set_commands TO 'local'; SET LOCAL lock_timeout = {millis}"))
     }
 
     async fn find_or_create_tables(&self, client: &Client) -> Result<(), PgError> {

@@ -1,7 +1,9 @@
 //! Appends entries to a log, in one statement.
 
 use deadpool_postgres::Client;
+use futures_util::future::join;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::LogName;
 use super::page;
@@ -89,10 +91,45 @@ async fn execute(pool: &Pool, client: &Client, name: LogName<'_>, append: &LogAp
     let (keep, keep_for) = (max_entries.map(number), max_age.map(|age| number(age.as_millis())));
     let (bucket, key, sets) = (name.bucket.as_str(), name.key.as_str(), append.retention.is_some());
     let now = now.nanos();
+    let log: [&(dyn ToSql + Sync); 8] = [&bucket, &key, &times, &index, &sets, &keep, &keep_for, &now];
+    if pool.is_distributed() {
+        return execute_on_node(pool, client, &log, [&values, &types]).await;
+    }
     let statement = client.prepare_cached(&pool.statements().logs.append).await.map_err(PgError::query)?;
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
-        [&bucket, &key, &times, &values, &types, &index, &sets, &keep, &keep_for, &now];
+    let parameters: Vec<_> = log.into_iter().chain([&values as _, &types as _]).collect();
     client.query_opt(&statement, &parameters).await.map_err(PgError::commit)
+}
+
+/// Does the same in a transaction of statements that work on the node of the bucket only.
+async fn execute_on_node(
+    pool: &Pool,
+    client: &Client,
+    log: &[&(dyn ToSql + Sync); 8],
+    [values, types]: [&(dyn ToSql + Sync); 2],
+) -> Result<Option<Row>, PgError> {
+    let parts = &pool.statements().logs.append_parts;
+    let raise = client.prepare_cached(&parts.raise).await.map_err(PgError::query)?;
+    let [bucket, key, times, ..] = *log;
+    let begin = pool.begin();
+    let (begun, raised) = join(client.batch_execute(&begin), client.query_opt(&raise, log)).await;
+    begun.map_err(PgError::query)?;
+    let mut raised = raised.map_err(PgError::query)?;
+    if raised.is_none() {
+        let create = client.prepare_cached(&parts.create).await.map_err(PgError::query)?;
+        let (created, again) = join(client.execute(&create, &[bucket, key]), client.query_opt(&raise, log)).await;
+        created.map_err(PgError::query)?;
+        raised = again.map_err(PgError::query)?;
+    }
+    if raised.is_none() {
+        client.batch_execute("ROLLBACK").await.map_err(PgError::query)?;
+        return Ok(None);
+    }
+    let store = client.prepare_cached(&parts.store).await.map_err(PgError::query)?;
+    let entries = [bucket, key, times, values, types];
+    let (stored, committed) = join(client.execute(&store, &entries), client.batch_execute("COMMIT")).await;
+    stored.map_err(PgError::commit)?;
+    committed.map_err(PgError::commit)?;
+    Ok(raised)
 }
 
 /// The caller of a lost append must read the log, not the value of a key.

@@ -21,7 +21,7 @@ use crate::postgres::connect::url::ExpiryPolicy;
 use crate::postgres::error::{PgError, Retry};
 use crate::postgres::sql::row::{column, entry, position, revision};
 use crate::postgres::sql::statements::{LookupStatements, Statements};
-use crate::postgres::write::old_changes::newest_old_revision;
+use crate::postgres::write::expired_entries;
 
 /// A longer list of keys uses the statement that checks whether the table is small.
 const MAX_SHORT_LIST_KEYS: usize = 200;
@@ -189,10 +189,8 @@ async fn rows(
 fn remove_expired(pool: &Pool, bucket: &Bucket, keys: Vec<Key>, now: Time) {
     let (pool, bucket) = (pool.clone(), bucket.clone());
     tokio::spawn(async move {
-        let statement = &pool.statements().changes.remove_expired_keys;
         let names: Vec<&str> = keys.iter().map(Key::as_str).collect();
-        let parameters: [&(dyn ToSql + Sync); 4] = [&bucket.as_str(), &now.nanos(), &newest_old_revision(now), &names];
-        if let Err(error) = pool.query(statement, &parameters).await {
+        if let Err(error) = expired_entries::remove_expired(&pool, &bucket, now, Some(&names)).await {
             tracing::debug!("cannot remove expired entries from bucket {bucket}: {error}");
         }
     });

@@ -12,10 +12,10 @@ use super::schema::{REFERENCE, TableNames};
 use crate::model::BlobRef;
 
 /// How long a blob is held or kept. Whoever needs it for longer renews this in time.
-const LEASE: &str = "clock_timestamp() + interval '1 hour'";
+const LEASE: &str = "statement_timestamp() + interval '1 hour'";
 
 /// How long the parts of a blob that has lost its name stay for those who have just opened it.
-const GRACE: &str = "clock_timestamp() + interval '10 minutes'";
+const GRACE: &str = "statement_timestamp() + interval '10 minutes'";
 
 /// In all statements except the first `$1` is the bucket, and in most of them `$2` is the number of an upload.
 pub(crate) struct BlobStatements {
@@ -61,23 +61,23 @@ impl BlobStatements {
     pub(crate) fn new(names: &TableNames) -> Self {
         let TableNames { table, blobs, blob_parts, .. } = names;
         let of_upload = "bucket = $1 AND upload = $2";
-        let is_expired = "id IS NULL AND kept_until <= clock_timestamp()";
+        let is_expired = "id IS NULL AND kept_until <= statement_timestamp()";
         let mark = BlobRef::MARK;
         Self {
             lock: format!("SELECT pg_advisory_xact_lock(hashtextextended('kvs blobs {blobs} ' || $1::text, 0))"),
             begin: format!(
                 "INSERT INTO {blobs} (bucket, upload, held_until, kept_until) \
-                 SELECT $1, floor(random() * 9007199254740992)::bigint, '-infinity', {LEASE} \
+                 VALUES ($1, floor(random() * 9007199254740992)::bigint, '-infinity', {LEASE}) \
                  ON CONFLICT (bucket, upload) DO NOTHING RETURNING upload"
             ),
             add_part: format!(
-                "INSERT INTO {blob_parts} (bucket, upload, part, data) SELECT $1, $2, $3::integer, $4::bytea \
-                 WHERE EXISTS (SELECT 1 FROM {blobs} WHERE {of_upload}) ON CONFLICT (bucket, upload, part) DO NOTHING"
+                "INSERT INTO {blob_parts} (bucket, upload, part, data) SELECT bucket, upload, $3::integer, $4::bytea \
+                 FROM {blobs} WHERE {of_upload} ON CONFLICT (bucket, upload, part) DO NOTHING"
             ),
             keep: format!("UPDATE {blobs} SET kept_until = GREATEST(kept_until, {LEASE}) WHERE {of_upload}"),
             name: format!(
                 "UPDATE {blobs} SET id = $3, bytes = $4, held_until = {LEASE}, kept_until = '-infinity' \
-                 WHERE {of_upload} AND kept_until > clock_timestamp() RETURNING upload"
+                 WHERE {of_upload} AND kept_until > statement_timestamp() RETURNING upload"
             ),
             hold: format!("UPDATE {blobs} SET held_until = {LEASE} WHERE {of_upload}"),
             release: format!("UPDATE {blobs} SET held_until = '-infinity' WHERE {of_upload}"),
@@ -89,12 +89,12 @@ impl BlobStatements {
             ),
             find_held: format!(
                 "SELECT upload FROM {blobs} WHERE bucket = $1 AND id = ANY($2::bytea[]) \
-                 AND held_until > clock_timestamp() LIMIT 1"
+                 AND held_until > statement_timestamp() LIMIT 1"
             ),
             take_names: format!(
                 "UPDATE {blobs} b SET id = NULL, kept_until = GREATEST(b.kept_until, {GRACE}) \
                  WHERE bucket = $1 AND id IS NOT NULL AND ($2::bytea[] IS NULL OR id = ANY($2)) \
-                 AND held_until <= clock_timestamp() AND (NOT EXISTS (SELECT 1 FROM {table} e WHERE e.bucket = $1 \
+                 AND held_until <= statement_timestamp() AND (NOT EXISTS (SELECT 1 FROM {table} e WHERE e.bucket = $1 \
                  AND e.type = '{mark}' AND {REFERENCE} = decode(encode(b.id, 'hex'), 'escape')) \
                  OR EXISTS (SELECT 1 FROM {blobs} o WHERE o.bucket = $1 AND o.id = b.id AND o.upload < b.upload)) \
                  RETURNING upload"

@@ -17,11 +17,31 @@ pub(crate) struct ChangeStatements {
     pub(crate) since: String,
     /// Forgets the `$3` oldest changes up to the revision `$2`, moves the mark, and counts the rows that are removed.
     pub(crate) forget: String,
-    /// Removes the entries that have expired at `$2`, and counts them. Their last changes are remembered if they are
-    /// later than the revision `$3`.
-    pub(crate) remove_expired: String,
-    /// Does the same for the keys `$4`.
-    pub(crate) remove_expired_keys: String,
+    /// The parts of `forget` for a Citus cluster, which carries out each of them on the node of the bucket alone.
+    pub(crate) forget_parts: ForgetParts,
+    /// Removes entries that have expired.
+    pub(crate) remove_expired: RemoveExpired,
+    /// Removes entries of the keys `$4` that have expired.
+    pub(crate) remove_expired_keys: RemoveExpired,
+}
+
+/// The parts of `forget`, for one transaction.
+pub(crate) struct ForgetParts {
+    /// Moves the mark to the last change up to the revision `$2`.
+    pub(crate) mark: String,
+    /// Removes the changes up to the mark and to the revision `$2`.
+    pub(crate) remove: String,
+}
+
+/// Statements that remove entries that have expired at `$2`. Their last changes are remembered if they are later than the
+/// revision `$3`.
+pub(crate) struct RemoveExpired {
+    /// Does all, and counts the entries.
+    pub(crate) at_once: String,
+    /// The first part, for a Citus cluster: remembers the changes. The bucket must be locked.
+    pub(crate) remember: String,
+    /// The second part, for a Citus cluster: removes the entries. If there are keys, they are `$3`.
+    pub(crate) remove: String,
 }
 
 impl ChangeStatements {
@@ -29,8 +49,9 @@ impl ChangeStatements {
         Self {
             since: since(names),
             forget: forget(names),
-            remove_expired: remove_expired(names, ""),
-            remove_expired_keys: remove_expired(names, "AND key = ANY($4::text[])"),
+            forget_parts: forget_parts(names),
+            remove_expired: remove_expired(names, |_| String::new()),
+            remove_expired_keys: remove_expired(names, |keys| format!("AND key = ANY({keys}::text[])")),
         }
     }
 }
@@ -94,6 +115,24 @@ fn forget(names: &TableNames) -> String {
     )
 }
 
+fn forget_parts(names: &TableNames) -> ForgetParts {
+    let TableNames { buckets, changes, .. } = names;
+    let has_mark = has_mark(names);
+    let of_bucket = format!("bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> '' AND revision <= $2");
+    let marked = format!(
+        "SELECT b.bucket, '', CASE WHEN {has_mark} THEN past.revision ELSE b.revision END FROM {buckets} b \
+         CROSS JOIN (SELECT max(revision) AS revision FROM {changes} WHERE {of_bucket}) past \
+         WHERE b.bucket = $1 AND (past.revision IS NOT NULL OR NOT {has_mark})"
+    );
+    ForgetParts {
+        mark: remember(names, &marked),
+        remove: format!(
+            "DELETE FROM {changes} WHERE {of_bucket} \
+             AND revision <= (SELECT revision FROM {changes} WHERE bucket = $1 AND key = '')"
+        ),
+    }
+}
+
 /// Whether the bucket has a mark.
 fn has_mark(names: &TableNames) -> String {
     format!("EXISTS (SELECT 1 FROM {} WHERE bucket = $1 AND key = '')", names.changes)
@@ -101,19 +140,29 @@ fn has_mark(names: &TableNames) -> String {
 
 /// The last change of an entry that is removed must not be lost: a caller may not have seen it. A mark that is missing
 /// stays missing, because earlier deletions may be unknown.
-fn remove_expired(names: &TableNames, condition: &str) -> String {
+fn remove_expired(names: &TableNames, of_keys: impl Fn(&str) -> String) -> RemoveExpired {
+    let (table, has_mark) = (&names.table, has_mark(names));
+    let expired = |keys: &str| format!("bucket = $1 AND expires_at <= $2 {}", of_keys(keys));
     let remembered = remember(
         names,
         &format!(
             "SELECT $1, key, revision FROM gone WHERE revision > $3 \
-             UNION ALL SELECT $1, '', max(revision) FROM gone WHERE revision <= $3 AND {} \
-             HAVING max(revision) IS NOT NULL",
-            has_mark(names)
+             UNION ALL SELECT $1, '', max(revision) FROM gone WHERE revision <= $3 AND {has_mark} \
+             HAVING max(revision) IS NOT NULL"
         ),
     );
-    format!(
-        "WITH gone AS (DELETE FROM {} WHERE bucket = $1 AND expires_at <= $2 {condition} RETURNING key, revision), \
-         remembered AS ({remembered}) SELECT count(*) FROM gone",
-        names.table
-    )
+    let gone = format!(
+        "SELECT bucket, CASE WHEN revision > $3 THEN key ELSE '' END, max(revision) FROM {table} \
+         WHERE {} AND (revision > $3 OR {has_mark}) GROUP BY 1, 2",
+        expired("$4")
+    );
+    RemoveExpired {
+        at_once: format!(
+            "WITH gone AS (DELETE FROM {table} WHERE {} RETURNING key, revision), \
+             remembered AS ({remembered}) SELECT count(*) FROM gone",
+            expired("$4")
+        ),
+        remember: remember(names, &gone),
+        remove: format!("DELETE FROM {table} WHERE {}", expired("$3")),
+    }
 }

@@ -7,10 +7,12 @@ use super::schema::TableNames;
 
 /// In all statements `$1` is the bucket and `$2` the key.
 pub(crate) struct LogStatements {
-    /// Appends the values `$4` of the types `$5` at the times `$3`, beginning at the index `$6` or, if it is NULL, at
-    /// the next one. If `$7`, the log keeps `$8` entries for `$9` milliseconds from now, `$10`, on. Returns the first index of
+    /// Appends the values `$9` of the types `$10` at the times `$3`, beginning at the index `$4` or, if it is NULL, at
+    /// the next one. If `$5`, the log keeps `$6` entries for `$7` milliseconds from now, `$8`, on. Returns the first index of
     /// the new entries and the columns of the log after it; no row if the index is taken.
     pub(crate) append: String,
+    /// The parts of `append` for a Citus cluster, which carries out each of them on the node of the bucket alone.
+    pub(crate) append_parts: AppendParts,
     /// Reads the next index.
     pub(crate) next: String,
     /// Reads the log and its entries from the index `$3`, or the last `$4` ones, not older than `$6`, at most `$5`.
@@ -33,12 +35,23 @@ pub(crate) struct LogStatements {
     pub(crate) buckets: String,
 }
 
+/// The parts of `append`, for one transaction.
+pub(crate) struct AppendParts {
+    /// Makes an empty log unless there is one.
+    pub(crate) create: String,
+    /// Changes the row of the log, which locks it. The parameters are the first eight of `append`, and so is the result.
+    pub(crate) raise: String,
+    /// Stores the values `$4` of the types `$5` at the times `$3` as the last entries of the log.
+    pub(crate) store: String,
+}
+
 impl LogStatements {
     pub(crate) fn new(names: &TableNames) -> Self {
         let TableNames { logs, log_entries, .. } = names;
         let of_log = "bucket = $1 AND key = $2";
         Self {
             append: append(names),
+            append_parts: append_parts(names),
             next: format!("SELECT next_index FROM {logs} WHERE {of_log}"),
             read: read(names),
             trim: format!(
@@ -65,34 +78,67 @@ impl LogStatements {
     }
 }
 
+/// The columns of an existing log `l` after an append.
+fn raised(names: &TableNames) -> String {
+    format!(
+        "first_index = CASE WHEN l.first_index = l.next_index AND cardinality($3::bigint[]) > 0 \
+         THEN coalesce($4::bigint, l.next_index) \
+         WHEN $5::boolean THEN GREATEST(l.first_index, l.next_index - l.keep, {oldest}) ELSE l.first_index END, \
+         next_index = CASE WHEN cardinality($3::bigint[]) > 0 \
+         THEN coalesce($4::bigint, l.next_index) + cardinality($3::bigint[]) ELSE l.next_index END, \
+         previous_at = l.last_at, last_at = GREATEST(l.last_at, (SELECT max(t) FROM unnest($3::bigint[]) t)), \
+         keep = CASE WHEN $5::boolean THEN $6::bigint ELSE l.keep END, \
+         keep_for_ms = CASE WHEN $5::boolean THEN $7::bigint ELSE l.keep_for_ms END \
+         WHERE coalesce($4::bigint, l.next_index) >= l.next_index",
+        oldest = first_since(names, "$8::bigint - l.keep_for_ms * 1000000", "l.keep_for_ms IS NOT NULL"),
+    )
+}
+
+/// What an append returns.
+const RAISED: &str = "next_index - cardinality($3::bigint[]) AS base, first_index, next_index, keep, keep_for_ms";
+
+/// The new entries, with their places from 1 on.
+fn new_entries(values: &str, types: &str) -> String {
+    format!(
+        "SELECT n, v, ty, max(t) OVER (ORDER BY n) AS t \
+         FROM unnest($3::bigint[], {values}::bytea[], {types}::text[]) WITH ORDINALITY AS u(t, v, ty, n)"
+    )
+}
+
+fn append_parts(names: &TableNames) -> AppendParts {
+    let TableNames { logs, log_entries, .. } = names;
+    AppendParts {
+        create: format!(
+            "INSERT INTO {logs} (bucket, key, first_index, next_index, previous_at, last_at) \
+             VALUES ($1, $2, 0, 0, 0, 0) ON CONFLICT (bucket, key) DO NOTHING"
+        ),
+        raise: format!("UPDATE {logs} l SET {} AND l.bucket = $1 AND l.key = $2 RETURNING {RAISED}", raised(names)),
+        store: format!(
+            "INSERT INTO {log_entries} (bucket, key, index, value, type, updated_at) \
+             SELECT l.bucket, l.key, l.next_index - cardinality($3::bigint[]) + new.n - 1, new.v, new.ty, \
+             GREATEST(new.t, l.previous_at) FROM {logs} l CROSS JOIN ({}) new \
+             WHERE l.bucket = $1 AND l.key = $2",
+            new_entries("$4", "$5")
+        ),
+    }
+}
+
 /// Times only grow, so the time of an entry is the latest of its own, those before it in the append, and that of the
 /// last entry of the log, which the row keeps as `previous_at`.
 fn append(names: &TableNames) -> String {
     let TableNames { logs, log_entries, .. } = names;
     format!(
-        "WITH new AS MATERIALIZED (SELECT n, v, ty, max(t) OVER (ORDER BY n) AS t \
-         FROM unnest($3::bigint[], $4::bytea[], $5::text[]) WITH ORDINALITY AS u(t, v, ty, n)), \
+        "WITH new AS MATERIALIZED ({new}), \
          l AS (INSERT INTO {logs} AS l \
          (bucket, key, first_index, next_index, previous_at, last_at, keep, keep_for_ms) \
-         SELECT $1, $2, coalesce($6::bigint, 0), coalesce($6::bigint, 0) + count(*), 0, coalesce(max(t), 0), \
-         $8::bigint, $9::bigint FROM new \
-         ON CONFLICT (bucket, key) DO UPDATE SET \
-         first_index = CASE WHEN l.first_index = l.next_index AND excluded.next_index > excluded.first_index \
-         THEN coalesce($6::bigint, l.next_index) \
-         WHEN $7::boolean THEN GREATEST(l.first_index, l.next_index - l.keep, {oldest}) ELSE l.first_index END, \
-         next_index = CASE WHEN excluded.next_index > excluded.first_index \
-         THEN coalesce($6::bigint, l.next_index) + excluded.next_index - excluded.first_index \
-         ELSE l.next_index END, \
-         previous_at = l.last_at, last_at = GREATEST(l.last_at, excluded.last_at), \
-         keep = CASE WHEN $7::boolean THEN excluded.keep ELSE l.keep END, \
-         keep_for_ms = CASE WHEN $7::boolean THEN excluded.keep_for_ms ELSE l.keep_for_ms END \
-         WHERE coalesce($6::bigint, l.next_index) >= l.next_index \
-         RETURNING next_index - cardinality($3::bigint[]) AS base, first_index, next_index, previous_at, keep, \
-         keep_for_ms), \
+         SELECT $1, $2, coalesce($4::bigint, 0), coalesce($4::bigint, 0) + count(*), 0, coalesce(max(t), 0), \
+         $6::bigint, $7::bigint FROM new \
+         ON CONFLICT (bucket, key) DO UPDATE SET {raised} RETURNING {RAISED}, previous_at), \
          stored AS (INSERT INTO {log_entries} (bucket, key, index, value, type, updated_at) \
          SELECT $1, $2, l.base + new.n - 1, new.v, new.ty, GREATEST(new.t, l.previous_at) FROM l, new) \
          SELECT base, first_index, next_index, keep, keep_for_ms FROM l",
-        oldest = first_since(names, "$10::bigint - l.keep_for_ms * 1000000", "l.keep_for_ms IS NOT NULL"),
+        new = new_entries("$9", "$10"),
+        raised = raised(names),
     )
 }
 

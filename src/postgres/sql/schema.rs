@@ -189,7 +189,8 @@ CREATE INDEX IF NOT EXISTS "{name}_log_times" ON {log_entries} (bucket, key, upd
 
     /// Creates the tables of blobs unless they exist. They have no partitions.
     ///
-    /// The bytes are not compressed, so that the server can read a part of them.
+    /// The bytes are not compressed, so that the server can read a part of them. Citus refuses to say so again of a table
+    /// that it has distributed.
     fn create_blobs(&self, options: TableOptions) -> String {
         let Self { table, blobs, blob_parts, name, .. } = self;
         let unlogged = if options.unlogged { "UNLOGGED " } else { "" };
@@ -212,7 +213,12 @@ CREATE {unlogged}TABLE IF NOT EXISTS {blob_parts} (
     data bytea NOT NULL,
     PRIMARY KEY (bucket, upload, part)
 );
-ALTER TABLE {blob_parts} ALTER COLUMN data SET STORAGE EXTERNAL;
+DO $make$ BEGIN
+IF EXISTS (SELECT 1 FROM pg_attribute
+           WHERE attrelid = '{blob_parts}'::regclass AND attname = 'data' AND attstorage <> 'e') THEN
+    ALTER TABLE {blob_parts} ALTER COLUMN data SET STORAGE EXTERNAL;
+END IF;
+END $make$;
 CREATE INDEX IF NOT EXISTS "{name}_references" ON {table} (bucket, ({REFERENCE})) WHERE type = '{mark}';
 "#,
             mark = BlobRef::MARK,

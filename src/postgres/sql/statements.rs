@@ -22,12 +22,22 @@ const TABLE_COLUMNS: &str = "(bucket, key, value, type, revision, created_at, mo
 const ON_CONFLICT_REPLACE: &str = "ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value, \
      type = excluded.type, revision = excluded.revision, expires_at = excluded.expires_at";
 
-/// The times that a new entry keeps from its predecessor `t`, unless that had expired at `$2`: its creation, and a
-/// modification time ahead of the revision, by the rule of `Entry::ahead_of`.
-const KEEP_TIMES: &str = "created_at = CASE WHEN t.expires_at <= $2 THEN excluded.created_at ELSE t.created_at END, \
-     modified_at = CASE WHEN excluded.modified_at IS NULL AND (t.expires_at <= $2) IS NOT TRUE \
-     AND t.modified_at / 1000000000 - excluded.revision / 1000000000 BETWEEN 1 AND 2 \
-     THEN t.modified_at ELSE excluded.modified_at END";
+/// The times that a new entry keeps from its predecessor `t`, unless that had expired at `$2`.
+fn keep_times() -> String {
+    format!(
+        "created_at = CASE WHEN t.expires_at <= $2 THEN excluded.created_at ELSE t.created_at END, {}",
+        keep_modified_at("excluded.modified_at", "excluded.revision")
+    )
+}
+
+/// A new entry keeps a modification time ahead of its revision, by the rule of `Entry::ahead_of`.
+fn keep_modified_at(modified_at: &str, revision: &str) -> String {
+    format!(
+        "modified_at = CASE WHEN {modified_at} IS NULL AND (t.expires_at <= $2) IS NOT TRUE \
+         AND t.modified_at / 1000000000 - {revision} / 1000000000 BETWEEN 1 AND 2 \
+         THEN t.modified_at ELSE {modified_at} END"
+    )
+}
 
 /// The entry has not expired at `$2`.
 const NOT_EXPIRED: &str = "(expires_at IS NULL OR expires_at > $2)";
@@ -36,6 +46,14 @@ const NOT_EXPIRED: &str = "(expires_at IS NULL OR expires_at > $2)";
 /// twenty rows, typically for fewer than five, which the server reads about as fast as it looks up one key. The server
 /// checks the size at each execution. A relation of zero bytes, such as the parent of partitions, is not small.
 const SMALL_TABLE_BYTES_PER_KEY: &str = "1024::bigint";
+
+/// The revision of a write at the time `$2`.
+const NEXT_REVISION: &str = "GREATEST($2::bigint, revision + 1)";
+
+/// The number of the entry and `$4` together; NULL if it is not a number.
+const SUM: &str = "sum AS MATERIALIZED (SELECT CASE WHEN e.n IS NULL THEN $4::bigint \
+     WHEN octet_length(e.value) < 20 AND encode(e.value, 'escape') ~ '^[+-]?[0-9]{1,18}$' \
+     THEN encode(e.value, 'escape')::bigint + $4 END AS sum FROM old LEFT JOIN e ON true)";
 
 /// The result of a plain write: the revision before the write, the new revision if anything was written, and for each
 /// replaced entry its position in the list and its columns.
@@ -95,6 +113,61 @@ pub(crate) struct DistributedStatements {
     pub(crate) delete: String,
     /// Remembers the changes of the keys `$2` at the revisions `$3`.
     pub(crate) remember: String,
+    pub(crate) replace: ReplaceStatements,
+}
+
+/// Plain writes that a Citus cluster carries out on the node of the bucket alone: they only replace an entry that exists.
+/// Their parameters and their result are those of the plain writes.
+///
+/// The row of the bucket is locked only if it is free, because the nodes do not know `lock_timeout`. If it is not, there
+/// is no new revision.
+pub(crate) struct ReplaceStatements {
+    /// Replaces the key `$3`, as `PutStatements::one`.
+    pub(crate) put: String,
+    /// Adds to the key `$3`, as `PlainWriteStatements::increment`.
+    pub(crate) increment: String,
+}
+
+impl ReplaceStatements {
+    fn new(names: &TableNames) -> Self {
+        let TableNames { table, buckets, .. } = names;
+        let begin = format!(
+            "WITH old AS MATERIALIZED (SELECT revision FROM {buckets} WHERE bucket = $1), \
+             free AS MATERIALIZED (SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE SKIP LOCKED), {}",
+            lone_entry(table)
+        );
+        let moved = |when: &str| {
+            format!(
+                "moved AS (UPDATE {buckets} SET revision = {NEXT_REVISION} WHERE bucket = $1 AND {when} \
+                 AND revision = (SELECT o.revision FROM old o JOIN free f ON f.revision = o.revision) \
+                 RETURNING revision)"
+            )
+        };
+        let stored = format!("stored AS (UPDATE {table} t SET revision = m.revision");
+        let of_key = "WHERE t.bucket = $1 AND t.key = $3)";
+        Self {
+            put: format!(
+                "{begin}, {}, {stored}, value = $4::bytea, type = $5::text, {}, expires_at = $7::bigint FROM moved m \
+                 {of_key} {RETURN_REPLACED}",
+                moved("EXISTS (SELECT 1 FROM e)"),
+                keep_modified_at("$6::bigint", "m.revision"),
+            ),
+            increment: format!(
+                "{begin}, {SUM}, {}, {stored}, value = decode(s.sum::text, 'escape'), {} FROM moved m CROSS JOIN sum s \
+                 {of_key} {RETURN_REPLACED}",
+                moved("EXISTS (SELECT 1 FROM e) AND (SELECT sum FROM sum) IS NOT NULL"),
+                keep_modified_at("NULL::bigint", "m.revision"),
+            ),
+        }
+    }
+}
+
+/// The entry of the key `$3`, as the only one of a list.
+fn lone_entry(table: &str) -> String {
+    format!(
+        "e AS MATERIALIZED (SELECT 1::bigint AS n, {ENTRY_COLUMNS} FROM {table} \
+         WHERE bucket = $1 AND key = $3::text AND {NOT_EXPIRED})"
+    )
 }
 
 impl DistributedStatements {
@@ -117,6 +190,7 @@ impl DistributedStatements {
             ),
             delete: format!("DELETE FROM {table} WHERE bucket = $1 AND key = ANY($2::text[])"),
             remember: remember(names, &of_bucket("(SELECT * FROM unnest($2::text[], $3::bigint[]))")),
+            replace: ReplaceStatements::new(names),
         }
     }
 }
@@ -238,13 +312,10 @@ impl Statements {
 impl PlainWriteStatements {
     fn new(names: &TableNames) -> Self {
         let table = &names.table;
-        let lone = format!(
-            "e AS MATERIALIZED (SELECT 1::bigint AS n, {ENTRY_COLUMNS} FROM {table} \
-             WHERE bucket = $1 AND key = $3::text AND {NOT_EXPIRED})"
-        );
+        let lone = lone_entry(table);
         let old = format!("WITH old AS MATERIALIZED (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
         let stored = format!("stored AS (INSERT INTO {table} AS t {TABLE_COLUMNS} SELECT $1,");
-        let (next, replace) = ("GREATEST($2::bigint, revision + 1)", format!("{ON_CONFLICT_REPLACE}, {KEEP_TIMES}"));
+        let (next, replace) = (NEXT_REVISION, format!("{ON_CONFLICT_REPLACE}, {}", keep_times()));
         let last = format!("{next} + cardinality($3::text[]) - 1");
         let moved = |next: &str, when: &str| {
             format!(
@@ -280,10 +351,7 @@ impl PlainWriteStatements {
                 moved = moved(next, " AND (SELECT expires_at IS DISTINCT FROM $4::bigint FROM e)"),
             ),
             increment: format!(
-                "{old}, {lone}, sum AS MATERIALIZED (SELECT CASE WHEN e.n IS NULL THEN $4::bigint \
-                 WHEN octet_length(e.value) < 20 AND encode(e.value, 'escape') ~ '^[+-]?[0-9]{{1,18}}$' \
-                 THEN encode(e.value, 'escape')::bigint + $4 END AS sum FROM old LEFT JOIN e ON true), \
-                 {moved}, {stored} $3, decode(s.sum::text, 'escape'), e.type, m.revision, m.revision, NULL::bigint, \
+                "{old}, {lone}, {SUM}, {moved}, {stored} $3, decode(s.sum::text, 'escape'), e.type, m.revision, m.revision, NULL::bigint, \
                  e.expires_at FROM moved m CROSS JOIN sum s LEFT JOIN e ON true {replace}) {RETURN_REPLACED}",
                 moved = moved(next, " AND (SELECT sum FROM sum) IS NOT NULL"),
             ),
@@ -306,7 +374,8 @@ impl PlainWriteStatements {
              SELECT $1, g.key, g.value, g.type, {own}, {own}, g.modified_at, g.expires_at FROM moved m CROSS JOIN \
              (SELECT * FROM unnest($3::text[], $4::bytea[], $5::text[], $6::bigint[], $7::bigint[]) \
              WITH ORDINALITY AS g (key, value, type, modified_at, expires_at, n) LIMIT cardinality($3::text[])) g \
-             {ON_CONFLICT_REPLACE}, {KEEP_TIMES})"
+             {ON_CONFLICT_REPLACE}, {})",
+            keep_times()
         )
     }
 
@@ -329,9 +398,10 @@ impl PlainWriteStatements {
              stored AS (INSERT INTO {table} AS t {TABLE_COLUMNS} \
              SELECT $1, w.key, w.value, w.type, base.revision + w.place, base.revision + w.place, \
              w.modified_at, w.expires_at FROM base, work w WHERE w.value IS NOT NULL \
-             {ON_CONFLICT_REPLACE}, {KEEP_TIMES}), \
+             {ON_CONFLICT_REPLACE}, {times}), \
              removed AS (DELETE FROM {table} USING moved WHERE bucket = $1 AND key = ANY($8::text[]) \
-             AND {NOT_EXPIRED}), remembered AS ({remembered}) {RETURN_REPLACED}"
+             AND {NOT_EXPIRED}), remembered AS ({remembered}) {RETURN_REPLACED}",
+            times = keep_times(),
         )
     }
 }

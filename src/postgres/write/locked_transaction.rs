@@ -4,7 +4,6 @@
 //! the bucket and reads the entries that the batches name; then kvs evaluates the batches; the second stores and
 //! commits. The statements of one round trip are sent at once, and the server executes them in order.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -25,9 +24,6 @@ use crate::postgres::notify::Notifier;
 use crate::postgres::sql::row::{column, entry, position, revision, revision_number, typed_parameters};
 use crate::store::{self, Moment, evaluate_all};
 
-/// Each statement sees what was committed when it began. So the statement after the lock reads the current entries.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-
 /// Commits the group and replies to its writers.
 pub(crate) async fn commit(
     pool: Pool,
@@ -38,8 +34,7 @@ pub(crate) async fn commit(
 ) {
     let commit = GroupCommit { pool: &pool, notifier: &notifier, old_changes: &old_changes, bucket: &bucket };
     let mut retry = Retry::default();
-    // On a cluster such a statement works on all nodes. `is_distributed` is known after the first connection.
-    let mut may_be_plain = !pool.is_distributed();
+    let mut may_be_plain = true;
     loop {
         let result = if may_be_plain {
             commit.in_single_statement(&mut group).await
@@ -97,16 +92,12 @@ impl GroupCommit<'_> {
     /// Tries to commit in a single statement. Returns `false` if that is not possible, and nothing was stored.
     async fn in_single_statement(&self, group: &mut WriteGroup) -> Result<bool, PgError> {
         let client = self.pool.client().await?;
-        if self.pool.is_distributed() {
-            return Ok(false);
-        }
         // The time is taken after the wait for a connection, so that it is close to the commit.
         let now = self.pool.now();
         if !single_statement::is_plain(&group.batches, self.pool.options().limits, now) {
             return Ok(false);
         }
-        let statements = &self.pool.statements().plain;
-        let executed = single_statement::execute(&client, statements, self.bucket, &group.batches, now);
+        let executed = single_statement::execute(&client, self.pool, self.bucket, &group.batches, now);
         match self.pool.response(executed, PgError::no_response_to_commit).await {
             Err(error) => {
                 discard(client);
@@ -172,7 +163,7 @@ impl GroupCommit<'_> {
         let lock = client.prepare_cached(&statements.lock).await.map_err(PgError::query)?;
         let read = client.prepare_cached(&statements.locked_entries).await.map_err(PgError::query)?;
         let parameters: [&(dyn ToSql + Sync); 2] = [&bucket, &names];
-        let begin = self.begin();
+        let begin = self.pool.begin();
         let begin = client.batch_execute(&begin);
         let (started, locked, rows) =
             join3(begin, client.query_opt(&lock, &[&bucket]), client.query(&read, &parameters)).await;
@@ -182,14 +173,6 @@ impl GroupCommit<'_> {
             return Ok((last, entries(&keys, &rows)?));
         };
         Ok((revision(column(&locked, 0)?), entries(&keys, &rows.map_err(PgError::query)?)?))
-    }
-
-    fn begin(&self) -> Cow<'static, str> {
-        if self.pool.is_distributed() {
-            format!("{BEGIN}; {}", self.pool.begin_distributed()).into()
-        } else {
-            BEGIN.into()
-        }
     }
 
     /// Does the same for a bucket without a row. A rollback removes the new row.
@@ -204,7 +187,7 @@ impl GroupCommit<'_> {
             // Outside of the transaction, in which it would wait for all readers of the table.
             client.batch_execute("ROLLBACK").await.map_err(PgError::query)?;
             self.create_partition(client).await?;
-            client.batch_execute(&self.begin()).await.map_err(PgError::query)?;
+            client.batch_execute(&self.pool.begin()).await.map_err(PgError::query)?;
         }
         let create = client.prepare_cached(&statements.create_bucket).await.map_err(PgError::query)?;
         let lock = client.prepare_cached(&statements.lock).await.map_err(PgError::query)?;
@@ -312,7 +295,7 @@ impl GroupCommit<'_> {
         let mut rest = Box::pin(async move {
             let notified = async { if let Some(sql) = &sql { client.batch_execute(sql).await } else { Ok(()) } };
             let forgotten = async {
-                if forgets && let Err(error) = forget(&client, pool.statements(), &bucket, now).await {
+                if forgets && let Err(error) = forget(&client, &pool, &bucket, now).await {
                     tracing::debug!("cannot remove old changes of bucket {bucket}: {error}");
                 }
             };

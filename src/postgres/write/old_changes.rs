@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use deadpool_postgres::Client;
+use futures_util::future::join4;
 use parking_lot::Mutex;
 use tokio_postgres::Error as ServerError;
 use tokio_postgres::types::Type;
 
 use crate::model::{Bucket, Time};
+use crate::postgres::connect::pool::Pool;
 use crate::postgres::sql::row::revision_number;
-use crate::postgres::sql::statements::Statements;
 
 /// Changes are kept for an hour, and ten minutes longer because the clocks of machines differ.
 const KEPT: Duration = Duration::from_secs(70 * 60);
@@ -49,13 +50,22 @@ pub(crate) fn newest_old_revision(now: Time) -> i64 {
 }
 
 /// Removes the old changes of a bucket. The first statement is sent at once.
-pub(crate) async fn forget(
-    client: &Client,
-    statements: &Statements,
-    bucket: &Bucket,
-    now: Time,
-) -> Result<(), ServerError> {
+pub(crate) async fn forget(client: &Client, pool: &Pool, bucket: &Bucket, now: Time) -> Result<(), ServerError> {
     let (bucket, newest) = (bucket.as_str(), newest_old_revision(now));
+    let statements = pool.statements();
+    if pool.is_distributed() {
+        let parts = &statements.changes.forget_parts;
+        let begin = pool.begin();
+        let parameters = [(&bucket as _, Type::TEXT), (&newest as _, Type::INT8)];
+        let (begun, marked, removed, committed) = join4(
+            client.batch_execute(&begin),
+            client.execute_typed(&parts.mark, &parameters),
+            client.execute_typed(&parts.remove, &parameters),
+            client.batch_execute("COMMIT"),
+        )
+        .await;
+        return begun.and(marked).and(removed).and(committed);
+    }
     loop {
         let parameters = [(&bucket as _, Type::TEXT), (&newest as _, Type::INT8), (&MAX_ROWS as _, Type::INT8)];
         let rows = client.query_typed(&statements.changes.forget, &parameters).await?;

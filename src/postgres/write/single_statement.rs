@@ -13,6 +13,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Outcome, Result, Revision, Time, Write};
+use crate::postgres::connect::pool::Pool;
 use crate::postgres::error::PgError;
 use crate::postgres::sql::row::{column, position, replaced_entry, revision, type_name, typed_parameters};
 use crate::postgres::sql::statements::{PlainWriteStatements, PutStatements};
@@ -57,21 +58,31 @@ pub(crate) fn is_plain(batches: &[Batch], limits: Limits, now: Time) -> bool {
         && !keys.is_empty()
 }
 
+/// Commits the batches in one statement. On a cluster, only a single write that replaces an entry can be.
 pub(crate) async fn execute(
     client: &Client,
-    statements: &PlainWriteStatements,
+    pool: &Pool,
     bucket: &Bucket,
     batches: &[Batch],
     now: Time,
 ) -> Result<SingleStatement, PgError> {
     let writes: Vec<&Write> = batches.iter().flat_map(|batch| &batch.writes).collect();
+    let lone = matches!(writes.as_slice(), [Write::Put { .. } | Write::Increment { .. }]);
+    let (statements, is_distributed) = (pool.statements(), pool.is_distributed());
+    if is_distributed && !lone {
+        return Ok(SingleStatement::NotApplicable);
+    }
+    let (statements, replace) = (&statements.plain, &statements.distributed.replace);
     // Replaced entries are read only for callers that want them, and to find out whether there was anything to delete.
     let puts = if batches.iter().all(|batch| batch.returning_nothing) {
         &statements.returning_nothing
     } else {
         &statements.returning_replaced
     };
-    let statement = PlainStatement { client, statements, puts, bucket: bucket.as_str(), now: now.nanos() };
+    let (put, increment) =
+        if is_distributed { (&replace.put, &replace.increment) } else { (&puts.one, &statements.increment) };
+    let statement =
+        PlainStatement { client, statements, puts, put, increment, bucket: bucket.as_str(), now: now.nanos() };
     let rows = match writes.as_slice() {
         [write] => statement.one(write).await?,
         _ => statement.many(&writes).await?,
@@ -100,6 +111,9 @@ struct PlainStatement<'a> {
     client: &'a Client,
     statements: &'a PlainWriteStatements,
     puts: &'a PutStatements,
+    /// Of a single put, and of a single increment.
+    put: &'a str,
+    increment: &'a str,
     bucket: &'a str,
     now: i64,
 }
@@ -111,19 +125,19 @@ impl PlainStatement<'_> {
     }
 
     async fn one(&self, write: &Write) -> Result<Vec<Row>, PgError> {
-        let Self { statements, puts, bucket, now, .. } = self;
+        let Self { statements, put, increment, bucket, now, .. } = self;
         let key = write.key().as_str();
         match write {
             Write::Put { value, content_type, expires, modified, .. } => {
                 let (value, content_type) = (&value[..], type_name(content_type));
                 let (modified, expires) = (modified.map(Time::nanos), expires.map(Time::nanos));
-                self.query(&puts.one, &[bucket, now, &key, &value, &content_type, &modified, &expires]).await
+                self.query(put, &[bucket, now, &key, &value, &content_type, &modified, &expires]).await
             }
             Write::Delete { .. } => self.query(&statements.delete, &[bucket, now, &key]).await,
             Write::Touch { expires, .. } => {
                 self.query(&statements.touch, &[bucket, now, &key, &expires.map(Time::nanos)]).await
             }
-            Write::Increment { by, .. } => self.query(&statements.increment, &[bucket, now, &key, by]).await,
+            Write::Increment { by, .. } => self.query(increment, &[bucket, now, &key, by]).await,
             Write::Read { .. } | Write::Append { .. } | Write::Restore { .. } => Ok(vec![]),
         }
     }

@@ -39,6 +39,11 @@ fn completions_and_manual_are_printed() {
     assert!(place.run(&["man"]).ok().text().contains(".TH kvs 1"));
     assert!(place.run(&["man", "import"]).ok().text().contains("kvs\\-import"));
     place.run(&["man", "nothing"]).fails(2, "no command");
+    place.run(&["man", "--dir", "missing"]).fails(1, "cannot write all pages to missing");
+    place.run(&["man", "--dir", "."]).ok();
+    for page in ["kvs.1", "kvs-serve.1", "kvs-edit.1"] {
+        assert!(place.path(page).metadata().unwrap().len() > 1000, "{page}");
+    }
 }
 
 #[test]

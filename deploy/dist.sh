@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# `make dist`: builds the files of a release in the folder dist, and checks them.
+#
+#   kvs-x86_64, kvs-aarch64   the program, for Linux with glibc 2.17 or later
+#   kvs_VERSION_ARCH.deb      a package: the program, the systemd units, /etc/kvs, manual pages, completions
+#   SHA256SUMS                what `sha256sum --check` needs
+#
+# zig compiles C and links against old versions of glibc. It and the two cargo commands go to target/tools.
+# The program for aarch64 is built if Rust can build for it: rustup target add aarch64-unknown-linux-gnu
+set -euo pipefail
+umask 022
+cd "$(dirname "$0")/.."
+
+zig=0.17.1 zigbuild=0.24.1 cargo_deb=3.8.0
+glibc=2.17
+max_bytes=$((8 * 1000 * 1000))
+target=${CARGO_TARGET_DIR:-target}
+tools=$PWD/target/tools
+pages=target/dist-files
+
+fail() {
+  printf 'make dist: %s\n' "$*" >&2
+  exit 1
+}
+
+# The tools, each in the version named above.
+get_tools() {
+  if [ ! -x "$tools/zig-$zig-$zigbuild/bin/cargo-zigbuild" ]; then
+    python3 -m venv "$tools/zig-$zig-$zigbuild"
+    "$tools/zig-$zig-$zigbuild/bin/pip" install --quiet "ziglang==$zig" "cargo-zigbuild==$zigbuild"
+  fi
+  if [ ! -x "$tools/deb-$cargo_deb/bin/cargo-deb" ]; then
+    cargo install --quiet --locked --root "$tools/deb-$cargo_deb" "cargo-deb@$cargo_deb"
+  fi
+  PATH="$tools/zig-$zig-$zigbuild/bin:$tools/deb-$cargo_deb/bin:$PATH"
+}
+
+# Whether Rust can build for the target $1.
+can_build() { [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ]; }
+
+# The newest version of glibc that the program $1 needs.
+needed_glibc() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -1; }
+
+# Builds the program for the processor $1.
+build() {
+  local program="dist/kvs-$1" newest size
+  cargo zigbuild --locked --profile dist --bin kvs --target "$1-unknown-linux-gnu.$glibc"
+  install -m 755 "$target/$1-unknown-linux-gnu/dist/kvs" "$program"
+  newest=$(needed_glibc "$program")
+  [ "$(printf '%s\n' "$newest" "$glibc" | sort -V | tail -1)" = "$glibc" ] ||
+    fail "$program needs glibc $newest, not $glibc"
+  size=$(stat -c %s "$program")
+  [ "$size" -le "$max_bytes" ] || fail "$program has $size bytes, more than $max_bytes"
+}
+
+# Writes the manual pages and the completions with the program $1.
+write_pages() {
+  local shell
+  rm -rf "$pages"
+  mkdir -p "$pages/man" "$pages/completions"
+  "$1" man --dir "$pages/man"
+  gzip -9n "$pages/man/"*
+  for shell in bash zsh fish; do
+    "$1" completions "$shell" >"$pages/completions/$shell"
+  done
+}
+
+get_tools
+rm -rf dist
+mkdir dist
+built=()
+for processor in x86_64 aarch64; do
+  if can_build "$processor-unknown-linux-gnu"; then
+    build "$processor"
+    built+=("$processor")
+  else
+    echo "make dist: not for $processor; first: rustup target add $processor-unknown-linux-gnu"
+  fi
+done
+write_pages "dist/kvs-$(uname -m)"
+for processor in "${built[@]}"; do
+  cargo deb --quiet --locked --no-build --no-strip --profile dist --target "$processor-unknown-linux-gnu" --output dist/
+done
+(cd dist && sha256sum -- * >SHA256SUMS)
+tests/dist.sh
+ls -l dist
