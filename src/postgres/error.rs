@@ -38,6 +38,8 @@ pub(crate) enum Reason {
     LockTimeout,
     /// The statement took longer than `statement_timeout`.
     StatementTimeout,
+    /// The server could not reach a node of its cluster.
+    NodeDown,
     /// The server did not respond, not even with the end of `statement_timeout`.
     NoResponse,
 }
@@ -87,12 +89,14 @@ impl PgError {
     pub(crate) fn commit(source: ServerError) -> Self {
         // A pooler in between may have sent the code: class 08 and 40003 do not say whether the commit was done.
         let is_outcome_unknown = |code: &SqlState| code.code().starts_with("08") || code.code() == "40003";
-        if let Some(code) = source.code().filter(|code| !is_outcome_unknown(code)).cloned() {
-            return Self::from_code(&code, source);
+        let code = source.code().cloned();
+        if let Some(code) = code.as_ref().filter(|code| !is_outcome_unknown(code)) {
+            return Self::from_code(code, source);
         }
         let text = "the connection to PostgreSQL was lost during the commit; the write may have been stored, so read \
                     the key before you write again";
-        Error::new(ErrorKind::Unavailable, text).with_source(message(source)).into()
+        let error = Error::new(ErrorKind::Unavailable, text).with_source(message(source));
+        Self { reason: code.and_then(|code| reason(&code)), ..error.into() }
     }
 
     /// The server did not respond to a query in this time.
@@ -148,16 +152,7 @@ impl PgError {
             }
             _ => (ErrorKind::Unavailable, "PostgreSQL rejected the statement", false),
         };
-        let reason = match code.code() {
-            "42P01" | "3F000" => Some(Reason::NoTable),
-            "23514" => Some(Reason::NoPartition),
-            "42501" => Some(Reason::NotPermitted),
-            "25006" => Some(Reason::ReadOnly),
-            "55P03" => Some(Reason::LockTimeout),
-            "57014" => Some(Reason::StatementTimeout),
-            _ => None,
-        };
-        Self { error: Error::new(kind, text).with_source(message(source)), is_retryable, reason }
+        Self { error: Error::new(kind, text).with_source(message(source)), is_retryable, reason: reason(code) }
     }
 
     /// The same failure with another text, which names a limit. The message of the server stays.
@@ -168,6 +163,19 @@ impl PgError {
             None => error,
         };
         Self { error, ..self }
+    }
+}
+
+fn reason(code: &SqlState) -> Option<Reason> {
+    match code.code() {
+        "42P01" | "3F000" => Some(Reason::NoTable),
+        "23514" => Some(Reason::NoPartition),
+        "42501" => Some(Reason::NotPermitted),
+        "25006" => Some(Reason::ReadOnly),
+        "55P03" => Some(Reason::LockTimeout),
+        "57014" => Some(Reason::StatementTimeout),
+        class if class.starts_with("08") => Some(Reason::NodeDown),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! each, and none may wait for the runtime of another, so runtimes do not share a pool.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use deadpool_postgres::{
     Client, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType,
 };
 use futures_util::future::join3;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     has_tables: AtomicBool,
     /// Whether they are spread over the nodes of a Citus cluster.
     is_distributed: AtomicBool,
+    /// Buckets of a cluster whose last write broke off, so that nobody knows whether it was done.
+    broken_off: Mutex<HashSet<Bucket>>,
 }
 
 impl Config {
@@ -52,6 +56,7 @@ impl Config {
             statements,
             has_tables: AtomicBool::new(false),
             is_distributed: AtomicBool::new(false),
+            broken_off: Mutex::default(),
         })
     }
 
@@ -217,7 +222,7 @@ impl Pool {
             client.query(&prepared, parameters).await.map_err(PgError::query)
         };
         let rows = self.response(rows, PgError::no_response).await;
-        discard_if_late(client, &rows);
+        discard_if_late(client, rows.as_ref().err().and_then(|error| error.reason));
         rows
     }
 
@@ -260,6 +265,24 @@ impl Pool {
     /// Whether the tables are spread over the nodes of a Citus cluster.
     pub(crate) fn is_distributed(&self) -> bool {
         self.config.is_distributed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a single statement may write to the bucket. If the node of the bucket is down, only a transaction shows
+    /// that nothing was done: it first reads.
+    pub(crate) fn may_write_at_once(&self, bucket: &Bucket) -> bool {
+        !self.is_distributed() || !self.config.broken_off.lock().contains(bucket)
+    }
+
+    /// Remembers whether the last write to the bucket broke off.
+    pub(crate) fn set_broken_off(&self, bucket: &Bucket, is_broken_off: bool) {
+        if self.is_distributed() {
+            let mut buckets = self.config.broken_off.lock();
+            if is_broken_off {
+                buckets.insert(bucket.clone());
+            } else {
+                buckets.remove(bucket);
+            }
+        }
     }
 
     async fn find_distribution(&self, client: &Client) -> Result<(), PgError> {
@@ -326,9 +349,19 @@ impl Pool {
     }
 }
 
+/// Closes the connection after an error. If only a node of the cluster could not be reached, the connection returns to the
+/// pool: a new one costs much, and does not reach the node either.
+pub(crate) async fn give_up(client: Client, reason: Option<Reason>) {
+    let is_usable = reason == Some(Reason::NodeDown)
+        && matches!(timeout(CONNECT_TIMEOUT, client.batch_execute("ROLLBACK")).await, Ok(Ok(())));
+    if !is_usable {
+        discard(client);
+    }
+}
+
 /// Closes the connection if the server did not respond in time. Otherwise it returns to the pool.
-pub(crate) fn discard_if_late<T>(client: Client, result: &Result<T, PgError>) {
-    if result.as_ref().is_err_and(|error| error.reason == Some(Reason::NoResponse)) {
+pub(crate) fn discard_if_late(client: Client, reason: Option<Reason>) {
+    if reason == Some(Reason::NoResponse) {
         discard(client);
     }
 }

@@ -134,7 +134,7 @@ async fn execute_on_node(
 
 /// The caller of a lost append must read the log, not the value of a key.
 fn after_append(error: PgError) -> PgError {
-    let is_known = !matches!(error.reason, None | Some(Reason::NoResponse));
+    let is_known = !matches!(error.reason, None | Some(Reason::NoResponse | Reason::NodeDown));
     if error.error.kind() != ErrorKind::Unavailable || is_known || error.is_retryable {
         return error;
     }

@@ -18,7 +18,7 @@ use super::old_changes::{OldChanges, forget};
 use super::single_statement::{self, SingleStatement};
 use super::write_queue::WriteGroup;
 use crate::model::{Batch, Bucket, ContentType, Entry, Key, Result, Revision, Write};
-use crate::postgres::connect::pool::{Pool, discard};
+use crate::postgres::connect::pool::{Pool, discard, give_up};
 use crate::postgres::error::{PgError, Reason, Retry};
 use crate::postgres::notify::Notifier;
 use crate::postgres::sql::row::{column, entry, position, revision, revision_number, typed_parameters};
@@ -34,7 +34,7 @@ pub(crate) async fn commit(
 ) {
     let commit = GroupCommit { pool: &pool, notifier: &notifier, old_changes: &old_changes, bucket: &bucket };
     let mut retry = Retry::default();
-    let mut may_be_plain = true;
+    let mut may_be_plain = pool.may_write_at_once(&bucket);
     loop {
         let result = if may_be_plain {
             commit.in_single_statement(&mut group).await
@@ -98,9 +98,11 @@ impl GroupCommit<'_> {
             return Ok(false);
         }
         let executed = single_statement::execute(&client, self.pool, self.bucket, &group.batches, now);
-        match self.pool.response(executed, PgError::no_response_to_commit).await {
+        let executed = self.pool.response(executed, PgError::no_response_to_commit).await;
+        match executed {
             Err(error) => {
-                discard(client);
+                self.pool.set_broken_off(self.bucket, error.error.is_outcome_unknown());
+                give_up(client, error.reason).await;
                 Err(error)
             }
             Ok(SingleStatement::NotApplicable) => Ok(false),
@@ -117,6 +119,7 @@ impl GroupCommit<'_> {
         let client = self.pool.client().await?;
         match self.evaluate_and_store(&client, &group.batches).await {
             Ok(evaluated) => {
+                self.pool.set_broken_off(self.bucket, false);
                 let ending = if evaluated.changes.is_empty() {
                     Ending::Rollback
                 } else {
@@ -126,7 +129,7 @@ impl GroupCommit<'_> {
                 Ok(())
             }
             Err(error) => {
-                discard(client);
+                give_up(client, error.reason).await;
                 Err(error)
             }
         }

@@ -15,7 +15,8 @@ mod sharing;
 mod tables;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, LazyLock, Once};
+use std::time::UNIX_EPOCH;
 
 use kvs::client::Client;
 use kvs::model::Clock;
@@ -24,10 +25,11 @@ use kvs::store::Store;
 
 pub(crate) use server::Server;
 
-/// The name of a new table.
+/// The name of a new table. A server of `make test-cluster` may still have those of an earlier run.
 pub(crate) fn table() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed))
+    static RUN: LazyLock<u64> = LazyLock::new(|| UNIX_EPOCH.elapsed().unwrap().as_secs());
+    format!("t{}_{}", *RUN, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The URL of an empty store on the shared server, with more parameters.

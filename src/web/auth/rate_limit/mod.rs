@@ -8,8 +8,9 @@
 //! the response sent. So a guess that is not counted reveals nothing.
 //!
 //! A secret that the client has sent before costs one read: a right one is recognized by its mark, and a wrong one is
-//! not a new guess.
+//! not a new guess. While the counts cannot be read, each process still accepts the secrets that it has accepted before.
 
+mod accepted;
 pub(super) mod client_id;
 pub(super) mod client_limit;
 pub(super) mod count;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use self::accepted::AcceptedSecrets;
 use self::client_id::ClientId;
 use self::client_limit::ClientLimit;
 use self::count::{Count, FREE_WRONG_SECRETS, RESET_AFTER};
@@ -61,7 +63,7 @@ pub(crate) struct SecretAttempt<'a> {
     pub(crate) secrets: &'a [Vec<u8>],
 }
 
-/// After a failed attempt to read the counts, the next one comes after this time.
+/// After a failed attempt to read the counts, one request tries it again after this time.
 const UNREADABLE_FOR: Duration = Duration::from_secs(1);
 
 /// Counts wrong secrets and pauses the clients that send them.
@@ -77,7 +79,8 @@ pub(crate) struct RateLimiter {
     client_limit: ClientLimit,
     /// Locks, so that this process stores the counts of one client one after another.
     locks: [tokio::sync::Mutex<()>; LOCKS],
-    /// When the counts could not be read last, and why.
+    accepted: AcceptedSecrets,
+    /// While the counts cannot be read: when that was last tried, and why it failed.
     unreadable: parking_lot::Mutex<Option<(Instant, Error)>>,
 }
 
@@ -131,6 +134,7 @@ impl RateLimiter {
             sweep_marker,
             client_limit: ClientLimit::default(),
             locks,
+            accepted: AcceptedSecrets::default(),
             unreadable: parking_lot::Mutex::default(),
         }
     }
@@ -147,7 +151,13 @@ impl RateLimiter {
         is_right: impl FnOnce() -> bool + Send,
     ) -> Result<AttemptOutcome> {
         let client = ClientId::new(attempt.address)?;
-        let found = self.fetch(&client).await?;
+        let found = match self.fetch(&client).await {
+            Ok(found) => found,
+            Err(error) => {
+                let is_accepted = self.accepted.contains(&client, attempt.secrets) && is_right();
+                return if is_accepted { Ok(AttemptOutcome::Pass) } else { Err(error) };
+            }
+        };
         let (now, slot) = (self.clock.now(), found.slot(&client));
         let count = slot.count();
         if let Some(restarted) = count.with_restarted_pause(now) {
@@ -161,13 +171,30 @@ impl RateLimiter {
             return Ok(AttemptOutcome::Pass);
         }
         let is_right = is_right();
+        let outcome = self.count_attempt(attempt, &client, &found, is_right).await?;
+        if outcome == AttemptOutcome::Pass {
+            self.accepted.add(&client, attempt.secrets);
+        }
+        Ok(outcome)
+    }
+
+    /// Counts the secrets of a client that is not paused, unless they are known.
+    async fn count_attempt(
+        &self,
+        attempt: &SecretAttempt<'_>,
+        client: &ClientId,
+        found: &StoredCount,
+        is_right: bool,
+    ) -> Result<AttemptOutcome> {
+        let (now, slot) = (self.clock.now(), found.slot(client));
+        let count = slot.count();
         if count.has_mark(found.key.mark(attempt.secrets)?, is_right) {
             if is_right && slot.before.is_some_and(|entry| Count::needs_refresh(entry, now)) {
-                self.put_if_possible(&found, slot, &count).await;
+                self.put_if_possible(found, slot, &count).await;
             }
             return Ok(attempt.repeated(is_right));
         }
-        let recorded = timeout(RECORD_TIMEOUT, self.record(attempt, &client, is_right)).await;
+        let recorded = timeout(RECORD_TIMEOUT, self.record(attempt, client, is_right)).await;
         let (outcome, sweep) = recorded.unwrap_or_else(|_| {
             Err(Error::new(
                 ErrorKind::Busy,
@@ -231,17 +258,15 @@ impl RateLimiter {
     async fn fetch(&self, client: &ClientId) -> Result<StoredCount> {
         let keys = [&self.key, &self.sweep_marker, &client.key, &client.range].map(Key::clone);
         // If the machine with the counts is down, each attempt takes long. Others may have what the requests want.
-        if let Some((at, error)) = &*self.unreadable.lock()
-            && at.elapsed() < UNREADABLE_FOR
-        {
-            return Err(error.duplicate());
+        if let Some((tried, error)) = &mut *self.unreadable.lock() {
+            if tried.elapsed() < UNREADABLE_FOR {
+                return Err(error.duplicate());
+            }
+            *tried = Instant::now();
         }
         let read = self.store.get(&self.bucket, &keys).await;
-        if let Err(error) = &read
-            && error.kind() == ErrorKind::Unavailable
-        {
-            *self.unreadable.lock() = Some((Instant::now(), error.duplicate()));
-        }
+        let is_down = |error: &&Error| matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable);
+        *self.unreadable.lock() = read.as_ref().err().filter(is_down).map(|error| (Instant::now(), error.duplicate()));
         let mut entries = read?.entries.into_iter();
         let mut next = || entries.next().flatten();
         let (stored_key, is_recently_swept, own, range) = (next(), next().is_some(), next(), next());

@@ -7,19 +7,26 @@ use crate::store::{Blobs, Changes, Limits, Logs, Report};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::task::yield_now;
 
 /// A store that lets other tasks run before and after each call, as a store on a disk does.
 struct YieldingStore {
     inner: MemoryStore,
     commits: AtomicUsize,
+    is_down: AtomicBool,
+    failed_reads: AtomicUsize,
 }
 
 impl YieldingStore {
     fn new(clock: &Arc<TestClock>) -> Self {
         let inner = MemoryStore::new(Arc::clone(clock) as _, Limits::default());
-        Self { inner, commits: AtomicUsize::default() }
+        Self {
+            inner,
+            commits: AtomicUsize::default(),
+            is_down: AtomicBool::default(),
+            failed_reads: AtomicUsize::default(),
+        }
     }
 
     /// The number of batches that were committed.
@@ -49,6 +56,10 @@ impl YieldingStore {
 impl Store for YieldingStore {
     async fn get(&self, bucket: &Bucket, keys: &[Key]) -> Result<Snapshot> {
         yield_now().await;
+        if self.is_down.load(Ordering::Relaxed) {
+            self.failed_reads.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::new(ErrorKind::Busy, "down"));
+        }
         let snapshot = self.inner.get(bucket, keys).await;
         yield_now().await;
         snapshot
@@ -118,10 +129,14 @@ fn paused(seconds: u64) -> AttemptOutcome {
 const RIGHT: &str = "right";
 
 impl RateLimiter {
-    async fn attempt(&self, address: impl Into<Option<IpAddr>>, secret: &str) -> AttemptOutcome {
+    async fn try_attempt(&self, address: impl Into<Option<IpAddr>>, secret: &str) -> Result<AttemptOutcome> {
         let secrets = if secret.is_empty() { vec![] } else { vec![secret.as_bytes().to_vec()] };
         let attempt = SecretAttempt { address: address.into(), secrets: &secrets };
-        self.check(&attempt, || secret.is_empty() || secret == RIGHT).await.unwrap()
+        self.check(&attempt, || secret.is_empty() || secret == RIGHT).await
+    }
+
+    async fn attempt(&self, address: impl Into<Option<IpAddr>>, secret: &str) -> AttemptOutcome {
+        self.try_attempt(address, secret).await.unwrap()
     }
 
     async fn count(&self, address: IpAddr) -> Count {
@@ -249,6 +264,28 @@ async fn right_secret_is_written_once_and_then_only_read() {
         clock.advance(Duration::from_secs(60));
     }
     assert_eq!(store.commits(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_counts_cannot_be_read_only_accepted_secrets_are_right() {
+    let clock = test_clock();
+    let store = Arc::new(YieldingStore::new(&clock));
+    let (used, unused) = (rate_limiter(&store, &clock), rate_limiter(&store, &clock));
+    assert_eq!(used.attempt(address(1), RIGHT).await, AttemptOutcome::Pass);
+    assert_eq!(used.attempt(address(1), "wrong").await, AttemptOutcome::Wrong);
+    store.is_down.store(true, Ordering::Relaxed);
+    for _ in 0..10 {
+        assert_eq!(used.attempt(address(1), RIGHT).await, AttemptOutcome::Pass);
+        for (process, client, secret) in [(&used, 1, "wrong"), (&used, 2, RIGHT), (&unused, 1, RIGHT)] {
+            assert!(process.try_attempt(address(client), secret).await.is_err(), "{client} {secret}");
+        }
+    }
+    assert_eq!(store.failed_reads.load(Ordering::Relaxed), 2, "one for each process within a second");
+    store.is_down.store(false, Ordering::Relaxed);
+    assert!(used.try_attempt(address(2), RIGHT).await.is_err());
+    tokio::time::advance(UNREADABLE_FOR).await;
+    assert_eq!(used.attempt(address(2), RIGHT).await, AttemptOutcome::Pass);
+    assert_eq!(used.attempt(address(1), "wrong").await, AttemptOutcome::Wrong);
 }
 
 #[tokio::test]
