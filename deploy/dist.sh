@@ -3,7 +3,7 @@
 #
 #   kvs-x86_64, kvs-aarch64   the program, for Linux with glibc 2.17 or later
 #   kvs_VERSION_ARCH.deb      a package: the program, the systemd units, /etc/kvs, manual pages, completions
-#   SHA256SUMS                what `sha256sum --check` needs
+#   SHA256SUMS                for `sha256sum -c SHA256SUMS`
 #
 # zig compiles C and links against old versions of glibc. It and the two cargo commands go to target/tools.
 # The program for aarch64 is built if Rust can build for it: rustup target add aarch64-unknown-linux-gnu
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 zig=0.17.1 zigbuild=0.24.1 cargo_deb=3.8.0
 glibc=2.17
-max_bytes=$((8 * 1000 * 1000))
+max_bytes=$((8 * 1024 * 1024))
 target=${CARGO_TARGET_DIR:-target}
 tools=$PWD/target/tools
 pages=target/dist-files
@@ -44,7 +44,8 @@ needed_glibc() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | 
 # Builds the program for the processor $1.
 build() {
   local program="dist/kvs-$1" newest size
-  cargo zigbuild --locked --profile dist --bin kvs --target "$1-unknown-linux-gnu.$glibc"
+  # With frame pointers the tables for unwinding are smaller.
+  RUSTFLAGS='-C force-frame-pointers=yes' cargo zigbuild --locked --profile dist --bin kvs --target "$1-unknown-linux-gnu.$glibc"
   install -m 755 "$target/$1-unknown-linux-gnu/dist/kvs" "$program"
   newest=$(needed_glibc "$program")
   [ "$(printf '%s\n' "$newest" "$glibc" | sort -V | tail -1)" = "$glibc" ] ||

@@ -28,15 +28,18 @@ mkdir "$work/alone"
   expect "$("$program" get kitchen/temp)" 21.5
   "$program" init --quiet site >/dev/null
   cmp "$program" site/kvs.fcgi
-  KVS_HOME=$PWD/site REQUEST_METHOD=GET QUERY_STRING='k=none&default=0' GATEWAY_INTERFACE=CGI/1.1 site/kvs.fcgi |
-    grep -q '^Status: 200' || fail "no response as a CGI program"
+  KVS_HOME=$PWD/site REQUEST_METHOD=GET QUERY_STRING='k=kitchen/temp&default=0' GATEWAY_INTERFACE=CGI/1.1 \
+    site/kvs.fcgi >response
+  grep -q '^Status: 200' response || fail "no response as a CGI program: $(cat response)"
 )
 
 # dpkg installs the package into a folder. The scripts of the package find programs that only write down their arguments.
 root=$work/root
 mkdir -p "$root" "$work/stubs"
 for stub in systemctl deb-systemd-helper deb-systemd-invoke; do
-  printf '#!/bin/sh\necho "%s $*" >>%q\n' "$stub" "$work/calls" >"$work/stubs/$stub"
+  # No unit was installed or enabled before.
+  printf '#!/bin/sh\necho "%s $*" >>%q\ncase "$*" in *debian-installed* | *was-enabled*) exit 1 ;; esac\n' \
+    "$stub" "$work/calls" >"$work/stubs/$stub"
   chmod 755 "$work/stubs/$stub"
 done
 mkdir -p "$root/var/lib/dpkg/updates" "$root/var/lib/dpkg/info"
@@ -47,7 +50,7 @@ dpkg_in_root() {
 }
 dpkg_in_root --install "$package"
 grep -q 'sudo systemctl enable --now kvs.socket' "$work/dpkg.log" || fail "the package does not say how to start kvs"
-! grep -E 'enable|start' "$work/calls" || fail "the package starts a service that has no secret yet"
+! grep -E ' (enable|start|restart) ' "$work/calls" || fail "the package starts a service that has no secret yet"
 for file in usr/bin/kvs usr/share/man/man1/kvs.1.gz usr/share/man/man1/kvs-serve.1.gz \
   usr/share/bash-completion/completions/kvs usr/share/zsh/vendor-completions/_kvs \
   usr/share/fish/vendor_completions.d/kvs.fish usr/share/doc/kvs/copyright; do

@@ -16,8 +16,6 @@ const OF_OTHERS: &[&str] = &[
     "--loop-wait",
     "--netns",
     "--nodes",
-    "--release",
-    "--target",
     "--template",
     "--test",
     "--url",

@@ -19,8 +19,9 @@ use crate::model::{Bucket, ContentType, Entry, Key, Result, Revision, Snapshot, 
 use crate::postgres::connect::pool::{Pool, discard_if_late};
 use crate::postgres::connect::url::ExpiryPolicy;
 use crate::postgres::error::{PgError, Retry};
+use crate::postgres::sql::lookup_statements::LookupStatements;
 use crate::postgres::sql::row::{column, entry, position, revision};
-use crate::postgres::sql::statements::{LookupStatements, Statements};
+use crate::postgres::sql::statements::Statements;
 use crate::postgres::write::expired_entries;
 
 /// A longer list of keys uses the statement that checks whether the table is small.

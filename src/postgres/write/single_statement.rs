@@ -15,8 +15,8 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Outcome, Result, Revision, Time, Write};
 use crate::postgres::connect::pool::Pool;
 use crate::postgres::error::PgError;
+use crate::postgres::sql::plain_statements::{PlainWriteStatements, PutStatements};
 use crate::postgres::sql::row::{column, position, replaced_entry, revision, type_name, typed_parameters};
-use crate::postgres::sql::statements::{PlainWriteStatements, PutStatements};
 use crate::store::Limits;
 
 /// The result of the statement.
