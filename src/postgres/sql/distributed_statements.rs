@@ -52,8 +52,8 @@ impl DistributedStatements {
 /// Plain writes that a Citus cluster carries out on the node of the bucket alone: they only replace an entry that exists.
 /// Their parameters and their result are those of the plain writes.
 ///
-/// The row of the bucket is locked only if it is free, because the nodes do not know `lock_timeout`. If it is not, there
-/// is no new revision.
+/// The rows of the bucket and of the entry are locked only if they are free, because the nodes do not know `lock_timeout`.
+/// If they are not, there is no new revision. The lock of the entry keeps others from removing it because it has expired.
 pub(crate) struct ReplaceStatements {
     /// Replaces the key `$3`, as `PutStatements::one`.
     pub(crate) put: String,
@@ -61,13 +61,16 @@ pub(crate) struct ReplaceStatements {
     pub(crate) increment: String,
 }
 
+/// Locks rows that are free. Others are skipped, as if they did not exist.
+const LOCK: &str = " FOR UPDATE SKIP LOCKED";
+
 impl ReplaceStatements {
     fn new(names: &TableNames) -> Self {
         let TableNames { table, buckets, .. } = names;
         let begin = format!(
             "WITH old AS MATERIALIZED (SELECT revision FROM {buckets} WHERE bucket = $1), \
-             free AS MATERIALIZED (SELECT revision FROM {buckets} WHERE bucket = $1 FOR UPDATE SKIP LOCKED), {}",
-            lone_entry(table)
+             free AS MATERIALIZED (SELECT revision FROM {buckets} WHERE bucket = $1{LOCK}), {}",
+            lone_entry(table, LOCK)
         );
         let moved = |when: &str| {
             format!(

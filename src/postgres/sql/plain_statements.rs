@@ -48,11 +48,11 @@ pub(super) const RETURN_REPLACED: &str =
 /// The same result without the replaced entries.
 const RETURN_REVISIONS: &str = "SELECT o.revision, m.revision, NULL::bigint FROM old o LEFT JOIN moved m ON true";
 
-/// The entry of the key `$3`, as the only one of a list.
-pub(super) fn lone_entry(table: &str) -> String {
+/// The entry of the key `$3`, as the only one of a list; `lock` may be a locking clause.
+pub(super) fn lone_entry(table: &str, lock: &str) -> String {
     format!(
         "e AS MATERIALIZED (SELECT 1::bigint AS n, {ENTRY_COLUMNS} FROM {table} \
-         WHERE bucket = $1 AND key = $3::text AND {NOT_EXPIRED})"
+         WHERE bucket = $1 AND key = $3::text AND {NOT_EXPIRED}{lock})"
     )
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct PutStatements {
 impl PlainWriteStatements {
     pub(super) fn new(names: &TableNames) -> Self {
         let table = &names.table;
-        let lone = lone_entry(table);
+        let lone = lone_entry(table, "");
         let old = format!("WITH old AS MATERIALIZED (SELECT revision FROM {} WHERE bucket = $1)", names.buckets);
         let stored = format!("stored AS (INSERT INTO {table} AS t {TABLE_COLUMNS} SELECT $1,");
         let (next, replace) = (NEXT_REVISION, format!("{ON_CONFLICT_REPLACE}, {}", keep_times()));
