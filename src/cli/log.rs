@@ -94,13 +94,14 @@ pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
 fn filter(text: &str) -> Result<Targets, String> {
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     // An unknown level would count as the name of a module, and nothing would be logged.
-    let unknown = text.split(',').map(str::trim).find(|word| {
+    let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let unknown = words.iter().find(|word| {
         let target = word.split('=').next().unwrap_or_default();
-        !word.is_empty() && !is_level(word) && *word == target && !target.starts_with("kvs")
+        target.is_empty() || !is_level(word) && **word == target && !target.starts_with("kvs")
     });
     match unknown {
         Some(word) => Err(format!("`{word}` is not a level; write error, warn, info, debug or trace, or MODULE=LEVEL")),
-        None => text.parse().map_err(|e: ParseError| e.to_string()),
+        None => words.join(",").parse().map_err(|e: ParseError| e.to_string()),
     }
 }
 
