@@ -12,6 +12,7 @@ use tracing::Metadata;
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::{CliResult, Failure};
@@ -71,18 +72,16 @@ pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
     let state =
         LogState { kind, writer: LogWriter::to_stderr(), postponed: Mutex::default(), logged: Mutex::default() };
     let log = Log(Arc::new(state));
-    let lines = tracing_subscriber::fmt()
-        // What is logged is decided by the filter.
-        .with_max_level(LevelFilter::TRACE)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(log.clone())
         // They also go to standard error, and would panic if that fails.
         .log_internal_errors(false)
         .with_ansi(kind != LogKind::UnderWebServer && io::stderr().is_terminal());
     // A log that is already started stays.
     let _ = match kind {
-        LogKind::Server => lines.finish().with(filter).try_init(),
-        LogKind::UnderWebServer => lines.without_time().finish().with(filter).try_init(),
-        LogKind::Command => lines.without_time().with_target(false).finish().with(filter).try_init(),
+        LogKind::Server => registry().with(lines).with(filter).try_init(),
+        LogKind::UnderWebServer => registry().with(lines.without_time()).with(filter).try_init(),
+        LogKind::Command => registry().with(lines.without_time().with_target(false)).with(filter).try_init(),
     };
     if let Some(why) = wrong {
         tracing::warn!("KVS_LOG is ignored: {why}");

@@ -53,10 +53,7 @@ async fn try_take_names(pool: &Pool, rows: &BlobRows, ids: Option<&[&[u8]]>) -> 
     let (bucket, statements) = (rows.bucket.as_str(), rows.statements());
     let mut client = pool.client().await?;
     let taken = async {
-        let transaction = client.transaction().await.map_err(PgError::query)?;
-        if let Some(set) = pool.lock_timeout_of_nodes() {
-            transaction.batch_execute(&set).await.map_err(PgError::query)?;
-        }
+        let transaction = pool.transaction(&mut client).await?;
         transaction.execute(&statements.lock, &[&bucket]).await.map_err(PgError::query)?;
         let taken = transaction.query(&statements.take_names, &[&bucket, &ids]).await.map_err(PgError::query)?;
         transaction.commit().await.map_err(PgError::commit)?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType,
+    Client, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType, Transaction,
 };
 use futures_util::future::join3;
 use parking_lot::Mutex;
@@ -222,7 +222,7 @@ impl Pool {
             client.query(&prepared, parameters).await.map_err(PgError::query)
         };
         let rows = self.response(rows, PgError::no_response).await;
-        discard_if_late(client, rows.as_ref().err().and_then(|error| error.reason));
+        discard_if_late(client, &rows);
         rows
     }
 
@@ -314,8 +314,17 @@ impl Pool {
         }
     }
 
+    /// The same as [`Pool::begin`], rolled back when it is dropped.
+    pub(crate) async fn transaction<'a>(&self, client: &'a mut Client) -> Result<Transaction<'a>, PgError> {
+        let transaction = client.transaction().await.map_err(PgError::query)?;
+        if let Some(set) = self.lock_timeout_of_nodes() {
+            transaction.batch_execute(&set).await.map_err(PgError::query)?;
+        }
+        Ok(transaction)
+    }
+
     /// Sets the lock timeout of a transaction on the nodes of a cluster, which do not get the settings of the session.
-    pub(crate) fn lock_timeout_of_nodes(&self) -> Option<String> {
+    fn lock_timeout_of_nodes(&self) -> Option<String> {
         let millis = self.options().lock_timeout.as_millis();
         self.is_distributed()
             .then(|| format!("SET LOCAL citus.propagate_set_commands TO 'local'; SET LOCAL lock_timeout = {millis}"))
@@ -360,8 +369,8 @@ pub(crate) async fn give_up(client: Client, reason: Option<Reason>) {
 }
 
 /// Closes the connection if the server did not respond in time. Otherwise it returns to the pool.
-pub(crate) fn discard_if_late(client: Client, reason: Option<Reason>) {
-    if reason == Some(Reason::NoResponse) {
+pub(crate) fn discard_if_late<T>(client: Client, result: &Result<T, PgError>) {
+    if result.as_ref().is_err_and(|error| error.reason == Some(Reason::NoResponse)) {
         discard(client);
     }
 }

@@ -37,10 +37,7 @@ async fn try_remove(pool: &Pool, name: LogName<'_>, before: Option<u64>, first: 
     let log: [&(dyn ToSql + Sync); 2] = [&bucket, &key];
     let mut client = pool.client().await?;
     let done = async {
-        let transaction = client.transaction().await.map_err(PgError::query)?;
-        if let Some(set) = pool.lock_timeout_of_nodes() {
-            transaction.batch_execute(&set).await.map_err(PgError::query)?;
-        }
+        let transaction = pool.transaction(&mut client).await?;
         // Each statement sees what was committed when it began, so the lock comes first.
         if transaction.query(&statements.lock, &log).await.map_err(PgError::query)?.is_empty() {
             // Somebody else has removed it. The transaction is rolled back.

@@ -128,7 +128,7 @@ async fn try_lookup<T: EntryColumns>(
 ) -> Result<(Revision, Vec<Option<T>>), PgError> {
     let client = pool.client().await?;
     let found = pool.response(read_rows(&client, pool, bucket, keys), PgError::no_response).await;
-    discard_if_late(client, found.as_ref().err().and_then(|error| error.reason));
+    discard_if_late(client, &found);
     found
 }
 

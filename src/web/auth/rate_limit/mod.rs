@@ -171,29 +171,27 @@ impl RateLimiter {
             return Ok(AttemptOutcome::Pass);
         }
         let is_right = is_right();
-        let outcome = self.count_attempt(attempt, &client, &found, is_right).await?;
+        let outcome = if count.has_mark(found.key.mark(attempt.secrets)?, is_right) {
+            if is_right && slot.before.is_some_and(|entry| Count::needs_refresh(entry, now)) {
+                self.put_if_possible(&found, slot, &count).await;
+            }
+            attempt.repeated(is_right)
+        } else {
+            self.record_in_time(attempt, &client, is_right).await?
+        };
         if outcome == AttemptOutcome::Pass {
             self.accepted.add(&client, attempt.secrets);
         }
         Ok(outcome)
     }
 
-    /// Counts the secrets of a client that is not paused, unless they are known.
-    async fn count_attempt(
+    /// Stores the result for a secret that the client has not sent before, and then returns it.
+    async fn record_in_time(
         &self,
         attempt: &SecretAttempt<'_>,
         client: &ClientId,
-        found: &StoredCount,
         is_right: bool,
     ) -> Result<AttemptOutcome> {
-        let (now, slot) = (self.clock.now(), found.slot(client));
-        let count = slot.count();
-        if count.has_mark(found.key.mark(attempt.secrets)?, is_right) {
-            if is_right && slot.before.is_some_and(|entry| Count::needs_refresh(entry, now)) {
-                self.put_if_possible(found, slot, &count).await;
-            }
-            return Ok(attempt.repeated(is_right));
-        }
         let recorded = timeout(RECORD_TIMEOUT, self.record(attempt, client, is_right)).await;
         let (outcome, sweep) = recorded.unwrap_or_else(|_| {
             Err(Error::new(
@@ -215,8 +213,7 @@ impl RateLimiter {
         }
     }
 
-    /// Stores the result for a secret that the client has not sent before, and then returns it. The second value is
-    /// true if it is time to remove expired counts.
+    /// The second value is true if it is time to remove expired counts.
     async fn record(
         &self,
         attempt: &SecretAttempt<'_>,
