@@ -1,4 +1,4 @@
-//! Appends entries to a log, in one statement.
+//! Appends entries to a log, in one statement; on a cluster in one transaction.
 
 use deadpool_postgres::Client;
 use futures_util::future::join;
@@ -9,7 +9,7 @@ use super::LogName;
 use super::page;
 use super::page::next_index;
 use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogQuery, Result, Retention};
-use crate::postgres::connect::pool::{Pool, discard};
+use crate::postgres::connect::pool::{Pool, discard, give_up};
 use crate::postgres::error::{PgError, Reason, Retry};
 use crate::postgres::runtime::Runtime;
 use crate::postgres::sql::row::{column, type_name};
@@ -58,7 +58,7 @@ async fn try_append(pool: &Pool, name: LogName<'_>, append: &LogAppend) -> Resul
     let executed = pool.response(execute(pool, &client, name, append), PgError::no_response_to_commit).await;
     match executed.map_err(after_append) {
         Err(error) => {
-            discard(client);
+            give_up(client, error.reason).await;
             Err(error)
         }
         Ok(None) => Ok(None),

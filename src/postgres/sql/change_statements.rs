@@ -95,42 +95,42 @@ fn since(names: &TableNames) -> String {
     )
 }
 
-/// A bucket without a mark gets one: somebody has emptied the table, or an older kvs has made the bucket.
 fn forget(names: &TableNames) -> String {
-    let TableNames { buckets, changes, .. } = names;
-    let has_mark = has_mark(names);
-    let of_bucket = format!("bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> ''");
-    let marked = remember(
-        names,
-        &format!(
-            "SELECT $1, '', CASE WHEN {has_mark} THEN past.revision ELSE b.revision END FROM past, {buckets} b \
-             WHERE b.bucket = $1 AND (past.revision IS NOT NULL OR NOT {has_mark})"
-        ),
-    );
+    let (changes, old) = (&names.changes, old_changes());
     format!(
         "WITH past AS MATERIALIZED (SELECT max(revision) AS revision FROM (SELECT revision FROM {changes} \
-         WHERE {of_bucket} AND revision <= $2 ORDER BY revision LIMIT $3) p), \
-         gone AS (DELETE FROM {changes} WHERE {of_bucket} AND revision <= (SELECT revision FROM past) RETURNING 1), \
-         marked AS ({marked}) SELECT count(*) FROM gone"
+         WHERE {old} ORDER BY revision LIMIT $3) p), \
+         gone AS (DELETE FROM {changes} WHERE {old} AND revision <= (SELECT revision FROM past) RETURNING 1), \
+         marked AS ({}) SELECT count(*) FROM gone",
+        mark(names, "past")
     )
 }
 
 fn forget_parts(names: &TableNames) -> ForgetParts {
-    let TableNames { buckets, changes, .. } = names;
-    let has_mark = has_mark(names);
-    let of_bucket = format!("bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> '' AND revision <= $2");
-    let marked = format!(
-        "SELECT b.bucket, '', CASE WHEN {has_mark} THEN past.revision ELSE b.revision END FROM {buckets} b \
-         CROSS JOIN (SELECT max(revision) AS revision FROM {changes} WHERE {of_bucket}) past \
-         WHERE b.bucket = $1 AND (past.revision IS NOT NULL OR NOT {has_mark})"
-    );
+    let (changes, old) = (&names.changes, old_changes());
     ForgetParts {
-        mark: remember(names, &marked),
+        mark: mark(names, &format!("(SELECT max(revision) AS revision FROM {changes} WHERE {old}) past")),
         remove: format!(
-            "DELETE FROM {changes} WHERE {of_bucket} \
+            "DELETE FROM {changes} WHERE {old} \
              AND revision <= (SELECT revision FROM {changes} WHERE bucket = $1 AND key = '')"
         ),
     }
+}
+
+/// The changes up to the revision `$2`.
+fn old_changes() -> String {
+    format!("bucket = $1 AND bucket {REVISIONS_COLLATION} = $1 AND key <> '' AND revision <= $2")
+}
+
+/// Moves the mark to the revision of `past`, if it has one. A bucket without a mark gets one: somebody has emptied the
+/// table, or an older kvs has made the bucket.
+fn mark(names: &TableNames, past: &str) -> String {
+    let (buckets, has_mark) = (&names.buckets, has_mark(names));
+    let marked = format!(
+        "SELECT b.bucket, '', CASE WHEN {has_mark} THEN past.revision ELSE b.revision END FROM {past}, {buckets} b \
+         WHERE b.bucket = $1 AND (past.revision IS NOT NULL OR NOT {has_mark})"
+    );
+    remember(names, &marked)
 }
 
 /// Whether the bucket has a mark.
@@ -143,26 +143,21 @@ fn has_mark(names: &TableNames) -> String {
 fn remove_expired(names: &TableNames, of_keys: impl Fn(&str) -> String) -> RemoveExpired {
     let (table, has_mark) = (&names.table, has_mark(names));
     let expired = |keys: &str| format!("bucket = $1 AND expires_at <= $2 {}", of_keys(keys));
-    let remembered = remember(
-        names,
-        &format!(
-            "SELECT $1, key, revision FROM gone WHERE revision > $3 \
-             UNION ALL SELECT $1, '', max(revision) FROM gone WHERE revision <= $3 AND {has_mark} \
-             HAVING max(revision) IS NOT NULL"
-        ),
-    );
-    let gone = format!(
-        "SELECT bucket, CASE WHEN revision > $3 THEN key ELSE '' END, max(revision) FROM {table} \
-         WHERE {} AND (revision > $3 OR {has_mark}) GROUP BY 1, 2",
-        expired("$4")
-    );
+    let last_changes = |entries: &str| {
+        let last = format!(
+            "SELECT bucket, CASE WHEN revision > $3 THEN key ELSE '' END, max(revision) FROM {entries} \
+             AND (revision > $3 OR {has_mark}) GROUP BY 1, 2"
+        );
+        remember(names, &last)
+    };
     RemoveExpired {
         at_once: format!(
-            "WITH gone AS (DELETE FROM {table} WHERE {} RETURNING key, revision), \
-             remembered AS ({remembered}) SELECT count(*) FROM gone",
-            expired("$4")
+            "WITH gone AS (DELETE FROM {table} WHERE {} RETURNING bucket, key, revision), \
+             remembered AS ({}) SELECT count(*) FROM gone",
+            expired("$4"),
+            last_changes("gone WHERE true")
         ),
-        remember: remember(names, &gone),
+        remember: last_changes(&format!("{table} WHERE {}", expired("$4"))),
         remove: format!("DELETE FROM {table} WHERE {}", expired("$3")),
     }
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::ToSql;
 
 use super::old_changes::newest_old_revision;
 use crate::model::{Bucket, Result, Time};
-use crate::postgres::connect::pool::{Pool, discard};
+use crate::postgres::connect::pool::{Pool, give_up};
 use crate::postgres::error::{PgError, Retry};
 use crate::postgres::sql::row::column;
 
@@ -56,8 +56,8 @@ async fn try_remove(pool: &Pool, bucket: &str, now: Time, keys: Option<&[&str]>)
         done.map_err(PgError::commit)
     };
     let removed = pool.response(removed, PgError::no_response_to_commit).await;
-    if removed.is_err() {
-        discard(client);
+    if let Err(error) = &removed {
+        give_up(client, error.reason).await;
     }
     removed
 }

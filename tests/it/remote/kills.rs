@@ -32,7 +32,7 @@ fn start(folder: &std::path::Path, port: u16) -> Child {
     command.args(["serve", "--http", &format!("127.0.0.1:{port}")]).spawn().unwrap()
 }
 
-/// Appends numbers to a value until it is told to stop. A repeated append would show as a number that is there twice.
+/// Appends numbers to a value until `stop` is set. If an append is done twice, its number is in the value twice.
 async fn write(store: Arc<RemoteStore>, key: Key, stop: Arc<AtomicBool>) -> History {
     let mut history = History::default();
     for number in 0_u32.. {
