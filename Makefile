@@ -35,16 +35,17 @@ check: ## The fast checks, after each edit: format, lints, unit tests, integrati
 	cargo test --locked --quiet --test it -- --test-threads 8 $(SLOW:%=--skip %)
 	@echo 'make check: every fast check has passed; make test runs all'
 
-test: install-packages ## Every check: format, lints, tests, documents, a short fuzz
+test: install-packages ## Every check: format, lints, tests, documents, a short fuzz, the release files
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo fmt --check --manifest-path bench/Cargo.toml
 	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir target -- -D warnings
 	cargo check --locked --lib --no-default-features
-	cargo test --locked --all-targets
+	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --locked --all-targets
 	cargo test --locked --doc
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --features test-suite
 	fuzz/run.sh $(FUZZ_SECONDS)
+	deploy/dist.sh quick
 	@echo 'make test: every check has passed'
 
 URL =

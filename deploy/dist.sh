@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make dist`: builds the files of a release in the folder dist, and checks them.
+# `deploy/dist.sh quick`, for `make test`: the same in target/quick/files, with a program that is large but soon built.
 #
 #   kvs-x86_64, kvs-aarch64   the program, for Linux with glibc 2.17 or later
 #   kvs_VERSION_ARCH.deb      a package: the program, the systemd units, /etc/kvs, manual pages, completions
@@ -15,8 +16,14 @@ zig=0.17.1 zigbuild=0.24.1 cargo_deb=3.8.0
 glibc=2.17
 max_bytes=$((8 * 1024 * 1024))
 target=${CARGO_TARGET_DIR:-target}
+out=dist
 tools=$PWD/target/tools
 pages=target/dist-files
+if [ "${1:-}" = quick ]; then
+  target=target/quick out=target/quick/files max_bytes=$((1 << 30))
+  export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0
+  export CARGO_PROFILE_DIST_LTO=off CARGO_PROFILE_DIST_OPT_LEVEL=0 CARGO_PROFILE_DIST_CODEGEN_UNITS=16
+fi
 
 fail() {
   printf 'make dist: %s\n' "$*" >&2
@@ -43,9 +50,12 @@ needed_glibc() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | 
 
 # Builds the program for the processor $1.
 build() {
-  local program="dist/kvs-$1" newest size
-  # With frame pointers the tables for unwinding are smaller.
-  RUSTFLAGS='-C force-frame-pointers=yes' cargo zigbuild --locked --profile dist --bin kvs --target "$1-unknown-linux-gnu.$glibc"
+  local program="$out/kvs-$1" newest size
+  # With frame pointers the tables for unwinding are smaller. kvs uses only the default level of zstd, so the strategies
+  # of higher levels are left out.
+  CFLAGS="$(printf -- '-DZSTD_EXCLUDE_%s_BLOCK_COMPRESSOR ' GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA) -DDYNAMIC_BMI2=0" \
+    RUSTFLAGS='-C force-frame-pointers=yes' \
+    cargo zigbuild --quiet --locked --profile dist --bin kvs --target "$1-unknown-linux-gnu.$glibc"
   install -m 755 "$target/$1-unknown-linux-gnu/dist/kvs" "$program"
   newest=$(needed_glibc "$program")
   [ "$(printf '%s\n' "$newest" "$glibc" | sort -V | tail -1)" = "$glibc" ] ||
@@ -67,8 +77,8 @@ write_pages() {
 }
 
 get_tools
-rm -rf dist
-mkdir dist
+rm -rf "$out"
+mkdir -p "$out"
 built=()
 for processor in x86_64 aarch64; do
   if can_build "$processor-unknown-linux-gnu"; then
@@ -78,10 +88,10 @@ for processor in x86_64 aarch64; do
     echo "make dist: not for $processor; first: rustup target add $processor-unknown-linux-gnu"
   fi
 done
-write_pages "dist/kvs-$(uname -m)"
+write_pages "$out/kvs-$(uname -m)"
 for processor in "${built[@]}"; do
-  cargo deb --quiet --locked --no-build --no-strip --profile dist --target "$processor-unknown-linux-gnu" --output dist/
+  cargo deb --quiet --locked --no-build --no-strip --profile dist --target "$processor-unknown-linux-gnu" --output "$out/"
 done
-(cd dist && sha256sum -- * >SHA256SUMS)
-tests/dist.sh
-ls -l dist
+(cd "$out" && sha256sum -- * >SHA256SUMS)
+tests/dist.sh "$out"
+ls -l "$out"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Checks the files that `make dist` has built in the folder dist: it runs the program, and installs the package into a
+# Checks the files that deploy/dist.sh has built in the folder $1: it runs the program, and installs the package into a
 # folder of its own.
 set -euo pipefail
 umask 022
-cd "$(dirname "$0")/../dist"
+cd "$1"
 
 processor=$(uname -m)
 program=$PWD/kvs-$processor
@@ -77,4 +77,4 @@ dpkg_in_root --install "$package"
 grep -q '^reads: secret' "$root/etc/kvs/config.yaml" || fail "a new installation replaces the settings"
 dpkg_in_root --remove kvs
 [ ! -e "$root/usr/bin/kvs" ] && [ -e "$root/etc/kvs/config.yaml" ] || fail "removing the package removes the settings"
-echo "tests/dist.sh: the files in dist work"
+echo "tests/dist.sh: the files in $1 work"
