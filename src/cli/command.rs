@@ -7,7 +7,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::commands::maintenance::{check, compact, rekey, sweep};
+use super::commands::backups::{backup, restore};
+use super::commands::maintenance::{check, compact, doctor, rekey, sweep};
 use super::commands::{
     buckets, completions, copy, delete, edit, export, get, import, incr, init, list, logs, man, passcode, serve, set,
     store_init, watch,
@@ -71,7 +72,10 @@ pub(crate) enum Command {
     Export(export::Args),
     Import(import::Args),
     Copy(copy::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     Compact(compact::Args),
     Rekey(rekey::Args),
     Sweep(sweep::Args),
@@ -91,6 +95,7 @@ fn shown_options(command: &str) -> &'static [&'static str] {
         "init" => &["quiet"],
         "passcode" => &["auth", "config", "quiet"],
         "store" => &["store", "config", "quiet"],
+        "doctor" => &["store", "auth", "config", "quiet", "verbose"],
         "check" => &["bucket", "store", "auth", "lock_timeout", "config", "quiet", "verbose"],
         "buckets" | "get" | "list" | "watch" | "log" | "export" | "compact" | "sweep" => {
             &["bucket", "store", "lock_timeout", "config", "quiet", "verbose"]
@@ -102,13 +107,15 @@ fn shown_options(command: &str) -> &'static [&'static str] {
             &["bucket", "store", "max_value", "lock_timeout", "no_hooks", "config", "quiet", "verbose"]
         }
         "copy" => &["bucket", "max_value", "lock_timeout", "no_hooks", "config", "quiet", "verbose"],
+        "backup" => &["store", "lock_timeout", "config", "quiet", "verbose"],
+        "restore" => &["bucket", "store", "lock_timeout", "no_hooks", "config", "quiet", "verbose"],
         // The program itself.
         _ => &["bucket", "store", "config", "quiet", "verbose"],
     }
 }
 
 /// The commands that work on all buckets unless one is named.
-const ON_ALL_BUCKETS: [&str; 6] = ["buckets", "check", "compact", "copy", "rekey", "sweep"];
+const ON_ALL_BUCKETS: [&str; 7] = ["buckets", "check", "compact", "copy", "rekey", "restore", "sweep"];
 
 /// The parser, with the help in its long form, as manual pages need it.
 pub(crate) fn parser() -> clap::Command {

@@ -7,6 +7,7 @@ mod command;
 mod commands;
 mod config;
 mod data;
+mod diagnosis;
 mod exit;
 mod format;
 mod log;
@@ -26,7 +27,8 @@ use clap::ArgMatches;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::command::{Command, CommandLine};
-use self::commands::maintenance::{check, compact, rekey, sweep};
+use self::commands::backups::{backup, restore};
+use self::commands::maintenance::{check, compact, doctor, rekey, sweep};
 use self::commands::{
     buckets, check_config, completions, copy, delete, edit, export, get, import, incr, init, list, logs, man, passcode,
     serve, set, store_init, watch,
@@ -131,7 +133,10 @@ async fn on_store(settings: &CliSettings, command: Command) -> CliResult {
         Command::Export(args) => export::run(settings, args).await,
         Command::Import(args) => import::run(settings, args).await,
         Command::Copy(args) => copy::run(settings, args).await,
+        Command::Backup(args) => backup::run(settings, args).await,
+        Command::Restore(args) => restore::run(settings, args).await,
         Command::Check(args) => check::run(settings, args).await,
+        Command::Doctor(args) => doctor::run(settings, args).await,
         Command::Compact(args) => compact::run(settings, args).await,
         Command::Rekey(args) => rekey::run(settings, args).await,
         Command::Sweep(args) => sweep::run(settings, args).await,

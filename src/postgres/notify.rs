@@ -16,7 +16,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, Error as ServerError};
 
-use super::connect::pool::{Config, Pool, discard};
+use super::connect::pool::{Pool, discard};
+use super::connect::store_config::Config;
 use super::read::lookup::bucket_revision;
 use crate::model::{Bucket, Result, Revision};
 use crate::store::raise_revision;

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
 
-use super::connect::pool::{Config, Pool};
+use super::connect::pool::Pool;
+use super::connect::store_config::Config;
 use super::logs::watched_logs::WatchedLogs;
 use super::notify::{Notifier, WakeAll};
 use super::read::read_batching::ReadBatcher;

@@ -9,7 +9,8 @@ use super::blob::blob_rows::BlobRows;
 use super::blob::stored_parts::StoredParts;
 use super::blob::unused_blobs;
 use super::blob::upload::Upload;
-use super::connect::pool::{Config, discard};
+use super::connect::pool::discard;
+use super::connect::store_config::Config;
 use super::connect::url::{CONNECT_TIMEOUT, Url};
 use super::error::{PgError, Reason};
 use super::logs;
@@ -95,6 +96,17 @@ impl PostgresStore {
             Ok(Err(error)) if error.reason == Some(Reason::Encoding) => Err(error.error),
             Ok(Ok(_) | Err(_)) | Err(_) => Ok(()),
         }
+    }
+
+    /// The same store as it is now, for reading: all that is read from it is of one moment, however long it takes and
+    /// whatever others write meanwhile. It needs up to three more connections. Nothing can be written to it.
+    ///
+    /// # Errors
+    /// `Invalid` if the tables are spread over a Citus cluster, and those of connecting.
+    pub async fn at_one_moment(&self) -> Result<Self> {
+        let config = self.runtime()?.pool.at_one_moment().await;
+        let config = config.map_err(|e| self.locate("a moment of the database", e.error))?;
+        Ok(Self { config: Arc::new(config), runtimes: Arc::default() })
     }
 
     fn runtime(&self) -> Result<Arc<Runtime>> {

@@ -26,6 +26,7 @@ mod log;
 mod options;
 mod state;
 mod store;
+mod whole_copy;
 
 pub use self::bucket::waiter_lock::{WaiterGuard, WaiterLock};
 pub use self::edit_session::{EditConflict, EditSession, EditSummary};
@@ -35,3 +36,4 @@ pub use self::format::parsed::ParsedEntry;
 pub use self::fs::{FileSystem, RealFileSystem};
 pub use self::options::YamlOptions;
 pub use self::store::YamlStore;
+pub use self::whole_copy::{CopiedBucket, LinkBlob};

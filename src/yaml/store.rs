@@ -21,6 +21,7 @@ use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
 use super::log::used_logs::UsedLogs;
 use super::options::YamlOptions;
+use super::whole_copy::{CopiedBucket, LinkBlob, Sources, copy_to};
 use crate::model::{
     AppendOutcome, Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage,
     LogQuery, Outcome, Page, Result, Revision, Scan, Snapshot,
@@ -130,6 +131,20 @@ impl YamlStore {
         self.existing(bucket).ok().flatten().is_some_and(|bucket| bucket.has_vanished())
     }
 
+    /// The buckets that have been written, ordered by name.
+    fn list(&self) -> Result<Vec<Bucket>> {
+        let names = self.options.file_system.list(&self.folder);
+        let doing = || format!("cannot list {}", self.folder.display());
+        let names = names.map_err(|e| io_error_with_advice(doing(), e))?;
+        let ending = |ending: &'static str| move |name: &String| Bucket::new(name.strip_suffix(ending)?).ok();
+        let mut buckets: BTreeSet<Bucket> = names.iter().filter_map(ending(".yaml")).collect();
+        let known = self.buckets.used.read().keys().cloned().collect::<Vec<_>>();
+        let others = names.iter().filter_map(ending(".lock")).chain(known).filter(|name| !buckets.contains(name));
+        let vanished: Vec<Bucket> = others.filter(|bucket| self.has_vanished(bucket)).collect();
+        buckets.extend(vanished);
+        Ok(buckets.into_iter().collect())
+    }
+
     /// Begins to edit a bucket: the session has its text, or the text of the file itself if that is corrupt.
     ///
     /// # Errors
@@ -146,6 +161,34 @@ impl YamlStore {
     pub async fn sort(&self, bucket: &Bucket) -> Result<Report> {
         let Some(bucket) = self.existing(bucket)? else { return Ok(Report::default()) };
         run_blocking(move || bucket.compact_when_free(EntryOrder::Sorted)).await
+    }
+
+    /// Copies all buckets to a folder as they are at one moment, with their logs and blobs, the comments in the files and
+    /// all revisions. Others may read and write this store meanwhile; writers wait for the moment, but not for the copy.
+    /// Reserved buckets are not copied. A blob is copied unless `link_blob` links it.
+    ///
+    /// Three files are open for each bucket, and one for each log.
+    ///
+    /// # Errors
+    /// `Busy` if somebody holds a lock for too long, `Corrupt` if a file is damaged, `Invalid` if the folder has one of the
+    /// files already, and errors of the file system. After an error the copy is incomplete.
+    pub async fn copy_to(
+        &self,
+        folder: impl Into<PathBuf>,
+        link_blob: Option<Arc<LinkBlob>>,
+    ) -> Result<Vec<CopiedBucket>> {
+        let (store, target) = (self.clone(), folder.into());
+        let work = move || {
+            let sources = Sources {
+                folder: &store.folder,
+                options: &store.options,
+                shared: &store.shared,
+                logs: &store.logs,
+                list: &|| store.list(),
+            };
+            copy_to(&target, &sources, link_blob.as_deref())
+        };
+        run_blocking(work).await
     }
 
     /// Saves an edited text: writes the changed entries and deletes the removed ones, all or none.
@@ -212,16 +255,7 @@ impl Store for YamlStore {
     }
 
     async fn buckets(&self) -> Result<Vec<Bucket>> {
-        let names = self.options.file_system.list(&self.folder);
-        let doing = || format!("cannot list {}", self.folder.display());
-        let names = names.map_err(|e| io_error_with_advice(doing(), e))?;
-        let ending = |ending: &'static str| move |name: &String| Bucket::new(name.strip_suffix(ending)?).ok();
-        let mut buckets: BTreeSet<Bucket> = names.iter().filter_map(ending(".yaml")).collect();
-        let known = self.buckets.used.read().keys().cloned().collect::<Vec<_>>();
-        let others = names.iter().filter_map(ending(".lock")).chain(known).filter(|name| !buckets.contains(name));
-        let vanished: Vec<Bucket> = others.filter(|bucket| self.has_vanished(bucket)).collect();
-        buckets.extend(vanished);
-        Ok(buckets.into_iter().collect())
+        self.list()
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
@@ -316,7 +350,7 @@ impl Logs for YamlStore {
 }
 
 /// Runs slow work on a thread where it does not delay other tasks.
-async fn run_blocking(work: impl FnOnce() -> Result<Report> + Send + 'static) -> Result<Report> {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|e| {
         Err(Error::new(crate::model::ErrorKind::Unavailable, "the maintenance task was aborted").with_source(e))
@@ -324,46 +358,4 @@ async fn run_blocking(work: impl FnOnce() -> Result<Report> + Send + 'static) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unused_bucket_names_do_not_fill_the_memory() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = YamlStore::open(folder.path(), YamlOptions::default()).unwrap();
-        let waiting = store.bucket(&Bucket::new("waiting").unwrap());
-        for n in 0..1000 {
-            store.bucket(&Bucket::new(&format!("b{n}")).unwrap());
-        }
-        assert!(store.buckets.used.read().len() < 30);
-        assert!(Arc::ptr_eq(&waiting, &store.bucket(&Bucket::new("waiting").unwrap())));
-    }
-
-    #[tokio::test]
-    async fn removing_expired_entries_keeps_the_file_if_none_has_expired() {
-        use std::os::unix::fs::MetadataExt;
-
-        use crate::model::{Clock as _, ContentType, Write};
-        use crate::store::suite::TestClock;
-
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(TestClock::default());
-        let store =
-            YamlStore::open(folder.path(), YamlOptions { clock: clock.clone(), ..YamlOptions::default() }).unwrap();
-        let bucket = Bucket::default();
-        for expires in [None, Some(clock.now().plus(Duration::from_secs(9)))] {
-            let (key, content_type) = (Key::new("a").unwrap(), ContentType::default());
-            let write = Write::Put { key, value: "1".into(), content_type, expires, modified: None };
-            store.apply(&bucket, Batch::new(vec![write])).await.unwrap();
-        }
-        let inode = || std::fs::metadata(folder.path().join("default.yaml")).unwrap().ino();
-        let before = inode();
-        let report = store.maintain(&bucket, Task::RemoveExpired).await.unwrap();
-        assert_eq!((report.entries, report.removed, inode()), (1, 0, before));
-        assert!(report.bytes_after > 0 && report.bytes_before == report.bytes_after);
-        clock.advance(Duration::from_secs(9));
-        let report = store.maintain(&bucket, Task::RemoveExpired).await.unwrap();
-        assert_eq!((report.entries, report.removed), (0, 1));
-        assert_ne!(inode(), before);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod backups;
 mod cli;
 mod client;
 mod copy;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(super) mod backups;
 pub(super) mod buckets;
 pub(super) mod check_config;
 pub(super) mod completions;

@@ -100,6 +100,17 @@ impl OpenStore {
     fn new(store: impl Store) -> Self {
         Self { store: Arc::new(store), yaml: None, postgres: None, batches: BatchLimits::default() }
     }
+
+    /// A database as it is now, for reading; `None` if the kind of store has no common moment of all buckets.
+    pub(crate) async fn at_one_moment(&self, limits: Limits) -> Result<Option<Arc<dyn Store>>> {
+        let Some(store) = &self.postgres else { return Ok(None) };
+        match store.at_one_moment().await {
+            Ok(store) => Ok(Some(Arc::new(LargeValues::new(Arc::new(store), limits)?.with_lazy_removal()))),
+            // A cluster.
+            Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 fn open_yaml(dir: &str, options: StoreOptions) -> Result<OpenStore> {

@@ -18,17 +18,25 @@ const INTERRUPT: char = '\u{3}';
 /// # Errors
 /// If the file cannot be read or has no secret, or if the user breaks off.
 pub(crate) fn find(file: Option<&Path>, address: &RemoteAddress) -> Result<Option<String>> {
-    if let Some(file) = file {
-        return read(file).map(Some);
-    }
-    let in_variable = std::env::var("KVS_SECRET").ok().filter(|secret| !secret.is_empty());
-    if in_variable.is_some() {
-        return Ok(in_variable);
+    let given = given(file)?;
+    if given.is_some() {
+        return Ok(given);
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(None);
     }
     ask(address)
+}
+
+/// The secret of the file or of the variable.
+///
+/// # Errors
+/// If the file cannot be read or has no secret.
+pub(crate) fn given(file: Option<&Path>) -> Result<Option<String>> {
+    match file {
+        Some(file) => read(file).map(Some),
+        None => Ok(std::env::var("KVS_SECRET").ok().filter(|secret| !secret.is_empty())),
+    }
 }
 
 /// The secret in the first line of a file that has one.

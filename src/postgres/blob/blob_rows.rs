@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::model::{Bucket, Error, Result};
-use crate::postgres::connect::pool::Config;
+use crate::postgres::connect::store_config::Config;
 use crate::postgres::runtime::{Runtime, Runtimes};
 use crate::postgres::sql::blob_statements::BlobStatements;
 
@@ -25,6 +25,11 @@ impl BlobRows {
 
     pub(crate) fn statements(&self) -> &BlobStatements {
         &self.config.statements.blobs
+    }
+
+    /// Whether nothing can be written.
+    pub(crate) fn is_at_one_moment(&self) -> bool {
+        self.config.is_at_one_moment()
     }
 
     pub(crate) fn runtime(&self) -> Result<Arc<Runtime>> {

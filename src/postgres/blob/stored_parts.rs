@@ -39,7 +39,8 @@ impl BlobReader for StoredParts {
             return Ok(Bytes::new());
         }
         let statements = self.rows.statements();
-        if self.kept.is_due() {
+        // At one moment of the database all parts stay visible.
+        if !self.rows.is_at_one_moment() && self.kept.is_due() {
             self.rows.query(&statements.keep, &[&self.upload]).await?;
         }
         let part = i32::try_from(offset / PART_BYTES as u64).unwrap_or(i32::MAX);

@@ -3,5 +3,6 @@
 pub(super) mod encoding;
 pub(super) mod permission;
 pub(super) mod pool;
+pub(super) mod store_config;
 pub(super) mod tls;
 pub(super) mod url;

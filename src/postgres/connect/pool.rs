@@ -4,91 +4,27 @@
 //! each, and none may wait for the runtime of another, so runtimes do not share a pool.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType, Transaction,
+    Client, ClientWrapper, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode, RecyclingMethod, TimeoutType,
+    Transaction,
 };
 use futures_util::future::join3;
-use parking_lot::Mutex;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::store_config::Config;
 use super::url::{CONNECT_TIMEOUT, Url};
-use super::{encoding, permission, tls};
+use super::{encoding, permission};
 use crate::model::{Bucket, Error, ErrorKind, Result, Time};
 use crate::postgres::error::{PgError, Reason, Retry};
 use crate::postgres::options::PostgresOptions;
 use crate::postgres::sql::schema::TableNames;
 use crate::postgres::sql::statements::Statements;
-
-/// After this time the server ends a transaction of ours that is idle, in milliseconds: its client is gone.
-const IDLE_IN_TRANSACTION_MILLIS: u64 = 60_000;
-
-/// The configuration of a store. All its pools share it.
-pub(crate) struct Config {
-    pub(crate) url: Url,
-    pub(crate) options: PostgresOptions,
-    pub(crate) tls: MakeRustlsConnect,
-    pub(crate) statements: Statements,
-    /// Whether the tables were found.
-    has_tables: AtomicBool,
-    /// Whether they are spread over the nodes of a Citus cluster.
-    is_distributed: AtomicBool,
-    /// Buckets of a cluster whose last write broke off, so that nobody knows whether it was done.
-    broken_off: Mutex<HashSet<Bucket>>,
-}
-
-impl Config {
-    pub(crate) fn new(url: Url, options: PostgresOptions) -> Result<Self> {
-        let tls = tls::connector(&url.trust)?;
-        let statements = Statements::new(&url.names);
-        Ok(Self {
-            url,
-            options,
-            tls,
-            statements,
-            has_tables: AtomicBool::new(false),
-            is_distributed: AtomicBool::new(false),
-            broken_off: Mutex::default(),
-        })
-    }
-
-    /// The settings of a new connection: those that it must have, and those that only some servers know.
-    fn session_settings(&self) -> (String, &'static str) {
-        let lock = self.options.lock_timeout.as_millis();
-        let statement = self.url.statement_timeout.as_millis();
-        let required = format!(
-            "SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
-             SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MILLIS}"
-        );
-        // Every statement finds its rows by the primary key. A sequential plan that was made for a small table would
-        // stay in use after the table has grown.
-        (required, "SET enable_seqscan = off; SET jit = off")
-    }
-
-    /// Adds the bucket and the server to an error that a person looks into. Errors that clients see stay without a
-    /// server.
-    pub(crate) fn locate(&self, bucket: &Bucket, error: Error) -> Error {
-        self.locate_in(format_args!("bucket {bucket}"), error)
-    }
-
-    /// Like [`Config::locate`], for an operation on something else than one bucket.
-    pub(crate) fn locate_in(&self, what: impl Display, error: Error) -> Error {
-        match error.kind() {
-            kind @ (ErrorKind::Busy | ErrorKind::Unavailable) => {
-                Error::new(kind, format!("{what} on {}", self.url.location())).with_source(error)
-            }
-            _ => error,
-        }
-    }
-}
 
 /// The connections of one runtime. Clones share them.
 #[derive(Clone)]
@@ -102,7 +38,7 @@ impl Pool {
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config.url.client.clone(), config.tls.clone(), manager_config);
         let (required, optional) = config.session_settings();
-        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+        let set_up = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             let required = required.clone();
             Box::pin(async move {
                 let encoding = client.simple_query(encoding::QUERY);
@@ -283,6 +219,25 @@ impl Pool {
                 buckets.remove(bucket);
             }
         }
+    }
+
+    /// The configuration of the same store as it is now, for reading.
+    ///
+    /// # Errors
+    /// `Invalid` on a cluster, whose nodes have no common moment.
+    pub(crate) async fn at_one_moment(&self) -> Result<Config, PgError> {
+        let client = self.client().await?;
+        if self.is_distributed() {
+            let text = "the tables are spread over the nodes of a cluster, which have no common moment";
+            return Err(Error::new(ErrorKind::Invalid, text).into());
+        }
+        // Not back to the pool.
+        let exporter = deadpool_postgres::Object::take(client);
+        let begin = "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        exporter.batch_execute(begin).await.map_err(PgError::query)?;
+        let row = exporter.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(PgError::query)?;
+        let snapshot = row.try_get(0).map_err(PgError::query)?;
+        Ok(self.config.at_moment(snapshot, exporter)?)
     }
 
     async fn find_distribution(&self, client: &Client) -> Result<(), PgError> {

@@ -53,20 +53,26 @@ impl BlobFolder {
         Self { parent, path, fs: Arc::clone(&options.file_system), lock_timeout: options.lock_timeout }
     }
 
+    /// Whether there is a folder.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        let stat = self.fs.stat(&self.path).map_err(|e| failed("inspect", &self.path, e))?;
+        Ok(stat.is_some())
+    }
+
     /// The file of a blob.
-    pub(super) fn file(&self, id: BlobId) -> PathBuf {
+    pub(crate) fn file(&self, id: BlobId) -> PathBuf {
         self.path.join(id.to_string())
     }
 
     /// Creates the folder, durably.
-    pub(super) fn create(&self) -> Result<()> {
+    pub(crate) fn create(&self) -> Result<()> {
         let create = |folder: &Path| self.fs.make_subfolder(folder).map_err(|e| failed("create", folder, e));
         create(&self.parent)?;
         create(&self.path)
     }
 
     /// Makes the names in the folder durable, and the folder itself: whoever created it may have been killed before.
-    pub(super) fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         for folder in self.path.ancestors().take(3) {
             self.fs.sync_folder(folder).map_err(|e| failed("sync", folder, e))?;
         }
@@ -90,7 +96,7 @@ impl BlobFolder {
     }
 
     /// Prevents the removal of blobs of this bucket until it is dropped. The folder exists.
-    pub(super) fn hold(&self) -> Result<Box<dyn File>> {
+    pub(crate) fn hold(&self) -> Result<Box<dyn File>> {
         let locked = self.lock(LockMode::Shared, self.lock_timeout)?;
         locked.ok_or_else(|| {
             let text = format!("blobs are being removed in {}; nothing was stored; try again", self.path.display());

@@ -8,8 +8,8 @@
 
 mod group_append;
 mod known_log;
-mod log_file;
-mod log_path;
+pub(super) mod log_file;
+pub(super) mod log_path;
 mod log_store;
 mod log_upkeep;
 mod page;

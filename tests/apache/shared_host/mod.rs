@@ -1,5 +1,6 @@
 //! The folder that `kvs init` makes, on a host whose Apache does not know kvs, used with `curl` as its README.txt says.
 
+mod doctor;
 mod laptop;
 
 use std::fs;

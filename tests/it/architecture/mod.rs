@@ -25,8 +25,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "store", "memory", "yaml", "postgres", "remote", "layers", "hooks", "client", "copy", "web",
-            "server",
+            "model", "store", "memory", "yaml", "postgres", "https", "remote", "layers", "hooks", "client", "copy",
+            "web", "server",
         ],
     ),
 ];

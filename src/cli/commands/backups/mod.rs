@@ -1,0 +1,4 @@
+//! The commands that make backups and restore them.
+
+pub(crate) mod backup;
+pub(crate) mod restore;
