@@ -91,6 +91,7 @@ fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
     };
     if matches!(typed.command, Command::Serve(_)) {
         serving::disable_huge_pages();
+        serving::disable_core_files();
     }
     // Before the runtime starts threads, because it changes the environment.
     let activated = match typed.command {

@@ -36,6 +36,7 @@ const MISCONFIGURED: &str =
 /// Answers the one request of a CGI process.
 pub(crate) fn cgi() -> ExitCode {
     super::disable_huge_pages();
+    super::disable_core_files();
     serve(|runtime| {
         let stop = CancellationToken::new();
         let setup = WebServerSetup::new(&stop, Requests::One);
@@ -69,6 +70,7 @@ fn end_answer() {
 /// Answers FastCGI requests until the web server stops the program.
 pub(crate) fn fastcgi(listener: Listener) -> ExitCode {
     super::disable_huge_pages();
+    super::disable_core_files();
     serve(|runtime| {
         runtime.block_on(async {
             let stop = server::stop_on_signals()?;
