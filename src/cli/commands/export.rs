@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::config::settings::CliSettings;
@@ -102,8 +103,14 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let temporary = path.with_file_name(temporary_name(path)?);
     let written = (|| {
-        let mut file = BufWriter::new(File::create_new(&temporary)?);
-        if let Ok(old) = std::fs::metadata(path) {
+        let old = std::fs::metadata(path).ok();
+        let mut options = File::options();
+        if old.is_some() {
+            // Until it has the mode of the old file, nobody else may open it.
+            options.mode(0o600);
+        }
+        let mut file = BufWriter::new(options.write(true).create_new(true).open(&temporary)?);
+        if let Some(old) = old {
             file.get_ref().set_permissions(old.permissions())?;
         }
         write(&mut file)?;
@@ -138,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_replaced_file_keeps_its_mode_and_a_link_stays_a_link() {
-        use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+        use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let (path, link) = (dir.path().join("a.yaml"), dir.path().join("link.yaml"));
         File::options().write(true).create_new(true).mode(0o600).open(&path).unwrap();
