@@ -107,7 +107,7 @@ impl FileSystem for RealFileSystem {
 
     fn make_subfolder(&self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
-            return Ok(());
+            return refuse_link_of_others(path);
         }
         let above = folder_of(path);
         self.make_folder(above)?;
@@ -196,6 +196,19 @@ fn if_exists(meta: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// Refuses a folder that is a symbolic link of another user: otherwise anyone who may write the folder that it is in
+/// could make kvs write files anywhere. Root may move such a folder to another disk.
+fn refuse_link_of_others(folder: &Path) -> io::Result<()> {
+    let link = std::fs::symlink_metadata(folder)?;
+    let allowed = [0, rustix::process::geteuid().as_raw(), std::fs::metadata(folder)?.uid()];
+    if link.is_symlink() && !allowed.contains(&link.uid()) {
+        return Err(UnusableFile::error(
+            "it is a symbolic link of another user to a folder of someone else; remove it, or give it to that user",
+        ));
+    }
+    Ok(())
 }
 
 /// Opens an existing regular file.

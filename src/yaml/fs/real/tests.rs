@@ -90,6 +90,22 @@ fn subfolder_gets_the_rights_of_its_folder() {
 }
 
 #[test]
+fn subfolder_may_be_a_link_but_not_one_of_another_user() {
+    let [folder, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let path = folder.path().join("blobs");
+    std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap();
+    RealFileSystem.make_subfolder(&path).unwrap();
+    // Only root can make a link of another user.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::lchown(&path, Some(65_534), None).unwrap();
+        let error = RealFileSystem.make_subfolder(&path).unwrap_err();
+        assert!(UnusableFile::caused(&error) && error.to_string().contains("of another user"), "{error}");
+        std::os::unix::fs::chown(elsewhere.path(), Some(65_534), None).unwrap();
+        RealFileSystem.make_subfolder(&path).unwrap();
+    }
+}
+
+#[test]
 fn long_file_is_read_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("default.yaml");
