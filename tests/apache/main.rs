@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 #![expect(clippy::disallowed_methods, reason = "tests create folders without the `FileSystem` of the store")]
 
+mod attacks;
 mod bodies;
 mod browser;
 mod classic;

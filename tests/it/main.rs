@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod attacks;
 mod backups;
 mod cli;
 mod client;

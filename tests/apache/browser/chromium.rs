@@ -17,15 +17,15 @@ const DRIVER: &str = "/usr/bin/chromedriver";
 const BROWSER: &str = "/usr/bin/chromium";
 
 /// A browser with one window.
-pub(super) struct Chromium {
+pub(crate) struct Chromium {
     /// The window.
-    pub(super) client: Client,
+    pub(crate) client: Client,
     _driver: Driver,
 }
 
 impl Chromium {
     /// Starts a browser with an empty profile.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let driver = Driver::start();
         let profile = driver.profile.path().display();
         let options = json!({

@@ -4,7 +4,7 @@
 
 #![expect(clippy::expect_used, reason = "in tests a panic is the report")]
 
-mod chromium;
+pub(crate) mod chromium;
 mod editing;
 mod endpoint;
 mod event_source;

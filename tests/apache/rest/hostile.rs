@@ -2,7 +2,7 @@
 //! plain HTTP, the web server may reject others itself, no request is smuggled past it, and the data does not change.
 
 #[path = "../../it/web/hostile/framing.rs"]
-mod framing;
+pub(crate) mod framing;
 #[path = "../../it/web/hostile/json.rs"]
 mod json;
 #[path = "../../it/web/hostile/names.rs"]

@@ -8,7 +8,7 @@ mod buckets;
 mod conditions;
 mod entries;
 mod event_streams;
-mod hostile;
+pub(crate) mod hostile;
 mod json_documents;
 mod logs_and_ranges;
 mod many;
