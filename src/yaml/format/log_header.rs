@@ -67,7 +67,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(LogHeader, u64)> {
                 let (text, _) = scalar::read(text.trim()).filter(|(_, rest)| rest.is_empty())?;
                 key = Some(Key::new(&text).ok()?);
             }
-            Some(("first", text)) => first = text.trim().parse().ok()?,
+            Some(("first", text)) => first = text.trim().parse().ok().filter(|first| *first < u64::MAX)?,
             Some(("keep", text)) => retention.max_entries = Some(text.trim().parse().ok()?),
             Some(("keep_for", text)) => retention.max_age = Some(parse_span(text).ok()?),
             _ => return None,

@@ -57,7 +57,8 @@ pub(crate) fn read(text: &str) -> Option<LogLine> {
 fn read_index(text: &str) -> Option<(u64, &str)> {
     let (digits, rest) = text.strip_prefix("- {index: ")?.split_once(", ")?;
     let is_number = digits.bytes().all(|b| b.is_ascii_digit());
-    Some((digits.parse().ok().filter(|_| is_number)?, rest))
+    // After the greatest number there would be no next index.
+    Some((digits.parse().ok().filter(|index| is_number && *index < u64::MAX)?, rest))
 }
 
 /// Whether a line has no entry: it is empty or a comment.
@@ -109,6 +110,8 @@ mod tests {
             assert_eq!(read(&first[..end]), None, "{}", &first[..end]);
         }
         assert_eq!(read(&first.replace("some", "so\0e")), None);
-        assert_eq!(read("- {index: +1, value: a, updated: 2026-11-28T12:00:00Z}"), None);
+        for index in ["+1", "18446744073709551615", "18446744073709551616"] {
+            assert_eq!(read(&format!("- {{index: {index}, value: a, updated: 2026-11-28T12:00:00Z}}")), None);
+        }
     }
 }

@@ -87,6 +87,14 @@ pub(crate) fn inspect(file: &dyn File, path: &LogPath) -> Result<Option<KnownLog
         tail.is_ended = head.ends_with(b"\n");
     }
     let oldest = page::first_entry(file, path, begin, tail.end)?;
+    if let (Some((oldest, _)), Some((last, _))) = (oldest, tail.last)
+        && oldest > last
+    {
+        // Entries are found by their indices, so none would be found.
+        let text =
+            format!("its first entry has index {oldest}, but its last one {last}; correct the index that is wrong");
+        return Err(path.corrupt(&text));
+    }
     let bounds = bounds(&header, tail, oldest);
     Ok(Some(KnownLog { stat, begin, tail, oldest, bounds }))
 }

@@ -182,6 +182,20 @@ fn damaged_header_is_an_error_and_nothing_is_lost() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Without the error all entries would be hidden, and those that are appended too.
+#[test]
+fn first_index_that_is_greater_than_the_last_one_is_an_error() {
+    let (disk, before) = six();
+    disk.put(&file(), before.replace("{index: 0,", "{index: 10,").as_bytes());
+    let store = open(disk.clone());
+    for error in [view(&store).unwrap_err(), append(&store, &["six"]).unwrap_err()] {
+        let text = error.to_string();
+        assert!(error.kind() == ErrorKind::Corrupt && text.contains("has index 10, but its last one 5"), "{text}");
+    }
+    disk.put(&file(), before.as_bytes());
+    assert_eq!(append(&open(disk.clone()), &["six"]).unwrap(), 6);
+}
+
 #[test]
 fn file_of_another_key_is_refused() {
     let (disk, before) = six();
