@@ -41,7 +41,8 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
 }
 
-struct FixedClock;
+/// A clock that always shows [`NOW`].
+pub struct FixedClock;
 
 impl Clock for FixedClock {
     fn now(&self) -> Time {

@@ -6,14 +6,37 @@ use kvs::yaml::{ParsedEntry, read_text};
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
-/// What kvs reads: keys and entries, in the order of the keys.
+/// The characters that a YAML text may have (YAML 1.2, section 5.1). kvs ignores others in comments and accepts them in
+/// blocks; other readers refuse the whole file then, so they read nothing else.
+fn is_printable(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Whether other readers refuse a text for what kvs ignores: directives (libyaml knows only some), a blank line with a tab,
+/// and the end mark of a document that has nothing but comments. Then they read nothing, so nothing else either.
+fn is_refused_elsewhere(text: &str) -> bool {
+    let mut has_content = false;
+    text.lines().any(|line| {
+        let bare = line.trim_end();
+        let is_end = bare == "..." || bare.starts_with("... ");
+        let is_refused = line.starts_with('%') || bare.is_empty() && line.contains('\t') || is_end && !has_content;
+        has_content = !is_end && (has_content || !bare.is_empty() && !bare.trim_start().starts_with('#'));
+        is_refused
+    })
+}
+
+/// What kvs reads: keys and entries, in the order of the keys. `None` if it or other readers refuse the text.
 pub fn by_kvs(text: &str) -> Option<Vec<(String, ParsedEntry)>> {
+    if !text.chars().all(is_printable) || is_refused_elsewhere(text) {
+        return None;
+    }
     let read = read_text(text).ok()?;
     Some(read.into_iter().map(|(key, entry)| (key.as_str().to_owned(), entry)).collect())
 }
 
 /// The text as other readers need it: a document that begins after `...` has a `---`, which kvs does not need
-/// (docs/file-format.md).
+/// (docs/file-format.md), and the last line has its line feed, which kvs reads as if it were there, and adds before it
+/// appends anything.
 pub fn with_document_starts(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut out = String::with_capacity(text.len());
@@ -28,6 +51,9 @@ pub fn with_document_starts(text: &str) -> String {
         }
         is_after_end |= bare == "..." || (line.starts_with("...") && bare[3..].trim_start().starts_with('#'));
         out.push_str(line);
+    }
+    if !out.is_empty() && !out.ends_with('\n') {
+        out.push('\n');
     }
     out
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use kvs::model::{Batch, Bucket, ErrorKind, Key, SystemClock, Write};
+use kvs::model::{Batch, Bucket, ErrorKind, Key, Write};
 use kvs::store::{Limits, Store, Task};
 use kvs::yaml::{YamlOptions, YamlStore};
-use kvs_fuzz::api::run;
+use kvs_fuzz::api::{FixedClock, run};
 use kvs_fuzz::disk::{MemoryDisk, damage};
 use libfuzzer_sys::fuzz_target;
 
@@ -31,7 +31,7 @@ fn open(disk: &MemoryDisk) -> YamlStore {
         min_log_bytes: u64::MAX,
         tidy_after: Duration::ZERO,
         max_open_buckets: 4,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(FixedClock),
         file_system: Arc::new(disk.clone()),
         ..YamlOptions::default()
     };

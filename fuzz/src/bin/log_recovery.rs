@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use kvs::model::{
-    AppendOutcome, Bucket, ContentType, ErrorKind, Key, LogAppend, LogQuery, NewLogEntry, Result, SystemClock,
+    AppendOutcome, Bucket, ContentType, ErrorKind, Key, LogAppend, LogQuery, NewLogEntry, Result,
 };
 use kvs::store::{Limits, Logs as _};
 use kvs::yaml::{YamlOptions, YamlStore};
-use kvs_fuzz::api::run;
+use kvs_fuzz::api::{FixedClock, run};
 use kvs_fuzz::disk::{MemoryDisk, damage};
 use libfuzzer_sys::fuzz_target;
 
@@ -33,7 +33,7 @@ fn open(disk: &MemoryDisk) -> YamlStore {
         min_log_bytes: u64::MAX,
         tidy_after: Duration::ZERO,
         max_open_buckets: 4,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(FixedClock),
         file_system: Arc::new(disk.clone()),
         ..YamlOptions::default()
     };
@@ -117,7 +117,8 @@ fuzz_target!(|input: &[u8]| {
             drop(store);
             match read(&open(&disk)) {
                 Ok(again) => {
-                    assert!(again.iter().any(|(_, value)| value == b"after"), "the new entry is lost: {again:?}");
+                    let shown = || String::from_utf8_lossy(&damage.bytes).into_owned();
+                    assert!(again.iter().any(|(_, value)| value == b"after"), "lost: {again:?} after {}", shown());
                     if let Ok(found) = &found {
                         assert!(again.starts_with(found), "an append has lost {found:?}: {again:?}");
                     }
