@@ -50,49 +50,127 @@ struct CheckState {
     text: String,
 }
 
+/// What a check has found so far.
+#[derive(Default)]
+struct Found {
+    /// For the response.
+    problems: Vec<String>,
+    notes: Vec<String>,
+    /// Where the disk is full.
+    full: Vec<String>,
+    /// The problems with their folders, for the log.
+    logged: Vec<String>,
+    /// The buckets that could not be checked.
+    unknown: Vec<Bucket>,
+}
+
 impl CheckState {
     /// `ok` with a line for each note, or an error that names the damage.
     async fn check_all(&mut self, store: &Counted) -> Result<String, ApiError> {
+        let mut found = Found::default();
         let mut buckets = self.buckets.clone();
-        let listed: BTreeSet<Bucket> = store.buckets().await.map_err(report_error)?.into_iter().collect();
-        buckets.extend(listed.iter().cloned());
+        match store.buckets().await {
+            Ok(listed) => self.buckets = listed.into_iter().collect(),
+            // Nothing of the store can be used.
+            Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable) => return Err(error.into()),
+            Err(error) => found.failed(&Bucket::default(), &error),
+        }
+        // A bucket may have logs only.
+        if let Some(logs) = store.logs() {
+            match logs.buckets().await {
+                Ok(listed) => self.buckets.extend(listed),
+                Err(error) => found.failed(&Bucket::default(), &error),
+            }
+        }
+        buckets.extend(self.buckets.iter().cloned());
         // The default bucket is checked even if it was never written, so that each check reads the store.
         buckets.insert(Bucket::default());
-        self.buckets = listed;
-        let (mut problems, mut notes): (Vec<String>, Vec<String>) = (vec![], vec![]);
         for bucket in buckets {
-            let (bucket_problems, bucket_notes) = check(store, &bucket).await?;
-            if !bucket_problems.is_empty() {
+            let before = found.count();
+            match store.maintain(&bucket, Task::Status).await {
+                Ok(report) => found.findings(&report.findings),
+                Err(error) => found.failed(&bucket, &error),
+            }
+            if found.count() > before {
                 self.buckets.insert(bucket);
             }
-            problems.extend(bucket_problems);
-            notes.extend(bucket_notes);
+            // Each of them may have waited for another machine.
+            if found.unknown.len() >= MAX_LISTED {
+                break;
+            }
         }
-        notes.sort();
-        notes.truncate(MAX_LISTED);
-        let text = summarize(problems.clone());
+        self.report(found)
+    }
+
+    /// The response, and lines in the log if the problems have changed.
+    fn report(&mut self, mut found: Found) -> Result<String, ApiError> {
+        found.notes.sort();
+        found.notes.truncate(MAX_LISTED);
+        let is_only_full = found.problems.is_empty() && found.unknown.is_empty();
+        let text = found.summarize();
         if text != self.text {
-            for problem in &problems {
+            found.logged.sort();
+            found.logged.dedup();
+            for problem in &found.logged {
                 api_error::report_damage(problem);
             }
             self.text.clone_from(&text);
         }
-        let notes: String = notes.iter().map(|note| format!("\nnote: {note}")).collect();
-        if text.is_empty() { Ok(format!("ok{notes}")) } else { Err(ApiError::needs_operator(text)) }
+        let notes: String = found.notes.iter().map(|note| format!("\nnote: {note}")).collect();
+        match text.is_empty() {
+            true => Ok(format!("ok{notes}")),
+            false if is_only_full => Err(ApiError::disk_full(text)),
+            false => Err(ApiError::needs_operator(text)),
+        }
     }
 }
 
-/// The problems of this bucket that a person must fix, and its notes.
-async fn check(store: &Counted, bucket: &Bucket) -> Result<(Vec<String>, Vec<String>), ApiError> {
-    match store.maintain(bucket, Task::Status).await {
-        Ok(report) => {
-            let (notes, problems): (Vec<_>, Vec<_>) =
-                report.findings.iter().partition(|finding| finding.severity == Severity::Note);
-            Ok((problems.into_iter().map(describe).collect(), notes.into_iter().map(describe).collect()))
+impl Found {
+    /// How many problems there are.
+    fn count(&self) -> usize {
+        self.problems.len() + self.full.len() + self.unknown.len()
+    }
+
+    fn findings(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            if finding.severity == Severity::Note {
+                self.notes.push(describe(finding));
+            } else {
+                self.problems.push(describe(finding));
+                self.logged.push(describe(finding));
+            }
         }
-        // Another process has the lock, so the bucket is in use.
-        Err(error) if error.kind() == ErrorKind::Busy => Ok((vec![], vec![])),
-        Err(error) => Err(report_error(error)),
+    }
+
+    /// A check that failed. Only the log gets the text of an error that may describe another server.
+    fn failed(&mut self, bucket: &Bucket, error: &Error) {
+        match error.kind() {
+            // Another process has the lock, so the bucket is in use.
+            ErrorKind::Busy => return,
+            ErrorKind::Corrupt | ErrorKind::PermissionDenied => self.problems.push(without_folders(&error.to_string())),
+            ErrorKind::StorageFull => self.full.push(without_folders(&error.to_string())),
+            _ => self.unknown.push(bucket.clone()),
+        }
+        self.logged.push(error.to_string());
+    }
+
+    /// The problems on one line, each once. One cause that concerns many buckets is one problem.
+    fn summarize(&self) -> String {
+        let mut causes = vec![];
+        if let Some((first, others)) = self.full.split_first() {
+            let others = if others.is_empty() { String::new() } else { format!(" (and {} more files)", others.len()) };
+            causes.push(format!("the disk is full: {first}{others}; free some space; reads and deletions still work"));
+        }
+        if let Some((first, others)) = self.unknown.split_first() {
+            let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+            causes.push(format!("bucket {first}{others}: the store could not be read; the log of the server says why"));
+        }
+        causes
+            .into_iter()
+            .chain(Some(summarize(self.problems.clone())))
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
@@ -123,17 +201,9 @@ fn summarize(mut problems: Vec<String>) -> String {
     problems.join("; ")
 }
 
-/// The error of a failed check. Damage is reported in the response and in the log, any other error only in the log.
-fn report_error(error: Error) -> ApiError {
-    if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::PermissionDenied) {
-        return error.into();
-    }
-    api_error::report_damage(&error);
-    ApiError::needs_operator(without_folders(&error.to_string()))
-}
-
 /// The text with every path reduced to its file name. A folder may have spaces in its name, so everything is removed
-/// from the word that begins a path to the word that contains the last slash.
+/// from the word that begins a path to the word that contains the last slash, or ends with a punctuation mark: what
+/// follows may be "Input/output error".
 pub(crate) fn without_folders(text: &str) -> String {
     let mut words: Vec<&str> = vec![];
     let mut start = None;
@@ -147,8 +217,13 @@ pub(crate) fn without_folders(text: &str) -> String {
                 words.truncate(from);
                 words.push(name);
             }
-            (None, Some((_, name))) if name.contains(".yaml") || name.contains(".lock") => words.push(name),
+            (None, Some((_, name))) if [".yaml", ".lock", ".log"].iter().any(|ending| name.contains(ending)) => {
+                words.push(name);
+            }
             _ => words.push(word),
+        }
+        if word.ends_with([':', ',', ';']) {
+            start = None;
         }
     }
     words.join(" ")
@@ -165,6 +240,7 @@ mod tests {
             ("data/default.yaml, line 12: not YAML", "default.yaml, line 12: not YAML"),
             ("reading /home/my own/kv data/default.yaml:3: bad", "reading default.yaml:3: bad"),
             ("\"/srv/kv/default.yaml\" line 3", "default.yaml\" line 3"),
+            ("reading /srv/kv/default.yaml: Input/output error", "reading default.yaml: Input/output error"),
             ("the key \"kitchen/temp\" is given twice", "the key \"kitchen/temp\" is given twice"),
         ];
         for (text, expected) in cases {
@@ -172,14 +248,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_damage_is_reported_with_its_file() {
-        let text_of = |kind| format!("{:?}", report_error(Error::new(kind, "/srv/a/default.yaml:3: bad")));
-        for kind in [ErrorKind::Corrupt, ErrorKind::PermissionDenied] {
-            assert!(text_of(kind).contains("default.yaml:3"));
-            assert!(!text_of(kind).contains("srv"));
+    fn failed(kinds: &[ErrorKind]) -> Result<String, String> {
+        let (mut found, mut state) = (Found::default(), CheckState::default());
+        for kind in kinds {
+            found.failed(&Bucket::default(), &Error::new(*kind, "cannot write to /srv/a/default.yaml"));
         }
-        assert!(!text_of(ErrorKind::Unavailable).contains("default.yaml"));
+        state.report(found).map_err(|error| format!("{error:?}"))
+    }
+
+    #[test]
+    fn files_of_this_machine_are_named_without_their_folders() {
+        for kind in [ErrorKind::Corrupt, ErrorKind::PermissionDenied, ErrorKind::StorageFull] {
+            let text = failed(&[kind]).unwrap_err();
+            assert!(text.contains("cannot write to default.yaml") && !text.contains("srv"), "{text}");
+        }
+        let text = failed(&[ErrorKind::Unavailable]).unwrap_err();
+        assert!(text.contains("bucket default: ") && !text.contains("default.yaml"), "{text}");
+        assert_eq!(failed(&[ErrorKind::Busy]), Ok("ok".into()));
+    }
+
+    #[test]
+    fn full_disk_hides_no_other_problem() {
+        let full = failed(&[ErrorKind::StorageFull; 7]).unwrap_err();
+        assert!(full.contains("507") && full.contains("(and 6 more files)"), "{full}");
+        let both = failed(&[ErrorKind::StorageFull, ErrorKind::StorageFull, ErrorKind::Corrupt]).unwrap_err();
+        assert!(both.contains("500") && both.contains("the disk is full: "), "{both}");
+        assert!(both.contains("still work; cannot write to default.yaml"), "{both}");
     }
 
     #[test]

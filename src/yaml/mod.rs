@@ -22,10 +22,14 @@ mod edit_session;
 mod file;
 mod format;
 pub mod fs;
+mod inspected;
+mod last_failures;
 mod log;
 mod options;
 mod state;
 mod store;
+mod store_folder;
+mod store_status;
 mod whole_copy;
 
 pub use self::bucket::waiter_lock::{WaiterGuard, WaiterLock};

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::blob::{BlobFolder, UsedBlobs};
+use super::blob::{BlobFolder, BlobStatus, UsedBlobs};
 use super::blocking::blocking;
 use super::bucket::bucket_store::{BucketStore, SharedResources};
 use super::bucket::compact::EntryOrder;
@@ -21,6 +21,7 @@ use super::file::open_files::OpenFiles;
 use super::file::paths::BucketPaths;
 use super::log::used_logs::UsedLogs;
 use super::options::YamlOptions;
+use super::store_folder::StoreFolder;
 use super::whole_copy::{CopiedBucket, LinkBlob, Sources, copy_to};
 use crate::model::{
     AppendOutcome, Batch, BlobId, Bucket, ChangesPage, ChangesQuery, Error, Key, LogAppend, LogKeysQuery, LogPage,
@@ -42,15 +43,16 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub struct YamlStore {
     folder: Arc<PathBuf>,
     options: YamlOptions,
-    buckets: Arc<Buckets>,
-    shared: SharedResources,
-    status: Arc<StatusReader>,
-    logs: Arc<UsedLogs>,
+    pub(super) buckets: Arc<Buckets>,
+    pub(super) shared: SharedResources,
+    pub(super) status: Arc<StatusReader>,
+    pub(super) logs: Arc<UsedLogs>,
+    pub(super) blob_status: Arc<BlobStatus>,
 }
 
 /// The buckets that were used by this process.
-struct Buckets {
-    used: RwLock<HashMap<Bucket, Arc<BucketStore>>>,
+pub(super) struct Buckets {
+    pub(super) used: RwLock<HashMap<Bucket, Arc<BucketStore>>>,
     tidier: Arc<Tidier>,
 }
 
@@ -70,21 +72,28 @@ impl YamlStore {
     /// `Invalid` if the path is not a folder.
     pub fn open(folder: impl Into<PathBuf>, options: YamlOptions) -> Result<Self> {
         let folder = folder.into();
-        if folder.exists() && !folder.is_dir() {
+        let exists = folder.exists();
+        if exists && !folder.is_dir() {
             let text = format!("{} is not a folder; give the folder for the data", folder.display());
             return Err(Error::new(crate::model::ErrorKind::Invalid, text));
         }
         let open_files = Arc::new(OpenFiles::new(options.max_open_buckets));
         let poll_rate = PollRate::new(POLL_INTERVAL);
-        let shared = SharedResources { open_files, tidier: Arc::default(), poll_rate };
-        let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
         let folder = Arc::new(folder);
+        let shared = SharedResources {
+            open_files,
+            tidier: Arc::default(),
+            poll_rate,
+            failures: Arc::default(),
+            folder: Arc::new(StoreFolder::new(Arc::clone(&folder), Arc::clone(&options.file_system), exists)),
+        };
+        let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
         let status = Arc::new(StatusReader::new(Arc::clone(&folder), options.clone()));
         let logs = Arc::new(UsedLogs::new(Arc::clone(&folder), options.clone(), shared.clone()));
-        Ok(Self { folder, options, buckets, shared, status, logs })
+        Ok(Self { folder, options, buckets, shared, status, logs, blob_status: Arc::default() })
     }
 
-    fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
+    pub(super) fn known(&self, bucket: &Bucket) -> Option<Arc<BucketStore>> {
         self.buckets.used.read().get(bucket).cloned()
     }
 
@@ -121,8 +130,11 @@ impl YamlStore {
         Ok(None)
     }
 
-    fn used_blobs<'s>(&'s self, bucket: &'s Bucket) -> UsedBlobs<impl Fn() -> Result<Option<Arc<BucketStore>>> + 's> {
-        let folder = BlobFolder::new(&self.folder, bucket, &self.options);
+    pub(super) fn used_blobs<'s>(
+        &'s self,
+        bucket: &'s Bucket,
+    ) -> UsedBlobs<impl Fn() -> Result<Option<Arc<BucketStore>>> + 's> {
+        let folder = BlobFolder::new(&self.folder, bucket, &self.options, &self.shared);
         UsedBlobs { folder, find_bucket: || self.existing(bucket) }
     }
 
@@ -238,6 +250,10 @@ impl Store for YamlStore {
     }
 
     async fn apply(&self, bucket: &Bucket, batch: Batch) -> Result<Outcome> {
+        // A program that answers one request has just seen the folder.
+        if !self.options.is_short_lived && self.known(bucket).is_none() {
+            self.shared.folder.ensure_not_lost()?;
+        }
         self.bucket(bucket).apply(batch).await
     }
 
@@ -262,7 +278,7 @@ impl Store for YamlStore {
         let (store, name) = (self.clone(), bucket.clone());
         let work = move || {
             if task == Task::Status {
-                return store.status.status(&name, store.known(&name).as_deref());
+                return store.status_of(&name);
             }
             let mut report = match store.existing(&name)? {
                 None => Report::default(),

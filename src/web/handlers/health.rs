@@ -22,9 +22,16 @@ pub(crate) async fn ready(state: &ApiState) -> Result<Response, ApiError> {
     }
     let (store, bucket) = (&state.store, Bucket::default());
     let read = match store.get(&bucket, &[]).await {
-        // The read may have come from memory, so the files are checked too.
-        Ok(_) => store.maintain(&bucket, Task::Status).await.map(drop),
-        Err(error) => Err(error),
+        // If only this bucket cannot be used, the list of buckets is complete.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::PermissionDenied) => {
+            store.buckets().await.map(drop)
+        }
+        read => read.map(drop),
+    };
+    let read = match read {
+        // The read may have come from memory, so the folder is checked too.
+        Ok(()) => store.maintain(&bucket, Task::Status).await.map(drop),
+        failed => failed,
     };
     match read {
         // With a full disk, reads and deletions still work.

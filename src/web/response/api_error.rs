@@ -200,6 +200,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
+    /// 507: the disk is full. `text` says where.
+    pub(crate) fn disk_full(text: String) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, text).of_kind(ErrorKind::StorageFull)
+    }
+
     /// 500 for a bug in kvs. A write may have been done.
     pub(crate) fn internal(cause: &str) -> Self {
         tracing::error!("internal error: {cause}");

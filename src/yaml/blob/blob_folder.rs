@@ -12,9 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::{BlobId, Bucket, Error, ErrorKind, Result};
+use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
+use crate::yaml::last_failures::LastFailures;
 use crate::yaml::options::YamlOptions;
+use crate::yaml::store_folder::StoreFolder;
 
 /// The folder of all blobs in the folder of the data.
 const BLOBS: &str = "blobs";
@@ -36,6 +39,8 @@ pub(crate) struct BlobFolder {
     pub(super) path: PathBuf,
     pub(super) fs: Arc<dyn FileSystem>,
     lock_timeout: Duration,
+    pub(super) failures: Arc<LastFailures>,
+    store: Arc<StoreFolder>,
 }
 
 /// What is in the folder.
@@ -47,10 +52,23 @@ pub(super) struct Content {
 }
 
 impl BlobFolder {
-    pub(crate) fn new(data_folder: &Path, bucket: &Bucket, options: &YamlOptions) -> Self {
+    pub(crate) fn new(data_folder: &Path, bucket: &Bucket, options: &YamlOptions, shared: &SharedResources) -> Self {
         let parent = data_folder.join(BLOBS);
         let path = parent.join(bucket.as_str());
-        Self { parent, path, fs: Arc::clone(&options.file_system), lock_timeout: options.lock_timeout }
+        let fs = Arc::clone(&options.file_system);
+        Self {
+            parent,
+            path,
+            fs,
+            lock_timeout: options.lock_timeout,
+            failures: Arc::clone(&shared.failures),
+            store: Arc::clone(&shared.folder),
+        }
+    }
+
+    /// Remembers how a write of a blob ended.
+    pub(super) fn note<T>(&self, outcome: &Result<T>) {
+        self.failures.note(&*self.fs, &self.path, outcome);
     }
 
     /// Whether there is a folder.
@@ -66,6 +84,7 @@ impl BlobFolder {
 
     /// Creates the folder, durably.
     pub(crate) fn create(&self) -> Result<()> {
+        self.store.ensure_not_lost()?;
         let create = |folder: &Path| self.fs.make_subfolder(folder).map_err(|e| failed("create", folder, e));
         create(&self.parent)?;
         create(&self.path)

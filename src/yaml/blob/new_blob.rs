@@ -18,6 +18,7 @@ const WRITE_BYTES: usize = 256 << 10;
 pub(super) struct NewBlobFile {
     /// `None` after an error.
     unfinished: Option<Unfinished>,
+    folder: BlobFolder,
     collected: Vec<Bytes>,
     collected_bytes: usize,
 }
@@ -34,12 +35,14 @@ struct Unfinished {
 
 impl NewBlobFile {
     pub(super) async fn create(folder: BlobFolder) -> Result<Self> {
+        let used = folder.clone();
         let unfinished = in_background(move || {
-            folder.create()?;
-            let (path, file) = folder.create_unfinished()?;
-            Ok(Unfinished { folder, path, file, hash: Sha256::new(), bytes: 0, has_name: false })
+            used.create()?;
+            let (path, file) = used.create_unfinished()?;
+            Ok(Unfinished { folder: used, path, file, hash: Sha256::new(), bytes: 0, has_name: false })
         });
-        Ok(Self { unfinished: Some(unfinished.await?), collected: vec![], collected_bytes: 0 })
+        let unfinished = unfinished.await.inspect_err(|error| folder.note(&Err::<(), _>(error.duplicate())))?;
+        Ok(Self { unfinished: Some(unfinished), folder, collected: vec![], collected_bytes: 0 })
     }
 
     async fn write_collected(&mut self) -> Result<Unfinished> {
@@ -47,13 +50,13 @@ impl NewBlobFile {
         self.collected_bytes = 0;
         let failed = || Error::new(ErrorKind::Unavailable, "an earlier part of the value could not be written");
         let mut unfinished = unfinished.ok_or_else(failed)?;
-        in_background(move || {
+        let written = in_background(move || {
             for piece in pieces {
                 unfinished.write(&piece)?;
             }
             Ok(unfinished)
-        })
-        .await
+        });
+        written.await.inspect_err(|error| self.folder.note(&Err::<(), _>(error.duplicate())))
     }
 }
 
@@ -70,7 +73,9 @@ impl NewBlob for NewBlobFile {
 
     async fn finish(mut self: Box<Self>) -> Result<StoredBlob> {
         let unfinished = self.write_collected().await?;
-        in_background(move || unfinished.finish()).await
+        let finished = in_background(move || unfinished.finish()).await;
+        self.folder.note(&finished);
+        finished
     }
 }
 

@@ -19,8 +19,10 @@ use crate::yaml::file::data_file::DataFile;
 use crate::yaml::file::open_files::{OpenFiles, SharedFiles};
 use crate::yaml::file::paths::BucketPaths;
 use crate::yaml::fs::LockMode;
+use crate::yaml::last_failures::LastFailures;
 use crate::yaml::options::YamlOptions;
 use crate::yaml::state::{BucketState, Damage};
+use crate::yaml::store_folder::StoreFolder;
 
 /// A bucket in this process. Locks are taken in this order: `files`, the lock among processes, `state`. `queue` is
 /// locked only briefly.
@@ -63,11 +65,14 @@ pub(crate) struct SharedResources {
     pub(crate) tidier: Arc<Tidier>,
     /// How often buckets and logs are polled for waiters.
     pub(crate) poll_rate: PollRate,
+    /// The failed writes to logs and blobs.
+    pub(crate) failures: Arc<LastFailures>,
+    pub(crate) folder: Arc<StoreFolder>,
 }
 
 impl BucketStore {
     pub(crate) fn new(paths: BucketPaths, options: YamlOptions, shared: &SharedResources) -> Self {
-        let SharedResources { open_files, tidier, poll_rate } = shared.clone();
+        let SharedResources { open_files, tidier, poll_rate, .. } = shared.clone();
         Self {
             files: Arc::new(Mutex::new(DataFile::new(
                 paths.clone(),

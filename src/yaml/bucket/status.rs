@@ -3,7 +3,7 @@
 //! A file that has not changed is not read again. Only its first error is kept.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::model::{Bucket, Error, ErrorKind, Result};
 use crate::store::{Finding, Report, Severity};
 use crate::yaml::state::BucketState;
 
-use crate::yaml::file::errors::is_too_many_open_files;
+use crate::yaml::file::errors::{io_error_with_advice, is_too_many_open_files};
 use crate::yaml::file::lock;
 use crate::yaml::file::lock::LockRecord;
 use crate::yaml::file::paths::BucketPaths;
@@ -57,13 +57,17 @@ impl StatusReader {
         Self { folder, options, inspected: Mutex::default(), overwritten: Mutex::default() }
     }
 
-    /// The problems of a bucket that are known without waiting for a lock.
+    /// Adds the problems of a bucket that are known without waiting for a lock. Returns the error of a full disk.
     ///
     /// # Errors
     /// If nothing is known because no file can be opened.
-    pub(crate) fn status(&self, bucket: &Bucket, known: Option<&BucketStore>) -> Result<Report> {
+    pub(crate) fn status(
+        &self,
+        bucket: &Bucket,
+        known: Option<&BucketStore>,
+        report: &mut Report,
+    ) -> Result<Option<Error>> {
         let paths = BucketPaths::new(&self.folder, bucket);
-        let mut report = Report::default();
         report.findings.extend(self.overwritten(&paths)?);
         let mut found = |line: Option<u64>, text: String| {
             let file = Some(paths.data.clone());
@@ -79,10 +83,9 @@ impl StatusReader {
             Err(InspectError::Unable(error)) => return Err(error),
             Err(InspectError::Unreadable(text)) => found(None, text),
         }
+        let mut full = None;
         match self.last_failure(&paths, known) {
-            Some(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::PermissionDenied) => {
-                return Err(error);
-            }
+            Some(error) if error.kind() == ErrorKind::StorageFull => full = Some(error),
             Some(error) if can_be_read => found(None, error.to_string()),
             _ => {}
         }
@@ -91,7 +94,7 @@ impl StatusReader {
             let text = format!("others have held its lock for more than {wait} s; `lslocks` shows which program it is");
             found(None, text);
         }
-        Ok(report)
+        Ok(full)
     }
 
     /// The files of entries that somebody overwrote.
@@ -124,13 +127,16 @@ impl StatusReader {
         if let Err(e) = fs.may_write(&paths.folder) {
             return Some(paths.failed("write next to", e));
         }
+        match fs.open(&paths.lock, OpenMode::Append) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound && !is_too_many_open_files(&e) => {
+                return Some(io_error_with_advice(format!("cannot write to {}", paths.lock.display()), e));
+            }
+            _ => {}
+        }
         match fs.open(&paths.data, OpenMode::Append) {
             Ok(file) => {
                 let last = || known.and_then(|bucket| bucket.files.try_lock()?.last_failure());
-                // The file can be appended to; only replacing it is not permitted.
-                let milder =
-                    |e: Error| if e.kind() == ErrorKind::PermissionDenied { e.of_kind(ErrorKind::Corrupt) } else { e };
-                check_hard_links(&paths, &*file).err().or_else(last).map(milder)
+                check_hard_links(&paths, &*file).err().or_else(last)
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_too_many_open_files(&e) => None,
             Err(e) => Some(paths.failed("write to", e)),
@@ -175,11 +181,12 @@ impl StatusReader {
     /// The record in the lock file. It is read before the data, so that it does not describe later writes.
     fn record(&self, paths: &BucketPaths) -> Result<Option<LockRecord>, InspectError> {
         let fs = &self.options.file_system;
-        if fs.stat(&paths.lock).map_err(|e| InspectError::of(paths, e))?.is_none() {
+        let failed = |e| InspectError::of_file(&paths.lock, e);
+        if fs.stat(&paths.lock).map_err(failed)?.is_none() {
             return Ok(None);
         }
-        let file = fs.open(&paths.lock, OpenMode::Read).map_err(|e| InspectError::of(paths, e))?;
-        lock::read(&*file).map_err(|e| InspectError::of(paths, e))
+        let file = fs.open(&paths.lock, OpenMode::Read).map_err(failed)?;
+        lock::read(&*file).map_err(failed)
     }
 }
 
@@ -193,10 +200,13 @@ enum InspectError {
 
 impl InspectError {
     fn of(paths: &BucketPaths, e: std::io::Error) -> Self {
-        if is_too_many_open_files(&e) {
-            return Self::Unable(paths.failed("open", e));
-        }
-        Self::Unreadable(format!("it cannot be read: {e}"))
+        Self::of_file(&paths.data, e)
+    }
+
+    fn of_file(file: &Path, e: std::io::Error) -> Self {
+        let is_unable = is_too_many_open_files(&e);
+        let error = io_error_with_advice(format!("cannot read {}", file.display()), e);
+        if is_unable { Self::Unable(error) } else { Self::Unreadable(error.to_string()) }
     }
 }
 

@@ -17,6 +17,11 @@ pub(crate) fn is_too_many_open_files(e: &io::Error) -> bool {
     errno.is_some_and(|errno| errno == rustix::io::Errno::MFILE || errno == rustix::io::Errno::NFILE)
 }
 
+/// Whether there is no room on the disk, or none is allowed.
+pub(crate) fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
 /// The error of a failed call, with advice for the operator.
 pub(crate) fn io_error_with_advice(doing: String, e: io::Error) -> Error {
     let advice = match e.kind() {

@@ -149,6 +149,7 @@ impl LogStore {
     fn store_new(&self, old: Option<&OpenLog>, group: &Group) -> Result<Option<(OpenLog, KnownLog)>> {
         let (path, fs) = (&self.path, &*self.options.file_system);
         if old.is_none() {
+            self.store.ensure_not_lost()?;
             fs.make_subfolder(&path.folder).map_err(|e| path.failed("create the folder of", e))?;
         }
         let content = NewContent { header: &self.header(group.bounds), kept: None, appended: &group.text };

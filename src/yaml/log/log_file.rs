@@ -69,9 +69,14 @@ impl LogLocker<'_> {
 /// Makes a file durable as it is, and reads what it is. `None` if it is empty, as a person may have made it. The caller
 /// holds its lock.
 pub(crate) fn inspect(file: &dyn File, path: &LogPath) -> Result<Option<KnownLog>> {
-    let failed = |e| path.failed("read", e);
     // Its last writer may have been killed before the sync.
     file.sync().map_err(|e| path.failed("sync", e))?;
+    read_state(file, path)
+}
+
+/// Reads what a file is. Without its lock and a sync before, what is found may change and may not be durable.
+pub(super) fn read_state(file: &dyn File, path: &LogPath) -> Result<Option<KnownLog>> {
+    let failed = |e| path.failed("read", e);
     let stat = file.stat().map_err(failed)?;
     let head = file.read(0, stat.len.min(log_header::MAX_HEADER_BYTES)).map_err(failed)?;
     let Some((header, begin)) = log_header::read(&head) else {

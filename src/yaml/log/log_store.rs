@@ -22,7 +22,9 @@ use crate::yaml::bucket::queue::{WriteStint, YIELD_TIME};
 use crate::yaml::file::open_files::OpenFiles;
 use crate::yaml::format::log_header::LogHeader;
 use crate::yaml::fs::{LockMode, OpenMode};
+use crate::yaml::last_failures::LastFailures;
 use crate::yaml::options::YamlOptions;
+use crate::yaml::store_folder::StoreFolder;
 
 /// A log in this process.
 pub(crate) struct LogStore {
@@ -34,6 +36,8 @@ pub(crate) struct LogStore {
     queue: Mutex<Queue>,
     stint: Mutex<WriteStint>,
     watch: Arc<PolledWatch<u64>>,
+    failures: Arc<LastFailures>,
+    pub(super) store: Arc<StoreFolder>,
 }
 
 /// The appends that wait.
@@ -62,7 +66,7 @@ impl Drop for ServeGuard<'_> {
 
 impl LogStore {
     pub(crate) fn new(path: LogPath, options: YamlOptions, shared: &SharedResources) -> Self {
-        let SharedResources { open_files, poll_rate, .. } = shared.clone();
+        let SharedResources { open_files, poll_rate, failures, folder, .. } = shared.clone();
         let watch = Arc::new(PolledWatch::new(|new, known| new != known, poll_rate));
         Self {
             path,
@@ -72,6 +76,8 @@ impl LogStore {
             queue: Mutex::default(),
             stint: Mutex::default(),
             watch,
+            failures,
+            store: folder,
         }
     }
 
@@ -216,6 +222,7 @@ impl LogStore {
         let (appends, answers): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
         let committed = self.commit(appends);
+        self.failures.note(&*self.options.file_system, &self.path.file, &committed);
         self.stint.lock().last_release = Instant::now();
         match committed {
             Ok(outcomes) => {

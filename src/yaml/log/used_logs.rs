@@ -15,6 +15,7 @@ use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::format::log_header;
 use crate::yaml::fs::{LockMode, OpenMode};
+use crate::yaml::inspected::Inspected;
 use crate::yaml::options::YamlOptions;
 
 /// The number of logs of which the last state is kept in memory.
@@ -22,15 +23,17 @@ const MAX_KNOWN_LOGS: usize = 1_024;
 
 /// The logs in a folder of buckets, and those that this process uses.
 pub(crate) struct UsedLogs {
-    data_folder: Arc<PathBuf>,
-    options: YamlOptions,
-    shared: SharedResources,
+    pub(super) data_folder: Arc<PathBuf>,
+    pub(super) options: YamlOptions,
+    pub(super) shared: SharedResources,
+    /// The states of the files that were inspected for the status.
+    pub(super) inspected: Inspected,
     used: Mutex<HashMap<(Bucket, Key), Arc<LogStore>>>,
 }
 
 impl UsedLogs {
     pub(crate) fn new(data_folder: Arc<PathBuf>, options: YamlOptions, shared: SharedResources) -> Self {
-        Self { data_folder, options, shared, used: Mutex::default() }
+        Self { data_folder, options, shared, inspected: Inspected::default(), used: Mutex::default() }
     }
 
     /// A log. Nothing is created before the first append.

@@ -34,7 +34,7 @@ pub struct CopiedBucket {
 /// Copies the buckets of these sources to a folder.
 pub(super) fn copy_to(target: &Path, sources: &Sources<'_>, link_blob: Option<&LinkBlob>) -> Result<Vec<CopiedBucket>> {
     let Moment { buckets, _blobs: _held } = Moment::take(sources)?;
-    let new = NewFiles { folder: target, options: sources.options, link_blob };
+    let new = NewFiles { folder: target, options: sources.options, shared: sources.shared, link_blob };
     new.create_folder()?;
     let mut copied = Vec::with_capacity(buckets.len());
     for bucket in &buckets {

@@ -39,7 +39,7 @@ pub(crate) struct Sources<'a> {
 impl Sources<'_> {
     /// The folder of the blobs of a bucket.
     pub(super) fn blobs(&self, bucket: &Bucket) -> BlobFolder {
-        BlobFolder::new(self.folder, bucket, self.options)
+        BlobFolder::new(self.folder, bucket, self.options, self.shared)
     }
 
     fn buckets(&self) -> Result<BTreeSet<Bucket>> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::model::{BlobId, Bucket, Error, ErrorKind, Result};
 use crate::yaml::blob::BlobFolder;
+use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::file::last_copy_format::{self, Fingerprint};
 use crate::yaml::file::paths::BucketPaths;
@@ -24,6 +25,7 @@ pub type LinkBlob = dyn Fn(&Bucket, BlobId, &Path) -> bool + Send + Sync;
 pub(super) struct NewFiles<'a> {
     pub(super) folder: &'a Path,
     pub(super) options: &'a YamlOptions,
+    pub(super) shared: &'a SharedResources,
     pub(super) link_blob: Option<&'a LinkBlob>,
 }
 
@@ -61,7 +63,7 @@ impl NewFiles<'_> {
     /// Writes the blobs that cannot be linked.
     pub(super) fn write_blobs(&self, bucket: &Bucket, from: &BlobFolder, blobs: &BTreeSet<BlobId>) -> Result<()> {
         let fs = &self.options.file_system;
-        let to = BlobFolder::new(self.folder, bucket, self.options);
+        let to = BlobFolder::new(self.folder, bucket, self.options, self.shared);
         to.create()?;
         for id in blobs {
             let (source, target) = (from.file(*id), to.file(*id));

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 /// A secret with all rights.
 pub(crate) const SECRET: &str = "secret-of-the-served";
 
+/// The name of the file with its log.
+const LOG: &str = "stderr.log";
+
 /// A running `kvs serve` over plain HTTP.
 pub(crate) struct Served {
     child: Child,
@@ -60,12 +63,14 @@ impl Served {
         )
     }
 
-    fn started(program: impl Fn(&TempDir) -> Command, flags: &[&str]) -> Self {
+    /// The same, as the command that `program` makes for its folder.
+    pub(crate) fn started(program: impl Fn(&TempDir) -> Command, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
         auth.write_all(SECRET.as_bytes()).unwrap();
         let mut child = program(&folder);
-        child.args(["serve", "--http", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped()).stderr(Stdio::null());
+        child.args(["serve", "--http", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped());
+        child.stderr(std::fs::File::create(folder.path().join(LOG)).unwrap());
         let mut child = child.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -77,6 +82,11 @@ impl Served {
     pub(crate) fn command(&self, args: &[&str]) {
         let status = program(&self.folder).args(args).stdout(Stdio::null()).status().unwrap();
         assert!(status.success(), "{args:?}");
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join(LOG)).unwrap()).into_owned()
     }
 
     /// Its folder.

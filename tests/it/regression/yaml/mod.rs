@@ -9,4 +9,5 @@ mod hand_written;
 mod held_lock;
 mod invalid_files;
 mod many_watched;
+mod reported_faults;
 mod yaml_values;

@@ -1,0 +1,73 @@
+//! The status of the logs of a bucket: the problems that a person must fix, found without waiting for a lock.
+//!
+//! Of each log only the beginning and the end are read, and only if the file has changed. `Task::Check` reads all lines.
+
+use std::io;
+use std::path::Path;
+
+use super::log_file::read_state;
+use super::log_path;
+use super::log_path::LogPath;
+use super::used_logs::UsedLogs;
+use crate::model::{Bucket, Error, ErrorKind, LogKeysQuery, Result};
+use crate::store::{Finding, Report, Severity};
+use crate::yaml::file::errors::{io_error_with_advice, is_too_many_open_files};
+use crate::yaml::fs::OpenMode;
+
+impl UsedLogs {
+    /// Adds the problems of the logs of a bucket. Returns the error of the last append for which there was no room.
+    ///
+    /// # Errors
+    /// If nothing is known because no file can be opened.
+    pub(crate) fn status(&self, bucket: &Bucket, report: &mut Report) -> Result<Option<Error>> {
+        let folder = log_path::folder(&self.data_folder, bucket);
+        let fs = &*self.options.file_system;
+        let mut full = None;
+        for error in self.shared.failures.below(fs, &folder) {
+            if error.kind() == ErrorKind::StorageFull {
+                full = Some(error);
+            } else {
+                report.findings.push(Finding::new(Severity::Damage, error.to_string()));
+            }
+        }
+        let failed = |doing: &str, e| io_error_with_advice(format!("cannot {doing} {}", folder.display()), e);
+        let is_empty = match fs.list(&folder) {
+            Ok(names) => names.is_empty(),
+            Err(e) if is_too_many_open_files(&e) => return Err(failed("list", e)),
+            Err(e) => {
+                report.findings.push(Finding::new(Severity::Damage, failed("list", e).to_string()));
+                true
+            }
+        };
+        if is_empty {
+            return Ok(full);
+        }
+        match fs.may_write(&folder) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => full = Some(failed("write to", e)),
+            Err(e) => report.findings.push(Finding::new(Severity::Damage, failed("write to", e).to_string())),
+        }
+        let keys = self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })?;
+        let logs: Vec<LogPath> = keys.iter().map(|key| LogPath::new(&self.data_folder, bucket, key)).collect();
+        let mut inspected = logs.iter();
+        let inspect = |file: &Path| {
+            let log = inspected.by_ref().find(|log| log.file == file);
+            log.map_or(Ok(None), |log| self.inspect(log))
+        };
+        let files = logs.iter().map(|log| log.file.clone());
+        for (_, text) in self.inspected.problems(fs, bucket, files, inspect)? {
+            report.findings.push(Finding::new(Severity::Damage, text));
+        }
+        Ok(full)
+    }
+
+    /// What prevents reads or appends.
+    fn inspect(&self, log: &LogPath) -> Result<Option<String>> {
+        match self.options.file_system.open(&log.file, OpenMode::Append) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if is_too_many_open_files(&e) => Err(log.failed("open", e)),
+            Err(e) => Ok(Some(log.failed("append to", e).to_string())),
+            Ok(file) => Ok(read_state(&*file, log).err().map(|error| error.to_string())),
+        }
+    }
+}
