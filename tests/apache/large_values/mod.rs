@@ -12,7 +12,7 @@ mod refused_puts;
 mod removed;
 mod replaced;
 mod stored;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::collections::BTreeSet;
 use std::fs;

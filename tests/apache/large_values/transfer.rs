@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::{Answer, connect};
 
 /// Sends the beginning of a request.
-pub(super) fn begin(port: u16, bytes: &[u8]) -> TcpStream {
+pub(crate) fn begin(port: u16, bytes: &[u8]) -> TcpStream {
     let mut stream = connect(port).expect("the server listens");
     stream.write_all(bytes).unwrap();
     stream
@@ -22,7 +22,7 @@ pub(super) fn answer(mut stream: TcpStream) -> Option<Answer> {
 }
 
 /// Breaks the connection off, as a client that crashes: the server receives a reset.
-pub(super) fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
 }
 
