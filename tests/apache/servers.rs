@@ -96,7 +96,7 @@ impl Server {
         this
     }
 
-    /// Starts Apache with mod_fcgid and these directives after its own.
+    /// Starts Apache with `mod_fcgid` and these directives after its own.
     pub(crate) fn start_fcgid(directives: &[&str]) -> Self {
         let mut this = Self { way: Way::ModFcgid, port: free_port(), site: Site::new(), children: vec![] };
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");

@@ -15,7 +15,12 @@ fn doctor(root: &Path, arguments: &[&str], secret: &str) -> (Option<i32>, Vec<St
     let output = command.arg("doctor").args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let problems: Vec<String> = text.lines().filter(|line| line.starts_with("problem: ")).map(str::to_owned).collect();
-    assert_eq!(output.status.code() == Some(1), !problems.is_empty(), "{text}{output:?}");
+    assert_eq!(
+        output.status.code() == Some(1),
+        !problems.is_empty(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     (output.status.code(), problems)
 }
 

@@ -1,4 +1,4 @@
-//! mod_fcgid ends programs: after a number of requests, an age, or a time without work, which no client notices; and in
+//! `mod_fcgid` ends programs: after a number of requests, an age, or a time without work, which no client notices; and in
 //! the middle of a request that takes too long, which is then done once or not at all.
 
 use std::fs::File;
@@ -56,7 +56,7 @@ fn write_whose_program_is_ended_is_done_once_or_not_at_all() {
     });
 }
 
-/// Holds the lock of the bucket while clients increment, until mod_fcgid has given them up.
+/// Holds the lock of the bucket while clients increment, until `mod_fcgid` has given them up.
 fn run_held(name: &str, mut server: Server) {
     assert!(server.send(&request_with("PUT", "/kv/default/number", b"0")).status < 300);
     let lock = File::options().write(true).open(server.site.root().join("data/default.lock")).unwrap();
@@ -73,7 +73,7 @@ fn run_held(name: &str, mut server: Server) {
         start.elapsed(),
         answers.iter().map(|a| a.as_ref().map(|a| a.status)).collect::<Vec<_>>()
     );
-    lock.unlock().unwrap();
+    fs2::FileExt::unlock(&lock).unwrap();
     let is_refused =
         |answer: &&Option<crate::client::Answer>| answer.as_ref().is_some_and(|a| a.text().contains("nothing was "));
     let refused = answers.iter().filter(is_refused).count() as u64;

@@ -1,4 +1,4 @@
-//! All processes that mod_fcgid may start are busy: others are served or told so, and nothing is blocked for ever.
+//! All processes that `mod_fcgid` may start are busy: others are served or told so, and nothing is blocked for ever.
 
 use std::io::Read as _;
 use std::thread::{scope, sleep};

@@ -1,5 +1,5 @@
 //! Apache in front of kvs under stress: restarts under load, all processes busy, slow and broken clients, and processes
-//! that mod_fcgid ends.
+//! that `mod_fcgid` ends.
 //!
 //! `load` has the clients and the check that each increment was done exactly once.
 

@@ -58,7 +58,7 @@ fn replace(server: &Server) {
 
 /// Whether a failure is one of Apache itself, before kvs had the request, or of a restart that is not graceful.
 ///
-/// At a restart mod_fcgid 2.3.9 ends an Apache process that was about to request a new kvs, with all requests of this
+/// At a restart `mod_fcgid` 2.3.9 ends an Apache process that was about to request a new kvs, with all requests of this
 /// process, and logs "server is restarted, pid N must exit". Such a request gets no response, or a 500 of Apache.
 fn is_of_apache(server: &Server, deed: Deed, failure: &str) -> bool {
     let is_web_server = failure.contains("the web server") || failure.contains("without a response");
@@ -115,10 +115,10 @@ fn stop_in_the_middle(way: Way) {
         sleep(2 * PAUSE);
         server.signal(if way == Way::Http { Signal::TERM } else { Signal::USR1 });
         sleep(2 * PAUSE);
-        lock.unlock().unwrap();
+        fs2::FileExt::unlock(&lock).unwrap();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    let mut numbers: Vec<String> = answers.iter().flatten().map(|answer| answer.text()).collect();
+    let mut numbers: Vec<String> = answers.iter().flatten().map(crate::client::Answer::text).collect();
     numbers.sort();
     assert_eq!(numbers, ["1", "2", "3"], "{way:?}: {answers:?}\n{}", server.site.logs());
     server.stop();

@@ -29,7 +29,7 @@ fn quietly<T>(machine: &Machine, what: impl FnOnce() -> T) -> T {
     let lock = fs::File::options().write(true).open(machine.data().join("default.lock")).unwrap();
     lock.lock_exclusive().unwrap();
     let done = what();
-    lock.unlock().unwrap();
+    fs2::FileExt::unlock(&lock).unwrap();
     done
 }
 
@@ -125,7 +125,7 @@ pub(super) const FILES: [Fault; 14] = [
             lock.lock_exclusive().unwrap();
             let length = lock.metadata().unwrap().len();
             std::io::Write::write_all(&mut &lock, b"not an entry\n").unwrap();
-            lock.unlock().unwrap();
+            fs2::FileExt::unlock(&lock).unwrap();
             Box::new(move |_| fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap())
         },
         appends: Expected::Refused(500),

@@ -13,7 +13,7 @@ pub(super) const OTHERS: [Fault; 5] = [
         begin: |machine| {
             let lock = fs::File::options().write(true).open(machine.data().join("default.lock")).unwrap();
             lock.lock_exclusive().unwrap();
-            Box::new(move |_| lock.unlock().unwrap())
+            Box::new(move |_| fs2::FileExt::unlock(&lock).unwrap())
         },
         puts: Expected::Refused(503),
         large: Expected::Refused(503),
@@ -27,7 +27,7 @@ pub(super) const OTHERS: [Fault; 5] = [
             let path = machine.data().join("default.logs/events.log");
             let lock = fs::File::options().append(true).open(path).unwrap();
             lock.lock_exclusive().unwrap();
-            Box::new(move |_| lock.unlock().unwrap())
+            Box::new(move |_| fs2::FileExt::unlock(&lock).unwrap())
         },
         appends: Expected::Refused(503),
         log: &["events", "locked by others"],

@@ -112,7 +112,9 @@ fn pass(fault: &Fault, machine: &Machine, told: &Told, http: &mut Http) -> Times
     assert_eq!(ready, fault.ready, "{}: /readyz\n{}", fault.name, machine.served.log());
     let ended = Instant::now();
     undo(machine);
-    wait("all requests to succeed again", &mut || all(Instant::now() - Duration::from_millis(300), &Attempt::is_done));
+    wait("all requests to succeed again", &mut || {
+        all(Instant::now().checked_sub(Duration::from_millis(300)).unwrap(), &Attempt::is_done)
+    });
     let recovered = Instant::now();
     wait("/status to be ok", &mut || {
         http.ask("GET", "/status", b"").is_some_and(|answer| answer.text().starts_with("ok"))
