@@ -1,11 +1,14 @@
 //! The head of a request from CGI or FastCGI variables. Pure: no sockets, no environment, no body.
 //!
-//! The names are those of RFC 3875. Values are bytes. If HTTP cannot contain a value, only its own header is dropped.
+//! The names are those of RFC 3875. Values are bytes. If HTTP cannot contain the value of a header, the request is
+//! refused: without a condition or a type it would be another request. A header with an invalid name is dropped.
 //! After an internal redirect of Apache, the variables of its configuration have names with `REDIRECT_` in front.
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
+};
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -30,14 +33,15 @@ pub(crate) fn head(variables: &Variables, base_path: &BasePath) -> Result<Parts,
         b"HTTP/1.0" => Version::HTTP_10,
         _ => Version::HTTP_11,
     };
-    parts.headers = headers(variables);
+    parts.headers = headers(variables, Err).map_err(|_invalid| TransportError::MalformedHead)?;
     Ok(parts)
 }
 
 /// The method and headers of a rejected request, as far as its variables contain them. The form of the error response
 /// depends on them.
 pub(crate) fn method_and_headers(variables: &Variables) -> (Method, HeaderMap) {
-    (Method::from_bytes(variables.get("REQUEST_METHOD")).unwrap_or(Method::GET), headers(variables))
+    let headers = headers(variables, |_invalid| Ok(())).unwrap_or_default();
+    (Method::from_bytes(variables.get("REQUEST_METHOD")).unwrap_or(Method::GET), headers)
 }
 
 /// The client's address. Some servers put IPv6 into brackets or add a zone.
@@ -80,33 +84,39 @@ fn built_target(variables: &Variables) -> Vec<u8> {
     target
 }
 
-fn headers(variables: &Variables) -> HeaderMap {
+/// What to do about a value that a header cannot have.
+type OnInvalid = fn(InvalidHeaderValue) -> Result<(), InvalidHeaderValue>;
+
+fn headers(variables: &Variables, on_invalid: OnInvalid) -> Result<HeaderMap, InvalidHeaderValue> {
     let mut headers = HeaderMap::with_capacity(variables.len() / 2);
     for (name, value) in variables.iter() {
         let Some(name) = name.strip_prefix(b"HTTP_") else { continue };
         let Some(name) = header_name(name) else { continue };
-        if let Ok(value) = HeaderValue::from_maybe_shared(variables.shared(value)) {
-            headers.append(name, value);
+        match HeaderValue::from_maybe_shared(variables.shared(value)) {
+            Ok(value) => drop(headers.append(name, value)),
+            Err(invalid) => on_invalid(invalid)?,
         }
     }
     let mut set = |name: HeaderName, value: &[u8]| {
-        if let Ok(value) = HeaderValue::from_maybe_shared(variables.shared(value)) {
-            headers.insert(name, value);
+        match HeaderValue::from_maybe_shared(variables.shared(value)) {
+            Ok(value) => drop(headers.insert(name, value)),
+            Err(invalid) => on_invalid(invalid)?,
         }
+        Ok(())
     };
     for (name, variable) in [(CONTENT_TYPE, "CONTENT_TYPE"), (CONTENT_LENGTH, "CONTENT_LENGTH")] {
         let value = variables.get(variable);
         if !value.is_empty() {
-            set(name, value);
+            set(name, value)?;
         }
     }
     if !variables.has("HTTP_AUTHORIZATION") {
         let names = ["HTTP_AUTHORIZATION", "Authorization", "AUTHORIZATION"];
         if let Some(value) = names.iter().find_map(|name| variables.configured(name)).filter(|v| !v.is_empty()) {
-            set(AUTHORIZATION, value);
+            set(AUTHORIZATION, value)?;
         }
     }
-    headers
+    Ok(headers)
 }
 
 /// The header for a variable name without `HTTP_`. `None` if the name is invalid, if the header concerns only the
@@ -190,12 +200,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn invalid_header_is_dropped_and_the_others_stay() {
+    fn header_with_an_invalid_name_is_dropped_and_the_others_stay() {
         let all = Variables::of([
             (b"REQUEST_METHOD".as_slice(), b"GET".as_slice()),
             (b"HTTP_X_ONE", b"1"),
             (b"HTTP_X_BYTES", b"\xff\xfe"),
-            (b"HTTP_X_BAD", b"a\nb"),
             (b"HTTP_\xff", b"x"),
             (b"HTTP_", b"x"),
             (b"HTTP_X_TWO", b"2"),
@@ -204,6 +213,22 @@ pub(crate) mod tests {
         assert_eq!(headers.len(), 3);
         assert_eq!(headers["x-bytes"].as_bytes(), b"\xff\xfe");
         assert_eq!(headers["x-two"], "2");
+    }
+
+    /// A write whose condition is dropped would overwrite a value unchecked.
+    #[test]
+    fn value_that_no_header_can_have_is_refused() {
+        for (name, value) in [
+            ("HTTP_IF_MATCH", "\"a\"\u{1}"),
+            ("HTTP_X", "a\nb"),
+            ("HTTP_X", "a\0"),
+            ("CONTENT_TYPE", "text/csv\r\nX: y"),
+            ("Authorization", "Bearer \u{7f}"),
+        ] {
+            let all = variables(&[("REQUEST_METHOD", "PUT"), ("HTTP_ACCEPT", "a/b"), (name, value)]);
+            assert_eq!(head(&all, &BasePath::served()).unwrap_err(), TransportError::MalformedHead, "{name} {value:?}");
+            assert_eq!(method_and_headers(&all).1["accept"], "a/b", "{name} {value:?}");
+        }
     }
 
     #[test]
