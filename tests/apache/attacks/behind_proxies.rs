@@ -116,7 +116,9 @@ fn assert_no_request_is_smuggled(server: &Server, port: u16) {
     for (round, (name, request)) in cases.iter().enumerate() {
         let answer = send_and_close(port, request);
         if let Some(answer) = answer {
-            assert!(answer.status < 500 || answer.status == 501 || answer.status == 502, "{name}: {answer:?}");
+            // A proxy that cannot read a body answers itself. Every response of kvs has this header.
+            let from_kvs = answer.header("x-content-type-options").is_some();
+            assert!(answer.status < 500 || answer.status == 501 || !from_kvs, "{name}: {answer:?}");
         }
         if let Some(fault) = fault(port, round) {
             panic!("{name}: {fault}\nafter {}\n{}", printable(request), server.site.logs());

@@ -188,6 +188,14 @@ async fn stored_scripts_do_not_run_in_any_page() {
     browser.client.goto(&serve_page(page)).await.unwrap();
     until(&browser, &format!("tried === {}", values.len())).await;
     assert_eq!(see(&browser, "found").await, json!([]), "a stored script has run");
+    // The same page from a server that says that it is one.
+    let control = json!(serve_page(html.clone()));
+    see(
+        &browser,
+        &format!("document.body.append(Object.assign(document.createElement('iframe'), {{src: {control}}}))"),
+    )
+    .await;
+    until(&browser, "found.includes('message html')").await;
     // A link to the value itself: it is shown as text, or saved, but does not run.
     for (key, ..) in values {
         // A download ends the navigation with an error.

@@ -114,7 +114,9 @@ fn variables_of_a_request_add_no_header_to_its_response() {
             let value = format!("{value}{line}");
             let variables = [&get[..], &[(name, value.as_str())]].concat();
             let (status, _) = fastcgi(&served, &variables, "");
-            assert!(status < 500, "{status} for {name} {value:?}");
+            // Bytes that are no control characters are part of the value.
+            let is_valid = name == "SERVER_PROTOCOL" || line.starts_with('\u{2028}') || line.starts_with('\u{85}');
+            assert!(status == 400 || is_valid && status < 500, "{status} for {name} {value:?}");
         }
         for uri in ["/kv/default/", "/?k=", "/?k=a,", "/?default=x&k=none", "/x", "/kv/", "/log/default/"] {
             let uri = format!("{uri}{line}");
@@ -215,7 +217,7 @@ fn keys_add_no_header_and_no_request_to_those_of_hooks() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let told = |seen: &[crate::support::receiver::Request]| {
         let events = seen.iter().filter(|request| request.method == "POST").map(|request| request.events().len());
-        events.sum::<usize>() >= keys.len() && seen.iter().filter(|request| request.method == "PURGE").count() >= 20
+        events.sum::<usize>() >= keys.len() && seen.iter().filter(|request| request.method == "PURGE").count() >= 18
     };
     let seen = receiver.wait_until("the events and purges of all keys", told);
     let known = ["host", "user-agent", "content-length", "content-type", "kvs-signature", "kvs-timestamp"];
