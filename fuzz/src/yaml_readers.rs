@@ -12,11 +12,17 @@ fn is_printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
+/// The text with a line feed at its end. kvs reads a text without one as if it had one, which it adds before it appends
+/// anything. So a block at the end of such a text ends with a line feed for kvs, but not for others.
+pub fn terminated(text: &str) -> String {
+    if text.ends_with('\n') { text.to_owned() } else { text.to_owned() + "\n" }
+}
+
 /// Whether other readers refuse a text for what kvs ignores: directives (libyaml knows only some), a blank line with a tab,
 /// and the end mark of a document that has nothing but comments. Then they read nothing, so nothing else either.
 fn is_refused_elsewhere(text: &str) -> bool {
     let mut has_content = false;
-    text.lines().any(|line| {
+    text.trim_start_matches('\u{feff}').lines().any(|line| {
         let bare = line.trim_end();
         let is_end = bare == "..." || bare.starts_with("... ");
         let is_refused = line.starts_with('%') || bare.is_empty() && line.contains('\t') || is_end && !has_content;
@@ -35,8 +41,7 @@ pub fn by_kvs(text: &str) -> Option<Vec<(String, ParsedEntry)>> {
 }
 
 /// The text as other readers need it: a document that begins after `...` has a `---`, which kvs does not need
-/// (docs/file-format.md), and the last line has its line feed, which kvs reads as if it were there, and adds before it
-/// appends anything.
+/// (docs/file-format.md).
 pub fn with_document_starts(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut out = String::with_capacity(text.len());
@@ -51,9 +56,6 @@ pub fn with_document_starts(text: &str) -> String {
         }
         is_after_end |= bare == "..." || (line.starts_with("...") && bare[3..].trim_start().starts_with('#'));
         out.push_str(line);
-    }
-    if !out.is_empty() && !out.ends_with('\n') {
-        out.push('\n');
     }
     out
 }

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kvs_fuzz::yaml_readers::{by_kvs, with_document_starts};
+use kvs_fuzz::yaml_readers::{by_kvs, terminated, with_document_starts};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -91,6 +91,7 @@ fn as_texts(value: &Value) -> Value {
 }
 
 fuzz_target!(|text: &str| {
+    let text = &terminated(text);
     let Some(by_kvs) = by_kvs(text) else { return };
     let answer = by_pyyaml(&with_document_starts(text));
     let documents = answer["documents"].as_array();
