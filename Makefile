@@ -7,7 +7,7 @@ SITE ?=
 FUZZ_SECONDS ?= 5
 export PORT SITE
 
-.PHONY: help run host dist check test test-cluster install-packages fmt bench fuzz doc
+.PHONY: help run host dist check test test-cluster soak install-packages fmt bench fuzz doc
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,7 +26,7 @@ dist: ## Build the files of a release in the folder dist: programs, a Debian pac
 	@deploy/dist.sh
 
 # Left out of `make check`: what needs PostgreSQL or other servers, and the tests that take long.
-SLOW := postgres regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting:: costs::
+SLOW := postgres histories:: regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting:: costs::
 
 check: ## The fast checks, after each edit: format, lints, unit tests, integration tests on memory and YAML files
 	cargo fmt --check
@@ -55,6 +55,11 @@ test-cluster: ## The tests of all stores on your own PostgreSQL or cluster: make
 	@test -n '$(URL)' || { echo 'make test-cluster: name the server, as in URL=postgresql://kvs@db/kvs' >&2; exit 2; }
 	CLUSTER_URL='$(URL)' $(if $(DISTRIBUTED),CLUSTER_DISTRIBUTED=1) \
 		cargo test --locked --test it -- --test-threads 4 ::postgresql --skip as_distributed
+
+MINUTES ?= 30
+
+soak: install-packages ## The tests that search for lost writes, for longer: make soak MINUTES=30
+	tests/soak.sh $(MINUTES)
 
 install-packages: ## Install the Debian packages that the tests need, if any is missing
 	@tests/packages.sh

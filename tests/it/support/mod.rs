@@ -6,3 +6,4 @@ pub(crate) mod doubles;
 pub(crate) mod endpoint;
 pub(crate) mod receiver;
 pub(crate) mod served;
+pub(crate) mod tally;
