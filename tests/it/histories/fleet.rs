@@ -103,7 +103,7 @@ impl Fleet {
         let end = std::time::Instant::now() + Duration::from_secs(60);
         for server in 0..self.servers.len() {
             while !matches!(
-                self.ask(server, "PUT", "/kv/default/probe", "", "1"),
+                self.ask(server, "PUT /kv/default/probe", "", "1"),
                 Known::Answer(Answer { status: 200 | 201, .. })
             ) {
                 assert!(std::time::Instant::now() < end, "server {server} does not recover");
@@ -112,7 +112,7 @@ impl Fleet {
         }
     }
 
-    fn ask(&self, server: usize, method: &str, target: &str, field: &str, body: &str) -> Known {
+    fn ask(&self, server: usize, method_and_target: &str, field: &str, body: &str) -> Known {
         let Some(address) = self.servers[server].try_lock().map(|server| server.address.clone()) else {
             std::thread::sleep(Duration::from_millis(5));
             return Known::NotSent;
@@ -120,7 +120,7 @@ impl Fleet {
         let Ok(mut socket) = TcpStream::connect(address) else { return Known::NotSent };
         socket.set_read_timeout(Some(REQUEST_TIMEOUT)).unwrap();
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth: {SECRET}\r\n{field}\
+            "{method_and_target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-KVS-Auth: {SECRET}\r\n{field}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -138,13 +138,13 @@ impl Fleet {
         let faults = self.faults.load(Ordering::SeqCst);
         let call = history.call(place.client, op.clone());
         let known = match &op {
-            Op::Get => self.ask(place.server, "GET", &target, "", ""),
-            Op::Put(value) => self.ask(place.server, "PUT", &target, "", &value.to_string()),
+            Op::Get => self.ask(place.server, &format!("GET {target}"), "", ""),
+            Op::Put(value) => self.ask(place.server, &format!("PUT {target}"), "", &value.to_string()),
             Op::PutIfMatch(tag, value) => {
-                self.ask(place.server, "PUT", &target, &format!("If-Match: {tag}\r\n"), &value.to_string())
+                self.ask(place.server, &format!("PUT {target}"), &format!("If-Match: {tag}\r\n"), &value.to_string())
             }
-            Op::Delete => self.ask(place.server, "DELETE", &target, "", ""),
-            Op::Increment => self.ask(place.server, "POST", &format!("{target}?op=incr"), "", ""),
+            Op::Delete => self.ask(place.server, &format!("DELETE {target}"), "", ""),
+            Op::Increment => self.ask(place.server, &format!("POST {target}?op=incr"), "", ""),
         };
         let was_whole = faults.is_multiple_of(2) && self.faults.load(Ordering::SeqCst) == faults;
         match known {
@@ -153,19 +153,17 @@ impl Fleet {
                 (None, was_whole)
             }
             Known::Nothing => (None, was_whole),
-            Known::Answer(answer) => match ret(&op, &answer) {
-                Some(ret) => {
+            Known::Answer(answer) => {
+                if let Some(ret) = ret(&op, &answer) {
                     history.answered(call, ret);
-                    (answer.tag, false)
+                    return (answer.tag, false);
                 }
-                None => {
-                    if answer.status == 503 {
-                        assert!(answer.body.contains("nothing was"), "{}", answer.body);
-                        history.not_done(call);
-                    }
-                    (None, was_whole)
+                if answer.status == 503 {
+                    assert!(answer.body.contains("nothing was"), "{}", answer.body);
+                    history.not_done(call);
                 }
-            },
+                (None, was_whole)
+            }
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Held {
     pub(super) value: Bytes,
     pub(super) kind: ContentType,
     pub(super) expires: Option<Time>,
+    #[expect(clippy::option_option, reason = "unknown, none, or a time")]
     pub(super) modified: Option<Option<Time>>,
     pub(super) created: Option<Time>,
     pub(super) revision: Rev,
@@ -207,6 +208,7 @@ fn holds(condition: &Condition, found: Option<&Held>) -> bool {
 }
 
 /// The entry after a write; `None` if the write is invalid. New revisions are after `floor`.
+#[expect(clippy::option_option, reason = "impossible, missing, or an entry")]
 fn after(write: &Write, before: Option<&Held>, floor: Revision, now: Time) -> Option<Option<Held>> {
     let created = before.map(|held| held.created);
     let changed = |value: Bytes| Held {

@@ -16,8 +16,15 @@ pub(super) struct LogState {
 /// What is done to a log.
 #[derive(Clone, Debug)]
 pub(super) enum LogDeed {
-    Append { values: Vec<String>, index: Option<u64>, keeps: Option<Option<u64>> },
-    Remove { before: Option<u64> },
+    Append {
+        values: Vec<String>,
+        index: Option<u64>,
+        #[expect(clippy::option_option, reason = "as before, everything, or so many")]
+        keeps: Option<Option<u64>>,
+    },
+    Remove {
+        before: Option<u64>,
+    },
 }
 
 /// The answer to a deed.

@@ -69,6 +69,7 @@ pub(super) enum Op {
         bucket: usize,
         log: usize,
         values: Vec<String>,
+        #[expect(clippy::option_option, reason = "as before, everything, or so many")]
         keeps: Option<Option<u64>>,
         index: IndexPlan,
     },
