@@ -84,9 +84,10 @@ fn conditions(headers: &HeaderMap, now: Time) -> Result<Vec<Condition>, ApiError
     Ok(conditions)
 }
 
-/// The revision of a tag. A tag that is not a revision matches nothing.
+/// The revision of a tag. A tag that is not a revision matches nothing, and neither does one with zeros in front, because
+/// tags are compared as texts.
 fn revision(opaque: &str) -> Option<Revision> {
-    opaque.parse().ok()
+    if opaque.len() > 1 && opaque.starts_with('0') { None } else { opaque.parse().ok() }
 }
 
 fn unmodified_since(headers: &HeaderMap, now: Time) -> Result<Option<Condition>, ApiError> {
@@ -115,6 +116,7 @@ mod tests {
             (IF_MATCH, "*", Condition::Present),
             (IF_MATCH, "\"k2-gzip\", W/\"k3\", \"another's\"", Condition::RevisionIn(vec![k2])),
             (X_IF_MATCH, "\"k2\"", Condition::RevisionIn(vec![k2])),
+            (IF_MATCH, "\"0k2\"", Condition::RevisionIn(vec![])),
             (IF_NONE_MATCH, "*", Condition::Absent),
             (IF_NONE_MATCH, "W/\"k2\"", Condition::RevisionNotIn(vec![k2])),
             (IF_UNMODIFIED_SINCE, date, Condition::NotModifiedSince(Time::from_secs(1_795_176_000))),
