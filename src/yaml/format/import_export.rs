@@ -83,6 +83,21 @@ mod tests {
         assert!(read.iter().all(|(_, parsed)| *parsed == ParsedEntry::text("")));
     }
 
+    /// Some editors end lines so, and then a comment must not hide what follows.
+    #[test]
+    fn carriage_return_ends_a_comment() {
+        for (text, keys) in [
+            ("# c\rb: 2\n", vec!["b"]),
+            ("# c\ra: 1\rb: 2\r", vec!["a", "b"]),
+            ("a: 1\n# x\rb: 2\nc: 3\n", vec!["a", "b", "c"]),
+            ("a: 1\n...\n---\n# x\rb: 2\n...\n", vec!["a", "b"]),
+            ("# c\r\nb: 2\r\n", vec!["b"]),
+        ] {
+            let read = read_text(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert!(read.iter().map(|(key, _)| key.as_str()).eq(keys), "{text:?}: {read:?}");
+        }
+    }
+
     #[test]
     fn errors_name_their_line() {
         assert!(read_text("a: 1\nb: &c 2\n").unwrap_err().to_string().starts_with("line 2: "));

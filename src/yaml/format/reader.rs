@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::long_document::PackedSnapshot;
 use super::parse_error::ParseError;
 use super::parsed::ParsedLine;
-use super::stream::{RawDocument, newlines};
+use super::stream::{RawDocument, has_bare_return, newlines};
 use super::{block, document, handwritten, line, long_document};
 use crate::model::Key;
 
@@ -71,6 +71,9 @@ fn walk(text: &str, first_line: u64, visitor: &mut impl Visitor) -> Option<()> {
         let rest = text.get(at..)?;
         let (own, line) = next_line(rest)?;
         let end = (at + own.len() + 1).min(text.len());
+        if own.starts_with('#') && has_bare_return(own.as_bytes()) {
+            return None;
+        }
         // An empty line after a line of a person may belong to its text (`|+` keeps it).
         let is_note = own.is_empty() && other.is_none()
             || own.starts_with('#')

@@ -162,7 +162,12 @@ pub(crate) fn is_mark(line: &[u8], mark: [u8; 3]) -> bool {
 
 /// Whether a line is blank or a comment.
 pub(crate) fn is_blank_or_comment(line: &[u8]) -> bool {
-    line.trim_ascii().is_empty() || line.starts_with(b"#")
+    line.trim_ascii().is_empty() || line.starts_with(b"#") && !has_bare_return(line)
+}
+
+/// Whether a carriage return is within a line. For YAML a line ends there, so something may follow a comment.
+pub(crate) fn has_bare_return(line: &[u8]) -> bool {
+    memchr::memchr(b'\r', line).is_some_and(|at| !matches!(line.get(at + 1..), None | Some(b"" | b"\n")))
 }
 
 #[cfg(test)]
