@@ -24,7 +24,7 @@ fn is_refused_elsewhere(text: &str) -> bool {
     let mut has_content = false;
     text.trim_start_matches('\u{feff}').lines().any(|line| {
         let bare = line.trim_end();
-        let is_end = bare == "..." || bare.starts_with("... ") || bare.starts_with("...\t");
+        let is_end = bare == "..." || ["... ", "...\t", "...\r"].iter().any(|mark| bare.starts_with(mark));
         // kvs ignores what follows an end mark.
         let has_more = is_end && !matches!(bare[3..].trim_start().chars().next(), None | Some('#'));
         let is_refused = line.starts_with('%')
