@@ -98,10 +98,12 @@ impl BucketStore {
             Err(TryRecvError::Empty) => {}
         }
         if self.begin_lead() {
+            // Before `blocking`, which panics if the system gives no thread.
+            let leading = LeadGuard(self);
             if self.are_commits_quick.load(Ordering::Relaxed) {
-                self.lead_on_caller_thread();
+                self.lead_on_caller_thread(leading);
             } else {
-                blocking(|| self.lead_on_caller_thread());
+                blocking(|| self.lead_on_caller_thread(leading));
             }
         }
         answered.await.unwrap_or_else(|_| Err(self.interrupted()))
@@ -129,8 +131,7 @@ impl BucketStore {
         !queue.waiting.is_empty() && !std::mem::replace(&mut queue.is_led, true)
     }
 
-    fn lead_on_caller_thread(self: &Arc<Self>) {
-        let leading = LeadGuard(self);
+    fn lead_on_caller_thread(self: &Arc<Self>, leading: LeadGuard<'_>) {
         let mut backoff = Backoff::new(&self.open_files);
         while backoff.elapsed() < MAX_LEAD_ON_CALLER {
             match self.run_round() {

@@ -176,7 +176,9 @@ impl LogStore {
             !std::mem::replace(&mut queue.is_served, true)
         };
         if is_first {
-            blocking(|| self.serve_group());
+            // Before `blocking`, which panics if the system gives no thread.
+            let guard = ServeGuard(self);
+            blocking(|| self.serve_group(guard));
             self.serve_others();
         }
         outcome.await.unwrap_or_else(|_| {
@@ -194,12 +196,12 @@ impl LogStore {
         let log = Arc::clone(self);
         let thread = std::thread::Builder::new().name("kvs-log".into()).spawn(move || {
             while !log.ends() {
-                log.serve_group();
+                log.serve_group(ServeGuard(&log));
             }
         });
         if thread.is_err() {
             while !self.ends() {
-                self.serve_group();
+                self.serve_group(ServeGuard(self));
             }
         }
     }
@@ -211,13 +213,12 @@ impl LogStore {
         !queue.is_served
     }
 
-    fn serve_group(&self) {
+    fn serve_group(&self, _guard: ServeGuard<'_>) {
         // Other processes poll the lock, so a process that appends without a pause leaves it free now and then.
         if self.stint.lock().is_over(Instant::now()) {
             std::thread::sleep(YIELD_TIME);
             *self.stint.lock() = WriteStint::default();
         }
-        let _guard = ServeGuard(self);
         let waiting = std::mem::take(&mut self.queue.lock().waiting);
         let (appends, answers): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
