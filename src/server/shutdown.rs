@@ -20,6 +20,8 @@ pub fn stop_on_signals() -> io::Result<CancellationToken> {
             }
         });
     }
+    // With a handler, a write beyond the limit of the length of files is an error, and does not end the program.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let mut interrupts = signal(SignalKind::interrupt())?;
     let token = stop.clone();
     tokio::spawn(async move {
