@@ -118,7 +118,7 @@ fn end(kind: Kind, answer: Option<Answer>) -> End {
         200..300 if kind == Kind::Read && text != STEADY.1 => End::Unstated(answer),
         200..300 => End::Done(text),
         _ if kind == Kind::Read || text.contains("nothing was ") => End::Refused(answer),
-        _ if text.contains("may have been done") => End::Unknown,
+        _ if text.contains("may have been done") || text.contains("may or may not have been stored") => End::Unknown,
         _ => End::Unstated(answer),
     }
 }

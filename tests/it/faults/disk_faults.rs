@@ -40,9 +40,7 @@ pub(super) const DISK: [Fault; 3] = [
         name: "a limit of the length of files",
         begin: |machine| {
             machine.limit("fsize", Some(1));
-            Box::new(|machine| {
-                machine.limit("fsize", None);
-            })
+            Box::new(|machine| machine.limit("fsize", None))
         },
         puts: Expected::Refused(507),
         appends: Expected::Refused(507),

@@ -124,7 +124,11 @@ impl Machine {
             Command::new("prlimit")
         };
         let file = fs::read_to_string(format!("/proc/{}/limits", self.id())).unwrap();
-        let title = if name == "nofile" { "Max open files" } else { "Max file size" };
+        let title = match name {
+            "nofile" => "Max open files",
+            "nproc" => "Max processes",
+            _ => "Max file size",
+        };
         let line = file.lines().find_map(|line| line.strip_prefix(title)).unwrap();
         let most = line.split_whitespace().nth(1).unwrap();
         let value = value.map_or(most.to_owned(), |value| value.to_string());

@@ -4,10 +4,10 @@ use std::fs;
 
 use fs2::FileExt as _;
 
-use super::table::{Expected, Fault, NONE, calls};
+use super::table::{Expected, Fault, NONE, NOT_CHECKED, calls};
 
 /// Others that hold what the server needs, and limits of the process.
-pub(super) const OTHERS: [Fault; 5] = [
+pub(super) const OTHERS: [Fault; 6] = [
     Fault {
         name: "a lock that another program holds",
         begin: |machine| {
@@ -37,17 +37,31 @@ pub(super) const OTHERS: [Fault; 5] = [
         name: "no free descriptor",
         begin: |machine| {
             machine.limit("nofile", Some(4));
-            Box::new(|machine| {
-                machine.limit("nofile", None);
-            })
+            Box::new(|machine| machine.limit("nofile", None))
         },
         puts: Expected::Any,
         appends: Expected::Fails,
         large: Expected::Fails,
         reads: Expected::Any,
+        // A connection that is closed is not replaced.
+        requests: 1,
         status: (500, &["the log of the server says why"]),
         ready: 503,
         log: &["Too many open files"],
+        ..NONE
+    },
+    Fault {
+        // What needs a thread ends with 500, also `/status`; nothing waits for ever.
+        name: "no more threads",
+        begin: |machine| {
+            machine.limit("nproc", Some(1));
+            Box::new(|machine| machine.limit("nproc", None))
+        },
+        puts: Expected::Any,
+        appends: Expected::Any,
+        large: Expected::Any,
+        reads: Expected::Any,
+        status: NOT_CHECKED,
         ..NONE
     },
     Fault { name: "a clock an hour behind", begin: |machine| calls(machine, "clock 0 -3600\n"), ..NONE },

@@ -13,13 +13,10 @@ use kvs::yaml::{YamlOptions, YamlStore};
 use super::clients::{Attempt, End, KINDS, Kind, STEADY, Told, key, large, work};
 use super::kept_connection::Http;
 use super::machine::Machine;
-use super::table::{Expected, Fault};
+use super::table::{Expected, Fault, NOT_CHECKED, REQUESTS};
 
 /// The longest time for anything.
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// How many requests of each kind are made in each phase.
-const REQUESTS: usize = 4;
 
 /// What happened during a fault.
 #[derive(Clone, Copy, Default, Debug)]
@@ -32,6 +29,8 @@ pub(super) struct Tally {
 
 /// The times of a fault.
 struct Times {
+    /// Before it began.
+    calm: Instant,
     begun: Instant,
     ended: Instant,
     recovered: Instant,
@@ -88,15 +87,36 @@ fn pass(fault: &Fault, machine: &Machine, told: &Told, http: &mut Http) -> Times
     };
     let started = Instant::now();
     wait("the load", &mut || all(started, &Attempt::is_done));
+    let calm = Instant::now();
     let undo = (fault.begin)(machine);
     let begun = Instant::now();
-    wait("requests during the fault", &mut || all(begun, &|_| true));
+    wait("requests during the fault", &mut || {
+        KINDS.into_iter().all(|kind| told.count(kind, begun, |_| true) >= fault.requests)
+    });
     let is_refused = |attempt: &Attempt| matches!(attempt.end, End::Refused(_));
     wait("a refused write", &mut || {
         fault.puts != Expected::IfThereIsRoom || told.count(Kind::Put, begun, is_refused) > 0
     });
     let log = |text: &str| text.lines().any(|line| fault.log.iter().all(|word| line.contains(word)));
     wait("a line in the log", &mut || fault.log.is_empty() || log(&machine.served.log()));
+    if fault.status != NOT_CHECKED {
+        check_status(fault, machine, http, &wait);
+    }
+    let ended = Instant::now();
+    undo(machine);
+    let recent = || Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    wait("all requests to succeed again", &mut || all(recent(), &Attempt::is_done));
+    let recovered = Instant::now();
+    wait("/status to be ok", &mut || {
+        http.ask("GET", "/status", b"").is_some_and(|answer| answer.text().starts_with("ok"))
+    });
+    assert_eq!(http.ask("GET", "/readyz", b"").unwrap().status, 200, "{}", fault.name);
+    wait("requests after the fault", &mut || all(recovered, &|_| true));
+    Times { calm, begun, ended, recovered }
+}
+
+/// Waits until `/status` reports the fault, and checks `/readyz`.
+fn check_status(fault: &Fault, machine: &Machine, http: &mut Http, wait: &dyn Fn(&str, &mut dyn FnMut() -> bool)) {
     let mut last = String::new();
     wait(&format!("/status {:?}", fault.status), &mut || {
         let Some(answer) = http.ask("GET", "/status", b"") else { return false };
@@ -108,20 +128,11 @@ fn pass(fault: &Fault, machine: &Machine, told: &Told, http: &mut Http) -> Times
         }
         is_right
     });
+    if fault.ready == 0 {
+        return;
+    }
     let ready = http.ask("GET", "/readyz", b"").unwrap().status;
     assert_eq!(ready, fault.ready, "{}: /readyz\n{}", fault.name, machine.served.log());
-    let ended = Instant::now();
-    undo(machine);
-    wait("all requests to succeed again", &mut || {
-        all(Instant::now().checked_sub(Duration::from_millis(300)).unwrap(), &Attempt::is_done)
-    });
-    let recovered = Instant::now();
-    wait("/status to be ok", &mut || {
-        http.ask("GET", "/status", b"").is_some_and(|answer| answer.text().starts_with("ok"))
-    });
-    assert_eq!(http.ask("GET", "/readyz", b"").unwrap().status, 200, "{}", fault.name);
-    wait("requests after the fault", &mut || all(recovered, &|_| true));
-    Times { begun, ended, recovered }
 }
 
 /// Compares what the clients were told during the fault with what is documented.
@@ -173,7 +184,7 @@ fn check_data(machine: &Machine, told: &Told, times: &Times, wrong: &mut Vec<Str
     let mut tally = Tally::default();
     for kind in KINDS {
         let attempts = told.of(kind);
-        let is_undisturbed = |a: &&Attempt| a.ended < times.begun || a.begun > times.recovered;
+        let is_undisturbed = |a: &&Attempt| a.ended < times.calm || a.begun > times.recovered;
         let failed = attempts.iter().filter(|attempt| !attempt.is_done()).filter(is_undisturbed).count();
         tally.failed_without_a_fault += failed;
         if failed > 0 {

@@ -47,11 +47,19 @@ pub(super) struct Fault {
     pub(super) reads: Expected,
     /// The status of `/status`, and words of its text.
     pub(super) status: (u16, &'static [&'static str]),
-    /// The status of `/readyz`.
+    /// The status of `/readyz`; 0 if it may be any.
     pub(super) ready: u16,
+    /// How many requests of each kind are awaited.
+    pub(super) requests: usize,
     /// Words of one line of the log.
     pub(super) log: &'static [&'static str],
 }
+
+/// How many requests of each kind are made in each phase.
+pub(super) const REQUESTS: usize = 4;
+
+/// The process can say nothing about itself.
+pub(super) const NOT_CHECKED: (u16, &[&str]) = (0, &[]);
 
 /// Nothing happens, so everything works.
 pub(super) const NONE: Fault = Fault {
@@ -64,6 +72,7 @@ pub(super) const NONE: Fault = Fault {
     reads: Expected::Works,
     status: (200, &["ok"]),
     ready: 200,
+    requests: REQUESTS,
     log: &[],
 };
 
