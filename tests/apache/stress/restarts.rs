@@ -8,7 +8,7 @@ use fs2::FileExt as _;
 use rustix::process::Signal;
 
 use super::load::{Told, request, request_with, under_load, wait_until};
-use crate::client::try_send;
+use crate::client::{Answer, try_send};
 use crate::contention::{everything, open};
 use crate::servers::{Server, Way};
 use crate::site::open_to_all;
@@ -60,10 +60,12 @@ fn replace(server: &Server) {
 ///
 /// At a restart `mod_fcgid` 2.3.9 ends an Apache process that was about to request a new kvs, with all requests of this
 /// process, and logs "server is restarted, pid N must exit". Such a request gets no response, or a 500 of Apache.
+/// `mod_cgid` answers 503 until its daemon has started again.
 fn is_of_apache(server: &Server, deed: Deed, failure: &str) -> bool {
     let is_web_server = failure.contains("the web server") || failure.contains("without a response");
     match deed {
         Deed::Restart => true,
+        Deed::Graceful if server.way == Way::ModCgid => failure.contains("503 of the web server"),
         Deed::Graceful => is_web_server && server.site.logs().contains("server is restarted"),
         Deed::Replace => false,
     }
@@ -118,7 +120,7 @@ fn stop_in_the_middle(way: Way) {
         fs2::FileExt::unlock(&lock).unwrap();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    let mut numbers: Vec<String> = answers.iter().flatten().map(crate::client::Answer::text).collect();
+    let mut numbers: Vec<String> = answers.iter().flatten().map(Answer::text).collect();
     numbers.sort();
     assert_eq!(numbers, ["1", "2", "3"], "{way:?}: {answers:?}\n{}", server.site.logs());
     server.stop();
