@@ -1,5 +1,5 @@
-//! `mod_fcgid` ends programs: after a number of requests, an age, or a time without work, which no client notices; and in
-//! the middle of a request that takes too long, which is then done once or not at all.
+//! `mod_fcgid` ends programs: after a number of requests, an age, or a time without work, which no client notices; and
+//! in the middle of a request that takes too long, which is then done once or not at all.
 
 use std::fs::File;
 use std::thread::{scope, sleep};

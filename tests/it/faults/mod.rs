@@ -2,9 +2,9 @@
 //! system.
 //!
 //! `table` says what a fault is, and the files that end in `_faults` list them with what is documented for each.
-//! `scenario` runs one of them under writers and readers, `machine` is the server with what can be done to it, `clients`
-//! write and read and remember what they were told, `nothing_lost` runs all faults, `soak` repeats random ones, and `idle`
-//! has many connections at once.
+//! `scenario` runs one of them under writers and readers, `machine` is the server with what can be done to it,
+//! `clients` write and read and remember what they were told, `nothing_lost` runs all faults, `soak` repeats random
+//! ones, and `idle` has many connections at once.
 
 mod call_faults;
 mod clients;

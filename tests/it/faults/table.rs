@@ -1,5 +1,5 @@
-//! What a fault is, and what is documented about it: what writers and readers are told, what the log and `/status` name,
-//! and whether the server is ready. The faults are in `disk_faults`, `call_faults`, `file_faults` and `other_faults`.
+//! What a fault is, and what is documented about it: what writers and readers are told, what the log and `/status`
+//! name, and whether the server is ready. The faults are in `disk_faults`, `call_faults`, `file_faults` and `other_faults`.
 
 use super::clients::End;
 use super::machine::{Disk, Machine};
