@@ -14,13 +14,10 @@ minutes=${1:?"name the minutes, as in tests/soak.sh 30"}
 
 # A test binary, and the filter of a part.
 parts=(
-  'it simulation::'
   'it histories::'
-  'it faults::'
-  'apache stress::'
 )
 
-cargo test --locked --no-run --quiet --test it --test apache
+cargo test --locked --no-run --quiet --test it
 share=$((minutes * 60 / (${#parts[@]} + 1)))
 lines=$(mktemp)
 log=$(mktemp)

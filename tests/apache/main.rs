@@ -31,5 +31,4 @@ mod script;
 mod servers;
 mod shared_host;
 mod site;
-mod stress;
 mod varnish;

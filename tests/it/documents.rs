@@ -18,7 +18,6 @@ const OF_OTHERS: &[&str] = &[
     "--nodes",
     "--template",
     "--test",
-    "--url",
 ];
 
 /// Words that must not be in the documentation.

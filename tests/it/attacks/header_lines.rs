@@ -229,7 +229,8 @@ fn keys_add_no_header_and_no_request_to_those_of_hooks() {
             let target = &request.target;
             assert!(target.starts_with("/kv/default/") || target.starts_with("/?k="), "{target}");
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/%?=".contains(&byte);
-            assert!(target.bytes().all(is_plain) && !target.contains("/../"), "{target}");
+            let path = target.split('?').next().unwrap_or_default();
+            assert!(target.bytes().all(is_plain) && !path.contains("/../"), "{target}");
         } else {
             assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/"), "{request:?}");
         }

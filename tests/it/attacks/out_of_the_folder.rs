@@ -74,7 +74,7 @@ fn keys_that_look_like_paths_stay_in_the_data_folder() {
             !name.starts_with('.') && name.bytes().all(plain)
         };
         match parts[..] {
-            ["auth.txt"] | ["data", "_kvs.reserve"] => true,
+            ["auth.txt" | "stderr.log"] | ["data", "_kvs.reserve"] => true,
             ["data", file] => ["default.", "large.", "_kvs.throttle."].iter().any(|begin| file.starts_with(begin)),
             ["data", "default.logs", file] => is_plain(file) && path.extension().is_some_and(|ending| ending == "log"),
             ["data", "blobs", "large", file] => file == "lock" || file.bytes().all(|byte| byte.is_ascii_hexdigit()),

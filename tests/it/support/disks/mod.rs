@@ -4,7 +4,6 @@
 //! They know nothing of the store. A call is identified by its [`Call`] and the end of its file's name.
 
 pub(crate) mod crash_disk;
-mod open_file;
 pub(crate) mod seed;
 mod volatile;
 
