@@ -43,7 +43,7 @@ test: install-packages ## Every check: format, lints, tests, documents, a short 
 	cargo fmt --check --manifest-path bench/Cargo.toml
 	cargo clippy --locked --manifest-path bench/Cargo.toml --target-dir target -- -D warnings
 	cargo check --locked --lib --no-default-features
-	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --locked --all-targets
+	cargo test --locked --all-targets
 	cargo test --locked --doc
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --features test-suite
 	fuzz/run.sh $(FUZZ_SECONDS) $(SHORT_FUZZ)

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use sha2::{Digest as _, Sha256};
 
 use super::{Diagnosis, Finding, note_if, problem_if};
 use crate::https::{ClientSettings, HttpClient, KVS_USER_AGENT, LazyClient};
@@ -136,7 +133,7 @@ impl Site {
         for check in [self.query().await, self.openapi().await, self.method().await, self.authorization().await] {
             diagnosis.check(check);
         }
-        for check in [self.long_body().await, self.chunked_body().await, self.status().await] {
+        for check in [self.long_body().await, self.status().await] {
             diagnosis.check(check);
         }
     }
@@ -190,8 +187,9 @@ impl Site {
     async fn query(&self) -> Option<Finding> {
         let path = "?k=kvs-doctor-none&default=a%2Bb";
         let answer = self.send(Probe { path, ..GET }).await;
-        let is_right =
-            answer.as_ref().is_ok_and(|answer| answer.text() == "a+b" || answer.status == StatusCode::UNAUTHORIZED);
+        // If kvs cannot read the data, `/status` says so.
+        let is_refused = |answer: &Answer| answer.is_of_kvs() && answer.status != StatusCode::OK;
+        let is_right = answer.as_ref().is_ok_and(|answer| answer.text() == "a+b" || is_refused(answer));
         problem_if(!is_right, || {
             let found = describe(&answer);
             format!("{}{path} should get `a+b`, but gets {found}: the web server changes or drops the query", self.base)
@@ -277,27 +275,6 @@ impl Site {
                 "a body of {LONG_BODY_BYTES} bytes gets {} from the web server; ask the host to raise FcgidMaxRequestLen (131072 \
                  by default) or LimitRequestBody, or keep values smaller",
                 answer.status
-            )
-        })
-    }
-
-    /// A body without a length. Apache cuts it, and only a variable tells kvs. The digest shows it.
-    async fn chunked_body(&self) -> Option<Finding> {
-        let secret = self.secret.as_deref()?;
-        let body = vec![b'x'; LONG_BODY_BYTES / 2];
-        let digest = format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(&body)));
-        let headers = [
-            ("transfer-encoding", "chunked"),
-            ("content-digest", digest.as_str()),
-            ("if-match", NO_ENTRY),
-            ("x-kvs-auth", secret),
-        ];
-        let answer = self.send(Probe { body: &body, ..Self::write(&headers) }).await.ok()?;
-        problem_if(answer.is_of_kvs() && answer.status == StatusCode::BAD_REQUEST, || {
-            format!(
-                "the web server cuts bodies that are sent without a length, and kvs cannot notice it ({}): keep `SetEnvIf \
-                 Transfer-Encoding \".\" KVS_CLIENT_CHUNKED=1` in .htaccess",
-                answer.text().trim()
             )
         })
     }

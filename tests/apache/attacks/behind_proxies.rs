@@ -124,14 +124,15 @@ fn assert_no_request_is_smuggled(server: &Server, port: u16) {
             panic!("{name}: {fault}\nafter {}\n{}", printable(request), server.site.logs());
         }
     }
-    let smuggled = client::send(port, b"GET /kv/default/smuggled HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    assert_eq!(smuggled.status, 404, "{}", smuggled.text());
 }
 
 #[test]
 fn no_request_is_smuggled_past_nginx_with_kept_connections() {
     let server = Server::start(Way::NginxProxy);
     assert_no_request_is_smuggled(&server, server.port);
+    // Apache answers what follows a valid request on the connection of the same client, so only nginx shows this.
+    let hidden = b"GET /kv/default/smuggled HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(client::send(server.port, hidden).status, 404);
 }
 
 /// A web server in front of another. Stopped when dropped.
