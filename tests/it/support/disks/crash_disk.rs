@@ -206,7 +206,8 @@ impl FileSystem for CrashFs {
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
         let state = self.0.lock();
         state.alive()?;
-        Ok(state.names.get(path).map(|number| state.stat(*number)))
+        let is_store_folder = path.components().count() <= STORE_FOLDER_PARTS;
+        Ok(state.names.get(path).map(|number| state.stat(*number)).or(is_store_folder.then(Stat::default)))
     }
 
     fn resolve(&self, _: &Path) -> io::Result<Option<PathBuf>> {
