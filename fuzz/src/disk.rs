@@ -4,8 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use kvs::store::Limits;
 use kvs::yaml::fs::{File, FileBytes, FileSystem, LockMode, OpenMode, Stat};
+use kvs::yaml::{YamlOptions, YamlStore};
+
+use crate::api::FixedClock;
+
+/// The folder of a store.
+pub const FOLDER: &str = "/nowhere/data";
 
 #[derive(Clone, Default)]
 struct Inode {
@@ -234,6 +242,21 @@ impl File for OpenFile {
         }
         Ok(())
     }
+}
+
+/// A store on a disk, which does no work of its own accord.
+pub fn open(disk: &MemoryDisk) -> YamlStore {
+    let options = YamlOptions {
+        limits: Limits::default(),
+        lock_timeout: Duration::from_millis(500),
+        min_log_bytes: u64::MAX,
+        tidy_after: Duration::ZERO,
+        max_open_buckets: 4,
+        clock: Arc::new(FixedClock),
+        file_system: Arc::new(disk.clone()),
+        ..YamlOptions::default()
+    };
+    YamlStore::open(FOLDER, options).expect("a store")
 }
 
 /// Damage to a file, and the offset before which nothing is changed.

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use crate::yaml::fs::folder_of;
+
 /// Creates a file with exactly this mode, whatever the umask is, and writes it to the disk.
 ///
 /// # Errors
@@ -20,8 +22,7 @@ pub(crate) fn create(path: &Path, mode: u32, from: &mut dyn Read) -> io::Result<
 /// Gives a file or a folder that root creates to the owner of the folder that it is in, who runs kvs. For other users
 /// this has no effect.
 pub(crate) fn give_to_owner_of_folder(file: &File, path: &Path) {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Ok(folder) = std::fs::metadata(parent) {
+    if let Ok(folder) = std::fs::metadata(folder_of(path)) {
         let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::fs::{FileSystem, Stat};
 use crate::model::{Error, ErrorKind, Result};
+use crate::store::{Finding, Report, Severity};
 
 /// The maximum number of failures that are remembered.
 const MAX_FAILURES: usize = 1_000;
@@ -31,11 +32,19 @@ impl LastFailures {
         match outcome {
             Ok(_) if failures.is_empty() => {}
             Ok(_) => drop(failures.remove(path)),
-            Err(error) if is_of_the_system(error.kind()) && failures.len() < MAX_FAILURES => {
-                let stat = fs.stat(path).ok().flatten();
-                failures.insert(path.to_owned(), Failure { error: error.duplicate(), stat });
+            Err(error) => {
+                drop(failures);
+                self.note_error(fs, path, error);
             }
-            Err(_) => {}
+        }
+    }
+
+    /// Remembers that a write failed.
+    pub(crate) fn note_error(&self, fs: &dyn FileSystem, path: &Path, error: &Error) {
+        let mut failures = self.0.lock();
+        if is_of_the_system(error.kind()) && failures.len() < MAX_FAILURES {
+            let stat = fs.stat(path).ok().flatten();
+            failures.insert(path.to_owned(), Failure { error: error.duplicate(), stat });
         }
     }
 
@@ -47,6 +56,15 @@ impl LastFailures {
         });
         let found = failures.iter().filter(|(path, _)| path.starts_with(folder));
         found.map(|(_, failure)| failure.error.duplicate()).collect()
+    }
+}
+
+/// Adds an error to the findings of a status. That of a full disk is kept in `full` instead: it concerns the whole disk.
+pub(crate) fn add_error(error: Error, report: &mut Report, full: &mut Option<Error>) {
+    if error.kind() == ErrorKind::StorageFull {
+        *full = Some(error);
+    } else {
+        report.findings.push(Finding::new(Severity::Damage, error.to_string()));
     }
 }
 

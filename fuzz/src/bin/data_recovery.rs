@@ -4,17 +4,14 @@
 #![no_main]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::LazyLock;
 
 use kvs::model::{Batch, Bucket, ErrorKind, Key, Write};
-use kvs::store::{Limits, Store, Task};
-use kvs::yaml::{YamlOptions, YamlStore};
-use kvs_fuzz::api::{FixedClock, run};
-use kvs_fuzz::disk::{MemoryDisk, damage};
+use kvs::store::{Store, Task};
+use kvs::yaml::YamlStore;
+use kvs_fuzz::api::run;
+use kvs_fuzz::disk::{FOLDER, MemoryDisk, damage, open};
 use libfuzzer_sys::fuzz_target;
-
-const FOLDER: &str = "/nowhere/data";
 
 fn file() -> PathBuf {
     Path::new(FOLDER).join("default.yaml")
@@ -22,20 +19,6 @@ fn file() -> PathBuf {
 
 fn key(name: &str) -> Key {
     Key::new(name).expect("a key")
-}
-
-fn open(disk: &MemoryDisk) -> YamlStore {
-    let options = YamlOptions {
-        limits: Limits::default(),
-        lock_timeout: Duration::from_millis(500),
-        min_log_bytes: u64::MAX,
-        tidy_after: Duration::ZERO,
-        max_open_buckets: 4,
-        clock: Arc::new(FixedClock),
-        file_system: Arc::new(disk.clone()),
-        ..YamlOptions::default()
-    };
-    YamlStore::open(FOLDER, options).expect("a store")
 }
 
 /// The writes, each a commit.

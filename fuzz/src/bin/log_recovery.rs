@@ -4,19 +4,16 @@
 #![no_main]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::LazyLock;
 
 use kvs::model::{
     AppendOutcome, Bucket, ContentType, ErrorKind, Key, LogAppend, LogQuery, NewLogEntry, Result,
 };
-use kvs::store::{Limits, Logs as _};
-use kvs::yaml::{YamlOptions, YamlStore};
-use kvs_fuzz::api::{FixedClock, run};
-use kvs_fuzz::disk::{MemoryDisk, damage};
+use kvs::store::Logs as _;
+use kvs::yaml::YamlStore;
+use kvs_fuzz::api::run;
+use kvs_fuzz::disk::{FOLDER, MemoryDisk, damage, open};
 use libfuzzer_sys::fuzz_target;
-
-const FOLDER: &str = "/nowhere/data";
 
 fn file() -> PathBuf {
     Path::new(FOLDER).join("default.logs/temp.log")
@@ -24,20 +21,6 @@ fn file() -> PathBuf {
 
 fn key() -> Key {
     Key::new("temp").expect("a key")
-}
-
-fn open(disk: &MemoryDisk) -> YamlStore {
-    let options = YamlOptions {
-        limits: Limits::default(),
-        lock_timeout: Duration::from_millis(500),
-        min_log_bytes: u64::MAX,
-        tidy_after: Duration::ZERO,
-        max_open_buckets: 4,
-        clock: Arc::new(FixedClock),
-        file_system: Arc::new(disk.clone()),
-        ..YamlOptions::default()
-    };
-    YamlStore::open(FOLDER, options).expect("a store")
 }
 
 fn append(store: &YamlStore, values: &[&str]) -> Result<AppendOutcome> {

@@ -290,7 +290,7 @@ fn report_result(settings: &CliSettings, report: &CopyReport, args: &Args) -> Cl
 }
 
 /// Prints the first of them, one per line.
-fn print_some(all: &[impl std::fmt::Display], what: &str) {
+pub(super) fn print_some(all: &[impl std::fmt::Display], what: &str) {
     for one in all.iter().take(MAX_PRINTED) {
         say(&one.to_string());
     }

@@ -14,6 +14,7 @@ use crate::cli::format::Format;
 use crate::cli::output::{Output, progress};
 use crate::cli::random;
 use crate::model::{BlobRef, Entry, Key, Scan};
+use crate::yaml::fs::folder_of;
 
 /// More entries than any bucket has.
 const NO_LIMIT: usize = u32::MAX as usize;
@@ -135,8 +136,7 @@ fn temporary_name(path: &Path) -> CliResult<OsString> {
 #[expect(clippy::disallowed_methods, reason = "a file of the user, not of a store")]
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(to))?.sync_all()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::cli::exit::{CliResult, Failure};
 use crate::client::Client;
 use crate::model::Bucket;
 use crate::store::all_buckets;
+use crate::yaml::fs::folder_of;
 
 /// The maximum number of names that an error lists.
 const MAX_NAMES: usize = 20;
@@ -95,7 +96,7 @@ fn choice(written: &str, names: &[&str]) -> String {
 
 /// The folders with buckets where a folder is missing.
 fn existing_folders(folder: &Path) -> String {
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder_of(folder);
     let Ok(entries) = std::fs::read_dir(parent) else {
         let known = folder.ancestors().skip(1).find(|folder| folder.is_dir());
         return match known {

@@ -105,7 +105,7 @@ impl OpenStore {
     pub(crate) async fn at_one_moment(&self, limits: Limits) -> Result<Option<Arc<dyn Store>>> {
         let Some(store) = &self.postgres else { return Ok(None) };
         match store.at_one_moment().await {
-            Ok(store) => Ok(Some(Arc::new(LargeValues::new(Arc::new(store), limits)?.with_lazy_removal()))),
+            Ok(store) => Ok(Some(Arc::new(LargeValues::new(Arc::new(store), limits)?))),
             // A cluster.
             Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
             Err(error) => Err(error),

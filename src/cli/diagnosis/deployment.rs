@@ -77,13 +77,12 @@ impl Site {
     pub(crate) fn new(address: &RemoteAddress, secret: Option<String>) -> Self {
         let base = address.to_string();
         let settings = ClientSettings {
-            needs_https: base.starts_with("https:"),
+            needs_https: address.is_https(),
             root_certificates: None,
             connect_timeout: TIMEOUT,
             idle_timeout: Duration::from_millis(1),
             max_idle_connections: 0,
         };
-        let base = format!("{}/", base.trim_end_matches('/'));
         Self { client: LazyClient::new(settings), base, is_exposed: address.is_exposed(), secret }
     }
 

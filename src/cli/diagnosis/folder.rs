@@ -13,6 +13,7 @@ use crate::cli::config::settings::CliSettings;
 use crate::cli::exit::CliResult;
 use crate::model::{Clock as _, Revision, SystemClock, Time};
 use crate::store::{Severity, Store, Task, all_buckets};
+use crate::yaml::fs::folder_of;
 
 /// Free space below which a warning makes sense: 100 MiB.
 const MIN_FREE_BYTES: u64 = 100 << 20;
@@ -31,12 +32,10 @@ const NETWORK: [(i64, &str); 5] =
 pub(crate) async fn check(settings: &CliSettings, diagnosis: &mut Diagnosis) -> CliResult {
     check_machine(diagnosis);
     check_secrets(settings, diagnosis);
-    let site = settings.auth.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    site_files::check(site, diagnosis);
+    site_files::check(folder_of(&settings.auth.path), diagnosis);
     if let Some(folder) = settings.store.folder() {
         if !folder.exists() {
-            let parent = folder.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            diagnosis.check(check_writing(parent));
+            diagnosis.check(check_writing(folder_of(&folder)));
             diagnosis
                 .check(Some(Finding::Note(format!("there is no {} yet; the first write makes it", folder.display()))));
             return Ok(());

@@ -71,6 +71,11 @@ impl BlobFolder {
         self.failures.note(&*self.fs, &self.path, outcome);
     }
 
+    /// Remembers that a write of a blob failed.
+    pub(super) fn note_error(&self, error: &Error) {
+        self.failures.note_error(&*self.fs, &self.path, error);
+    }
+
     /// Whether there is a folder.
     pub(crate) fn exists(&self) -> Result<bool> {
         let stat = self.fs.stat(&self.path).map_err(|e| failed("inspect", &self.path, e))?;

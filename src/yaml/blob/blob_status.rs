@@ -10,12 +10,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::blob_folder::{BlobFolder, failed};
-use crate::model::{Bucket, Error, ErrorKind, Result};
+use crate::model::{Bucket, Error, Result};
 use crate::store::{Finding, Report, Severity};
 use crate::yaml::bucket::bucket_store::BucketStore;
 use crate::yaml::file::errors::is_too_many_open_files;
 use crate::yaml::fs::{OpenMode, Stat};
 use crate::yaml::inspected::Inspected;
+use crate::yaml::last_failures::add_error;
 
 /// The blobs to which a data file in one state refers, with their lengths.
 type References = (Stat, Arc<HashMap<PathBuf, u64>>);
@@ -41,21 +42,12 @@ impl BlobStatus {
         let fs = &*folder.fs;
         let mut full = None;
         for error in folder.failures.below(fs, &folder.path) {
-            if error.kind() == ErrorKind::StorageFull {
-                full = Some(error);
-            } else {
-                report.findings.push(Finding::new(Severity::Damage, error.to_string()));
-            }
+            add_error(error, report, &mut full);
         }
-        if fs.stat(&folder.path).is_ok_and(|stat| stat.is_some()) {
-            match fs.may_write(&folder.path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::StorageFull => full = Some(failed("write to", &folder.path, e)),
-                Err(e) => {
-                    let text = failed("write to", &folder.path, e).to_string();
-                    report.findings.push(Finding::new(Severity::Damage, text));
-                }
-            }
+        if fs.stat(&folder.path).is_ok_and(|stat| stat.is_some())
+            && let Err(e) = fs.may_write(&folder.path)
+        {
+            add_error(failed("write to", &folder.path, e), report, &mut full);
         }
         let Some(bucket) = bucket else { return Ok(full) };
         let Some((data, references)) = self.references(folder, bucket) else { return Ok(full) };

@@ -41,7 +41,7 @@ impl NewBlobFile {
             let (path, file) = used.create_unfinished()?;
             Ok(Unfinished { folder: used, path, file, hash: Sha256::new(), bytes: 0, has_name: false })
         });
-        let unfinished = unfinished.await.inspect_err(|error| folder.note(&Err::<(), _>(error.duplicate())))?;
+        let unfinished = unfinished.await.inspect_err(|error| folder.note_error(error))?;
         Ok(Self { unfinished: Some(unfinished), folder, collected: vec![], collected_bytes: 0 })
     }
 
@@ -56,7 +56,7 @@ impl NewBlobFile {
             }
             Ok(unfinished)
         });
-        written.await.inspect_err(|error| self.folder.note(&Err::<(), _>(error.duplicate())))
+        written.await.inspect_err(|error| self.folder.note_error(error))
     }
 }
 

@@ -8,3 +8,4 @@ mod real;
 pub use self::file_bytes::FileBytes;
 pub use self::file_system::{File, FileId, FileSystem, LockMode, OpenMode, Stat, UnusableFile};
 pub use self::real::RealFileSystem;
+pub(crate) use self::real::folder_of;

@@ -198,8 +198,8 @@ fn if_exists(meta: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Refuses a folder that is a symbolic link of another user: otherwise anyone who may write the folder that it is in
-/// could make kvs write files anywhere. Root may move such a folder to another disk.
+/// Refuses a folder that is a symbolic link of another user. A user who may write to its parent folder could otherwise
+/// make kvs write files to any folder. Root may move such a folder to another disk.
 fn refuse_link_of_others(folder: &Path) -> io::Result<()> {
     let link = std::fs::symlink_metadata(folder)?;
     let allowed = [0, rustix::process::geteuid().as_raw(), std::fs::metadata(folder)?.uid()];
@@ -260,7 +260,7 @@ fn shared_with(mode: u32, grouped: bool) -> u32 {
     if grouped { mode } else { mode & !0o070 | (mode & 0o007) << 3 }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

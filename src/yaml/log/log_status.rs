@@ -9,10 +9,11 @@ use super::log_file::read_state;
 use super::log_path;
 use super::log_path::LogPath;
 use super::used_logs::UsedLogs;
-use crate::model::{Bucket, Error, ErrorKind, LogKeysQuery, Result};
+use crate::model::{Bucket, Error, LogKeysQuery, Result};
 use crate::store::{Finding, Report, Severity};
 use crate::yaml::file::errors::{io_error_with_advice, is_too_many_open_files};
 use crate::yaml::fs::OpenMode;
+use crate::yaml::last_failures::add_error;
 
 impl UsedLogs {
     /// Adds the problems of the logs of a bucket. Returns the error of the last append for which there was no room.
@@ -24,28 +25,22 @@ impl UsedLogs {
         let fs = &*self.options.file_system;
         let mut full = None;
         for error in self.shared.failures.below(fs, &folder) {
-            if error.kind() == ErrorKind::StorageFull {
-                full = Some(error);
-            } else {
-                report.findings.push(Finding::new(Severity::Damage, error.to_string()));
-            }
+            add_error(error, report, &mut full);
         }
         let failed = |doing: &str, e| io_error_with_advice(format!("cannot {doing} {}", folder.display()), e);
         let is_empty = match fs.list(&folder) {
             Ok(names) => names.is_empty(),
             Err(e) if is_too_many_open_files(&e) => return Err(failed("list", e)),
             Err(e) => {
-                report.findings.push(Finding::new(Severity::Damage, failed("list", e).to_string()));
+                add_error(failed("list", e), report, &mut full);
                 true
             }
         };
         if is_empty {
             return Ok(full);
         }
-        match fs.may_write(&folder) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::StorageFull => full = Some(failed("write to", e)),
-            Err(e) => report.findings.push(Finding::new(Severity::Damage, failed("write to", e).to_string())),
+        if let Err(e) = fs.may_write(&folder) {
+            add_error(failed("write to", e), report, &mut full);
         }
         let keys = self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })?;
         let logs: Vec<LogPath> = keys.iter().map(|key| LogPath::new(&self.data_folder, bucket, key)).collect();

@@ -150,7 +150,7 @@ impl Moment {
             buckets.insert(bucket, read);
         }
         for _ in 0..MAX_ATTEMPTS {
-            hold_blobs(sources, &mut blobs)?;
+            hold_blobs(sources, buckets.keys(), &mut blobs)?;
             let deadline = Instant::now() + half;
             if let Some(logs) = lock_all(sources, &mut buckets, &mut blobs, deadline)? {
                 let buckets = note_all(sources, buckets, logs)?;
@@ -165,11 +165,15 @@ impl Moment {
 }
 
 /// Prevents the removal of blobs.
-fn hold_blobs(sources: &Sources<'_>, held: &mut BTreeMap<Bucket, Box<dyn File>>) -> Result<()> {
-    for bucket in sources.buckets()? {
-        let folder = sources.blobs(&bucket);
-        if !held.contains_key(&bucket) && folder.exists()? {
-            held.insert(bucket, folder.hold()?);
+fn hold_blobs<'b>(
+    sources: &Sources<'_>,
+    buckets: impl Iterator<Item = &'b Bucket>,
+    held: &mut BTreeMap<Bucket, Box<dyn File>>,
+) -> Result<()> {
+    for bucket in buckets {
+        let folder = sources.blobs(bucket);
+        if !held.contains_key(bucket) && folder.exists()? {
+            held.insert(bucket.clone(), folder.hold()?);
         }
     }
     Ok(())
@@ -212,7 +216,7 @@ fn lock_all(
     }
     buckets.values_mut().try_for_each(ReadBucket::refresh)?;
     // Blobs of buckets that had none before.
-    hold_blobs(sources, blobs)?;
+    hold_blobs(sources, buckets.keys(), blobs)?;
     Ok(Some(logs))
 }
 

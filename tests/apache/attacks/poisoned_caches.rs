@@ -45,12 +45,16 @@ fn shown(answer: &Answer) -> (u16, String, Vec<Option<String>>) {
     (answer.status, answer.text(), names.map(|name| answer.header(name).map(ToOwned::to_owned)).to_vec())
 }
 
-#[test]
-fn first_request_with_odd_headers_does_not_change_what_others_get() {
+/// A server behind a cache, and the header with the secret.
+fn cached() -> (Server, String) {
     let site = Site::new();
     fs::write(site.root().join("config.yaml"), "max_age: 1h\n").unwrap();
-    let server = Server::start_in(site, Way::NginxCache);
-    let auth = format!("X-KVS-Auth: {SECRET}\r\n");
+    (Server::start_in(site, Way::NginxCache), format!("X-KVS-Auth: {SECRET}\r\n"))
+}
+
+#[test]
+fn first_request_with_odd_headers_does_not_change_what_others_get() {
+    let (server, auth) = cached();
     let mut hits = 0;
     for (number, attack) in ATTACKS.iter().enumerate() {
         for address in [format!("/kv/default/a{number}"), format!("/?k=b{number}")] {
@@ -76,10 +80,7 @@ fn first_request_with_odd_headers_does_not_change_what_others_get() {
 /// An error that an attacker causes is not kept in the place of a value.
 #[test]
 fn errors_of_an_attacker_are_not_kept() {
-    let site = Site::new();
-    fs::write(site.root().join("config.yaml"), "max_age: 1h\n").unwrap();
-    let server = Server::start_in(site, Way::NginxCache);
-    let auth = format!("X-KVS-Auth: {SECRET}\r\n");
+    let (server, auth) = cached();
     for (number, attack) in [
         "X-KVS-Auth: wrong".to_owned(),
         "Authorization: Bearer wrong".to_owned(),

@@ -1,4 +1,4 @@
-//! Servers on one store that are killed and started again, and clients that record what they are told.
+//! Servers on one store that are killed and started again, and clients that record the responses.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -13,7 +13,7 @@ pub(super) enum Op {
     Increment,
 }
 
-/// What it is told. A tag identifies a value.
+/// The response. A tag identifies a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Ret {
     Value(i64, String),

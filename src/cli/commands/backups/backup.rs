@@ -1,7 +1,7 @@
 //! `kvs backup`: makes a backup of all buckets, as they are at one moment.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::cli::data::open_store::{OpenStore, StoreOptions, StoreUrl};
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::output::Output;
 use crate::copy::{CopyJob, CopySettings, Mode};
-use crate::model::{Bucket, Clock as _, LogKeysQuery, Projection, Result, Revision, Scan, SystemClock, Time};
+use crate::model::{Bucket, Clock as _, LogKeysQuery, Projection, Result, Scan, SystemClock, Time};
 use crate::server::connections_allowed;
 use crate::store::{BatchLimits, Limits, Severity, Store, Task, all_buckets};
-use crate::yaml::{CopiedBucket, YamlStore};
+use crate::yaml::CopiedBucket;
 
 /// A store of files opens three files for each bucket and one for each log.
 const WANTED_FILES: usize = 1 << 20;
@@ -47,14 +47,6 @@ pub(crate) struct Args {
     keep: Option<NonZeroUsize>,
 }
 
-/// A bucket of the store at the moment of the backup.
-struct BackedUp {
-    bucket: Bucket,
-    revision: Revision,
-    entries: u64,
-    logs: u64,
-}
-
 pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     let Args { dir, keep } = args;
     if settings.bucket.is_some() {
@@ -71,7 +63,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     let taken = SystemClock.now();
     let target = StoreUrl::yaml(&data)?;
     let (backed_up, is_one_moment) = match &opened.yaml {
-        Some(store) => (copied_files(store, &data, earlier.as_ref()).await?, true),
+        Some(store) => (store.copy_to(&data, earlier.as_ref().map(Backup::link_blobs)).await?, true),
         None => copied_entries(settings, &opened, earlier, &target, &options).await?,
     };
     verify(&target, &options, &backed_up, opened.yaml.is_some()).await?;
@@ -100,16 +92,6 @@ pub(super) fn options(settings: &CliSettings) -> StoreOptions {
     }
 }
 
-/// Copies the files of a store.
-async fn copied_files(store: &YamlStore, data: &Path, earlier: Option<&Backup>) -> Result<Vec<BackedUp>> {
-    let copied = store.copy_to(data, earlier.map(Backup::link_blobs)).await?;
-    let backed_up = |copied: CopiedBucket| {
-        let CopiedBucket { bucket, revision, entries, logs, .. } = copied;
-        BackedUp { bucket, revision, entries, logs }
-    };
-    Ok(copied.into_iter().map(backed_up).collect())
-}
-
 /// Copies the entries of a database or of a server. Also returns whether all of them are of one moment.
 async fn copied_entries(
     settings: &CliSettings,
@@ -117,7 +99,7 @@ async fn copied_entries(
     earlier: Option<Backup>,
     target: &StoreUrl,
     options: &StoreOptions,
-) -> CliResult<(Vec<BackedUp>, bool)> {
+) -> CliResult<(Vec<CopiedBucket>, bool)> {
     let Some(name) = settings.store.location() else {
         return Err(Failure::Usage("memory: cannot be backed up; use yaml:, postgresql: or https:".to_owned()));
     };
@@ -159,7 +141,7 @@ async fn begin_with(earlier: &Backup, target: &StoreUrl, options: &StoreOptions,
     Ok(())
 }
 
-async fn described(store: &dyn Store, buckets: Vec<Bucket>) -> Result<Vec<BackedUp>> {
+async fn described(store: &dyn Store, buckets: Vec<Bucket>) -> Result<Vec<CopiedBucket>> {
     let mut described = Vec::with_capacity(buckets.len());
     for bucket in buckets {
         let count = Scan { projection: Projection::Count, ..Scan::default() };
@@ -169,15 +151,20 @@ async fn described(store: &dyn Store, buckets: Vec<Bucket>) -> Result<Vec<Backed
             Some(logs) => logs.log_keys(&bucket, every).await?.len() as u64,
             None => 0,
         };
-        described.push(BackedUp { bucket, revision: page.revision, entries: page.count.unwrap_or(0), logs });
+        described.push(CopiedBucket { bucket, revision: page.revision, entries: page.count.unwrap_or(0), logs });
     }
     Ok(described)
 }
 
 /// Reads the backup, and compares it with what was noted when it was made.
-async fn verify(target: &StoreUrl, options: &StoreOptions, backed_up: &[BackedUp], has_revisions: bool) -> CliResult {
+async fn verify(
+    target: &StoreUrl,
+    options: &StoreOptions,
+    backed_up: &[CopiedBucket],
+    has_revisions: bool,
+) -> CliResult {
     let store = target.open(options.clone())?.store;
-    for BackedUp { bucket, revision, .. } in backed_up {
+    for CopiedBucket { bucket, revision, .. } in backed_up {
         let report = store.maintain(bucket, Task::Check).await?;
         if let Some(damage) = report.findings.iter().find(|finding| finding.severity == Severity::Damage) {
             let text = format!("the backup of bucket {bucket} is damaged, so it was not kept: {}", damage.text);
@@ -196,7 +183,7 @@ async fn verify(target: &StoreUrl, options: &StoreOptions, backed_up: &[BackedUp
 }
 
 /// The text of `backup.yaml`.
-fn summary(settings: &CliSettings, taken: Time, is_one_moment: bool, backed_up: &[BackedUp]) -> String {
+fn summary(settings: &CliSettings, taken: Time, is_one_moment: bool, backed_up: &[CopiedBucket]) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let mut text = format!(
         "# A backup made by `kvs backup`. `kvs restore` restores it, `sha256sum -c SHA256SUMS` checks it.\n\
@@ -204,7 +191,7 @@ fn summary(settings: &CliSettings, taken: Time, is_one_moment: bool, backed_up: 
         env!("CARGO_PKG_VERSION"),
         quoted(&settings.store.to_string()),
     );
-    for BackedUp { bucket, revision, entries, logs } in backed_up {
+    for CopiedBucket { bucket, revision, entries, logs } in backed_up {
         let bucket = quoted(bucket.as_str());
         text += &format!("  {bucket}: {{revision: {revision}, entries: {entries}, logs: {logs}}}\n");
     }

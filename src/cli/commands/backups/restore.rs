@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backup;
+use crate::cli::commands::copy::print_some;
 use crate::cli::config::settings::CliSettings;
 use crate::cli::config::units::count_noun;
 use crate::cli::data::backup_folder::Backup;
@@ -12,10 +13,8 @@ use crate::cli::exit::{CliResult, Failure};
 use crate::cli::stderr::say;
 use crate::copy::{CopyJob, CopySettings, Mode};
 use crate::store::all_buckets;
+use crate::yaml::fs::folder_of;
 use crate::yaml::{FileSystem as _, RealFileSystem};
-
-/// The maximum number of conflicts that are printed.
-const MAX_PRINTED: usize = 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +57,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     let empty = settings.store.folder().filter(|folder| settings.bucket.is_none() && is_empty(folder));
     let restored = match (empty, &from.yaml) {
         (Some(folder), Some(files)) => put_in_place(files, &folder).await?,
-        _ => copy(settings, &args, &backup, from.clone()).await?,
+        _ => copy(settings, &args, &url, from.clone()).await?,
     };
     settings.note(&format!("{restored} from {}; both are equal", backup.path.display()));
     let others = all_buckets(&*settings.store.open(options)?.store).await?;
@@ -89,8 +88,7 @@ async fn put_in_place(files: &crate::yaml::YamlStore, folder: &Path) -> CliResul
     };
     made.map_err(|e| Failure::file("create", &new, &e))?;
     let copied = files.copy_to(&new, None).await?;
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let renamed = RealFileSystem.rename(&new, folder).and_then(|()| RealFileSystem.sync_folder(parent));
+    let renamed = RealFileSystem.rename(&new, folder).and_then(|()| RealFileSystem.sync_folder(folder_of(folder)));
     renamed.map_err(|e| Failure::file("put the files in the place of", folder, &e))?;
     let entries = count_noun(copied.iter().map(|bucket| bucket.entries).sum(), "entry", "entries");
     Ok(format!("{entries} in {} restored", count_noun(copied.len() as u64, "bucket", "buckets")))
@@ -105,29 +103,28 @@ fn resemble(folder: &Path, other: &Path) -> std::io::Result<()> {
 }
 
 /// Copies the entries that differ.
-async fn copy(settings: &CliSettings, args: &Args, backup: &Backup, from: OpenStore) -> CliResult<String> {
-    let name = StoreUrl::yaml(&backup.data())?.location().unwrap_or_default();
+async fn copy(settings: &CliSettings, args: &Args, from_url: &StoreUrl, from: OpenStore) -> CliResult<String> {
+    let name = from_url.location().unwrap_or_default();
     if settings.store.location().as_deref() == Some(&name) {
         return Err(Failure::Usage("the backup and the store are the same folder".to_owned()));
     }
-    let target = settings.store.open(backup::options(settings))?;
+    let options = backup::options(settings);
+    let limits = options.limits;
+    let target = settings.store.open(options)?;
     let copy = CopySettings {
         name,
         bucket: settings.bucket.clone(),
         mode: Mode::Copy,
         replace: args.replace,
         skip_incompatible: false,
-        limits: backup::options(settings).limits,
+        limits,
         batches: target.batches,
     };
     let store = settings.hooks.over(target.store);
     let report = CopyJob::new(from.store, store, copy).run().await?;
-    let conflicts = report.conflicts.iter().map(ToString::to_string);
-    let conflicts: Vec<String> = conflicts.chain(report.log_conflicts.iter().map(ToString::to_string)).collect();
-    for conflict in conflicts.iter().take(MAX_PRINTED) {
-        say(conflict);
-    }
-    if !conflicts.is_empty() {
+    print_some(&report.conflicts, "buckets");
+    print_some(&report.log_conflicts, "logs");
+    if report.has_conflicts() {
         let text = "nothing was written: the store has other data, listed above. Restore into an empty store, or add \
                     --replace to overwrite it";
         return Err(Failure::Failed(text.to_owned()));
