@@ -156,8 +156,8 @@ async fn described(store: &dyn Store, buckets: Vec<Bucket>) -> Result<Vec<Copied
     Ok(described)
 }
 
-/// Reads the backup, and compares it with what was noted when it was made.
-async fn verify(
+/// Reads a copy of a store, and compares it with what was noted when it was made.
+pub(super) async fn verify(
     target: &StoreUrl,
     options: &StoreOptions,
     backed_up: &[CopiedBucket],
@@ -167,13 +167,13 @@ async fn verify(
     for CopiedBucket { bucket, revision, .. } in backed_up {
         let report = store.maintain(bucket, Task::Check).await?;
         if let Some(damage) = report.findings.iter().find(|finding| finding.severity == Severity::Damage) {
-            let text = format!("the backup of bucket {bucket} is damaged, so it was not kept: {}", damage.text);
+            let text = format!("the copy of bucket {bucket} is damaged, so it was not kept: {}", damage.text);
             return Err(Failure::Failed(text));
         }
         let found = store.get(bucket, &[]).await?.revision;
         if has_revisions && found != *revision {
             let text = format!(
-                "the backup of bucket {bucket} has revision {found} instead of {revision}, so it was not kept; was the \
+                "the copy of bucket {bucket} has revision {found} instead of {revision}, so it was not kept; was the \
                  file edited meanwhile? Try again"
             );
             return Err(Failure::Failed(text));

@@ -8,13 +8,13 @@ use crate::cli::commands::copy::print_some;
 use crate::cli::config::settings::CliSettings;
 use crate::cli::config::units::count_noun;
 use crate::cli::data::backup_folder::Backup;
-use crate::cli::data::open_store::{OpenStore, StoreUrl};
+use crate::cli::data::open_store::{OpenStore, StoreOptions, StoreUrl};
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::stderr::say;
 use crate::copy::{CopyJob, CopySettings, Mode};
 use crate::store::all_buckets;
 use crate::yaml::fs::folder_of;
-use crate::yaml::{FileSystem as _, RealFileSystem};
+use crate::yaml::{FileSystem as _, RealFileSystem, YamlStore};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +56,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     }
     let empty = settings.store.folder().filter(|folder| settings.bucket.is_none() && is_empty(folder));
     let restored = match (empty, &from.yaml) {
-        (Some(folder), Some(files)) => put_in_place(files, &folder).await?,
+        (Some(folder), Some(files)) => put_in_place(files, &folder, &options).await?,
         _ => copy(settings, &args, &url, from.clone()).await?,
     };
     settings.note(&format!("{restored} from {}; both are equal", backup.path.display()));
@@ -75,7 +75,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 /// Makes a folder with the files, which then replaces the empty folder in one step.
-async fn put_in_place(files: &crate::yaml::YamlStore, folder: &Path) -> CliResult<String> {
+async fn put_in_place(files: &YamlStore, folder: &Path, options: &StoreOptions) -> CliResult<String> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let new = folder.with_file_name(format!("{name}.restoring"));
     if new.exists() {
@@ -88,6 +88,7 @@ async fn put_in_place(files: &crate::yaml::YamlStore, folder: &Path) -> CliResul
     };
     made.map_err(|e| Failure::file("create", &new, &e))?;
     let copied = files.copy_to(&new, None).await?;
+    backup::verify(&StoreUrl::yaml(&new)?, options, &copied, true).await?;
     let renamed = RealFileSystem.rename(&new, folder).and_then(|()| RealFileSystem.sync_folder(folder_of(folder)));
     renamed.map_err(|e| Failure::file("put the files in the place of", folder, &e))?;
     let entries = count_noun(copied.iter().map(|bucket| bucket.entries).sum(), "entry", "entries");
