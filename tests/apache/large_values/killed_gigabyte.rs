@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::content::{as_digest, fill, name_of};
 use super::gigabyte::{BLOCK, LENGTH, upload};
 use super::transfer::{Download, answer, begin};
-use super::{assert_sound, head, secret, start_with};
+use super::{assert_sound, command, head, secret, start_with};
 use crate::contention::Dice;
 use crate::servers::{Server, Way};
 
@@ -102,6 +102,8 @@ fn a_gigabyte_is_stored_whole_or_not_at_all() {
             store_until_killed(port, round, &moment, second)
         });
         acknowledged += u32::from(is_acknowledged);
+        // Twenty interrupted uploads would fill a small disk.
+        assert!(command(&server, &["sweep"]).status.success(), "round {round}");
         let (is, length) = found(&server);
         assert_eq!(length, LENGTH.to_string());
         if is == digest {
