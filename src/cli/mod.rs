@@ -11,7 +11,6 @@ mod diagnosis;
 mod exit;
 mod format;
 mod log;
-mod log_writer;
 mod new_file;
 mod new_secret;
 mod output;

@@ -10,6 +10,7 @@ mod evaluate;
 mod evaluate_all;
 mod log_bounds;
 mod log_position;
+mod measured;
 mod polled_watch;
 mod recent_changes;
 mod scan_bounds;
@@ -30,6 +31,9 @@ pub use self::evaluate::{Decision, Limits, Moment, evaluate};
 pub use self::evaluate_all::{Group, evaluate_all};
 pub use self::log_bounds::{LogBounds, check_append, check_retention, log_time};
 pub use self::log_position::{InvalidPosition, LogPosition, LogStep};
+pub(crate) use self::measured::{
+    BucketBounds, DURATION_BOUNDS, GROUP_BOUNDS, Histogram, Measured, Measurements, Sizes,
+};
 pub use self::polled_watch::{PollRate, PolledWatch};
 pub use self::recent_changes::RecentChanges;
 pub use self::scan_bounds::{bounds, page};

@@ -15,6 +15,7 @@ mod handlers;
 mod metrics;
 mod read;
 mod request;
+mod request_log;
 mod response;
 mod route;
 mod shares;
@@ -26,7 +27,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Method, Request};
 
 pub use self::auth::policy::{Policies, Policy, Reads, Timestamps, Writes};
@@ -57,6 +57,7 @@ use self::metrics::counters::Class;
 use self::metrics::request_timer::RequestTimer;
 use self::read::coalesce::Coalescer;
 use self::request::form::QueryString;
+use self::request_log::LoggedRequest;
 use self::response::api_error::ApiError;
 use self::response::cors::CorsRequest;
 use self::response::response as plain;
@@ -86,6 +87,7 @@ impl Api {
         let state = &*self.0;
         let timer = RequestTimer::start(request.body().length().unwrap_or(0));
         let (parts, body) = request.into_parts();
+        let logged = LoggedRequest::new(&parts);
         // The query is checked first, so that no response depends on a secret in it.
         let query = QueryString::new(parts.uri.query());
         let route = query.and_then(|query| Ok((query, Route::new(parts.uri.path(), query)?)));
@@ -94,7 +96,12 @@ impl Api {
         let handled = match (route, &method) {
             (Ok((query, route)), Ok(method)) => {
                 let context = RequestContext { state, parts: &parts, query, method, class, client, timer: &timer };
-                dispatch(context, body, &route).await
+                let answer = dispatch(context, body, &route);
+                match &logged {
+                    // Boxed, so that the future is no larger for requests that are not logged.
+                    Some(logged) => Box::pin(logged.during(answer)).await,
+                    None => answer.await,
+                }
             }
             (Err(error), _) => Err(error),
             (_, Err(error)) => Err(error.clone()),
@@ -107,7 +114,9 @@ impl Api {
         });
         state.settings.cors.add_headers(CorsRequest::new(&parts), &mut response);
         state.settings.metrics.count(class, &method, &timer, &response);
-        log_request(&parts, client, &method, &timer, &response);
+        if let Some(logged) = logged {
+            logged.end(&parts, client, &timer, &mut response);
+        }
         if method == Method::HEAD {
             // The headers stay those of the GET, including its Content-Length (RFC 9110, section 9.3.2).
             *response.body_mut() = response
@@ -117,18 +126,6 @@ impl Api {
         }
         response
     }
-}
-
-/// Logs a request, without the parts in which a client may have put a secret: the query, the headers and the body.
-fn log_request(parts: &Parts, client: ClientAddr, method: &Method, timer: &RequestTimer, response: &Response) {
-    tracing::debug!(
-        target: "kvs::request",
-        "{method} {} {} in {:.1?} for {}",
-        parts.uri.path(),
-        response.status().as_u16(),
-        timer.age(),
-        client.0.map_or_else(|| "unknown".to_owned(), |address| address.to_string()),
-    );
 }
 
 async fn dispatch(context: RequestContext<'_>, body: Body, route: &Route) -> Result<Response, ApiError> {

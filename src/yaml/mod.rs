@@ -25,6 +25,7 @@ pub mod fs;
 mod inspected;
 mod last_failures;
 mod log;
+mod measured;
 mod options;
 mod state;
 mod store;

@@ -41,8 +41,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A folder of YAML files, one for each bucket. Clones share it; so do processes.
 #[derive(Clone)]
 pub struct YamlStore {
-    folder: Arc<PathBuf>,
-    options: YamlOptions,
+    pub(super) folder: Arc<PathBuf>,
+    pub(super) options: YamlOptions,
     pub(super) buckets: Arc<Buckets>,
     pub(super) shared: SharedResources,
     pub(super) status: Arc<StatusReader>,
@@ -86,6 +86,7 @@ impl YamlStore {
             poll_rate,
             failures: Arc::default(),
             folder: Arc::new(StoreFolder::new(Arc::clone(&folder), Arc::clone(&options.file_system), exists)),
+            measurements: Arc::default(),
         };
         let buckets = Arc::new(Buckets { used: RwLock::default(), tidier: Arc::clone(&shared.tidier) });
         let status = Arc::new(StatusReader::new(Arc::clone(&folder), options.clone()));
@@ -106,12 +107,14 @@ impl YamlStore {
             // Before the map grows: then waits for random names do not fill the memory.
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_blank());
         }
-        let mut options = self.options.clone();
+        let (mut options, mut shared) = (self.options.clone(), self.shared.clone());
         if bucket.is_reserved() {
             options.lock_timeout = options.lock_timeout.min(OWN_LOCK_TIMEOUT);
+            // The metrics are about the data of clients.
+            shared.measurements = Arc::default();
         }
         let paths = BucketPaths::new(&self.folder, bucket);
-        let make = || Arc::new(BucketStore::new(paths, options, &self.shared));
+        let make = || Arc::new(BucketStore::new(paths, options, &shared));
         Arc::clone(buckets.entry(bucket.clone()).or_insert_with(make))
     }
 
@@ -144,7 +147,7 @@ impl YamlStore {
     }
 
     /// The buckets that have been written, ordered by name.
-    fn list(&self) -> Result<Vec<Bucket>> {
+    pub(super) fn list(&self) -> Result<Vec<Bucket>> {
         let names = self.options.file_system.list(&self.folder);
         let doing = || format!("cannot list {}", self.folder.display());
         let names = names.map_err(|e| io_error_with_advice(doing(), e))?;
@@ -366,7 +369,7 @@ impl Logs for YamlStore {
 }
 
 /// Runs slow work on a thread where it does not delay other tasks.
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|e| {
         Err(Error::new(crate::model::ErrorKind::Unavailable, "the maintenance task was aborted").with_source(e))

@@ -12,6 +12,7 @@ use clap::{ArgAction, Args};
 use super::policies::{AllowedOrigin, BucketPolicy, MaxAge};
 use super::tilde;
 use super::units::{Percent, Size, TimeSpan, count};
+use crate::cli::log::{LogFormat, RequestLog};
 use crate::layers::ReadPolicy;
 use crate::model::{Bucket, Error, ErrorKind};
 use crate::server::{Address, Proxy};
@@ -143,6 +144,20 @@ pub(crate) struct ServeFlags {
     pub(crate) policies: PolicyFlags,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+}
+
+/// What is logged, and how.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Logs")]
+pub(crate) struct LogFlags {
+    /// The form of the log: `text`, or `json` for an object on each line
+    #[arg(long, env = "KVS_LOG_FORMAT", value_name = "text|json", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Whether to log a line for each request, and to send its id in the header `X-Request-Id`
+    #[arg(long, env = "KVS_REQUEST_LOG", value_name = "on|off", default_value = "off")]
+    pub(crate) request_log: RequestLog,
 }
 
 /// Where to listen.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::flags::{ListenFlags, MemoryCopy, PolicyFlags, ServeFlags};
+use super::flags::{ListenFlags, LogFlags, MemoryCopy, PolicyFlags, ServeFlags};
 use super::policies::{AllowedOrigin, BucketPolicy, FilePolicy, PolicyFields, PolicyTarget};
 use super::sources::Sources;
 use super::units::{Percent, Size};
@@ -36,6 +36,7 @@ pub(crate) struct ServerSettings {
     /// The memory of all answers.
     pub(crate) responses: Budget,
     pub(crate) limits: server::ServerLimits,
+    pub(crate) log: LogFlags,
 }
 
 impl ServerSettings {
@@ -46,7 +47,7 @@ impl ServerSettings {
         in_file: &[FilePolicy],
         max_value: usize,
     ) -> CliResult<Self> {
-        let ServeFlags { listen, limits: limit_flags, policies } = flags;
+        let ServeFlags { listen, limits: limit_flags, policies, log } = flags;
         let default = server::ServerLimits::default();
         if limit_flags.max_connections == 0 {
             return Err(sources.error_at("max_connections", "must be at least 1"));
@@ -77,6 +78,7 @@ impl ServerSettings {
             address_share: share,
             responses: budget(limit_flags.response_memory.0, in_memory.max(MAX_RESPONSE_BYTES)),
             limits,
+            log,
         })
     }
 

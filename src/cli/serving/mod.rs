@@ -2,6 +2,7 @@
 
 pub(super) mod file_watch;
 pub(super) mod hook_runtime;
+pub(super) mod process_metrics;
 pub(super) mod reload;
 pub(super) mod runtimes;
 pub(super) mod under_web_server;

@@ -10,9 +10,12 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::file_watch::FileStamp;
+use super::process_metrics::ProcessMetrics;
+use crate::cli::config::flags::LogFlags;
 use crate::cli::config::settings::CliSettings;
 use crate::cli::data::open_store::OpenStore;
 use crate::cli::exit::CliResult;
+use crate::cli::log;
 use crate::model::{Batch, Bucket, Clock as _, Key, SystemClock, Write};
 use crate::server::Handler;
 use crate::web;
@@ -59,6 +62,8 @@ impl ReloadingApp {
         process: Option<u32>,
         stop: CancellationToken,
     ) -> CliResult<Self> {
+        let LogFlags { log_format, request_log } = settings.server.log;
+        log::configure(log_format, request_log);
         let stamp = FileStamp::of(&settings.auth.path);
         let secrets = settings.auth.read()?;
         if secrets.is_empty() {
@@ -67,7 +72,12 @@ impl ReloadingApp {
         let mut metrics = Metrics::new(settings.server.metrics, process, SystemClock.now());
         settings.hooks.register(metrics.registry());
         let exposure = settings.exposure();
-        let parts = ApiParts { opened: settings.open()?, settings, long_polls, metrics: Arc::new(metrics), stop };
+        let opened = settings.open()?;
+        metrics.collect(Box::new(ProcessMetrics));
+        if let Some(yaml) = &opened.yaml {
+            metrics.measure(Arc::new(yaml.clone()));
+        }
+        let parts = ApiParts { opened, settings, long_polls, metrics: Arc::new(metrics), stop };
         let stop = parts.stop.child_token();
         let api = parts.api(secrets, stop.clone());
         let current = Mutex::new(CurrentApi { stamp, api, stop, fault: None, exposure });

@@ -66,7 +66,7 @@ pub(crate) async fn open<S: EventSource>(
     since: Option<S::Position>,
 ) -> Result<Response, ApiError> {
     let settings = &ctx.state.settings;
-    let Some(permit) = settings.long_polls.limit.try_acquire(bucket, ctx.client.0) else {
+    let Some(permit) = settings.long_polls.limit.try_acquire_stream(bucket, ctx.client.0) else {
         counters::add(&settings.metrics.counters().long_polls_rejected);
         return Ok(event_stream::rejected());
     };

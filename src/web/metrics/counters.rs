@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Method;
 
-use super::histogram::{BucketBounds, Histogram};
 use super::request_timer::RequestTimer;
 use crate::model::ErrorKind;
+use crate::store::{BucketBounds, DURATION_BOUNDS, Histogram};
 
 /// The class of a request: the resource that its path names. It is the label `route`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,29 +52,8 @@ pub(crate) const STATUSES: [u16; 22] =
 /// The kinds of error in their order, with their labels.
 pub(crate) const KINDS: [(ErrorKind, &str); 7] = ErrorKind::NAMES;
 
-/// Nanoseconds in a microsecond.
-const MICROSECOND: u64 = 1_000;
 /// Nanoseconds in a millisecond.
 const MILLISECOND: u64 = 1_000_000;
-
-/// Bounds of the time spent on a request: from a read in memory to a write on a slow disk.
-pub(crate) const REQUEST_BOUNDS_NANOS: BucketBounds = [
-    25 * MICROSECOND,
-    50 * MICROSECOND,
-    100 * MICROSECOND,
-    250 * MICROSECOND,
-    500 * MICROSECOND,
-    MILLISECOND,
-    2_500 * MICROSECOND,
-    5 * MILLISECOND,
-    10 * MILLISECOND,
-    25 * MILLISECOND,
-    50 * MILLISECOND,
-    100 * MILLISECOND,
-    250 * MILLISECOND,
-    1_000 * MILLISECOND,
-    5_000 * MILLISECOND,
-];
 
 /// Bounds of the time that a long poll waited. The default of `max_wait` is 25 s.
 pub(crate) const WAIT_BOUNDS_NANOS: BucketBounds = [
@@ -150,10 +129,10 @@ impl Counters {
         if let Some(cell) = row.and_then(|row| row.get(method_index(method))) {
             let index = STATUSES.iter().position(|known| known == status).unwrap_or(STATUSES.len());
             cell.statuses.get(index).into_iter().for_each(add);
-            cell.spent.observe(&REQUEST_BOUNDS_NANOS, timer.spent());
+            cell.spent.observe_duration(&DURATION_BOUNDS, timer.spent());
         }
         if let Some(duration) = timer.waited() {
-            self.waited.observe(&WAIT_BOUNDS_NANOS, duration);
+            self.waited.observe_duration(&WAIT_BOUNDS_NANOS, duration);
         }
         for (counter, bytes) in [(&self.received, timer.received()), (&self.sent, *sent)] {
             if bytes > 0 {

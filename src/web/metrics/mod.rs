@@ -16,14 +16,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::Method;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::counters::{Class, CountedResponse, Counters};
+use self::exposition::StoreMeasurements;
 use self::request_timer::RequestTimer;
 use crate::model::{Error, ErrorKind, Time};
+use crate::store::{Measured, Sizes};
 use crate::web::body::Response;
 use crate::web::read::long_poll_limit::LongPollLimit;
 
@@ -61,6 +64,24 @@ pub struct Metrics {
     process: Option<u32>,
     registry: Registry,
     counters: Arc<Counters>,
+    store: Option<MeasuredStore>,
+}
+
+/// The store whose files are measured.
+struct MeasuredStore(Arc<dyn Measured>);
+
+impl fmt::Debug for MeasuredStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MeasuredStore")
+    }
+}
+
+/// What is true when the metrics are read.
+pub(crate) struct Now<'a> {
+    pub(crate) long_polls: &'a LongPollLimit,
+    pub(crate) is_ready: bool,
+    /// `None` if the store is not measured, or cannot be read.
+    pub(crate) sizes: Option<Sizes>,
 }
 
 impl Default for Metrics {
@@ -83,13 +104,36 @@ impl Metrics {
         registry.register_with_unit("process_start_time", help, Unit::Seconds, ConstGauge::new(start_time));
         let counters = Arc::new(Counters::default());
         registry.register_collector(Box::new(Arc::clone(&counters)));
-        Self { access, process, registry, counters }
+        Self { access, process, registry, counters, store: None }
     }
 
     /// A registry for more metrics, to be filled before serving begins. Their names get the prefix `kvs_`. Their labels
     /// must not contain a text from a client.
     pub fn registry(&mut self) -> &mut Registry {
         self.registry.sub_registry_with_prefix("kvs")
+    }
+
+    /// Adds metrics whose names are complete, before serving begins. Their labels must not contain a text from a client.
+    pub fn collect(&mut self, collector: Box<dyn Collector>) {
+        self.registry.register_collector(collector);
+    }
+
+    /// Adds the metrics of a store, before serving begins.
+    pub(crate) fn measure(&mut self, store: Arc<dyn Measured>) {
+        self.collect(Box::new(StoreMeasurements(Arc::clone(&store))));
+        self.store = Some(MeasuredStore(store));
+    }
+
+    /// How much the store holds; `None` if it is not measured, or cannot be read.
+    pub(crate) async fn sizes(&self) -> Option<Sizes> {
+        let MeasuredStore(store) = self.store.as_ref()?;
+        match store.sizes().await {
+            Ok(sizes) => Some(sizes),
+            Err(error) => {
+                tracing::debug!("the store is not measured: {error}");
+                None
+            }
+        }
     }
 
     pub(crate) fn access(&self) -> MetricsAccess {
@@ -110,19 +154,36 @@ impl Metrics {
         self.counters.count(&counted(class, method, response), timer);
     }
 
-    /// The metrics in the OpenMetrics format, with the current gauges.
-    pub(crate) fn text(&self, long_polls: &LongPollLimit) -> Result<String, fmt::Error> {
-        let mut now = Registry::with_labels(labels(self.process).into_iter());
-        let gauge = |number: usize| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
-        now.register("kvs_waiters", "Long polls that are waiting now", gauge(long_polls.taken()));
-        now.register(
-            "kvs_waiters_max",
-            "The largest number of long polls that may wait at once",
-            gauge(long_polls.max()),
-        );
+    /// The metrics in the OpenMetrics format, with the gauges of now.
+    pub(crate) fn text(&self, now: &Now<'_>) -> Result<String, fmt::Error> {
+        let Now { long_polls, is_ready, sizes } = now;
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let mut gauges = Registry::with_labels(labels(self.process).into_iter());
+        let mut add = |name: &str, help: &str, number: u64| {
+            gauges.register(name, help, ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX)));
+        };
+        add("kvs_waiters", "Long polls and event streams that are waiting now", number(long_polls.taken()));
+        add("kvs_waiters_max", "How many long polls and event streams may wait at once", number(long_polls.max()));
+        add("kvs_streams", "Event streams that are open now", number(long_polls.streams()));
+        add("kvs_ready", "Whether /readyz is 200", (*is_ready).into());
+        if let Some(sizes) = sizes {
+            add("kvs_buckets", "Buckets of the store", sizes.buckets);
+            add("kvs_keys", "Entries of the buckets that this process has in memory", sizes.keys);
+            add("kvs_data_bytes", "Bytes of the data files", sizes.data_bytes);
+            add("kvs_logs", "Logs of the store", sizes.logs);
+            add("kvs_log_entries", "Entries of all logs", sizes.log_entries);
+            add("kvs_log_bytes", "Bytes of the files of the logs", sizes.log_bytes);
+            add("kvs_blobs", "Large values in files of their own", sizes.blobs);
+            add("kvs_blob_bytes", "Bytes of these files", sizes.blob_bytes);
+            add(
+                "kvs_damaged_files",
+                "Problems of files that a person must fix; /status names them",
+                sizes.damaged_files,
+            );
+        }
         let mut out = String::new();
         text::encode_registry(&mut out, &self.registry)?;
-        text::encode_registry(&mut out, &now)?;
+        text::encode_registry(&mut out, &gauges)?;
         text::encode_eof(&mut out)?;
         Ok(out)
     }

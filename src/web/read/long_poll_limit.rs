@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,6 +24,7 @@ pub struct LongPollLimit {
     max: usize,
     shares: Shares,
     gate: Option<Arc<dyn WaiterGate>>,
+    streams: Arc<AtomicUsize>,
 }
 
 impl LongPollLimit {
@@ -30,7 +32,13 @@ impl LongPollLimit {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(max)), max, shares: Shares::default(), gate: None }
+        Self {
+            permits: Arc::new(Semaphore::new(max)),
+            max,
+            shares: Shares::default(),
+            gate: None,
+            streams: Arc::default(),
+        }
     }
 
     /// Also limits the long polls of one address.
@@ -55,6 +63,18 @@ impl LongPollLimit {
         self.max.saturating_sub(self.permits.available_permits())
     }
 
+    /// How many of them are event streams.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// A permit for an event stream, if one is left.
+    pub(crate) fn try_acquire_stream(&self, bucket: &Bucket, address: Option<IpAddr>) -> Option<StreamPermit> {
+        let permit = self.try_acquire(bucket, address)?;
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Some(StreamPermit { _permit: permit, streams: Arc::clone(&self.streams) })
+    }
+
     /// A permit for a long poll on this bucket from this address, if one is left.
     pub(crate) fn try_acquire(&self, bucket: &Bucket, address: Option<IpAddr>) -> Option<LongPollPermit> {
         let share = self.shares.try_acquire(address)?;
@@ -64,6 +84,18 @@ impl LongPollLimit {
             None => None,
         };
         Some(LongPollPermit { _permit: permit, _share: share, _gate_permit: gate_permit.map(GatePermit::new) })
+    }
+}
+
+/// The permit of an event stream, until it is dropped.
+pub(crate) struct StreamPermit {
+    _permit: LongPollPermit,
+    streams: Arc<AtomicUsize>,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -22,7 +22,7 @@ use super::streamed::Content;
 use crate::model::Error;
 use crate::web::body::{Body, BodyError, Response};
 use crate::web::read::fetch::Wakeup;
-use crate::web::read::long_poll_limit::LongPollPermit;
+use crate::web::read::long_poll_limit::StreamPermit;
 
 /// The media type of event streams.
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
@@ -74,7 +74,7 @@ pub(crate) struct EventStream<S: EventSource> {
     is_short: bool,
     deadline: Instant,
     stop: CancellationToken,
-    _permit: LongPollPermit,
+    _permit: StreamPermit,
     /// The events that are being sent.
     sending: Option<Body>,
     is_ended: bool,
@@ -93,7 +93,7 @@ impl<S: EventSource> EventStream<S> {
         since: Option<S::Position>,
         end: StreamEnd,
         stop: CancellationToken,
-        permit: LongPollPermit,
+        permit: StreamPermit,
     ) -> Self {
         let (is_short, time) = match end {
             StreamEnd::AfterAnHour => (false, MAX_STREAM_TIME),

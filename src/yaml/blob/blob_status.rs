@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::blob_folder::{BlobFolder, failed};
 use crate::model::{Bucket, Error, Result};
-use crate::store::{Finding, Report, Severity};
+use crate::store::{Finding, Report, Severity, Sizes};
 use crate::yaml::bucket::bucket_store::BucketStore;
 use crate::yaml::file::errors::is_too_many_open_files;
 use crate::yaml::fs::{OpenMode, Stat};
@@ -20,6 +20,20 @@ use crate::yaml::last_failures::add_error;
 
 /// The blobs to which a data file in one state refers, with their lengths.
 type References = (Stat, Arc<HashMap<PathBuf, u64>>);
+
+impl BlobFolder {
+    /// Adds how much the blobs of the bucket hold. A file that cannot be inspected is left out.
+    pub(crate) fn add_sizes(&self, sizes: &mut Sizes) {
+        // There may be no folder.
+        let blobs = self.content().map_or_else(|_| vec![], |content| content.blobs);
+        for file in blobs.into_iter().map(|id| self.file(id)) {
+            if let Ok(Some(stat)) = self.fs.stat(&file) {
+                sizes.blobs += 1;
+                sizes.blob_bytes += stat.len;
+            }
+        }
+    }
+}
 
 /// What is known of the blobs of a store.
 #[derive(Default)]

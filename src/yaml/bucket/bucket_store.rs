@@ -14,7 +14,7 @@ use super::locked_files::{Backoff, LockedFiles};
 use super::queue::{RequestQueue, WriteStint};
 use super::tidier::Tidier;
 use crate::model::{Error, ErrorKind, Key, Result, Revision, Snapshot};
-use crate::store::{PollRate, PolledWatch};
+use crate::store::{Measurements, PollRate, PolledWatch};
 use crate::yaml::file::data_file::DataFile;
 use crate::yaml::file::open_files::{OpenFiles, SharedFiles};
 use crate::yaml::file::paths::BucketPaths;
@@ -31,6 +31,7 @@ pub(crate) struct BucketStore {
     pub(crate) paths: BucketPaths,
     pub(crate) state: RwLock<BucketState>,
     pub(crate) files: SharedFiles,
+    pub(crate) measurements: Arc<Measurements>,
     pub(crate) open_files: Arc<OpenFiles>,
     /// Set while this process holds the exclusive lock and appends. Nobody else can have committed anything then, so
     /// readers need not check the file.
@@ -68,17 +69,20 @@ pub(crate) struct SharedResources {
     /// The failed writes to logs and blobs.
     pub(crate) failures: Arc<LastFailures>,
     pub(crate) folder: Arc<StoreFolder>,
+    pub(crate) measurements: Arc<Measurements>,
 }
 
 impl BucketStore {
     pub(crate) fn new(paths: BucketPaths, options: YamlOptions, shared: &SharedResources) -> Self {
-        let SharedResources { open_files, tidier, poll_rate, .. } = shared.clone();
+        let SharedResources { open_files, tidier, poll_rate, measurements, .. } = shared.clone();
         Self {
             files: Arc::new(Mutex::new(DataFile::new(
                 paths.clone(),
                 Arc::clone(&options.file_system),
                 options.tidy_up_to,
+                Arc::clone(&measurements),
             ))),
+            measurements,
             open_files,
             state: RwLock::default(),
             committing: AtomicBool::new(false),

@@ -207,6 +207,7 @@ impl BucketStore {
         let mark = if is_tidy { mark } else { b"" };
         let written = Replacement { path: &start.new_file, snapshot, mark, is_tidy, is_plain: start.is_plain };
         file.replace(&new_file.file, &written, Some(&self.state))?;
+        self.measurements.compacted();
         let mut state = self.state.write();
         state.stat = file.known.stat;
         if report.removed > 0 {

@@ -92,6 +92,7 @@ impl BucketStore {
         };
         match stored {
             Ok(stat) => {
+                self.measurements.stored(batches.len());
                 let outcomes = self.publish(group, stat);
                 self.wrote.store(true, Ordering::Relaxed);
                 self.note_activity(&file);
@@ -103,6 +104,7 @@ impl BucketStore {
                 self.store_deletions(&mut file, batches, &error)
             }
             Err(error) => {
+                self.measurements.failed();
                 // Compaction may free space for the next write.
                 self.compact_if_due(&file, error.kind() == ErrorKind::StorageFull);
                 Ok(group.fail(&error))

@@ -120,8 +120,8 @@ impl BucketStore {
     }
 
     fn enqueue(&self, request: Request) {
-        let deadline = self.deadline();
-        self.queue.lock().waiting.push(QueuedRequest { request, deadline });
+        let (since, deadline) = (Instant::now(), self.deadline());
+        self.queue.lock().waiting.push(QueuedRequest { request, since, deadline });
     }
 
     /// Takes the lead if nobody has it and a request waits. Returns whether the caller must lead.
@@ -208,6 +208,9 @@ impl BucketStore {
             return if has_refreshed { Round::Progress } else { Round::Blocked };
         }
         self.lock_timed_out.store(true, Ordering::Relaxed);
+        if expired.iter().any(Request::is_write) {
+            self.measurements.failed();
+        }
         fail_all(expired, &self.lock_timeout_error());
         Round::Progress
     }
@@ -216,7 +219,7 @@ impl BucketStore {
     fn answer_idle_writes(&self) {
         let waiting = std::mem::take(&mut self.queue.lock().waiting);
         let mut remaining = Vec::with_capacity(waiting.len());
-        for QueuedRequest { request, deadline } in waiting {
+        for QueuedRequest { request, since, deadline } in waiting {
             let request = match request {
                 Request::Write(batch, answer) => match self.answer_without_files(&batch) {
                     Some(outcome) => {
@@ -227,7 +230,7 @@ impl BucketStore {
                 },
                 refresh @ Request::Refresh(_) => refresh,
             };
-            remaining.push(QueuedRequest { request, deadline });
+            remaining.push(QueuedRequest { request, since, deadline });
         }
         self.queue.lock().waiting.splice(0..0, remaining);
     }
@@ -246,7 +249,12 @@ impl BucketStore {
             Ok(None) => false,
             Ok(Some(locked)) => {
                 // Taken before the file is read, so that no request gets an answer that is older than itself.
-                let group = self.queue.lock().take(|queued| exclusive || !queued.request.is_write());
+                let mut queue = self.queue.lock();
+                if exclusive {
+                    queue.writes().for_each(|write| self.measurements.waited(write.since.elapsed()));
+                }
+                let group = queue.take(|queued| exclusive || !queued.request.is_write());
+                drop(queue);
                 self.serve(locked, group);
                 self.watch.notify(self.state.read().revision);
                 self.lock_timed_out.store(false, Ordering::Relaxed);
@@ -254,6 +262,9 @@ impl BucketStore {
             }
             Err(error) => {
                 let group = self.queue.lock().take(|queued| queued.request.is_write() == exclusive);
+                if exclusive {
+                    self.measurements.failed();
+                }
                 fail_all(group, &error);
                 true
             }

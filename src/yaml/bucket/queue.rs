@@ -69,6 +69,7 @@ pub(crate) fn fail_all(requests: Vec<Request>, error: &Error) {
 /// A request with its deadline: it fails if it could not be served by then.
 pub(crate) struct QueuedRequest {
     pub(crate) request: Request,
+    pub(crate) since: Instant,
     pub(crate) deadline: Instant,
 }
 
@@ -95,8 +96,12 @@ impl RequestQueue {
         taken.into_iter().map(|queued| queued.request).collect()
     }
 
+    pub(crate) fn writes(&self) -> impl Iterator<Item = &QueuedRequest> {
+        self.waiting.iter().filter(|queued| queued.request.is_write())
+    }
+
     pub(crate) fn has_writes(&self) -> bool {
-        self.waiting.iter().any(|queued| queued.request.is_write())
+        self.writes().next().is_some()
     }
 
     pub(crate) fn has_reads(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Appending documents to the data file, and recording its state in the lock file.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use parking_lot::RwLock;
 
@@ -66,7 +67,9 @@ impl DataFile {
         let marked =
             if self.known.mark.is_empty() { Cow::Borrowed(text) } else { [self.known.mark, text].concat().into() };
         let written = self.data()?.write(at, &marked);
+        let began = Instant::now();
         let synced = if written.is_ok() { self.data()?.sync() } else { Ok(()) };
+        self.measurements.synced(began.elapsed());
         let untrusted = synced.is_err();
         let known = self.known.stat.unwrap_or_default();
         let error = match written.and(synced).and_then(|()| self.fs.stat(&self.paths.data)) {

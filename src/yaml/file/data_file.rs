@@ -13,6 +13,7 @@ use super::last_copy_file::LastCopyFile;
 use super::lock::{FileLocks, FilesLock};
 use super::paths::BucketPaths;
 use crate::model::{Error, ErrorKind, Result};
+use crate::store::Measurements;
 use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode, Stat};
 
 /// The disk space that is reserved for deletions.
@@ -46,10 +47,16 @@ pub(crate) struct DataFile {
     pub(crate) last_append_error: Option<Error>,
     /// The error of the last rewrite, if it failed.
     pub(crate) last_rewrite_error: Option<Error>,
+    pub(super) measurements: Arc<Measurements>,
 }
 
 impl DataFile {
-    pub(crate) fn new(paths: BucketPaths, fs: Arc<dyn FileSystem>, copy_up_to: u64) -> Self {
+    pub(crate) fn new(
+        paths: BucketPaths,
+        fs: Arc<dyn FileSystem>,
+        copy_up_to: u64,
+        measurements: Arc<Measurements>,
+    ) -> Self {
         Self {
             named: paths.clone(),
             paths,
@@ -64,6 +71,7 @@ impl DataFile {
             copy: LastCopyFile::new(copy_up_to),
             last_append_error: None,
             last_rewrite_error: None,
+            measurements,
         }
     }
 

@@ -100,7 +100,7 @@ mod tests {
 
     fn files() -> SharedFiles {
         let paths = BucketPaths::new(std::path::Path::new("/nowhere"), &Bucket::default());
-        Arc::new(Mutex::new(DataFile::new(paths, Arc::new(RealFileSystem), 0)))
+        Arc::new(Mutex::new(DataFile::new(paths, Arc::new(RealFileSystem), 0, Arc::default())))
     }
 
     #[test]

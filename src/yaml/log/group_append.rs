@@ -1,5 +1,7 @@
 //! Appends the entries of a group of callers: evaluates them, writes all of them at once, and syncs once.
 
+use std::time::Instant;
+
 use super::known_log::KnownLog;
 use super::log_file::{OpenLog, inspect};
 use super::log_store::LogStore;
@@ -46,7 +48,9 @@ impl LogStore {
 
     fn try_commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
         loop {
+            let began = Instant::now();
             let file = self.locker().lock(LockMode::Exclusive)?;
+            self.measurements.waited(began.elapsed());
             let known = match &file {
                 Some(file) => self.inspect_for_change(file)?,
                 None => None,
@@ -135,7 +139,10 @@ impl LogStore {
             // A part may have been written.
             return Err(if file.truncate(known.tail.end).is_ok() { failed("write", e) } else { unknown("write", e) });
         }
-        if let Err(e) = file.sync() {
+        let began = Instant::now();
+        let synced = file.sync();
+        self.measurements.synced(began.elapsed());
+        if let Err(e) = synced {
             let _ = file.truncate(known.tail.end);
             return Err(unknown("sync", e));
         }

@@ -10,7 +10,7 @@ use super::log_path;
 use super::log_path::LogPath;
 use super::used_logs::UsedLogs;
 use crate::model::{Bucket, Error, LogKeysQuery, Result};
-use crate::store::{Finding, Report, Severity};
+use crate::store::{Finding, Report, Severity, Sizes};
 use crate::yaml::file::errors::{io_error_with_advice, is_too_many_open_files};
 use crate::yaml::fs::OpenMode;
 use crate::yaml::last_failures::add_error;
@@ -54,6 +54,20 @@ impl UsedLogs {
             report.findings.push(Finding::new(Severity::Damage, text));
         }
         Ok(full)
+    }
+
+    /// Adds how much the logs of a bucket hold. A damaged one has bytes, but no entries.
+    pub(crate) fn add_sizes(&self, bucket: &Bucket, sizes: &mut Sizes) -> Result<()> {
+        for key in self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })? {
+            let path = LogPath::new(&self.data_folder, bucket, &key);
+            sizes.logs += 1;
+            let Ok(file) = self.options.file_system.open(&path.file, OpenMode::Read) else { continue };
+            sizes.log_bytes += file.stat().map_or(0, |stat| stat.len);
+            if let Ok(Some(known)) = read_state(&*file, &path) {
+                sizes.log_entries += known.bounds.next - known.bounds.first;
+            }
+        }
+        Ok(())
     }
 
     /// What prevents reads or appends.

@@ -15,7 +15,7 @@ use super::log_path::LogPath;
 use super::page;
 use super::rewrite::{KeptEntries, NewContent, replace};
 use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogPage, LogQuery, Result, Time};
-use crate::store::PolledWatch;
+use crate::store::{Measurements, PolledWatch};
 use crate::yaml::blocking::blocking;
 use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::bucket::queue::{WriteStint, YIELD_TIME};
@@ -38,6 +38,7 @@ pub(crate) struct LogStore {
     watch: Arc<PolledWatch<u64>>,
     failures: Arc<LastFailures>,
     pub(super) store: Arc<StoreFolder>,
+    pub(super) measurements: Arc<Measurements>,
 }
 
 /// The appends that wait.
@@ -66,7 +67,7 @@ impl Drop for ServeGuard<'_> {
 
 impl LogStore {
     pub(crate) fn new(path: LogPath, options: YamlOptions, shared: &SharedResources) -> Self {
-        let SharedResources { open_files, poll_rate, failures, folder, .. } = shared.clone();
+        let SharedResources { open_files, poll_rate, failures, folder, measurements, .. } = shared.clone();
         let watch = Arc::new(PolledWatch::new(|new, known| new != known, poll_rate));
         Self {
             path,
@@ -78,6 +79,7 @@ impl LogStore {
             watch,
             failures,
             store: folder,
+            measurements,
         }
     }
 
@@ -224,6 +226,10 @@ impl LogStore {
             waiting.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
         let committed = self.commit(appends);
         self.failures.note(&*self.options.file_system, &self.path.file, &committed);
+        match &committed {
+            Ok(outcomes) => self.measurements.stored(outcomes.len()),
+            Err(_) => self.measurements.failed(),
+        }
         self.stint.lock().last_release = Instant::now();
         match committed {
             Ok(outcomes) => {

@@ -101,7 +101,7 @@ impl ReadBucket {
     fn new(sources: &Sources<'_>, bucket: &Bucket) -> Self {
         let paths = BucketPaths::new(sources.folder, bucket);
         let YamlOptions { file_system, tidy_up_to, .. } = sources.options;
-        let files = DataFile::new(paths, Arc::clone(file_system), *tidy_up_to);
+        let files = DataFile::new(paths, Arc::clone(file_system), *tidy_up_to, Arc::default());
         Self { files, state: RwLock::default(), lock: None }
     }
 

@@ -298,7 +298,7 @@ impl SecretAttempt<'_> {
         if is_right {
             return AttemptOutcome::Pass;
         }
-        tracing::debug!("the same wrong secret again from {}", self.sender());
+        tracing::debug!(target: "kvs::auth", "the same wrong secret again from {}", self.sender());
         AttemptOutcome::Wrong
     }
 
@@ -306,7 +306,8 @@ impl SecretAttempt<'_> {
     fn counted(&self, count: &Count, now: Time) -> AttemptOutcome {
         let pause = count.pause(now);
         let suffix = pause.map_or(String::new(), |seconds| format!("; paused for {seconds} s"));
-        tracing::warn!("wrong secret from {}, number {}{suffix}", self.sender(), count.wrong());
+        // The filter of fail2ban in deploy/fail2ban reads this line.
+        tracing::warn!(target: "kvs::auth", "wrong secret from {}, number {}{suffix}", self.sender(), count.wrong());
         match pause {
             Some(seconds) if count.wrong() > FREE_WRONG_SECRETS => AttemptOutcome::Paused { seconds },
             _ => AttemptOutcome::Wrong,

@@ -3,25 +3,32 @@
 //! A line that cannot be written is lost. Damage is logged once for each state of a file: when the store finds it, and
 //! not again for each request and command that it affects.
 
+mod line_format;
+mod log_writer;
+
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{MakeWriter, format};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, registry, reload};
 
+use self::line_format::{FieldFormat, JsonSwitch, LineFormat, plain_line};
+use self::log_writer::LogWriter;
 use super::exit::{CliResult, Failure};
-use super::log_writer::LogWriter;
 use super::stderr::say;
 use super::usage::NOT_TEXT;
 
 /// The log target of a store that finds a damaged file, once for each state of the file.
 const FOUND_TARGET: &str = crate::yaml::DAMAGE_LOG_TARGET;
+/// The log target of the request log.
+const REQUEST_TARGET: &str = "kvs::request";
 /// The log target of a request that damage affects.
 const AFFECTED_TARGET: &str = "kvs::damage";
 /// After this time, damage that still affects requests is logged again.
@@ -40,12 +47,72 @@ pub(crate) enum LogKind {
     UnderWebServer,
 }
 
+/// The form of the lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("bad value {text:?}: write text or json")),
+        }
+    }
+}
+
+/// Whether requests are logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RequestLog {
+    Off,
+    On,
+}
+
+impl FromStr for RequestLog {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "on" => Ok(Self::On),
+            _ => Err(format!("bad value {text:?}: write on or off")),
+        }
+    }
+}
+
+/// What a server changes in the log once it has read its settings.
+struct LogControl {
+    form: JsonSwitch,
+    filter: reload::Handle<Targets, Registry>,
+}
+
+/// That of this process.
+static CONTROL: OnceLock<LogControl> = OnceLock::new();
+
+/// Sets the form of the lines, and whether requests are logged. `KVS_LOG` and `--verbose` log them too.
+pub(crate) fn configure(form: LogFormat, requests: RequestLog) {
+    let Some(control) = CONTROL.get() else { return };
+    control.form.set(form == LogFormat::Json);
+    if requests == RequestLog::On {
+        // It fails if there is no log any more.
+        let _ = control
+            .filter
+            .modify(|filter| *filter = std::mem::take(filter).with_target(REQUEST_TARGET, LevelFilter::INFO));
+    }
+}
+
 /// The log of this process.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<LogState>);
 
 struct LogState {
     kind: LogKind,
+    form: JsonSwitch,
     writer: LogWriter,
     /// Damage that a command found. It is printed at the end, unless the error of the command has the same text.
     postponed: Mutex<Vec<String>>,
@@ -69,24 +136,47 @@ pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
         Some(Err(why)) => (default, Some(why)),
         None => (default, None),
     };
-    let state =
-        LogState { kind, writer: LogWriter::to_stderr(), postponed: Mutex::default(), logged: Mutex::default() };
-    let log = Log(Arc::new(state));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(log.clone())
-        // They also go to standard error, and would panic if that fails.
-        .log_internal_errors(false)
-        .with_ansi(kind != LogKind::UnderWebServer && io::stderr().is_terminal());
+    let form = JsonSwitch::default();
+    let log = Log(Arc::new(LogState::new(kind, form.clone(), LogWriter::to_stderr(form.clone()))));
+    let (filter, handle) = reload::Layer::new(without_requests(filter));
+    match kind {
+        LogKind::Server => install(&log, format(), filter),
+        LogKind::UnderWebServer => install(&log, format().without_time(), filter),
+        LogKind::Command => install(&log, format().without_time().with_target(false), filter),
+    }
     // A log that is already started stays.
-    let _ = match kind {
-        LogKind::Server => registry().with(lines).with(filter).try_init(),
-        LogKind::UnderWebServer => registry().with(lines.without_time()).with(filter).try_init(),
-        LogKind::Command => registry().with(lines.without_time().with_target(false)).with(filter).try_init(),
-    };
+    let _ = CONTROL.set(LogControl { form, filter: handle });
     if let Some(why) = wrong {
         tracing::warn!("KVS_LOG is ignored: {why}");
     }
     log
+}
+
+/// Makes this the log of the process, unless it has one.
+fn install<F>(log: &Log, text: F, filter: reload::Layer<Targets, Registry>)
+where
+    F: fmt::FormatEvent<WithFilter, FieldFormat> + Send + Sync + 'static,
+{
+    let LogState { kind, form, .. } = &*log.0;
+    let lines = fmt::layer()
+        .fmt_fields(FieldFormat(form.clone()))
+        .event_format(LineFormat { text, form: form.clone() })
+        .with_writer(log.clone())
+        // They also go to standard error, and would panic if that fails.
+        .log_internal_errors(false)
+        .with_ansi(*kind != LogKind::UnderWebServer && io::stderr().is_terminal());
+    let _ = registry().with(filter).with(lines).try_init();
+}
+
+type WithFilter = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
+
+/// The filter with the request log off, unless it is named, or the level is `debug`.
+fn without_requests(filter: Targets) -> Targets {
+    let is_named = filter.iter().any(|(target, _)| target == REQUEST_TARGET);
+    if is_named || filter.would_enable(REQUEST_TARGET, &Level::DEBUG) {
+        return filter;
+    }
+    filter.with_target(REQUEST_TARGET, LevelFilter::WARN)
 }
 
 /// Parses `KVS_LOG`.
@@ -138,10 +228,17 @@ impl Log {
 }
 
 impl LogState {
+    fn new(kind: LogKind, form: JsonSwitch, writer: LogWriter) -> Self {
+        Self { kind, form, writer, postponed: Mutex::default(), logged: Mutex::default() }
+    }
+
     fn add(&self, kind: LineKind, line: &[u8]) {
-        let text = String::from_utf8_lossy(line);
+        let text = match kind {
+            LineKind::Other => String::new(),
+            LineKind::Found | LineKind::Affected => plain_line(line),
+        };
         match kind {
-            LineKind::Found if self.kind == LogKind::Command => return self.postponed.lock().push(text.into_owned()),
+            LineKind::Found if self.kind == LogKind::Command => return self.postponed.lock().push(text),
             LineKind::Found if self.is_logged_by_request(damage(&text)) => return,
             LineKind::Found => self.remember(LoggedDamage { text: damage(&text).to_owned(), repeat_at: None }),
             LineKind::Affected if self.is_logged(&text) => return,
@@ -270,12 +367,8 @@ mod tests {
 
     #[test]
     fn damage_is_logged_once_for_each_state_of_a_file() {
-        let state = LogState {
-            kind: LogKind::Server,
-            writer: LogWriter::new(|_| {}),
-            postponed: Mutex::default(),
-            logged: Mutex::default(),
-        };
+        let writer = LogWriter::new(JsonSwitch::default(), |_| {});
+        let state = LogState::new(LogKind::Server, JsonSwitch::default(), writer);
         let affected = "ERROR kvs::damage: default.yaml, line 7: bad. Writes are refused until the file is fixed\n";
         assert!(!state.is_logged(affected));
         state.add(LineKind::Found, b"ERROR kvs::yaml::damage: /srv/default.yaml, line 7: bad\n");

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::line_format::JsonSwitch;
+
 /// The maximum number of bytes that wait to be written.
 const MAX_QUEUE_BYTES: usize = 1 << 20;
 
@@ -21,6 +23,7 @@ type WriteBytes = dyn Fn(&[u8]) + Send + Sync;
 struct WriterState {
     queue: Mutex<LineQueue>,
     changed: Condvar,
+    form: JsonSwitch,
     /// May block.
     write: Box<WriteBytes>,
 }
@@ -40,13 +43,13 @@ impl LineQueue {
 }
 
 impl LogWriter {
-    pub(crate) fn new(write: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(WriterState { queue: Mutex::default(), changed: Condvar::new(), write: Box::new(write) }))
+    pub(crate) fn new(form: JsonSwitch, write: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(WriterState { queue: Mutex::default(), changed: Condvar::new(), form, write: Box::new(write) }))
     }
 
-    pub(crate) fn to_stderr() -> Self {
+    pub(crate) fn to_stderr(form: JsonSwitch) -> Self {
         // An error cannot be reported anywhere.
-        Self::new(|bytes| drop(std::io::stderr().lock().write_all(bytes)))
+        Self::new(form, |bytes| drop(std::io::stderr().lock().write_all(bytes)))
     }
 
     /// Adds a line and returns at once.
@@ -93,10 +96,8 @@ impl WriterState {
             drop(queue);
             (self.write)(&bytes);
             if lost > 0 {
-                (self.write)(
-                    format!("kvs: {lost} log lines are lost: they were written faster than they were read\n")
-                        .as_bytes(),
-                );
+                let text = format!("{lost} log lines are lost: they were written faster than they were read");
+                (self.write)(self.form.line_of_log(&text).as_bytes());
             }
             queue = self.queue.lock();
             queue.is_writing = false;
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn finish_waits_until_all_lines_are_written_in_order() {
         let written = Arc::new(Mutex::new(vec![]));
-        let lines = LogWriter::new({
+        let lines = LogWriter::new(JsonSwitch::default(), {
             let written = Arc::clone(&written);
             move |bytes| written.lock().extend_from_slice(bytes)
         });
@@ -128,7 +129,7 @@ mod tests {
     fn push_does_not_wait_and_lost_lines_are_counted() {
         let (free, freed) = mpsc::channel::<()>();
         let (freed, written) = (Mutex::new(freed), Arc::new(Mutex::new(vec![])));
-        let lines = LogWriter::new({
+        let lines = LogWriter::new(JsonSwitch::default(), {
             let written = Arc::clone(&written);
             move |bytes| {
                 // Until the other end is dropped.
