@@ -26,6 +26,7 @@ wanted='
 /usr/bin/pkill                                   procps
 /usr/bin/strace                                  strace
 /usr/bin/valgrind                                valgrind
+/usr/bin/fail2ban-regex                          fail2ban
 /usr/bin/pg_createcluster                        postgresql
 /usr/bin/patroni                                 patroni
 /usr/lib/python3/dist-packages/etcd/__init__.py  python3-etcd
