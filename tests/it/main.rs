@@ -17,6 +17,7 @@ mod examples;
 mod histories;
 mod hooks;
 mod layers;
+mod named_tests;
 mod operators;
 mod postgres;
 mod regression;
