@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_yaml::Value;
 
 use super::{Names, dashboard, deployed, exported, metrics_in, used_server};
+use crate::servers::Way;
 
 /// How long kvs may take to count its data.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,7 +83,7 @@ fn kvs_exports_each_metric_of_the_alerts_and_of_the_dashboard() {
     let shown = dashboard::expressions().iter().flat_map(|expression| metrics_in(expression)).collect::<Names>();
     assert!(alerts.len() > 15 && shown.len() > 30, "{alerts:?} {shown:?}");
     let named: Names = alerts.union(&shown).cloned().collect();
-    let server = used_server();
+    let server = used_server(Way::Http);
     let start = Instant::now();
     loop {
         let exported = exported(&server);

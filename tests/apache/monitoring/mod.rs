@@ -39,11 +39,11 @@ fn exported(server: &Server) -> Names {
 }
 
 /// A server with a value, a log and a hook. The hook gets no events.
-fn used_server() -> Server {
+fn used_server(way: Way) -> Server {
     let site = Site::new();
     let settings = "webhook: http://127.0.0.1:9/\nwebhook_secret: Secret-of-the-hook-6Tn1\nhook_buckets: [unused]\n";
     fs::write(site.root().join("config.yaml"), settings).unwrap();
-    let server = Server::start_in(site, Way::Http);
+    let server = Server::start_in(site, way);
     for (method, target, body) in [
         ("PUT", "/kv/default/kitchen/temp", "21.5"),
         ("GET", "/kv/default/kitchen/temp", ""),

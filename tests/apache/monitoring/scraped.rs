@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{dashboard, deployed, used_server};
 use crate::client;
-use crate::servers::free_port;
+use crate::servers::{Way, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,9 +79,9 @@ impl Drop for Prometheus {
     }
 }
 
-#[test]
-fn prometheus_has_data_for_each_panel_and_no_alert_fires() {
-    let server = used_server();
+/// Scrapes a server until there is data for each panel and each alert is evaluated. No alert may fire.
+fn scrape(way: Way) {
+    let server = used_server(way);
     let prometheus = Prometheus::start(server.port);
     // No request has failed, so this part has no data.
     let expressions = dashboard::expressions();
@@ -94,7 +94,18 @@ fn prometheus_has_data_for_each_panel_and_no_alert_fires() {
         if missing.is_empty() && !alerts.is_empty() && alerts.iter().all(|(_, state)| state == "ok inactive") {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "no data: {missing:#?}\n{alerts:?}\n{}", prometheus.log());
+        assert!(start.elapsed() < PATIENCE, "{way:?}: no data: {missing:#?}\n{alerts:?}\n{}", prometheus.log());
         sleep(Duration::from_millis(500));
     }
+}
+
+#[test]
+fn prometheus_has_data_for_each_panel_and_no_alert_fires() {
+    scrape(Way::Http);
+}
+
+/// Here each series has the label `process`.
+#[test]
+fn the_same_holds_for_processes_that_apache_starts() {
+    scrape(Way::ModFcgid);
 }
