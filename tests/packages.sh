@@ -21,6 +21,7 @@ wanted='
 /usr/bin/curl                                    curl
 /usr/bin/openssl                                 openssl
 /usr/bin/node                                    nodejs
+/usr/bin/promtool                                prometheus
 /usr/bin/gcc                                     gcc
 /usr/bin/g++                                     g++
 /usr/bin/pkill                                   procps

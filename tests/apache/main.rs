@@ -17,7 +17,7 @@ mod hidden;
 mod kill;
 mod large_values;
 mod main_job;
-mod metrics;
+mod monitoring;
 mod nginx_cache;
 #[path = "../it/web/openapi.rs"]
 mod openapi;

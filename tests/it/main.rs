@@ -12,6 +12,7 @@ mod backups;
 mod cli;
 mod client;
 mod copy;
+mod documented_tests;
 mod documents;
 mod examples;
 mod histories;

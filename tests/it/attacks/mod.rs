@@ -9,5 +9,4 @@ mod other_sites;
 mod out_of_the_folder;
 mod secret_timing;
 mod stored_scripts;
-mod threat_model;
 mod unkeyed_headers;

@@ -240,6 +240,20 @@ async fn write_of_one_handle_soon_wakes_waiters_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edit_by_a_person_soon_wakes_waiters() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = real(folder.path());
+    let Outcome::Committed { revision, .. } = store.apply(&bucket(), put_of(1)).await.unwrap() else { panic!() };
+    let waiting = tokio::spawn(async move { store.changed(&bucket(), revision).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(70)).await;
+    assert!(!waiting.is_finished());
+    let mut file = std::fs::File::options().append(true).open(folder.path().join("default.yaml")).unwrap();
+    file.write_all(b"hand: edited\n").unwrap();
+    let woken = tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the edit wakes it").unwrap();
+    assert!(woken > revision);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_runs_while_other_handles_read_and_write() {
     let folder = tempfile::tempdir().unwrap();
     let handles: Vec<_> = (0..3).map(|_| real(folder.path())).collect();
