@@ -25,12 +25,9 @@ fn is_refused_elsewhere(text: &str) -> bool {
     text.trim_start_matches('\u{feff}').lines().any(|line| {
         let bare = line.trim_end();
         let is_end = bare == "..." || ["... ", "...\t", "...\r"].iter().any(|mark| bare.starts_with(mark));
-        // kvs ignores what follows an end mark.
-        let has_more = is_end && !matches!(bare[3..].trim_start().chars().next(), None | Some('#'));
         let is_refused = line.starts_with('%')
             || bare.is_empty() && line.contains('\t')
-            || is_end && !has_content
-            || has_more;
+            || is_end && !has_content;
         has_content = !is_end && (has_content || !bare.is_empty() && !bare.trim_start().starts_with('#'));
         is_refused
     })

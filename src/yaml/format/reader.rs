@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::long_document::PackedSnapshot;
 use super::parse_error::ParseError;
 use super::parsed::ParsedLine;
-use super::stream::{RawDocument, has_bare_return, newlines};
+use super::stream::{RawDocument, has_bare_return, newlines, wrong_end_mark};
 use super::{block, document, handwritten, line, long_document};
 use crate::model::Key;
 
@@ -60,6 +60,11 @@ fn text<'a>(raw: &RawDocument<'a>) -> Result<&'a str, ParseError> {
         let before = raw.text.get(..e.valid_up_to()).unwrap_or_default();
         ParseError::new(raw.line + newlines(before), "these bytes are not UTF-8; store such values by base64:")
     })?;
+    if let Some(at) = wrong_end_mark(raw.text) {
+        let before = raw.text.get(..at).unwrap_or_default();
+        let advice = "`...` ends a document, so nothing may follow it on its line; put the rest on a line of its own";
+        return Err(ParseError::new(raw.line + newlines(before), advice));
+    }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
@@ -259,6 +264,18 @@ mod tests {
         assert_eq!(keys, ["b", "a", "c", "d"]);
         assert!(found.by_hand);
         assert!(!document(ours).unwrap().by_hand);
+    }
+
+    #[test]
+    fn text_after_an_end_mark_is_an_error_with_its_line() {
+        for text in ["a: 1\n... b: 2\n", "a: 1\n...\tx\n", "a: |\n x\n...  t", "... b: 2\n"] {
+            let error = document(text).unwrap_err().of("f");
+            let line = text.lines().position(|line| line.starts_with("...")).unwrap() + 1;
+            assert!(error.contains(&format!("line {line}")) && error.contains("ends a document"), "{text:?}: {error}");
+        }
+        for text in ["a: |\n ... b\n", "a: '... b'\n", "a: ...b\n", "# ... x\na: 1\n"] {
+            assert!(document(text).is_ok(), "{text:?}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn split_from(bytes: &[u8], whole: bool) -> YamlStream<'_> {
             end,
             ended: true,
         };
-        if is_mark(text, *b"...") {
+        if is_end_mark(text) {
             documents.push(raw(at, end));
             (start, line, has_content, marked) = (end, number + 1, false, true);
         } else if is_mark(text, *b"---") && has_content {
@@ -160,6 +160,21 @@ pub(crate) fn is_mark(line: &[u8], mark: [u8; 3]) -> bool {
     line.strip_prefix(&mark).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
+/// Whether a line is the end mark of a document, perhaps with a comment.
+fn is_end_mark(line: &[u8]) -> bool {
+    let rest = line.get(3..).unwrap_or_default().trim_ascii_start();
+    is_mark(line, *b"...") && (rest.is_empty() || rest.starts_with(b"#"))
+}
+
+/// The offset of an end mark with something after it, which no document may have.
+pub(crate) fn wrong_end_mark(text: &[u8]) -> Option<usize> {
+    let starts = std::iter::once(0).chain(memchr::memmem::find_iter(text, b"\n...").map(|at| at + 1));
+    starts.into_iter().find(|at| {
+        let line = text.get(*at..).and_then(|rest| rest.split(|byte| *byte == b'\n').next()).unwrap_or_default();
+        is_mark(line, *b"...") && !is_end_mark(line)
+    })
+}
+
 /// Whether a line is blank or a comment.
 pub(crate) fn is_blank_or_comment(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b"#") && !has_bare_return(line)
@@ -189,6 +204,7 @@ mod tests {
         assert_eq!(texts("---\na: 1\r\n...\r\nb: 2\n... # x\n", true), (vec!["---\na: 1\r\n", "b: 2\n"], None));
         assert_eq!(texts("a: |\n ...\n ---\n...\n", true), (vec!["a: |\n ...\n ---\n"], None));
         assert_eq!(texts("", true), (vec![], None));
+        assert_eq!(texts("a: 1\n... b: 2\n", true), (vec!["a: 1\n... b: 2\n"], None));
     }
 
     #[test]
