@@ -35,7 +35,7 @@ use self::commands::{
 use self::config::home::HomeDir;
 use self::config::settings::CliSettings;
 use self::exit::CliResult;
-use self::log::LogKind;
+use self::log::{Log, LogKind};
 use self::serving::runtimes::Runtimes;
 use self::serving::under_web_server;
 use crate::server::{Activated, Launch};
@@ -62,7 +62,7 @@ fn run_command_line() -> ExitCode {
     };
     let log = log::start(log::level(default, typed.global.quiet, typed.global.verbose), kind);
     let is_edit = matches!(typed.command, Command::Edit(_));
-    let outcome = run_command(typed, &matches);
+    let outcome = run_command(typed, &matches, &log);
     if is_edit && outcome.is_ok() {
         // The damage that the store found is repaired.
         log.forget_damage();
@@ -74,7 +74,7 @@ fn run_command_line() -> ExitCode {
     }
 }
 
-fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
+fn run_command(typed: CommandLine, matches: &ArgMatches, log: &Log) -> CliResult {
     match typed.command {
         // These need no settings, so they work even if config.yaml has an error.
         Command::Completions(args) => return completions::run(args, command::parser()),
@@ -89,6 +89,7 @@ fn run_command(typed: CommandLine, matches: &ArgMatches) -> CliResult {
         _ => settings?,
     };
     if matches!(typed.command, Command::Serve(_)) {
+        log.configure(settings.server.log.log_format, settings.server.log.request_log);
         serving::disable_huge_pages();
         serving::disable_core_files();
     }

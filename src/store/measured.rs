@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::Result;
+use crate::model::{ErrorKind, Result};
 
 /// Upper bounds of the buckets of a histogram. One more bucket after them has no bound.
 pub(crate) type BucketBounds = [u64; BUCKETS];
@@ -38,6 +38,10 @@ pub(crate) const DURATION_BOUNDS: BucketBounds = [
 
 /// Bounds for the number of writes in a group.
 pub(crate) const GROUP_BOUNDS: BucketBounds = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1_024];
+
+/// The kinds of errors that are failures of the system.
+pub(crate) const FAILURES: [ErrorKind; 4] =
+    [ErrorKind::Busy, ErrorKind::StorageFull, ErrorKind::PermissionDenied, ErrorKind::Unavailable];
 
 /// A histogram in atomic counters.
 ///
@@ -87,8 +91,8 @@ pub(crate) struct Measurements {
     pub(crate) groups: Histogram,
     /// How many files were rewritten without what is no longer needed.
     pub(crate) compactions: AtomicU64,
-    /// How many groups of writes were not stored because of the system.
-    pub(crate) failures: AtomicU64,
+    /// How many writes were not stored, by the kinds in [`FAILURES`].
+    pub(crate) failures: [AtomicU64; FAILURES.len()],
 }
 
 impl Measurements {
@@ -108,8 +112,12 @@ impl Measurements {
         self.compactions.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+    /// Counts writes that failed. An error of what they asked for, or of the data, is not a failure of the system.
+    pub(crate) fn failed(&self, kind: ErrorKind, writes: usize) {
+        let counters = FAILURES.iter().zip(&self.failures);
+        for (_, counter) in counters.filter(|(known, _)| **known == kind) {
+            counter.fetch_add(u64::try_from(writes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
     }
 }
 

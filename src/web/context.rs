@@ -21,6 +21,7 @@ use super::metrics::request_timer::RequestTimer;
 use super::read::coalesce::Coalescer;
 use super::read::long_poll_limit::LongPollLimit;
 use super::request::form::QueryString;
+use super::request_log::RequestIds;
 use super::response::cors::Cors;
 use crate::model::{Bucket, Clock, Time};
 
@@ -71,6 +72,7 @@ pub(crate) struct ApiState {
     pub(crate) rate_limiter: RateLimiter,
     pub(crate) index: IndexPage,
     pub(crate) damage: DamageReport,
+    pub(crate) request_ids: RequestIds,
     /// Lets long polls that wake up together share one fetch of a list.
     pub(crate) coalescer: Coalescer,
 }

@@ -57,7 +57,7 @@ use self::metrics::counters::Class;
 use self::metrics::request_timer::RequestTimer;
 use self::read::coalesce::Coalescer;
 use self::request::form::QueryString;
-use self::request_log::LoggedRequest;
+use self::request_log::{LoggedRequest, RequestIds};
 use self::response::api_error::ApiError;
 use self::response::cors::CorsRequest;
 use self::response::response as plain;
@@ -78,7 +78,8 @@ impl Api {
         let rate_limiter = RateLimiter::new(Arc::clone(&store), Arc::clone(&settings.clock), rate_limit::random);
         let store = Counted::new(store, Arc::clone(settings.metrics.counters()));
         let (index, damage, coalescer) = (IndexPage::default(), DamageReport::default(), Coalescer::default());
-        Self(Arc::new(ApiState { store, settings, rate_limiter, index, damage, coalescer }))
+        let request_ids = RequestIds::new();
+        Self(Arc::new(ApiState { store, settings, rate_limiter, index, damage, request_ids, coalescer }))
     }
 
     /// Handles one request. The path in its URI must be relative to the base path; path and query must still be
@@ -87,7 +88,7 @@ impl Api {
         let state = &*self.0;
         let timer = RequestTimer::start(request.body().length().unwrap_or(0));
         let (parts, body) = request.into_parts();
-        let logged = LoggedRequest::new(&parts);
+        let logged = LoggedRequest::new(&parts, client, &state.request_ids);
         // The query is checked first, so that no response depends on a secret in it.
         let query = QueryString::new(parts.uri.query());
         let route = query.and_then(|query| Ok((query, Route::new(parts.uri.path(), query)?)));
@@ -115,7 +116,7 @@ impl Api {
         state.settings.cors.add_headers(CorsRequest::new(&parts), &mut response);
         state.settings.metrics.count(class, &method, &timer, &response);
         if let Some(logged) = logged {
-            logged.end(&parts, client, &timer, &mut response);
+            logged.end(&mut response);
         }
         if method == Method::HEAD {
             // The headers stay those of the GET, including its Content-Length (RFC 9110, section 9.3.2).

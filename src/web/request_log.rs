@@ -2,38 +2,65 @@
 //!
 //! A line has none of the parts in which a client may have put a secret: the query, the headers and the body.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use tracing::{Instrument as _, Level, Span};
 
 use super::body::Response;
 use super::context::ClientAddr;
-use super::metrics::request_timer::RequestTimer;
 
-/// The header with the id. A web server in front may send it, and each response has it.
+/// The header with the id. A web server in front may send it.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is taken from a request.
 const MAX_ID_BYTES: usize = 64;
 
-/// A request that will be logged.
+/// The status in the line of a request whose client has left before its response, as nginx has it.
+const CLIENT_HAS_LEFT: u16 = 499;
+
+/// The ids of the requests that have none: a random number, and the number of the request.
+pub(crate) struct RequestIds {
+    random: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        // Without random numbers the id of the process tells processes apart.
+        let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
+        Self { random, next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:08x}-{}", self.random, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A request that is logged when it ends, or when this is dropped before.
 pub(crate) struct LoggedRequest {
-    id: HeaderValue,
+    id: String,
     span: Span,
+    method: Method,
+    path: String,
+    client: ClientAddr,
+    start: Instant,
+    is_ended: bool,
 }
 
 impl LoggedRequest {
     /// `None` if requests are not logged.
-    pub(crate) fn new(parts: &Parts) -> Option<Self> {
+    pub(crate) fn new(parts: &Parts, client: ClientAddr, ids: &RequestIds) -> Option<Self> {
         if !tracing::enabled!(target: "kvs::request", Level::INFO) {
             return None;
         }
-        let id = parts.headers.get(&X_REQUEST_ID).and_then(valid_id).unwrap_or_else(new_id);
+        let id = parts.headers.get(&X_REQUEST_ID).and_then(valid_id).unwrap_or_else(|| ids.next());
         let span = tracing::info_span!(target: "kvs::request", "request", %id);
-        HeaderValue::try_from(id).ok().map(|id| Self { id, span })
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        Some(Self { id, span, method, path, client, start: Instant::now(), is_ended: false })
     }
 
     /// What `answer` logs has the id.
@@ -41,29 +68,47 @@ impl LoggedRequest {
         answer.instrument(self.span.clone()).await
     }
 
-    /// Logs the request, and adds its id to the response.
-    pub(crate) fn end(self, parts: &Parts, client: ClientAddr, timer: &RequestTimer, response: &mut Response) {
-        let (status, path) = (response.status().as_u16(), parts.uri.path());
-        let time = timer.age();
-        let address = client.0.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
-        let Self { id, span } = self;
-        span.in_scope(|| {
+    /// Logs the request, and adds its id to the response, unless caches may give it to others.
+    pub(crate) fn end(mut self, response: &mut Response) {
+        self.is_ended = true;
+        let length = if self.method == Method::HEAD { Some(0) } else { response.body().length() };
+        self.log(response.status().as_u16(), length);
+        let cached = response.headers().get(CACHE_CONTROL).is_some_and(|value| value.as_bytes().starts_with(b"public"));
+        if let Ok(id) = HeaderValue::try_from(&self.id)
+            && !cached
+        {
+            response.headers_mut().insert(X_REQUEST_ID, id);
+        }
+        // The next request has another id.
+        drop(response.body_mut().take_reusable());
+    }
+
+    fn log(&self, status: u16, bytes: Option<u64>) {
+        let Self { method, path, start, .. } = self;
+        let time = start.elapsed();
+        let address = self.client.0.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
+        self.span.in_scope(|| {
             tracing::info!(
                 target: "kvs::request",
                 {
-                    request.method = %parts.method,
+                    request.method = %method,
                     request.path = path,
                     request.status = status,
                     request.seconds = time.as_secs_f64(),
                     request.client = address,
-                    request.bytes = response.body().length(),
+                    request.bytes = bytes,
                 },
-                "{} {path} {status} in {time:.1?} for {address}", parts.method,
+                "{method} {path} {status} in {time:.1?} for {address}",
             );
         });
-        response.headers_mut().insert(X_REQUEST_ID, id);
-        // The next request has another id.
-        drop(response.body_mut().take_reusable());
+    }
+}
+
+impl Drop for LoggedRequest {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.log(CLIENT_HAS_LEFT, Some(0));
+        }
     }
 }
 
@@ -72,14 +117,6 @@ fn valid_id(value: &HeaderValue) -> Option<String> {
     let id = value.to_str().ok()?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+/=@:".contains(&byte);
     ((1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(is_plain)).then(|| id.to_owned())
-}
-
-/// An id that no other request has: a random number of this process, and the number of the request.
-fn new_id() -> String {
-    static PROCESS: OnceLock<u32> = OnceLock::new();
-    static REQUESTS: AtomicU64 = AtomicU64::new(1);
-    let process = PROCESS.get_or_init(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
-    format!("{process:08x}-{}", REQUESTS.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]
@@ -99,7 +136,11 @@ mod tests {
 
     #[test]
     fn each_request_has_its_own_id() {
-        let ids = [new_id(), new_id()];
-        assert!(ids[0] != ids[1] && valid_id(&HeaderValue::from_str(&ids[0]).unwrap()).is_some(), "{ids:?}");
+        let ids = RequestIds::new();
+        let ids = [ids.next(), ids.next(), RequestIds::new().next()];
+        assert!(
+            ids[0] != ids[1] && ids[0] != ids[2] && valid_id(&HeaderValue::from_str(&ids[0]).unwrap()).is_some(),
+            "{ids:?}"
+        );
     }
 }

@@ -27,12 +27,16 @@ impl YamlStore {
             sizes.buckets += 1;
             self.add_bucket(bucket, &mut sizes);
         }
-        for bucket in self.logs.buckets()? {
-            self.logs.add_sizes(&bucket, &mut sizes)?;
-            if buckets.binary_search(&bucket).is_err() {
-                // Its problems are not counted yet.
-                sizes.damaged_files += self.problems_of(&bucket);
+        match self.logs.buckets() {
+            Ok(with_logs) => {
+                self.logs.add_sizes(&with_logs, &mut sizes);
+                // Those that have nothing else.
+                let others = with_logs.iter().filter(|bucket| buckets.binary_search(bucket).is_err());
+                sizes.damaged_files += others.map(|bucket| self.problems_of(bucket)).sum::<u64>();
             }
+            // The bucket has this problem in its status, too.
+            Err(_) if sizes.damaged_files > 0 => {}
+            Err(_) => sizes.damaged_files = 1,
         }
         Ok(sizes)
     }

@@ -81,7 +81,7 @@ where
 /// The members that every line has.
 fn head(level: Level, target: &str) -> Map<String, Value> {
     let level = level.as_str().to_ascii_lowercase();
-    let members = [("time", SystemClock.now().to_string()), ("level", level), ("target", target.to_owned())];
+    let members = [("time", format!("{:.6}", SystemClock.now())), ("level", level), ("target", target.to_owned())];
     members.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
@@ -148,11 +148,13 @@ impl Visit for JsonFields<'_> {
     }
 }
 
-/// The message of a line in either form, after the time and the level.
-pub(crate) fn plain_line(line: &[u8]) -> String {
+/// The message of a line in either form. `targets` are those of the lines that are asked for.
+pub(crate) fn message_of(line: &[u8], targets: &[&str]) -> String {
     let message = serde_json::from_slice::<Map<String, Value>>(line).ok().and_then(|mut line| line.remove(MESSAGE));
-    match message {
-        Some(Value::String(message)) => message,
-        _ => String::from_utf8_lossy(line).into_owned(),
+    if let Some(Value::String(message)) = message {
+        return message;
     }
+    let text = String::from_utf8_lossy(line);
+    let after = |target: &&str| text.split_once(&format!("{target}: ")).map(|(_, message)| message);
+    targets.iter().find_map(after).unwrap_or(&text).trim_end().to_owned()
 }

@@ -8,7 +8,7 @@ mod log_writer;
 
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, registry, reload};
 
-use self::line_format::{FieldFormat, JsonSwitch, LineFormat, plain_line};
+use self::line_format::{FieldFormat, JsonSwitch, LineFormat, message_of};
 use self::log_writer::LogWriter;
 use super::exit::{CliResult, Failure};
 use super::stderr::say;
@@ -85,27 +85,6 @@ impl FromStr for RequestLog {
     }
 }
 
-/// What a server changes in the log once it has read its settings.
-struct LogControl {
-    form: JsonSwitch,
-    filter: reload::Handle<Targets, Registry>,
-}
-
-/// That of this process.
-static CONTROL: OnceLock<LogControl> = OnceLock::new();
-
-/// Sets the form of the lines, and whether requests are logged. `KVS_LOG` and `--verbose` log them too.
-pub(crate) fn configure(form: LogFormat, requests: RequestLog) {
-    let Some(control) = CONTROL.get() else { return };
-    control.form.set(form == LogFormat::Json);
-    if requests == RequestLog::On {
-        // It fails if there is no log any more.
-        let _ = control
-            .filter
-            .modify(|filter| *filter = std::mem::take(filter).with_target(REQUEST_TARGET, LevelFilter::INFO));
-    }
-}
-
 /// The log of this process.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<LogState>);
@@ -113,6 +92,7 @@ pub(crate) struct Log(Arc<LogState>);
 struct LogState {
     kind: LogKind,
     form: JsonSwitch,
+    filter: Option<reload::Handle<Targets, Registry>>,
     writer: LogWriter,
     /// Damage that a command found. It is printed at the end, unless the error of the command has the same text.
     postponed: Mutex<Vec<String>>,
@@ -137,15 +117,14 @@ pub(crate) fn start(level: LevelFilter, kind: LogKind) -> Log {
         None => (default, None),
     };
     let form = JsonSwitch::default();
-    let log = Log(Arc::new(LogState::new(kind, form.clone(), LogWriter::to_stderr(form.clone()))));
     let (filter, handle) = reload::Layer::new(without_requests(filter));
+    let state = LogState::new(kind, form.clone(), LogWriter::to_stderr(form));
+    let log = Log(Arc::new(LogState { filter: Some(handle), ..state }));
     match kind {
         LogKind::Server => install(&log, format(), filter),
         LogKind::UnderWebServer => install(&log, format().without_time(), filter),
         LogKind::Command => install(&log, format().without_time().with_target(false), filter),
     }
-    // A log that is already started stays.
-    let _ = CONTROL.set(LogControl { form, filter: handle });
     if let Some(why) = wrong {
         tracing::warn!("KVS_LOG is ignored: {why}");
     }
@@ -165,6 +144,7 @@ where
         // They also go to standard error, and would panic if that fails.
         .log_internal_errors(false)
         .with_ansi(*kind != LogKind::UnderWebServer && io::stderr().is_terminal());
+    // A log that is already started stays.
     let _ = registry().with(filter).with(lines).try_init();
 }
 
@@ -205,6 +185,19 @@ pub(crate) fn level(default: LevelFilter, quiet: bool, verbose: u8) -> LevelFilt
 }
 
 impl Log {
+    /// Sets the form of the lines, and whether requests are logged, once the settings are known. `KVS_LOG` and
+    /// `--verbose` log requests too.
+    pub(crate) fn configure(&self, form: LogFormat, requests: RequestLog) {
+        let Self(state) = self;
+        state.form.set(form == LogFormat::Json);
+        if let (RequestLog::On, Some(filter)) = (requests, &state.filter) {
+            // It fails if there is no log any more.
+            let _ = filter.modify(|filter| {
+                *filter = std::mem::take(filter).with_target(REQUEST_TARGET, LevelFilter::INFO);
+            });
+        }
+    }
+
     /// Writes the remaining lines, without damage that the error of the command reports anyway.
     pub(crate) fn finish(&self, outcome: &CliResult) {
         let Self(state) = self;
@@ -229,13 +222,13 @@ impl Log {
 
 impl LogState {
     fn new(kind: LogKind, form: JsonSwitch, writer: LogWriter) -> Self {
-        Self { kind, form, writer, postponed: Mutex::default(), logged: Mutex::default() }
+        Self { kind, form, filter: None, writer, postponed: Mutex::default(), logged: Mutex::default() }
     }
 
     fn add(&self, kind: LineKind, line: &[u8]) {
         let text = match kind {
             LineKind::Other => String::new(),
-            LineKind::Found | LineKind::Affected => plain_line(line),
+            LineKind::Found | LineKind::Affected => message_of(line, &[FOUND_TARGET, AFFECTED_TARGET]),
         };
         match kind {
             LineKind::Found if self.kind == LogKind::Command => return self.postponed.lock().push(text),
@@ -244,7 +237,7 @@ impl LogState {
             LineKind::Affected if self.is_logged(&text) => return,
             LineKind::Affected => {
                 let repeat_at = Instant::now().checked_add(REPEAT_AFTER);
-                self.remember(LoggedDamage { text: message(&text).to_owned(), repeat_at });
+                self.remember(LoggedDamage { text, repeat_at });
             }
             LineKind::Other => {}
         }
@@ -280,15 +273,10 @@ impl LogState {
     }
 }
 
-/// The part of a line after its target.
-fn message(line: &str) -> &str {
-    line.rsplit_once(AFFECTED_TARGET).map_or(line, |(_, rest)| rest).trim_end()
-}
-
 /// The part of a line that describes damage: the file name without its folder, the line number, and the error.
 fn damage(line: &str) -> &str {
     let line = line.trim_end();
-    let position = line.find(", line ").unwrap_or(0);
+    let position = line.find(", line ").or_else(|| line.find(": ")).unwrap_or(0);
     let start = line.get(..position).and_then(|before| before.rfind(['/', ' '])).map_or(0, |at| at + 1);
     line.get(start..).unwrap_or(line)
 }

@@ -11,11 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::file_watch::FileStamp;
 use super::process_metrics::ProcessMetrics;
-use crate::cli::config::flags::LogFlags;
 use crate::cli::config::settings::CliSettings;
 use crate::cli::data::open_store::OpenStore;
 use crate::cli::exit::CliResult;
-use crate::cli::log;
 use crate::model::{Batch, Bucket, Clock as _, Key, SystemClock, Write};
 use crate::server::Handler;
 use crate::web;
@@ -62,8 +60,6 @@ impl ReloadingApp {
         process: Option<u32>,
         stop: CancellationToken,
     ) -> CliResult<Self> {
-        let LogFlags { log_format, request_log } = settings.server.log;
-        log::configure(log_format, request_log);
         let stamp = FileStamp::of(&settings.auth.path);
         let secrets = settings.auth.read()?;
         if secrets.is_empty() {

@@ -22,6 +22,7 @@ use super::reload::ReloadingApp;
 use crate::cli::command::CommandLine;
 use crate::cli::config::home::HomeDir;
 use crate::cli::exit::CliResult;
+use crate::cli::log::Log;
 use crate::cli::{command, log};
 use crate::model::Bucket;
 use crate::server;
@@ -37,9 +38,9 @@ const MISCONFIGURED: &str =
 pub(crate) fn cgi() -> ExitCode {
     super::disable_huge_pages();
     super::disable_core_files();
-    serve(|runtime| {
+    serve(|runtime, log| {
         let stop = CancellationToken::new();
-        let setup = WebServerSetup::new(&stop, Requests::One);
+        let setup = WebServerSetup::new(&stop, Requests::One, log);
         let answered = runtime.block_on(async {
             if setup.hooks.is_enabled() {
                 // Apache sends SIGTERM as soon as the client has its answer, but hooks may still be waiting.
@@ -71,10 +72,10 @@ fn end_answer() {
 pub(crate) fn fastcgi(listener: Listener) -> ExitCode {
     super::disable_huge_pages();
     super::disable_core_files();
-    serve(|runtime| {
+    serve(|runtime, log| {
         runtime.block_on(async {
             let stop = server::stop_on_signals()?;
-            let setup = WebServerSetup::new(&stop, Requests::Many);
+            let setup = WebServerSetup::new(&stop, Requests::Many, log);
             if let SetupHandler::Api(app) = &setup.app {
                 app.inner.warn();
             }
@@ -93,11 +94,11 @@ pub(crate) fn fastcgi(listener: Listener) -> ExitCode {
     })
 }
 
-fn serve(run: impl FnOnce(&Runtime) -> std::io::Result<()>) -> ExitCode {
+fn serve(run: impl FnOnce(&Runtime, &Log) -> std::io::Result<()>) -> ExitCode {
     let log = log::start(LevelFilter::WARN, log::LogKind::UnderWebServer);
     // One thread, because such a process gets one request at a time.
     let outcome = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-        let outcome = run(&runtime);
+        let outcome = run(&runtime, &log);
         // A blocked read of standard input must not keep the process alive.
         runtime.shutdown_background();
         outcome
@@ -130,8 +131,8 @@ struct WebServerSetup {
 
 impl WebServerSetup {
     /// From the settings. If they are wrong, a handler that answers 500.
-    fn new(stop: &CancellationToken, requests: Requests) -> Self {
-        Self::from_settings(stop, requests).unwrap_or_else(|failure| {
+    fn new(stop: &CancellationToken, requests: Requests, log: &Log) -> Self {
+        Self::from_settings(stop, requests, log).unwrap_or_else(|failure| {
             tracing::error!("kvs cannot serve: {}", failure.text());
             let app = SetupHandler::Misconfigured(stop.clone());
             let limits = ServerLimits::default().spawned();
@@ -139,10 +140,11 @@ impl WebServerSetup {
         })
     }
 
-    fn from_settings(stop: &CancellationToken, requests: Requests) -> CliResult<Self> {
+    fn from_settings(stop: &CancellationToken, requests: Requests, log: &Log) -> CliResult<Self> {
         // The parser reads the environment, as for `kvs serve` without flags.
         let (typed, matches) = CommandLine::serve()?;
         let mut settings = command::settings(typed.global, &matches, &HomeDir::under_web_server()?)?;
+        log.configure(settings.server.log.log_format, settings.server.log.request_log);
         settings.store_options.is_short_lived = requests == Requests::One;
         let mount = settings.server.mounted(BasePath::spawned());
         let limits = settings.server.limits.clone().spawned();

@@ -14,7 +14,7 @@ use crate::web::auth::place::Place;
 use crate::web::auth::secrets::Right;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
-use crate::web::metrics::{MetricsAccess, Now};
+use crate::web::metrics::{MetricsAccess, Readings};
 use crate::web::response::api_error::ApiError;
 use crate::web::response::response;
 use crate::web::response::response::Cache;
@@ -30,9 +30,9 @@ pub(crate) async fn answer(ctx: RequestContext<'_>) -> Result<Response, ApiError
         let secrets = Secrets::in_headers(&ctx.parts.headers);
         authorize::authorize(ctx, &secrets, Right::Read, Place::Bucket(&Bucket::default())).await?;
     }
-    let is_ready = timeout(STORE_TIMEOUT, health::ready(ctx.state)).await.is_ok_and(|ready| ready.is_ok());
-    let sizes = timeout(STORE_TIMEOUT, settings.metrics.sizes()).await.ok().flatten();
-    let text = settings.metrics.text(&Now { long_polls: &settings.long_polls.limit, is_ready, sizes });
+    let is_ready = timeout(STORE_TIMEOUT, health::check(ctx.state)).await.is_ok_and(|checked| checked.is_ok());
+    let sizes = settings.metrics.sizes().await;
+    let text = settings.metrics.text(&Readings { long_polls: &settings.long_polls.limit, is_ready, sizes });
     let text = text.map_err(|error| ApiError::internal(&format!("cannot write the metrics: {error}")))?;
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS))];
     Ok(response::bytes(Bytes::from(text), Cache::Never, content_type))

@@ -23,6 +23,11 @@ impl Counted {
         Self { inner, counters }
     }
 
+    /// The store itself.
+    pub(crate) fn uncounted(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -1,8 +1,7 @@
-//! The exposition of the counters: names, units, labels and help texts. Series that are zero are left out.
+//! The exposition of the counters: names, units, labels and help texts. Classes of requests that
+//! nobody has sent are left out.
 
-use std::fmt;
 use std::fmt::Result;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
@@ -14,7 +13,7 @@ use prometheus_client::registry::Unit::{Bytes, Seconds};
 use super::counters::{CLASSES, Cell, Counters, KINDS, METHODS, STATUSES, WAIT_BOUNDS_NANOS};
 use super::histogram;
 use super::histogram::NANOS;
-use crate::store::{DURATION_BOUNDS, GROUP_BOUNDS, Measured};
+use crate::store::DURATION_BOUNDS;
 
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
@@ -57,7 +56,7 @@ impl Collector for Counters {
     }
 }
 
-fn load(counter: &AtomicU64) -> u64 {
+pub(crate) fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
@@ -89,40 +88,4 @@ fn durations(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> Result
         histogram::encode(&cell.spent, &DURATION_BOUNDS, NANOS, family.encode_family(&labels)?)?;
     }
     Ok(())
-}
-
-/// What a store measures while it writes.
-pub(crate) struct StoreMeasurements(pub(crate) Arc<dyn Measured>);
-
-impl fmt::Debug for StoreMeasurements {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> Result {
-        fmt::Debug::fmt(self.0.measurements(), f)
-    }
-}
-
-impl Collector for StoreMeasurements {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
-        let measured = self.0.measurements();
-        for (name, help, durations) in [
-            (
-                "kvs_lock_wait_duration",
-                "How long writes waited for their turn and for the lock of their file",
-                &measured.lock_waits,
-            ),
-            ("kvs_sync_duration", "How long the syncs of writes to files took", &measured.syncs),
-        ] {
-            let metric = encoder.encode_descriptor(name, help, Some(&Seconds), Histogram)?;
-            histogram::encode(durations, &DURATION_BOUNDS, NANOS, metric)?;
-        }
-        let help = "How many writes one sync has stored";
-        let metric = encoder.encode_descriptor("kvs_group_writes", help, None, Histogram)?;
-        histogram::encode(&measured.groups, &GROUP_BOUNDS, 1.0, metric)?;
-        for (name, help, counter) in [
-            ("kvs_compactions", "Files that were rewritten without what is no longer needed", &measured.compactions),
-            ("kvs_write_failures", "Groups of writes that the system did not store", &measured.failures),
-        ] {
-            ConstCounter::new(load(counter)).encode(encoder.encode_descriptor(name, help, None, Counter)?)?;
-        }
-        Ok(())
-    }
 }

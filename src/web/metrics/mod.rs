@@ -9,6 +9,7 @@ pub(super) mod counters;
 pub(super) mod exposition;
 pub(super) mod histogram;
 pub(super) mod request_timer;
+pub(super) mod store_metrics;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,8 +24,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::counters::{Class, CountedResponse, Counters};
-use self::exposition::StoreMeasurements;
 use self::request_timer::RequestTimer;
+use self::store_metrics::StoreMetrics;
 use crate::model::{Error, ErrorKind, Time};
 use crate::store::{Measured, Sizes};
 use crate::web::body::Response;
@@ -64,20 +65,11 @@ pub struct Metrics {
     process: Option<u32>,
     registry: Registry,
     counters: Arc<Counters>,
-    store: Option<MeasuredStore>,
-}
-
-/// The store whose files are measured.
-struct MeasuredStore(Arc<dyn Measured>);
-
-impl fmt::Debug for MeasuredStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MeasuredStore")
-    }
+    store: Option<Arc<StoreMetrics>>,
 }
 
 /// What is true when the metrics are read.
-pub(crate) struct Now<'a> {
+pub(crate) struct Readings<'a> {
     pub(crate) long_polls: &'a LongPollLimit,
     pub(crate) is_ready: bool,
     /// `None` if the store is not measured, or cannot be read.
@@ -114,26 +106,20 @@ impl Metrics {
     }
 
     /// Adds metrics whose names are complete, before serving begins. Their labels must not contain a text from a client.
-    pub fn collect(&mut self, collector: Box<dyn Collector>) {
+    pub(crate) fn collect(&mut self, collector: Box<dyn Collector>) {
         self.registry.register_collector(collector);
     }
 
     /// Adds the metrics of a store, before serving begins.
     pub(crate) fn measure(&mut self, store: Arc<dyn Measured>) {
-        self.collect(Box::new(StoreMeasurements(Arc::clone(&store))));
-        self.store = Some(MeasuredStore(store));
+        let store = Arc::new(StoreMetrics::new(store));
+        self.collect(Box::new(Arc::clone(&store)));
+        self.store = Some(store);
     }
 
-    /// How much the store holds; `None` if it is not measured, or cannot be read.
+    /// How much the store holds; `None` if it is not measured, or could not be read yet.
     pub(crate) async fn sizes(&self) -> Option<Sizes> {
-        let MeasuredStore(store) = self.store.as_ref()?;
-        match store.sizes().await {
-            Ok(sizes) => Some(sizes),
-            Err(error) => {
-                tracing::debug!("the store is not measured: {error}");
-                None
-            }
-        }
+        self.store.as_ref()?.sizes().await
     }
 
     pub(crate) fn access(&self) -> MetricsAccess {
@@ -155,8 +141,8 @@ impl Metrics {
     }
 
     /// The metrics in the OpenMetrics format, with the gauges of now.
-    pub(crate) fn text(&self, now: &Now<'_>) -> Result<String, fmt::Error> {
-        let Now { long_polls, is_ready, sizes } = now;
+    pub(crate) fn text(&self, readings: &Readings<'_>) -> Result<String, fmt::Error> {
+        let Readings { long_polls, is_ready, sizes } = readings;
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let mut gauges = Registry::with_labels(labels(self.process).into_iter());
         let mut add = |name: &str, help: &str, number: u64| {

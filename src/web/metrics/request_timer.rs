@@ -34,11 +34,6 @@ impl RequestTimer {
         self.received.store(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The time since the request arrived.
-    pub(crate) fn age(&self) -> Duration {
-        self.start.elapsed()
-    }
-
     /// The length of the body, in bytes.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)

@@ -20,11 +20,12 @@ use crate::web::body::Response;
 /// The response headers that a page may read.
 const EXPOSED_HEADERS: &str = "ETag, Last-Modified, Allow, Retry-After, Accept-Ranges, Content-Range, \
                                Content-Digest, Repr-Digest, KVS-Key, KVS-Cursor, KVS-Revision, KVS-First, \
-                               KVS-Next, KVS-End";
+                               KVS-Next, KVS-End, X-Request-Id";
 /// The request headers that a page may send.
 const ALLOWED_HEADERS: &str = "Content-Type, Authorization, X-KVS-Auth, If-Match, X-If-Match, If-None-Match, \
                                If-Modified-Since, If-Unmodified-Since, Last-Event-ID, Prefer, Range, \
-                               If-Range, Content-Digest, Repr-Digest, Want-Content-Digest, X-HTTP-Method-Override";
+                               If-Range, Content-Digest, Repr-Digest, Want-Content-Digest, X-HTTP-Method-Override, \
+                               X-Request-Id";
 /// How many seconds a browser may keep the result of a preflight.
 const MAX_AGE: &str = "3600";
 

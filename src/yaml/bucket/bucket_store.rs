@@ -184,7 +184,10 @@ impl BucketStore {
 impl BucketStore {
     /// When a request that comes now times out.
     pub(crate) fn deadline(&self) -> Instant {
-        let now = Instant::now();
+        self.deadline_from(Instant::now())
+    }
+
+    pub(crate) fn deadline_from(&self, now: Instant) -> Instant {
         // An unlimited timeout is a year.
         now.checked_add(self.options.lock_timeout).unwrap_or(now + Duration::from_secs(365 * 24 * 3600))
     }

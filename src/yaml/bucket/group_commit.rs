@@ -92,8 +92,8 @@ impl BucketStore {
         };
         match stored {
             Ok(stat) => {
-                self.measurements.stored(batches.len());
                 let outcomes = self.publish(group, stat);
+                self.measurements.stored(committed(&outcomes));
                 self.wrote.store(true, Ordering::Relaxed);
                 self.note_activity(&file);
                 file.reserve();
@@ -104,7 +104,7 @@ impl BucketStore {
                 self.store_deletions(&mut file, batches, &error)
             }
             Err(error) => {
-                self.measurements.failed();
+                self.measurements.failed(error.kind(), batches.len());
                 // Compaction may free space for the next write.
                 self.compact_if_due(&file, error.kind() == ErrorKind::StorageFull);
                 Ok(group.fail(&error))
@@ -142,9 +142,17 @@ impl BucketStore {
         let stored = if group.text.is_empty() { None } else { Some(self.store(file, &group)) };
         let outcomes = match stored {
             None => group.outcomes,
-            Some(Ok(stat)) => self.publish(group, stat),
-            Some(Err(error)) => group.fail(&error),
+            Some(Ok(stat)) => {
+                let outcomes = self.publish(group, stat);
+                self.measurements.stored(committed(&outcomes));
+                outcomes
+            }
+            Some(Err(error)) => {
+                self.measurements.failed(error.kind(), deletions.len());
+                group.fail(&error)
+            }
         };
+        self.measurements.failed(disk_full.kind(), batches.len() - deletions.len());
         self.compact_if_due(file, true);
         let mut outcomes = outcomes.into_iter();
         let rejected = || Err(disk_full.duplicate());
@@ -162,6 +170,11 @@ impl BucketStore {
         let mut group = self.evaluate(std::slice::from_ref(batch));
         if group.text.is_empty() { group.outcomes.pop() } else { None }
     }
+}
+
+/// How many of these writes are stored.
+fn committed(outcomes: &[Result<Outcome>]) -> usize {
+    outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::Committed { .. }))).count()
 }
 
 fn is_empty(batch: &Batch) -> bool {

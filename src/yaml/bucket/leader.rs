@@ -42,6 +42,10 @@ enum Round {
     Blocked,
 }
 
+fn requests(group: Vec<QueuedRequest>) -> Vec<Request> {
+    group.into_iter().map(|queued| queued.request).collect()
+}
+
 /// If the leader panics, gives up the lead and drops the queue, so that each caller gets an error.
 struct LeadGuard<'a>(&'a BucketStore);
 
@@ -120,7 +124,8 @@ impl BucketStore {
     }
 
     fn enqueue(&self, request: Request) {
-        let (since, deadline) = (Instant::now(), self.deadline());
+        let since = Instant::now();
+        let deadline = self.deadline_from(since);
         self.queue.lock().waiting.push(QueuedRequest { request, since, deadline });
     }
 
@@ -208,11 +213,23 @@ impl BucketStore {
             return if has_refreshed { Round::Progress } else { Round::Blocked };
         }
         self.lock_timed_out.store(true, Ordering::Relaxed);
-        if expired.iter().any(Request::is_write) {
-            self.measurements.failed();
-        }
-        fail_all(expired, &self.lock_timeout_error());
+        self.note_waits(&expired);
+        self.fail(expired, &self.lock_timeout_error());
         Round::Progress
+    }
+
+    /// Measures how long writes have waited.
+    fn note_waits(&self, group: &[QueuedRequest]) {
+        let now = Instant::now();
+        for write in group.iter().filter(|queued| queued.request.is_write()) {
+            self.measurements.waited(now - write.since);
+        }
+    }
+
+    fn fail(&self, group: Vec<QueuedRequest>, error: &Error) {
+        let writes = group.iter().filter(|queued| queued.request.is_write()).count();
+        self.measurements.failed(error.kind(), writes);
+        fail_all(requests(group), error);
     }
 
     /// Answers the writes that change nothing in a bucket that nobody has written yet.
@@ -249,23 +266,16 @@ impl BucketStore {
             Ok(None) => false,
             Ok(Some(locked)) => {
                 // Taken before the file is read, so that no request gets an answer that is older than itself.
-                let mut queue = self.queue.lock();
-                if exclusive {
-                    queue.writes().for_each(|write| self.measurements.waited(write.since.elapsed()));
-                }
-                let group = queue.take(|queued| exclusive || !queued.request.is_write());
-                drop(queue);
-                self.serve(locked, group);
+                let group = self.queue.lock().take(|queued| exclusive || !queued.request.is_write());
+                self.note_waits(&group);
+                self.serve(locked, requests(group));
                 self.watch.notify(self.state.read().revision);
                 self.lock_timed_out.store(false, Ordering::Relaxed);
                 true
             }
             Err(error) => {
                 let group = self.queue.lock().take(|queued| queued.request.is_write() == exclusive);
-                if exclusive {
-                    self.measurements.failed();
-                }
-                fail_all(group, &error);
+                self.fail(group, &error);
                 true
             }
         }

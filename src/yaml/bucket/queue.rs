@@ -88,20 +88,16 @@ impl RequestQueue {
     }
 
     /// Takes out the requests for which `is_wanted` holds, except abandoned ones.
-    pub(crate) fn take(&mut self, is_wanted: impl Fn(&QueuedRequest) -> bool) -> Vec<Request> {
+    pub(crate) fn take(&mut self, is_wanted: impl Fn(&QueuedRequest) -> bool) -> Vec<QueuedRequest> {
         self.drop_abandoned();
         let all = std::mem::take(&mut self.waiting);
-        let (taken, remaining): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
+        let (taken, remaining) = all.into_iter().partition(is_wanted);
         self.waiting = remaining;
-        taken.into_iter().map(|queued| queued.request).collect()
-    }
-
-    pub(crate) fn writes(&self) -> impl Iterator<Item = &QueuedRequest> {
-        self.waiting.iter().filter(|queued| queued.request.is_write())
+        taken
     }
 
     pub(crate) fn has_writes(&self) -> bool {
-        self.writes().next().is_some()
+        self.waiting.iter().any(|queued| queued.request.is_write())
     }
 
     pub(crate) fn has_reads(&self) -> bool {

@@ -38,19 +38,23 @@ impl Group {
 }
 
 impl LogStore {
-    pub(super) fn commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
-        let committed = self.try_commit(appends);
+    /// `since` is when each append came.
+    pub(super) fn commit(&self, appends: Vec<LogAppend>, since: &[Instant]) -> Result<Vec<Result<AppendOutcome>>> {
+        let committed = self.try_commit(appends, since);
         if committed.is_err() {
             *self.known.lock() = None;
         }
         committed
     }
 
-    fn try_commit(&self, appends: Vec<LogAppend>) -> Result<Vec<Result<AppendOutcome>>> {
+    fn try_commit(&self, appends: Vec<LogAppend>, mut since: &[Instant]) -> Result<Vec<Result<AppendOutcome>>> {
         loop {
-            let began = Instant::now();
-            let file = self.locker().lock(LockMode::Exclusive)?;
-            self.measurements.waited(began.elapsed());
+            let file = self.locker().lock(LockMode::Exclusive);
+            // Once, also if another process is faster.
+            for since in std::mem::take(&mut since) {
+                self.measurements.waited(since.elapsed());
+            }
+            let file = file?;
             let known = match &file {
                 Some(file) => self.inspect_for_change(file)?,
                 None => None,
@@ -69,6 +73,8 @@ impl LogStore {
                 },
             };
             self.learn(Some(stored));
+            let is_appended = |outcome: &&Result<_>| matches!(outcome, Ok(AppendOutcome::Appended { .. }));
+            self.measurements.stored(group.outcomes.iter().filter(is_appended).count());
             return Ok(group.outcomes);
         }
     }

@@ -56,18 +56,32 @@ impl UsedLogs {
         Ok(full)
     }
 
-    /// Adds how much the logs of a bucket hold. A damaged one has bytes, but no entries.
-    pub(crate) fn add_sizes(&self, bucket: &Bucket, sizes: &mut Sizes) -> Result<()> {
-        for key in self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })? {
-            let path = LogPath::new(&self.data_folder, bucket, &key);
-            sizes.logs += 1;
-            let Ok(file) = self.options.file_system.open(&path.file, OpenMode::Read) else { continue };
-            sizes.log_bytes += file.stat().map_or(0, |stat| stat.len);
-            if let Ok(Some(known)) = read_state(&*file, &path) {
-                sizes.log_entries += known.bounds.next - known.bounds.first;
+    /// Adds how much the logs of these buckets hold. A damaged log has bytes, but no entries. A log that has not changed
+    /// is not read again.
+    pub(crate) fn add_sizes(&self, buckets: &[Bucket], sizes: &mut Sizes) {
+        let mut counted = self.counted.lock();
+        let known = std::mem::take(&mut *counted);
+        for bucket in buckets {
+            // A folder that cannot be listed is one of the problems of the bucket.
+            let keys = self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() });
+            for path in keys.unwrap_or_default().iter().map(|key| LogPath::new(&self.data_folder, bucket, key)) {
+                let Ok(Some(stat)) = self.options.file_system.stat(&path.file) else { continue };
+                let entries = match known.get(&path.file) {
+                    Some((then, entries)) if *then == stat => *entries,
+                    _ => self.entries_of(&path),
+                };
+                sizes.logs += 1;
+                sizes.log_bytes += stat.len;
+                sizes.log_entries += entries;
+                counted.insert(path.file, (stat, entries));
             }
         }
-        Ok(())
+    }
+
+    fn entries_of(&self, path: &LogPath) -> u64 {
+        let file = self.options.file_system.open(&path.file, OpenMode::Read);
+        let known = file.ok().and_then(|file| read_state(&*file, path).ok().flatten());
+        known.map_or(0, |known| known.bounds.next - known.bounds.first)
     }
 
     /// What prevents reads or appends.

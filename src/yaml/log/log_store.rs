@@ -51,6 +51,7 @@ struct Queue {
 
 struct QueuedAppend {
     append: LogAppend,
+    since: Instant,
     answer: oneshot::Sender<Result<AppendOutcome>>,
 }
 
@@ -174,7 +175,7 @@ impl LogStore {
         let (answer, outcome) = oneshot::channel();
         let is_first = {
             let mut queue = self.queue.lock();
-            queue.waiting.push(QueuedAppend { append, answer });
+            queue.waiting.push(QueuedAppend { append, since: Instant::now(), answer });
             !std::mem::replace(&mut queue.is_served, true)
         };
         if is_first {
@@ -222,13 +223,13 @@ impl LogStore {
             *self.stint.lock() = WriteStint::default();
         }
         let waiting = std::mem::take(&mut self.queue.lock().waiting);
+        let since: Vec<_> = waiting.iter().map(|queued| queued.since).collect();
         let (appends, answers): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
-        let committed = self.commit(appends);
+        let committed = self.commit(appends, &since);
         self.failures.note(&*self.options.file_system, &self.path.file, &committed);
-        match &committed {
-            Ok(outcomes) => self.measurements.stored(outcomes.len()),
-            Err(_) => self.measurements.failed(),
+        if let Err(error) = &committed {
+            self.measurements.failed(error.kind(), answers.len());
         }
         self.stint.lock().last_release = Instant::now();
         match committed {

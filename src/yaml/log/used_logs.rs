@@ -14,7 +14,7 @@ use crate::store::{Finding, Report, Severity, Task};
 use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::format::log_header;
-use crate::yaml::fs::{LockMode, OpenMode};
+use crate::yaml::fs::{LockMode, OpenMode, Stat};
 use crate::yaml::inspected::Inspected;
 use crate::yaml::options::YamlOptions;
 
@@ -28,12 +28,21 @@ pub(crate) struct UsedLogs {
     pub(super) shared: SharedResources,
     /// The states of the files that were inspected for the status.
     pub(super) inspected: Inspected,
+    /// The number of entries of each log, and the state of its file then.
+    pub(super) counted: Mutex<HashMap<PathBuf, (Stat, u64)>>,
     used: Mutex<HashMap<(Bucket, Key), Arc<LogStore>>>,
 }
 
 impl UsedLogs {
     pub(crate) fn new(data_folder: Arc<PathBuf>, options: YamlOptions, shared: SharedResources) -> Self {
-        Self { data_folder, options, shared, inspected: Inspected::default(), used: Mutex::default() }
+        Self {
+            data_folder,
+            options,
+            shared,
+            inspected: Inspected::default(),
+            counted: Mutex::default(),
+            used: Mutex::default(),
+        }
     }
 
     /// A log. Nothing is created before the first append.

@@ -2,7 +2,7 @@
 //! client sends looks like a line of kvs.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -132,14 +132,34 @@ fn damage_is_logged_once_as_json_too() {
 fn line_feeds_of_clients_make_no_lines() {
     for format in ["text", "json"] {
         let server = Served::start(&["--request-log", "on", "--log-format", format]);
-        for target in ["/kv/default/a%0Akvs::auth:%20wrong%20secret%20from%20192.0.2.1", "/x%0D%0Ay", "/%1B%5B31mred"] {
+        let targets =
+            ["/kv/default/a%0Akvs::auth:%20wrong", "/x%0D%0Ay", "/%1B%5B31mred", "/kv/default/\u{9b}31m\u{2028}"];
+        for target in targets {
             server.get(target);
         }
         let lines = lines(server);
         assert!(lines.iter().all(|line| line.contains("kvs::")), "{lines:?}");
-        assert!(!lines.concat().contains(['\u{1b}', '\r']), "{lines:?}");
-        let requests = lines.iter().filter(|line| line.contains("kvs::request"));
-        assert_eq!(requests.count(), 3, "{lines:?}");
+        assert!(!lines.concat().contains(['\u{1b}', '\u{9b}', '\u{2028}', '\r']), "{lines:?}");
+        for target in &targets[..3] {
+            let of_target = lines.iter().filter(|line| line.contains(&format!("GET {target} ")));
+            assert_eq!(of_target.count(), 1, "{target}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn request_whose_client_has_left_has_a_line() {
+    let server = Served::start(&["--request-log", "on"]);
+    let mut socket = server.connect();
+    socket.write_all(b"GET /?k=a&wait=20 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let begin = Instant::now();
+    while !server.get("/metrics").contains("\nkvs_waiters 1\n") {
+        assert!(begin.elapsed() < Duration::from_secs(15));
+    }
+    drop(socket);
+    while !server.log().contains("GET / 499 in ") {
+        assert!(begin.elapsed() < Duration::from_secs(18), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -48,6 +48,8 @@ fn sizes_are_those_of_the_folder() {
     for n in 0..5 {
         append(&server, "/log/kitchen/temp", &n.to_string());
     }
+    // The sizes of the last second may be sent.
+    until(|| count(&server.get("/metrics"), "kvs_log_entries") == 5);
     let metrics = server.get("/metrics");
     let size = |path: &str| std::fs::metadata(server.folder().join("data").join(path)).unwrap().len();
     let expected = [
@@ -82,7 +84,7 @@ fn writes_waits_and_syncs_are_counted() {
     // The first append makes a new file.
     assert_eq!(count(&metrics, "kvs_sync_duration_seconds_count"), 13, "{metrics}");
     assert!(count(&metrics, "kvs_lock_wait_duration_seconds_count") >= 14, "{metrics}");
-    assert_eq!(count(&metrics, "kvs_write_failures_total"), 0, "{metrics}");
+    assert_eq!(count(&metrics, "kvs_write_failures_total{kind=\"busy\"}"), 0, "{metrics}");
     let before = count(&metrics, "kvs_compactions_total");
     server.put("/kv/shop/a", "1");
     let tidying = Served::start(&["--tidy-after", "50ms"]);
@@ -99,12 +101,14 @@ fn waits_for_a_lock_that_others_hold_are_measured() {
     let lock = std::fs::File::open(server.folder().join("data/default.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| server.put("/kv/default/a", "2"));
-        std::thread::sleep(Duration::from_millis(600));
+        let write = scope.spawn(|| server.put("/kv/default/a", "2"));
+        until(|| count(&server.get("/metrics"), "kvs_store_commits_total") == 2);
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!write.is_finished());
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::Unlock).unwrap();
     });
     let waited = number(&server.get("/metrics"), "kvs_lock_wait_duration_seconds_sum");
-    assert!(waited > 0.3, "{waited}");
+    assert!(waited > 0.4, "{waited}");
 }
 
 #[test]
@@ -115,7 +119,10 @@ fn writes_that_get_no_lock_in_time_are_failures() {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let answer = send(&server, "PUT", "/kv/default/a", "2");
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert_eq!(count(&server.get("/metrics"), "kvs_write_failures_total"), 1);
+    let metrics = server.get("/metrics");
+    assert_eq!(count(&metrics, "kvs_write_failures_total{kind=\"busy\"}"), 1);
+    assert_eq!(count(&metrics, "kvs_write_failures_total{kind=\"failed\"}"), 0);
+    assert!(number(&metrics, "kvs_lock_wait_duration_seconds_sum") > 0.19, "{metrics}");
 }
 
 #[test]
@@ -164,6 +171,7 @@ fn process_metrics_are_those_of_the_system() {
     assert!(open > 20 && open.abs_diff(now) < 15, "{open} {now}");
     let memory = count(&metrics, "process_resident_memory_bytes") >> 20;
     assert!(memory > 2 && memory <= server.peak_memory(), "{memory} MiB");
-    assert!(number(&metrics, "process_cpu_seconds_total") >= 0.0);
+    let used = number(&metrics, "process_cpu_seconds_total");
+    until(|| number(&server.get("/metrics"), "process_cpu_seconds_total") > used);
     drop(idle);
 }
