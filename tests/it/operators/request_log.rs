@@ -150,8 +150,11 @@ fn line_feeds_of_clients_make_no_lines() {
 #[test]
 fn request_whose_client_has_left_has_a_line() {
     let server = Served::start(&["--request-log", "on"]);
-    let mut socket = server.connect();
-    socket.write_all(b"GET /?k=a&wait=20 HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    server.put("/kv/default/a", "1");
+    let found = server.get("/?k=a");
+    let (tag, mut socket) = (header(&found, "etag").unwrap(), server.connect());
+    let request = format!("GET /?k=a&wait=20 HTTP/1.1\r\nHost: h\r\nIf-None-Match: {tag}\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
     let begin = Instant::now();
     while !server.get("/metrics").contains("\nkvs_waiters 1\n") {
         assert!(begin.elapsed() < Duration::from_secs(15));
