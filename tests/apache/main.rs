@@ -31,4 +31,5 @@ mod script;
 mod servers;
 mod shared_host;
 mod site;
+mod stress;
 mod varnish;

@@ -14,6 +14,7 @@ mod client;
 mod copy;
 mod documents;
 mod examples;
+mod faults;
 mod histories;
 mod hooks;
 mod layers;
