@@ -76,6 +76,15 @@ impl Told {
         self.0.lock().get(&kind).cloned().unwrap_or_default()
     }
 
+    /// Whether the last `number` requests of each kind, which began since then, were all done.
+    pub(super) fn all_last_done(&self, number: usize, since: Instant) -> bool {
+        let told = self.0.lock();
+        KINDS.iter().all(|kind| {
+            let last: Vec<_> = told.get(kind).into_iter().flatten().rev().take(number).collect();
+            last.len() == number && last.iter().all(|attempt| attempt.begun >= since && attempt.is_done())
+        })
+    }
+
     /// How many requests of a kind since then fit.
     pub(super) fn count(&self, kind: Kind, since: Instant, fits: impl Fn(&Attempt) -> bool) -> usize {
         let told = self.0.lock();

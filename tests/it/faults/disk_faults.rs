@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::machine::Disk;
-use super::table::{Expected, Fault, NONE};
+use super::table::{Expected, Fault, NONE, calls};
 
 /// Faults of the disk as a whole.
 pub(super) const DISK: [Fault; 3] = [
@@ -45,7 +45,8 @@ pub(super) const DISK: [Fault; 3] = [
         puts: Expected::Refused(507),
         appends: Expected::Refused(507),
         large: Expected::Refused(507),
-        status: (507, &["the disk is full: ", "default.yaml"]),
+        // Which of the files is named first depends on the order of the writes.
+        status: (507, &["the disk is full: ", "File too large", "raise its limit of the length of files"]),
         // The log is a file too.
         log: &[],
         ..NONE
@@ -55,8 +56,12 @@ pub(super) const DISK: [Fault; 3] = [
         disk: Disk::Own,
         begin: |machine| {
             let data = machine.served.folder().join("data").display().to_string();
-            machine.inside(&["mount", "--bind", &data, &data]);
-            machine.inside(&["mount", "-o", "remount,bind,ro", &data]);
+            let aside = machine.served.folder().join("read-only").display().to_string();
+            fs::create_dir(&aside).unwrap();
+            machine.inside(&["mount", "--bind", &data, &aside]);
+            machine.inside(&["mount", "-o", "remount,bind,ro", &aside]);
+            // No file can be opened for writing there in between.
+            machine.inside(&["mount", "--no-mtab", "--move", &aside, &data]);
             // Files that are open do not notice the mount.
             machine.fail("write 30 /data/\ntruncate 30 /data/\nsync 30 /data/\n");
             Box::new(move |machine| {
@@ -72,6 +77,28 @@ pub(super) const DISK: [Fault; 3] = [
         ready: 503,
         log: &["default.yaml", "mount its file system", "Read-only file system"],
         ..NONE
+    },
+];
+
+/// The same for the calls only, where nothing can be mounted.
+pub(super) const DISK_CALLS: [Fault; 2] = [
+    Fault {
+        name: "a full disk, for calls",
+        disk: Disk::Shared,
+        begin: |machine| calls(machine, "write 28 /data/\ncreate 28 /data/\n"),
+        puts: Expected::Refused(507),
+        appends: Expected::Refused(507),
+        large: Expected::Refused(507),
+        ..DISK[0]
+    },
+    Fault {
+        name: "a file system that has become read-only, for calls",
+        disk: Disk::Shared,
+        begin: |machine| calls(machine, "change 30 /data/\n"),
+        status: (500, &["default.yaml", "mount its file system so that it can be written"]),
+        // The check asks the system for its rights to the folder, without these calls.
+        ready: 0,
+        ..DISK[2]
     },
 ];
 

@@ -1,6 +1,6 @@
 /* Loaded into a server by LD_PRELOAD: fails chosen calls and shifts the clock, as the file $FAULTS_FILE says.
- * Each of its lines is `CALL ERRNO PART`, for files whose path contains PART, or `clock 0 SECONDS`. If the file is
- * missing, every call is done as usual. */
+ * Each of its lines is `CALL ERRNO PART`, for files whose path contains PART, or `clock 0 SECONDS`. The call `change` is
+ * each call that changes something. If the file is missing, every call is done as usual. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,13 +30,17 @@ static int faults(char *text, size_t size) {
     return 1;
 }
 
+static int is_named(const char *name, const char *call) {
+    return !strcmp(name, call) || (!strcmp(name, "change") && strcmp(call, "open") && strcmp(call, "read"));
+}
+
 /* The error with which a call on a path fails, or 0. */
 static int failure(const char *call, const char *path) {
     char text[2048], name[32], part[256], *line, *rest = text;
     int saved = errno, code, found = 0;
     if (faults(text, sizeof text))
         while (!found && (line = strsep(&rest, "\n")))
-            if (sscanf(line, "%31s %d %255s", name, &code, part) == 3 && !strcmp(name, call) && strstr(path, part))
+            if (sscanf(line, "%31s %d %255s", name, &code, part) == 3 && is_named(name, call) && strstr(path, part))
                 found = code;
     errno = saved;
     return found;
@@ -52,6 +56,12 @@ static int failure_of(const char *call, int fd) {
     if (length < 0) return 0;
     path[length] = 0;
     return failure(call, path);
+}
+
+static int failure_to_open(const char *path, int flags) {
+    int code = failure("open", path);
+    if (!code && flags & O_CREAT) code = failure("create", path);
+    return code || (flags & O_ACCMODE) == O_RDONLY ? code : failure("modify", path);
 }
 
 static long shift(void) {
@@ -87,17 +97,19 @@ int ftruncate(int fd, off_t length) { FAIL_IF(failure_of("truncate", fd)); retur
 int ftruncate64(int fd, off64_t length) { FAIL_IF(failure_of("truncate", fd)); return REAL(ftruncate64)(fd, length); }
 
 int rename(const char *from, const char *to) { FAIL_IF(failure("rename", to)); return REAL(rename)(from, to); }
+int unlink(const char *path) { FAIL_IF(failure("remove", path)); return REAL(unlink)(path); }
+int mkdir(const char *path, mode_t mode) { FAIL_IF(failure("create", path)); return REAL(mkdir)(path, mode); }
 
 #define MODE(flags) ({ va_list rest; va_start(rest, flags); mode_t mode = va_arg(rest, mode_t); va_end(rest); mode; })
 
-int open(const char *path, int flags, ...) { FAIL_IF(failure("open", path)); return REAL(open)(path, flags, MODE(flags)); }
-int open64(const char *path, int flags, ...) { FAIL_IF(failure("open", path)); return REAL(open64)(path, flags, MODE(flags)); }
+int open(const char *path, int flags, ...) { FAIL_IF(failure_to_open(path, flags)); return REAL(open)(path, flags, MODE(flags)); }
+int open64(const char *path, int flags, ...) { FAIL_IF(failure_to_open(path, flags)); return REAL(open64)(path, flags, MODE(flags)); }
 int openat(int at, const char *path, int flags, ...) {
-    FAIL_IF(failure("open", path));
+    FAIL_IF(failure_to_open(path, flags));
     return REAL(openat)(at, path, flags, MODE(flags));
 }
 int openat64(int at, const char *path, int flags, ...) {
-    FAIL_IF(failure("open", path));
+    FAIL_IF(failure_to_open(path, flags));
     return REAL(openat64)(at, path, flags, MODE(flags));
 }
 

@@ -75,6 +75,12 @@ impl Machine {
         Self { served, disk }
     }
 
+    /// Starts a server on the same data after this one has ended.
+    pub(super) fn start_again(&mut self, flags: &[&str]) {
+        let disk = self.disk;
+        self.served.start_again(|folder| prepare(folder, disk), flags);
+    }
+
     /// The folder of the data, as this process finds it.
     pub(super) fn data(&self) -> PathBuf {
         let data = self.served.folder().join("data");
@@ -127,6 +133,8 @@ impl Machine {
         let title = match name {
             "nofile" => "Max open files",
             "nproc" => "Max processes",
+            "as" => "Max address space",
+            "data" => "Max data size",
             _ => "Max file size",
         };
         let line = file.lines().find_map(|line| line.strip_prefix(title)).unwrap();

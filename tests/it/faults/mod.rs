@@ -3,8 +3,8 @@
 //!
 //! `table` says what a fault is, and the files that end in `_faults` list them with what is documented for each.
 //! `scenario` runs one of them under writers and readers, `machine` is the server with what can be done to it,
-//! `clients` write and read and remember what they were told, `nothing_lost` runs all faults, `soak` repeats random
-//! ones, and `idle` has many connections at once.
+//! `clients` write and read and remember what they were told, `nothing_lost` runs all faults, and `soak` repeats random
+//! ones. `idle` has many connections at once, and in `memory` there is no more memory.
 
 mod call_faults;
 mod clients;
@@ -13,6 +13,7 @@ mod file_faults;
 mod idle;
 mod kept_connection;
 mod machine;
+mod memory;
 mod nothing_lost;
 mod other_faults;
 mod scenario;

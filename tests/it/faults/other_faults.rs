@@ -45,7 +45,7 @@ pub(super) const OTHERS: [Fault; 6] = [
         reads: Expected::Any,
         // A connection that is closed is not replaced.
         requests: 1,
-        status: (500, &["the log of the server says why"]),
+        status: (500, &["see the log of the server"]),
         ready: 503,
         log: &["Too many open files"],
         ..NONE

@@ -2,65 +2,69 @@
 //! that the server goes on by itself when the fault is over, and that the data is what was acknowledged.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use kvs::layers::LargeValues;
 use kvs::model::{Bucket, Key, LogQuery, Scan};
-use kvs::store::{Logs as _, Severity, Store as _, Task};
+use kvs::store::{Limits, Logs as _, Severity, Store as _, Task};
 use kvs::yaml::{YamlOptions, YamlStore};
 
 use super::clients::{Attempt, End, KINDS, Kind, STEADY, Told, key, large, work};
 use super::kept_connection::Http;
 use super::machine::Machine;
 use super::table::{Expected, Fault, NOT_CHECKED, REQUESTS};
+use crate::support::tally::Tally;
 
 /// The longest time for anything.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What happened during a fault.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Tally {
-    pub(super) acknowledged: usize,
-    pub(super) lost: usize,
-    /// Requests that failed before the fault, or after the server had recovered.
-    pub(super) failed_without_a_fault: usize,
-}
+/// The flags of the server.
+pub(super) const FLAGS: &[&str] = &["--lock-timeout", "1s"];
 
 /// The times of a fault.
-struct Times {
+pub(super) struct Times {
     /// Before it began.
-    calm: Instant,
-    begun: Instant,
-    ended: Instant,
-    recovered: Instant,
+    pub(super) calm: Instant,
+    pub(super) begun: Instant,
+    pub(super) ended: Instant,
+    pub(super) recovered: Instant,
 }
 
 /// Runs it with a new server.
 pub(super) fn run(fault: &Fault) -> Tally {
-    let machine = Machine::start(fault.disk, &["--lock-timeout", "1s"]);
+    let machine = Machine::start(fault.disk, FLAGS);
     let mut http = Http::new(&machine.served.address);
-    for (method, target, value) in [
-        ("PUT", STEADY.0, STEADY.1.as_bytes()),
-        ("PUT", "/kv/default/large/0", &large(0)),
-        ("PUT", "/kv/default/kept", &large(1)),
-    ] {
-        assert!(http.ask(method, target, value).is_some_and(|answer| answer.status < 300), "{}: {target}", fault.name);
-    }
-    let (told, stop) = (Told::default(), AtomicBool::new(false));
-    let times = scope(|scope| {
-        for kind in KINDS {
-            let (address, told, stop) = (&machine.served.address, &told, &stop);
-            scope.spawn(move || work(address, kind, told, stop));
-        }
-        let _stop = StopOnDrop(&stop);
-        pass(fault, &machine, &told, &mut http)
-    });
+    // From now on it has a connection, which it needs where no other one is accepted.
+    assert_eq!(http.ask("GET", "/readyz", b"").unwrap().status, 200, "{}", fault.name);
+    let told = Told::default();
+    let times = under_load(&machine, &told, || pass(fault, &machine, &told, &mut http));
     check_responses(fault, &told, &times);
     let mut wrong = vec![];
     let tally = check_data(&machine, &told, &times, &mut wrong);
     assert!(wrong.is_empty(), "{}: {wrong:#?}\n{}", fault.name, machine.served.log());
     tally
+}
+
+/// Does something while clients of each kind are at work.
+pub(super) fn under_load<T>(machine: &Machine, told: &Told, act: impl FnOnce() -> T) -> T {
+    let (address, stop) = (&machine.served.address, AtomicBool::new(false));
+    let mut http = Http::new(address);
+    for (target, value) in
+        [(STEADY.0, STEADY.1.as_bytes()), ("/kv/default/large/0", &large(0)), ("/kv/default/kept", &large(1))]
+    {
+        assert!(http.ask("PUT", target, value).is_some_and(|answer| answer.status < 300), "{target}");
+    }
+    scope(|scope| {
+        for kind in KINDS {
+            let stop = &stop;
+            scope.spawn(move || work(address, kind, told, stop));
+        }
+        let _stop = StopOnDrop(&stop);
+        act()
+    })
 }
 
 /// Stops the clients, also if a check fails.
@@ -91,6 +95,8 @@ fn pass(fault: &Fault, machine: &Machine, told: &Told, http: &mut Http) -> Times
     let undo = (fault.begin)(machine);
     let begun = Instant::now();
     wait("requests during the fault", &mut || {
+        // The connection is kept, because there may be no other one.
+        let _ = http.ask("GET", "/livez", b"");
         KINDS.into_iter().all(|kind| told.count(kind, begun, |_| true) >= fault.requests)
     });
     let is_refused = |attempt: &Attempt| matches!(attempt.end, End::Refused(_));
@@ -98,14 +104,16 @@ fn pass(fault: &Fault, machine: &Machine, told: &Told, http: &mut Http) -> Times
         fault.puts != Expected::IfThereIsRoom || told.count(Kind::Put, begun, is_refused) > 0
     });
     let log = |text: &str| text.lines().any(|line| fault.log.iter().all(|word| line.contains(word)));
-    wait("a line in the log", &mut || fault.log.is_empty() || log(&machine.served.log()));
+    wait("a line in the log", &mut || {
+        let _ = http.ask("GET", "/livez", b"");
+        fault.log.is_empty() || log(&machine.served.log())
+    });
     if fault.status != NOT_CHECKED {
         check_status(fault, machine, http, &wait);
     }
     let ended = Instant::now();
     undo(machine);
-    let recent = || Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-    wait("all requests to succeed again", &mut || all(recent(), &Attempt::is_done));
+    wait("all requests to succeed again", &mut || told.all_last_done(REQUESTS, ended));
     let recovered = Instant::now();
     wait("/status to be ok", &mut || {
         http.ask("GET", "/status", b"").is_some_and(|answer| answer.text().starts_with("ok"))
@@ -158,6 +166,7 @@ fn check_responses(fault: &Fault, told: &Told, times: &Times) {
 
 /// The entries and the log, as another process finds them.
 struct Found {
+    /// With the large values.
     entries: BTreeMap<String, Vec<u8>>,
     log: Vec<String>,
 }
@@ -165,9 +174,10 @@ struct Found {
 fn found(machine: &Machine, wrong: &mut Vec<String>) -> Found {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let store = YamlStore::open(machine.data(), YamlOptions::default()).unwrap();
+        let store = Arc::new(YamlStore::open(machine.data(), YamlOptions::default()).unwrap());
+        let whole = LargeValues::new(store.clone(), Limits::default()).unwrap();
         let bucket = Bucket::default();
-        let page = store.scan(&bucket, Scan { limit: usize::MAX, ..Scan::default() }).await.unwrap();
+        let page = whole.scan(&bucket, Scan { limit: usize::MAX, ..Scan::default() }).await.unwrap();
         let entries = page.entries.into_iter().map(|(key, entry)| (key.to_string(), entry.unwrap().value.to_vec()));
         let query = LogQuery { limit: usize::MAX, ..LogQuery::default() };
         let log = store.read_log(&bucket, &Key::new("events").unwrap(), query).await.unwrap().unwrap();
@@ -179,30 +189,30 @@ fn found(machine: &Machine, wrong: &mut Vec<String>) -> Found {
 }
 
 /// Compares the data with what the clients were told.
-fn check_data(machine: &Machine, told: &Told, times: &Times, wrong: &mut Vec<String>) -> Tally {
+pub(super) fn check_data(machine: &Machine, told: &Told, times: &Times, wrong: &mut Vec<String>) -> Tally {
     let found = found(machine, wrong);
-    let mut tally = Tally::default();
+    let mut tally = Tally { faults: 1, ..Tally::default() };
     for kind in KINDS {
         let attempts = told.of(kind);
         let is_undisturbed = |a: &&Attempt| a.ended < times.calm || a.begun > times.recovered;
         let failed = attempts.iter().filter(|attempt| !attempt.is_done()).filter(is_undisturbed).count();
-        tally.failed_without_a_fault += failed;
+        tally.failed += failed as u64;
         if failed > 0 {
             let first = attempts.iter().filter(|attempt| !attempt.is_done()).find(is_undisturbed);
             wrong.push(format!("{kind:?}: {failed} failed without a fault: {first:?}"));
         }
         if kind != Kind::Read {
-            tally.acknowledged += attempts.iter().filter(|attempt| attempt.is_done()).count();
+            tally.acknowledged += attempts.iter().filter(|attempt| attempt.is_done()).count() as u64;
         }
         let before = wrong.len();
         match kind {
             Kind::Put => check_puts(&attempts, &found, wrong),
             Kind::Count => check_number(&attempts, &found, wrong),
             Kind::Append => check_log(&attempts, &found, wrong),
-            Kind::Large => check_large(machine, &attempts, wrong),
+            Kind::Large => check_large(&attempts, &found, wrong),
             Kind::Read => {}
         }
-        tally.lost += wrong.len() - before;
+        tally.lost += (wrong.len() - before) as u64;
     }
     tally
 }
@@ -258,17 +268,15 @@ fn check_log(attempts: &[Attempt], found: &Found, wrong: &mut Vec<String>) {
 }
 
 /// The last large value of each key is one that was acknowledged, or a later one whose client does not know.
-fn check_large(machine: &Machine, attempts: &[Attempt], wrong: &mut Vec<String>) {
-    let mut http = Http::new(&machine.served.address);
+fn check_large(attempts: &[Attempt], found: &Found, wrong: &mut Vec<String>) {
     for number in 0..3 {
         let key = key(Kind::Large, number);
         let of_key: Vec<&Attempt> = attempts.iter().filter(|attempt| attempt.turn % 3 == number).collect();
         let last_done = of_key.iter().rposition(|attempt| attempt.is_done()).unwrap_or(0);
         let allowed = of_key[last_done..].iter().filter(|attempt| !matches!(attempt.end, End::Refused(_)));
-        let answer = http.ask("GET", &format!("/kv/default/{key}"), b"");
-        let value = answer.filter(|answer| answer.status == 200).map(|answer| answer.body);
-        if !allowed.into_iter().any(|attempt| value.as_deref() == Some(&*large(attempt.turn))) {
-            let begin = value.map(|value| String::from_utf8_lossy(&value[..20]).into_owned());
+        let value = found.entries.get(&key);
+        if !allowed.into_iter().any(|attempt| value == Some(&large(attempt.turn))) {
+            let begin = value.map(|value| String::from_utf8_lossy(&value[..value.len().min(20)]).into_owned());
             wrong.push(format!("{key} begins with {begin:?}; its last write is {:?}", of_key.last()));
         }
     }

@@ -1,35 +1,29 @@
-//! Random faults, one after another, until the time in `SOAK_SECONDS` is over.
+//! Random faults, one after another: one, or as many as there is time for in `make soak`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::call_faults::CALLS;
-use super::disk_faults::DISK;
+use super::disk_faults::{DISK, DISK_CALLS};
 use super::file_faults::FILES;
 use super::nothing_lost::can_run;
 use super::other_faults::OTHERS;
 use super::scenario::run;
 use super::table::Fault;
 use crate::support::disks::seed::Seed;
+use crate::support::tally::{Tally, soak_end};
 
 #[test]
 fn random_faults_lose_nothing_until_the_time_is_over() {
-    let seconds = std::env::var("SOAK_SECONDS").map_or(0, |text| text.parse().expect("a number of seconds"));
-    let (start, time) = (Instant::now(), Duration::from_secs(seconds));
+    let end = soak_end();
     let faults: Vec<Fault> =
-        [&DISK[..], &CALLS, &FILES, &OTHERS].into_iter().flatten().copied().filter(can_run).collect();
-    let mut dice = Seed::new(u64::from(std::process::id()));
-    let (mut count, mut acknowledged, mut lost, mut failed) = (0, 0, 0, 0);
+        [&DISK[..], &DISK_CALLS, &CALLS, &FILES, &OTHERS].into_iter().flatten().copied().filter(can_run).collect();
+    let (mut dice, mut sum) = (Seed::new(u64::from(std::process::id())), Tally::default());
     loop {
-        let fault = faults[dice.below(faults.len())];
-        let tally = run(&fault);
-        count += 1;
-        acknowledged += tally.acknowledged;
-        lost += tally.lost;
-        failed += tally.failed_without_a_fault;
-        if start.elapsed() >= time {
+        sum.add(run(&faults[dice.below(faults.len())]));
+        if end.is_none_or(|end| Instant::now() >= end) {
             break;
         }
     }
-    println!("soak faults: faults {count}, acknowledged {acknowledged}, lost {lost}, failed without a fault {failed}");
-    assert_eq!((lost, failed), (0, 0));
+    sum.print("faults");
+    assert!(sum.is_good(), "{sum:?}");
 }
