@@ -32,4 +32,6 @@ mod servers;
 mod shared_host;
 mod site;
 mod stress;
+#[path = "../it/support/tally.rs"]
+mod tally;
 mod varnish;
