@@ -168,7 +168,7 @@ pub(super) const FILES: [Fault; 14] = [
     },
     Fault {
         name: "a removed folder",
-        begin: |machine| away(machine.data()),
+        begin: |machine| quietly(machine, || away(machine.data())),
         puts: Expected::Refused(500),
         appends: Expected::Refused(500),
         large: Expected::Refused(500),
