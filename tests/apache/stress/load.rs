@@ -13,8 +13,8 @@ use crate::site::SECRET;
 /// The number that all writers increment.
 const NUMBER: &str = "/kv/default/number";
 
-/// After this time a client gives up. At a graceful restart mod_fcgid may hold a request, which it has not given to kvs
-/// yet, for ever.
+/// After this time a client gives up. At a graceful restart `mod_fcgid` may hold a request for ever that it has not given
+/// to kvs yet.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// How long a client pauses after a failure, so that it does not count the same fault many times.
