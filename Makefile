@@ -28,7 +28,7 @@ dist: ## Build the files of a release in the folder dist: programs, a Debian pac
 	@deploy/dist.sh
 
 # Left out of `make check`: what needs PostgreSQL or other servers, and the tests that take long.
-SLOW := postgres histories:: regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting:: costs::
+SLOW := postgres histories:: faults:: regression:: person:: crash:: processes:: examples:: hooks:: polls:: copy:: under_fcgid:: waiting:: costs::
 
 check: ## The fast checks, after each edit: format, lints, unit tests, integration tests on memory and YAML files
 	cargo fmt --check

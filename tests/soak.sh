@@ -15,9 +15,11 @@ minutes=${1:?"name the minutes, as in tests/soak.sh 30"}
 # A test binary, and the filter of a part.
 parts=(
   'it histories::'
+  'it faults::'
+  'apache stress::'
 )
 
-cargo test --locked --no-run --quiet --test it
+cargo test --locked --no-run --quiet --test it --test apache
 share=$((minutes * 60 / (${#parts[@]} + 1)))
 lines=$(mktemp)
 log=$(mktemp)

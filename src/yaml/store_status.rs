@@ -14,9 +14,9 @@ impl YamlStore {
         let known = known.as_deref();
         let mut report = Report::default();
         let full = self.status.status(bucket, known, &mut report)?;
-        let full = self.logs.status(bucket, &mut report)?.or(full);
+        let full = full.or(self.logs.status(bucket, &mut report)?);
         let folder = self.used_blobs(bucket).folder;
-        let full = self.blob_status.status(&folder, known, &mut report)?.or(full);
+        let full = full.or(self.blob_status.status(&folder, known, &mut report)?);
         let Some(full) = full else { return Ok(report) };
         if report.findings.iter().all(|finding| finding.severity == Severity::Note) {
             return Err(full);

@@ -31,4 +31,7 @@ mod script;
 mod servers;
 mod shared_host;
 mod site;
+mod stress;
+#[path = "../it/support/tally.rs"]
+mod tally;
 mod varnish;

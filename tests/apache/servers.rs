@@ -96,6 +96,15 @@ impl Server {
         this
     }
 
+    /// Starts Apache with `mod_fcgid` and these directives after its own.
+    pub(crate) fn start_fcgid(directives: &[&str]) -> Self {
+        let mut this = Self { way: Way::ModFcgid, port: free_port(), site: Site::new(), children: vec![] };
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/apache");
+        this.start_apache_with(&deploy, "mod_fcgid", directives);
+        this.wait_until_it_responds();
+        this
+    }
+
     /// Starts Apache as on a shared host, whose configuration does not mention kvs: there is only `.htaccess`.
     pub(crate) fn start_as_shared_host(site: Site, way: Way) -> Self {
         let mut this = Self { way, port: free_port(), site, children: vec![] };
@@ -186,6 +195,10 @@ impl Server {
     }
 
     fn start_apache(&mut self, deploy: &Path, module: &str) {
+        self.start_apache_with(deploy, module, &[]);
+    }
+
+    fn start_apache_with(&mut self, deploy: &Path, module: &str, directives: &[&str]) {
         let (user, group) = server_names();
         let defines = [
             ("KVS_DEPLOY", deploy.display().to_string()),
@@ -201,6 +214,9 @@ impl Server {
         if module == "mod_fcgid" {
             // By default it starts at most three programs a second after some were killed, and a test kills many.
             command.args(["-c", "FcgidSpawnScoreUpLimit 1000"]);
+        }
+        for directive in directives {
+            command.args(["-c", directive]);
         }
         for (name, value) in defines {
             command.arg("-C").arg(format!("Define {name} \"{value}\""));

@@ -15,6 +15,7 @@ mod copy;
 mod documented_tests;
 mod documents;
 mod examples;
+mod faults;
 mod histories;
 mod hooks;
 mod layers;

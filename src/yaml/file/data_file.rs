@@ -134,7 +134,10 @@ impl DataFile {
             return Err(io::ErrorKind::NotFound.into());
         }
         if mode == LockMode::Exclusive {
-            self.fs.make_folder(&self.paths.folder)?;
+            // The folder of a file that was there is not made again, also if it is lost only now.
+            if !self.had_data() {
+                self.fs.make_folder(&self.paths.folder)?;
+            }
         } else if self.fs.stat(&self.paths.data)?.is_none() {
             // Reading a missing bucket creates no files.
             self.lock_read_only = true;
@@ -148,11 +151,16 @@ impl DataFile {
         }
     }
 
+    /// Whether the data file had data when this process last used it, also if an append to it has failed since.
+    fn had_data(&self) -> bool {
+        let known = &self.known;
+        known.append_state == AppendState::Vanished || known.stat.is_some() || known.committed > 0
+    }
+
     /// Whether the data file was there and is missing. Then no lock file is created, because the disk may not be
     /// mounted.
     fn is_missing(&self) -> bool {
-        let had_data = self.known.append_state == AppendState::Vanished || self.known.stat.is_some();
-        had_data && self.fs.stat(&self.paths.data).is_ok_and(|stat| stat.is_none())
+        self.had_data() && self.fs.stat(&self.paths.data).is_ok_and(|stat| stat.is_none())
     }
 
     pub(crate) fn missing_files_error(&self) -> Error {

@@ -33,6 +33,10 @@ pub(crate) fn io_error_with_advice(doing: String, e: io::Error) -> Error {
         io::ErrorKind::ResourceBusy => {
             "a single file is mounted there, which cannot be replaced; mount its folder".to_owned()
         }
+        io::ErrorKind::FileTooLarge => {
+            let advice = "kvs may not write a file of that length; raise its limit of the length of files (ulimit -f)";
+            return Error::new(ErrorKind::StorageFull, format!("{doing}: {advice}")).with_source(e);
+        }
         _ if UnusableFile::caused(&e) => return Error::new(ErrorKind::Corrupt, doing).with_source(e),
         _ => return Error::io(doing, e),
     };

@@ -68,14 +68,13 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let mut auth = std::fs::File::create(folder.path().join("auth.txt")).unwrap();
         auth.write_all(SECRET.as_bytes()).unwrap();
-        let mut child = program(&folder);
-        child.args(["serve", "--http", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped());
-        child.stderr(std::fs::File::create(folder.path().join(LOG)).unwrap());
-        let mut child = child.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.rsplit("http://").next().unwrap().split('/').next().unwrap().to_owned();
+        let (child, address) = spawn(program(&folder), &folder, flags);
         Self { child, address, folder }
+    }
+
+    /// Starts another program in the same folder after this one has ended, as a supervisor does.
+    pub(crate) fn start_again(&mut self, program: impl Fn(&TempDir) -> Command, flags: &[&str]) {
+        (self.child, self.address) = spawn(program(&self.folder), &self.folder, flags);
     }
 
     /// The same program, as a command on the same data.
@@ -170,6 +169,17 @@ impl Served {
         let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
+}
+
+/// Starts a server, waits until it is ready, and returns its address.
+fn spawn(mut command: Command, folder: &TempDir, flags: &[&str]) -> (Child, String) {
+    command.args(["serve", "--http", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped());
+    command.stderr(std::fs::File::create(folder.path().join(LOG)).unwrap());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.rsplit("http://").next().unwrap().split('/').next().unwrap().to_owned();
+    (child, address)
 }
 
 fn program(folder: &TempDir) -> Command {

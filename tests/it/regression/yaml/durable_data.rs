@@ -1,12 +1,14 @@
 //! Durable data is never taken for the rest of an interrupted write, and a missing file is not taken for an empty one.
 
+use std::path::Path;
+
 use kvs::model::ErrorKind;
 use kvs::store::{Severity, Task};
-use kvs::yaml::FileSystem as _;
-use kvs::yaml::YamlStore;
+use kvs::yaml::{FileSystem as _, RealFileSystem, YamlStore};
 
 use crate::support::disks::crash_disk::CrashFs;
-use crate::yaml::fixtures::{Values, all, apply, commit, data, open, put, upkeep, values};
+use crate::support::disks::{Call, Meddling, MeddlingFs, Which};
+use crate::yaml::fixtures::{Values, all, apply, commit, data, open, options, put, upkeep, values};
 
 const TRANSACTIONS: usize = 200;
 
@@ -163,6 +165,27 @@ fn removed_folder_is_not_recreated() {
             std::fs::remove_dir(&data).unwrap();
         }
         rename(&aside, &data);
+        commit(&store, vec![put("a", "3")]);
+    }
+}
+
+#[test]
+fn folder_that_is_removed_during_a_write_is_not_recreated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, aside) = (folder.path().join("data"), folder.path().join("unmounted"));
+    let rename = |from: &Path, to: &Path| RealFileSystem.rename(from, to).unwrap();
+    for (call, ending) in [(Call::Stat, "default.yaml"), (Call::Write, "default.yaml"), (Call::Sync, "default.yaml")] {
+        let disk = MeddlingFs::new(RealFileSystem, Meddling::default());
+        let store = YamlStore::open(&data, options(disk.clone())).unwrap();
+        commit(&store, vec![put("a", "1")]);
+        let (from, to) = (data.clone(), aside.clone());
+        disk.probe.next(Which(call, ending), move || RealFileSystem.rename(&from, &to).unwrap());
+        for _ in 0..4 {
+            apply(&store, vec![put("a", "2")]).unwrap_err();
+        }
+        assert!(!data.exists(), "made again after {call:?}");
+        rename(&aside, &data);
+        assert_eq!(values(&store)["a"], "1", "{call:?}");
         commit(&store, vec![put("a", "3")]);
     }
 }

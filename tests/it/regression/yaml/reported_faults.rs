@@ -75,6 +75,24 @@ fn damaged_log_is_reported_by_every_process() {
 }
 
 #[test]
+fn limit_of_the_length_of_files_is_named_with_the_data_file_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, store) = real(folder.path());
+    commit(&store, vec![put("a", "1")]);
+    append(&store, "a").unwrap();
+    let no_longer = |ending| always(Call::Write, ending, io::ErrorKind::FileTooLarge);
+    disk.probe.fail([no_longer("a.log"), no_longer("default.yaml")]);
+    assert_eq!(append(&store, "a"), Err(ErrorKind::StorageFull));
+    run(store.apply(&bucket(), batch(vec![put("a", "2")]))).unwrap_err();
+    let error = upkeep(&store, Task::Status).unwrap_err().to_string();
+    assert!(error.contains("default.yaml: ") && error.contains("raise its limit of the length of files"), "{error}");
+    disk.probe.fail([]);
+    append(&store, "a").unwrap();
+    commit(&store, vec![put("a", "2")]);
+    assert_eq!(problems(&store), Ok(vec![]));
+}
+
+#[test]
 fn full_disk_does_not_hide_damage() {
     let folder = tempfile::tempdir().unwrap();
     let (disk, store) = real(folder.path());
