@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::bucket_store::BucketStore;
 use crate::model::{Error, ErrorKind, Key, Result, Time};
 use crate::store::Report;
+use crate::yaml::file::errors::is_of_open_files;
 use crate::yaml::file::rewrite::{Replacement, create_locked, discard};
 use crate::yaml::format::at_rest::FileContents;
 use crate::yaml::format::document::header;
@@ -117,6 +118,7 @@ impl BucketStore {
         };
         if let Err(error) = &done
             && error.kind() != ErrorKind::Busy
+            && !is_of_open_files(error)
         {
             self.files.lock().last_rewrite_error = Some(error.duplicate());
         }

@@ -64,7 +64,12 @@ impl Tidier {
             if let Some(bucket) = bucket.upgrade() {
                 match bucket.quiet_from() {
                     Some(due) if due > Instant::now() => self.add(Arc::downgrade(&bucket), due),
-                    _ => bucket.tidy(),
+                    _ => {
+                        bucket.tidy();
+                        if let Some(due) = bucket.quiet_from().filter(|due| *due > Instant::now()) {
+                            self.add(Arc::downgrade(&bucket), due);
+                        }
+                    }
                 }
             }
         }

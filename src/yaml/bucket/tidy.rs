@@ -14,6 +14,9 @@ use crate::yaml::file::known_file::AppendState;
 /// A file that is tidied is compacted when its log is longer than its snapshot and than this.
 const TIDY_LOG_BYTES: u64 = 4 << 10;
 
+/// How long after a failure a quiet file is tidied again, besides the time for which it must be quiet.
+const RETRY_AFTER: Duration = Duration::from_secs(3);
+
 impl BucketStore {
     /// Notes that the bucket was written, or found not to be at rest. The caller holds the lock of `file`.
     pub(crate) fn note_activity(self: &Arc<Self>, file: &DataFile) {
@@ -132,11 +135,18 @@ impl TidyTarget for BucketStore {
         if !self.is_to_tidy(&self.files.lock()) {
             return;
         }
-        match self.compact() {
+        let is_reported = self.files.lock().last_failure().is_some();
+        let tidied = self.compact();
+        if tidied.as_ref().is_err_and(|error| !matches!(error.kind(), ErrorKind::Busy | ErrorKind::Corrupt)) {
+            // `/status` reports this error until the file has been rewritten, so that is tried again without a write.
+            *self.last_activity.lock() = Some(Instant::now() + RETRY_AFTER);
+        }
+        match tidied {
             Ok(_) => {}
             // Another process is compacting, or a person must do something first, which has been reported.
             Err(error)
-                if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Corrupt | ErrorKind::PermissionDenied) =>
+                if is_reported
+                    || matches!(error.kind(), ErrorKind::Busy | ErrorKind::Corrupt | ErrorKind::PermissionDenied) =>
             {
                 tracing::debug!("tidying {}: {error}", self.paths.data.display());
             }

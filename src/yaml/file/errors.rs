@@ -17,6 +17,13 @@ pub(crate) fn is_too_many_open_files(e: &io::Error) -> bool {
     errno.is_some_and(|errno| errno == rustix::io::Errno::MFILE || errno == rustix::io::Errno::NFILE)
 }
 
+/// Whether the cause of an error is that this process or this machine has too many open files. This is no fault of the
+/// file, and `/status` finds out by itself whether files can be opened.
+pub(crate) fn is_of_open_files(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(is_too_many_open_files)
+}
+
 /// Whether there is no room on the disk, or none is allowed.
 pub(crate) fn is_full(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
