@@ -76,7 +76,7 @@ pub(crate) fn load_bytes(
 
     let header_revision = header_revision(stream.documents.first().map(|raw| raw.text).unwrap_or_default());
     let history = FileHistory { appended: written_in_log(&documents), ..history };
-    let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
+    let relation = relation(source.last, committed, documents.iter().zip(&stream.documents));
     let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
     let mut overwritten = Overwritten::default();
     let (mut must_rewrite, mut is_copied) = (end == 0, false);
@@ -114,6 +114,23 @@ pub(crate) fn load_bytes(
     known.is_tidy = is_one && !restamped;
     state.follow(old, &history);
     Loaded { state, overwritten, is_copied }
+}
+
+/// How the file relates to its last copy.
+///
+/// If a person has added something to what kvs appended since the copy, there are entries that neither of them has a
+/// revision for. So this is another file.
+fn relation<'a>(
+    last: Option<&LastCopy>,
+    committed: &[u8],
+    mut documents: impl Iterator<Item = (&'a Document, &'a RawDocument<'a>)>,
+) -> Relation {
+    match last.map_or(Relation::Other, |last| last.relation(committed)) {
+        Relation::Appended(from) if documents.any(|(document, raw)| raw.start >= from && document.by_hand) => {
+            Relation::Other
+        }
+        relation => relation,
+    }
 }
 
 /// The writes in the log of a file: the documents after the first one.

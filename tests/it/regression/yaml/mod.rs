@@ -10,4 +10,5 @@ mod held_lock;
 mod invalid_files;
 mod many_watched;
 mod reported_faults;
+mod unrecorded_edits;
 mod yaml_values;
