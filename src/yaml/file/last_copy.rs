@@ -33,15 +33,23 @@ impl DataFile {
     /// Records an edit of the file by a person: sets aside the overwritten entries, and renews the copy, so that all
     /// processes compute the same revisions. Under the exclusive lock, after [`refresh`](Self::refresh).
     ///
+    /// If the copy cannot be written, the edit is not recorded, and the last copy stays: only from it can other processes
+    /// see which entries were changed. It is tried again later.
+    ///
     /// # Errors
     /// If the overwritten entries cannot be set aside. It is tried again later.
     pub(crate) fn record_edit(&mut self, state: &RwLock<BucketState>) -> Result<()> {
         let (Some(of), Some(stat)) = (self.known.edited.clone(), self.known.stat) else { return Ok(()) };
         self.set_overwritten_aside(Time::from_nanos(stat.modified))?;
-        self.known.edited = None;
-        if self.copy.is_for(stat.len) && self.write_copy(&state.read(), &of) && self.known.committed > 0 {
-            self.known.no_rewrite_needed();
+        if self.copy.is_for(stat.len) {
+            if !self.write_copy(&state.read(), &of) {
+                return Ok(());
+            }
+            if self.known.committed > 0 {
+                self.known.no_rewrite_needed();
+            }
         }
+        self.known.edited = None;
         let remembered = self.remembered_changes(self.known.epoch);
         self.known.epoch = None;
         // A torn tail was never durable.
@@ -111,8 +119,8 @@ impl DataFile {
             return self.drop_copy();
         }
         match self.data_io().and_then(|file| file.read(0, self.known.committed)) {
-            Ok(bytes) => drop(self.write_copy(state, &Fingerprint::of(&bytes))),
-            Err(_) => self.drop_copy(),
+            Ok(bytes) if self.write_copy(state, &Fingerprint::of(&bytes)) => {}
+            _ => self.drop_copy(),
         }
     }
 
@@ -126,7 +134,7 @@ impl DataFile {
             Ok(file) => self.copy.file = Some(file),
             Err(e) => {
                 tracing::debug!("cannot write the copy of {}: {e}", self.paths.data.display());
-                self.drop_copy();
+                (self.copy.file, self.copy.failed) = (None, true);
             }
         }
         self.copy.matches_file
