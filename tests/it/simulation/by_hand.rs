@@ -79,7 +79,7 @@ impl Game {
                 lines[at] = format!("{begin}{value}{}", &line[end..]);
                 held.value = value.clone().into();
                 (held.modified, held.created) = (None, None);
-                held.revision = Rev::After(held.revision.floor());
+                (held.revision, held.is_by_hand) = (Rev::After(held.revision.floor()), true);
             }
             Edit::RemoveLine { key: number } => {
                 let name = key(*number);
@@ -92,17 +92,19 @@ impl Game {
             Edit::Comment => Rev::From(floor),
             _ => Rev::After(floor),
         };
+        buckets[number].may_be_mistaken = true;
         let values = buckets[number].ever.entry(key(KEY_BY_HAND)).or_default();
         values.extend(lines.iter().map(|line| line.clone().into()));
         Some(lines.iter().flat_map(|line| [line, "\n"]).collect())
     }
 
     /// A person adds a line while a process makes a call. It is lost only if the file is being replaced, or if the write
-    /// fails that the process has begun, since the file is then cut off before it.
+    /// fails that the process has begun, since the file is then cut off before it. Not covered: the file has a torn tail,
+    /// which is cut off at the same moment.
     pub(super) fn add_line(&self, number: usize, value: &str) {
         let path = data(number);
         let Some(text) = self.disk().inner.bytes(&path).and_then(|bytes| String::from_utf8(bytes).ok()) else { return };
-        if !text.ends_with("\n...\n") || self.added.lock().is_some() {
+        if !text.ends_with("\n...\n") || text.contains('\0') || self.added.lock().is_some() {
             return;
         }
         let name = key(KEY_BY_HAND);
@@ -117,6 +119,7 @@ impl Game {
             candidate.content.revision = Rev::After(floor);
         }
         buckets[number].candidates.extend(with);
+        buckets[number].may_be_mistaken = true;
         let (renames, hits) = (self.disk().renames(), self.disk().hits());
         *self.added.lock() = Some(AddedLine { bucket: number, key: name, value: value.to_owned(), renames, hits });
     }
@@ -124,7 +127,7 @@ impl Game {
     /// The operation is over during which a line was added.
     pub(super) fn settle_added_line(&self) {
         let Some(AddedLine { bucket, key, value, renames, hits }) = self.added.lock().take() else { return };
-        if (self.disk().renames(), self.disk().hits()) == (renames, hits) {
+        if (self.disk().renames(), self.disk().hits()) == (renames, hits) && !self.disk().is_limited() {
             let is_there = |held: &Held| held.value == value;
             self.buckets.lock()[bucket]
                 .candidates

@@ -42,13 +42,23 @@ pub(super) struct Held {
     pub(super) modified: Option<Option<Time>>,
     pub(super) created: Option<Time>,
     pub(super) revision: Rev,
+    /// Whether a person wrote it, so that the file has no revision of it, or an earlier one.
+    pub(super) is_by_hand: bool,
 }
 
 impl Held {
     /// An entry that a person wrote, after a revision.
     pub(super) fn by_hand(value: String, after: Revision) -> Self {
         let kind = ContentType::default();
-        Self { value: value.into(), kind, expires: None, modified: None, created: None, revision: Rev::After(after) }
+        Self {
+            value: value.into(),
+            kind,
+            expires: None,
+            modified: None,
+            created: None,
+            revision: Rev::After(after),
+            is_by_hand: true,
+        }
     }
 
     /// Whether it can be this entry. From then on it is this one.
@@ -140,14 +150,18 @@ impl Content {
             }
         }
         let (mut content, mut changes) = (self.clone(), vec![]);
-        let floor = self.revision.floor();
+        let mut floor = self.revision.floor();
         for write in &batch.writes {
             let key = write.key();
             let before = content.live(key, now).cloned();
             let Some(after) = after(write, before.as_ref(), floor, now) else { return Effect::Invalid };
             let after = after.filter(|held| held.is_live(now));
             if before != after {
-                content.revision = Rev::After(floor);
+                content.revision = Rev::After(self.revision.floor());
+            }
+            if let Some(Rev::Exact(known)) = after.as_ref().map(|held| held.revision) {
+                // New revisions are also later than one that is restored.
+                floor = floor.max(known);
             }
             match after.clone() {
                 Some(held) => content.entries.insert(key.clone(), held),
@@ -218,6 +232,7 @@ fn after(write: &Write, before: Option<&Held>, floor: Revision, now: Time) -> Op
         modified: Some(None),
         created: created.flatten(),
         revision: Rev::After(floor),
+        is_by_hand: false,
     };
     let is_blob = before.is_some_and(Held::is_blob);
     Some(match write {
@@ -228,6 +243,7 @@ fn after(write: &Write, before: Option<&Held>, floor: Revision, now: Time) -> Op
             modified: Some(*modified),
             created: created.flatten(),
             revision: Rev::After(floor),
+            is_by_hand: false,
         }),
         Write::Delete { .. } => None,
         Write::Read { .. } => before.cloned(),
@@ -261,6 +277,7 @@ fn after(write: &Write, before: Option<&Held>, floor: Revision, now: Time) -> Op
                 modified: Some(entry.modified),
                 created: Some(entry.created),
                 revision: Rev::Exact(entry.revision),
+                is_by_hand: false,
             })
         }
     })

@@ -144,7 +144,7 @@ impl Disk {
         self.state.lock().hits
     }
 
-    /// How often a file was renamed.
+    /// How often a data file was replaced.
     pub(super) fn renames(&self) -> usize {
         self.state.lock().renames
     }
@@ -200,10 +200,13 @@ impl Disk {
         self.state.lock().capacity.is_some()
     }
 
-    /// Whether a process holds a lock on a file whose path has this text.
+    /// Whether a process holds a lock on a file whose path has this text. A file that is to replace another one, which
+    /// it creates locked, keeps nobody from working.
     pub(super) fn holds_lock(&self, process: usize, text: &str) -> bool {
         let state = self.state.lock();
-        state.locks.iter().any(|(holder, _, path, _)| *holder == process && path.to_string_lossy().contains(text))
+        let is_new = |path: &Path| path.extension().is_some_and(|ending| ending == "new" || ending == "compact");
+        let mut locks = state.locks.iter().filter(|(_, _, path, _)| !is_new(path));
+        locks.any(|(holder, _, path, _)| *holder == process && path.to_string_lossy().contains(text))
     }
 
     /// Ends a life after its last call.
@@ -317,7 +320,7 @@ impl FileSystem for ProcessFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(Call::Rename, || {
-            self.disk.state.lock().renames += 1;
+            self.disk.state.lock().renames += usize::from(to.extension().is_some_and(|extension| extension == "yaml"));
             self.disk.inner.rename(from, to)
         })
     }

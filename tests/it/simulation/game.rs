@@ -4,6 +4,7 @@
 //! within this call. So a run has the same result each time.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
@@ -14,11 +15,10 @@ use kvs::store::StoredBlob;
 use kvs::yaml::{YamlOptions, YamlStore};
 use parking_lot::Mutex;
 
-use super::content::Rev;
 use super::faulty_disk::Disk;
 use super::known_bucket::KnownBucket;
 use super::known_log::{KnownLog, LogDeed};
-use super::steps::{BUCKETS, Edit, FOLLOWERS, HELD_BLOBS, LOGS, Op, Step};
+use super::steps::{BUCKETS, Edit, FOLLOWERS, Fault, HELD_BLOBS, LOGS, Op, Step, What};
 use crate::support::disks::crash_disk::CrashFs;
 use crate::yaml::fixtures::{FOLDER, options};
 
@@ -27,6 +27,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// The time between two steps.
 const MILLISECOND: i64 = 1_000_000;
+
+/// How much the clock is ahead of that of the disk when a step begins.
+const AHEAD: i64 = 100 * MILLISECOND;
 
 /// The runtime whose threads do the maintenance.
 pub(super) static RUNTIME: LazyLock<tokio::runtime::Runtime> =
@@ -111,7 +114,7 @@ pub(super) fn log_key(number: usize) -> Key {
 impl Game {
     pub(super) fn new(processes: usize) -> Arc<Self> {
         let inner = CrashFs::default();
-        let clock = Arc::new(Moved(AtomicI64::new(inner.time() + 3600 * 1000 * MILLISECOND)));
+        let clock = Arc::new(Moved(AtomicI64::new(inner.time() + AHEAD)));
         let disk = Disk::new(inner, processes);
         let stores = (0..processes).map(|process| open(&disk, process, &clock)).collect();
         let game = Arc::new_cyclic(|me| Self {
@@ -174,9 +177,12 @@ impl Game {
         self.failure.lock().clone()
     }
 
+    /// The disk has a coarse clock of its own, which advances with each change. It is always a little behind.
     pub(super) fn pass(&self, milliseconds: u64) {
-        self.disk().inner.pass(milliseconds);
+        let disk = self.disk().inner;
+        disk.pass(milliseconds);
         self.clock.0.fetch_add(i64::try_from(milliseconds).unwrap() * MILLISECOND, Ordering::SeqCst);
+        self.clock.0.fetch_max(disk.time() + AHEAD, Ordering::SeqCst);
     }
 
     /// Does a step. Returns whether the run goes on.
@@ -198,15 +204,19 @@ impl Game {
                 let (disk, life) = (self.disk(), self.disk().life(process));
                 disk.arm(process, faults);
                 let hits = disk.hits();
-                let is_full = self.perform(process, op, is_within);
+                let is_full = |fault: &Fault| matches!(fault.what, What::Fail { error: ErrorKind::StorageFull, .. });
+                self.had_limit.fetch_or(faults.iter().any(is_full), Ordering::SeqCst);
+                let was_full = self.perform(process, op, is_within);
                 disk.arm(process, &[]);
-                if disk.hits() != hits {
-                    self.loosen_revisions();
+                if disk.hits() != hits || was_full {
+                    self.note_interruption();
                 }
                 if disk.life(process) != life {
+                    self.buckets.lock().iter_mut().for_each(|known| known.may_be_mistaken = true);
                     self.restart(process);
-                } else if is_full {
-                    // This waits for the compaction that it has started.
+                } else if self.had_limit.load(Ordering::SeqCst) {
+                    // This waits for the compaction that it may have started. While one is in progress, other writes are
+                    // refused.
                     self.drop_held(process);
                     self.reopen(process);
                 }
@@ -216,12 +226,12 @@ impl Game {
                 self.reopen(process_of(*process));
             }
             Step::Kill { process } => {
-                self.loosen_revisions();
+                self.note_interruption();
                 self.disk().kill(process_of(*process));
                 self.restart(process_of(*process));
             }
             Step::PowerCut { seed } => {
-                self.loosen_revisions();
+                self.note_interruption();
                 self.disk().cut_power(*seed);
             }
             Step::Edit { bucket, edit, by_rename } if !is_within => self.edit(*bucket, edit, *by_rename),
@@ -276,16 +286,9 @@ impl Game {
         }
     }
 
-    /// After interrupted work the revision of a bucket may grow although nothing has changed.
-    fn loosen_revisions(&self) {
-        for known in self.buckets.lock().iter_mut() {
-            for candidate in &mut known.candidates {
-                let floor = candidate.content.revision.floor();
-                if candidate.content.revision == Rev::Exact(floor) {
-                    candidate.content.revision = Rev::From(floor);
-                }
-            }
-        }
+    fn note_interruption(&self) {
+        let processes = self.processes();
+        self.buckets.lock().iter_mut().for_each(|known| known.was_interrupted(processes));
     }
 
     fn drop_held(&self, process: usize) {
@@ -297,6 +300,7 @@ impl Game {
     }
 
     pub(super) fn reopen(&self, process: usize) {
+        self.buckets.lock().iter_mut().for_each(|known| known.forget_process(process));
         // The old one ends first: it holds locks and has unfinished work.
         let closed = Game::closed(&self.disk(), &self.clock);
         let old = std::mem::replace(&mut self.stores.lock()[process], closed);
@@ -324,6 +328,7 @@ impl Game {
         for process in 0..self.processes() {
             self.drop_held(process);
         }
+        self.buckets.lock().iter_mut().for_each(KnownBucket::has_lost_power);
         let next = self.disk().after_power_cut(seed);
         *self.disk.lock() = next;
         self.attach();

@@ -5,7 +5,8 @@
 //! process is in progress and another process does something, the first may already have been done: these possibilities
 //! are contents too, until it has its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use kvs::model::{Batch, BlobId, Entry, ErrorKind, Key, Outcome, Result as Answer, Revision, Time};
@@ -22,14 +23,17 @@ pub(super) struct Candidate {
     earlier: Vec<Content>,
 }
 
+const LAST: Revision = Revision::new(u64::MAX);
+
 /// More possibilities than this are a mistake of the test.
 const MAX_CANDIDATES: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct KnownBucket {
     pub(super) candidates: Vec<Candidate>,
-    /// The greatest revision that anybody has seen.
-    pub(super) last_seen: Revision,
+    /// The greatest revision that each process has returned, and that of all.
+    seen: BTreeMap<usize, Revision>,
+    last_seen: Revision,
     /// The value that each key had at each revision.
     values: BTreeMap<(Key, Revision), Bytes>,
     /// Revisions of the past.
@@ -38,17 +42,32 @@ pub(super) struct KnownBucket {
     pub(super) ever: BTreeMap<Key, Vec<Bytes>>,
     /// Blobs whose references were replaced.
     pub(super) replaced: Vec<BlobId>,
+    /// The processes that may raise the revision although nothing has changed: since work was interrupted, they have not
+    /// answered without a fault.
+    may_raise: BTreeSet<usize>,
+    /// Whether one of them may have done so, and nobody has written since.
+    is_raised: bool,
+    /// Then this is the revision before.
+    base: Revision,
+    /// Whether a person has saved the file, or a process has ended in the middle of its work, and the file has not been
+    /// rewritten since. So it is perhaps not the one that the lock file announces durably.
+    pub(super) may_be_mistaken: bool,
 }
 
 impl Default for KnownBucket {
     fn default() -> Self {
         Self {
             candidates: vec![Candidate::default()],
+            seen: BTreeMap::new(),
             last_seen: Revision::ZERO,
             values: BTreeMap::new(),
             old_revisions: vec![],
             ever: BTreeMap::new(),
             replaced: vec![],
+            may_raise: BTreeSet::new(),
+            is_raised: false,
+            base: Revision::ZERO,
+            may_be_mistaken: false,
         }
     }
 }
@@ -58,8 +77,9 @@ pub(super) struct Found<'a> {
     pub(super) revision: Revision,
     pub(super) entries: &'a [(Key, Option<Entry>)],
     pub(super) is_complete: bool,
-    /// The greatest revision that anybody had seen when the read began.
+    /// The least revision that it may have, by what was seen before the read began.
     pub(super) since: Revision,
+    pub(super) process: usize,
 }
 
 impl KnownBucket {
@@ -94,6 +114,79 @@ impl KnownBucket {
         }
     }
 
+    /// Work was interrupted. Afterwards the revision of the bucket may grow although nothing has changed.
+    pub(super) fn was_interrupted(&mut self, processes: usize) {
+        self.may_raise = (0..processes).collect();
+        if !self.is_raised {
+            self.base = self.last_seen;
+        }
+        self.is_raised = true;
+    }
+
+    /// A process answers. As long as an edit could not be recorded, processes that know different earlier states may give
+    /// different revisions to what a person wrote.
+    pub(super) fn is_answered_by(&mut self, process: usize) {
+        if self.may_be_mistaken {
+            self.restamp(&[LAST..=Revision::ZERO]);
+        }
+        if !self.is_raised && !self.may_raise.contains(&process) {
+            return;
+        }
+        let least = self.least_revision(process);
+        for candidate in &mut self.candidates {
+            if let Rev::Exact(known) | Rev::From(known) = candidate.content.revision {
+                candidate.content.revision = Rev::From(least.min(known));
+            }
+        }
+    }
+
+    /// A process has answered without a fault.
+    pub(super) fn is_undisturbed(&mut self, process: usize, written: Option<Revision>) {
+        self.may_raise.remove(&process);
+        if let Some(revision) = written {
+            self.base = revision;
+            self.is_raised &= !self.may_raise.is_empty();
+        }
+    }
+
+    /// The power has failed. If the file is not the one that was announced, and what kvs knew of it is lost, nobody can
+    /// tell which entries a person has changed. It is not promised then that the others keep their revisions: those that
+    /// a person wrote, and those that are later or earlier than what is still known, may get other ones. But no value may have the revision of another one.
+    pub(super) fn has_lost_power(&mut self) {
+        if !self.may_be_mistaken {
+            return;
+        }
+        let entries = self.candidates.iter().flat_map(|candidate| candidate.content.entries.values());
+        let known: BTreeSet<_> = entries.map(|held| held.revision.floor()).collect();
+        let ranges = known.into_iter().flat_map(|known| [known..=LAST, Revision::ZERO..=known]);
+        self.restamp(&ranges.chain([LAST..=Revision::ZERO]).collect::<Vec<_>>());
+    }
+
+    /// The entries that a person wrote, and those in one of these ranges of revisions, may have other revisions.
+    fn restamp(&mut self, ranges: &[RangeInclusive<Revision>]) {
+        let mut anew = vec![];
+        for candidate in &self.candidates {
+            for range in ranges {
+                let mut candidate = candidate.clone();
+                let content = &mut candidate.content;
+                let before = content.clone();
+                for held in content.entries.values_mut() {
+                    if held.is_by_hand {
+                        // It is the time of the file again, with a digest of what else is new.
+                        (held.revision, held.created) = (Rev::From(Revision::ZERO), None);
+                    } else if range.contains(&held.revision.floor()) {
+                        held.revision = Rev::After(held.revision.floor());
+                    }
+                }
+                if *content != before {
+                    content.revision = Rev::From(content.revision.floor());
+                    anew.push(candidate);
+                }
+            }
+        }
+        self.candidates.extend(anew);
+    }
+
     fn keep(&mut self, mut candidates: Vec<Candidate>, found: &str) -> Result<(), String> {
         for candidate in &mut candidates {
             (candidate.early, candidate.earlier) = (None, vec![]);
@@ -106,7 +199,7 @@ impl KnownBucket {
         }
         if kept.is_empty() {
             let expected: Vec<_> = self.candidates.iter().map(|candidate| &candidate.content).collect();
-            return Err(format!("{found}, but expected one of {expected:#?}"));
+            return Err(format!("{found}, but expected one of {expected:?}"));
         }
         if kept.len() > MAX_CANDIDATES {
             return Err(format!("{} possible contents are too many to test", kept.len()));
@@ -115,10 +208,24 @@ impl KnownBucket {
         Ok(())
     }
 
-    fn note_revision(&mut self, revision: Revision, since: Revision) -> Result<(), String> {
+    /// The least revision that this process may return. If one process may have raised it alone, the others return it
+    /// only after the next write.
+    pub(super) fn least_revision(&self, process: usize) -> Revision {
+        let seen = self.seen.get(&process).copied().unwrap_or_default();
+        if self.is_raised { seen.max(self.base) } else { self.last_seen }
+    }
+
+    /// A process has ended.
+    pub(super) fn forget_process(&mut self, process: usize) {
+        self.seen.remove(&process);
+    }
+
+    fn note_revision(&mut self, revision: Revision, since: Revision, process: usize) -> Result<(), String> {
         if revision < since {
             return Err(format!("the revision went back from {since:?} to {revision:?}"));
         }
+        let seen = self.seen.entry(process).or_default();
+        *seen = revision.max(*seen);
         self.last_seen = self.last_seen.max(revision);
         Ok(())
     }
@@ -137,7 +244,7 @@ impl KnownBucket {
 
     /// A read has returned this.
     pub(super) fn has_read(&mut self, found: &Found<'_>, now: Time) -> Result<(), String> {
-        self.note_revision(found.revision, found.since)?;
+        self.note_revision(found.revision, found.since, found.process)?;
         for (key, entry) in found.entries {
             if let Some(entry) = entry {
                 self.note_entry(key, entry)?;
@@ -168,6 +275,7 @@ impl KnownBucket {
         &mut self,
         batch: &Batch,
         outcome: Option<&Answer<Outcome>>,
+        process: usize,
         now: Time,
     ) -> Result<(), String> {
         for write in &batch.writes {
@@ -179,7 +287,7 @@ impl KnownBucket {
             Some(Err(error)) => self.not_done(batch, error.kind(), now),
             Some(Ok(Outcome::PreconditionFailed { index, .. })) => self.refused(batch, *index, now),
             Some(Ok(Outcome::Committed { revision, changes })) => {
-                self.note_revision(*revision, Revision::ZERO)?;
+                self.note_revision(*revision, Revision::ZERO, process)?;
                 for (write, change) in batch.writes.iter().zip(changes) {
                     if let Some(entry) = &change.after {
                         self.note_entry(write.key(), entry)?;

@@ -80,6 +80,10 @@ fn done(state: Option<&LogState>, deed: &LogDeed) -> (Option<LogState>, LogAnswe
                 return (state.cloned(), LogAnswer::Taken(log.next));
             }
             log.max_entries = keeps.unwrap_or(log.max_entries);
+            if log.entries.is_empty() {
+                log.first = first;
+            }
+            log.next = first;
             for value in values {
                 log.entries.push_back((log.next, value.clone()));
                 log.next += 1;
@@ -149,7 +153,7 @@ impl KnownLog {
             }
         }
         if kept.is_empty() {
-            return Err(format!("{found}, but expected one of {:#?}", self.candidates));
+            return Err(format!("{found}, but expected one of {:?}", self.candidates));
         }
         self.candidates = kept;
         Ok(())

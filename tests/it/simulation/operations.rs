@@ -13,7 +13,7 @@ use kvs::yaml::YamlStore;
 
 use super::content::Rev;
 use super::game::{Current, Game, bucket, key, log_key};
-use super::known_bucket::Found;
+use super::known_bucket::{Found, KnownBucket};
 use super::known_log::{LogAnswer, LogDeed};
 use super::steps::{BatchPlan, ConditionPlan, IndexPlan, LOGS, Op, WritePlan};
 use crate::yaml::fixtures::run;
@@ -201,11 +201,16 @@ impl Deed<'_> {
         let outcome = if self.has_ended() { None } else { Some(outcome) };
         let mut buckets = self.game.buckets.lock();
         let known = &mut buckets[number];
-        self.game.must(known.has_applied(&batch, outcome.as_ref(), self.game.now()));
-        if let Some(Ok(Outcome::Committed { changes, .. })) = &outcome {
+        known.is_answered_by(self.process);
+        self.game.must(known.has_applied(&batch, outcome.as_ref(), self.process, self.game.now()));
+        if let Some(Ok(Outcome::Committed { revision, changes })) = &outcome {
             self.game.acknowledged.fetch_add(1, Ordering::SeqCst);
             let replaced = changes.iter().filter_map(|change| change.before.as_ref());
             known.replaced.extend(replaced.filter_map(BlobRef::of).map(|blob| blob.id));
+            if self.is_undisturbed() {
+                let has_written = changes.iter().any(|change| change.before != change.after);
+                known.is_undisturbed(self.process, Some(*revision).filter(|_| has_written));
+            }
         }
         drop(buckets);
         if let Some(Err(error)) = &outcome {
@@ -215,7 +220,7 @@ impl Deed<'_> {
     }
 
     fn get(&self, number: usize, keys: &[usize]) {
-        let since = self.game.buckets.lock()[number].last_seen;
+        let since = self.game.buckets.lock()[number].least_revision(self.process);
         let (name, keys) = (bucket(number), keys.iter().map(|number| key(*number)).collect::<Vec<_>>());
         let found = self.call(Current::Read(number), self.store.get(&name, &keys));
         let mut buckets = self.game.buckets.lock();
@@ -223,8 +228,14 @@ impl Deed<'_> {
             _ if self.has_ended() => buckets[number].has_not_read(),
             Ok(snapshot) => {
                 let entries: Vec<_> = keys.into_iter().zip(snapshot.entries).collect();
-                let found = Found { revision: snapshot.revision, entries: &entries, is_complete: false, since };
-                self.game.must(buckets[number].has_read(&found, self.game.now()));
+                let found = Found {
+                    revision: snapshot.revision,
+                    entries: &entries,
+                    is_complete: false,
+                    since,
+                    process: self.process,
+                };
+                self.has_read(&mut buckets[number], &found);
             }
             Err(error) => {
                 buckets[number].has_not_read();
@@ -233,9 +244,17 @@ impl Deed<'_> {
         }
     }
 
+    fn has_read(&self, known: &mut KnownBucket, found: &Found<'_>) {
+        known.is_answered_by(self.process);
+        self.game.must(known.has_read(found, self.game.now()));
+        if self.is_undisturbed() {
+            known.is_undisturbed(self.process, None);
+        }
+    }
+
     /// Reads the whole bucket, in pages if nobody disturbs.
     pub(super) fn scan(&self, number: usize, limit: usize) -> Option<(Revision, Vec<(Key, Entry)>)> {
-        let since = self.game.buckets.lock()[number].last_seen;
+        let since = self.game.buckets.lock()[number].least_revision(self.process);
         let name = bucket(number);
         let query = Scan { limit: usize::MAX, ..Scan::default() };
         let found = self.call(Current::Read(number), self.store.scan(&name, query));
@@ -252,8 +271,9 @@ impl Deed<'_> {
                 return None;
             }
         };
-        let found = Found { revision: page.revision, entries: &page.entries, is_complete: true, since };
-        self.game.must(buckets[number].has_read(&found, self.game.now()));
+        let found =
+            Found { revision: page.revision, entries: &page.entries, is_complete: true, since, process: self.process };
+        self.has_read(&mut buckets[number], &found);
         drop(buckets);
         let entries: Vec<_> = page.entries.into_iter().map(|(key, entry)| (key, entry.unwrap())).collect();
         self.check_pages(number, limit, &entries);

@@ -76,6 +76,7 @@ impl Chooser {
                 let bytes = [0, 50, 200, 1_000, 4_000][self.pick(5)];
                 Step::Room { bytes: if self.is_one_of(4) { None } else { Some(bytes) } }
             }
+            10..=13 if self.processes > 1 && self.faults > 0 => self.race(),
             _ => self.operation(true),
         }
     }
@@ -94,6 +95,30 @@ impl Chooser {
             }
         }
         Step::Do { process, op, faults }
+    }
+
+    /// Two processes at the same key: a write with a condition, or a compaction, in the middle of which the other one
+    /// writes.
+    fn race(&mut self) -> Step {
+        use ConditionPlan::{Absent, KnownRevision, KnownUnchanged, KnownValue, Present};
+        let (process, bucket, key) = (self.pick(self.processes), self.pick_bucket(), self.pick(KEYS));
+        let mut put = || WritePlan::Put { key, value: self.value(), kind: 0, lives: None, modified: None };
+        let (first, second) = (put(), put());
+        let theirs = if self.is_one_of(3) { WritePlan::Delete { key } } else { first };
+        let batch = BatchPlan { writes: vec![theirs], ..BatchPlan::default() };
+        let step =
+            Step::Do { process: (process + 1) % self.processes, op: Op::Apply { bucket, batch }, faults: vec![] };
+        let what = What::Meanwhile { step: Box::new(step), waits: false };
+        let (op, on, nth) = if self.is_one_of(2) {
+            let (on, nth) = [(Filter::Changing, self.pick(8)), (Filter::Only(Call::Rename), 0)][self.pick(2)];
+            (Op::Maintain { bucket, task: Task::Compact }, on, nth)
+        } else {
+            let condition = [Absent, Present, KnownValue, KnownRevision, KnownUnchanged][self.pick(5)];
+            let expectations = vec![(key, condition)];
+            let batch = BatchPlan { expectations, writes: vec![second], returning_nothing: false };
+            (Op::Apply { bucket, batch }, Filter::Any, self.pick(8))
+        };
+        Step::Do { process, op, faults: vec![Fault { on, nth, what }] }
     }
 
     fn op(&mut self) -> Op {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kvs::model::{Batch, BlobId, BlobRef, ChangesQuery, ContentType, Entry, Key, Outcome, Result as Answer, Write};
-use kvs::store::{Severity, Store as _, StoredBlob, Task};
+use kvs::store::{Finding, Severity, Store as _, StoredBlob, Task};
 use sha2::{Digest as _, Sha256};
 
 use super::game::{Follower, HeldBlob, RUNTIME, bucket, key};
@@ -177,12 +177,26 @@ impl Deed<'_> {
 
     pub(super) fn maintain(&self, number: usize, task: Task) {
         let _runtime = RUNTIME.enter();
+        let renames = self.game.disk().renames();
         match run(self.store.maintain(&bucket(number), task)) {
             Err(error) => self.check_error(&format!("{task:?}"), &error),
             Ok(report) => {
-                let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
-                if let (Some(finding), true) = (damage, self.is_undisturbed()) {
+                // An expired entry may name a blob that has been removed. Those of the others are read with the entries.
+                let is_blob = |finding: &Finding| {
+                    finding.file.as_ref().is_some_and(|file| file.components().any(|part| part.as_os_str() == "blobs"))
+                };
+                let mut damages = report.findings.iter().filter(|finding| finding.severity == Severity::Damage);
+                let damage = damages.find(|finding| !is_blob(finding));
+                // The status also has the last write that failed.
+                let is_new = self.is_undisturbed() && (task != Task::Status || self.game.disk().hits() == 0);
+                if let (Some(finding), true) = (damage, is_new) {
                     self.game.fail(format!("{task:?} finds {finding:?}"));
+                }
+                // On a full disk there may be no copy of the new file.
+                let is_limited = self.game.disk().is_limited();
+                if task == Task::Compact && self.is_undisturbed() && !is_limited && self.game.disk().renames() > renames
+                {
+                    self.game.buckets.lock()[number].may_be_mistaken = false;
                 }
             }
         }
