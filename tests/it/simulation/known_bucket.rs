@@ -6,7 +6,6 @@
 //! are contents too, until it has its answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use kvs::model::{Batch, BlobId, Entry, ErrorKind, Key, Outcome, Result as Answer, Revision, Time};
@@ -26,7 +25,7 @@ pub(super) struct Candidate {
 const LAST: Revision = Revision::new(u64::MAX);
 
 /// More possibilities than this are a mistake of the test.
-const MAX_CANDIDATES: usize = 200;
+const MAX_CANDIDATES: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct KnownBucket {
@@ -52,6 +51,8 @@ pub(super) struct KnownBucket {
     /// Whether a person has saved the file, or a process has ended in the middle of its work, and the file has not been
     /// rewritten since. So it is perhaps not the one that the lock file announces durably.
     pub(super) may_be_mistaken: bool,
+    /// Whether then the power has failed.
+    has_forgotten: bool,
 }
 
 impl Default for KnownBucket {
@@ -68,6 +69,7 @@ impl Default for KnownBucket {
             is_raised: false,
             base: Revision::ZERO,
             may_be_mistaken: false,
+            has_forgotten: false,
         }
     }
 }
@@ -127,7 +129,7 @@ impl KnownBucket {
     /// different revisions to what a person wrote.
     pub(super) fn is_answered_by(&mut self, process: usize) {
         if self.may_be_mistaken {
-            self.restamp(&[LAST..=Revision::ZERO]);
+            self.restamp(self.has_forgotten);
         }
         if !self.is_raised && !self.may_raise.contains(&process) {
             return;
@@ -156,17 +158,24 @@ impl KnownBucket {
         if !self.may_be_mistaken {
             return;
         }
-        let entries = self.candidates.iter().flat_map(|candidate| candidate.content.entries.values());
-        let known: BTreeSet<_> = entries.map(|held| held.revision.floor()).collect();
-        let ranges = known.into_iter().flat_map(|known| [known..=LAST, Revision::ZERO..=known]);
-        self.restamp(&ranges.chain([LAST..=Revision::ZERO]).collect::<Vec<_>>());
+        self.has_forgotten = true;
+        self.restamp(true);
     }
 
-    /// The entries that a person wrote, and those in one of these ranges of revisions, may have other revisions.
-    fn restamp(&mut self, ranges: &[RangeInclusive<Revision>]) {
+    /// The file has been rewritten.
+    pub(super) fn is_rewritten(&mut self) {
+        (self.may_be_mistaken, self.has_forgotten) = (false, false);
+    }
+
+    /// The entries that a person wrote, and any in a range of revisions, may have other revisions.
+    fn restamp(&mut self, has_forgotten: bool) {
+        let entries = self.candidates.iter().flat_map(|candidate| candidate.content.entries.values());
+        let known: BTreeSet<_> = entries.filter(|_| has_forgotten).map(|held| held.revision.floor()).collect();
+        let ranges = known.into_iter().flat_map(|known| [known..=LAST, Revision::ZERO..=known]);
+        let ranges: Vec<_> = ranges.chain([LAST..=Revision::ZERO]).collect();
         let mut anew = vec![];
         for candidate in &self.candidates {
-            for range in ranges {
+            for range in &ranges {
                 let mut candidate = candidate.clone();
                 let content = &mut candidate.content;
                 let before = content.clone();

@@ -196,7 +196,7 @@ impl Deed<'_> {
                 let is_limited = self.game.disk().is_limited();
                 if task == Task::Compact && self.is_undisturbed() && !is_limited && self.game.disk().renames() > renames
                 {
-                    self.game.buckets.lock()[number].may_be_mistaken = false;
+                    self.game.buckets.lock()[number].is_rewritten();
                 }
             }
         }
