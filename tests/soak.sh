@@ -14,6 +14,7 @@ minutes=${1:?"name the minutes, as in tests/soak.sh 30"}
 
 # A test binary, and the filter of a part.
 parts=(
+  'it simulation::'
   'it histories::'
   'it faults::'
   'apache stress::'

@@ -67,6 +67,8 @@ pub(crate) struct FileHistory {
     /// Whether this process knew the file as its last writer left it, so that only one edit or append can be between
     /// the two states.
     pub(crate) was_current: bool,
+    /// Whether the file is as its last copy says, perhaps with later appends.
+    pub(crate) is_as_copied: bool,
     /// Whether the file is not the one that the last writer left: a person has put it there.
     pub(crate) is_replaced: bool,
     /// When the file was last changed.
@@ -96,8 +98,9 @@ impl BucketState {
         let remembered = history.remembered_up_to;
         self.revision = self.revision.max(old.revision).max(remembered.unwrap_or_default());
         // A person may have undone writes that this process has not seen. Processes that have seen them raise the
-        // revision as well.
-        let is_edited_unseen = old.is_good() && !history.was_current && remembered.is_none();
+        // revision as well. The copy has the revision of a file that nobody has edited.
+        let is_known = history.was_current || history.is_as_copied || remembered.is_some();
+        let is_edited_unseen = old.is_good() && !is_known;
         if history.is_replaced || is_edited_unseen {
             self.revision = self.revision.max(history.changed_at);
         }

@@ -24,6 +24,7 @@ mod postgres;
 mod regression;
 mod remote;
 mod server;
+mod simulation;
 mod store;
 mod support;
 mod web;

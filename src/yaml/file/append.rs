@@ -117,7 +117,8 @@ impl DataFile {
         let Some(lock) = &self.lock else { return };
         let epoch = self.known.epoch.unwrap_or_else(|| {
             let last = lock::read(&**lock).ok().flatten().map_or(0, |r| r.epoch);
-            last.wrapping_add(1)
+            // If the record is lost, the remembered changes may still be those of an earlier epoch.
+            last.max(self.remembered_epoch()).wrapping_add(1)
         });
         // Without a record the next reader reads the whole file, which is slower but correct.
         let record = LockRecord { epoch, stat, suspect: false, has_copy: Some(self.copy.matches_file()) };

@@ -82,6 +82,16 @@ impl BucketState {
         any
     }
 
+    /// Gives new revisions to the entries that are later than the state before an edit: nobody knows whether the person
+    /// has changed them too. Returns whether there are any.
+    pub(crate) fn stamp_later(&mut self, before: Revision, modified: i64) -> bool {
+        let is_later = |view: &EntryView<'_>| view.revision > before && !self.by_hand.contains(view.key);
+        let keys: Vec<Key> = self.entries.iter().filter(is_later).map(|view| view.to_key()).collect();
+        let any = !keys.is_empty();
+        self.stamp_all(keys, self.revision.max(revision_at(modified)), &[]);
+        any
+    }
+
     /// Raises the revision if a person has changed the entries, even if they only deleted some: clients that have read
     /// the bucket before must see that it has changed. The new revision depends only on the file and the state before,
     /// so all processes compute the same one.
@@ -231,7 +241,7 @@ fn revision_at(modified: i64) -> Revision {
 }
 
 /// Whether a reader gets the same value and type.
-fn has_same_value(one: &EntryView<'_>, other: &EntryView<'_>) -> bool {
+pub(crate) fn has_same_value(one: &EntryView<'_>, other: &EntryView<'_>) -> bool {
     one.value == other.value && one.content_type == other.content_type
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct KnownFile {
     pub(crate) is_tidy: bool,
     /// Whether kvs wrote all lines of the file.
     pub(crate) is_plain: bool,
+    /// The file that the lock file announces durably, with which this one begins.
+    pub(crate) announced: Option<Fingerprint>,
     /// The file as it was read, if a person changed it and this has not been recorded yet.
     pub(crate) edited: Option<Fingerprint>,
 }

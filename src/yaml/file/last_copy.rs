@@ -8,40 +8,62 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::data_file::DataFile;
+use super::errors::is_missing_or_forbidden;
 use super::hand_edits::Overwritten;
 use super::last_copy_format::{Fingerprint, LastCopy};
+use super::lock::Announcement;
 use super::paths::BucketPaths;
 use super::{last_copy_format, lock};
 use crate::model::{Result, Time};
 use crate::yaml::format::entry_at_rest;
-use crate::yaml::fs::{File, FileBytes, FileSystem, OpenMode, Stat};
+use crate::yaml::fs::{File, FileBytes, FileSystem, OpenMode, Stat, UnusableFile};
 use crate::yaml::state::BucketState;
 
-/// The last copy, if it exists and can be read.
-pub(crate) fn read_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<LastCopy> {
-    LastCopy::read(&read_last_bytes(fs, paths)?)
+/// The last copy, if it exists and is complete.
+///
+/// # Errors
+/// If it cannot be read at present. Without it, an edit by a person would be taken for one of all entries, and what the
+/// edit has overwritten would not be noticed.
+pub(crate) fn read_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Result<Option<LastCopy>> {
+    let bytes = read_last_bytes(fs, paths).map_err(|e| paths.failed("read the copy (.last) of", e))?;
+    Ok(bytes.and_then(|bytes| LastCopy::read(&bytes)))
 }
 
-/// The bytes of the last copy, if it exists.
-pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> Option<FileBytes> {
+/// The bytes of the last copy. `None` if it does not exist, or if this process may not use it.
+pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> io::Result<Option<FileBytes>> {
     let path = paths.last();
-    let stat = fs.stat(&path).ok().flatten()?;
-    fs.open(&path, OpenMode::Read).ok()?.read(0, stat.len).ok()
+    let read = || {
+        let Some(stat) = fs.stat(&path)? else { return Ok(None) };
+        fs.open(&path, OpenMode::Read)?.read(0, stat.len).map(Some)
+    };
+    match read() {
+        Err(e) if is_missing_or_forbidden(&e) || UnusableFile::caused(&e) => Ok(None),
+        read => read,
+    }
 }
 
 impl DataFile {
     /// Records an edit of the file by a person: sets aside the overwritten entries, and renews the copy, so that all
     /// processes compute the same revisions. Under the exclusive lock, after [`refresh`](Self::refresh).
     ///
+    /// If the copy cannot be written, the edit is not recorded, and the last copy stays: only from it can other processes
+    /// see which entries were changed. It is tried again later.
+    ///
     /// # Errors
     /// If the overwritten entries cannot be set aside. It is tried again later.
     pub(crate) fn record_edit(&mut self, state: &RwLock<BucketState>) -> Result<()> {
         let (Some(of), Some(stat)) = (self.known.edited.clone(), self.known.stat) else { return Ok(()) };
         self.set_overwritten_aside(Time::from_nanos(stat.modified))?;
-        self.known.edited = None;
-        if self.copy.is_for(stat.len) && self.write_copy(&state.read(), &of) && self.known.committed > 0 {
-            self.known.no_rewrite_needed();
+        if self.copy.is_for(stat.len) {
+            // Only the copy has the revision of the bucket after the edit.
+            if !self.write_copy(&state.read(), &of, true) {
+                return Ok(());
+            }
+            if self.known.committed > 0 {
+                self.known.no_rewrite_needed();
+            }
         }
+        self.known.edited = None;
         let remembered = self.remembered_changes(self.known.epoch);
         self.known.epoch = None;
         // A torn tail was never durable.
@@ -49,7 +71,11 @@ impl DataFile {
         self.known.stat = Some(stat);
         self.remember_changes(&state.read(), remembered, true);
         // So that after a power cut the file is not taken for another edit.
-        let _ = self.lock.as_ref().map(|lock| lock::announce(&**lock, &of));
+        let announcement = Announcement { next: of, before: self.known.announced.take() };
+        let announced = self.lock.as_ref().map(|lock| lock::announce(&**lock, &announcement));
+        if announced.is_some_and(|announced| announced.is_ok()) {
+            self.known.announced = Some(announcement.next);
+        }
         Ok(())
     }
 
@@ -73,23 +99,26 @@ impl DataFile {
         Ok(())
     }
 
-    /// Records durably which file is about to replace the data file.
-    pub(crate) fn announce(&self, next: &dyn File) -> io::Result<()> {
-        let Some(lock) = &self.lock else { return Ok(()) };
+    /// Records durably which file is about to replace the data file, and returns what identifies it.
+    pub(crate) fn announce(&self, next: &dyn File) -> io::Result<Option<Fingerprint>> {
+        let Some(lock) = &self.lock else { return Ok(None) };
         let stat = next.stat()?;
         let bytes = if self.copy.can_grow_to(stat.len) { Some(next.read(0, stat.len)?) } else { None };
-        lock::announce(&**lock, &Fingerprint::of_file(bytes.as_deref(), &stat))
+        let next = Fingerprint::of_file(bytes.as_deref(), &stat);
+        let before = self.known.announced.clone();
+        lock::announce(&**lock, &Announcement { next: next.clone(), before })?;
+        Ok(Some(next))
     }
 
-    /// The length of the announced file, if the file with these bytes begins with it.
-    pub(crate) fn announced(&self, bytes: &[u8], stat: &Stat) -> Option<usize> {
-        let announced = lock::announced(&**self.lock.as_ref()?).ok().flatten()?;
-        let before = bytes.get(..usize::try_from(announced.len).ok()?)?;
-        let is_announced = |stat: &Stat| {
-            let bytes = if self.copy.can_grow_to(stat.len) { Some(before) } else { None };
-            Fingerprint::of_file(bytes, stat) == announced
+    /// The announced file with which the file with these bytes begins.
+    pub(crate) fn begins_with(&self, announcement: Announcement, bytes: &[u8], stat: &Stat) -> Option<Fingerprint> {
+        let is_it = |announced: &Fingerprint| {
+            let before = usize::try_from(announced.len).ok().and_then(|len| bytes.get(..len));
+            let stat = Stat { len: announced.len, ..*stat };
+            let used = before.filter(|_| self.copy.can_grow_to(stat.len));
+            before.is_some() && Fingerprint::of_file(used, &stat) == *announced
         };
-        is_announced(&Stat { len: announced.len, ..*stat }).then_some(before.len())
+        [Some(announcement.next), announcement.before].into_iter().flatten().find(is_it)
     }
 
     /// Whether the file will have a copy after it has been written.
@@ -100,33 +129,38 @@ impl DataFile {
     /// Writes the copy unless it matches the file. Under the exclusive lock.
     pub(crate) fn ensure_copy(&mut self, state: &RwLock<BucketState>) {
         if !self.copy.matches_file && self.can_have_copy() {
-            self.renew_copy(&state.read());
+            // If it fails, the old copy stays: perhaps only it has the revisions of what a person wrote.
+            self.try_renew_copy(&state.read());
         }
     }
 
-    /// Writes a new copy. The file holds this state.
+    /// Writes a new copy of a file that has just been written. The file holds this state.
     pub(crate) fn renew_copy(&mut self, state: &BucketState) {
+        if !self.try_renew_copy(state) {
+            self.drop_copy();
+        }
+    }
+
+    fn try_renew_copy(&mut self, state: &BucketState) -> bool {
         (self.copy.file, self.copy.matches_file) = (None, false);
         if !self.copy.is_for(self.known.committed) {
-            return self.drop_copy();
+            return false;
         }
-        match self.data_io().and_then(|file| file.read(0, self.known.committed)) {
-            Ok(bytes) => drop(self.write_copy(state, &Fingerprint::of(&bytes))),
-            Err(_) => self.drop_copy(),
-        }
+        let bytes = self.data_io().and_then(|file| file.read(0, self.known.committed));
+        // Only the copy has the revisions of entries that a person wrote.
+        let durably = !state.by_hand.is_empty();
+        bytes.is_ok_and(|bytes| self.write_copy(state, &Fingerprint::of(&bytes), durably))
     }
 
     /// Returns whether the copy could be written.
-    fn write_copy(&mut self, state: &BucketState, of: &Fingerprint) -> bool {
-        // Only the copy has the revisions of entries that a person wrote.
-        let durably = !state.by_hand.is_empty();
+    fn write_copy(&mut self, state: &BucketState, of: &Fingerprint, durably: bool) -> bool {
         let written = self.try_write_copy(&last_copy_format::write(&self.paths.bucket, state, of), durably);
         self.copy.matches_file = written.is_ok();
         match written {
             Ok(file) => self.copy.file = Some(file),
             Err(e) => {
                 tracing::debug!("cannot write the copy of {}: {e}", self.paths.data.display());
-                self.drop_copy();
+                (self.copy.file, self.copy.failed) = (None, true);
             }
         }
         self.copy.matches_file

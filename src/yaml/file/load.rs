@@ -1,10 +1,10 @@
 //! Loading a whole file: the state that its bytes give, and the facts that are needed to append to it.
 
-use super::hand_edits::{FileOrigin, Overwritten};
+use super::hand_edits::{FileOrigin, Overwritten, has_same_value};
 use super::known_file::{AppendState, KnownFile};
 use super::last_copy_format::{Fingerprint, LastCopy, Relation};
 use crate::model::{Key, Revision, Time};
-use crate::store::RecentChanges;
+use crate::store::{EntryView, RecentChanges};
 use crate::yaml::format::document::header_revision;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::reader::Document;
@@ -32,6 +32,8 @@ pub(crate) struct LoadInput<'a> {
 pub(crate) enum FileChange {
     /// The file is as it was recorded.
     Unchanged,
+    /// The file is the one that kvs put in place last, with later appends if it is longer.
+    Announced,
     /// The file seems to be as recorded, with later appends.
     ProbablyAppended,
     /// The file is not as recorded.
@@ -75,45 +77,85 @@ pub(crate) fn load_bytes(
     let is_one = documents.iter().skip(1).all(|document| document.lines.is_empty() && !document.has_notes);
 
     let header_revision = header_revision(stream.documents.first().map(|raw| raw.text).unwrap_or_default());
-    let history = FileHistory { appended: written_in_log(&documents), ..history };
-    let relation = source.last.map_or(Relation::Other, |last| last.relation(committed));
+    let relation = relation(source.last, committed, documents.iter().zip(&stream.documents));
+    let is_as_copied = relation != Relation::Other;
+    let history = FileHistory { appended: written_in_log(&documents), is_as_copied, ..history };
     let mut state = BucketState { stat, revision: header_revision, ..BucketState::default() };
-    let mut overwritten = Overwritten::default();
+    let mut read = ReadDocuments { is_restamped: false, is_edited: false, overwritten: Overwritten::default() };
     let (mut must_rewrite, mut is_copied) = (end == 0, false);
-    let restamped;
-    let modified = stat.map_or(0, |stat| stat.modified);
     if let (Some(last), Relation::Same | Relation::Appended(_)) = (source.last, relation) {
         is_copied = relation == Relation::Same;
-        restamped = apply_to_copy(&mut state, last, relation, documents.into_iter().zip(&stream.documents));
+        read.is_restamped = apply_to_copy(&mut state, last, relation, documents.into_iter().zip(&stream.documents));
     } else {
-        let mut unstamped = Unstamped::default();
-        for document in documents {
-            state.apply(document, &mut unstamped);
-        }
-        let before = before(source, old);
-        let origin = match before {
-            _ if source.change == FileChange::Unchanged => FileOrigin::Ours,
-            Some(before) => FileOrigin::Edited(before),
-            None if source.change == FileChange::Changed => FileOrigin::Unknown,
-            None => FileOrigin::Ours,
-        };
-        if let FileOrigin::Edited(before) = origin {
-            overwritten = state.overwritten(before, header_revision, Time::from_nanos(modified));
-        }
-        let was_edited = !matches!(origin, FileOrigin::Ours);
-        restamped = state.stamp(unstamped, origin, modified);
-        state.raise_after_edit(origin, stat);
-        if was_edited || source.is_small && restamped {
+        read = read_documents(source, documents, &mut state, old);
+        if read.is_edited || source.is_small && read.is_restamped {
             known.edited = Some(Fingerprint::of(committed));
         }
-        must_rewrite |= restamped;
+        must_rewrite |= read.is_restamped;
     }
     if must_rewrite {
         known.append_state = AppendState::AfterRewrite;
     }
-    known.is_tidy = is_one && !restamped;
+    known.is_tidy = is_one && !read.is_restamped;
     state.follow(old, &history);
-    Loaded { state, overwritten, is_copied }
+    Loaded { state, overwritten: read.overwritten, is_copied }
+}
+
+/// What reading the documents of a file has shown.
+struct ReadDocuments {
+    /// Whether the state has revisions that the file does not have.
+    is_restamped: bool,
+    is_edited: bool,
+    overwritten: Overwritten,
+}
+
+/// Reads the documents of a file that is not as its last copy says. `state` has the revision in its header.
+fn read_documents(
+    source: &LoadInput<'_>,
+    documents: Vec<Document>,
+    state: &mut BucketState,
+    old: &BucketState,
+) -> ReadDocuments {
+    let header_revision = state.revision;
+    let mut unstamped = Unstamped::default();
+    for document in documents {
+        state.apply(document, &mut unstamped);
+    }
+    let origin = match before(source, old) {
+        _ if source.change == FileChange::Unchanged => FileOrigin::Ours,
+        Some(before) if source.change == FileChange::Announced && is_behind(before, state) => FileOrigin::Ours,
+        Some(before) => FileOrigin::Edited(before),
+        None if source.change == FileChange::Changed => FileOrigin::Unknown,
+        None => FileOrigin::Ours,
+    };
+    let modified = source.stat.map_or(0, |stat| stat.modified);
+    let overwritten = match origin {
+        FileOrigin::Edited(before) => state.overwritten(before, header_revision, Time::from_nanos(modified)),
+        _ => Overwritten::default(),
+    };
+    let mut is_restamped = state.stamp(unstamped, origin, modified);
+    if let (FileOrigin::Edited(before), FileChange::Changed) = (origin, source.change) {
+        is_restamped |= state.stamp_later(before.revision, modified);
+    }
+    state.raise_after_edit(origin, source.stat);
+    ReadDocuments { is_restamped, is_edited: !matches!(origin, FileOrigin::Ours), overwritten }
+}
+
+/// How the file relates to its last copy.
+///
+/// If a person has added something to what kvs appended since the copy, there are entries that neither of them has a
+/// revision for. So this is another file.
+fn relation<'a>(
+    last: Option<&LastCopy>,
+    committed: &[u8],
+    mut documents: impl Iterator<Item = (&'a Document, &'a RawDocument<'a>)>,
+) -> Relation {
+    match last.map_or(Relation::Other, |last| last.relation(committed)) {
+        Relation::Appended(from) if documents.any(|(document, raw)| raw.start >= from && document.by_hand) => {
+            Relation::Other
+        }
+        relation => relation,
+    }
 }
 
 /// The writes in the log of a file: the documents after the first one.
@@ -156,6 +198,17 @@ fn before<'a>(source: &LoadInput<'a>, old: &'a BucketState) -> Option<&'a Bucket
         (Some(old), Some(last)) if old.revision > last.revision => Some(old),
         (old, last) => last.or(old),
     }
+}
+
+/// Whether `before` is an earlier state of a file that kvs wrote, because a power cut has undone the last copy. If a
+/// person has restored an old file, it is a later one.
+fn is_behind(before: &BucketState, state: &BucketState) -> bool {
+    let is_other = |was: EntryView<'_>| {
+        let entry = state.entries.view(was.key);
+        entry.is_some_and(|entry| entry.revision == was.revision && !has_same_value(&entry, &was))
+    };
+    // The file does not have the revisions of what a person wrote.
+    before.by_hand.is_empty() && before.revision < state.revision && !before.entries.iter().any(is_other)
 }
 
 /// Takes the state of the copy, and what was appended since. Returns whether the file gives other revisions or times to

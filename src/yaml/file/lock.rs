@@ -30,10 +30,30 @@ pub(crate) struct LockRecord {
 /// A record is padded to this length, so that it covers an older, longer one.
 pub(crate) const RECORD_BYTES: usize = 224;
 
-/// The second line of the lock file: the file that last replaced the data file.
-fn next_text(next: &Fingerprint) -> String {
-    let text = format!("anew {}", next.text());
-    format!("{:RECORD_BYTES$}\n", format!("{text} sum={:016x}", checksum(&text)))
+/// The second line of the lock file: the file that last replaced the data file, and the one that it replaced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Announcement {
+    pub(crate) next: Fingerprint,
+    /// The file that was announced before. It is in place if the rename did not come about.
+    pub(crate) before: Option<Fingerprint>,
+}
+
+impl Announcement {
+    fn text(&self) -> String {
+        let before = self.before.as_ref().map(|before| format!(" over {}", before.text())).unwrap_or_default();
+        let text = format!("anew {}{before}", self.next.text());
+        format!("{:RECORD_BYTES$}\n", format!("{text} sum={:016x}", checksum(&text)))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let fingerprints = text.strip_prefix("anew ")?.rsplit_once(" sum=")?.0;
+        let (next, before) = match fingerprints.split_once(" over ") {
+            Some((next, before)) => (next, Some(Fingerprint::parse(before)?)),
+            None => (fingerprints, None),
+        };
+        let parsed = Self { next: Fingerprint::parse(next)?, before };
+        (parsed.text() == text).then_some(parsed)
+    }
 }
 
 /// FNV-1a. It detects a record that was written only in part.
@@ -99,17 +119,15 @@ pub(crate) fn read(file: &dyn File) -> io::Result<Option<LockRecord>> {
 
 /// Records durably which file is about to replace the data file. If no record of it can be written afterwards, it is
 /// still known that nobody has changed it.
-pub(crate) fn announce(file: &dyn File, next: &Fingerprint) -> io::Result<()> {
-    file.write(RECORD_BYTES as u64 + 1, next_text(next).as_bytes())?;
+pub(crate) fn announce(file: &dyn File, announcement: &Announcement) -> io::Result<()> {
+    file.write(RECORD_BYTES as u64 + 1, announcement.text().as_bytes())?;
     file.sync()
 }
 
-/// The file that was announced last.
-pub(crate) fn announced(file: &dyn File) -> io::Result<Option<Fingerprint>> {
+/// What was announced last; `None` also if it was interrupted.
+pub(crate) fn announced(file: &dyn File) -> io::Result<Option<Announcement>> {
     let bytes = file.read(RECORD_BYTES as u64 + 1, RECORD_BYTES as u64 + 1)?;
-    let text = std::str::from_utf8(&bytes).ok();
-    let next = text.and_then(|text| Fingerprint::parse(text.strip_prefix("anew ")?.rsplit_once(" sum=")?.0));
-    Ok(next.filter(|next| next_text(next).as_bytes() == &*bytes))
+    Ok(std::str::from_utf8(&bytes).ok().and_then(Announcement::parse))
 }
 
 pub(crate) fn write(file: &dyn File, record: &LockRecord) -> io::Result<()> {

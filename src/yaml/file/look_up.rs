@@ -15,7 +15,7 @@ impl DataFile {
     /// mode.
     pub(crate) fn look_up(&self, keys: &[Key]) -> Option<Snapshot> {
         let data = self.read_if_durable_and_copied()?;
-        let bytes = read_last_bytes(&*self.fs, &self.paths)?;
+        let bytes = read_last_bytes(&*self.fs, &self.paths).ok()??;
         let copy = RawCopy::split(&bytes).filter(|copy| copy.relation(&data) == Relation::Same)?;
         let entries = keys.iter().map(|key| entry(&copy, key)).collect::<Result<_, _>>().ok()?;
         Some(Snapshot { revision: copy.revision()?.max(header_revision(&data)), entries })

@@ -17,6 +17,7 @@ pub(super) mod lock;
 pub(super) mod look_up;
 pub(super) mod open_files;
 pub(super) mod paths;
+pub(super) mod record_match;
 pub(super) mod refresh;
 pub(super) mod remembered_changes;
 pub(super) mod rewrite;

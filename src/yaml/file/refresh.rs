@@ -9,14 +9,16 @@ use parking_lot::RwLock;
 use super::data_file::DataFile;
 use super::known_file::{AppendState, KnownFile};
 use super::last_copy::read_last;
+use super::last_copy_format::Fingerprint;
 use super::load::{FileChange, LoadInput, load_bytes};
 use super::lock;
 use super::lock::LockRecord;
+use super::record_match::{RecordMatch, appended_at, durable};
 use crate::model::{Result, Revision};
 use crate::store::RecentChanges;
 use crate::yaml::blocking::blocking;
 use crate::yaml::format::parse_error::ParseError;
-use crate::yaml::format::{at_rest, reader, stream};
+use crate::yaml::format::{reader, stream};
 use crate::yaml::fs::{FileBytes, Stat};
 use crate::yaml::state::{BucketState, Damage, FileHistory, Unstamped};
 
@@ -26,68 +28,6 @@ pub const DAMAGE_LOG_TARGET: &str = "kvs::yaml::damage";
 /// The maximum number of attempts to read a file that is being changed.
 const MAX_READ_ATTEMPTS: u32 = 20;
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
-
-/// How the data file relates to the record of the last writer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum RecordMatch {
-    /// The file is as recorded, so all of it is durable.
-    Durable(LockRecord),
-    /// The bytes after the recorded length may not be durable, because a sync failed.
-    Suspect(LockRecord),
-    /// It is the same file, but it was changed later: by a person, or by a writer that was killed.
-    Outdated(LockRecord),
-    /// There is no record, or it is of another file.
-    Unrelated,
-}
-
-impl RecordMatch {
-    fn of(record: Option<LockRecord>, stat: &Stat) -> Self {
-        match record {
-            Some(record) if record.stat == *stat && !record.suspect => Self::Durable(record),
-            Some(record) if record.stat.inode != stat.inode => Self::Unrelated,
-            Some(record) if record.suspect => Self::Suspect(record),
-            Some(record) => Self::Outdated(record),
-            None => Self::Unrelated,
-        }
-    }
-
-    /// The epoch, if it still holds.
-    fn epoch(&self) -> Option<u64> {
-        if let Self::Durable(record) = self { Some(record.epoch) } else { None }
-    }
-
-    /// The length that is durable, if it is known.
-    fn synced(&self) -> Option<u64> {
-        match self {
-            Self::Durable(record) | Self::Suspect(record) | Self::Outdated(record) => Some(record.stat.len),
-            Self::Unrelated => None,
-        }
-    }
-
-    /// How the file with these bytes has changed since the last writer recorded it.
-    fn change(&self, bytes: &[u8], record: Option<LockRecord>) -> FileChange {
-        match self {
-            Self::Durable(_) | Self::Suspect(_) => FileChange::Unchanged,
-            // A writer was killed after an append.
-            Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => FileChange::ProbablyAppended,
-            // Versions without copies left entries that have all their fields.
-            _ if record.is_some_and(|record| record.has_copy.is_some()) => FileChange::Changed,
-            _ => FileChange::Unknown,
-        }
-    }
-
-    /// The number of these bytes that are certainly durable.
-    ///
-    /// After a failed sync the record may describe a file that was not recorded before, up to its torn tail.
-    fn durable(&self, bytes: &[u8]) -> u64 {
-        let len = self.synced().unwrap_or(0);
-        let is_committed = || {
-            let end = usize::try_from(len).ok().and_then(|len| bytes.get(..len));
-            end.is_some_and(|bytes| bytes.ends_with(b"\n...\n"))
-        };
-        if matches!(self, Self::Suspect(_)) && !is_committed() { 0 } else { len }
-    }
-}
 
 impl DataFile {
     /// The number of these bytes that are certainly durable. Under the lock, in any mode.
@@ -189,7 +129,7 @@ impl DataFile {
         self.file = None;
         let mut state = state.write();
         let was_good = state.is_good();
-        let last = if was_good { None } else { read_last(&*self.fs, &self.paths) };
+        let last = if was_good { None } else { read_last(&*self.fs, &self.paths).ok().flatten() };
         let blind = !was_good && last.is_none();
         let damage = Damage { errors: vec![missing_file_error(stat)], blind };
         self.report(state.damage.as_ref(), Some(&damage));
@@ -263,6 +203,11 @@ impl DataFile {
                 return Err(error);
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
+            if let (RecordMatch::Suspect(_), Some(lock)) = (&matched, &self.lock) {
+                // Otherwise the bytes that it rules out count again after a power cut. Its writer may have failed to
+                // sync it.
+                lock.sync().map_err(|e| failed("sync the lock file of", e))?;
+            }
         }
         let bytes = file.read(0, stat.len).map_err(|e| failed("read", e))?;
         if file.stat().map_err(|e| failed("inspect", e))? != *stat || bytes.len() as u64 != stat.len {
@@ -273,15 +218,8 @@ impl DataFile {
         let durable = suspect.and_then(|len| appended_at(&bytes, len));
         let trusted = bytes.get(..durable.unwrap_or(bytes.len())).unwrap_or_default();
         let is_small = self.copy.can_grow_to(stat.len);
-        let last = if is_small { read_last(&*self.fs, &self.paths) } else { None };
-        let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
-        let change = match self.announced(trusted, stat).filter(|_| !is_known) {
-            // Perhaps somebody restored it. Then the copy knows what was appended since.
-            Some(len) if len == trusted.len() || appended_at(trusted, len as u64).is_some() => {
-                FileChange::ProbablyAppended
-            }
-            _ => matched.change(trusted, record),
-        };
+        let last = if is_small { read_last(&*self.fs, &self.paths)? } else { None };
+        let change = self.change(&matched, record, trusted, &mut known)?;
         let source = LoadInput {
             stat: Some(*stat),
             bytes: trusted,
@@ -304,6 +242,33 @@ impl DataFile {
         Ok(Some(bytes))
     }
 
+    /// How the file with these bytes has changed since the last writer recorded it. Notes with which announced file it
+    /// begins.
+    fn change(
+        &self,
+        matched: &RecordMatch,
+        record: Option<LockRecord>,
+        bytes: &[u8],
+        known: &mut KnownFile,
+    ) -> Result<FileChange> {
+        let announcement = self.lock.as_ref().map_or(Ok(None), |lock| lock::announced(&**lock));
+        let announcement = announcement.map_err(|e| self.paths.failed("read the lock file of", e))?;
+        // A power cut may have undone the record.
+        let has_copies = announcement.is_some() || record.is_some_and(|record| record.has_copy.is_some());
+        let stat = known.stat.unwrap_or_default();
+        known.announced = announcement.and_then(|announcement| self.begins_with(announcement, bytes, &stat));
+        let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
+        match &known.announced {
+            // Perhaps somebody restored it. Then the copy knows what was appended since.
+            Some(Fingerprint { len, .. })
+                if !is_known && (*len == bytes.len() as u64 || appended_at(bytes, *len).is_some()) =>
+            {
+                Ok(FileChange::Announced)
+            }
+            _ => Ok(matched.change(bytes, has_copies)),
+        }
+    }
+
     /// What the lock file says about the changes since the state that this process has.
     fn history(
         &self,
@@ -319,15 +284,11 @@ impl DataFile {
             remembered_up_to: self.remembered_up_to(epoch),
             remembered: if old.is_good() { self.remembered_changes(epoch) } else { None },
             was_current: record.is_some_and(|record| old.stat == Some(record.stat)),
+            is_as_copied: false,
             is_replaced,
             changed_at: Revision::new(u64::try_from(stat.changed).unwrap_or(0)),
         }
     }
-}
-
-/// The number of these bytes of a file that are certainly durable, by the record in its lock file.
-pub(crate) fn durable(record: Option<LockRecord>, stat: &Stat, bytes: &[u8]) -> u64 {
-    RecordMatch::of(record, stat).durable(bytes)
 }
 
 /// The error of a file that is missing or empty, but had data.
@@ -344,40 +305,4 @@ pub(crate) fn missing_file_error(stat: Option<Stat>) -> ParseError {
 pub(crate) fn had_data(state: &BucketState, record: Option<LockRecord>) -> bool {
     let known = state.damage.is_some() || state.stat.is_some_and(|stat| stat.len > 0);
     known || record.is_some_and(|record| record.stat.len > 0)
-}
-
-/// The offset `len`, if the bytes from there on are an append by kvs, not an edit by a person.
-fn appended_at(bytes: &[u8], len: u64) -> Option<usize> {
-    let (before, after) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
-    let mark = if before.ends_with(b"\n...\n") { b"" } else { at_rest::mark(before) };
-    let begin = [mark, b"---\n"].concat();
-    // Some of it may not have reached the disk.
-    let is_append = !after.is_empty() && after.iter().zip(&begin).all(|(byte, wanted)| byte == wanted || *byte == 0);
-    is_append.then_some(before.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_match_only_the_file_they_describe() {
-        let stat = Stat { inode: 7, len: 100, ..Stat::default() };
-        let longer = Stat { len: 120, ..stat };
-        let other = Stat { inode: 8, ..stat };
-        let record = |stat, suspect| Some(LockRecord { epoch: 3, stat, suspect, has_copy: None });
-        let durable = RecordMatch::of(record(stat, false), &stat);
-        assert_eq!((durable.epoch(), durable.synced()), (Some(3), Some(100)));
-        let outdated = RecordMatch::of(record(stat, false), &longer);
-        assert!(matches!(outdated, RecordMatch::Outdated(_)));
-        assert_eq!((outdated.epoch(), outdated.synced()), (None, Some(100)));
-        for now in [stat, longer] {
-            let suspect = RecordMatch::of(record(stat, true), &now);
-            assert!(matches!(suspect, RecordMatch::Suspect(_)) && suspect.epoch().is_none());
-        }
-        for suspect in [false, true] {
-            assert_eq!(RecordMatch::of(record(other, suspect), &stat), RecordMatch::Unrelated);
-        }
-        assert_eq!(RecordMatch::of(None, &stat), RecordMatch::Unrelated);
-    }
 }

@@ -113,6 +113,11 @@ fn to_remember(state: &BucketState, before: Option<RememberedChanges>, after_edi
 }
 
 impl DataFile {
+    /// The epoch of the remembered changes; 0 if there are none.
+    pub(crate) fn remembered_epoch(&self) -> u64 {
+        self.lock.as_ref().and_then(|lock| Header::read(&**lock)).map_or(0, |header| header.epoch)
+    }
+
     /// The revision up to which the changes before the current epoch are remembered.
     pub(crate) fn remembered_up_to(&self, epoch: Option<u64>) -> Option<Revision> {
         let header = Header::read(&**self.lock.as_ref()?)?;

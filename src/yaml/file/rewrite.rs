@@ -220,9 +220,10 @@ impl DataFile {
         }
         // This also makes the present record durable, so that after a power cut no old record remains of a file whose
         // inode this one may have got. Nothing else depends on it.
-        if state.is_some() {
-            self.announce(&**file).map_err(|e| failed("record the state of", e))?;
-        }
+        let announced = match state {
+            Some(_) => self.announce(&**file).map_err(|e| failed("record the state of", e))?,
+            None => None,
+        };
         if let Err(e) = self.fs.rename(path, &self.paths.data) {
             // Unless the file is unchanged, the old one must not be written: either may be in place.
             if !self.fs.stat(&self.paths.data).is_ok_and(|after| after == before) {
@@ -241,7 +242,7 @@ impl DataFile {
         self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
         let Some(state) = state else { return Ok(()) };
         self.open(&stat)?;
-        self.known.committed = len;
+        (self.known.committed, self.known.announced) = (len, announced);
         (self.known.snapshot, self.known.mark) = (written.snapshot, written.mark);
         (self.known.is_tidy, self.known.is_plain) = (written.is_tidy, written.is_plain);
         self.renew_copy(&state.read());

@@ -8,6 +8,8 @@ mod full_disk;
 mod hand_written;
 mod held_lock;
 mod invalid_files;
+mod lost_records;
 mod many_watched;
 mod reported_faults;
+mod unrecorded_edits;
 mod yaml_values;

@@ -13,15 +13,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kvs::yaml::fs::{File, FileBytes, FileSystem, LockMode, OpenMode, Stat};
+use kvs::yaml::fs::{File, FileSystem, OpenMode, Stat};
 use parking_lot::Mutex;
 
+use super::open_file::OpenFile;
 use super::seed::Seed;
 use super::volatile::{Change, Inode, Naming};
 
 #[derive(Clone, Debug, Default)]
-struct State {
-    inodes: BTreeMap<u64, Inode>,
+pub(super) struct State {
+    pub(super) inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
     unsynced_names: Vec<Naming>,
@@ -32,9 +33,9 @@ struct State {
     /// The number of calls that changed something.
     changes: u64,
     stop_before: Option<u64>,
-    ended: bool,
+    pub(super) ended: bool,
     /// The write that was interrupted.
-    halved: Option<(u64, usize, Vec<u8>)>,
+    pub(super) halved: Option<(u64, usize, Vec<u8>)>,
 }
 
 /// The number of parts of the path of the folder of a store: the root, and two names.
@@ -45,12 +46,12 @@ fn dead() -> io::Error {
 }
 
 impl State {
-    fn alive(&self) -> io::Result<()> {
+    pub(super) fn alive(&self) -> io::Result<()> {
         if self.ended { Err(dead()) } else { Ok(()) }
     }
 
     /// Counts a call that changes something. Returns an error if everything stops before it.
-    fn step(&mut self) -> io::Result<()> {
+    pub(super) fn step(&mut self) -> io::Result<()> {
         self.ended |= self.stop_before.is_some_and(|stop| self.changes >= stop);
         self.alive()?;
         self.changes += 1;
@@ -58,11 +59,11 @@ impl State {
     }
 
     /// The time of files advances with every fourth change, as coarsely as on a real file system.
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         1_790_000_000_000_000_000 + i64::try_from(self.changes / 4).unwrap() * 4_000_000
     }
 
-    fn stat(&self, number: u64) -> Stat {
+    pub(super) fn stat(&self, number: u64) -> Stat {
         let inode = &self.inodes[&number];
         Stat {
             device: 1,
@@ -73,7 +74,7 @@ impl State {
         }
     }
 
-    fn inode(&mut self, number: u64) -> &mut Inode {
+    pub(super) fn inode(&mut self, number: u64) -> &mut Inode {
         self.inodes.get_mut(&number).unwrap()
     }
 
@@ -85,7 +86,7 @@ impl State {
 
 /// The file system. Clones are the same one; [`crashed`](Self::crashed) and [`killed`](Self::killed) are new ones.
 #[derive(Clone, Default)]
-pub(crate) struct CrashFs(Arc<Mutex<State>>);
+pub(crate) struct CrashFs(pub(super) Arc<Mutex<State>>);
 
 impl CrashFs {
     /// Stops everything before a call that changes something; `number` counts such calls from 0 on, starting now.
@@ -159,6 +160,22 @@ impl CrashFs {
         state.inode(number).unsynced.clear();
     }
 
+    /// The same for a file of this number.
+    pub(crate) fn lose_unsynced_of(&self, inode: u64) {
+        self.0.lock().inode(inode).unsynced.clear();
+    }
+
+    /// Whether a file of this number has changes that are not synced.
+    pub(crate) fn has_unsynced(&self, inode: u64) -> bool {
+        !self.0.lock().inode(inode).unsynced.is_empty()
+    }
+
+    /// The length of all files that have a name.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let state = self.0.lock();
+        state.names.values().map(|number| state.inodes[number].seen.len() as u64).sum()
+    }
+
     /// The bytes of a file that everybody sees.
     pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.0.lock();
@@ -230,7 +247,8 @@ impl FileSystem for CrashFs {
             None => return Err(io::ErrorKind::NotFound.into()),
         };
         state.handles += 1;
-        Ok(Box::new(OpenFile { disk: self.clone(), inode: number, handle: state.handles }))
+        let appends = how == OpenMode::Append;
+        Ok(Box::new(OpenFile { disk: self.clone(), inode: number, handle: state.handles, appends }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -297,101 +315,5 @@ impl FileSystem for CrashFs {
 
     fn release(&self, _: &Path) -> io::Result<bool> {
         self.0.lock().alive().map(|()| false)
-    }
-}
-
-struct OpenFile {
-    disk: CrashFs,
-    inode: u64,
-    handle: u64,
-}
-
-impl OpenFile {
-    fn change(&self, change: Change) -> io::Result<()> {
-        let mut state = self.disk.0.lock();
-        let before = state.ended;
-        if let Err(e) = state.step() {
-            if let (false, Change::Write(at, bytes)) = (before, change) {
-                state.halved = Some((self.inode, at, bytes));
-            }
-            return Err(e);
-        }
-        let now = state.now();
-        let inode = state.inode(self.inode);
-        inode.change(change);
-        inode.modified = now;
-        Ok(())
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        self.disk.0.lock().inode(self.inode).locks.retain(|(handle, _)| *handle != self.handle);
-    }
-}
-
-impl File for OpenFile {
-    fn stat(&self) -> io::Result<Stat> {
-        let state = self.disk.0.lock();
-        state.alive()?;
-        Ok(state.stat(self.inode))
-    }
-
-    fn read(&self, offset: u64, len: u64) -> io::Result<FileBytes> {
-        let state = self.disk.0.lock();
-        state.alive()?;
-        let bytes = &state.inodes[&self.inode].seen;
-        let from = bytes.len().min(usize::try_from(offset).unwrap());
-        let to = bytes.len().min(from.saturating_add(usize::try_from(len).unwrap()));
-        Ok(bytes[from..to].to_vec().into())
-    }
-
-    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.change(Change::Write(usize::try_from(offset).unwrap(), bytes.to_vec()))
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Truncate(usize::try_from(len).unwrap()))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.0.lock();
-        state.step()?;
-        state.inode(self.inode).sync();
-        Ok(())
-    }
-
-    fn resemble(&self, other: &dyn File) -> io::Result<()> {
-        other.rights()?;
-        self.disk.0.lock().step()
-    }
-
-    fn rights(&self) -> io::Result<(u32, u32, u32)> {
-        self.disk.0.lock().alive().map(|()| (0o644, 0, 0))
-    }
-
-    fn links(&self) -> io::Result<u64> {
-        self.disk.0.lock().alive().map(|()| 1)
-    }
-
-    fn try_lock(&self, hold: LockMode) -> io::Result<bool> {
-        let mut state = self.disk.0.lock();
-        state.alive()?;
-        let locks = &mut state.inode(self.inode).locks;
-        let others = |(handle, held): &(u64, LockMode)| {
-            *handle != self.handle && (hold == LockMode::Exclusive || *held == LockMode::Exclusive)
-        };
-        if locks.iter().any(others) {
-            return Ok(false);
-        }
-        locks.retain(|(handle, _)| *handle != self.handle);
-        locks.push((self.handle, hold));
-        Ok(true)
-    }
-
-    fn unlock(&self) -> io::Result<()> {
-        let mut state = self.disk.0.lock();
-        state.inode(self.inode).locks.retain(|(handle, _)| *handle != self.handle);
-        Ok(())
     }
 }

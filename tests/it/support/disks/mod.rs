@@ -4,6 +4,7 @@
 //! They know nothing of the store. A call is identified by its [`Call`] and the end of its file's name.
 
 pub(crate) mod crash_disk;
+mod open_file;
 pub(crate) mod seed;
 mod volatile;
 

@@ -1,0 +1,179 @@
+//! A power cut, or a disk that fails, after which kvs knows less of a data file: a changed value has a new revision all
+//! the same, an unchanged one keeps its own, and no write that was ruled out comes back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kvs::model::{Entry, Revision, Time, Write};
+use kvs::store::Task;
+use kvs::yaml::YamlStore;
+
+use crate::support::disks::crash_disk::CrashFs;
+use crate::support::disks::seed::Seed;
+use crate::support::disks::{Call, Failing, FailingFs, Fault, Which};
+use crate::yaml::fixtures::{FOLDER, all, apply, commit, data, delete, key, open, put, upkeep, values};
+
+fn last() -> PathBuf {
+    Path::new(FOLDER).join("default.yaml.last")
+}
+
+/// Undoes the record in the lock file, as a power cut does if it was never durable.
+fn lose_record(disk: &CrashFs) {
+    let lock = Path::new(FOLDER).join("default.lock");
+    let mut bytes = disk.bytes(&lock).unwrap();
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    bytes[..=end].fill(0);
+    disk.edit(&lock, &bytes);
+}
+
+fn fault(call: Call, ending: &'static str, kind: io::ErrorKind) -> Fault {
+    Fault { which: Which(call, ending), after: 0, times: usize::MAX, kind, part: usize::MAX }
+}
+
+fn change(disk: &CrashFs, old: &str, new: &str) {
+    let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
+    assert!(text.contains(old), "{text}");
+    disk.edit(&data(), text.replace(old, new).as_bytes());
+}
+
+fn revision_of(store: &YamlStore, name: &str) -> Revision {
+    all(store).unwrap().1[name].revision
+}
+
+#[test]
+fn a_value_that_was_changed_by_hand_has_a_new_revision_if_record_and_copy_are_lost() {
+    let disk = CrashFs::default();
+    let store = open(disk.clone());
+    commit(&store, vec![put("a", "first"), put("b", "other")]);
+    upkeep(&store, Task::Compact).unwrap();
+    let old = revision_of(&store, "a");
+    change(&disk, "first", "second");
+    lose_record(&disk);
+    disk.take_away(&last());
+    let new = open(disk);
+    assert_eq!(all(&new).unwrap().1["a"].value, "second");
+    assert!(revision_of(&new, "a") > old);
+}
+
+#[test]
+fn entries_keep_their_revisions_if_a_compaction_failed_and_then_record_and_copy_are_lost() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    let store = open(faulty.clone());
+    commit(&store, vec![put("a", "1")]);
+    commit(&store, vec![put("b", "2")]);
+    faulty.probe.fail([
+        fault(Call::Rename, ".compact", io::ErrorKind::Other),
+        fault(Call::Rename, ".new", io::ErrorKind::Other),
+    ]);
+    let failed = upkeep(&store, Task::Compact).is_err();
+    assert!(failed && faulty.probe.failed() > 0);
+    faulty.probe.fail([]);
+    commit(&store, vec![put("a", "3")]);
+    let known = all(&store).unwrap();
+    lose_record(&disk);
+    disk.take_away(&last());
+    assert_eq!(all(&open(disk)).unwrap(), known);
+}
+
+#[test]
+fn an_entry_of_another_store_keeps_its_revision_if_a_power_cut_brings_back_an_old_copy() {
+    let disk = CrashFs::default();
+    let store = open(disk.clone());
+    commit(&store, vec![put("a", "1")]);
+    let old_copy = disk.bytes(&last()).unwrap();
+    let early = Time::from_nanos(all(&store).unwrap().0.time().nanos() - 60_000_000_000);
+    let entry = Entry {
+        value: "2".into(),
+        content_type: kvs::model::ContentType::default(),
+        revision: Revision::from(early),
+        created: early,
+        modified: None,
+        expires: None,
+    };
+    commit(&store, vec![Write::Restore { key: key("b"), entry }]);
+    upkeep(&store, Task::Compact).unwrap();
+    commit(&store, vec![put("c", "3")]);
+    let known = all(&store).unwrap();
+    lose_record(&disk);
+    disk.edit(&last(), &old_copy);
+    assert_eq!(all(&open(disk)).unwrap(), known);
+}
+
+#[test]
+fn a_copy_that_cannot_be_read_for_a_moment_changes_no_revision() {
+    for call in [Call::Stat, Call::Open, Call::Read] {
+        let disk = CrashFs::default();
+        let store = open(disk.clone());
+        commit(&store, vec![put("a", "first"), put("b", "other")]);
+        upkeep(&store, Task::Compact).unwrap();
+        let old = revision_of(&store, "b");
+        change(&disk, "first", "second");
+        let faulty = FailingFs::new(disk, Failing::default());
+        let new = open(faulty.clone());
+        faulty.probe.fail([fault(call, ".last", io::ErrorKind::Other)]);
+        let error = all(&new).unwrap_err();
+        assert!(error.to_string().contains(".last"), "{error}");
+        faulty.probe.fail([]);
+        assert_eq!(revision_of(&new, "b"), old, "{call:?}");
+    }
+}
+
+#[test]
+fn a_write_that_was_ruled_out_does_not_come_back_after_a_power_cut() {
+    for seed in 0..50 {
+        let disk = CrashFs::default();
+        let faulty = FailingFs::new(disk.clone(), Failing::default());
+        let store = open(faulty.clone());
+        commit(&store, vec![put("a", "1")]);
+        let other = io::ErrorKind::Other;
+        let of_lock = fault(Call::Sync, ".lock", other);
+        faulty.probe.fail([fault(Call::Sync, ".yaml", other), fault(Call::Truncate, ".yaml", other), of_lock]);
+        assert!(apply(&store, vec![put("a", "2")]).is_err());
+        faulty.probe.fail([]);
+        let known = values(&open(disk.clone()));
+        let crashed = disk.crashed(&mut Seed::new(seed));
+        assert_eq!(values(&open(crashed)), known, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_person_wrote_keeps_its_revision_if_a_new_copy_does_not_fit() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    let store = open(disk.clone());
+    commit(&store, vec![put("a", "first")]);
+    upkeep(&store, Task::Compact).unwrap();
+    change(&disk, "first", "second");
+    commit(&store, vec![put("b", "2")]);
+    let revision = revision_of(&store, "a");
+    let copy = disk.bytes(&last()).unwrap();
+    commit(&store, vec![put("b", "3")]);
+    // A power cut has undone what was appended to the copy.
+    disk.edit(&last(), &copy);
+    lose_record(&disk);
+    faulty.probe.fail([fault(Call::Write, ".last.new", io::ErrorKind::StorageFull)]);
+    commit(&open(faulty.clone()), vec![delete("b")]);
+    assert!(faulty.probe.failed() > 0);
+    lose_record(&disk);
+    assert_eq!(revision_of(&open(disk), "a"), revision);
+}
+
+#[test]
+fn the_revision_of_the_bucket_does_not_go_back_after_an_edit_that_removed_a_line() {
+    for seed in 0..50 {
+        let disk = CrashFs::default();
+        let store = open(disk.clone());
+        commit(&store, vec![put("a", "1"), put("b", "2")]);
+        upkeep(&store, Task::Compact).unwrap();
+        let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("b:")).collect();
+        disk.put(&data(), (kept.join("\n") + "\n").as_bytes());
+        // This takes the exclusive lock, so it records the edit.
+        upkeep(&store, Task::Compact).unwrap();
+        let (revision, entries) = all(&store).unwrap();
+        assert!(!entries.contains_key("b"));
+        let (after, _) = all(&open(disk.crashed(&mut Seed::new(seed)))).unwrap();
+        assert!(after >= revision, "seed {seed}: {after:?} after {revision:?}");
+    }
+}
