@@ -88,7 +88,7 @@ impl Api {
         let state = &*self.0;
         let timer = RequestTimer::start(request.body().length().unwrap_or(0));
         let (parts, body) = request.into_parts();
-        let logged = LoggedRequest::new(&parts, client, &state.request_ids);
+        let logged = LoggedRequest::new(&parts, client.0, &state.request_ids);
         // The query is checked first, so that no response depends on a secret in it.
         let query = QueryString::new(parts.uri.query());
         let route = query.and_then(|query| Ok((query, Route::new(parts.uri.path(), query)?)));

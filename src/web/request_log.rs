@@ -2,6 +2,7 @@
 //!
 //! A line has none of the parts in which a client may have put a secret: the query, the headers and the body.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -11,7 +12,6 @@ use http::{HeaderName, HeaderValue, Method};
 use tracing::{Instrument as _, Level, Span};
 
 use super::body::Response;
-use super::context::ClientAddr;
 
 /// The header with the id. A web server in front may send it.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,7 +19,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken from a request.
 const MAX_ID_BYTES: usize = 64;
 
-/// The status in the line of a request whose client has left before its response, as nginx has it.
+/// The status in the line of a request that ends before its response, mostly because its client has left. nginx has it,
+/// too.
 const CLIENT_HAS_LEFT: u16 = 499;
 
 /// The ids of the requests that have none: a random number, and the number of the request.
@@ -46,14 +47,14 @@ pub(crate) struct LoggedRequest {
     span: Span,
     method: Method,
     path: String,
-    client: ClientAddr,
+    client: Option<IpAddr>,
     start: Instant,
     is_ended: bool,
 }
 
 impl LoggedRequest {
     /// `None` if requests are not logged.
-    pub(crate) fn new(parts: &Parts, client: ClientAddr, ids: &RequestIds) -> Option<Self> {
+    pub(crate) fn new(parts: &Parts, client: Option<IpAddr>, ids: &RequestIds) -> Option<Self> {
         if !tracing::enabled!(target: "kvs::request", Level::INFO) {
             return None;
         }
@@ -86,7 +87,7 @@ impl LoggedRequest {
     fn log(&self, status: u16, bytes: Option<u64>) {
         let Self { method, path, start, .. } = self;
         let time = start.elapsed();
-        let address = self.client.0.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
+        let address = self.client.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
         self.span.in_scope(|| {
             tracing::info!(
                 target: "kvs::request",

@@ -15,6 +15,7 @@ const OF_OTHERS: &[&str] = &[
     "--locale",
     "--loop-wait",
     "--netns",
+    "--nocapture",
     "--nodes",
     "--template",
     "--test",
@@ -186,7 +187,7 @@ fn every_environment_variable_is_documented() {
     // request.
     for (file, name) in [
         ("src/cli/config/home.rs", "KVS_HOME"),
-        ("src/cli/log.rs", "KVS_LOG"),
+        ("src/cli/log/mod.rs", "KVS_LOG"),
         ("src/server/cgi/body_length.rs", "KVS_CLIENT_LENGTH"),
         ("src/server/cgi/body_length.rs", "KVS_CLIENT_CHUNKED"),
     ] {

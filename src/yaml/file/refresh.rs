@@ -199,7 +199,10 @@ impl DataFile {
             if let Err(e) = file.sync() {
                 // Whether earlier writes are durable stays unknown, even if the next sync works.
                 let error = failed("sync", e);
-                self.mark_suspect(*stat, matched.synced().map_or(stat.len, |len| len.min(stat.len)));
+                // Only a record of a failed append rules bytes out. After a power cut a record may be older than
+                // appends that were acknowledged.
+                let len = if let RecordMatch::Suspect(record) = matched { record.stat.len } else { stat.len };
+                self.mark_suspect(*stat, len.min(stat.len));
                 return Err(error);
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
