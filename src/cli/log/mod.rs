@@ -376,7 +376,7 @@ mod tests {
         assert!(state.is_logged("2 ERROR kvs::damage: the row of \"a\" is damaged\n"));
         assert!(!state.is_logged("2 ERROR kvs::damage: the row of \"b\" is damaged\n"));
         (0..2 * MAX_REMEMBERED_DAMAGES)
-            .for_each(|n| state.add(LineKind::Affected, format!("kvs::damage: {n}x\n").as_bytes()));
+            .for_each(|n| state.add(LineKind::Affected, format!("kvs::damage: row {n} is bad\n").as_bytes()));
         assert_eq!(state.logged.lock().len(), MAX_REMEMBERED_DAMAGES);
     }
 }

@@ -199,10 +199,13 @@ impl DataFile {
             if let Err(e) = file.sync() {
                 // Whether earlier writes are durable stays unknown, even if the next sync works.
                 let error = failed("sync", e);
-                // Only a record of a failed append rules bytes out. After a power cut a record may be older than
-                // appends that were acknowledged.
-                let len = if let RecordMatch::Suspect(record) = matched { record.stat.len } else { stat.len };
-                self.mark_suspect(*stat, len.min(stat.len));
+                let (seen, len) = match matched {
+                    RecordMatch::Suspect(record) => (record.stat, record.stat.len),
+                    // Only a failed append rules bytes out. After a power cut a record may be older than appends that
+                    // were acknowledged, and a person may have changed the file.
+                    _ => (Stat { modified: 0, changed: 0, ..*stat }, matched.synced().unwrap_or(0)),
+                };
+                self.mark_suspect(Stat { device: stat.device, inode: stat.inode, ..seen }, len.min(stat.len));
                 return Err(error);
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
@@ -217,8 +220,7 @@ impl DataFile {
             return Ok(None);
         }
         let mut known = KnownFile { stat: Some(*stat), epoch: matched.epoch(), ..KnownFile::default() };
-        let suspect = if let RecordMatch::Suspect(record) = matched { Some(record.stat.len) } else { None };
-        let durable = suspect.and_then(|len| appended_at(&bytes, len));
+        let durable = matched.ruled_out_from().and_then(|len| appended_at(&bytes, len));
         let trusted = bytes.get(..durable.unwrap_or(bytes.len())).unwrap_or_default();
         let is_small = self.copy.can_grow_to(stat.len);
         let last = if is_small { read_last(&*self.fs, &self.paths)? } else { None };
@@ -233,7 +235,7 @@ impl DataFile {
         };
         let loaded =
             load_bytes(&source, self.history(&state.read(), record, &matched, stat), &mut known, &state.read());
-        if suspect.is_some() {
+        if matches!(matched, RecordMatch::Suspect(_)) {
             known.append_state = AppendState::Suspect;
         }
         known.torn = known.torn.or(durable.map(|len| len as u64));
@@ -260,7 +262,7 @@ impl DataFile {
         let has_copies = announcement.is_some() || record.is_some_and(|record| record.has_copy.is_some());
         let stat = known.stat.unwrap_or_default();
         known.announced = announcement.and_then(|announcement| self.begins_with(announcement, bytes, &stat));
-        let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
+        let is_known = matches!(matched, RecordMatch::Durable(_)) || matched.ruled_out_from().is_some();
         match &known.announced {
             // Perhaps somebody restored it. Then the copy knows what was appended since.
             Some(Fingerprint { len, .. })
@@ -281,7 +283,7 @@ impl DataFile {
         stat: &Stat,
     ) -> FileHistory {
         let epoch = matched.epoch();
-        let is_replaced = record.is_some() && *matched == RecordMatch::Unrelated;
+        let is_replaced = record.is_some() && matched.synced().is_none();
         FileHistory {
             appended: vec![],
             remembered_up_to: self.remembered_up_to(epoch),
