@@ -113,10 +113,9 @@ impl Fleet {
     }
 
     fn ask(&self, server: usize, method_and_target: &str, field: &str, body: &str) -> Known {
-        let Some(address) = self.servers[server].try_lock().map(|server| server.address.clone()) else {
-            std::thread::sleep(Duration::from_millis(5));
-            return Known::NotSent;
-        };
+        // Other clients lock it only for a moment.
+        let server = self.servers[server].try_lock_for(Duration::from_millis(5));
+        let Some(address) = server.map(|server| server.address.clone()) else { return Known::NotSent };
         let Ok(mut socket) = TcpStream::connect(address) else { return Known::NotSent };
         socket.set_read_timeout(Some(REQUEST_TIMEOUT)).unwrap();
         let request = format!(
