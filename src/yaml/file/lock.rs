@@ -62,12 +62,6 @@ pub(crate) fn checksum(text: &str) -> u64 {
 }
 
 impl LockRecord {
-    /// Whether it says only that a sync failed before the file was read: the bytes after the recorded length may not be
-    /// durable, but no writer has ruled them out.
-    pub(crate) fn is_unread(&self) -> bool {
-        self.suspect && self.stat.changed == 0
-    }
-
     fn text(&self) -> String {
         let s = &self.stat;
         let state = if self.suspect { "suspect" } else { "durable" };

@@ -37,17 +37,8 @@ impl RecordMatch {
     /// The length that is durable, if it is known.
     pub(crate) fn synced(&self) -> Option<u64> {
         match self {
-            Self::Suspect(record) if record.is_unread() && record.stat.len == 0 => None,
             Self::Durable(record) | Self::Suspect(record) | Self::Outdated(record) => Some(record.stat.len),
             Self::Unrelated => None,
-        }
-    }
-
-    /// Where the bytes begin that do not count, because their sync failed and their writer said so.
-    pub(crate) fn ruled_out_from(&self) -> Option<u64> {
-        match self {
-            Self::Suspect(record) if !record.is_unread() => Some(record.stat.len),
-            _ => None,
         }
     }
 
@@ -56,14 +47,9 @@ impl RecordMatch {
     /// `has_copies`: a version wrote it that keeps copies.
     pub(crate) fn change(&self, bytes: &[u8], has_copies: bool) -> FileChange {
         match self {
-            Self::Durable(_) => FileChange::Unchanged,
-            Self::Suspect(_) if self.ruled_out_from().is_some() => FileChange::Unchanged,
+            Self::Durable(_) | Self::Suspect(_) => FileChange::Unchanged,
             // A writer was killed after an append.
-            Self::Outdated(_) | Self::Suspect(_)
-                if self.synced().is_some_and(|len| appended_at(bytes, len).is_some()) =>
-            {
-                FileChange::ProbablyAppended
-            }
+            Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => FileChange::ProbablyAppended,
             // Versions without copies left entries that have all their fields.
             _ if has_copies => FileChange::Changed,
             _ => FileChange::Unknown,
@@ -79,7 +65,7 @@ impl RecordMatch {
             let end = usize::try_from(len).ok().and_then(|len| bytes.get(..len));
             end.is_some_and(|bytes| bytes.ends_with(b"\n...\n"))
         };
-        if self.ruled_out_from().is_some() && !is_committed() { 0 } else { len }
+        if matches!(self, Self::Suspect(_)) && !is_committed() { 0 } else { len }
     }
 }
 
@@ -117,12 +103,6 @@ mod tests {
             let suspect = RecordMatch::of(record(stat, true), &now);
             assert!(matches!(suspect, RecordMatch::Suspect(_)) && suspect.epoch().is_none());
         }
-        // Nobody has read the file since its sync failed.
-        let unread = RecordMatch::of(record(stat, true), &longer);
-        assert_eq!((unread.ruled_out_from(), unread.change(b"a: 1\n", true)), (None, FileChange::Changed));
-        let read = Stat { changed: 5, ..stat };
-        let ruled_out = RecordMatch::of(record(read, true), &longer);
-        assert_eq!((ruled_out.ruled_out_from(), ruled_out.change(b"", true)), (Some(100), FileChange::Unchanged));
         for suspect in [false, true] {
             assert_eq!(RecordMatch::of(record(other, suspect), &stat), RecordMatch::Unrelated);
         }

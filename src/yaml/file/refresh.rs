@@ -199,13 +199,7 @@ impl DataFile {
             if let Err(e) = file.sync() {
                 // Whether earlier writes are durable stays unknown, even if the next sync works.
                 let error = failed("sync", e);
-                let (seen, len) = match matched {
-                    RecordMatch::Suspect(record) => (record.stat, record.stat.len),
-                    // Only a failed append rules bytes out. After a power cut a record may be older than appends that
-                    // were acknowledged, and a person may have changed the file.
-                    _ => (Stat { modified: 0, changed: 0, ..*stat }, matched.synced().unwrap_or(0)),
-                };
-                self.mark_suspect(Stat { device: stat.device, inode: stat.inode, ..seen }, len.min(stat.len));
+                self.mark_suspect(*stat, matched.synced().map_or(stat.len, |len| len.min(stat.len)));
                 return Err(error);
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
@@ -220,7 +214,8 @@ impl DataFile {
             return Ok(None);
         }
         let mut known = KnownFile { stat: Some(*stat), epoch: matched.epoch(), ..KnownFile::default() };
-        let durable = matched.ruled_out_from().and_then(|len| appended_at(&bytes, len));
+        let suspect = if let RecordMatch::Suspect(record) = matched { Some(record.stat.len) } else { None };
+        let durable = suspect.and_then(|len| appended_at(&bytes, len));
         let trusted = bytes.get(..durable.unwrap_or(bytes.len())).unwrap_or_default();
         let is_small = self.copy.can_grow_to(stat.len);
         let last = if is_small { read_last(&*self.fs, &self.paths)? } else { None };
@@ -235,7 +230,7 @@ impl DataFile {
         };
         let loaded =
             load_bytes(&source, self.history(&state.read(), record, &matched, stat), &mut known, &state.read());
-        if matches!(matched, RecordMatch::Suspect(_)) {
+        if suspect.is_some() {
             known.append_state = AppendState::Suspect;
         }
         known.torn = known.torn.or(durable.map(|len| len as u64));
@@ -262,7 +257,7 @@ impl DataFile {
         let has_copies = announcement.is_some() || record.is_some_and(|record| record.has_copy.is_some());
         let stat = known.stat.unwrap_or_default();
         known.announced = announcement.and_then(|announcement| self.begins_with(announcement, bytes, &stat));
-        let is_known = matches!(matched, RecordMatch::Durable(_)) || matched.ruled_out_from().is_some();
+        let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
         match &known.announced {
             // Perhaps somebody restored it. Then the copy knows what was appended since.
             Some(Fingerprint { len, .. })
@@ -283,7 +278,7 @@ impl DataFile {
         stat: &Stat,
     ) -> FileHistory {
         let epoch = matched.epoch();
-        let is_replaced = record.is_some() && matched.synced().is_none();
+        let is_replaced = record.is_some() && *matched == RecordMatch::Unrelated;
         FileHistory {
             appended: vec![],
             remembered_up_to: self.remembered_up_to(epoch),

@@ -177,24 +177,3 @@ fn the_revision_of_the_bucket_does_not_go_back_after_an_edit_that_removed_a_line
         assert!(after >= revision, "seed {seed}: {after:?} after {revision:?}");
     }
 }
-
-#[test]
-fn acknowledged_appends_stay_if_a_power_cut_brings_back_an_old_record_and_the_next_sync_fails() {
-    let disk = CrashFs::default();
-    let store = open(disk.clone());
-    let lock = Path::new(FOLDER).join("default.lock");
-    commit(&store, vec![put("a", "1")]);
-    commit(&store, vec![put("b", "2")]);
-    let old_record = disk.bytes(&lock).unwrap();
-    commit(&store, vec![put("c", "3")]);
-    disk.edit(&lock, &old_record);
-    let faulty = FailingFs::new(disk.clone(), Failing::default());
-    faulty.probe.fail([fault(Call::Sync, "default.yaml", io::ErrorKind::Other)]);
-    assert!(all(&open(faulty.clone())).is_err() && faulty.probe.failed() > 0);
-    let new = open(disk);
-    commit(&new, vec![put("d", "4")]);
-    let found = values(&new);
-    for (name, value) in [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")] {
-        assert_eq!(found.get(name).map(String::as_str), Some(value), "{name}: {found:?}");
-    }
-}
