@@ -59,6 +59,10 @@
 //! - `server`: HTTP, FastCGI and CGI, and their sockets
 //! - `cli`: the program
 
+#![cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, unused_imports, reason = "only a server reads metrics and makes backups")
+)]
 // Both panic if they cannot write; `cli/output.rs` has functions that do not.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
