@@ -37,10 +37,11 @@ for part in "${parts[@]}"; do
     >>"$lines" || failed+=("$filter printed no line")
 done
 
-targets=(fuzz/src/bin/*.rs)
+# The others compare kvs with other YAML readers.
+mapfile -t targets < <(basename -s .rs fuzz/src/bin/*.rs | grep -v -x -e pyyaml -e yaml_readers)
 each=$((share / ${#targets[@]}))
 echo "== fuzzing for $share s"
-fuzz/run.sh "$((each > 0 ? each : 1))" || failed+=("a fuzz target failed")
+fuzz/run.sh "$((each > 0 ? each : 1))" "${targets[@]}" || failed+=("a fuzz target failed")
 
 echo
 cat "$lines"

@@ -22,7 +22,9 @@ pub fn terminated(text: &str) -> String {
 pub fn by_kvs(text: &str) -> Option<Vec<(String, ParsedEntry)>> {
     // For kvs a byte order mark may precede any document, for others only the first one.
     let has_late_mark = text.chars().skip(1).any(|c| c == '\u{feff}');
-    if !text.chars().all(is_printable) || has_late_mark {
+    // libyaml takes `...#` for the end of a document, against YAML 1.2.
+    let has_joined_mark = text.lines().any(|line| line.starts_with("...#"));
+    if !text.chars().all(is_printable) || has_late_mark || has_joined_mark {
         return None;
     }
     let read = read_text(text).ok()?;

@@ -92,6 +92,10 @@ fn as_texts(value: &Value) -> Value {
 
 fuzz_target!(|text: &str| {
     let text = &terminated(text);
+    // PyYAML takes a question mark in a flow for an explicit key, against YAML 1.2.
+    if text.contains('?') {
+        return;
+    }
     let Some(by_kvs) = by_kvs(text) else { return };
     let answer = by_pyyaml(&with_document_starts(text));
     let documents = answer["documents"].as_array();
