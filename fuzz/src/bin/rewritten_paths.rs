@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
     let (headers, body) = head(&output).expect("a head");
     let status = headers.iter().find(|(name, _)| name == "status").map_or("", |(_, value)| value.as_str());
     if !status.starts_with("200") {
-        assert!(["400", "414", "431"].iter().any(|refused| status.starts_with(refused)), "{status} for {target:?}");
+        assert!(["400", "411", "414", "431"].iter().any(|refused| status.starts_with(refused)), "{status} for {target:?}");
         return;
     }
     assert!(!body.iter().any(|byte| byte.is_ascii_control() || *byte == b' '), "{body:?}");
