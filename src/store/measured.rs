@@ -1,7 +1,7 @@
 //! What a store measures while it works, and how much it holds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -15,7 +15,7 @@ const BUCKETS: usize = 15;
 /// Nanoseconds in a microsecond.
 const MICROSECOND: u64 = 1_000;
 /// Nanoseconds in a millisecond.
-const MILLISECOND: u64 = 1_000_000;
+pub(crate) const MILLISECOND: u64 = 1_000_000;
 
 /// Bounds for an operation, in nanoseconds: from a read in memory to a write on a slow disk.
 pub(crate) const DURATION_BOUNDS: BucketBounds = [
@@ -100,8 +100,12 @@ impl Measurements {
         self.lock_waits.observe_duration(&DURATION_BOUNDS, duration);
     }
 
-    pub(crate) fn synced(&self, duration: Duration) {
-        self.syncs.observe_duration(&DURATION_BOUNDS, duration);
+    /// Measures a sync.
+    pub(crate) fn sync<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let synced = sync();
+        self.syncs.observe_duration(&DURATION_BOUNDS, began.elapsed());
+        synced
     }
 
     pub(crate) fn stored(&self, writes: usize) {

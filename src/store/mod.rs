@@ -32,7 +32,7 @@ pub use self::evaluate_all::{Group, evaluate_all};
 pub use self::log_bounds::{LogBounds, check_append, check_retention, log_time};
 pub use self::log_position::{InvalidPosition, LogPosition, LogStep};
 pub(crate) use self::measured::{
-    BucketBounds, DURATION_BOUNDS, FAILURES, GROUP_BOUNDS, Histogram, Measured, Measurements, Sizes,
+    BucketBounds, DURATION_BOUNDS, FAILURES, GROUP_BOUNDS, Histogram, MILLISECOND, Measured, Measurements, Sizes,
 };
 pub use self::polled_watch::{PollRate, PolledWatch};
 pub use self::recent_changes::RecentChanges;

@@ -8,44 +8,56 @@ use parking_lot::Mutex;
 use super::fs::{FileSystem, Stat};
 use crate::model::{Bucket, Result};
 
-/// A problem of a file, and the file.
-pub(crate) type Problem = (PathBuf, String);
+/// A file, and what was found in it.
+pub(crate) struct InspectedFile<T> {
+    pub(crate) path: PathBuf,
+    /// `None` if it is missing.
+    pub(crate) stat: Option<Stat>,
+    /// Whether it did not change meanwhile.
+    pub(crate) is_settled: bool,
+    pub(crate) found: T,
+}
 
-/// The states of the files of each bucket, and what was wrong with them.
-#[derive(Default, Debug)]
-pub(crate) struct Inspected(Mutex<HashMap<Bucket, Files>>);
+/// The states of the files of each bucket, and what was found in them.
+pub(crate) struct Inspected<T>(Mutex<HashMap<Bucket, Files<T>>>);
 
-type Files = HashMap<PathBuf, (Stat, Option<String>)>;
+type Files<T> = HashMap<PathBuf, (Stat, T)>;
 
-impl Inspected {
-    /// The problems of these files of a bucket. What is known of other files of the bucket is forgotten.
+impl<T> Default for Inspected<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Inspected<T> {
+    /// Inspects these files of a bucket. What is known of other files of the bucket is forgotten.
     ///
     /// # Errors
     /// Those of `inspect`.
-    pub(crate) fn problems(
+    pub(crate) fn inspect(
         &self,
         fs: &dyn FileSystem,
         bucket: &Bucket,
         files: impl IntoIterator<Item = PathBuf>,
-        mut inspect: impl FnMut(&Path) -> Result<Option<String>>,
-    ) -> Result<Vec<Problem>> {
+        mut inspect: impl FnMut(&Path) -> Result<T>,
+    ) -> Result<Vec<InspectedFile<T>>> {
         let mut known = self.0.lock().remove(bucket).unwrap_or_default();
-        let (mut seen, mut problems) = (Files::new(), vec![]);
+        let (mut seen, mut inspected) = (Files::new(), vec![]);
         for path in files {
             let stat = fs.stat(&path).ok().flatten();
             let found = match (known.remove(&path), stat) {
                 (Some((then, found)), Some(now)) if then == now => found,
                 _ => inspect(&path)?,
             };
-            let after = fs.stat(&path).ok().flatten();
-            problems.extend(found.clone().filter(|_| after == stat).map(|text| (path.clone(), text)));
-            if let Some(stat) = stat.filter(|stat| after == Some(*stat)) {
-                seen.insert(path, (stat, found));
+            let is_settled = fs.stat(&path).ok().flatten() == stat;
+            if let Some(stat) = stat.filter(|_| is_settled) {
+                seen.insert(path.clone(), (stat, found.clone()));
             }
+            inspected.push(InspectedFile { path, stat, is_settled, found });
         }
         if !seen.is_empty() {
             self.0.lock().insert(bucket.clone(), seen);
         }
-        Ok(problems)
+        Ok(inspected)
     }
 }

@@ -34,9 +34,8 @@ impl YamlStore {
                 let others = with_logs.iter().filter(|bucket| buckets.binary_search(bucket).is_err());
                 sizes.damaged_files += others.map(|bucket| self.problems_of(bucket)).sum::<u64>();
             }
-            // The bucket has this problem in its status, too.
-            Err(_) if sizes.damaged_files > 0 => {}
-            Err(_) => sizes.damaged_files = 1,
+            // The status of the bucket has this problem, too.
+            Err(_) => sizes.damaged_files = sizes.damaged_files.max(1),
         }
         Ok(sizes)
     }
@@ -55,10 +54,7 @@ impl YamlStore {
     /// How many problems of a bucket, its logs and its blobs a person must fix.
     fn problems_of(&self, bucket: &Bucket) -> u64 {
         match self.status_of(bucket) {
-            Ok(report) => {
-                let is_damage = |severity| severity == Severity::Damage;
-                report.findings.iter().filter(|finding| is_damage(finding.severity)).count() as u64
-            }
+            Ok(report) => report.findings.iter().filter(|finding| finding.severity == Severity::Damage).count() as u64,
             Err(_) => 1,
         }
     }

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::request_timer::RequestTimer;
 use crate::model::ErrorKind;
-use crate::store::{BucketBounds, DURATION_BOUNDS, Histogram};
+use crate::store::{BucketBounds, DURATION_BOUNDS, Histogram, MILLISECOND};
 
 /// The class of a request: the resource that its path names. It is the label `route`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,9 +51,6 @@ pub(crate) const STATUSES: [u16; 22] =
 
 /// The kinds of error in their order, with their labels.
 pub(crate) const KINDS: [(ErrorKind, &str); 7] = ErrorKind::NAMES;
-
-/// Nanoseconds in a millisecond.
-const MILLISECOND: u64 = 1_000_000;
 
 /// Bounds of the time that a long poll waited. The default of `max_wait` is 25 s.
 pub(crate) const WAIT_BOUNDS_NANOS: BucketBounds = [

@@ -15,7 +15,7 @@ use crate::store::{Finding, Report, Severity, Sizes};
 use crate::yaml::bucket::bucket_store::BucketStore;
 use crate::yaml::file::errors::is_too_many_open_files;
 use crate::yaml::fs::{OpenMode, Stat};
-use crate::yaml::inspected::Inspected;
+use crate::yaml::inspected::{Inspected, InspectedFile};
 use crate::yaml::last_failures::add_error;
 
 /// The blobs to which a data file in one state refers, with their lengths.
@@ -39,7 +39,8 @@ impl BlobFolder {
 #[derive(Default)]
 pub(crate) struct BlobStatus {
     references: Mutex<HashMap<Bucket, References>>,
-    inspected: Inspected,
+    /// What is wrong with them.
+    inspected: Inspected<Option<String>>,
 }
 
 impl BlobStatus {
@@ -67,11 +68,13 @@ impl BlobStatus {
         let Some((data, references)) = self.references(folder, bucket) else { return Ok(full) };
         let inspect = |file: &Path| inspect(folder, file, references.get(file).copied().unwrap_or(0));
         let files = references.keys().cloned();
-        let problems = self.inspected.problems(fs, &bucket.paths.bucket, files, inspect)?;
+        let inspected = self.inspected.inspect(fs, &bucket.paths.bucket, files, inspect)?;
         // Otherwise a blob may have been removed with its last entry.
         if fs.stat(&bucket.paths.data).is_ok_and(|now| now == Some(data)) {
-            let found = |(file, text)| Finding { file: Some(file), ..Finding::new(Severity::Damage, text) };
-            report.findings.extend(problems.into_iter().map(found));
+            let settled = inspected.into_iter().filter(|file| file.is_settled);
+            report.findings.extend(settled.filter_map(|InspectedFile { path, found, .. }| {
+                Some(Finding { file: Some(path), ..Finding::new(Severity::Damage, found?) })
+            }));
         }
         Ok(full)
     }

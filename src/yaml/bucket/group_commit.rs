@@ -93,7 +93,6 @@ impl BucketStore {
         match stored {
             Ok(stat) => {
                 let outcomes = self.publish(group, stat);
-                self.measurements.stored(committed(&outcomes));
                 self.wrote.store(true, Ordering::Relaxed);
                 self.note_activity(&file);
                 file.reserve();
@@ -104,10 +103,9 @@ impl BucketStore {
                 self.store_deletions(&mut file, batches, &error)
             }
             Err(error) => {
-                self.measurements.failed(error.kind(), batches.len());
                 // Compaction may free space for the next write.
                 self.compact_if_due(&file, error.kind() == ErrorKind::StorageFull);
-                Ok(group.fail(&error))
+                Ok(self.reject(group, &error))
             }
         }
     }
@@ -124,7 +122,16 @@ impl BucketStore {
     fn publish(&self, group: EvaluatedGroup, stat: Stat) -> Vec<Result<Outcome>> {
         let mut state = self.state.write();
         state.stat = Some(stat);
-        group.publish(&mut state)
+        let outcomes = group.publish(&mut state);
+        drop(state);
+        let is_stored = |outcome: &&Result<_>| matches!(outcome, Ok(Outcome::Committed { .. }));
+        self.measurements.stored(outcomes.iter().filter(is_stored).count());
+        outcomes
+    }
+
+    fn reject(&self, group: EvaluatedGroup, error: &Error) -> Vec<Result<Outcome>> {
+        self.measurements.failed(error.kind(), group.outcomes.len());
+        group.fail(error)
     }
 
     /// The disk is full: carries out the batches that only delete, in the reserved space, and rejects the others.
@@ -142,15 +149,8 @@ impl BucketStore {
         let stored = if group.text.is_empty() { None } else { Some(self.store(file, &group)) };
         let outcomes = match stored {
             None => group.outcomes,
-            Some(Ok(stat)) => {
-                let outcomes = self.publish(group, stat);
-                self.measurements.stored(committed(&outcomes));
-                outcomes
-            }
-            Some(Err(error)) => {
-                self.measurements.failed(error.kind(), deletions.len());
-                group.fail(&error)
-            }
+            Some(Ok(stat)) => self.publish(group, stat),
+            Some(Err(error)) => self.reject(group, &error),
         };
         self.measurements.failed(disk_full.kind(), batches.len() - deletions.len());
         self.compact_if_due(file, true);
@@ -170,11 +170,6 @@ impl BucketStore {
         let mut group = self.evaluate(std::slice::from_ref(batch));
         if group.text.is_empty() { group.outcomes.pop() } else { None }
     }
-}
-
-/// How many of these writes are stored.
-fn committed(outcomes: &[Result<Outcome>]) -> usize {
-    outcomes.iter().filter(|outcome| matches!(outcome, Ok(Outcome::Committed { .. }))).count()
 }
 
 fn is_empty(batch: &Batch) -> bool {

@@ -1,8 +1,6 @@
 //! Appending documents to the data file, and recording its state in the lock file.
 
 use std::borrow::Cow;
-use std::io;
-use std::time::Instant;
 
 use parking_lot::RwLock;
 
@@ -68,7 +66,8 @@ impl DataFile {
         let marked =
             if self.known.mark.is_empty() { Cow::Borrowed(text) } else { [self.known.mark, text].concat().into() };
         let written = self.data()?.write(at, &marked);
-        let synced = if written.is_ok() { self.timed_sync() } else { Ok(()) };
+        let file = self.data()?;
+        let synced = if written.is_ok() { self.measurements.sync(|| file.sync()) } else { Ok(()) };
         let untrusted = synced.is_err();
         let known = self.known.stat.unwrap_or_default();
         let error = match written.and(synced).and_then(|()| self.fs.stat(&self.paths.data)) {
@@ -88,13 +87,6 @@ impl DataFile {
         let undone = if untrusted || cut.is_err() { self.mark_suspect(known, at) } else { true };
         self.known.stat = None;
         Err(if undone { error } else { error.of_kind(ErrorKind::Unavailable) })
-    }
-
-    fn timed_sync(&self) -> io::Result<()> {
-        let began = Instant::now();
-        let synced = self.data_io()?.sync();
-        self.measurements.synced(began.elapsed());
-        synced
     }
 
     /// Records that the bytes after `len` may not be durable. Returns whether the record could be written.

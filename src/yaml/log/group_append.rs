@@ -145,10 +145,7 @@ impl LogStore {
             // A part may have been written.
             return Err(if file.truncate(known.tail.end).is_ok() { failed("write", e) } else { unknown("write", e) });
         }
-        let began = Instant::now();
-        let synced = file.sync();
-        self.measurements.synced(began.elapsed());
-        if let Err(e) = synced {
+        if let Err(e) = self.measurements.sync(|| file.sync()) {
             let _ = file.truncate(known.tail.end);
             return Err(unknown("sync", e));
         }

@@ -8,11 +8,12 @@ use std::path::Path;
 use super::log_file::read_state;
 use super::log_path;
 use super::log_path::LogPath;
-use super::used_logs::UsedLogs;
+use super::used_logs::{InspectedLog, UsedLogs};
 use crate::model::{Bucket, Error, LogKeysQuery, Result};
 use crate::store::{Finding, Report, Severity, Sizes};
 use crate::yaml::file::errors::{io_error_with_advice, is_too_many_open_files};
 use crate::yaml::fs::OpenMode;
+use crate::yaml::inspected::InspectedFile;
 use crate::yaml::last_failures::add_error;
 
 impl UsedLogs {
@@ -42,55 +43,47 @@ impl UsedLogs {
         if let Err(e) = fs.may_write(&folder) {
             add_error(failed("write to", e), report, &mut full);
         }
-        let keys = self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })?;
-        let logs: Vec<LogPath> = keys.iter().map(|key| LogPath::new(&self.data_folder, bucket, key)).collect();
-        let mut inspected = logs.iter();
-        let inspect = |file: &Path| {
-            let log = inspected.by_ref().find(|log| log.file == file);
-            log.map_or(Ok(None), |log| self.inspect(log))
-        };
-        let files = logs.iter().map(|log| log.file.clone());
-        for (_, text) in self.inspected.problems(fs, bucket, files, inspect)? {
-            report.findings.push(Finding::new(Severity::Damage, text));
-        }
+        let settled = self.inspected(bucket)?.into_iter().filter(|log| log.is_settled);
+        let problems = settled.filter_map(|log| log.found.problem);
+        report.findings.extend(problems.map(|text| Finding::new(Severity::Damage, text)));
         Ok(full)
     }
 
-    /// Adds how much the logs of these buckets hold. A damaged log has bytes, but no entries. A log that has not changed
-    /// is not read again.
+    /// Adds how much the logs of these buckets hold. A damaged log has bytes, but no entries.
     pub(crate) fn add_sizes(&self, buckets: &[Bucket], sizes: &mut Sizes) {
-        let mut counted = self.counted.lock();
-        let known = std::mem::take(&mut *counted);
-        for bucket in buckets {
-            // A folder that cannot be listed is one of the problems of the bucket.
-            let keys = self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() });
-            for path in keys.unwrap_or_default().iter().map(|key| LogPath::new(&self.data_folder, bucket, key)) {
-                let Ok(Some(stat)) = self.options.file_system.stat(&path.file) else { continue };
-                let entries = match known.get(&path.file) {
-                    Some((then, entries)) if *then == stat => *entries,
-                    _ => self.entries_of(&path),
-                };
-                sizes.logs += 1;
-                sizes.log_bytes += stat.len;
-                sizes.log_entries += entries;
-                counted.insert(path.file, (stat, entries));
-            }
+        // If they cannot be inspected, that is one of the problems of the bucket.
+        let logs = buckets.iter().flat_map(|bucket| self.inspected(bucket).unwrap_or_default());
+        for InspectedFile { stat, found, .. } in logs {
+            let Some(stat) = stat else { continue };
+            sizes.logs += 1;
+            sizes.log_bytes += stat.len;
+            sizes.log_entries += found.entries;
         }
     }
 
-    fn entries_of(&self, path: &LogPath) -> u64 {
-        let file = self.options.file_system.open(&path.file, OpenMode::Read);
-        let known = file.ok().and_then(|file| read_state(&*file, path).ok().flatten());
-        known.map_or(0, |known| known.bounds.next - known.bounds.first)
+    /// The logs of a bucket. One that has not changed is not read again.
+    fn inspected(&self, bucket: &Bucket) -> Result<Vec<InspectedFile<InspectedLog>>> {
+        let keys = self.keys(bucket, &LogKeysQuery { limit: usize::MAX, ..LogKeysQuery::default() })?;
+        let logs: Vec<LogPath> = keys.iter().map(|key| LogPath::new(&self.data_folder, bucket, key)).collect();
+        let mut rest = logs.iter();
+        let inspect = |file: &Path| {
+            let log = rest.by_ref().find(|log| log.file == file);
+            log.map_or(Ok(InspectedLog::default()), |log| self.inspect(log))
+        };
+        let files = logs.iter().map(|log| log.file.clone());
+        self.inspected.inspect(&*self.options.file_system, bucket, files, inspect)
     }
 
-    /// What prevents reads or appends.
-    fn inspect(&self, log: &LogPath) -> Result<Option<String>> {
+    fn inspect(&self, log: &LogPath) -> Result<InspectedLog> {
+        let failed = |error: Error| InspectedLog { problem: Some(error.to_string()), entries: 0 };
         match self.options.file_system.open(&log.file, OpenMode::Append) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(InspectedLog::default()),
             Err(e) if is_too_many_open_files(&e) => Err(log.failed("open", e)),
-            Err(e) => Ok(Some(log.failed("append to", e).to_string())),
-            Ok(file) => Ok(read_state(&*file, log).err().map(|error| error.to_string())),
+            Err(e) => Ok(failed(log.failed("append to", e))),
+            Ok(file) => Ok(read_state(&*file, log).map_or_else(failed, |known| {
+                let entries = known.map_or(0, |known| known.bounds.next - known.bounds.first);
+                InspectedLog { problem: None, entries }
+            })),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::store::{Finding, Report, Severity, Task};
 use crate::yaml::bucket::bucket_store::SharedResources;
 use crate::yaml::file::errors::io_error_with_advice;
 use crate::yaml::format::log_header;
-use crate::yaml::fs::{LockMode, OpenMode, Stat};
+use crate::yaml::fs::{LockMode, OpenMode};
 use crate::yaml::inspected::Inspected;
 use crate::yaml::options::YamlOptions;
 
@@ -26,23 +26,23 @@ pub(crate) struct UsedLogs {
     pub(super) data_folder: Arc<PathBuf>,
     pub(super) options: YamlOptions,
     pub(super) shared: SharedResources,
-    /// The states of the files that were inspected for the status.
-    pub(super) inspected: Inspected,
-    /// The number of entries of each log, and the state of its file then.
-    pub(super) counted: Mutex<HashMap<PathBuf, (Stat, u64)>>,
+    /// The files that were inspected for the status and for the sizes.
+    pub(super) inspected: Inspected<InspectedLog>,
     used: Mutex<HashMap<(Bucket, Key), Arc<LogStore>>>,
+}
+
+/// What was found in the file of a log.
+#[derive(Clone, Default)]
+pub(super) struct InspectedLog {
+    /// What prevents reads or appends.
+    pub(super) problem: Option<String>,
+    /// The number of entries; 0 if there is a problem.
+    pub(super) entries: u64,
 }
 
 impl UsedLogs {
     pub(crate) fn new(data_folder: Arc<PathBuf>, options: YamlOptions, shared: SharedResources) -> Self {
-        Self {
-            data_folder,
-            options,
-            shared,
-            inspected: Inspected::default(),
-            counted: Mutex::default(),
-            used: Mutex::default(),
-        }
+        Self { data_folder, options, shared, inspected: Inspected::default(), used: Mutex::default() }
     }
 
     /// A log. Nothing is created before the first append.

@@ -1,9 +1,10 @@
 //! The metrics of a store of files and of the process: they are what is in the folder and in `/proc`.
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::served::{SECRET, Served};
+use crate::support::wait_until::wait_until;
 
 /// The value of a metric without labels.
 fn number(metrics: &str, name: &str) -> f64 {
@@ -26,14 +27,6 @@ fn append(server: &Served, target: &str, value: &str) {
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
 
-fn until(mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(30));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn sizes_are_those_of_the_folder() {
     let server = Served::start(&["--tidy-after", "0s"]);
@@ -49,7 +42,7 @@ fn sizes_are_those_of_the_folder() {
         append(&server, "/log/kitchen/temp", &n.to_string());
     }
     // The sizes of the last second may be sent.
-    until(|| count(&server.get("/metrics"), "kvs_log_entries") == 5);
+    wait_until(|| count(&server.get("/metrics"), "kvs_log_entries") == 5);
     let metrics = server.get("/metrics");
     let size = |path: &str| std::fs::metadata(server.folder().join("data").join(path)).unwrap().len();
     let expected = [
@@ -90,7 +83,7 @@ fn writes_waits_and_syncs_are_counted() {
     let tidying = Served::start(&["--tidy-after", "50ms"]);
     tidying.put("/kv/default/a", "1");
     tidying.put("/kv/default/a", "2");
-    until(|| count(&tidying.get("/metrics"), "kvs_compactions_total") > 0);
+    wait_until(|| count(&tidying.get("/metrics"), "kvs_compactions_total") > 0);
     assert_eq!(count(&server.get("/metrics"), "kvs_compactions_total"), before);
 }
 
@@ -102,7 +95,7 @@ fn waits_for_a_lock_that_others_hold_are_measured() {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     std::thread::scope(|scope| {
         let write = scope.spawn(|| server.put("/kv/default/a", "2"));
-        until(|| count(&server.get("/metrics"), "kvs_store_commits_total") == 2);
+        wait_until(|| count(&server.get("/metrics"), "kvs_store_commits_total") == 2);
         std::thread::sleep(Duration::from_millis(500));
         assert!(!write.is_finished());
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::Unlock).unwrap();
@@ -132,12 +125,12 @@ fn damaged_files_and_a_lost_folder_are_seen() {
     server.put("/kv/shop/a", "1");
     let mut file = std::fs::File::options().append(true).open(server.file("shop")).unwrap();
     file.write_all(b"b: &c 1\n").unwrap();
-    until(|| count(&server.get("/metrics"), "kvs_damaged_files") == 1);
+    wait_until(|| count(&server.get("/metrics"), "kvs_damaged_files") == 1);
     let metrics = server.get("/metrics");
     // The other bucket can be used.
     assert_eq!((count(&metrics, "kvs_ready"), count(&metrics, "kvs_buckets")), (1, 2), "{metrics}");
     rustix::fs::rename(server.folder().join("data"), server.folder().join("elsewhere")).unwrap();
-    until(|| count(&server.get("/metrics"), "kvs_ready") == 0);
+    wait_until(|| count(&server.get("/metrics"), "kvs_ready") == 0);
 }
 
 #[test]
@@ -154,7 +147,7 @@ fn open_event_streams_are_counted_until_they_end() {
     assert_eq!((count(&metrics, "kvs_streams"), count(&metrics, "kvs_waiters")), (1, 1), "{metrics}");
     drop(stream);
     // The server sees it with the next event.
-    until(|| {
+    wait_until(|| {
         server.put("/kv/default/a", "2");
         count(&server.get("/metrics"), "kvs_streams") == 0
     });
@@ -164,7 +157,7 @@ fn open_event_streams_are_counted_until_they_end() {
 fn process_metrics_are_those_of_the_system() {
     let server = Served::limited(500, &[]);
     let idle: Vec<_> = (0..20).map(|_| server.connect()).collect();
-    until(|| server.open_files() > 20);
+    wait_until(|| server.open_files() > 20);
     let metrics = server.get("/metrics");
     assert_eq!(count(&metrics, "process_max_fds"), 500);
     let (open, now) = (count(&metrics, "process_open_fds"), server.open_files() as u64);
@@ -172,6 +165,6 @@ fn process_metrics_are_those_of_the_system() {
     let memory = count(&metrics, "process_resident_memory_bytes") >> 20;
     assert!(memory > 2 && memory <= server.peak_memory(), "{memory} MiB");
     let used = number(&metrics, "process_cpu_seconds_total");
-    until(|| number(&server.get("/metrics"), "process_cpu_seconds_total") > used);
+    wait_until(|| number(&server.get("/metrics"), "process_cpu_seconds_total") > used);
     drop(idle);
 }

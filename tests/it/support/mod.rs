@@ -7,3 +7,4 @@ pub(crate) mod endpoint;
 pub(crate) mod receiver;
 pub(crate) mod served;
 pub(crate) mod tally;
+pub(crate) mod wait_until;

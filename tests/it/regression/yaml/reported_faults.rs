@@ -11,6 +11,7 @@ use kvs::yaml::{FileSystem as _, RealFileSystem, YamlOptions, YamlStore};
 
 use crate::support::disks::{Call, Failing, FailingFs, Fault, Which};
 use crate::support::served::{SECRET, Served};
+use crate::support::wait_until::wait_until;
 use crate::yaml::fixtures::{batch, bucket, commit, key, options, put, run, upkeep};
 
 fn real(folder: &Path) -> (FailingFs, YamlStore) {
@@ -36,15 +37,6 @@ fn problems(store: &YamlStore) -> Result<Vec<String>, ErrorKind> {
 
 fn add(path: &Path, text: &str) {
     File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-}
-
-#[track_caller]
-fn wait_until(happened: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !happened() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
