@@ -1,10 +1,10 @@
-//! What a fault is, and what is documented about it: what writers and readers are told, what the log and `/status`
+//! What a fault is, and what is documented about it: which responses writers and readers get, what the log and `/status`
 //! name, and whether the server is ready. The faults are in `disk_faults`, `call_faults`, `file_faults` and `other_faults`.
 
 use super::clients::End;
 use super::machine::{Disk, Machine};
 
-/// What a client is told during a fault.
+/// The response to a client during a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expected {
     /// Everything is done.
@@ -40,7 +40,7 @@ pub(super) struct Fault {
     pub(super) name: &'static str,
     pub(super) disk: Disk,
     pub(super) begin: fn(&Machine) -> Undo,
-    /// What writers of small values are told.
+    /// The responses to writers of small values.
     pub(super) puts: Expected,
     pub(super) appends: Expected,
     pub(super) large: Expected,
