@@ -42,6 +42,15 @@ pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> io::R
     }
 }
 
+/// Makes the last copy durable, so that a power cut does not undo what only it has: the revisions of a file that a
+/// person has replaced.
+pub(crate) fn sync_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Result<()> {
+    match fs.open(&paths.last(), OpenMode::Read).and_then(|copy| copy.sync()) {
+        Err(e) if is_missing_or_forbidden(&e) || UnusableFile::caused(&e) => Ok(()),
+        synced => synced.map_err(|e| paths.failed("sync the copy (.last) of", e)),
+    }
+}
+
 impl DataFile {
     /// Records an edit of the file by a person: sets aside the overwritten entries, and renews the copy, so that all
     /// processes compute the same revisions. Under the exclusive lock, after [`refresh`](Self::refresh).

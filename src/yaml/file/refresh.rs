@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::data_file::DataFile;
 use super::known_file::{AppendState, KnownFile};
-use super::last_copy::read_last;
+use super::last_copy::{read_last, sync_last};
 use super::last_copy_format::Fingerprint;
 use super::load::{FileChange, LoadInput, load_bytes};
 use super::lock;
@@ -201,6 +201,9 @@ impl DataFile {
                 let error = failed("sync", e);
                 self.mark_suspect(*stat, matched.synced().map_or(stat.len, |len| len.min(stat.len)));
                 return Err(error);
+            }
+            if self.copy.can_grow_to(stat.len) {
+                sync_last(&*self.fs, &self.paths)?;
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
             if let (RecordMatch::Suspect(_), Some(lock)) = (&matched, &self.lock) {

@@ -63,7 +63,7 @@ pub(super) const DISK: [Fault; 3] = [
             // No file can be opened for writing there in between.
             machine.inside(&["mount", "--no-mtab", "--move", &aside, &data]);
             // Files that are open do not notice the mount.
-            machine.fail("write 30 /data/\ntruncate 30 /data/\nsync 30 /data/\n");
+            machine.fail("write 30 /data/\ntruncate 30 /data/\n");
             Box::new(move |machine| {
                 // The server may have opened files there.
                 machine.inside(&["umount", "-l", &data]);
@@ -94,7 +94,11 @@ pub(super) const DISK_CALLS: [Fault; 2] = [
     Fault {
         name: "a file system that has become read-only, for calls",
         disk: Disk::Shared,
-        begin: |machine| calls(machine, "change 30 /data/\n"),
+        // A sync succeeds there. If it failed right after a write that had just succeeded, nobody could read.
+        begin: |machine| {
+            let changes = ["write", "truncate", "create", "modify", "rename", "remove"];
+            calls(machine, &changes.map(|call| format!("{call} 30 /data/\n")).concat())
+        },
         status: (500, &["default.yaml", "mount its file system so that it can be written"]),
         // The check asks the system for its rights to the folder, without these calls.
         ready: 0,

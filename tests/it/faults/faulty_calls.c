@@ -1,6 +1,6 @@
 /* Loaded into a server by LD_PRELOAD: fails chosen calls and shifts the clock, as the file $FAULTS_FILE says.
- * Each of its lines is `CALL ERRNO PART`, for files whose path contains PART, or `clock 0 SECONDS`. The call `change` is
- * each call that changes something. If the file is missing, every call is done as usual. */
+ * Each of its lines is `CALL ERRNO PART`, for files whose path contains PART, or `clock 0 SECONDS`. If the file is
+ * missing, every call is done as usual. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,17 +30,13 @@ static int faults(char *text, size_t size) {
     return 1;
 }
 
-static int is_named(const char *name, const char *call) {
-    return !strcmp(name, call) || (!strcmp(name, "change") && strcmp(call, "open") && strcmp(call, "read"));
-}
-
 /* The error with which a call on a path fails, or 0. */
 static int failure(const char *call, const char *path) {
     char text[2048], name[32], part[256], *line, *rest = text;
     int saved = errno, code, found = 0;
     if (faults(text, sizeof text))
         while (!found && (line = strsep(&rest, "\n")))
-            if (sscanf(line, "%31s %d %255s", name, &code, part) == 3 && is_named(name, call) && strstr(path, part))
+            if (sscanf(line, "%31s %d %255s", name, &code, part) == 3 && !strcmp(name, call) && strstr(path, part))
                 found = code;
     errno = saved;
     return found;

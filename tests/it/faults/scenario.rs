@@ -22,7 +22,7 @@ use crate::support::tally::Tally;
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The flags of the server.
-pub(super) const FLAGS: &[&str] = &["--lock-timeout", "1s"];
+pub(super) const FLAGS: &[&str] = &["--lock-timeout", "3s"];
 
 /// The times of a fault.
 pub(super) struct Times {

@@ -98,8 +98,8 @@ impl Game {
         Some(lines.iter().flat_map(|line| [line, "\n"]).collect())
     }
 
-    /// A person adds a line while a process makes a call. It is lost only if the file is being replaced, or if the write
-    /// fails that the process has begun, since the file is then cut off before it. Not covered: the file has a torn tail,
+    /// A person adds a line while a process makes a call. It is lost only if the file is being replaced, or if a call of
+    /// the operation fails, since the file is then cut off before it. Not covered: the file has a torn tail,
     /// which is cut off at the same moment.
     pub(super) fn add_line(&self, number: usize, value: &str) {
         let path = data(number);
@@ -120,14 +120,15 @@ impl Game {
         }
         buckets[number].candidates.extend(with);
         buckets[number].may_be_mistaken = true;
-        let (renames, hits) = (self.disk().renames(), self.disk().hits());
-        *self.added.lock() = Some(AddedLine { bucket: number, key: name, value: value.to_owned(), renames, hits });
+        let renames = self.disk().renames();
+        *self.added.lock() = Some(AddedLine { bucket: number, key: name, value: value.to_owned(), renames });
     }
 
-    /// The operation is over during which a line was added.
-    pub(super) fn settle_added_line(&self) {
-        let Some(AddedLine { bucket, key, value, renames, hits }) = self.added.lock().take() else { return };
-        if (self.disk().renames(), self.disk().hits()) == (renames, hits) && !self.disk().is_limited() {
+    /// The step is over during which a line was added. There had been this number of faults before it.
+    pub(super) fn settle_added_line(&self, hits: usize) {
+        let Some(AddedLine { bucket, key, value, renames }) = self.added.lock().take() else { return };
+        // The line itself counts as a fault.
+        if (self.disk().renames(), self.disk().hits()) == (renames, hits + 1) && !self.disk().is_limited() {
             let is_there = |held: &Held| held.value == value;
             self.buckets.lock()[bucket]
                 .candidates

@@ -66,13 +66,12 @@ pub(super) struct HeldBlob {
     pub(super) stored: StoredBlob,
 }
 
-/// A line that a person added while a process did something, and the number of renames and faults before.
+/// A line that a person added while a process did something, and the number of renames before.
 pub(super) struct AddedLine {
     pub(super) bucket: usize,
     pub(super) key: Key,
     pub(super) value: String,
     pub(super) renames: usize,
-    pub(super) hits: usize,
 }
 
 pub(super) struct Game {
@@ -188,8 +187,9 @@ impl Game {
     /// Does a step. Returns whether the run goes on.
     pub(super) fn step(&self, step: &Step) -> bool {
         self.pass(1);
+        let hits = self.disk().hits();
         self.do_step(step, false);
-        self.settle_added_line();
+        self.settle_added_line(hits);
         if let Some(seed) = self.disk().cut() {
             return self.restart_all(seed);
         }
