@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Batch, Bucket, Change, Clock, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, SystemClock,
-    Write,
+    Batch, Bucket, Change, Clock, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Returning, Revision,
+    SystemClock, Write,
 };
 use crate::store::Store;
 
@@ -70,14 +70,14 @@ impl Client {
         self.store.buckets().await
     }
 
-    /// Does the writes and returns the change of each.
-    pub(crate) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Change>> {
-        Ok(self.apply(Batch::new(writes)).await?.1)
+    /// Does the writes and returns the change of each. The values in the changes cannot be used.
+    pub(crate) async fn commit_returning_metadata(&self, writes: Vec<Write>) -> Result<Vec<Change>> {
+        Ok(self.apply(Batch::new(writes).returning(Returning::Metadata)).await?.1)
     }
 
     /// Does the writes and returns the revision of the bucket.
     pub(crate) async fn commit_returning_nothing(&self, writes: Vec<Write>) -> Result<Revision> {
-        Ok(self.apply(Batch::new(writes).returning_nothing()).await?.0)
+        Ok(self.apply(Batch::new(writes).returning(Returning::Nothing)).await?.0)
     }
 
     /// Does a batch without expectations.
@@ -90,7 +90,8 @@ impl Client {
 
     /// Does one write and returns its change.
     pub(crate) async fn commit_one(&self, write: Write) -> Result<Change> {
-        self.commit(vec![write]).await?.pop().ok_or_else(|| contract_violation("returned no result for a write"))
+        let change = self.apply(Batch::new(vec![write])).await?.1.pop();
+        change.ok_or_else(|| contract_violation("returned no result for a write"))
     }
 
     /// Does one write if the expectation holds, else returns the entry that was found.

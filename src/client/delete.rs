@@ -83,6 +83,6 @@ impl Client {
 
     async fn remove(&self, keys: Vec<Key>) -> Result<u64> {
         let writes = keys.into_iter().map(|key| Write::Delete { key }).collect();
-        Ok(self.commit(writes).await?.iter().filter(|change| change.before.is_some()).count() as u64)
+        Ok(self.commit_returning_metadata(writes).await?.iter().filter(|change| change.before.is_some()).count() as u64)
     }
 }

@@ -212,7 +212,8 @@ impl Client {
         if matches!(write, Write::Put { expires: None, .. }) {
             return self.commit_returning_nothing(vec![write]).await;
         }
-        stored(self.commit_one(write).await?.after)
+        let change = self.commit_returning_metadata(vec![write]).await?.pop();
+        stored(change.and_then(|change| change.after))
     }
 
     pub(crate) async fn store_if_absent(&self, write: Write) -> Result<bool> {

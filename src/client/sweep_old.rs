@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::client::Client;
-use crate::model::{Batch, Entry, Expectation, Key, Outcome, Result, Scan, Time, Write};
+use crate::model::{Batch, Entry, Expectation, Key, Outcome, Result, Returning, Scan, Time, Write};
 
 /// How many entries are read, and deleted, in one step.
 const PAGE_ENTRIES: usize = 100;
@@ -113,7 +113,7 @@ impl Client {
             let expect = |(key, entry): &(Key, Entry)| Expectation::unchanged(key.clone(), Some(entry));
             let writes = found.iter().map(|(key, _)| Write::Delete { key: key.clone() }).collect();
             let batch = Batch::new(writes).with_expectations(found.iter().map(expect).collect());
-            match self.store.apply(&self.bucket, batch.returning_nothing()).await? {
+            match self.store.apply(&self.bucket, batch.returning(Returning::Nothing)).await? {
                 Outcome::Committed { .. } => return Ok(found.into_iter().map(|(key, _)| key).collect()),
                 // This one is newer now, so it stays. Each round has one entry less.
                 Outcome::PreconditionFailed { index, .. } => drop(found.remove(index)),

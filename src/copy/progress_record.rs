@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::model::{Batch, Bucket, Entry, Key, Result, Revision, Write};
+use crate::model::{Batch, Bucket, Entry, Key, Result, Returning, Revision, Write};
 use crate::store::Store;
 
 /// The records of a target about one source.
@@ -44,6 +44,6 @@ impl ProgressRecord {
         let record =
             json!({ "from": self.source, "revision": revision.to_string(), "next": next.to_string() }).to_string();
         let writes = vec![Write::put(Key::new(bucket.as_str())?, record)];
-        self.to.apply(&self.records, Batch::new(writes).returning_nothing()).await.map(drop)
+        self.to.apply(&self.records, Batch::new(writes).returning(Returning::Nothing)).await.map(drop)
     }
 }

@@ -8,7 +8,9 @@ use super::compare::{BucketDiff, MissingEntry};
 use super::plan::WriteOrder;
 use super::progress_record::ProgressRecord;
 use super::side::{Side, on};
-use crate::model::{Batch, BlobRef, Bucket, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, Write};
+use crate::model::{
+    Batch, BlobRef, Bucket, Error, ErrorKind, Expectation, Key, Outcome, Result, Returning, Revision, Write,
+};
 use crate::store::{BatchLimits, ImportSource, Store, StoredBlob};
 
 /// How many bytes of a blob are copied at a time.
@@ -164,7 +166,7 @@ impl BucketWriter<'_> {
     ) -> Result<u64> {
         self.record.save(self.bucket, self.last, next.unwrap_or(self.last)).await.map_err(on(Side::Target))?;
         let keys: HashSet<Key> = writes.iter().map(|write| write.key().clone()).collect();
-        let batch = Batch::new(writes).with_expectations(expectations).returning_nothing();
+        let batch = Batch::new(writes).with_expectations(expectations).returning(Returning::Nothing);
         let outcome = self.to.apply(self.bucket, batch).await;
         let outcome = outcome.map_err(|e| match e.kind() {
             // The comparison found that all of it can be written.

@@ -17,7 +17,8 @@ use super::sealed_type::{read_type, write_type};
 use super::transformed::{Form, Place, Transformed};
 use super::transformed_store::is_store;
 use crate::model::{
-    Batch, BlobRef, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Scan, Write,
+    Batch, BlobRef, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Returning,
+    Scan, Write,
 };
 use crate::store::{Limits, Store};
 
@@ -129,7 +130,7 @@ impl Encrypted {
         let entry = Entry { value, content_type, ..entry };
         let batch = Batch::new(vec![Write::Restore { key: key.clone(), entry }])
             .with_expectations(vec![expectation])
-            .returning_nothing();
+            .returning(Returning::Nothing);
         Ok(matches!(self.0.inner.apply(bucket, batch).await?, Outcome::Committed { .. }))
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::detached::detached;
 use crate::model::{
-    Batch, Bucket, Change, ChangeKind, Entry, Event, Key, Outcome, Page, Result, Revision, Scan, Snapshot,
+    Batch, Bucket, Change, ChangeKind, Entry, Event, Key, Outcome, Page, Result, Returning, Revision, Scan, Snapshot,
 };
 use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
@@ -40,9 +40,10 @@ impl Hooked {
 
     async fn apply_and_report(self, bucket: Bucket, batch: Batch) -> Result<Outcome> {
         let keys: Vec<Key> = batch.writes.iter().map(|write| write.key().clone()).collect();
-        // The listener needs the changes, even if the caller does not want them.
-        let returns_nothing = batch.returning_nothing;
-        let outcome = self.inner.apply(&bucket, Batch { returning_nothing: false, ..batch }).await?;
+        // The listener needs the changes, even if the caller does not want them, but no values.
+        let returns_nothing = batch.returning == Returning::Nothing;
+        let batch = if returns_nothing { batch.returning(Returning::Metadata) } else { batch };
+        let outcome = self.inner.apply(&bucket, batch).await?;
         let Outcome::Committed { revision, changes } = outcome else { return Ok(outcome) };
         let events = events(&bucket, &keys, &changes, revision);
         if !events.is_empty() {
@@ -217,7 +218,7 @@ mod tests {
     async fn listener_is_notified_even_if_caller_discards_changes() {
         let (store, reported) = hooked();
         let writes = vec![Write::put(key("a"), "1"), Write::Delete { key: key("b") }];
-        let outcome = store.apply(&Bucket::default(), batch(writes).returning_nothing()).await.unwrap();
+        let outcome = store.apply(&Bucket::default(), batch(writes).returning(Returning::Nothing)).await.unwrap();
         assert!(matches!(outcome, Outcome::Committed { changes, .. } if changes.is_empty()));
         assert_eq!(take(&reported), [("a".into(), ChangeKind::Set)]);
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, RwLock};
 
 use crate::model::{
-    Batch, Bucket, ChangesPage, ChangesQuery, Entry, Error, ErrorKind, Key, Outcome, Projection, Result, Revision,
-    Scan, Write,
+    Batch, Bucket, ChangesPage, ChangesQuery, Entry, Error, ErrorKind, Key, Outcome, Projection, Result, Returning,
+    Revision, Scan, Write,
 };
 use crate::store::{Store, Task};
 
@@ -195,7 +195,7 @@ impl BucketTiers<'_> {
         if writes.is_empty() {
             return Ok(());
         }
-        match self.front.apply(self.bucket, Batch::new(writes).returning_nothing()).await? {
+        match self.front.apply(self.bucket, Batch::new(writes).returning(Returning::Nothing)).await? {
             Outcome::Committed { .. } => Ok(()),
             Outcome::PreconditionFailed { .. } => {
                 Err(Error::new(ErrorKind::Unavailable, "the front rejected a batch without expectations"))

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 
 use super::transformed::{Form, MAX_DECODED_BYTES, Place, Transformed, is_on_value};
-use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Write};
+use crate::model::{
+    Batch, Bucket, Change, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Returning, Write,
+};
 use crate::store::{Decision, Moment, evaluate};
 
 impl<F: Form> Transformed<F> {
@@ -38,8 +40,9 @@ impl<F: Form> Transformed<F> {
         }
     }
 
-    fn returns_nothing(&self, batch: &Batch) -> bool {
-        batch.returning_nothing && !self.form.needs_changes()
+    /// What the outcome of the store inside must have of the changes.
+    fn returning(&self, batch: &Batch) -> Returning {
+        if self.form.needs_changes() { Returning::Entries } else { batch.returning }
     }
 
     /// The batch with encoded values.
@@ -62,7 +65,7 @@ impl<F: Form> Transformed<F> {
             });
         }
         let expectations = batch.expectations.clone();
-        Ok(Batch { expectations, writes, returning_nothing: self.returns_nothing(batch) })
+        Ok(Batch { expectations, writes, returning: self.returning(batch) })
     }
 
     /// The outcome of a batch with decoded entries, as far as they fit into [`MAX_DECODED_BYTES`]. `None` if nothing was
@@ -106,8 +109,8 @@ impl<F: Form> Transformed<F> {
             Outcome::PreconditionFailed { .. } => None,
         };
         let decoded = match outcome {
-            Outcome::Committed { revision, .. } if batch.returning_nothing => {
-                Ok(Some(Outcome::Committed { revision, changes: vec![] }))
+            Outcome::Committed { revision, changes } if batch.returning != Returning::Entries => {
+                Ok(Some(batch.outcome(revision, changes)))
             }
             outcome => self.decoded(bucket, batch, outcome).await,
         };
@@ -146,7 +149,7 @@ impl<F: Form> Transformed<F> {
             let unchanged = keys.iter().map(|key| Expectation::unchanged(key.clone(), stored.get(key)));
             let others = batch.expectations.iter().enumerate().filter(|(_, expectation)| !is_on_value(expectation));
             let expectations = unchanged.chain(others.clone().map(|(_, expectation)| expectation.clone())).collect();
-            let planned = Batch { expectations, writes, returning_nothing: self.returns_nothing(&batch) };
+            let planned = Batch { expectations, writes, returning: self.returning(&batch) };
             let outcome = match self.inner.apply(bucket, planned).await {
                 Ok(Outcome::PreconditionFailed { index, .. }) if index < keys.len() => {
                     self.form.on_end(bucket, None, hold).await;

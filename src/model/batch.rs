@@ -15,9 +15,20 @@ pub struct Batch {
     pub expectations: Vec<Expectation>,
     /// A later write of a key sees the result of the earlier one.
     pub writes: Vec<Write>,
-    /// The caller does not need the changes: [`Outcome::Committed`] has none. This can be faster, because a store need
-    /// not read the entries that it replaces.
-    pub returning_nothing: bool,
+    /// What the outcome has of the changes.
+    pub returning: Returning,
+}
+
+/// What the outcome of a batch has of its changes. Less can be faster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Returning {
+    /// The entries before and after each write.
+    #[default]
+    Entries,
+    /// The same, but their values and types may be those that a layer has stored in place of the real ones.
+    Metadata,
+    /// [`Outcome::Committed`] has no changes, so a store need not read the entries that it replaces.
+    Nothing,
 }
 
 impl Batch {
@@ -33,16 +44,16 @@ impl Batch {
         Self { expectations, ..self }
     }
 
-    /// The same batch, but its outcome has no changes.
+    /// The same batch, but its outcome has this of the changes.
     #[must_use]
-    pub fn returning_nothing(self) -> Self {
-        Self { returning_nothing: true, ..self }
+    pub fn returning(self, returning: Returning) -> Self {
+        Self { returning, ..self }
     }
 
     /// The outcome of this batch after a commit: for stores. It drops the changes if the batch returns nothing.
     #[must_use]
     pub fn outcome(&self, revision: Revision, changes: impl IntoIterator<Item = Change>) -> Outcome {
-        let changes = if self.returning_nothing { vec![] } else { changes.into_iter().collect() };
+        let changes = if self.returning == Returning::Nothing { vec![] } else { changes.into_iter().collect() };
         Outcome::Committed { revision, changes }
     }
 }
@@ -215,7 +226,7 @@ pub enum Outcome {
     Committed {
         /// The revision of the bucket after the batch. It is the old one if nothing changed.
         revision: Revision,
-        /// One for each write, in their order; empty if the batch is [`returning_nothing`](struct@Batch).
+        /// One for each write, in their order; empty if the batch is to [return nothing](Returning::Nothing).
         changes: Vec<Change>,
     },
     /// An expectation did not hold; nothing was done.

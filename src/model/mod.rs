@@ -20,7 +20,7 @@ mod scan;
 mod span;
 mod time;
 
-pub use self::batch::{Batch, Change, Condition, End, Expectation, Outcome, Write};
+pub use self::batch::{Batch, Change, Condition, End, Expectation, Outcome, Returning, Write};
 pub use self::blob::{BlobId, BlobRef};
 pub use self::changes::{ChangesPage, ChangesQuery, KeyChange};
 pub use self::clock::{Clock, SystemClock};

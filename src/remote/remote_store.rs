@@ -20,7 +20,8 @@ use super::large_value;
 use super::read_requests::{list, parts};
 use super::remote_options::RemoteOptions;
 use crate::model::{
-    Batch, Bucket, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Projection, Result, Revision, Scan, Snapshot,
+    Batch, Bucket, ChangesQuery, Error, ErrorKind, Key, Outcome, Page, Projection, Result, Returning, Revision, Scan,
+    Snapshot,
 };
 use crate::store::{Blobs, Changes, Logs, Report, Store, Task};
 
@@ -239,7 +240,7 @@ impl Store for RemoteStore {
         if let Some(records) = self.records_of(bucket) {
             return records.apply(bucket, batch).await;
         }
-        let returned = if batch.returning_nothing { "none" } else { "changes" };
+        let returned = if batch.returning == Returning::Nothing { "none" } else { "changes" };
         let query = vec![("return", returned.to_owned())];
         let request = RemoteRequest::write(Method::POST, format!("txn/{bucket}"), query);
         let request = request.with_body("application/json", json_batch::body(&batch)?);

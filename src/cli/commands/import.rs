@@ -9,7 +9,7 @@ use crate::cli::config::units::count_noun;
 use crate::cli::exit::{CliResult, Failure};
 use crate::cli::format::{Format, ImportEntry};
 use crate::cli::output::progress;
-use crate::model::{Batch, Clock, Key, SystemClock, Time, Write};
+use crate::model::{Batch, Clock, Key, Returning, SystemClock, Time, Write};
 use crate::store::BatchLimits;
 
 const EXAMPLES: &str = "\
@@ -67,7 +67,7 @@ pub(crate) async fn run(settings: &CliSettings, args: Args) -> CliResult {
     let bar = progress(total, "importing", settings.quiet);
     for writes in batches(&writes, opened.batches) {
         let size = writes.len() as u64;
-        let batch = Batch::new(writes.to_vec()).returning_nothing();
+        let batch = Batch::new(writes.to_vec()).returning(Returning::Nothing);
         opened.store.apply(&settings.bucket(), batch).await.map_err(|e| {
             bar.abandon();
             let at_least = if e.is_outcome_unknown() { "at least " } else { "" };

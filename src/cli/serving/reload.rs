@@ -14,7 +14,7 @@ use super::process_metrics::ProcessMetrics;
 use crate::cli::config::settings::CliSettings;
 use crate::cli::data::open_store::OpenStore;
 use crate::cli::exit::CliResult;
-use crate::model::{Batch, Bucket, Clock as _, Key, SystemClock, Write};
+use crate::model::{Batch, Bucket, Clock as _, Key, Returning, SystemClock, Write};
 use crate::server::Handler;
 use crate::web;
 use crate::web::{Api, Body, ClientAddr, LongPollSettings, Metrics, Response, SecretList};
@@ -111,7 +111,7 @@ impl ApiParts {
         if logged.is_ok_and(|values| values.first().is_some_and(|value| value.as_deref() == Some(text.as_bytes()))) {
             return true;
         }
-        let batch = Batch::new(vec![Write::put(key, text.to_owned())]).returning_nothing();
+        let batch = Batch::new(vec![Write::put(key, text.to_owned())]).returning(Returning::Nothing);
         if let Err(error) = self.opened.store.apply(&bucket, batch).await {
             tracing::debug!("cannot remember that a warning was logged: {error}");
         }

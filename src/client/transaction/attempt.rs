@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::client::client::{Client, contract_violation};
-use crate::model::{Batch, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Revision, Write};
+use crate::model::{Batch, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Returning, Revision, Write};
 use crate::store::{Decision, Limits, Moment, evaluate};
 
 /// The preview of a write has no limit; the store checks its own limits at the end.
@@ -117,7 +117,7 @@ impl Attempt {
         let read = self.seen.iter().filter(|(_, seen)| seen.used);
         let expectations =
             read.map(|(key, seen)| Expectation::value_unchanged(key.clone(), seen.entry.as_ref())).collect();
-        let batch = Batch::new(self.writes).with_expectations(expectations).returning_nothing();
+        let batch = Batch::new(self.writes).with_expectations(expectations).returning(Returning::Nothing);
         Ok(match client.store.apply(&client.bucket, batch).await? {
             Outcome::Committed { .. } => Ended::Done(answer),
             Outcome::PreconditionFailed { .. } => Ended::Conflict(used_keys(&self.seen)),

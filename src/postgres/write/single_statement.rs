@@ -12,7 +12,7 @@ use deadpool_postgres::Client;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Outcome, Result, Revision, Time, Write};
+use crate::model::{Batch, Bucket, Change, Entry, Error, ErrorKind, Outcome, Result, Returning, Revision, Time, Write};
 use crate::postgres::connect::pool::Pool;
 use crate::postgres::error::PgError;
 use crate::postgres::sql::plain_statements::{PlainWriteStatements, PutStatements};
@@ -74,7 +74,7 @@ pub(crate) async fn execute(
     }
     let (statements, replace) = (&statements.plain, &statements.distributed.replace);
     // Replaced entries are read only for callers that want them, and to find out whether there was anything to delete.
-    let puts = if batches.iter().all(|batch| batch.returning_nothing) {
+    let puts = if batches.iter().all(|batch| batch.returning == Returning::Nothing) {
         &statements.returning_nothing
     } else {
         &statements.returning_replaced

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::cases::cases;
 use super::store_under_test::{TestBench, expect, key};
-use crate::model::{Batch, Bucket, Condition, ContentType, End, ErrorKind, Outcome, Revision, Time, Write};
+use crate::model::{
+    Batch, Bucket, Change, Condition, ContentType, End, Entry, ErrorKind, Outcome, Returning, Revision, Time, Write,
+};
 
 cases![
     a_revision_is_the_time_of_the_commit,
@@ -17,7 +21,7 @@ cases![
     a_later_write_sees_the_earlier_ones,
     a_read_sees_the_writes_before_it,
     a_key_deleted_and_put_in_one_batch_is_created_again,
-    a_batch_that_returns_nothing_does_the_same,
+    a_batch_that_returns_less_does_the_same,
     a_failed_last_write_undoes_the_whole_batch,
     a_thousand_writes_are_one_batch,
     buckets_are_independent,
@@ -155,8 +159,9 @@ async fn a_key_deleted_and_put_in_one_batch_is_created_again(bench: TestBench) {
     assert!(new.created > old.created && new.created.floor_to_second() == bench.now().floor_to_second());
 }
 
-async fn a_batch_that_returns_nothing_does_the_same(bench: TestBench) {
+async fn a_batch_that_returns_less_does_the_same(bench: TestBench) {
     let other = TestBench { bucket: Bucket::new("other").unwrap(), ..bench.clone() };
+    let third = TestBench { bucket: Bucket::new("third").unwrap(), ..bench.clone() };
     let brief = |key, value: &'static str, secs| Write::Put {
         key,
         value: value.into(),
@@ -176,18 +181,30 @@ async fn a_batch_that_returns_nothing_does_the_same(bench: TestBench) {
         vec![brief(key("d"), "7", 0)],
     ];
     for writes in steps {
-        let (revision, _) = bench.commit(writes.clone()).await;
-        let batch = Batch::new(writes.clone()).returning_nothing();
+        let (revision, changes) = bench.commit(writes.clone()).await;
+        let batch = Batch::new(writes.clone()).returning(Returning::Nothing);
         let outcome = other.store.apply(&other.bucket, batch).await.unwrap();
         assert_eq!(outcome, Outcome::Committed { revision, changes: vec![] }, "{writes:?}");
+        let batch = Batch::new(writes.clone()).returning(Returning::Metadata);
+        let outcome = third.store.apply(&third.bucket, batch).await.unwrap();
+        let without_values = |change: Change| [change.before, change.after].map(|entry| entry.map(without_value));
+        let Outcome::Committed { revision: returned, changes: metadata } = outcome else { panic!("refused") };
+        let metadata: Vec<_> = metadata.into_iter().map(without_values).collect();
+        let expected: Vec<_> = changes.into_iter().map(without_values).collect();
+        assert_eq!((returned, metadata), (revision, expected), "{writes:?}");
         assert_eq!(other.seen().await, bench.seen().await, "{writes:?}");
+        assert_eq!(third.seen().await, bench.seen().await, "{writes:?}");
         bench.advance(2);
     }
     let absent = expect("a", Condition::Absent);
-    let refused = Batch::new(puts(&["a"])).with_expectations(vec![absent]).returning_nothing();
+    let refused = Batch::new(puts(&["a"])).with_expectations(vec![absent]).returning(Returning::Nothing);
     let outcome = other.store.apply(&other.bucket, refused).await.unwrap();
     let found = other.entry("a").await;
     assert_eq!(outcome, Outcome::PreconditionFailed { index: 0, found }, "the failed expectation is returned");
+}
+
+fn without_value(entry: Entry) -> Entry {
+    Entry { value: Bytes::new(), content_type: ContentType::default(), ..entry }
 }
 
 async fn a_failed_last_write_undoes_the_whole_batch(bench: TestBench) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cases::cases;
 use super::store_under_test::{TestBench, expect, key, put_all};
-use crate::model::{Batch, Condition, End, Entry, Expectation, Outcome, Revision, Time, Write};
+use crate::model::{Batch, Condition, End, Entry, Expectation, Outcome, Returning, Revision, Time, Write};
 
 cases![
     a_date_holds_for_a_whole_second,
@@ -137,22 +137,23 @@ async fn a_key_without_a_date_keeps_its_time(bench: TestBench) {
 async fn a_plain_write_does_not_lower_the_time_of_a_dated_one(bench: TestBench) {
     let name = || key("a");
     let several = || vec![Write::put(name(), "5"), Write::put(key("b"), "5")];
-    for (writes, returning_nothing) in [
-        (put("5"), false),
-        (put("5"), true),
-        (several(), false),
-        (several(), true),
-        (vec![Write::put(name(), "5"), Write::Delete { key: key("b") }], false),
-        (vec![Write::Increment { key: name(), by: 1 }], false),
-        (vec![Write::Append { key: name(), value: "5".into(), end: End::Append }], false),
-        (vec![Write::Touch { key: name(), expires: Some(bench.secs_ahead(600)) }], false),
+    let (entries, nothing) = (Returning::Entries, Returning::Nothing);
+    for (writes, returning) in [
+        (put("5"), entries),
+        (put("5"), nothing),
+        (several(), entries),
+        (several(), nothing),
+        (vec![Write::put(name(), "5"), Write::Delete { key: key("b") }], entries),
+        (vec![Write::Increment { key: name(), by: 1 }], entries),
+        (vec![Write::Append { key: name(), value: "5".into(), end: End::Append }], entries),
+        (vec![Write::Touch { key: name(), expires: Some(bench.secs_ahead(600)) }], entries),
     ] {
-        let text = format!("{writes:?} {returning_nothing}");
+        let text = format!("{writes:?} {returning:?}");
         bench.advance(1);
         bench.commit(vec![Write::put(name(), "1"), Write::put(key("b"), "1")]).await;
         let date = bench.entry("a").await.unwrap().last_modified();
         let new = guarded(&bench, date, put("2")).await.unwrap();
-        let batch = Batch { returning_nothing, ..Batch::new(writes) };
+        let batch = Batch::new(writes).returning(returning);
         let Outcome::Committed { changes, .. } = bench.store.apply(&bench.bucket, batch).await.unwrap() else {
             panic!("refused")
         };

@@ -3,7 +3,7 @@
 
 use http::HeaderMap;
 
-use crate::model::{ContentType, Time, Write};
+use crate::model::{Batch, ContentType, Returning, Time, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
 use crate::web::auth::place::Place;
@@ -44,7 +44,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, body: Body) -> Result<Respon
     for secrets in [Some(Secrets::in_headers(headers)), secrets].into_iter().flatten() {
         authorize::check_write(ctx, &secrets, &bucket, writes.iter().map(Write::key))?;
     }
-    commit::commit(ctx, &bucket, writes, preconditions).await?;
+    commit::commit(ctx, &bucket, Batch::new(writes).returning(Returning::Nothing), preconditions).await?;
     Ok(response::text("OK", Cache::Never))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Batch, Bucket, Key, Outcome, Projection, Scan, Write};
+use crate::model::{Batch, Bucket, Key, Outcome, Projection, Returning, Scan, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
@@ -35,7 +35,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
         let Some(cursor) = page.cursor else { break };
         query.after = Some(Key::as_str(&cursor).to_owned());
     }
-    let deleted = match store.apply(bucket, Batch::new(writes)).await? {
+    let deleted = match store.apply(bucket, Batch::new(writes).returning(Returning::Metadata)).await? {
         Outcome::Committed { changes, .. } => changes.iter().filter(|change| change.before.is_some()).count(),
         Outcome::PreconditionFailed { .. } => {
             return Err(ApiError::internal("the store rejected a batch without expectations"));

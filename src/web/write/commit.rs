@@ -14,20 +14,21 @@ use crate::web::response::api_error::ApiError;
 /// at the same time.
 pub(crate) const MAX_ATTEMPTS: usize = 100;
 
-/// Commits the writes, all or none, and returns what each one changed.
+/// Commits a batch without expectations, and returns what each write changed.
 ///
 /// # Errors
 /// If a precondition fails, or there are preconditions and several keys.
 pub(crate) async fn commit(
     ctx: RequestContext<'_>,
     bucket: &Bucket,
-    writes: Vec<Write>,
+    batch: Batch,
     preconditions: WritePreconditions,
 ) -> Result<Vec<Change>, ApiError> {
-    if !preconditions.is_empty() && writes.iter().any(|write| Some(write.key()) != writes.first().map(Write::key)) {
+    let first = batch.writes.first().map(Write::key);
+    if !preconditions.is_empty() && batch.writes.iter().any(|write| Some(write.key()) != first) {
         return Err(WritePreconditions::of_several());
     }
-    changes_of(commit_batch(ctx, bucket, Batch::new(writes), preconditions).await?)
+    changes_of(commit_batch(ctx, bucket, batch, preconditions).await?)
 }
 
 /// Commits a batch on one key, with the preconditions of the request after the expectations of the batch.
@@ -117,7 +118,7 @@ fn plan(
     found: &CurrentEntries<'_>,
     client: Option<&DatePreconditions>,
 ) -> Batch {
-    let mut plan = Batch::default().with_expectations(batch.expectations.clone());
+    let mut plan = Batch { writes: vec![], ..batch.clone() };
     let mut dates: HashMap<&Key, Option<Time>> = HashMap::new();
     for (write, after) in batch.writes.iter().zip(after) {
         let key = write.key();

@@ -139,3 +139,26 @@ fn histories_of_servers_on_a_database_that_crashes_are_linearizable() {
         }
     });
 }
+
+/// The primary is killed and its synchronous standby takes over; then the killed one becomes the standby, and so on.
+#[test]
+fn histories_of_servers_on_a_database_that_fails_over_are_linearizable() {
+    let mut primary = Server::start("shared_buffers = 32MB\nfsync = off\ndynamic_shared_memory_type = mmap");
+    let mut standby = primary.standby();
+    let fleet = Fleet::start(2, &["--store", &primary.pair_url(&standby)]);
+    let mut breaks = 0;
+    play("histories/failover", &fleet, |seed| {
+        breaks += 1;
+        if breaks % 4 != 1 {
+            return fleet.kill(seed.below(2), pause(seed));
+        }
+        fleet.fault(|| {
+            primary.kill();
+            std::thread::sleep(pause(seed));
+            standby.promote();
+            fleet.recover();
+        });
+        primary.follow(&standby);
+        std::mem::swap(&mut primary, &mut standby);
+    });
+}

@@ -94,7 +94,7 @@ async fn no_acknowledged_write_is_lost_in_a_failover() {
     under_writers(&client, async || {
         primary.crash();
         tokio::time::sleep(Duration::from_millis(1600)).await;
-        standby.psql("SELECT pg_promote()");
+        standby.promote();
         is_back(&client).await;
     })
     .await;

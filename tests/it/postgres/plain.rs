@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kvs::memory::MemoryStore;
 use kvs::model::{
-    Batch, Bucket, Clock, ContentType, ErrorKind, Key, Outcome, Revision, Scan, SystemClock, Time, Write,
+    Batch, Bucket, Clock, ContentType, ErrorKind, Key, Outcome, Returning, Revision, Scan, SystemClock, Time, Write,
 };
 use kvs::postgres::PostgresOptions;
 use kvs::store::suite::TestClock;
@@ -91,7 +91,12 @@ async fn random_writes_have_the_same_results_as_in_memory() {
         // Mostly single writes, which have their own statements.
         let count = dice.one_of(&[1, 1, 1, 1, 2, 3]);
         let writes: Vec<Write> = (0..count).map(|_| dice.write(clock.now())).collect();
-        let batch = Batch { returning_nothing: dice.below(3) == 0, ..Batch::new(writes) };
+        let returning = match dice.below(3) {
+            0 => Returning::Nothing,
+            1 => Returning::Metadata,
+            _ => Returning::Entries,
+        };
+        let batch = Batch::new(writes).returning(returning);
         let done = ours.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
         let expected = reference.apply(&bucket, batch.clone()).await.map_err(|error| error.kind());
         assert_eq!(done, expected, "step {step}: {batch:?}");
@@ -173,7 +178,7 @@ async fn the_concurrent_write_with_the_later_revision_is_stored() {
                 let own = format!("of_{n}_{step}");
                 let names = ["shared", own.as_str()];
                 let writes = names.map(|name| Write::put(Key::new(name).unwrap(), value.clone())).into();
-                let batch = Batch::new(writes).returning_nothing();
+                let batch = Batch::new(writes).returning(Returning::Nothing);
                 let outcome = client.store().apply(client.bucket(), batch).await.unwrap();
                 let Outcome::Committed { revision, changes } = outcome else { panic!("refused") };
                 assert!(changes.is_empty());

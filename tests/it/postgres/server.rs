@@ -88,10 +88,35 @@ impl Server {
 
     /// A synchronous standby of this server.
     pub(crate) fn standby(&self) -> Self {
+        let standby = Self::create(folder(), &mut self.copy(), "");
+        self.wait_for(&standby);
+        standby
+    }
+
+    /// Makes this server, which was killed, the synchronous standby of another one. Its addresses stay.
+    pub(crate) fn follow(&mut self, primary: &Self) {
+        self.end_supervisor();
+        std::fs::remove_dir_all(self.folder.join("data")).unwrap();
+        self.make_data(&mut primary.copy(), "");
+        self.start_supervised();
+        primary.wait_for(self);
+    }
+
+    /// Accepts writes from now on, as a standby whose primary was killed.
+    pub(crate) fn promote(&self) {
+        self.psql("SELECT pg_promote()");
+    }
+
+    /// The command that copies the data of this server for a standby.
+    fn copy(&self) -> Command {
         let mut copy = command(programs().join("pg_basebackup"));
         copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username=kvs", "-h"]);
         copy.arg(&self.folder).args(["-p", &self.port.to_string()]);
-        let standby = Self::create(folder(), &mut copy, "");
+        copy
+    }
+
+    /// Waits until a standby has everything. From then on no write is acknowledged without it.
+    fn wait_for(&self, standby: &Self) {
         self.psql("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.psql("SELECT pg_reload_conf()");
         let started = Instant::now();
@@ -99,24 +124,28 @@ impl Server {
             assert!(started.elapsed() < SERVER_TIMEOUT, "the standby does not follow: {}", standby.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        standby
     }
 
     /// A server whose data folder `make` creates.
     fn create(folder: PathBuf, make: &mut Command, settings: &str) -> Self {
-        let output = make.arg("-D").arg(folder.join("data")).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let own = format!(
-            "unix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nport = {port}\nmax_connections = 300\n\
-             {settings}\n",
-            folder.display()
-        );
-        let mut file = std::fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).unwrap();
-        std::io::Write::write_all(&mut file, own.as_bytes()).unwrap();
         let mut server = Self { folder, port, supervisor: None };
+        server.make_data(make, settings);
         server.start_supervised();
         server
+    }
+
+    /// Lets `make` create the data folder, and adds these lines to its configuration.
+    fn make_data(&self, make: &mut Command, settings: &str) {
+        let output = make.arg("-D").arg(self.folder.join("data")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (folder, port) = (self.folder.display(), self.port);
+        let own = format!(
+            "unix_socket_directories = '{folder}'\nlisten_addresses = '127.0.0.1'\nport = {port}\n\
+             max_connections = 300\n{settings}\n"
+        );
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.folder.join("data/postgresql.conf")).unwrap();
+        std::io::Write::write_all(&mut file, own.as_bytes()).unwrap();
     }
 
     /// The server that most tests share. It does not sync, since no test of it simulates a power failure.
@@ -187,12 +216,16 @@ impl Server {
 
     /// Starts it again after a crash.
     pub(crate) fn restart(&mut self) {
-        // The old supervisor would remove the folder, so it is killed.
+        self.end_supervisor();
+        self.start_supervised();
+    }
+
+    /// Kills the supervisor of a server that has ended, because it would remove the folder.
+    fn end_supervisor(&mut self) {
         if let Some(mut supervisor) = self.supervisor.take() {
             supervisor.kill().unwrap();
             supervisor.wait().unwrap();
         }
-        self.start_supervised();
     }
 
     /// A URL of a database on it, over the Unix socket.

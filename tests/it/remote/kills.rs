@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kvs::model::{Batch, Bucket, End, ErrorKind, Key, Write};
+use kvs::model::{Batch, Bucket, End, ErrorKind, Key, Returning, Write};
 use kvs::remote::{RemoteOptions, RemoteStore};
 use kvs::store::Store;
 
@@ -40,7 +40,7 @@ async fn write(store: Arc<RemoteStore>, key: Key, stop: Arc<AtomicBool>) -> Hist
             break;
         }
         let append = Write::Append { key: key.clone(), value: format!("{number};").into(), end: End::Append };
-        match store.apply(&Bucket::default(), Batch::new(vec![append]).returning_nothing()).await {
+        match store.apply(&Bucket::default(), Batch::new(vec![append]).returning(Returning::Nothing)).await {
             Ok(_) => history.done.push(number),
             Err(error) if error.is_outcome_unknown() => {
                 assert!(error.to_string().contains("unknown whether the write was done"), "{error}");

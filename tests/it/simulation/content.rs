@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kvs::model::{Batch, BlobRef, Change, Condition, ContentType, End, Entry, Key, Revision, Time, Write};
+use kvs::model::{Batch, BlobRef, Change, Condition, ContentType, End, Entry, Key, Returning, Revision, Time, Write};
 
 /// A revision: as it was seen, or one after or from another one on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,7 +185,7 @@ impl Effect {
 
 /// Whether these changes were expected. The expected ones become those.
 pub(super) fn bind_changes(expected: &mut [(Option<Held>, Option<Held>)], found: &[Change], batch: &Batch) -> bool {
-    if batch.returning_nothing {
+    if batch.returning == Returning::Nothing {
         return found.is_empty();
     }
     let mut last = Revision::ZERO;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kvs::model::{Batch, BlobId, Entry, ErrorKind, Key, Outcome, Result as Answer, Revision, Time};
+use kvs::model::{Batch, BlobId, Entry, ErrorKind, Key, Outcome, Result as Answer, Returning, Revision, Time};
 
 use super::content::{Content, Effect, Rev, bind_changes};
 
@@ -370,7 +370,7 @@ impl KnownBucket {
             if !is_early {
                 content.revision = Rev::Exact(revision);
             }
-            if !batch.returning_nothing {
+            if batch.returning != Returning::Nothing {
                 // The last write of each key gives its entry.
                 let writes = batch.writes.iter().zip(expected.into_iter().zip(bound));
                 let last: BTreeMap<_, _> =

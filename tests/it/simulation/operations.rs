@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use kvs::model::{
     Batch, BlobRef, Condition, ContentType, End, Entry, Error, Expectation, Key, LogAppend, LogQuery, NewLogEntry,
-    Outcome, Result as Answer, Retention, Revision, Scan, Time, Write,
+    Outcome, Result as Answer, Retention, Returning, Revision, Scan, Time, Write,
 };
 use kvs::store::Store as _;
 use kvs::yaml::YamlStore;
@@ -150,7 +150,7 @@ impl Game {
         Batch {
             expectations: plan.expectations.iter().map(expectation).collect(),
             writes: plan.writes.iter().map(write).collect(),
-            returning_nothing: plan.returning_nothing,
+            returning: if plan.returning_nothing { Returning::Nothing } else { Returning::Entries },
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::count::Count;
-use crate::model::{Batch, Bucket, Expectation, Key, Outcome, Projection, Result, Scan, Time, Write};
+use crate::model::{Batch, Bucket, Expectation, Key, Outcome, Projection, Result, Returning, Scan, Time, Write};
 use crate::store::Store;
 
 /// How many clients are stored. Several processes that add clients at the same moment can exceed it a little.
@@ -61,7 +61,7 @@ async fn remove_idle_clients(store: &dyn Store, bucket: &Bucket, now: Time) -> R
     if writes.is_empty() {
         return Ok(0);
     }
-    let batch = Batch::new(writes).with_expectations(expected.collect()).returning_nothing();
+    let batch = Batch::new(writes).with_expectations(expected.collect()).returning(Returning::Nothing);
     let done = matches!(store.apply(bucket, batch).await?, Outcome::Committed { .. });
     // If it failed, one of them has just sent a request. The next new client tries again.
     Ok(if done { idle.len() } else { 0 })

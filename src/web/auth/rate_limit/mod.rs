@@ -29,7 +29,8 @@ use self::client_limit::ClientLimit;
 use self::count::{Count, FREE_WRONG_SECRETS, RESET_AFTER};
 use self::mark::{FillRandom, MarkKey};
 use crate::model::{
-    Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Time, Write,
+    Batch, Bucket, Clock, ContentType, Entry, Error, ErrorKind, Expectation, Key, Outcome, Result, Returning, Time,
+    Write,
 };
 use crate::store::{Store, Task};
 
@@ -287,7 +288,7 @@ impl RateLimiter {
         if !found.is_recently_swept {
             put(&self.sweep_marker, None, String::new(), Some(now.plus(RESET_AFTER)));
         }
-        let batch = Batch::new(writes).with_expectations(expected).returning_nothing();
+        let batch = Batch::new(writes).with_expectations(expected).returning(Returning::Nothing);
         Ok(matches!(self.store.apply(&self.bucket, batch).await?, Outcome::Committed { .. }))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::return_old;
 use super::write_response::{is_by_date, ok};
-use crate::model::Write;
+use crate::model::{Batch, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
@@ -20,7 +20,8 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     let preconditions = WritePreconditions::new(ctx, bucket)?;
     let return_old = return_old::parse(ctx, name).await?;
     body::drain(ctx, body).await?;
-    let changes = commit::commit(ctx, bucket, vec![Write::Delete { key: key.clone() }], preconditions).await?;
+    let batch = Batch::new(vec![Write::Delete { key: key.clone() }]).returning(return_old::returning(return_old));
+    let changes = commit::commit(ctx, bucket, batch, preconditions).await?;
     match changes.into_iter().next().and_then(|change| change.before) {
         None => Err(ApiError::not_found("no such key", Cache::Never).without_body(is_by_date(ctx, bucket))),
         Some(before) if return_old => Ok(return_old::answer(Some(before))),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::write_response::{is_by_date, ok, with_etag};
 use super::{json_part, put_entry, return_old};
 use crate::model::json::Pointer;
-use crate::model::{Change, End, Write};
+use crate::model::{Batch, Change, End, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
@@ -93,7 +93,9 @@ async fn operate(
     if expires.is_some() && operation != Operation::Touch {
         writes.push(touch);
     }
-    let changes = commit::commit(ctx, bucket, writes, preconditions).await?;
+    let is_number = matches!(operation, Operation::Increment { .. });
+    let batch = Batch::new(writes).returning(return_old::returning(return_old || is_number));
+    let changes = commit::commit(ctx, bucket, batch, preconditions).await?;
     let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
         return Err(ApiError::internal("the store returned no change for a write"));
     };

@@ -2,7 +2,7 @@
 
 use super::return_old;
 use super::write_response::{ok, with_etag};
-use crate::model::Write;
+use crate::model::{Batch, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::place::Place;
 use crate::web::body::{Body, Response};
@@ -22,7 +22,8 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, name: EntryName<'_>, body: B
     let expires = ttl::parse(ctx.query, ctx.now())?;
     let ReceivedValue { value, content_type, blob } = value_body::receive(ctx, bucket, body).await?;
     let put = Write::Put { key: key.clone(), value, content_type, expires, modified: None };
-    let committed = commit::commit(ctx, bucket, vec![put], preconditions).await;
+    let batch = Batch::new(vec![put]).returning(return_old::returning(return_old));
+    let committed = commit::commit(ctx, bucket, batch, preconditions).await;
     if let (Some(blob), Some(blobs)) = (blob, ctx.state.store.blobs()) {
         value_body::release(blobs, bucket, blob, committed.is_ok()).await;
     }

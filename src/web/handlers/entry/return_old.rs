@@ -1,6 +1,6 @@
 //! `?return=old`: a write that returns the previous value.
 
-use crate::model::Entry;
+use crate::model::{Entry, Returning};
 use crate::web::auth::authorize;
 use crate::web::auth::place::Place;
 use crate::web::body::Response;
@@ -18,6 +18,11 @@ pub(crate) async fn parse(ctx: RequestContext<'_>, name: EntryName<'_>) -> Resul
         Some("old") => authorize::require_read(ctx, Place::Key(name)).await.map(|_| true),
         Some(other) => Err(ApiError::invalid(format!("return must be old, got {}", number::quote(other)))),
     }
+}
+
+/// What the outcome of a batch must have, depending on whether the response has a value.
+pub(super) fn returning(value: bool) -> Returning {
+    if value { Returning::Entries } else { Returning::Metadata }
 }
 
 /// The previous value with its type; 204 if there was none.

@@ -11,7 +11,7 @@ pub(super) mod set_many;
 
 use http::Method;
 
-use crate::model::{Batch, Bucket, Key, Outcome, Write};
+use crate::model::{Batch, Bucket, Key, Outcome, Returning, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
 use crate::web::auth::place::Place;
@@ -108,7 +108,7 @@ async fn delete(ctx: RequestContext<'_>, bucket: &Bucket, rows: Vec<parse_rows::
         return Err(parse_rows::row_error(number, "modified_at is not allowed in a row to delete; send only the key"));
     }
     let writes = rows.into_iter().map(|row| Write::Delete { key: row.key }).collect();
-    match ctx.state.store.apply(bucket, Batch::new(writes)).await? {
+    match ctx.state.store.apply(bucket, Batch::new(writes).returning(Returning::Metadata)).await? {
         Outcome::Committed { changes, .. } => {
             let result = |existed: bool| serde_json::json!({ "result": if existed { "deleted" } else { "missing" } });
             json_response::json(&changes.iter().map(|change| result(change.before.is_some())).collect::<Vec<_>>())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::parse_rows::ValueRow;
-use crate::model::{Batch, Bucket, Condition, Entry, Expectation, Key, Outcome, Time, Write};
+use crate::model::{Batch, Bucket, Condition, Entry, Expectation, Key, Outcome, Returning, Time, Write};
 use crate::web::auth::policy::Timestamps;
 use crate::web::body::Response;
 use crate::web::context::RequestContext;
@@ -58,7 +58,7 @@ struct Plan {
 /// With server timestamps, a write with a date precondition gets a later second than the entry that it replaces. With
 /// client timestamps, the precondition of a row is also its new date; without one the date stays the same.
 fn plan(rows: &[ValueRow], found: &[Option<Entry>], timestamps: Timestamps, now: Time) -> Plan {
-    let mut plan = Plan { batch: Batch::default(), accepted: vec![] };
+    let mut plan = Plan { batch: Batch::default().returning(Returning::Metadata), accepted: vec![] };
     let mut written: HashMap<&Key, Time> = HashMap::new();
     for (row, entry) in rows.iter().zip(found) {
         let last = written.get(&row.key).copied().or_else(|| entry.as_ref().map(Entry::last_modified));

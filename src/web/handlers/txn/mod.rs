@@ -6,7 +6,7 @@ mod step_fields;
 
 use serde_json::{Value, json};
 
-use crate::model::{Batch, Bucket, Change, Entry, Key, Outcome, Write};
+use crate::model::{Bucket, Change, Entry, Key, Outcome, Returning, Write};
 use crate::web::auth::authorize;
 use crate::web::auth::authorize::Secrets;
 use crate::web::auth::place::Place;
@@ -63,7 +63,7 @@ pub(crate) async fn answer(ctx: RequestContext<'_>, bucket: &Bucket, body: Body)
     let returned = Returned::parse(ctx.query)?;
     let body = body::transaction(ctx, body).await?;
     let batch = parse_steps::parse(&body, ctx.max_value_bytes(bucket), ctx.now())?;
-    let batch = Batch { returning_nothing: returned == Returned::Nothing, ..batch };
+    let batch = if returned == Returned::Nothing { batch.returning(Returning::Nothing) } else { batch };
     let has_get = batch.writes.iter().any(|write| matches!(write, Write::Read { .. }));
     // A check reveals the current entry, as a read does.
     if has_get || !batch.expectations.is_empty() || returned == Returned::Changes {

@@ -143,7 +143,7 @@ fn clients_lose_nothing_when_the_primary_is_killed() {
         sleep(OUTAGE);
         let readiness = both.each_ref().map(|kvs| (get(kvs, "/livez").status, get(kvs, "/readyz").status));
         assert_eq!(readiness, [(200, 503); 2], "a load balancer sees that they are not ready");
-        standby.psql("SELECT pg_promote()");
+        standby.promote();
         let took = wait_until_recovered(both);
         println!("served again {took:?} after the promotion");
         sleep(Duration::from_secs(1));
