@@ -12,6 +12,9 @@ use crate::yaml::format::parsed::ParsedLine;
 use crate::yaml::format::reader::Document;
 use crate::yaml::fs::Stat;
 
+/// How far the clock of the file system may be behind that of kvs.
+const FILE_CLOCK_LAG: Duration = Duration::from_secs(1);
+
 /// The state of a bucket. All of it is durable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BucketState {
@@ -110,10 +113,10 @@ impl BucketState {
         let must_compare = self.revision == old.revision || covering.is_none() && history.was_current;
         let differ = if old.is_good() && must_compare { self.keys_that_differ(old) } else { vec![] };
         // A person may have restored an old file; that is a change of the bucket as well. If an entry is missing or only
-        // reappears, its expiry may be the reason, and an expiry is not a change.
+        // reappears, its expiry may be the reason, and an expiry is not a change. The clock of the file may be behind.
         let is_change = |key: &Key| match (self.entries.view(key), old.entries.view(key)) {
             (None, Some(was)) => was.expires.is_none(),
-            (Some(entry), None) => entry.is_live(history.changed_at.time()),
+            (Some(entry), None) => entry.is_live(history.changed_at.time().plus(FILE_CLOCK_LAG)),
             _ => true,
         };
         if self.revision == old.revision && differ.iter().any(is_change) {

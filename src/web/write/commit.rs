@@ -118,7 +118,7 @@ fn plan(
     found: &CurrentEntries<'_>,
     client: Option<&DatePreconditions>,
 ) -> Batch {
-    let mut plan = Batch { writes: vec![], ..batch.clone() };
+    let mut plan = Batch { expectations: batch.expectations.clone(), writes: vec![], returning: batch.returning };
     let mut dates: HashMap<&Key, Option<Time>> = HashMap::new();
     for (write, after) in batch.writes.iter().zip(after) {
         let key = write.key();

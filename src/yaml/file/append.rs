@@ -119,9 +119,9 @@ impl DataFile {
     }
 
     /// Makes sure that there is a record of the file, so that later changes can be recognised. Under the exclusive
-    /// lock.
+    /// lock. There is none while an edit could not be recorded: others must see it.
     pub(crate) fn ensure_epoch(&mut self) {
-        if let (None, Some(stat)) = (self.known.epoch, self.known.stat) {
+        if let (None, None, Some(stat)) = (self.known.epoch, &self.known.edited, self.known.stat) {
             self.write_record(stat);
         }
     }

@@ -77,9 +77,14 @@ impl DataFile {
                 return Ok(None);
             };
             self.open(&stat)?;
-            let matched = RecordMatch::of(record, &stat);
-            let appended = matches!(matched, RecordMatch::Durable(record) if self.is_appended(&record));
-            let is_loaded = if appended { self.load_tail(state, &stat)? } else { false };
+            let is_loaded = match RecordMatch::of(record, &stat) {
+                RecordMatch::Durable(record) if self.is_appended(&record) => {
+                    // Another process may have failed to append to the copy.
+                    self.copy.matches_file &= record.has_copy == Some(true);
+                    self.load_tail(state, &stat)?
+                }
+                _ => false,
+            };
             let bytes = if is_loaded { None } else { blocking(|| self.load(state, &stat, record))? };
             if is_loaded || bytes.is_some() {
                 self.record_if_alone(state);

@@ -38,6 +38,30 @@ async fn changes_of_others_appear_at_once() {
 }
 
 #[tokio::test]
+async fn keys_that_come_while_the_list_is_read_are_shown() {
+    let visit = Visit::new(&line("hall", "19", 60)).await;
+    visit.open_list().await;
+    visit.until("value('hall') === '19'").await;
+    // The server has answered, but the answer arrives late.
+    visit
+        .see(
+            "window.late = [], window.fetch = ((fetch) => async (url, ...rest) => {
+                 const answer = await fetch(url, ...rest);
+                 if (String(url).includes('keys=1')) await new Promise((arrives) => late.push(arrives));
+                 return answer;
+             })(window.fetch)",
+        )
+        .await;
+    visit.see("$('view').value = 'flat', $('view').dispatchEvent(new Event('change'))").await;
+    visit.until("late.length === 1").await;
+    visit.endpoint.store("attic", "5").await;
+    visit.until("text('total') === '2 keys in “default”'").await;
+    visit.see("late.forEach((arrives) => arrives())").await;
+    visit.until("keys().join() === 'attic,hall' && value('attic') === '5'").await;
+    visit.end().await;
+}
+
+#[tokio::test]
 async fn the_list_survives_a_restart_and_pauses_while_hidden() {
     let mut visit = Visit::new(&line("kitchen", "21.5", 60)).await;
     visit.open_list().await;

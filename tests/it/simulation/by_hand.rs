@@ -37,6 +37,9 @@ impl Game {
             self.disk().inner.edit(&path, new.as_bytes());
             self.sync(number);
         }
+        if self.disk().is_limited() {
+            self.buckets.lock()[number].has_no_room(self.processes());
+        }
         self.pass(1_000);
     }
 
@@ -99,12 +102,14 @@ impl Game {
     }
 
     /// A person adds a line while a process makes a call. It is lost only if the file is being replaced, or if a call of
-    /// the operation fails, since the file is then cut off before it. Not covered: the file has a torn tail,
-    /// which is cut off at the same moment.
+    /// the operation fails, since the file is then cut off before it. Not covered: the file has a torn tail, or one whose
+    /// sync has failed, which is cut off at the same moment.
     pub(super) fn add_line(&self, number: usize, value: &str) {
         let path = data(number);
         let Some(text) = self.disk().inner.bytes(&path).and_then(|bytes| String::from_utf8(bytes).ok()) else { return };
-        if !text.ends_with("\n...\n") || text.contains('\0') || self.added.lock().is_some() {
+        let is_suspect =
+            self.disk().inner.bytes(&path.with_extension("lock")).is_some_and(|record| record.starts_with(b"suspect"));
+        if !text.ends_with("\n...\n") || text.contains('\0') || is_suspect || self.added.lock().is_some() {
             return;
         }
         let name = key(KEY_BY_HAND);
@@ -124,16 +129,21 @@ impl Game {
         *self.added.lock() = Some(AddedLine { bucket: number, key: name, value: value.to_owned(), renames });
     }
 
-    /// The step is over during which a line was added. There had been this number of faults before it.
-    pub(super) fn settle_added_line(&self, hits: usize) {
-        let Some(AddedLine { bucket, key, value, renames }) = self.added.lock().take() else { return };
+    /// The step is over during which a line was added. There had been this number of faults before it. Returns whether
+    /// the run goes on: nobody can tell what a write has left that failed behind the line.
+    pub(super) fn settle_added_line(&self, hits: usize) -> bool {
+        let Some(AddedLine { bucket, key, value, renames }) = self.added.lock().take() else { return true };
         // The line itself counts as a fault.
-        if (self.disk().renames(), self.disk().hits()) == (renames, hits + 1) && !self.disk().is_limited() {
+        if self.disk().hits() != hits + 1 || self.disk().is_limited() {
+            return false;
+        }
+        if self.disk().renames() == renames {
             let is_there = |held: &Held| held.value == value;
             self.buckets.lock()[bucket]
                 .candidates
                 .retain(|candidate| candidate.content.entries.get(&key).is_some_and(is_there));
         }
+        true
     }
 
     /// The faults are over: everything is readable and writable for every process, and survives a power cut.

@@ -150,7 +150,8 @@ impl Content {
             }
         }
         let (mut content, mut changes) = (self.clone(), vec![]);
-        let mut floor = self.revision.floor();
+        // New revisions are later than all others.
+        let mut floor = self.entries.values().map(|held| held.revision.floor()).fold(self.revision.floor(), Ord::max);
         for write in &batch.writes {
             let key = write.key();
             let before = content.live(key, now).cloned();

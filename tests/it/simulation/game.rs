@@ -189,7 +189,9 @@ impl Game {
         self.pass(1);
         let hits = self.disk().hits();
         self.do_step(step, false);
-        self.settle_added_line(hits);
+        if !self.settle_added_line(hits) {
+            return false;
+        }
         if let Some(seed) = self.disk().cut() {
             return self.restart_all(seed);
         }
@@ -203,13 +205,13 @@ impl Game {
                 let process = process_of(*process);
                 let (disk, life) = (self.disk(), self.disk().life(process));
                 disk.arm(process, faults);
-                let hits = disk.hits();
+                let (hits, seen) = (disk.hits(), self.last_seen());
                 let is_full = |fault: &Fault| matches!(fault.what, What::Fail { error: ErrorKind::StorageFull, .. });
                 self.had_limit.fetch_or(faults.iter().any(is_full), Ordering::SeqCst);
                 let was_full = self.perform(process, op, is_within);
                 disk.arm(process, &[]);
                 if disk.hits() != hits || was_full {
-                    self.note_interruption();
+                    self.note_interruption(seen);
                 }
                 if disk.life(process) != life {
                     self.buckets.lock().iter_mut().for_each(|known| known.may_be_mistaken = true);
@@ -226,12 +228,12 @@ impl Game {
                 self.reopen(process_of(*process));
             }
             Step::Kill { process } => {
-                self.note_interruption();
+                self.note_interruption(self.last_seen());
                 self.disk().kill(process_of(*process));
                 self.restart(process_of(*process));
             }
             Step::PowerCut { seed } => {
-                self.note_interruption();
+                self.note_interruption(self.last_seen());
                 self.disk().cut_power(*seed);
             }
             Step::Edit { bucket, edit, by_rename } if !is_within => self.edit(*bucket, edit, *by_rename),
@@ -241,6 +243,9 @@ impl Game {
             Step::Room { bytes } => {
                 self.had_limit.fetch_or(bytes.is_some(), Ordering::SeqCst);
                 self.disk().limit_room(*bytes);
+                if bytes.is_some() {
+                    self.buckets.lock().iter_mut().for_each(|known| known.has_no_room(self.processes()));
+                }
             }
         }
     }
@@ -286,9 +291,16 @@ impl Game {
         }
     }
 
-    fn note_interruption(&self) {
+    /// The greatest revision of each bucket that was returned so far.
+    fn last_seen(&self) -> Vec<Revision> {
+        self.buckets.lock().iter().map(|known| known.last_seen).collect()
+    }
+
+    /// Work was interrupted. Before it these revisions had been returned.
+    fn note_interruption(&self, seen: Vec<Revision>) {
         let processes = self.processes();
-        self.buckets.lock().iter_mut().for_each(|known| known.was_interrupted(processes));
+        let mut buckets = self.buckets.lock();
+        buckets.iter_mut().zip(seen).for_each(|(known, seen)| known.was_interrupted(processes, seen));
     }
 
     fn drop_held(&self, process: usize) {

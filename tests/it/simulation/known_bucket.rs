@@ -32,7 +32,7 @@ pub(super) struct KnownBucket {
     pub(super) candidates: Vec<Candidate>,
     /// The greatest revision that each process has returned, and that of all.
     seen: BTreeMap<usize, Revision>,
-    last_seen: Revision,
+    pub(super) last_seen: Revision,
     /// The value that each key had at each revision.
     values: BTreeMap<(Key, Revision), Bytes>,
     /// Revisions of the past.
@@ -116,13 +116,22 @@ impl KnownBucket {
         }
     }
 
-    /// Work was interrupted. Afterwards the revision of the bucket may grow although nothing has changed.
-    pub(super) fn was_interrupted(&mut self, processes: usize) {
+    /// Work was interrupted. From then on the revision of the bucket may grow although nothing has changed. `before` is
+    /// the greatest one that was returned before.
+    pub(super) fn was_interrupted(&mut self, processes: usize, before: Revision) {
         self.may_raise = (0..processes).collect();
         if !self.is_raised {
-            self.base = self.last_seen;
+            self.base = before;
         }
         self.is_raised = true;
+    }
+
+    /// The disk is full. So what a person has changed cannot be recorded, and nobody can tell which entries these are.
+    pub(super) fn has_no_room(&mut self, processes: usize) {
+        if self.may_be_mistaken {
+            self.was_interrupted(processes, self.last_seen);
+            self.has_lost_power();
+        }
     }
 
     /// A process answers. As long as an edit could not be recorded, processes that know different earlier states may give
@@ -153,13 +162,21 @@ impl KnownBucket {
 
     /// The power has failed. If the file is not the one that was announced, and what kvs knew of it is lost, nobody can
     /// tell which entries a person has changed. It is not promised then that the others keep their revisions: those that
-    /// a person wrote, and those that are later or earlier than what is still known, may get other ones. But no value may have the revision of another one.
+    /// a person wrote, one that was restored, and those that are later or earlier than what is still known, may get other
+    /// ones. But no value may have the revision of another one.
     pub(super) fn has_lost_power(&mut self) {
         if !self.may_be_mistaken {
             return;
         }
         self.has_forgotten = true;
         self.restamp(true);
+    }
+
+    /// Expired entries were removed, so the revision of the bucket may have grown.
+    pub(super) fn may_grow(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.content.revision = Rev::From(candidate.content.revision.floor());
+        }
     }
 
     /// The file has been rewritten.
@@ -171,7 +188,7 @@ impl KnownBucket {
     fn restamp(&mut self, has_forgotten: bool) {
         let entries = self.candidates.iter().flat_map(|candidate| candidate.content.entries.values());
         let known: BTreeSet<_> = entries.filter(|_| has_forgotten).map(|held| held.revision.floor()).collect();
-        let ranges = known.into_iter().flat_map(|known| [known..=LAST, Revision::ZERO..=known]);
+        let ranges = known.into_iter().flat_map(|known| [known..=LAST, Revision::ZERO..=known, known..=known]);
         let ranges: Vec<_> = ranges.chain([LAST..=Revision::ZERO]).collect();
         let mut anew = vec![];
         for candidate in &self.candidates {

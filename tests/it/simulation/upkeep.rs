@@ -192,6 +192,9 @@ impl Deed<'_> {
                 if let (Some(finding), true) = (damage, is_new) {
                     self.game.fail(format!("{task:?} finds {finding:?}"));
                 }
+                if report.removed > 0 {
+                    self.game.buckets.lock()[number].may_grow();
+                }
                 // On a full disk there may be no copy of the new file.
                 let is_limited = self.game.disk().is_limited();
                 if task == Task::Compact && self.is_undisturbed() && !is_limited && self.game.disk().renames() > renames

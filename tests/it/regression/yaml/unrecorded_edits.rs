@@ -61,3 +61,54 @@ fn a_changed_value_has_a_new_revision_for_other_processes_if_the_edit_cannot_be_
     faulty.probe.fail([]);
     assert_eq!(revision_of_a(faulty), noticed, "another process, when there is room again");
 }
+
+/// A process appends to the copy only what follows what is already there.
+#[test]
+fn an_entry_that_was_written_by_hand_keeps_its_revision_after_a_failed_append_to_the_copy_by_another_process() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    let (one, other) = (open(disk.clone()), open(faulty.clone()));
+    commit(&one, vec![put("a", "1")]);
+    upkeep(&one, Task::Compact).unwrap();
+    disk.edit(&data(), &[&disk.bytes(&data()).unwrap()[..], b"b: by hand\n"].concat());
+    commit(&one, vec![put("c", "2")]);
+    upkeep(&one, Task::Compact).unwrap();
+    faulty.probe.fail([Fault {
+        which: Which(Call::Write, ".last"),
+        after: 0,
+        times: 1,
+        kind: io::ErrorKind::Other,
+        part: 0,
+    }]);
+    commit(&other, vec![put("d", "3")]);
+    assert_eq!(faulty.probe.failed(), 1);
+    commit(&one, vec![put("e", "4")]);
+    let known = all(&one).unwrap();
+    assert_eq!(all(&open(disk)).unwrap(), known);
+}
+
+#[test]
+fn a_line_that_was_removed_is_a_change_for_every_process_also_if_a_full_disk_was_compacted_since() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    let store = open(faulty.clone());
+    commit(&store, vec![put("a", "1")]);
+    upkeep(&store, Task::Compact).unwrap();
+    let text = disk.bytes(&data()).unwrap();
+    disk.edit(&data(), &[&text[..], b"b: by hand\n"].concat());
+    let before = all(&store).unwrap().0;
+    disk.put(&data(), &text);
+    let full = |ending| Fault {
+        which: Which(Call::Write, ending),
+        after: 0,
+        times: usize::MAX,
+        kind: io::ErrorKind::StorageFull,
+        part: 0,
+    };
+    faulty.probe.fail([full(".last.new"), full(".compact"), full(".new")]);
+    let _ = upkeep(&store, Task::Compact);
+    faulty.probe.fail([]);
+    let (revision, entries) = all(&open(disk)).unwrap();
+    assert!(!entries.contains_key("b"));
+    assert!(revision > before, "{revision:?} after {before:?}");
+}
