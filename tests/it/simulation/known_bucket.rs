@@ -22,8 +22,6 @@ pub(super) struct Candidate {
     earlier: Vec<Content>,
 }
 
-const LAST: Revision = Revision::new(u64::MAX);
-
 /// More possibilities than this are a mistake of the test.
 const MAX_CANDIDATES: usize = 500;
 
@@ -43,16 +41,16 @@ pub(super) struct KnownBucket {
     pub(super) replaced: Vec<BlobId>,
     /// The processes that may raise the revision although nothing has changed: since work was interrupted, they have not
     /// answered without a fault.
-    may_raise: BTreeSet<usize>,
+    pub(super) may_raise: BTreeSet<usize>,
     /// Whether one of them may have done so, and nobody has written since.
-    is_raised: bool,
+    pub(super) is_raised: bool,
     /// Then this is the revision before.
-    base: Revision,
+    pub(super) base: Revision,
     /// Whether a person has saved the file, or a process has ended in the middle of its work, and the file has not been
     /// rewritten since. So it is perhaps not the one that the lock file announces durably.
     pub(super) may_be_mistaken: bool,
     /// Whether then the power has failed.
-    has_forgotten: bool,
+    pub(super) has_forgotten: bool,
 }
 
 impl Default for KnownBucket {
@@ -114,103 +112,6 @@ impl KnownBucket {
         for candidate in &mut self.candidates {
             candidate.earlier.push(candidate.content.clone());
         }
-    }
-
-    /// Work was interrupted. From then on the revision of the bucket may grow although nothing has changed. `before` is
-    /// the greatest one that was returned before.
-    pub(super) fn was_interrupted(&mut self, processes: usize, before: Revision) {
-        self.may_raise = (0..processes).collect();
-        if !self.is_raised {
-            self.base = before;
-        }
-        self.is_raised = true;
-    }
-
-    /// The disk is full. So what a person has changed cannot be recorded, and nobody can tell which entries these are.
-    pub(super) fn has_no_room(&mut self, processes: usize) {
-        if self.may_be_mistaken {
-            self.was_interrupted(processes, self.last_seen);
-            self.has_lost_power();
-        }
-    }
-
-    /// A process answers. As long as an edit could not be recorded, processes that know different earlier states may give
-    /// different revisions to what a person wrote.
-    pub(super) fn is_answered_by(&mut self, process: usize) {
-        if self.may_be_mistaken {
-            self.restamp(self.has_forgotten);
-        }
-        if !self.is_raised && !self.may_raise.contains(&process) {
-            return;
-        }
-        let least = self.least_revision(process);
-        for candidate in &mut self.candidates {
-            if let Rev::Exact(known) | Rev::From(known) = candidate.content.revision {
-                candidate.content.revision = Rev::From(least.min(known));
-            }
-        }
-    }
-
-    /// A process has answered without a fault.
-    pub(super) fn is_undisturbed(&mut self, process: usize, written: Option<Revision>) {
-        self.may_raise.remove(&process);
-        if let Some(revision) = written {
-            self.base = revision;
-            self.is_raised &= !self.may_raise.is_empty();
-        }
-    }
-
-    /// The power has failed. If the file is not the one that was announced, and what kvs knew of it is lost, nobody can
-    /// tell which entries a person has changed. It is not promised then that the others keep their revisions: those that
-    /// a person wrote, one that was restored, and those that are later or earlier than what is still known, may get other
-    /// ones. But no value may have the revision of another one.
-    pub(super) fn has_lost_power(&mut self) {
-        if !self.may_be_mistaken {
-            return;
-        }
-        self.has_forgotten = true;
-        self.restamp(true);
-    }
-
-    /// Expired entries were removed, so the revision of the bucket may have grown.
-    pub(super) fn may_grow(&mut self) {
-        for candidate in &mut self.candidates {
-            candidate.content.revision = Rev::From(candidate.content.revision.floor());
-        }
-    }
-
-    /// The file has been rewritten.
-    pub(super) fn is_rewritten(&mut self) {
-        (self.may_be_mistaken, self.has_forgotten) = (false, false);
-    }
-
-    /// The entries that a person wrote, and any in a range of revisions, may have other revisions.
-    fn restamp(&mut self, has_forgotten: bool) {
-        let entries = self.candidates.iter().flat_map(|candidate| candidate.content.entries.values());
-        let known: BTreeSet<_> = entries.filter(|_| has_forgotten).map(|held| held.revision.floor()).collect();
-        let ranges = known.into_iter().flat_map(|known| [known..=LAST, Revision::ZERO..=known, known..=known]);
-        let ranges: Vec<_> = ranges.chain([LAST..=Revision::ZERO]).collect();
-        let mut anew = vec![];
-        for candidate in &self.candidates {
-            for range in &ranges {
-                let mut candidate = candidate.clone();
-                let content = &mut candidate.content;
-                let before = content.clone();
-                for held in content.entries.values_mut() {
-                    if held.is_by_hand {
-                        // It is the time of the file again, with a digest of what else is new.
-                        (held.revision, held.created) = (Rev::From(Revision::ZERO), None);
-                    } else if range.contains(&held.revision.floor()) {
-                        held.revision = Rev::After(held.revision.floor());
-                    }
-                }
-                if *content != before {
-                    content.revision = Rev::From(content.revision.floor());
-                    anew.push(candidate);
-                }
-            }
-        }
-        self.candidates.extend(anew);
     }
 
     fn keep(&mut self, mut candidates: Vec<Candidate>, found: &str) -> Result<(), String> {

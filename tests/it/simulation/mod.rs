@@ -1,9 +1,9 @@
 //! Seeded runs of random operations on the store of files, with faults of the disk, kills and power cuts, compared with a
 //! model.
 //!
-//! `plan` chooses the steps of a run from its seed, `game` does them, `known_bucket` and `known_log` say what must hold.
-//! A run is a function of its steps. If one fails, `shrink` finds fewer steps that fail too. The test prints the seed,
-//! these steps, and how to run them again: `KVS_SEED=123 cargo test --test it simulation::`.
+//! `plan` chooses the steps of a run from its seed, `game` does them, `known_bucket`, `uncertain_revisions` and `known_log`
+//! say what must hold. A run is a function of its steps. If one fails, `shrink` finds fewer steps that fail too. The test
+//! prints the seed, these steps, and how to run them again: `KVS_SEED=123 cargo test --test it simulation::`.
 
 mod by_hand;
 mod content;
@@ -16,6 +16,7 @@ mod operations;
 mod plan;
 mod shrink;
 mod steps;
+mod uncertain_revisions;
 mod upkeep;
 
 use std::num::NonZero;

@@ -139,7 +139,8 @@ impl Game {
         };
         let is_open = |name: &Key| {
             let of_key = |content: &super::content::Content| content.entries.get(name).map(|held| held.revision);
-            known.candidates.iter().any(|candidate| matches!(of_key(&candidate.content), Some(Rev::After(_))))
+            let may_change = |held: Rev| known.may_be_mistaken || !matches!(held, Rev::Exact(_));
+            known.candidates.iter().any(|candidate| of_key(&candidate.content).is_some_and(may_change))
         };
         let now = self.now();
         let write = |plan: &WritePlan| match plan {
