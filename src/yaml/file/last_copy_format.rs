@@ -106,7 +106,12 @@ pub(crate) struct RawCopy<'a> {
 impl<'a> RawCopy<'a> {
     /// Splits a copy. `None` if it is incomplete or was not written by kvs.
     pub(crate) fn split(bytes: &'a [u8]) -> Option<Self> {
-        let documents = split(bytes).documents;
+        let mut documents = split(bytes).documents;
+        // The last append may lack its last byte after a power cut. What is appended next would not begin a line.
+        let is_whole = |raw: &RawDocument<'_>| bytes.get(..raw.end).is_some_and(|bytes| bytes.ends_with(b"\n"));
+        if documents.len() > 1 && !documents.last().is_some_and(is_whole) {
+            documents.pop();
+        }
         let first = documents.first()?;
         let end = documents.last()?.end;
         let (snapshot, bytes) = (bytes.get(..first.end)?, bytes.get(..end)?);
@@ -242,6 +247,8 @@ mod tests {
         let last = LastCopy::read(&text).unwrap();
         assert_eq!((last.relation(&data), last.state.entries.len()), (Relation::Same, 2));
         assert_eq!(last.relation(b"# mine\na: 1\n"), Relation::Other, "writes are gone");
+        let cut = LastCopy::read(&text[..text.len() - 1]).unwrap();
+        assert_eq!((cut.relation(&data), cut.state.entries.len()), (Relation::Appended(16), 1));
         text.extend_from_slice(b"---\nc: {val");
         assert_eq!(LastCopy::read(&text).unwrap().state.entries.len(), 2);
     }
