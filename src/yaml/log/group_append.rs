@@ -142,8 +142,9 @@ impl LogStore {
         let line_feed: &[u8] = if known.tail.is_ended { b"" } else { b"\n" };
         let text = [line_feed, &group.text].concat();
         if let Err(e) = file.write(known.tail.end, &text) {
-            // A part may have been written.
-            return Err(if file.truncate(known.tail.end).is_ok() { failed("write", e) } else { unknown("write", e) });
+            // A part may have been written. Without the sync a power cut could undo the cut.
+            let cut = file.truncate(known.tail.end).and_then(|()| file.sync());
+            return Err(if cut.is_ok() { failed("write", e) } else { unknown("write", e) });
         }
         if let Err(e) = self.measurements.sync(|| file.sync()) {
             let _ = file.truncate(known.tail.end);

@@ -134,6 +134,22 @@ fn full_disk_that_cannot_be_cut_either_leaves_the_outcome_open() {
 }
 
 #[test]
+fn append_that_was_refused_does_not_come_back_after_a_power_cut() {
+    let disk = CrashFs::default();
+    let faulty = failing(&disk);
+    let store = open(faulty.clone());
+    append(&store, &["one"]).unwrap();
+    let full = Fault { part: usize::MAX, ..fault(Call::Write, 0, io::ErrorKind::StorageFull) };
+    faulty.probe.fail([full]);
+    assert_eq!(append(&store, &["two"]).unwrap_err().kind(), ErrorKind::StorageFull);
+    faulty.probe.fail([]);
+    let known = view(&store).unwrap();
+    for seed in 0..20 {
+        assert_eq!(view(&open(disk.crashed(&mut Seed::new(seed)))).unwrap(), known, "{seed}");
+    }
+}
+
+#[test]
 fn first_append_on_a_full_disk_leaves_no_log() {
     for part in [0, 30, 97, 104, 113, 170, 200] {
         let disk = CrashFs::default();
