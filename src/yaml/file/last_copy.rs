@@ -37,16 +37,21 @@ pub(crate) fn read_last_bytes(fs: &dyn FileSystem, paths: &BucketPaths) -> io::R
         fs.open(&path, OpenMode::Read)?.read(0, stat.len).map(Some)
     };
     match read() {
-        Err(e) if is_missing_or_forbidden(&e) || UnusableFile::caused(&e) => Ok(None),
+        Err(e) if is_no_copy(&e) => Ok(None),
         read => read,
     }
+}
+
+/// Whether there is no copy that this process may use.
+fn is_no_copy(error: &io::Error) -> bool {
+    is_missing_or_forbidden(error) || UnusableFile::caused(error)
 }
 
 /// Makes the last copy durable, so that a power cut does not undo what only it has: the revisions of a file that a
 /// person has replaced.
 pub(crate) fn sync_last(fs: &dyn FileSystem, paths: &BucketPaths) -> Result<()> {
     match fs.open(&paths.last(), OpenMode::Read).and_then(|copy| copy.sync()) {
-        Err(e) if is_missing_or_forbidden(&e) || UnusableFile::caused(&e) => Ok(()),
+        Err(e) if is_no_copy(&e) => Ok(()),
         synced => synced.map_err(|e| paths.failed("sync the copy (.last) of", e)),
     }
 }
