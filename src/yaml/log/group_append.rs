@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::known_log::KnownLog;
-use super::log_file::{OpenLog, inspect};
+use super::log_file::OpenLog;
 use super::log_store::LogStore;
 use super::page;
 use super::rewrite::{KeptEntries, NewContent, replace};
@@ -55,9 +55,9 @@ impl LogStore {
                 self.measurements.waited(since.elapsed());
             }
             let file = file?;
-            let known = match &file {
-                Some(file) => self.inspect_for_change(file)?,
-                None => None,
+            let (file, known) = match file {
+                Some(file) => self.inspect_for_change(file).map(|(file, known)| (Some(file), known))?,
+                None => (None, None),
             };
             let group = self.evaluate(known.map(|known| known.bounds).unwrap_or_default(), appends.clone());
             if group.text.is_empty() && !group.has_new_retention {
@@ -95,14 +95,12 @@ impl LogStore {
         Ok((None, self.store(file, known, group)?))
     }
 
-    /// The state of a file whose exclusive lock the caller has. What a killed writer left is set aside first.
-    pub(super) fn inspect_for_change(&self, file: &OpenLog) -> Result<Option<KnownLog>> {
-        match self.inspect(file)? {
-            Some(known) if known.is_torn() => {
-                self.set_aside(file, known.tail.end, known.stat.len)?;
-                inspect(&**file, &self.path)
-            }
-            known => Ok(known),
+    /// The state of a file whose exclusive lock the caller has. What a killed writer left is set aside first; then it is
+    /// that of a new file.
+    pub(super) fn inspect_for_change(&self, file: OpenLog) -> Result<(OpenLog, Option<KnownLog>)> {
+        match self.inspect(&file)? {
+            Some(known) if known.is_torn() => self.set_aside(&file, &known).map(|(whole, known)| (whole, Some(known))),
+            known => Ok((file, known)),
         }
     }
 
@@ -164,7 +162,7 @@ impl LogStore {
             fs.make_subfolder(&path.folder).map_err(|e| path.failed("create the folder of", e))?;
         }
         let content = NewContent { header: &self.header(group.bounds), kept: None, appended: &group.text };
-        replace(fs, path, old, &content)
+        replace(&self.locker(), old, &content)
     }
 
     pub(super) fn header(&self, bounds: LogBounds) -> LogHeader {
@@ -183,27 +181,40 @@ impl LogStore {
         }
         let from = page::offset_of(&**file, path, known, (first, None))?;
         let header = LogHeader { first, ..self.header(group.bounds) };
-        let kept = Some(KeptEntries { known, from });
-        let content = NewContent { header: &header, kept, appended: &group.text };
-        let replaced = replace(&*self.options.file_system, path, Some(file), &content)?;
-        replaced.ok_or_else(|| path.busy("another process has replaced its file"))
+        self.store_from(file, KeptEntries { known, from }, &header, &group.text)
     }
 
-    /// Copies what an interrupted append left to another file, durably, and cuts it off.
-    fn set_aside(&self, file: &OpenLog, from: u64, to: u64) -> Result<()> {
+    /// Writes a new file with the entries of the old one from an offset on, and with those that are appended.
+    pub(super) fn store_from(
+        &self,
+        file: &OpenLog,
+        kept: KeptEntries<'_>,
+        header: &LogHeader,
+        appended: &[u8],
+    ) -> Result<(OpenLog, KnownLog)> {
+        let content = NewContent { header, kept: Some(kept), appended };
+        let replaced = replace(&self.locker(), Some(file), &content)?;
+        replaced.ok_or_else(|| self.path.busy("another process has replaced its file"))
+    }
+
+    /// Copies what an interrupted append left to another file, durably, and replaces the log by one without it.
+    ///
+    /// It is not cut off in place: if the sync after the cut failed, a power failure could bring it back, after the
+    /// entries that were appended meanwhile.
+    fn set_aside(&self, file: &OpenLog, known: &KnownLog) -> Result<(OpenLog, KnownLog)> {
         let (path, fs) = (&self.path, &*self.options.file_system);
-        let failed = |doing: &str, e| path.failed(doing, e);
+        let (from, to) = (known.tail.end, known.stat.len);
         let kept = file.read(from, to - from).and_then(|bytes| {
             let aside = path.torn(fs, self.now())?;
             write_like(fs, &aside, &bytes, Some(&**file))?;
             fs.sync_folder(&path.folder)?;
             Ok(aside)
         });
-        let aside = kept.map_err(|e| failed("set aside the torn end of", e))?;
-        let cut = file.truncate(from).and_then(|()| file.sync());
-        cut.map_err(|e| failed("cut the torn end of", e))?;
+        let aside = kept.map_err(|e| path.failed("set aside the torn end of", e))?;
+        let all = KeptEntries { known, from: known.begin };
+        let whole = self.store_from(file, all, &self.header(known.bounds), b"")?;
         let (file, bytes) = (path.file.display(), to - from);
         tracing::warn!("{file}: cut off {bytes} bytes that an interrupted append left; kept in {}", aside.display());
-        Ok(())
+        Ok(whole)
     }
 }

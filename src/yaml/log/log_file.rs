@@ -4,6 +4,7 @@
 //! was replaced or removed meanwhile is opened again.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::model::{Result, Time};
 use crate::store::LogBounds;
 use crate::yaml::bucket::locked_files::Backoff;
 use crate::yaml::file::open_files::OpenFiles;
+use crate::yaml::file::rewrite::create_owned;
 use crate::yaml::format::log_header;
 use crate::yaml::format::log_header::LogHeader;
 use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
@@ -23,7 +25,7 @@ use crate::yaml::fs::{File, FileSystem, LockMode, OpenMode};
 /// An open log file.
 pub(crate) type OpenLog = Arc<dyn File>;
 
-/// Opens and locks files of logs.
+/// Opens and locks files of logs. It waits for others until the deadline.
 pub(crate) struct LogLocker<'a> {
     pub(crate) fs: &'a dyn FileSystem,
     pub(crate) path: &'a LogPath,
@@ -58,11 +60,32 @@ impl LogLocker<'_> {
                 continue;
             }
             drop(file);
-            if Instant::now() >= self.deadline {
-                return Err(self.path.busy("locked by others"));
-            }
-            backoff.sleep();
+            self.wait(&mut backoff, "locked by others")?;
         }
+    }
+
+    /// Creates the file that will replace the log, with its exclusive lock.
+    ///
+    /// # Errors
+    /// `Busy` if another process still writes such a file after the deadline.
+    pub(crate) fn create(&self, unfinished: &Path, how: OpenMode) -> Result<OpenLog> {
+        let mut backoff = Backoff::new(self.open_files);
+        loop {
+            match create_owned(self.fs, unfinished, how) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(&mut backoff, "another process writes its new file")?;
+                }
+                created => return created.map_err(|e| self.path.failed("create the new file of", e)),
+            }
+        }
+    }
+
+    fn wait(&self, backoff: &mut Backoff<'_>, what_for: &str) -> Result<()> {
+        if Instant::now() >= self.deadline {
+            return Err(self.path.busy(what_for));
+        }
+        backoff.sleep();
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use super::known_log::KnownLog;
 use super::log_file::{LogLocker, OpenLog, inspect};
 use super::log_path::LogPath;
 use super::page;
-use super::rewrite::{KeptEntries, NewContent, replace};
+use super::rewrite::KeptEntries;
 use crate::model::{AppendOutcome, Error, ErrorKind, LogAppend, LogPage, LogQuery, Result, Time};
 use crate::store::{Measurements, PolledWatch};
 use crate::yaml::blocking::blocking;
@@ -252,28 +252,33 @@ impl LogStore {
     }
 
     fn remove_now(&self, before: Option<u64>) -> Result<Option<u64>> {
-        let (path, fs) = (&self.path, &self.options.file_system);
+        let path = &self.path;
         let Some(file) = self.locker().lock(LockMode::Exclusive)? else { return Ok(None) };
-        let Some(known) = self.inspect_for_change(&file)? else { return Ok(None) };
-        let first = page::first_kept(&*file, path, &known, self.now())?;
-        let Some(before) = before else {
-            let removed = page::count(&*file, path, &known, first..known.bounds.next)?;
-            fs.remove(&path.file).map_err(|e| path.failed("remove", e))?;
-            let synced = fs.sync_folder(&path.folder);
-            synced.map_err(|e| path.failed("sync the folder of", e).of_kind(ErrorKind::Unavailable))?;
-            self.learn(None);
-            return Ok(Some(removed));
-        };
+        let Some(before) = before else { return self.remove_whole(&file) };
+        let (file, Some(known)) = self.inspect_for_change(file)? else { return Ok(None) };
         let before = before.min(known.bounds.next);
         if before <= known.bounds.first {
             return Ok(Some(0));
         }
+        let first = page::first_kept(&*file, path, &known, self.now())?;
         let removed = page::count(&*file, path, &known, first..before)?;
         let from = page::offset_of(&*file, path, &known, (before, None))?;
         let header = LogHeader { first: before, ..self.header(known.bounds) };
-        let kept = Some(KeptEntries { known: &known, from });
-        let new = replace(&**fs, path, Some(&file), &NewContent { header: &header, kept, appended: b"" })?;
-        self.learn(new.as_ref().map(|(_, known)| *known));
+        let (_new, known) = self.store_from(&file, KeptEntries { known: &known, from }, &header, b"")?;
+        self.learn(Some(known));
+        Ok(Some(removed))
+    }
+
+    /// Removes the file, and with it what a killed writer left. This needs no room on the disk.
+    fn remove_whole(&self, file: &OpenLog) -> Result<Option<u64>> {
+        let (path, fs) = (&self.path, &self.options.file_system);
+        let Some(known) = self.inspect(file)? else { return Ok(None) };
+        let first = page::first_kept(&**file, path, &known, self.now())?;
+        let removed = page::count(&**file, path, &known, first..known.bounds.next)?;
+        fs.remove(&path.file).map_err(|e| path.failed("remove", e))?;
+        let synced = fs.sync_folder(&path.folder);
+        synced.map_err(|e| path.failed("sync the folder of", e).of_kind(ErrorKind::Unavailable))?;
+        self.learn(None);
         Ok(Some(removed))
     }
 }

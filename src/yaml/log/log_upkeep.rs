@@ -10,7 +10,7 @@ impl LogStore {
     /// Removes the entries that are no longer kept from the file, and returns their number.
     pub(crate) fn trim(&self) -> Result<u64> {
         let Some(file) = self.locker().lock(LockMode::Exclusive)? else { return Ok(0) };
-        let Some(known) = self.inspect_for_change(&file)? else { return Ok(0) };
+        let (file, Some(known)) = self.inspect_for_change(file)? else { return Ok(0) };
         let first = page::first_kept(&*file, &self.path, &known, self.now())?;
         let removed = page::count(&*file, &self.path, &known, 0..first)?;
         if removed > 0 {

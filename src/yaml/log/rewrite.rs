@@ -1,15 +1,13 @@
 //! Replaces a log file: without entries that are no longer kept, or with another header.
 
-use std::io;
-
 use super::known_log::KnownLog;
-use super::log_file::{OpenLog, inspect};
+use super::log_file::{LogLocker, OpenLog, inspect};
 use super::log_path::LogPath;
 use crate::model::{ErrorKind, Result};
-use crate::yaml::file::rewrite::{create_owned, discard};
+use crate::yaml::file::rewrite::discard;
 use crate::yaml::format::log_header;
 use crate::yaml::format::log_header::LogHeader;
-use crate::yaml::fs::{File, FileSystem, OpenMode};
+use crate::yaml::fs::{File, OpenMode};
 
 /// How much is copied at a time.
 const PART_BYTES: u64 = 1 << 20;
@@ -34,19 +32,15 @@ pub(crate) struct KeptEntries<'a> {
 /// # Errors
 /// `Unavailable` if either file may be in place. After any other error nothing has changed.
 pub(crate) fn replace(
-    fs: &dyn FileSystem,
-    path: &LogPath,
+    locker: &LogLocker<'_>,
     old: Option<&OpenLog>,
     content: &NewContent<'_>,
 ) -> Result<Option<(OpenLog, KnownLog)>> {
+    let (fs, path) = (locker.fs, locker.path);
     let unfinished = path.unfinished();
     // It is locked: others may open it as soon as it is renamed, but must not append before the rename is durable.
     // Whoever creates the log holds this lock too, so nobody else creates it meanwhile.
-    let file = create_owned(fs, &unfinished, if old.is_some() { OpenMode::Private } else { OpenMode::Create });
-    let file = file.map_err(|e| match e.kind() {
-        io::ErrorKind::WouldBlock => path.busy("another process writes its new file"),
-        _ => path.failed("create the new file of", e),
-    })?;
+    let file = locker.create(&unfinished, if old.is_some() { OpenMode::Private } else { OpenMode::Create })?;
     let is_free = || match old {
         Some(_) => Ok(true),
         None => Ok(fs.stat(&path.file).map_err(|e| path.failed("inspect", e))?.is_none()),

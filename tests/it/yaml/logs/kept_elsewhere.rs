@@ -10,7 +10,7 @@ const SEEDS: u64 = 60;
 /// What a killed writer left.
 const TAIL: &str = "- {index: 1, continues: true, value: torn, updated: 2027-01-15T08:00:01Z}\n- {index: 2, val";
 
-fn torn() -> CrashFs {
+pub(super) fn torn() -> CrashFs {
     let disk = CrashFs::default();
     append(&open(disk.clone()), &["one"]).unwrap();
     let bytes = [&disk.bytes(&file()).unwrap(), TAIL.as_bytes()].concat();

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use kvs::model::{ErrorKind, LogAppend, NewLogEntry, Retention};
 use kvs::store::Logs as _;
-use kvs::yaml::YamlStore;
+use kvs::yaml::{YamlOptions, YamlStore};
 
 use super::{Deed, NAME, append, keeping, values, view};
 use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::{Call, Freezing, FreezingFs, Which};
-use crate::yaml::fixtures::{bucket, key, open};
+use crate::yaml::fixtures::{FOLDER, bucket, key, open, options};
 use crate::yaml::processes::real;
 
 /// The maximum time until a process notices what another one has done. A busy machine may need long.
@@ -60,6 +60,22 @@ fn entry_is_not_seen_before_it_is_durable() {
 fn a_log_that_is_not_replaced_yet_can_be_read() {
     let seen = seen_within(keeping(values(&["three"]), Some(2)), Which(Call::Sync, ".new"), true);
     assert_eq!(seen, Some(2));
+}
+
+#[test]
+fn first_appends_of_two_processes_wait_for_each_other() {
+    let disk = CrashFs::default();
+    let frozen = FreezingFs::new(disk.clone(), Freezing::default());
+    let gate = frozen.probe.freeze(Which(Call::Sync, ".new"));
+    let appending = |store: YamlStore| std::thread::spawn(move || append(&store, &["a value"]));
+    let first = appending(open(frozen.clone()));
+    gate.reached();
+    let patient = YamlOptions { lock_timeout: SOON, ..options(disk) };
+    let second = appending(YamlStore::open(FOLDER, patient).unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!second.is_finished(), "it must wait");
+    gate.open();
+    assert_eq!((first.join().unwrap().unwrap(), second.join().unwrap().unwrap()), (0, 1));
 }
 
 async fn changed(store: &YamlStore, next: u64) -> u64 {

@@ -7,6 +7,7 @@ use std::io;
 
 use kvs::model::ErrorKind;
 
+use super::kept_elsewhere::torn;
 use super::{Deed, append, file, keeping, modelled, text, values, view};
 use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::seed::Seed;
@@ -147,6 +148,37 @@ fn append_that_was_refused_does_not_come_back_after_a_power_cut() {
     for seed in 0..20 {
         assert_eq!(view(&open(disk.crashed(&mut Seed::new(seed)))).unwrap(), known, "{seed}");
     }
+}
+
+#[test]
+fn torn_append_whose_removal_was_not_synced_does_not_come_back_after_a_power_cut() {
+    let mut failed = 0;
+    for after in 0..8 {
+        let disk = torn();
+        let faulty = failing(&disk);
+        let store = open(faulty.clone());
+        faulty.probe.fail([fault(Call::Sync, after, io::ErrorKind::Other)]);
+        let _ = append(&store, &["may fail"]);
+        failed += faulty.probe.failed();
+        faulty.probe.fail([]);
+        let other = open(disk.clone());
+        append(&other, &["next"]).unwrap();
+        let known = view(&other).unwrap();
+        for seed in 0..20 {
+            let found = view(&open(disk.crashed(&mut Seed::new(seed))));
+            assert_eq!(found.unwrap(), known, "sync {after} has failed, seed {seed}");
+        }
+    }
+    assert!(failed >= 3, "only {failed} syncs have failed");
+}
+
+#[test]
+fn removal_of_a_torn_log_needs_no_room_on_the_disk() {
+    let faulty = failing(&torn());
+    let store = open(faulty.clone());
+    faulty.probe.fail([Fault { times: usize::MAX, ..fault(Call::Write, 0, io::ErrorKind::StorageFull) }]);
+    Deed::Remove(None).run(&store).unwrap();
+    assert_eq!((view(&store).unwrap(), super::is_listed(&store)), (None, false));
 }
 
 #[test]
