@@ -48,6 +48,8 @@ impl DataFile {
             let stat = self.fs.stat(&self.paths.data).map_err(|e| self.paths.failed("inspect", e))?;
             if stat == self.known.stat && state.read().stat == stat {
                 match stat {
+                    // A writer could not undo its append. What is appended now would not be told apart from it.
+                    Some(_) if self.known.append_state != AppendState::Suspect && self.is_suspect()? => {}
                     Some(stat) => {
                         self.open(&stat)?;
                         self.record_if_alone(state);
@@ -106,6 +108,15 @@ impl DataFile {
         let bytes = file.read(0, stat.len).ok()?;
         // An editor does not take the lock.
         (file.stat().ok()? == stat).then_some(bytes)
+    }
+
+    /// Whether this process has the exclusive lock, and another one has found that bytes of the file may not be durable.
+    fn is_suspect(&self) -> Result<bool> {
+        if !self.locks.lock().is_exclusive() {
+            return Ok(false);
+        }
+        let is_this = |record: &LockRecord| self.known.stat.is_some_and(|stat| stat.inode == record.stat.inode);
+        Ok(self.record()?.is_some_and(|record| record.suspect && is_this(&record)))
     }
 
     /// Records an edit by a person, if this process has the exclusive lock.
@@ -211,9 +222,10 @@ impl DataFile {
                 sync_last(&*self.fs, &self.paths)?;
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
-            if let (RecordMatch::Suspect(_), Some(lock)) = (&matched, &self.lock) {
+            if let (RecordMatch::Suspect(record), Some(lock)) = (&matched, &self.lock) {
                 // Otherwise the bytes that it rules out count again after a power cut. Its writer may have failed to
-                // sync it.
+                // sync it, and then the system may have dropped it, so it is written again unless that is forbidden.
+                let _ = lock::write(&**lock, record);
                 lock.sync().map_err(|e| failed("sync the lock file of", e))?;
             }
         }

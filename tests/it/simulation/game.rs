@@ -213,6 +213,10 @@ impl Game {
                 if disk.hits() != hits || was_full {
                     self.note_interruption(seen);
                 }
+                if disk.hits() > hits + 1 && matches!(op, Op::Maintain { .. }) {
+                    // It may have failed to sync the revisions of what a person wrote, and to undo that.
+                    self.buckets.lock().iter_mut().for_each(|known| known.may_be_mistaken = true);
+                }
                 if disk.life(process) != life {
                     self.buckets.lock().iter_mut().for_each(|known| known.may_be_mistaken = true);
                     self.restart(process);

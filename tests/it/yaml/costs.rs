@@ -72,7 +72,9 @@ fn a_write_is_one_append_and_one_sync() {
         assert_eq!(count(Call::Sync), 1, "{counts:?}");
         // The document, the same in the copy, and the record in the lock file.
         assert_eq!(count(Call::Write), 3, "{counts:?}");
-        assert_eq!(count(Call::SyncFolder) + count(Call::Rename) + count(Call::Open) + count(Call::Read), 0);
+        // The record: another process may have found that a sync failed.
+        assert_eq!(count(Call::Read), 1, "{counts:?}");
+        assert_eq!(count(Call::SyncFolder) + count(Call::Rename) + count(Call::Open), 0);
     }
 }
 
