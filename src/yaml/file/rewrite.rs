@@ -122,7 +122,14 @@ impl DataFile {
             let _ = self.fs.remove(&path);
             return Err(failed("cut the torn tail of", e));
         }
-        file.sync().map_err(|e| failed("cut the torn tail of", e))?;
+        if let Err(e) = file.sync() {
+            let error = failed("cut the torn tail of", e);
+            // After a power cut the tail may be back, beyond what is appended meanwhile. So nothing is appended to this
+            // file any more.
+            self.mark_suspect(self.known.stat.unwrap_or_default(), torn);
+            self.known.stat = None;
+            return Err(error);
+        }
         tracing::warn!(
             "{}: cut off {len} bytes that an interrupted write left; kept in {}",
             self.paths.data.display(),

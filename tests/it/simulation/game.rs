@@ -220,7 +220,7 @@ impl Game {
                 if disk.life(process) != life {
                     self.buckets.lock().iter_mut().for_each(|known| known.may_be_mistaken = true);
                     self.restart(process);
-                } else if self.had_limit.load(Ordering::SeqCst) {
+                } else if self.had_room_limit() {
                     // This waits for the compaction that it may have started. While one is in progress, other writes are
                     // refused.
                     self.drop_held(process);
@@ -305,6 +305,11 @@ impl Game {
         let processes = self.processes();
         let mut buckets = self.buckets.lock();
         buckets.iter_mut().zip(seen).for_each(|(known, seen)| known.was_interrupted(processes, seen));
+    }
+
+    /// Whether the disk has been full, or may have been.
+    pub(super) fn had_room_limit(&self) -> bool {
+        self.had_limit.load(Ordering::SeqCst)
     }
 
     fn drop_held(&self, process: usize) {

@@ -162,13 +162,36 @@ fn a_write_after_one_that_could_not_be_undone_is_not_ruled_out_with_it() {
         let write = Fault { part: 0, ..fault(Call::Write, ".yaml", other) };
         first.probe.fail([write, fault(Call::Truncate, ".yaml", other)]);
         assert!(apply(&store, vec![put("a", "2")]).is_err());
-        second.probe.fail([Fault { after, ..fault(Call::Write, ".lock", other) }]);
+        second.probe.fail([Fault { after, part: 0, ..fault(Call::Write, ".lock", other) }]);
         let is_stored = apply(&later, vec![put("a", "3")]).is_ok();
         second.probe.fail([]);
         let found = values(&open(disk));
         assert!(found["a"] == "3" || !is_stored && found["a"] == "1", "after {after}: {found:?}");
         commit(&later, vec![put("a", "4")]);
     }
+}
+
+#[test]
+fn a_torn_tail_whose_cut_was_not_synced_does_not_come_back_after_a_power_cut() {
+    let mut failed = 0;
+    for (after, seed) in (0..4).flat_map(|after| (0..20).map(move |seed| (after, seed))) {
+        let disk = CrashFs::default();
+        commit(&open(disk.clone()), vec![put("a", "1")]);
+        let torn = format!("---\nb: {{value: {}, upd", "torn ".repeat(100));
+        disk.put(&data(), &[disk.bytes(&data()).unwrap(), torn.into_bytes()].concat());
+        let dropping = disk.clone();
+        let failing = Failing::on_failed_sync(move |path| dropping.lose_unsynced(path, path));
+        let faulty = FailingFs::new(disk.clone(), failing);
+        let store = open(faulty.clone());
+        faulty.probe.fail([Fault { after, times: 1, ..fault(Call::Sync, ".yaml", io::ErrorKind::Other) }]);
+        let _ = apply(&store, vec![put("b", "2")]);
+        failed += faulty.probe.failed();
+        commit(&open(disk.clone()), vec![put("c", "3")]);
+        let known = all(&open(disk.clone())).unwrap();
+        let crashed = disk.crashed(&mut Seed::new(seed));
+        assert_eq!(all(&open(crashed)).unwrap(), known, "sync {after}, seed {seed}");
+    }
+    assert!(failed >= 40, "only {failed} syncs have failed");
 }
 
 #[test]

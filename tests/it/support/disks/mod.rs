@@ -160,7 +160,10 @@ impl<P: Probe> File for ProbedFile<P> {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if let Err(e) = self.probe.before(Call::Write, &self.path, bytes.len()) {
-            self.inner.write(offset, &bytes[..self.probe.part().min(bytes.len())])?;
+            let part = self.probe.part().min(bytes.len());
+            if part > 0 {
+                self.inner.write(offset, &bytes[..part])?;
+            }
             return Err(e);
         }
         self.inner.write(offset, bytes)
