@@ -46,14 +46,20 @@ impl Announcement {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        let text = without_padding(text);
         let fingerprints = text.strip_prefix("anew ")?.rsplit_once(" sum=")?.0;
         let (next, before) = match fingerprints.split_once(" over ") {
             Some((next, before)) => (next, Some(Fingerprint::parse(before)?)),
             None => (fingerprints, None),
         };
         let parsed = Self { next: Fingerprint::parse(next)?, before };
-        (parsed.text() == text).then_some(parsed)
+        (without_padding(&parsed.text()) == text).then_some(parsed)
     }
+}
+
+/// The text before the spaces at the end, which is whole even if a power cut has left zeros in their place.
+fn without_padding(text: &str) -> &str {
+    text.trim_end_matches(['\0', ' ', '\n'])
 }
 
 /// FNV-1a. It detects a record that was written only in part.
@@ -79,7 +85,7 @@ impl LockRecord {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (text, sum) = text.lines().next()?.trim_end().rsplit_once(" sum=")?;
+        let (text, sum) = without_padding(text.lines().next()?).rsplit_once(" sum=")?;
         if sum != format!("{:016x}", checksum(text)) {
             return None;
         }
@@ -208,6 +214,10 @@ mod tests {
         for at in 1..old.trim_end().len() {
             let part = format!("{}{}", &new[..at], &old[at..]);
             assert!(part == old || part == new || LockRecord::parse(&part).is_none(), "written up to {at}: {part}");
+        }
+        let whole = old.trim_end();
+        for padding in ["", "\n", "   ", "  \0\0\0", "\0\0\n"] {
+            assert_eq!(LockRecord::parse(&format!("{whole}{padding}")), Some(record), "{padding:?}");
         }
         for bad in ["", "\n", "durable", "durable epoch=x", "durable epoch=1 inode=2 device=3", "hello"] {
             assert_eq!(LockRecord::parse(bad), None, "{bad}");
