@@ -2,6 +2,7 @@
 //!
 //! The state is durable afterwards. The data file is not changed.
 
+use std::io;
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -19,7 +20,7 @@ use crate::store::RecentChanges;
 use crate::yaml::blocking::blocking;
 use crate::yaml::format::parse_error::ParseError;
 use crate::yaml::format::{reader, stream};
-use crate::yaml::fs::{FileBytes, Stat};
+use crate::yaml::fs::{FileBytes, OpenMode, Stat};
 use crate::yaml::state::{BucketState, Damage, FileHistory, Unstamped};
 
 /// The target of the log entry for a file that cannot be read.
@@ -213,9 +214,8 @@ impl DataFile {
         if !matches!(matched, RecordMatch::Durable(_)) {
             // Its writer may have been killed before the sync, or between the rename and the sync of the folder.
             if let Err(e) = file.sync() {
-                // Whether earlier writes are durable stays unknown, even if the next sync works.
                 let error = failed("sync", e);
-                self.mark_suspect(*stat, matched.synced().map_or(stat.len, |len| len.min(stat.len)));
+                self.distrust(stat, &matched);
                 return Err(error);
             }
             if self.copy.can_grow_to(stat.len) {
@@ -287,6 +287,26 @@ impl DataFile {
             }
             _ => Ok(matched.change(bytes, has_copies)),
         }
+    }
+
+    /// A sync of the file has failed, so nobody knows whether the bytes that are not recorded are durable: the system may
+    /// have dropped them, and then a later sync proves nothing. They may all have been acknowledged, if a power cut has
+    /// undone the record. So they are written again, as they are, and count after the next sync.
+    fn distrust(&mut self, stat: &Stat, matched: &RecordMatch) {
+        let is_ruled_out = matches!(matched, RecordMatch::Suspect(_));
+        let from = matched.synced().unwrap_or(0).min(stat.len);
+        if is_ruled_out || self.write_again(stat, from).is_err() {
+            // In the second case too, everything is written to a new file before the next append.
+            self.mark_suspect(*stat, if is_ruled_out { from } else { stat.len });
+        }
+    }
+
+    fn write_again(&self, stat: &Stat, from: u64) -> io::Result<()> {
+        // The other handle writes only at the end.
+        let file = self.fs.open(&self.paths.data, OpenMode::Create)?;
+        let bytes = file.read(from, stat.len - from)?;
+        // An editor does not take the lock.
+        if file.stat()? == *stat { file.write(from, &bytes) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     /// What the lock file says about the changes since the state that this process has.

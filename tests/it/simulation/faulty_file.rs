@@ -72,13 +72,6 @@ impl File for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         match self.fs.verdict(Call::Sync)? {
-            // Not covered: a sync that has nothing to write fails. If the record in the lock file is old, because a power
-            // cut has undone it or it could not be written, kvs then takes later appends for writes that were not stored.
-            Verdict::Fail(..)
-                if self.fs.alive().is_ok() && !self.fs.disk.inner.has_unsynced(self.inner.stat()?.inode) =>
-            {
-                self.inner.sync()
-            }
             Verdict::Fail(error, _) => {
                 // If the store cannot even record that a sync has failed, nobody can know what is lost.
                 if self.fs.alive().is_ok() && self.fs.disk.is_unarmed(self.fs.process) {

@@ -14,6 +14,7 @@ cases! {
     a_page_of_another_site_may_not_write_to_an_open_bucket,
     a_policy_for_many_buckets_counts_unless_a_bucket_has_its_own,
     commands_of_poky_work_without_a_secret,
+    lists_need_a_secret_unless_the_bucket_is_public,
 }
 
 /// The secret `kitchen` may do all below `kitchen/`.
@@ -80,6 +81,26 @@ async fn a_secret_with_a_prefix_writes_only_its_keys(make: Make) {
     assert_eq!(kvs.get("/kv/default/kitchen/b").await.text(), "1");
 }
 
+async fn lists_need_a_secret_unless_the_bucket_is_public(make: Make) {
+    for (reads, status) in [(Reads::Open, 401), (Reads::Secret, 401), (Reads::PublicList, 200)] {
+        let public = Policy { reads, ..Policy::default() };
+        let by_bucket = [(kvs::model::Bucket::new("public").unwrap(), public)].into();
+        let policies = Policies { by_bucket, ..Policies::default() };
+        let kvs = Endpoint::with(make, |s| ApiSettings { policies, ..s });
+        for bucket in ["public", "default"] {
+            kvs.put(&format!("/kv/{bucket}/a"), "1").await;
+        }
+        let form = async |uri: &str| kvs.ask("POST", uri, &[FORM, NOBODY], "limit=1".to_owned()).await.status;
+        assert_eq!((form("/kv/public").await, form("/kv/default").await), (status, 401), "{reads:?}");
+        assert_statuses(&kvs, NOBODY, &[("GET", "/kv/public", "", status), ("GET", "/kv/default", "", 401)]).await;
+        // The buckets that are public are named to everybody.
+        let buckets = kvs.ask("GET", "/kv", &[NOBODY], "").await;
+        assert_eq!(buckets.status, status, "{reads:?}");
+        assert_eq!(buckets.text().contains("public"), status == 200, "{}", buckets.text());
+        assert!(!buckets.text().contains("default"), "{}", buckets.text());
+    }
+}
+
 async fn a_secret_with_a_prefix_lists_only_its_keys(make: Make) {
     let kvs = endpoint(make);
     for key in ["kitchen/a", "hall/a"] {
@@ -104,6 +125,8 @@ async fn a_secret_with_a_prefix_lists_only_its_keys(make: Make) {
     assert_eq!((form("prefix=kitchen/").await, form("limit=1").await), (200, 403));
     let refused = kvs.ask("GET", "/kv/default?prefix=hall/", &[KITCHEN], "").await;
     assert!(refused.text().contains("the keys that begin with \"hall/\""), "{}", refused.text());
+    let refused = kvs.ask("GET", "/kv/default", &[KITCHEN], "").await;
+    assert!(refused.text().contains("reading bucket default, or not this part of it"), "{}", refused.text());
 }
 
 async fn a_secret_with_a_prefix_reads_only_its_keys_of_a_closed_bucket(make: Make) {

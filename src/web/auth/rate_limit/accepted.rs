@@ -31,3 +31,23 @@ impl AcceptedSecrets {
         self.hashes.lock().contains(&self.hasher.hash_one((&client.key, secrets)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_forgotten_only_when_there_would_be_too_many() {
+        let accepted = AcceptedSecrets::default();
+        let client = ClientId::new(None).unwrap();
+        let secrets = |n: usize| vec![n.to_string().into_bytes()];
+        for n in 0..MAX_ACCEPTED {
+            accepted.add(&client, &secrets(n));
+        }
+        // One that is known needs no room.
+        accepted.add(&client, &secrets(1));
+        assert!(accepted.contains(&client, &secrets(0)) && accepted.contains(&client, &secrets(MAX_ACCEPTED - 1)));
+        accepted.add(&client, &secrets(MAX_ACCEPTED));
+        assert!(!accepted.contains(&client, &secrets(0)) && accepted.contains(&client, &secrets(MAX_ACCEPTED)));
+    }
+}

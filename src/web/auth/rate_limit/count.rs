@@ -191,6 +191,14 @@ mod tests {
     }
 
     #[test]
+    fn entry_is_kept_while_there_is_a_pause_or_a_right_secret() {
+        let wrong = |times| (0..times).fold(Count::default(), |count, n| count.with_secret(mark(n), false, at(0)));
+        assert_eq!(wrong(FREE_WRONG_SECRETS - 1).expires(at(0)), at(0).plus(RESET_AFTER));
+        assert_eq!(wrong(FREE_WRONG_SECRETS).expires(at(0)), at(0).plus(RETENTION));
+        assert_eq!(wrong(0).with_secret(mark(1), true, at(0)).expires(at(0)), at(0).plus(RETENTION));
+    }
+
+    #[test]
     fn count_restarts_after_a_quiet_time() {
         let count = (0..8).fold(Count::default(), |count, n| count.with_secret(mark(n), false, at(0)));
         assert!(!count.is_reset(at(899)) && count.is_reset(at(900)));

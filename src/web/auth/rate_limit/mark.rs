@@ -111,6 +111,12 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_two_stores_differ() {
+        let keys = [(); 2].map(|()| MarkKey::new(random).unwrap().to_string());
+        assert_ne!(keys[0], keys[1]);
+    }
+
+    #[test]
     fn malformed_marks_are_ignored() {
         for bad in ["", "12345", "1234567", "12345g", "ä1234"] {
             assert_eq!(Mark::parse(bad), None, "{bad}");

@@ -324,4 +324,6 @@ impl SecretAttempt<'_> {
 #[cfg(test)]
 use crate::memory::MemoryStore;
 #[cfg(test)]
+mod client_limit_tests;
+#[cfg(test)]
 mod tests;

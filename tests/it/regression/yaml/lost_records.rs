@@ -172,6 +172,29 @@ fn a_write_after_one_that_could_not_be_undone_is_not_ruled_out_with_it() {
 }
 
 #[test]
+fn an_acknowledged_write_stays_if_its_record_is_lost_and_a_sync_fails_then() {
+    for calls in [&[Call::Sync][..], &[Call::Sync, Call::Write]] {
+        let disk = CrashFs::default();
+        let store = open(disk.clone());
+        commit(&store, vec![put("a", "1")]);
+        let lock = Path::new(FOLDER).join("default.lock");
+        let record = disk.bytes(&lock).unwrap();
+        commit(&store, vec![put("a", "2")]);
+        // A power cut has undone the record.
+        disk.edit(&lock, &record);
+        let faulty = FailingFs::new(disk.clone(), Failing::default());
+        let later = open(faulty.clone());
+        faulty.probe.fail(calls.iter().map(|call| fault(*call, ".yaml", io::ErrorKind::Other)));
+        let error = all(&later).unwrap_err();
+        assert!(error.to_string().contains("cannot sync"), "{error}");
+        faulty.probe.fail([]);
+        assert_eq!(values(&later)["a"], "2", "{calls:?}");
+        commit(&later, vec![put("b", "3")]);
+        assert_eq!(values(&open(disk.crashed(&mut Seed::new(7))))["a"], "2", "{calls:?}");
+    }
+}
+
+#[test]
 fn a_torn_tail_whose_cut_was_not_synced_does_not_come_back_after_a_power_cut() {
     let mut failed = 0;
     for (after, seed) in (0..4).flat_map(|after| (0..20).map(move |seed| (after, seed))) {
