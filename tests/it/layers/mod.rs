@@ -1,6 +1,7 @@
 //! Layers that store values in another form, over every store: each alone and all together, and what is stored inside.
 
 mod encryption;
+mod large_value_memory;
 mod large_value_races;
 mod tiers;
 

@@ -165,11 +165,6 @@ impl CrashFs {
         self.0.lock().inode(inode).unsynced.clear();
     }
 
-    /// Whether a file of this number has changes that are not synced.
-    pub(crate) fn has_unsynced(&self, inode: u64) -> bool {
-        !self.0.lock().inode(inode).unsynced.is_empty()
-    }
-
     /// The length of all files that have a name.
     pub(crate) fn used_bytes(&self) -> u64 {
         let state = self.0.lock();
