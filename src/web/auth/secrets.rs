@@ -275,6 +275,11 @@ mod tests {
         let text = "sha256:BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad read";
         assert_eq!(permission(text, "abc", Right::Read, "default"), Permission::Permitted);
         assert_eq!(permission(text, text.split(' ').next().unwrap(), Right::Read, "default"), Permission::Unknown);
+        let digits = "0".repeat(64);
+        assert_eq!(SecretList::parse(&format!("a\nsha256:{digits}\n\nb")).unwrap().len(), 3);
+        for bad in [&digits[1..], &digits[2..], &format!("{digits}00"), &digits.replacen("00", "+0", 1)] {
+            assert!(SecretList::parse(&format!("sha256:{bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::task::yield_now;
 struct YieldingStore {
     inner: MemoryStore,
     commits: AtomicUsize,
+    sweeps: AtomicUsize,
     is_down: AtomicBool,
     failed_reads: AtomicUsize,
 }
@@ -24,6 +25,7 @@ impl YieldingStore {
         Self {
             inner,
             commits: AtomicUsize::default(),
+            sweeps: AtomicUsize::default(),
             is_down: AtomicBool::default(),
             failed_reads: AtomicUsize::default(),
         }
@@ -96,6 +98,7 @@ impl Store for YieldingStore {
     }
 
     async fn maintain(&self, bucket: &Bucket, task: Task) -> Result<Report> {
+        self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.inner.maintain(bucket, task).await
     }
 
@@ -377,4 +380,18 @@ async fn many_addresses_do_not_fill_the_store() {
     assert_eq!(a.attempt(IpAddr::from([10, 99, 0, 1]), "a new guess").await, AttemptOutcome::Wrong);
     let all = store.all_entries().await;
     assert!(all < 10, "expired counts are removed, not only hidden: {all}");
+}
+
+#[tokio::test]
+async fn expired_counts_are_removed_once_in_a_quarter_of_an_hour() {
+    let clock = test_clock();
+    let store = Arc::new(YieldingStore::new(&clock));
+    let [a, b] = [(); 2].map(|()| rate_limiter(&store, &clock));
+    for (minutes, sweeps) in [(0, 1), (14, 1), (16, 2), (30, 2), (32, 3)] {
+        clock.set(Time::from_secs(1_000_000 + minutes * 60));
+        for (n, rate_limiter) in [(1, &a), (2, &b)] {
+            rate_limiter.attempt(address(n), &format!("guess {minutes}")).await;
+        }
+        assert_eq!(store.sweeps.load(Ordering::Relaxed), sweeps, "after {minutes} minutes");
+    }
 }

@@ -49,6 +49,19 @@ fn deleted_lines_leave_the_other_entries() {
 }
 
 #[test]
+fn a_header_without_a_line_feed_is_followed_by_new_entries() {
+    for end in ["", "\n"] {
+        let (disk, before) = six();
+        let header = &before[..before.find("\n- ").unwrap()];
+        disk.put(&file(), format!("{header}{end}").as_bytes());
+        assert_eq!(texts(&open(disk.clone())), [""; 0]);
+        append(&open(disk.clone()), &["new"]).unwrap();
+        assert_eq!(texts(&open(disk.clone())), ["new"], "{}", text(&disk));
+        assert!(text(&disk).starts_with(&format!("{header}\n- {{")), "{}", text(&disk));
+    }
+}
+
+#[test]
 fn lines_without_the_end_of_their_append_are_kept_elsewhere() {
     let (disk, before) = six();
     disk.put(&file(), without(&before, "five").as_bytes());
