@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 use super::last_copy_format::Fingerprint;
 use crate::yaml::fs::{File, LockMode, Stat};
 
+/// The first word of a record that rules out bytes.
+const SUSPECT: &str = "suspect";
+
 /// The state of the data file that the last writer recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LockRecord {
@@ -70,7 +73,7 @@ pub(crate) fn checksum(text: &str) -> u64 {
 impl LockRecord {
     fn text(&self) -> String {
         let s = &self.stat;
-        let state = if self.suspect { "suspect" } else { "durable" };
+        let state = if self.suspect { SUSPECT } else { "durable" };
         let text = format!(
             "{state} epoch={} device={} inode={} len={} modified={} changed={}",
             self.epoch, s.device, s.inode, s.len, s.modified, s.changed
@@ -91,7 +94,7 @@ impl LockRecord {
         }
         let mut words = text.split_ascii_whitespace();
         let suspect = match words.next()? {
-            "suspect" => true,
+            SUSPECT => true,
             "durable" => false,
             _ => return None,
         };
@@ -121,6 +124,11 @@ impl LockRecord {
 pub(crate) fn read(file: &dyn File) -> io::Result<Option<LockRecord>> {
     let bytes = file.read(0, RECORD_BYTES as u64 + 1)?;
     Ok(std::str::from_utf8(&bytes).ok().and_then(LockRecord::parse))
+}
+
+/// Whether the record begins as one that rules out bytes. This costs less than reading it.
+pub(crate) fn may_be_suspect(file: &dyn File) -> io::Result<bool> {
+    Ok(file.read(0, SUSPECT.len() as u64)?.starts_with(SUSPECT.as_bytes()))
 }
 
 /// Records durably which file is about to replace the data file. If no record of it can be written afterwards, it is

@@ -113,7 +113,8 @@ impl DataFile {
 
     /// Whether this process has the exclusive lock, and another one has found that bytes of the file may not be durable.
     fn is_suspect(&self) -> Result<bool> {
-        if !self.locks.lock().is_exclusive() {
+        let Some(lock) = self.lock.as_ref().filter(|_| self.locks.lock().is_exclusive()) else { return Ok(false) };
+        if !lock::may_be_suspect(&**lock).map_err(|e| self.paths.failed("read the lock file of", e))? {
             return Ok(false);
         }
         let is_this = |record: &LockRecord| self.known.stat.is_some_and(|stat| stat.inode == record.stat.inode);
