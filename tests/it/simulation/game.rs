@@ -213,8 +213,9 @@ impl Game {
                 if disk.hits() != hits || was_full {
                     self.note_interruption(seen);
                 }
-                if disk.hits() > hits + 1 && matches!(op, Op::Maintain { .. }) {
-                    // It may have failed to sync the revisions of what a person wrote, and to undo that.
+                if disk.hits() != hits && matches!(op, Op::Maintain { .. }) {
+                    // It may have failed to sync which file it was about to put in place, or the revisions of what a
+                    // person wrote. After a power cut, pages of the old and of the new line may be mixed.
                     self.buckets.lock().iter_mut().for_each(|known| known.may_be_mistaken = true);
                 }
                 if disk.life(process) != life {
