@@ -92,6 +92,8 @@ impl DataFile {
     /// Records that the bytes after `len` may not be durable. Returns whether the record could be written.
     pub(crate) fn mark_suspect(&mut self, stat: Stat, len: u64) -> bool {
         let stat = Stat { len, ..stat };
+        // The next reader must notice an edit that could not be recorded.
+        let stat = if self.known.edited.is_some() { LockRecord::without_times(stat) } else { stat };
         let has_copy = Some(self.copy.matches_file());
         let record = LockRecord { epoch: self.known.epoch.unwrap_or(0), stat, suspect: true, has_copy };
         self.known.epoch = None;

@@ -71,6 +71,16 @@ pub(crate) fn checksum(text: &str) -> u64 {
 }
 
 impl LockRecord {
+    /// The state of a file that a person may have changed.
+    pub(crate) fn without_times(stat: Stat) -> Stat {
+        Stat { modified: 0, changed: 0, ..stat }
+    }
+
+    /// Whether it describes the file as a writer left it.
+    pub(crate) fn has_times(&self) -> bool {
+        self.stat.changed != 0
+    }
+
     fn text(&self) -> String {
         let s = &self.stat;
         let state = if self.suspect { SUSPECT } else { "durable" };

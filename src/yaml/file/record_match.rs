@@ -47,7 +47,8 @@ impl RecordMatch {
     /// `has_copies`: a version wrote it that keeps copies.
     pub(crate) fn change(&self, bytes: &[u8], has_copies: bool) -> FileChange {
         match self {
-            Self::Durable(_) | Self::Suspect(_) => FileChange::Unchanged,
+            Self::Durable(_) => FileChange::Unchanged,
+            Self::Suspect(record) if record.has_times() => FileChange::Unchanged,
             // A writer was killed after an append.
             Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => FileChange::ProbablyAppended,
             // Versions without copies left entries that have all their fields.
@@ -58,14 +59,18 @@ impl RecordMatch {
 
     /// The number of these bytes that are certainly durable.
     ///
-    /// After a failed sync the record may describe a file that was not recorded before, up to its torn tail.
+    /// After a failed sync the record may describe a file that was not recorded before, up to its torn tail. One without
+    /// times may describe the torn tail too.
     pub(crate) fn durable(&self, bytes: &[u8]) -> u64 {
         let len = self.synced().unwrap_or(0);
         let is_committed = || {
             let end = usize::try_from(len).ok().and_then(|len| bytes.get(..len));
             end.is_some_and(|bytes| bytes.ends_with(b"\n...\n"))
         };
-        if matches!(self, Self::Suspect(_)) && !is_committed() { 0 } else { len }
+        match self {
+            Self::Suspect(record) if !record.has_times() || !is_committed() => 0,
+            _ => len,
+        }
     }
 }
 

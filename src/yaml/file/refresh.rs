@@ -278,15 +278,16 @@ impl DataFile {
         let has_copies = announcement.is_some() || record.is_some_and(|record| record.has_copy.is_some());
         let stat = known.stat.unwrap_or_default();
         known.announced = announcement.and_then(|announcement| self.begins_with(announcement, bytes, &stat));
-        let is_known = matches!(matched, RecordMatch::Durable(_) | RecordMatch::Suspect(_));
+        let change = matched.change(bytes, has_copies);
         match &known.announced {
             // Perhaps somebody restored it. Then the copy knows what was appended since.
             Some(Fingerprint { len, .. })
-                if !is_known && (*len == bytes.len() as u64 || appended_at(bytes, *len).is_some()) =>
+                if change != FileChange::Unchanged
+                    && (*len == bytes.len() as u64 || appended_at(bytes, *len).is_some()) =>
             {
                 Ok(FileChange::Announced)
             }
-            _ => Ok(matched.change(bytes, has_copies)),
+            _ => Ok(change),
         }
     }
 
@@ -294,11 +295,12 @@ impl DataFile {
     /// have dropped them, and then a later sync proves nothing. They may all have been acknowledged, if a power cut has
     /// undone the record. So they are written again, as they are, and count after the next sync.
     fn distrust(&mut self, stat: &Stat, matched: &RecordMatch) {
-        let is_ruled_out = matches!(matched, RecordMatch::Suspect(_));
         let from = matched.synced().unwrap_or(0).min(stat.len);
-        if is_ruled_out || self.write_again(stat, from).is_err() {
-            // In the second case too, everything is written to a new file before the next append.
-            self.mark_suspect(*stat, if is_ruled_out { from } else { stat.len });
+        if let RecordMatch::Suspect(record) = matched {
+            self.mark_suspect(record.stat, from);
+        } else if self.write_again(stat, from).is_err() {
+            // Everything is written to a new file before the next append.
+            self.mark_suspect(LockRecord::without_times(*stat), stat.len);
         }
     }
 

@@ -218,12 +218,14 @@ impl DataFile {
             file.resemble(&**old).map_err(|e| failed("set the rights of", e))?;
         }
         let len = file.stat().map_err(|e| failed("inspect", e))?.len;
-        let before = self.fs.stat(&self.paths.data).map_err(|e| failed("inspect", e))?;
+        let inspect = || self.fs.stat(&self.paths.data).map_err(|e| failed("inspect", e));
+        let busy = || self.paths.busy("its data file is being edited; try again");
+        let before = inspect()?;
         // An editor does not take the lock, and a person may remove the new file.
         if before != self.known.stat
             || !is_named(&*self.fs, &**file, path).map_err(|e| failed("list the files next to", e))?
         {
-            return Err(self.paths.busy("its data file is being edited; try again"));
+            return Err(busy());
         }
         // This also makes the present record durable, so that after a power cut no old record remains of a file whose
         // inode this one may have got. Nothing else depends on it.
@@ -231,6 +233,10 @@ impl DataFile {
             Some(_) => self.announce(&**file).map_err(|e| failed("record the state of", e))?,
             None => None,
         };
+        // That took its time, and a person may have saved the file meanwhile, or set its rights.
+        if inspect()? != before {
+            return Err(busy());
+        }
         if let Err(e) = self.fs.rename(path, &self.paths.data) {
             // Unless the file is unchanged, the old one must not be written: either may be in place.
             if !self.fs.stat(&self.paths.data).is_ok_and(|after| after == before) {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use kvs::model::{ContentType, ErrorKind, Key, LogQuery, Scan};
+use kvs::model::{ContentType, ErrorKind, Key, LogQuery, Revision, Scan};
 use kvs::store::{Store as _, Task};
 use kvs::yaml::fs::FileSystem as _;
 use kvs::yaml::fs::OpenMode;
@@ -51,6 +51,7 @@ impl Game {
     /// The text after an edit, which is known from now on; `None` if the edit is not possible.
     fn edited(&self, number: usize, edit: &Edit, text: &str) -> Option<String> {
         let mut buckets = self.buckets.lock();
+        let is_unrecorded = buckets[number].has_forgotten;
         let content = buckets[number].certain()?;
         let floor = content.revision.floor();
         // Other keys are in quotes.
@@ -93,6 +94,8 @@ impl Game {
         }
         content.revision = match edit {
             Edit::Comment => Rev::From(floor),
+            // On a full disk, a process that starts does not know of the last edit.
+            _ if is_unrecorded => Rev::From(Revision::ZERO),
             _ => Rev::After(floor),
         };
         buckets[number].may_be_mistaken = true;

@@ -55,23 +55,25 @@ fn addition_by_a_person_during_an_append_is_kept() {
 
 #[test]
 fn addition_by_a_person_during_a_rewrite_is_kept() {
-    // While the new file is synced, and between the rename and the check of its result.
-    for call in [Call::Sync, Call::SyncFolder] {
-        for compacts in [true, false] {
+    // While the new file is synced, while it is announced, and between the rename and the check of its result.
+    let moments = [Which(Call::Sync, "new file"), Which(Call::Sync, ".lock"), Which(Call::SyncFolder, "")];
+    for Which(call, ending) in moments {
+        // What kvs edit puts in place is not announced.
+        for compacts in if ending == ".lock" { &[true][..] } else { &[true, false] } {
             let folder = tempfile::tempdir().unwrap();
             let disk = MeddlingFs::new(RealFileSystem, Meddling::default());
             let store = open(folder.path(), disk.clone());
             commit(&store, pair(0, "first"));
-            let ending = match (call, compacts) {
-                (Call::SyncFolder, _) => "",
-                (_, true) => ".compact",
-                (_, false) => ".new",
+            let ending = match (ending, compacts) {
+                ("new file", true) => ".compact",
+                ("new file", false) => ".new",
+                _ => ending,
             };
             let draft = store.begin_edit(&Bucket::default()).unwrap();
             let path = folder.path().to_owned();
             disk.probe.next(Which(call, ending), move || echo(&path));
-            let done = if compacts { upkeep(&store, Task::Compact).map(drop) } else { comment(&store, &draft) };
-            let case = format!("{call:?}, compacts: {compacts}: {done:?}");
+            let done = if *compacts { upkeep(&store, Task::Compact).map(drop) } else { comment(&store, &draft) };
+            let case = format!("{call:?} {ending}, compacts: {compacts}: {done:?}");
             assert_eq!(values(&store)["hand"], "edited", "{case}");
             write(&store).unwrap();
             assert_eq!(values(&store).len(), 4, "{case}");
@@ -88,6 +90,27 @@ fn comment(store: &YamlStore, draft: &kvs::yaml::EditSession) -> kvs::model::Res
 
 fn write(store: &YamlStore) -> kvs::model::Result<()> {
     crate::yaml::fixtures::apply(store, vec![put("new", "x")]).map(drop)
+}
+
+#[test]
+fn rights_that_a_person_sets_during_a_compaction_stay() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for (call, ending) in [(Call::Sync, ".compact"), (Call::Sync, ".lock")] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = MeddlingFs::new(RealFileSystem, Meddling::default());
+        let store = open(folder.path(), disk.clone());
+        commit(&store, pair(0, "first"));
+        let path = folder.path().join("default.yaml");
+        let file = path.clone();
+        let private = std::fs::Permissions::from_mode(0o600);
+        let set = private.clone();
+        disk.probe.next(Which(call, ending), move || std::fs::set_permissions(&file, set).unwrap());
+        let done = upkeep(&store, Task::Compact);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, private.mode(), "{call:?} {ending}: {done:?}");
+        upkeep(&store, Task::Compact).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, private.mode());
+    }
 }
 
 #[test]

@@ -85,15 +85,16 @@ fn response_is_limited_by_its_size_as_json() {
 
 #[test]
 fn long_polls_on_one_list_share_its_memory() {
-    let served = filled(&["--reads", "listed"], 16);
+    let served = filled(&["--reads", "listed", "--max-wait", "2m"], 16);
     let begin = served.get("/kv/default?wait=1");
     let tag = begin.split("Etag: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    let poll =
-        format!("GET /kv/default?wait=20 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nIf-None-Match: \"{tag}\"\r\n\r\n");
+    let poll = format!(
+        "GET /kv/default?wait=120 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nIf-None-Match: \"{tag}\"\r\n\r\n"
+    );
     let clients: Vec<TcpStream> = (0..60).map(|_| unread(&served, &poll)).collect();
     let start = Instant::now();
     while !served.get("/metrics").contains("\nkvs_waiters 60\n") {
-        assert!(start.elapsed() < Duration::from_secs(30), "they do not wait");
+        assert!(start.elapsed() < Duration::from_secs(100), "they do not wait");
         std::thread::sleep(Duration::from_millis(50));
     }
     let before = served.peak_memory();

@@ -257,3 +257,42 @@ fn the_revision_of_the_bucket_does_not_go_back_after_an_edit_that_removed_a_line
         assert!(after >= revision, "seed {seed}: {after:?} after {revision:?}");
     }
 }
+
+#[test]
+fn a_value_that_was_changed_by_hand_has_a_new_revision_if_it_could_not_be_synced() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    let (store, other) = (open(disk.clone()), open(faulty.clone()));
+    commit(&store, vec![put("a", "first"), put("b", "other")]);
+    upkeep(&store, Task::Compact).unwrap();
+    let old = all(&store).unwrap().1;
+    assert_eq!(all(&other).unwrap().1, old);
+    change(&disk, "first", "second");
+    faulty.probe.fail([Call::Sync, Call::Write].map(|call| fault(call, ".yaml", io::ErrorKind::Other)));
+    assert!(all(&other).is_err());
+    faulty.probe.fail([]);
+    let revision = revision_of(&store, "a");
+    assert!(revision > old["a"].revision);
+    for store in [other, open(disk)] {
+        let now = all(&store).unwrap().1;
+        assert_eq!((&now["a"].value[..], now["a"].revision), (&b"second"[..], revision));
+        assert_eq!(now["b"], old["b"]);
+    }
+}
+
+#[test]
+fn a_torn_tail_that_could_not_be_synced_is_no_damage() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    commit(&open(disk.clone()), vec![put("a", "1")]);
+    let known = all(&open(disk.clone())).unwrap();
+    // A power cut has left zeros in its place, but not at its end.
+    let torn = [&[0; 23][..], b"updated: 2026-09-21T14:13:20.128Z}\n...\n"].concat();
+    disk.edit(&data(), &[disk.bytes(&data()).unwrap(), torn].concat());
+    faulty.probe.fail([Call::Sync, Call::Write].map(|call| fault(call, ".yaml", io::ErrorKind::Other)));
+    assert!(all(&open(faulty)).is_err());
+    let store = open(disk.clone());
+    assert_eq!(all(&store).unwrap(), known);
+    commit(&store, vec![put("b", "2")]);
+    assert_eq!(values(&open(disk.crashed(&mut Seed::new(7))))["b"], "2");
+}

@@ -9,7 +9,7 @@ use kvs::store::Task;
 
 use crate::support::disks::crash_disk::CrashFs;
 use crate::support::disks::{Call, Failing, FailingFs, Fault, Which};
-use crate::yaml::fixtures::{FOLDER, all, commit, data, open, put, upkeep};
+use crate::yaml::fixtures::{FOLDER, all, apply, commit, data, open, put, upkeep};
 
 fn last() -> PathBuf {
     Path::new(FOLDER).join("default.yaml.last")
@@ -41,14 +41,7 @@ fn a_changed_value_has_a_new_revision_for_other_processes_if_the_edit_cannot_be_
     let old = all(&store).unwrap().1;
     let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
     disk.edit(&data(), text.replace("first", "second").as_bytes());
-    let full = Fault {
-        which: Which(Call::Write, ".last.new"),
-        after: 0,
-        times: usize::MAX,
-        kind: io::ErrorKind::StorageFull,
-        part: 0,
-    };
-    faulty.probe.fail([full]);
+    faulty.probe.fail([full(".last.new")]);
     let revision_of_a = |disk: FailingFs| -> Revision {
         let entries = all(&open(disk)).unwrap().1;
         assert_eq!(entries["a"].value, "second");
@@ -73,18 +66,16 @@ fn an_entry_that_was_written_by_hand_keeps_its_revision_after_a_failed_append_to
     disk.edit(&data(), &[&disk.bytes(&data()).unwrap()[..], b"b: by hand\n"].concat());
     commit(&one, vec![put("c", "2")]);
     upkeep(&one, Task::Compact).unwrap();
-    faulty.probe.fail([Fault {
-        which: Which(Call::Write, ".last"),
-        after: 0,
-        times: 1,
-        kind: io::ErrorKind::Other,
-        part: 0,
-    }]);
+    faulty.probe.fail([Fault { times: 1, ..full(".last") }]);
     commit(&other, vec![put("d", "3")]);
     assert_eq!(faulty.probe.failed(), 1);
     commit(&one, vec![put("e", "4")]);
     let known = all(&one).unwrap();
     assert_eq!(all(&open(disk)).unwrap(), known);
+}
+
+fn full(ending: &'static str) -> Fault {
+    Fault { which: Which(Call::Write, ending), after: 0, times: usize::MAX, kind: io::ErrorKind::StorageFull, part: 0 }
 }
 
 #[test]
@@ -98,17 +89,30 @@ fn a_line_that_was_removed_is_a_change_for_every_process_also_if_a_full_disk_was
     disk.edit(&data(), &[&text[..], b"b: by hand\n"].concat());
     let before = all(&store).unwrap().0;
     disk.put(&data(), &text);
-    let full = |ending| Fault {
-        which: Which(Call::Write, ending),
-        after: 0,
-        times: usize::MAX,
-        kind: io::ErrorKind::StorageFull,
-        part: 0,
-    };
     faulty.probe.fail([full(".last.new"), full(".compact"), full(".new")]);
     let _ = upkeep(&store, Task::Compact);
     faulty.probe.fail([]);
     let (revision, entries) = all(&open(disk)).unwrap();
     assert!(!entries.contains_key("b"));
+    assert!(revision > before, "{revision:?} after {before:?}");
+}
+
+#[test]
+fn a_line_that_was_removed_is_a_change_for_every_process_also_if_an_append_to_a_full_disk_was_not_undone() {
+    let disk = CrashFs::default();
+    let faulty = FailingFs::new(disk.clone(), Failing::default());
+    let store = open(faulty.clone());
+    commit(&store, vec![put("a", "1"), put("b", "2")]);
+    upkeep(&store, Task::Compact).unwrap();
+    let before = all(&store).unwrap().0;
+    let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
+    let without: String = text.split_inclusive('\n').filter(|line| !line.starts_with("b:")).collect();
+    disk.put(&data(), without.as_bytes());
+    let cut = Fault { which: Which(Call::Truncate, ".yaml"), ..full("") };
+    faulty.probe.fail([full(".last.new"), Fault { part: 60, ..full(".yaml") }, cut]);
+    assert!(apply(&store, vec![put("c", "3")]).is_err());
+    faulty.probe.fail([]);
+    let (revision, entries) = all(&open(disk)).unwrap();
+    assert_eq!(entries.keys().map(String::as_str).collect::<Vec<_>>(), ["a"]);
     assert!(revision > before, "{revision:?} after {before:?}");
 }
