@@ -14,9 +14,11 @@ pub(crate) fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-        // Written last, so that an interrupted installation starts again.
+        // Written last, so that an interrupted installation starts again. The programs name their folder, so they do not
+        // run if it has been moved.
         let done = place.join("installed.txt");
-        if fs::read_to_string(&done).is_ok_and(|text| text == REQUIREMENTS) {
+        let what = format!("{}\n{REQUIREMENTS}", place.display());
+        if fs::read_to_string(&done).is_ok_and(|text| text == what) {
             return place.join("bin");
         }
         run(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&place));
@@ -25,7 +27,7 @@ pub(crate) fn programs() -> &'static Path {
         // The list is complete. Playwright, which one of the packages asks for, is not used.
         let quietly = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"];
         run(Command::new(place.join("bin/pip")).args(quietly).arg(&list));
-        fs::write(done, REQUIREMENTS).unwrap();
+        fs::write(done, what).unwrap();
         place.join("bin")
     })
 }
