@@ -15,6 +15,10 @@ fn last() -> PathBuf {
     Path::new(FOLDER).join("default.yaml.last")
 }
 
+fn full(ending: &'static str) -> Fault {
+    Fault { which: Which(Call::Write, ending), after: 0, times: usize::MAX, kind: io::ErrorKind::StorageFull, part: 0 }
+}
+
 #[test]
 fn a_line_that_was_added_after_a_lost_append_to_the_copy_has_a_revision() {
     let disk = CrashFs::default();
@@ -66,16 +70,12 @@ fn an_entry_that_was_written_by_hand_keeps_its_revision_after_a_failed_append_to
     disk.edit(&data(), &[&disk.bytes(&data()).unwrap()[..], b"b: by hand\n"].concat());
     commit(&one, vec![put("c", "2")]);
     upkeep(&one, Task::Compact).unwrap();
-    faulty.probe.fail([Fault { times: 1, ..full(".last") }]);
+    faulty.probe.fail([Fault { times: 1, kind: io::ErrorKind::Other, ..full(".last") }]);
     commit(&other, vec![put("d", "3")]);
     assert_eq!(faulty.probe.failed(), 1);
     commit(&one, vec![put("e", "4")]);
     let known = all(&one).unwrap();
     assert_eq!(all(&open(disk)).unwrap(), known);
-}
-
-fn full(ending: &'static str) -> Fault {
-    Fault { which: Which(Call::Write, ending), after: 0, times: usize::MAX, kind: io::ErrorKind::StorageFull, part: 0 }
 }
 
 #[test]
