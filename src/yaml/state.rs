@@ -95,6 +95,11 @@ impl BucketState {
         }
     }
 
+    /// The revision of an entry, expired or not.
+    pub(crate) fn revision_of(&self, key: &Key) -> Option<Revision> {
+        self.entries.view(key).map(|view| view.revision)
+    }
+
     /// Continues `old`, the state that this process had before it read the file: the revision does not go back, and
     /// what has changed is remembered.
     pub(crate) fn follow(&mut self, old: &Self, history: &FileHistory) {

@@ -9,7 +9,7 @@ use super::known_file::AppendState;
 use super::lock;
 use super::lock::LockRecord;
 use crate::model::{Clock, Error, ErrorKind, Result};
-use crate::yaml::fs::Stat;
+use crate::yaml::fs::{File, Stat};
 use crate::yaml::state::BucketState;
 
 impl DataFile {
@@ -84,9 +84,16 @@ impl DataFile {
         };
         let cut = self.data()?.truncate(at).and_then(|()| self.data_io()?.sync());
         // If either the cut or this record says that the bytes do not count, nobody takes them for stored.
-        let undone = if untrusted || cut.is_err() { self.mark_suspect(known, at) } else { true };
+        let undone = if untrusted || cut.is_err() { self.mark_failed(at) } else { true };
         self.known.stat = None;
         Err(if undone { error } else { error.of_kind(ErrorKind::Unavailable) })
+    }
+
+    /// Like [`mark_suspect`](Self::mark_suspect), after this process has failed to write to the file. The record has the
+    /// present times: only a person changes the file from now on, since the next writer replaces it.
+    pub(crate) fn mark_failed(&mut self, len: u64) -> bool {
+        let stat = self.data_io().and_then(File::stat).ok().or(self.known.stat);
+        self.mark_suspect(stat.unwrap_or_default(), len)
     }
 
     /// Records that the bytes after `len` may not be durable. Returns whether the record could be written.

@@ -74,7 +74,11 @@ impl BucketState {
                 restamped.extend(keys.into_iter().filter(|key| self.is_unstamped(key)));
                 new = restamped;
                 self.forget_guards(&new, before);
-                self.by_hand.extend(before.by_hand.iter().filter(|key| self.entries.contains_key(*key)).cloned());
+                // The others are restamped, or kvs has written them since.
+                let is_kept =
+                    |key: &&Key| self.revision_of(key).is_some() && self.revision_of(key) == before.revision_of(key);
+                let kept_keys: Vec<Key> = before.by_hand.iter().filter(is_kept).cloned().collect();
+                self.by_hand.extend(kept_keys);
             }
         }
         let any = !new.is_empty() || kept || !ttls.is_empty();

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use super::data_file::DataFile;
 use super::errors::is_missing_or_forbidden;
 use super::hand_edits::Overwritten;
+use super::known_file::AppendState;
 use super::last_copy_format::{Fingerprint, LastCopy};
 use super::lock::Announcement;
 use super::paths::BucketPaths;
@@ -78,6 +79,10 @@ impl DataFile {
             }
         }
         self.known.edited = None;
+        if self.known.append_state == AppendState::Suspect {
+            // The record must still say that the last bytes do not count.
+            return Ok(());
+        }
         let remembered = self.remembered_changes(self.known.epoch);
         self.known.epoch = None;
         // A torn tail was never durable.

@@ -207,8 +207,11 @@ fn is_behind(before: &BucketState, state: &BucketState) -> bool {
         let entry = state.entries.view(was.key);
         entry.is_some_and(|entry| entry.revision == was.revision && !has_same_value(&entry, &was))
     };
-    // The file does not have the revisions of what a person wrote.
-    before.by_hand.is_empty() && before.revision < state.revision && !before.entries.iter().any(is_other)
+    // The file does not have the revisions of what a person wrote, unless kvs has written it since.
+    let has_revision =
+        |key: &Key| state.revision_of(key).is_none_or(|revision| Some(revision) >= before.revision_of(key));
+    let has_revisions = before.by_hand.iter().all(has_revision);
+    has_revisions && before.revision < state.revision && !before.entries.iter().any(is_other)
 }
 
 /// Takes the state of the copy, and what was appended since. Returns whether the file gives other revisions or times to

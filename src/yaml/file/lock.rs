@@ -81,6 +81,11 @@ impl LockRecord {
         self.stat.changed != 0
     }
 
+    /// Whether the file has the recorded times, so nobody has changed it since.
+    pub(crate) fn has_times_of(&self, stat: &Stat) -> bool {
+        (self.stat.modified, self.stat.changed) == (stat.modified, stat.changed)
+    }
+
     fn text(&self) -> String {
         let s = &self.stat;
         let state = if self.suspect { SUSPECT } else { "durable" };

@@ -45,10 +45,14 @@ impl RecordMatch {
     /// How the file with these bytes has changed since the last writer recorded it.
     ///
     /// `has_copies`: a version wrote it that keeps copies.
-    pub(crate) fn change(&self, bytes: &[u8], has_copies: bool) -> FileChange {
+    pub(crate) fn change(&self, stat: &Stat, bytes: &[u8], has_copies: bool) -> FileChange {
         match self {
             Self::Durable(_) => FileChange::Unchanged,
-            Self::Suspect(record) if record.has_times() => FileChange::Unchanged,
+            Self::Suspect(record) if record.has_times_of(stat) => FileChange::Unchanged,
+            // A power cut may have undone the times.
+            Self::Suspect(record) if record.has_times() && record.stat.len == bytes.len() as u64 => {
+                FileChange::ProbablyAppended
+            }
             // A writer was killed after an append.
             Self::Outdated(record) if appended_at(bytes, record.stat.len).is_some() => FileChange::ProbablyAppended,
             // Versions without copies left entries that have all their fields.

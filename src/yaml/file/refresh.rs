@@ -223,11 +223,9 @@ impl DataFile {
                 sync_last(&*self.fs, &self.paths)?;
             }
             self.fs.sync_folder(&self.paths.folder).map_err(|e| failed("sync the folder of", e))?;
-            if let (RecordMatch::Suspect(record), Some(lock)) = (&matched, &self.lock) {
-                // Otherwise the bytes that it rules out count again after a power cut. Its writer may have failed to
-                // sync it, and then the system may have dropped it, so it is written again unless that is forbidden.
-                let _ = lock::write(&**lock, record);
-                lock.sync().map_err(|e| failed("sync the lock file of", e))?;
+            if let RecordMatch::Suspect(record) = &matched {
+                // Otherwise the bytes that it rules out count again after a power cut.
+                self.keep_record(record).map_err(|e| failed("sync the lock file of", e))?;
             }
         }
         let bytes = file.read(0, stat.len).map_err(|e| failed("read", e))?;
@@ -278,7 +276,7 @@ impl DataFile {
         let has_copies = announcement.is_some() || record.is_some_and(|record| record.has_copy.is_some());
         let stat = known.stat.unwrap_or_default();
         known.announced = announcement.and_then(|announcement| self.begins_with(announcement, bytes, &stat));
-        let change = matched.change(bytes, has_copies);
+        let change = matched.change(&stat, bytes, has_copies);
         match &known.announced {
             // Perhaps somebody restored it. Then the copy knows what was appended since.
             Some(Fingerprint { len, .. })
@@ -297,11 +295,21 @@ impl DataFile {
     fn distrust(&mut self, stat: &Stat, matched: &RecordMatch) {
         let from = matched.synced().unwrap_or(0).min(stat.len);
         if let RecordMatch::Suspect(record) = matched {
-            self.mark_suspect(record.stat, from);
+            // If this fails too, the record is still there: nobody acknowledges anything before it is durable.
+            let _ = self.keep_record(record);
         } else if self.write_again(stat, from).is_err() {
             // Everything is written to a new file before the next append.
             self.mark_suspect(LockRecord::without_times(*stat), stat.len);
         }
+    }
+
+    /// Makes this record in the lock file durable. Its writer may have failed to sync it, and then the system may have
+    /// dropped it. So it is written again, as it is, unless that is forbidden.
+    fn keep_record(&self, record: &LockRecord) -> io::Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        // The bytes are the same, so that a part of them does no harm.
+        let _ = lock::write(&**lock, record);
+        lock.sync()
     }
 
     fn write_again(&self, stat: &Stat, from: u64) -> io::Result<()> {

@@ -126,7 +126,7 @@ impl DataFile {
             let error = failed("cut the torn tail of", e);
             // After a power cut the tail may be back, beyond what is appended meanwhile. So nothing is appended to this
             // file any more.
-            self.mark_suspect(self.known.stat.unwrap_or_default(), torn);
+            self.mark_failed(torn);
             self.known.stat = None;
             return Err(error);
         }

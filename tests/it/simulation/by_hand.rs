@@ -1,5 +1,6 @@
 //! A person who edits the files of a run, and what is examined at its end.
 
+use std::io;
 use std::sync::atomic::Ordering;
 
 use kvs::model::{ContentType, ErrorKind, Key, LogQuery, Revision, Scan};
@@ -9,21 +10,34 @@ use kvs::yaml::fs::OpenMode;
 
 use super::content::{Held, Rev};
 use super::game::{AddedLine, Game, RUNTIME, bucket, data, key, log_key};
-use super::steps::{BUCKETS, BatchPlan, Edit, LOGS, Op, Step, WritePlan};
+use super::steps::{BUCKETS, BatchPlan, Edit, Fault, Filter, LOGS, Op, Step, What, WritePlan};
+use crate::support::disks::Call;
 use crate::yaml::fixtures::run;
+
+/// A write whose first syncs fail.
+fn failing_write(bucket: usize, failed_syncs: usize) -> Step {
+    let what = What::Fail { error: io::ErrorKind::Other, percent: 0, times: failed_syncs };
+    let put = WritePlan::Put { key: 0, value: "not synced".into(), kind: 0, lives: None, modified: None };
+    let batch = BatchPlan { writes: vec![put], ..BatchPlan::default() };
+    let faults = vec![Fault { on: Filter::Only(Call::Sync), nth: 0, what }];
+    Step::Do { process: 0, op: Op::Apply { bucket, batch }, faults }
+}
 
 /// The key that only a person writes while kvs writes too.
 const KEY_BY_HAND: usize = 6;
 
 impl Game {
     /// A person edits a file, which is in its form at rest.
-    pub(super) fn edit(&self, number: usize, edit: &Edit, by_rename: bool) {
+    pub(super) fn edit(&self, number: usize, edit: &Edit, by_rename: bool, failed_syncs: usize) {
         for process in 0..if self.had_limit.load(Ordering::SeqCst) { self.processes() } else { 0 } {
             // A compaction that a full disk has started would replace the file that the person saves.
             self.reopen(process);
         }
         self.perform(0, &Op::Scan { bucket: number, limit: 100 }, false);
         self.perform(0, &Op::Maintain { bucket: number, task: Task::Compact }, false);
+        if failed_syncs > 0 {
+            self.do_step(&failing_write(number, failed_syncs), false);
+        }
         let path = data(number);
         let Some(text) = self.disk().inner.bytes(&path).and_then(|bytes| String::from_utf8(bytes).ok()) else { return };
         if self.failure().is_some() || text.contains("\n...\n") || !text.ends_with('\n') {

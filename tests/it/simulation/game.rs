@@ -198,7 +198,7 @@ impl Game {
         self.failure().is_none()
     }
 
-    fn do_step(&self, step: &Step, is_within: bool) {
+    pub(super) fn do_step(&self, step: &Step, is_within: bool) {
         let process_of = |process: usize| process % self.processes();
         match step {
             Step::Do { process, op, faults } => {
@@ -241,7 +241,9 @@ impl Game {
                 self.note_interruption(self.last_seen());
                 self.disk().cut_power(*seed);
             }
-            Step::Edit { bucket, edit, by_rename } if !is_within => self.edit(*bucket, edit, *by_rename),
+            Step::Edit { bucket, edit, by_rename, failed_syncs } if !is_within => {
+                self.edit(*bucket, edit, *by_rename, *failed_syncs);
+            }
             Step::Edit { bucket, edit: Edit::AddLine { value, .. }, .. } => self.add_line(*bucket, value),
             Step::Edit { .. } => {}
             Step::Pass { milliseconds } => self.pass(*milliseconds),

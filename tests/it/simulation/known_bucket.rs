@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 }
 
 /// More possibilities than this are a mistake of the test.
-const MAX_CANDIDATES: usize = 500;
+const MAX_CANDIDATES: usize = 5_000;
 
 #[derive(Debug)]
 pub(super) struct KnownBucket {

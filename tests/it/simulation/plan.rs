@@ -70,7 +70,8 @@ impl Chooser {
             2 => Step::PowerCut { seed: self.seed.next() },
             3 | 4 => Step::Pass { milliseconds: [1, 100, 3_000, 60_000][self.pick(4)] },
             5..=7 if self.has_edits => {
-                Step::Edit { bucket: self.pick_bucket(), edit: self.edit(), by_rename: self.is_one_of(2) }
+                let (bucket, edit, by_rename) = (self.pick_bucket(), self.edit(), self.is_one_of(2));
+                Step::Edit { bucket, edit, by_rename, failed_syncs: [0, 0, 0, 1, 2, 3][self.pick(6)] }
             }
             8 | 9 if self.has_full_disk => {
                 let bytes = [0, 50, 200, 1_000, 4_000][self.pick(5)];
@@ -271,7 +272,7 @@ impl Chooser {
             4 | 5 => What::PowerCut { moment: self.moment(), seed: self.seed.next() },
             _ if has_meanwhile && self.has_edits && self.is_one_of(4) => {
                 let edit = Edit::AddLine { key: 0, value: format!("meanwhile {}", self.pick(1_000)) };
-                let step = Step::Edit { bucket: self.bucket, edit, by_rename: false };
+                let step = Step::Edit { bucket: self.bucket, edit, by_rename: false, failed_syncs: 0 };
                 What::Meanwhile { step: Box::new(step), waits: false }
             }
             _ if has_meanwhile && self.processes > 1 => {

@@ -41,6 +41,8 @@ pub(super) enum Step {
         bucket: usize,
         edit: Edit,
         by_rename: bool,
+        /// So many syncs of a write fail just before.
+        failed_syncs: usize,
     },
     Pass {
         milliseconds: u64,

@@ -76,13 +76,9 @@ fn entries_keep_their_revisions_if_a_compaction_failed_and_then_record_and_copy_
     assert_eq!(all(&open(disk)).unwrap(), known);
 }
 
-#[test]
-fn an_entry_of_another_store_keeps_its_revision_if_a_power_cut_brings_back_an_old_copy() {
-    let disk = CrashFs::default();
-    let store = open(disk.clone());
-    commit(&store, vec![put("a", "1")]);
-    let old_copy = disk.bytes(&last()).unwrap();
-    let early = Time::from_nanos(all(&store).unwrap().0.time().nanos() - 60_000_000_000);
+/// Restores an entry of another store, which is a minute older than all others.
+fn restore_early(store: &YamlStore, name: &str) {
+    let early = Time::from_nanos(all(store).unwrap().0.time().nanos() - 60_000_000_000);
     let entry = Entry {
         value: "2".into(),
         content_type: kvs::model::ContentType::default(),
@@ -91,13 +87,50 @@ fn an_entry_of_another_store_keeps_its_revision_if_a_power_cut_brings_back_an_ol
         modified: None,
         expires: None,
     };
-    commit(&store, vec![Write::Restore { key: key("b"), entry }]);
+    commit(store, vec![Write::Restore { key: key(name), entry }]);
+}
+
+#[test]
+fn an_entry_of_another_store_keeps_its_revision_if_a_power_cut_brings_back_an_old_copy() {
+    for was_edited in [false, true] {
+        let disk = CrashFs::default();
+        let store = open(disk.clone());
+        commit(&store, vec![put("a", "1")]);
+        if was_edited {
+            upkeep(&store, Task::Compact).unwrap();
+            change(&disk, "\"1\"", "by hand");
+            all(&store).unwrap();
+        }
+        let old_copy = disk.bytes(&last()).unwrap();
+        commit(&store, vec![put("a", "2")]);
+        restore_early(&store, "b");
+        upkeep(&store, Task::Compact).unwrap();
+        commit(&store, vec![put("c", "3")]);
+        let known = all(&store).unwrap();
+        lose_record(&disk);
+        disk.edit(&last(), &old_copy);
+        assert_eq!(all(&open(disk)).unwrap(), known, "edited before: {was_edited}");
+    }
+}
+
+#[test]
+fn a_value_that_is_changed_by_hand_again_has_a_new_revision_if_a_power_cut_brings_back_an_old_copy() {
+    let disk = CrashFs::default();
+    let store = open(disk.clone());
+    commit(&store, vec![put("a", "1"), put("b", "other")]);
     upkeep(&store, Task::Compact).unwrap();
-    commit(&store, vec![put("c", "3")]);
-    let known = all(&store).unwrap();
-    lose_record(&disk);
+    change(&disk, "\"1\"", "by hand");
+    all(&store).unwrap();
+    let old_copy = disk.bytes(&last()).unwrap();
+    commit(&store, vec![put("a", "written")]);
+    upkeep(&store, Task::Compact).unwrap();
+    let old = revision_of(&store, "a");
+    let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
+    disk.put(&data(), text.replace("written", "by hand again").as_bytes());
     disk.edit(&last(), &old_copy);
-    assert_eq!(all(&open(disk)).unwrap(), known);
+    let new = open(disk);
+    assert_eq!(all(&new).unwrap().1["a"].value, "by hand again");
+    assert!(revision_of(&new, "a") > old);
 }
 
 #[test]
@@ -137,6 +170,20 @@ fn with_ruled_out_write(drops: bool) -> CrashFs {
     faulty.probe.fail([fault(Call::Sync, ".yaml", other), fault(Call::Truncate, ".yaml", other), of_lock]);
     assert!(apply(&store, vec![put("a", "2")]).is_err());
     disk
+}
+
+#[test]
+fn a_write_that_was_ruled_out_does_not_come_back_if_its_record_can_be_written_again_only_in_part() {
+    for part in 0..120 {
+        let disk = with_ruled_out_write(false);
+        let known = values(&open(disk.clone()));
+        let faulty = FailingFs::new(disk.clone(), Failing::default());
+        let reader = open(faulty.clone());
+        let full = Fault { part, ..fault(Call::Write, ".lock", io::ErrorKind::StorageFull) };
+        faulty.probe.fail([fault(Call::Sync, ".yaml", io::ErrorKind::Other), full]);
+        assert!(all(&reader).is_err() && faulty.probe.failed() > 1);
+        assert_eq!(values(&open(disk)), known, "{part} bytes");
+    }
 }
 
 #[test]

@@ -116,3 +116,34 @@ fn a_line_that_was_removed_is_a_change_for_every_process_also_if_an_append_to_a_
     assert_eq!(entries.keys().map(String::as_str).collect::<Vec<_>>(), ["a"]);
     assert!(revision > before, "{revision:?} after {before:?}");
 }
+
+/// Each process finds the edit by itself.
+#[test]
+fn a_value_that_was_changed_after_a_failed_sync_has_a_new_revision_for_every_process() {
+    for (new, cut_fails) in [("other", false), ("longer", false), ("other", true), ("longer", true)] {
+        let disk = CrashFs::default();
+        let faulty = FailingFs::new(disk.clone(), Failing::default());
+        let store = open(faulty.clone());
+        commit(&store, vec![put("a", "first"), put("b", "2")]);
+        upkeep(&store, Task::Compact).unwrap();
+        let old = all(&store).unwrap().1;
+        let fails = |call| Fault { which: Which(call, ".yaml"), kind: io::ErrorKind::Other, ..full("") };
+        let cut = cut_fails.then(|| fails(Call::Truncate));
+        faulty.probe.fail([fails(Call::Sync)].into_iter().chain(cut));
+        assert!(apply(&store, vec![put("c", "3")]).is_err());
+        faulty.probe.fail([]);
+        let other = open(disk.clone());
+        assert_eq!(all(&other).unwrap().1, old, "before the edit");
+        let text = String::from_utf8(disk.bytes(&data()).unwrap()).unwrap();
+        disk.edit(&data(), text.replace("first", new).as_bytes());
+        let noticed = all(&store).unwrap();
+        assert_eq!(noticed.1["a"].value, new);
+        assert!(noticed.0 > old["a"].revision && noticed.1["a"].revision > old["a"].revision, "{new}, {cut_fails}");
+        assert_eq!(noticed.1["b"], old["b"], "nobody has changed it");
+        for (who, reader) in [("another", other), ("a new one", open(disk.clone()))] {
+            assert_eq!(all(&reader).unwrap(), noticed, "{who}");
+        }
+        commit(&store, vec![put("d", "4")]);
+        assert_eq!(all(&open(disk)).unwrap().1["a"], noticed.1["a"]);
+    }
+}
