@@ -284,7 +284,11 @@ impl Game {
         self.meanwhile.fetch_add(1, Ordering::SeqCst);
         self.fork();
         let current = self.current.lock().take();
+        self.buckets.lock().iter_mut().for_each(KnownBucket::begin_inner);
+        self.logs.lock().iter_mut().for_each(KnownLog::begin_inner);
         self.do_step(&step, true);
+        self.buckets.lock().iter_mut().for_each(KnownBucket::end_inner);
+        self.logs.lock().iter_mut().for_each(KnownLog::end_inner);
         *self.current.lock() = current;
     }
 
@@ -370,25 +374,6 @@ impl Game {
 impl Drop for Game {
     fn drop(&mut self) {
         self.disk().do_meanwhile(None);
-    }
-}
-
-impl Op {
-    /// The bucket that it needs.
-    fn bucket(&self) -> Option<usize> {
-        match self {
-            Self::Apply { bucket, .. }
-            | Self::Get { bucket, .. }
-            | Self::Scan { bucket, .. }
-            | Self::AppendToLog { bucket, .. }
-            | Self::RemoveLog { bucket, .. }
-            | Self::ReadLog { bucket, .. }
-            | Self::PutBlob { bucket, .. }
-            | Self::HoldBlob { bucket, .. }
-            | Self::RemoveBlobs { bucket }
-            | Self::Maintain { bucket, .. } => Some(*bucket),
-            Self::CommitHeldBlob { .. } | Self::Follow { .. } => None,
-        }
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Candidate {
     early: Option<Effect>,
     /// Earlier contents that a read in progress may return.
     earlier: Vec<Content>,
+    /// These two of the operation within which another one is in progress.
+    outer: (Option<Effect>, Vec<Content>),
 }
 
 /// More possibilities than this are a mistake of the test.
@@ -111,6 +113,19 @@ impl KnownBucket {
     pub(super) fn fork_for_read(&mut self) {
         for candidate in &mut self.candidates {
             candidate.earlier.push(candidate.content.clone());
+        }
+    }
+
+    /// Another process begins to do something within the operation in progress.
+    pub(super) fn begin_inner(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.outer = (candidate.early.take(), std::mem::take(&mut candidate.earlier));
+        }
+    }
+
+    pub(super) fn end_inner(&mut self) {
+        for candidate in &mut self.candidates {
+            (candidate.early, candidate.earlier) = std::mem::take(&mut candidate.outer);
         }
     }
 
@@ -240,7 +255,7 @@ impl KnownBucket {
         let mut kept = self.candidates.clone();
         for candidate in self.candidates.iter().filter(|candidate| candidate.early.is_none()) {
             if let Effect::Done { content, .. } = candidate.content.effect(batch, now) {
-                kept.push(Candidate { content, ..Candidate::default() });
+                kept.push(Candidate { content, outer: candidate.outer.clone(), ..Candidate::default() });
             }
         }
         kept
@@ -302,7 +317,7 @@ impl KnownBucket {
                     }
                 }
             }
-            kept.push(Candidate { content, ..Candidate::default() });
+            kept.push(Candidate { content, outer: candidate.outer.clone(), ..Candidate::default() });
         }
         kept
     }

@@ -103,8 +103,19 @@ fn done(state: Option<&LogState>, deed: &LogDeed) -> (Option<LogState>, LogAnswe
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Candidate {
     state: Option<LogState>,
+    /// The answer to the deed in progress, if it is done already.
     early: Option<LogAnswer>,
+    /// Earlier states that a read in progress may return.
     earlier: Vec<Option<LogState>>,
+    /// These two of the deed within which another one is in progress.
+    outer: (Option<LogAnswer>, Vec<Option<LogState>>),
+}
+
+impl Candidate {
+    /// After a deed, or after a read.
+    fn with(&self, state: Option<LogState>) -> Self {
+        Self { state, outer: self.outer.clone(), ..Self::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -136,7 +147,7 @@ impl KnownLog {
                 None => candidate.earlier.push(candidate.state.clone()),
                 Some(deed) if candidate.early.is_none() => {
                     let (state, answer) = done(candidate.state.as_ref(), deed);
-                    early.push(Candidate { state, early: Some(answer), earlier: vec![] });
+                    early.push(Candidate { early: Some(answer), ..candidate.with(state) });
                 }
                 Some(_) => {}
             }
@@ -144,10 +155,23 @@ impl KnownLog {
         self.candidates.extend(early);
     }
 
+    /// Another process begins to do something within the deed in progress.
+    pub(super) fn begin_inner(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.outer = (candidate.early.take(), std::mem::take(&mut candidate.earlier));
+        }
+    }
+
+    pub(super) fn end_inner(&mut self) {
+        for candidate in &mut self.candidates {
+            (candidate.early, candidate.earlier) = std::mem::take(&mut candidate.outer);
+        }
+    }
+
     fn keep(&mut self, candidates: Vec<Candidate>, found: &str) -> Result<(), String> {
         let mut kept: Vec<Candidate> = vec![];
         for candidate in candidates {
-            let candidate = Candidate { state: candidate.state, ..Candidate::default() };
+            let candidate = candidate.with(candidate.state.clone());
             if !kept.contains(&candidate) {
                 kept.push(candidate);
             }
@@ -174,10 +198,10 @@ impl KnownLog {
                         None => done(candidate.state.as_ref(), deed),
                     };
                     if expected == *answer {
-                        kept.push(Candidate { state, ..Candidate::default() });
+                        kept.push(candidate.with(state));
                     }
                 }
-                if is_whole && *answer == LogAnswer::Removed(None) && self.may_return {
+                if *answer == LogAnswer::Removed(None) && self.may_return {
                     kept.clone_from(&self.candidates);
                 } else {
                     self.may_return = false;
@@ -193,7 +217,7 @@ impl KnownLog {
                 kept.clone_from(&self.candidates);
                 for candidate in self.candidates.iter().filter(|candidate| candidate.early.is_none()) {
                     let state = done(candidate.state.as_ref(), deed).0;
-                    kept.push(Candidate { state, ..Candidate::default() });
+                    kept.push(candidate.with(state));
                 }
                 self.may_return |= is_whole;
             }

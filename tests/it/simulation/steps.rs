@@ -259,6 +259,25 @@ pub(super) enum Moment {
     After,
 }
 
+impl Op {
+    /// The bucket that it needs.
+    pub(super) fn bucket(&self) -> Option<usize> {
+        match self {
+            Self::Apply { bucket, .. }
+            | Self::Get { bucket, .. }
+            | Self::Scan { bucket, .. }
+            | Self::AppendToLog { bucket, .. }
+            | Self::RemoveLog { bucket, .. }
+            | Self::ReadLog { bucket, .. }
+            | Self::PutBlob { bucket, .. }
+            | Self::HoldBlob { bucket, .. }
+            | Self::RemoveBlobs { bucket }
+            | Self::Maintain { bucket, .. } => Some(*bucket),
+            Self::CommitHeldBlob { .. } | Self::Follow { .. } => None,
+        }
+    }
+}
+
 impl Step {
     /// The number of its faults, also those of a step within it.
     pub(super) fn faults(&self) -> usize {
